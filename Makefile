@@ -1,0 +1,53 @@
+# Every target does all the set-up it needs, and nothing twice.
+
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo up test lint format bench lock clean
+
+help:            ## Show the targets
+	@sed -n 's/^\([a-z]*\): .*## /  make \1	/p' Makefile
+
+demo: $(READY)   ## Run the main job: events, closed partitions, checks, a PDF report
+	@$(BIN)/analytics-pipeline demo $(ARGS)
+
+up: $(READY)     ## Start the databases and the Dagster UI
+	@$(BIN)/analytics-pipeline up $(ARGS)
+
+test: $(READY)   ## Run the tests on the embedded database, or on that of ANALYTICS_DATABASE_URL
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)   ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(READY) ## Format the code
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(READY)  ## Run the benchmarks
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file" $(ARGS) || exit 1; done
+
+lock:            ## Pin every dependency again, for all platforms and Pythons, with hashes
+	@$(PYTHON) -m venv --clear .local/lock
+	@.local/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@.local/lock/bin/uv pip compile --quiet --universal --upgrade --extra dev --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+
+clean:           ## Remove the environment and the embedded data
+	@-$(BIN)/analytics-pipeline db stop
+	rm -rf $(VENV) .local
+
+# The mark is touched last, so an interrupted set-up is done again.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	@echo "Setting up $(VENV) (once, about a minute) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,1 @@
+"""Analytics of a multi-tenant crypto-ERP, kept correct by Dagster on TimescaleDB."""

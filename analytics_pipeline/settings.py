@@ -1,0 +1,119 @@
+"""Every setting of the program, read once, for Dagster, the API and the command line alike.
+
+Belongs here: names, defaults and forms of settings. Does not belong here: opening anything.
+"""
+
+import re
+from datetime import date
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Literal
+
+from dotenv import dotenv_values
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from analytics_pipeline.errors import AnalyticsError
+
+NEVER = "never"
+_INTERVAL = re.compile(r"^[1-9]\d{0,5} (hour|day|week|month|year)s?$")
+
+
+class Settings(BaseSettings):
+    """The program's settings, from the environment, then from ``<ANALYTICS_HOME>/settings.env``."""
+
+    model_config = SettingsConfigDict(env_prefix="ANALYTICS_", env_ignore_empty=True, frozen=True, extra="ignore")
+
+    home: Path = Field(default=Path(".local"), description="Folder of the embedded databases and their log files.")
+    database_url: SecretStr | None = Field(
+        default=None, description="TimescaleDB to work on; unset: the embedded one under ANALYTICS_HOME."
+    )
+    dagster_postgres_url: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("DAGSTER_POSTGRES_URL"),
+        description="PostgreSQL of Dagster's own storage; unset: the embedded one under ANALYTICS_HOME.",
+    )
+    start: date = Field(default=date(2025, 1, 1), description="First partition, a first day of a month, UTC.")
+    retention: str = Field(default="2 years", description="Age at which raw events are dropped, or 'never'.")
+    compress_after: str = Field(default="30 days", description="Age at which chunks are compressed.")
+    refresh_owner: Literal["dagster", "timescaledb"] = Field(
+        default="dagster", description="Who refreshes the open tail of the continuous aggregates."
+    )
+    artifacts: str = Field(default="", description="Folder or object-store URI for reports.")
+    base_currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$", description="Reporting currency.")
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("start")
+    @classmethod
+    def _first_of_month(cls, value: date) -> date:
+        if value.day != 1:
+            raise ValueError(f"must be the first day of a month, not {value}")
+        return value
+
+    @field_validator("retention", "compress_after")
+    @classmethod
+    def _interval(cls, value: str, info: object) -> str:
+        is_retention = getattr(info, "field_name", "") == "retention"
+        if _INTERVAL.match(value) or (is_retention and value == NEVER):
+            return value
+        raise ValueError(
+            f"must look like '2 years' or '30 days'{' or be never' if is_retention else ''}, not {value!r}"
+        )
+
+    @cached_property
+    def artifacts_root(self) -> str:
+        """Folder or URI under which reports are stored."""
+        return self.artifacts or str(self.home / "artifacts")
+
+    @property
+    def keeps_events_forever(self) -> bool:
+        """Whether raw events are never dropped."""
+        return self.retention == NEVER
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # pydantic's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read ``settings.env`` of the home folder after the environment."""
+        home = {**env_settings(), **init_settings()}.get("home", Path(".local"))
+        file = DotEnvSettingsSource(settings_cls, env_file=Path(home).expanduser() / "settings.env")
+        return init_settings, env_settings, file
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Return the settings of this process, read at the first call.
+
+    Raises ``AnalyticsError`` naming the variable and what it should look like.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        variable = name if name.isupper() else f"ANALYTICS_{name.upper()}"
+        raise AnalyticsError(f"{variable}: {first['msg'].removeprefix('Value error, ')}.") from error
+
+
+def write_settings_file(home: Path, changes: dict[str, str]) -> Path:
+    """Set variables in ``<home>/settings.env``, keep its others, and return its path."""
+    path = home / "settings.env"
+    values = {name: value for name, value in dotenv_values(path).items() if value is not None} | changes
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(f'{name}="{value}"\n' for name, value in values.items()), encoding="utf-8")
+    partial.replace(path)
+    return path

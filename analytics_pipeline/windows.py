@@ -1,0 +1,91 @@
+"""Half-open windows of time in UTC, aligned to hours, days and months."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+
+
+class Cadence(StrEnum):
+    """The width of a bucket, and of a partition."""
+
+    HOUR = "hour"
+    DAY = "day"
+    MONTH = "month"
+
+    def floor(self, instant: datetime) -> datetime:
+        """Return the start of the bucket that holds the instant (aware, any zone), in UTC."""
+        day = instant.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        if self is Cadence.HOUR:
+            return day
+        return day.replace(hour=0) if self is Cadence.DAY else day.replace(hour=0, day=1)
+
+    def ceil(self, instant: datetime) -> datetime:
+        """Return the instant itself if it is a bucket's start, else the start of the next bucket, in UTC."""
+        start = self.floor(instant)
+        return start if start == instant else self.next(start)
+
+    def next(self, start: datetime) -> datetime:
+        """Return the start of the bucket after the one that starts at ``start``."""
+        if self is Cadence.HOUR:
+            return start + timedelta(hours=1)
+        if self is Cadence.DAY:
+            return start + timedelta(days=1)
+        return (start + timedelta(days=32)).replace(day=1)
+
+
+@dataclass(frozen=True, order=True)
+class Window:
+    """The half-open span ``[start, end)``, both aware and in UTC.
+
+    Raises ``ValueError`` when an end is naive or the span is empty.
+    """
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        """Refuse naive instants and empty spans; normalise to UTC."""
+        if self.start.tzinfo is None or self.end.tzinfo is None:
+            raise ValueError("a window needs instants with a time zone")
+        object.__setattr__(self, "start", self.start.astimezone(UTC))
+        object.__setattr__(self, "end", self.end.astimezone(UTC))
+        if self.start >= self.end:
+            raise ValueError(f"a window must end after it starts: [{self.start}, {self.end})")
+
+    def __str__(self) -> str:
+        """Show the span as interval notation with ISO instants."""
+        return f"[{self.start:%Y-%m-%dT%H:%MZ}, {self.end:%Y-%m-%dT%H:%MZ})"
+
+    @classmethod
+    def of_dates(cls, start: date, end_inclusive: date) -> "Window":
+        """Return the window of whole UTC days from ``start`` to ``end_inclusive``."""
+        return cls(midnight(start), midnight(end_inclusive + timedelta(days=1)))
+
+    @classmethod
+    def of_month(cls, day: date) -> "Window":
+        """Return the calendar month that holds ``day``, UTC."""
+        start = midnight(day.replace(day=1))
+        return cls(start, Cadence.MONTH.next(start))
+
+    def is_aligned(self, cadence: Cadence) -> bool:
+        """Tell whether both ends are bucket starts of the cadence."""
+        return cadence.floor(self.start) == self.start and cadence.floor(self.end) == self.end
+
+    def split(self, cadence: Cadence) -> "Iterator[Window]":
+        """Yield the window cut at every bucket start of the cadence, in order."""
+        start = self.start
+        while start < self.end:
+            end = min(cadence.next(cadence.floor(start)), self.end)
+            yield Window(start, end)
+            start = end
+
+    @property
+    def last_day(self) -> date:
+        """The last calendar day (UTC) the window touches."""
+        return (self.end - timedelta(microseconds=1)).date()
+
+
+def midnight(day: date) -> datetime:
+    """Return the day's first instant in UTC."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
