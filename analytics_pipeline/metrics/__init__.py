@@ -1,0 +1,1 @@
+"""Revenue and user figures: typed calls of the SQL functions that define them."""

@@ -1,0 +1,1 @@
+"""TimescaleDB: connection, migrations, aggregates, policies, refresh, proof."""

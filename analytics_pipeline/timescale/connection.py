@@ -1,0 +1,69 @@
+"""Connections to TimescaleDB: the configured server, or the embedded one started on demand."""
+
+from typing import Any
+
+import psycopg
+from psycopg.abc import Params, QueryNoTemplate
+from psycopg.conninfo import conninfo_to_dict
+
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.settings import Settings, get_settings
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def database_url(settings: Settings | None = None) -> str:
+    """Return the libpq URL to work on; starts the embedded server if no other is configured."""
+    settings = settings or get_settings()
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    # A production process has a server of its own and needs neither Node nor this import.
+    from analytics_pipeline.embedded import EmbeddedTimescale
+
+    embedded = EmbeddedTimescale(settings.home)
+    embedded.start()
+    return embedded.url
+
+
+def connect(settings: Settings | None = None, *, autocommit: bool = False) -> Connection:
+    """Open a connection whose session time zone is UTC.
+
+    Raises ``AnalyticsError`` naming server and remedy, never the password, when it can't be reached.
+    """
+    url = database_url(settings)
+    try:
+        connection = psycopg.connect(
+            url,
+            autocommit=autocommit,
+            # The embedded server has one backend session, and poolers have many: no server-side
+            # prepared statements on either.
+            prepare_threshold=None,
+            application_name="analytics_pipeline",
+            connect_timeout=30,
+        )
+    except psycopg.OperationalError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise AnalyticsError(
+            f"Can't connect to {describe_url(url)}: {reason}. Check ANALYTICS_DATABASE_URL and the server."
+        ) from error
+    except psycopg.ProgrammingError as error:
+        raise AnalyticsError(f"ANALYTICS_DATABASE_URL is not a PostgreSQL URL: {error}") from error
+    connection.execute("SET TIME ZONE 'UTC'")
+    if not autocommit:
+        connection.commit()
+    return connection
+
+
+def fetch_row(connection: Connection, query: QueryNoTemplate, parameters: Params | None = None) -> tuple[Any, ...]:
+    """Return the one row of a query that always has one, such as an aggregate without GROUP BY."""
+    row = connection.execute(query, parameters).fetchone()
+    if row is None:
+        raise LookupError(f"the query returned no row: {query!r}")
+    return row
+
+
+def describe_url(url: str) -> str:
+    """Return ``host:port/database`` of a libpq URL, for messages: no user, no password."""
+    parts = conninfo_to_dict(url)
+    host = parts.get("host") or "localhost"
+    return f"{host}:{parts.get('port') or 5432}/{parts.get('dbname') or 'postgres'}"

@@ -1,0 +1,27 @@
+"""What has changed under a closed partition, as TimescaleDB itself has logged it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.windows import Window
+
+
+@dataclass(frozen=True, slots=True)
+class StaleRange:
+    """A range of an aggregate that has to be refreshed (both ends inclusive, UTC)."""
+
+    aggregate: str
+    first: datetime
+    last: datetime
+
+
+def stale_ranges(connection: Connection, window: Window, aggregate: str | None = None) -> list[StaleRange]:
+    """Return what has to be refreshed within a window, of one aggregate or of all of them.
+
+    That is every range whose events changed after it was stored, and every range never stored.
+    """
+    parameters = {"start": window.start, "end": window.end, "aggregate": aggregate}
+    rows = connection.execute(load_sql("queries/stale_ranges.sql"), parameters).fetchall()
+    return [StaleRange(*row) for row in rows]

@@ -1,0 +1,192 @@
+"""Closes windows of continuous aggregates: exactly, one refresher at a time, never into expired events."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import psycopg
+from psycopg import sql
+
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale.aggregates import AGGREGATES, ContinuousAggregate
+from analytics_pipeline.timescale.connection import Connection, fetch_row
+from analytics_pipeline.timescale.invalidation import StaleRange, stale_ranges
+from analytics_pipeline.windows import Cadence, Window
+
+_log = logging.getLogger(__name__)
+
+_LOCK_CLASS = 7_261_941
+_UP_TO_DATE = "already up-to-date"
+
+
+class HorizonError(AnalyticsError):
+    """The window reaches into a range whose raw events have expired or may expire at any moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshResult:
+    """What one refresh did and what the window holds now.
+
+    ``buckets`` holds the buckets with rows, in order. ``unchanged`` means TimescaleDB found nothing to
+    do. ``invalidated`` lists what was stale in the window, or never stored, before.
+    """
+
+    aggregate: str
+    window: Window
+    buckets: tuple["BucketCount", ...]
+    seconds: float
+    unchanged: bool
+    invalidated: tuple[StaleRange, ...]
+
+    @property
+    def rows(self) -> int:
+        """The aggregate's rows in the window."""
+        return sum(bucket.rows for bucket in self.buckets)
+
+    @property
+    def events(self) -> int:
+        """The raw events those rows stand for."""
+        return sum(bucket.events for bucket in self.buckets)
+
+
+class BucketCount(NamedTuple):
+    """What one bucket of an aggregate holds: its rows, and the raw events they stand for."""
+
+    start: datetime
+    rows: int
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class MaterializedTable:
+    """Where an aggregate's stored rows are, and up to which instant (None: nothing stored yet)."""
+
+    schema: str
+    table: str
+    watermark: datetime | None
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        """The table's quoted name."""
+        return sql.Identifier(self.schema, self.table)
+
+
+def refresh(connection: Connection, aggregate: ContinuousAggregate, window: Window) -> RefreshResult:
+    """Refresh the aligned ``window`` of an aggregate whose sources are already fresh; autocommit connection.
+
+    Buckets that have not ended yet are left out. Raises ``AnalyticsError`` for a window that is not
+    aligned to the aggregate's buckets or has not ended, ``HorizonError`` for one that begins before the
+    retention horizon. Repeating a refresh, also a killed one, gives the same rows.
+    """
+    window = _closed_part(aggregate, window)
+    started = time.monotonic()
+    with _refresh_lock(connection, aggregate):
+        require_within_horizon(connection, aggregate, window)
+        stale = tuple(stale_ranges(connection, window, aggregate.name))
+        # A refresh is one transaction: months keep each of them short at a year's range, and
+        # measured as fast as one call for the whole range.
+        results = [_call_refresh(connection, aggregate, part) for part in window.split(Cadence.MONTH)]
+    buckets = tuple(count_buckets(connection, aggregate, window))
+    return RefreshResult(aggregate.name, window, buckets, time.monotonic() - started, all(results), stale)
+
+
+def retention_horizon(connection: Connection) -> datetime | None:
+    """Return the instant before which raw events are gone or may go at any moment (None: no such instant).
+
+    It is the retention policy's cut, or the oldest chunk if aggregates remember anything older.
+    """
+    row = fetch_row(connection, load_sql("queries/retention_horizon.sql"))
+    oldest_chunk, policy_horizon = row
+    candidates = [policy_horizon] if policy_horizon else []
+    begin = oldest_chunk or datetime.now(UTC)
+    if _remembers_before(connection, begin):
+        candidates.append(begin)
+    return max(candidates, default=None)
+
+
+def require_within_horizon(connection: Connection, aggregate: ContinuousAggregate, window: Window) -> None:
+    """Raise ``HorizonError`` if refreshing the window could erase or falsify expired history."""
+    horizon = retention_horizon(connection)
+    if horizon is None or window.start >= horizon:
+        return
+    raise HorizonError(
+        f"{aggregate.name} can't be refreshed for {window}: raw events before {horizon:%Y-%m-%d %H:%M} UTC (the "
+        "retention horizon) have expired, and a refresh there would erase the history the aggregate still holds. "
+        f"Ask for a window that starts at {aggregate.cadence.ceil(horizon):%Y-%m-%d %H:%M} UTC or later."
+    )
+
+
+def count_buckets(connection: Connection, aggregate: ContinuousAggregate, window: Window) -> list[BucketCount]:
+    """Return the buckets of a window that have rows, in order."""
+    query = sql.SQL(
+        "SELECT bucket, count(*), sum(event_count)::bigint FROM {} "
+        "WHERE bucket >= %s AND bucket < %s GROUP BY bucket ORDER BY bucket"
+    ).format(sql.Identifier(aggregate.name))
+    return [BucketCount(*row) for row in connection.execute(query, [window.start, window.end])]
+
+
+def materialized_tables(connection: Connection) -> dict[str, MaterializedTable]:
+    """Return where each continuous aggregate of the database stores its rows, by the aggregate's name."""
+    rows = connection.execute(load_sql("queries/materialization_tables.sql")).fetchall()
+    return {name: MaterializedTable(schema, table, watermark) for name, schema, table, watermark in rows}
+
+
+def _closed_part(aggregate: ContinuousAggregate, window: Window) -> Window:
+    cadence = aggregate.cadence
+    if not window.is_aligned(cadence):
+        raise AnalyticsError(
+            f"{aggregate.name} is refreshed in whole {cadence}s, and {window} doesn't begin and end on a {cadence}'s "
+            f"boundary: use {Window(cadence.floor(window.start), cadence.ceil(window.end))}."
+        )
+    end = min(window.end, cadence.floor(datetime.now(UTC)))
+    if end <= window.start:
+        raise AnalyticsError(f"{aggregate.name} can't be closed for {window}: no {cadence} of it has ended yet.")
+    return Window(window.start, end)
+
+
+@contextmanager
+def _refresh_lock(connection: Connection, aggregate: ContinuousAggregate) -> Iterator[None]:
+    # Two refreshes of one aggregate duplicate rows before TimescaleDB 2.26.3 and fail from then on.
+    parameters = [_LOCK_CLASS, aggregate.name]
+    connection.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", parameters)
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.execute("SELECT pg_advisory_unlock(%s, hashtext(%s))", parameters)
+
+
+def _call_refresh(connection: Connection, aggregate: ContinuousAggregate, window: Window) -> bool:
+    """Refresh one window and tell whether TimescaleDB found it up to date already."""
+    notices: list[str] = []
+
+    def collect(diagnostic: psycopg.errors.Diagnostic) -> None:
+        notices.append(diagnostic.message_primary or "")
+
+    connection.add_notice_handler(collect)
+    try:
+        connection.execute(
+            "CALL refresh_continuous_aggregate(%s::regclass, %s::timestamptz, %s::timestamptz)",
+            [aggregate.name, window.start, window.end],
+        )
+    finally:
+        connection.remove_notice_handler(collect)
+    _log.debug("refreshed %s for %s", aggregate.name, window)
+    return any(_UP_TO_DATE in notice for notice in notices)
+
+
+def _remembers_before(connection: Connection, instant: datetime) -> bool:
+    """Tell whether an aggregate stores buckets that ended before the instant (chunks begin at midnight)."""
+    tables = materialized_tables(connection)
+    probes = sql.SQL(" OR ").join(
+        sql.SQL("EXISTS (SELECT FROM {} WHERE bucket < %(instant)s)").format(tables[a.name].identifier)
+        for a in AGGREGATES
+        if a.name in tables and a.cadence is not Cadence.MONTH
+    )
+    row = connection.execute(sql.SQL("SELECT ") + probes, {"instant": instant}).fetchone()
+    return row == (True,)

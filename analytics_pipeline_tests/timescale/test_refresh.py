@@ -1,0 +1,185 @@
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.settings import get_settings
+from analytics_pipeline.timescale.aggregates import AGGREGATES, ContinuousAggregate
+from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.invalidation import stale_ranges
+from analytics_pipeline.timescale.migrations import migrate
+from analytics_pipeline.timescale.reconcile import reconcile
+from analytics_pipeline.timescale.refresh import HorizonError, materialized_tables, refresh, retention_horizon
+from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline_tests.conftest import Database
+from analytics_pipeline_tests.events_factory import add_event, at
+
+BY_NAME = {a.name: a for a in AGGREGATES}
+HOURLY = BY_NAME["analytics_revenue_hourly"]
+DAILY = BY_NAME["analytics_revenue_daily"]
+MONTHLY = BY_NAME["analytics_revenue_monthly"]
+MARCH = Window.of_month(date(2025, 3, 1))
+
+
+def _close_all(connection: Connection, window: Window) -> None:
+    for cadence in Cadence:
+        for aggregate in AGGREGATES:
+            if aggregate.cadence is cadence:
+                refresh(connection, aggregate, window)
+
+
+def test_exactly_the_window_is_stored_and_nothing_beside_it(database: Database) -> None:
+    with database.connect(autocommit=True) as connection:
+        for hour in ("05T09:59:59", "05T10:00:00", "05T10:59:59.999999", "05T11:00:00"):
+            add_event(connection, f"2025-03-{hour}")
+        result = refresh(connection, HOURLY, Window(at("2025-03-05T10:00"), at("2025-03-05T11:00")))
+        assert [(b.start, b.rows, b.events) for b in result.buckets] == [(at("2025-03-05T10:00"), 1, 2)]
+        stored = _stored(connection, HOURLY)
+        assert stored == [at("2025-03-05T10:00")]
+
+
+def test_a_closed_hierarchy_equals_the_events_in_every_aggregate(database: Database) -> None:
+    with database.connect(autocommit=True) as connection:
+        _add_a_bit_of_everything(connection)
+        _close_all(connection, MARCH)
+        results = {a.name: reconcile(connection, a, MARCH) for a in AGGREGATES}
+        assert [name for name, result in results.items() if not result.agrees] == []
+        assert all(result.stored_rows for result in results.values())
+
+
+def test_a_late_event_makes_its_partitions_stale_all_the_way_up_and_closing_them_mends_it(
+    database: Database,
+) -> None:
+    with database.connect(autocommit=True) as connection:
+        _add_a_bit_of_everything(connection)
+        _close_all(connection, MARCH)
+        assert stale_ranges(connection, MARCH) == []
+        add_event(connection, "2025-03-20T07:30", value="5.00")
+        stale = {r.aggregate for r in stale_ranges(connection, MARCH)}
+        assert stale == BY_NAME.keys()
+        assert not reconcile(connection, MONTHLY, MARCH).agrees
+        hour = Window(at("2025-03-20T07:00"), at("2025-03-20T08:00"))
+        result = refresh(connection, HOURLY, hour)
+        assert [(r.first, r.last) for r in result.invalidated] == [(at("2025-03-20T07:30"), at("2025-03-20T07:30"))]
+        refresh(connection, DAILY, Window.of_dates(date(2025, 3, 20), date(2025, 3, 20)))
+        refresh(connection, MONTHLY, MARCH)
+        assert reconcile(connection, MONTHLY, MARCH).agrees
+
+
+def test_a_refresh_with_nothing_to_do_says_so(database: Database) -> None:
+    with database.connect(autocommit=True) as connection:
+        add_event(connection, "2025-03-05T10:00")
+        assert not refresh(connection, HOURLY, MARCH).unchanged
+        assert refresh(connection, HOURLY, MARCH).unchanged
+
+
+def test_a_window_that_begins_before_the_dropped_events_is_refused_and_history_stays(
+    database: Database,
+) -> None:
+    with database.connect(autocommit=True) as connection:
+        _add_a_bit_of_everything(connection)
+        _close_all(connection, MARCH)
+        before = _rows(connection, MONTHLY)
+        connection.execute("SELECT drop_chunks('analytics_events', '2025-03-13'::timestamptz)")
+        assert retention_horizon(connection) == at("2025-03-13T00:00")
+        with pytest.raises(
+            HorizonError, match=r"raw events before 2025-03-13 00:00 UTC .* 2025-04-01 00:00 UTC or later"
+        ):
+            refresh(connection, MONTHLY, MARCH)
+        with pytest.raises(HorizonError):
+            refresh(connection, HOURLY, Window(at("2025-03-12T23:00"), at("2025-03-13T01:00")))
+        assert _rows(connection, MONTHLY) == before
+        refresh(connection, HOURLY, Window(at("2025-03-13T00:00"), at("2025-03-14T00:00")))
+
+
+def test_a_window_older_than_the_retention_policy_is_refused_before_anything_is_dropped(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANALYTICS_RETENTION", "1 year")
+    get_settings.cache_clear()
+    migrate()
+    start = Cadence.DAY.floor(datetime.now(UTC)) - timedelta(days=400)
+    with database.connect(autocommit=True) as connection:
+        add_event(connection, f"{start:%Y-%m-%dT%H:%M}")
+        with pytest.raises(HorizonError):
+            refresh(connection, HOURLY, Window(start, start + timedelta(days=1)))
+
+
+def test_history_of_a_young_database_has_no_horizon(database: Database) -> None:
+    with database.connect(autocommit=True) as connection:
+        assert retention_horizon(connection) is None
+        add_event(connection, "2025-03-10T12:00")
+        _close_all(connection, MARCH)
+        assert retention_horizon(connection) is None
+        _close_all(connection, Window.of_month(date(2025, 2, 1)))
+
+
+@pytest.mark.parametrize("aggregate", [HOURLY, DAILY, MONTHLY], ids=lambda a: a.name)
+def test_a_window_off_the_boundaries_is_refused_and_the_right_one_named(
+    database: Database, aggregate: ContinuousAggregate
+) -> None:
+    window = Window(at("2025-03-05T10:30"), at("2025-03-05T12:00"))
+    with (
+        database.connect(autocommit=True) as connection,
+        pytest.raises(AnalyticsError, match=r"boundary: use \[2025-03-"),
+    ):
+        refresh(connection, aggregate, window)
+
+
+def test_an_open_bucket_is_not_closed(database: Database) -> None:
+    hour = Cadence.HOUR.floor(datetime.now(UTC))
+    with database.connect(autocommit=True) as connection:
+        add_event(connection, f"{hour:%Y-%m-%dT%H:%M}")
+        result = refresh(connection, HOURLY, Window(hour - timedelta(hours=2), hour + timedelta(hours=5)))
+        assert result.window.end == hour
+        with pytest.raises(AnalyticsError, match="no hour of it has ended yet"):
+            refresh(connection, HOURLY, Window(hour, hour + timedelta(hours=1)))
+
+
+def test_reconciliation_names_the_company_and_bucket_that_differ(database: Database) -> None:
+    with database.connect(autocommit=True) as connection:
+        _add_a_bit_of_everything(connection)
+        _close_all(connection, MARCH)
+        table = materialized_tables(connection)[DAILY.name].identifier.as_string(connection)
+        connection.execute(f"UPDATE {table} SET total_value = total_value + 0.01 WHERE company_id = 'beta'")
+        result = reconcile(connection, DAILY, MARCH)
+        assert result.difference_count == 2
+        assert {(d.side, d.row["company_id"], d.row["bucket"][:10]) for d in result.differences} == {
+            ("expected", "beta", "2025-03-06"),
+            ("stored", "beta", "2025-03-06"),
+        }
+
+
+def test_reconciliation_notices_rows_stored_twice(database: Database) -> None:
+    with database.connect(autocommit=True) as connection:
+        add_event(connection, "2025-03-05T10:00")
+        refresh(connection, HOURLY, MARCH)
+        table = materialized_tables(connection)[HOURLY.name].identifier.as_string(connection)
+        connection.execute(f"INSERT INTO {table} SELECT * FROM {table}")
+        assert reconcile(connection, HOURLY, MARCH).difference_count == 1
+
+
+def _add_a_bit_of_everything(connection: Connection) -> None:
+    add_event(connection, "2025-03-05T10:10")
+    add_event(connection, "2025-03-05T10:20", "payment.refunded", value="-3.33", user_id="u2")
+    add_event(connection, "2025-03-06T00:00", company_id="beta", currency="USD", value="0.10")
+    add_event(connection, "2025-03-06T23:59:59", "user.login", category="user_activity", value=None, currency=None)
+    add_event(connection, "2025-03-18T12:00", "user.deleted", category="user_activity", value=None, currency=None)
+    add_event(
+        connection,
+        "2025-03-18T12:00",
+        "crypto.received",
+        category="crypto",
+        value="0.00012345",
+        currency="BTC",
+    )
+    add_event(connection, "2025-03-31T23:59:59.999999", "invoice.created", category="billing", value="99")
+
+
+def _stored(connection: Connection, aggregate: ContinuousAggregate) -> list[datetime]:
+    table = materialized_tables(connection)[aggregate.name].identifier.as_string(connection)
+    return [row[0] for row in connection.execute(f"SELECT bucket FROM {table} ORDER BY 1")]
+
+
+def _rows(connection: Connection, aggregate: ContinuousAggregate) -> list[tuple[object, ...]]:
+    return connection.execute(f"SELECT * FROM {aggregate.name} ORDER BY 1, 2, 3").fetchall()
