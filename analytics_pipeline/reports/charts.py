@@ -1,0 +1,184 @@
+"""Bar charts of a figure over time, small enough to stand side by side.
+
+Belongs here: scales, ticks, bars and their labels.
+Does not belong here: which figure is charted, number formats beyond the choice of decimals.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, localcontext
+
+from reportlab.lib.colors import white
+from reportlab.platypus import Flowable
+
+from analytics_pipeline.currencies import PRECISION
+from analytics_pipeline.reports.layout import (
+    ACCENT,
+    ACCENT_SOFT,
+    HAIRLINE,
+    INK,
+    MUTED,
+    NEGATIVE,
+    NEGATIVE_SOFT,
+    Sheet,
+)
+from analytics_pipeline.reports.text import Printable, draw, fit, width
+
+_TICKS = 4
+_SMALL = 7.0
+_TITLE = 9.0
+_TOP = 24.0
+_BASE = 24.0
+_UNITS = ((10**12, "trillion"), (10**9, "billion"), (10**6, "million"), (10**3, "thousand"))
+_UNIT_FROM = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar: its exact value, a label, and a second label where a new group (a year) starts."""
+
+    value: Decimal
+    label: Printable
+    group: Printable | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """An axis from ``ticks[0]`` to ``ticks[-1]``, labelled in units of ``unit``."""
+
+    ticks: tuple[Decimal, ...]
+    unit: int
+    unit_name: str
+    decimals: int
+
+
+def scale_of(values: Sequence[Decimal]) -> Scale:
+    """Return an axis of about four round steps that holds zero and every value.
+
+    From ten thousand on it counts in thousands, from ten million in millions, and so on.
+    """
+    with localcontext(prec=PRECISION):
+        low, high = min(*values, Decimal(0), Decimal(0)), max(*values, Decimal(0), Decimal(0))
+        if low == high:
+            return Scale((Decimal(0),), 1, "", 0)
+        step = _round_step((high - low) / _TICKS)
+        first = (low / step).to_integral_value(ROUND_FLOOR)
+        last = (high / step).to_integral_value(ROUND_CEILING)
+        ticks = tuple(step * index for index in range(int(first), int(last) + 1))
+        largest = max(high, -low)
+        unit, name = next((pair for pair in _UNITS if largest >= _UNIT_FROM * pair[0]), (1, ""))
+        exponent = (step / unit).normalize().as_tuple().exponent
+        return Scale(ticks, unit, name, max(0, -int(exponent)))
+
+
+def _round_step(least: Decimal) -> Decimal:
+    """Return the smallest of 1, 2, 2.5, 5 and 10 times a power of ten that is not below ``least``."""
+    magnitude = Decimal(1).scaleb(least.adjusted())
+    factors = (Decimal(1), Decimal(2), Decimal("2.5"), Decimal(5), Decimal(10))
+    return next(magnitude * factor for factor in factors if magnitude * factor >= least)
+
+
+class BarChart(Flowable):
+    """Bars over time; the last one, which the report is about, stands out.
+
+    ``open_ended`` draws the last bar as an outline: its period isn't complete.
+    """
+
+    def __init__(
+        self,
+        sheet: Sheet,
+        title: Printable,
+        bars: Sequence[Bar],
+        size: tuple[float, float],
+        *,
+        open_ended: bool = False,
+    ) -> None:
+        """Accept at least one bar, and the width and height to fill."""
+        super().__init__()
+        self._sheet = sheet
+        self._title = title
+        self._bars = bars
+        self._size = size
+        self._open_ended = open_ended
+        self._scale = scale_of([bar.value for bar in bars])
+
+    def wrap(self, aW: float, aH: float) -> tuple[float, float]:  # noqa: ARG002, N803 - reportlab's signature
+        """Take the size given."""
+        return self._size
+
+    def draw(self) -> None:
+        """Draw title, grid, bars and labels."""
+        regular = self._sheet.fonts.regular
+        labels = [self._tick_label(tick) for tick in self._scale.ticks]
+        left = max(width(label, regular, _SMALL) for label in labels) + 6
+        self._draw_title()
+        self._draw_grid(left, labels)
+        self._draw_bars(left)
+        if not any(bar.value for bar in self._bars):
+            self._draw_emptiness(left)
+
+    def _tick_label(self, tick: Decimal) -> Printable:
+        with localcontext(prec=PRECISION):
+            value = tick / self._scale.unit
+        return self._sheet.proof.printable(self._sheet.formats.number(value, self._scale.decimals))
+
+    def _height_of(self, value: Decimal) -> float:
+        ticks = self._scale.ticks
+        with localcontext(prec=PRECISION):
+            share = (value - ticks[0]) / (ticks[-1] - ticks[0]) if len(ticks) > 1 else Decimal(0)
+        return _BASE + float(share) * (self._size[1] - _TOP - _BASE)
+
+    def _draw_title(self) -> None:
+        canvas, fonts, top = self.canv, self._sheet.fonts, self._size[1] - _TITLE
+        title = fit(self._title, fonts.bold, _TITLE, self._size[0] * 0.7)
+        canvas.setFillColor(INK)
+        draw(canvas, (0, top), title, fonts.bold, _TITLE)
+        if self._scale.unit_name:
+            canvas.setFillColor(MUTED)
+            unit = self._sheet.proof.printable(f"in {self._scale.unit_name}s")
+            beside = (width(title, fonts.bold, _TITLE) + 6, top)
+            draw(canvas, beside, unit, fonts.regular, _SMALL + 0.5)
+
+    def _draw_grid(self, left: float, labels: Sequence[Printable]) -> None:
+        canvas, regular = self.canv, self._sheet.fonts.regular
+        canvas.setFillColor(MUTED)
+        for tick, label in zip(self._scale.ticks, labels, strict=True):
+            y = self._height_of(tick)
+            canvas.setStrokeColor(MUTED if tick == 0 else HAIRLINE)
+            canvas.setLineWidth(0.7 if tick == 0 else 0.4)
+            canvas.line(left, y, self._size[0], y)
+            draw(canvas, (left - 5, y - _SMALL * 0.35), label, regular, _SMALL, align="right")
+
+    def _draw_emptiness(self, left: float) -> None:
+        self.canv.setFillColor(MUTED)
+        nothing = self._sheet.proof.printable("Nothing recorded in these months")
+        middle = ((left + self._size[0]) / 2, (self._size[1] - _TOP + _BASE) / 2)
+        draw(self.canv, middle, nothing, self._sheet.fonts.regular, _SMALL + 0.5, align="centre")
+
+    def _draw_bars(self, left: float) -> None:
+        canvas, regular = self.canv, self._sheet.fonts.regular
+        slot = (self._size[0] - left) / len(self._bars)
+        zero = self._height_of(Decimal(0))
+        widest = max(width(bar.label, regular, _SMALL) for bar in self._bars)
+        every = int(widest // (slot - 1)) + 1
+        for index, bar in enumerate(self._bars):
+            last = index == len(self._bars) - 1
+            x, reach = left + index * slot, self._height_of(bar.value) - zero
+            strong, soft = (ACCENT, ACCENT_SOFT) if bar.value >= 0 else (NEGATIVE, NEGATIVE_SOFT)
+            outlined = last and self._open_ended
+            canvas.setFillColor(white if outlined else strong if last else soft)
+            canvas.setStrokeColor(strong)
+            canvas.setLineWidth(0.9)
+            if outlined:
+                canvas.setDash(2, 1.5)
+            if bar.value:
+                canvas.rect(x + slot * 0.18, zero, slot * 0.64, reach, stroke=int(outlined), fill=1)
+            canvas.setDash()
+            middle = x + slot / 2
+            canvas.setFillColor(INK if last else MUTED)
+            if (len(self._bars) - 1 - index) % every == 0:
+                font = self._sheet.fonts.bold if last else regular
+                draw(canvas, (middle, _BASE - 11), bar.label, font, _SMALL, align="centre")
+            if bar.group is not None:
+                canvas.setFillColor(MUTED)
+                draw(canvas, (middle, _BASE - 20), bar.group, regular, _SMALL, align="centre")
