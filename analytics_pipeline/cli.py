@@ -1,0 +1,232 @@
+"""The ``analytics-pipeline`` command: thin wrappers around what the rooms offer."""
+
+import json
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import psycopg
+
+from analytics_pipeline.embedded import EmbeddedTimescale
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.events.cli import ingest, record
+from analytics_pipeline.metrics.cli import metrics
+from analytics_pipeline.sample.cli import sample
+from analytics_pipeline.settings import Settings, get_settings
+from analytics_pipeline.timescale.connection import connect, describe_url
+from analytics_pipeline.timescale.migrations import migrate
+from analytics_pipeline.timescale.server import server_info
+from analytics_pipeline.windows import Window
+
+
+class _Commands(click.Group):
+    """Turns the errors a user can mend into one line and exit status 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except AnalyticsError as error:
+            raise click.ClickException(str(error)) from error
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction) as error:
+            raise click.ClickException(
+                f"{error.diag.message_primary}: this database lacks the schema of this version; run "
+                "'analytics-pipeline db migrate'."
+            ) from error
+        except psycopg.OperationalError as error:
+            raise click.ClickException(f"The database went away: {str(error).strip().splitlines()[0]}") from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="analytics_pipeline")
+def main() -> None:
+    """Analytics of a crypto-ERP on Dagster and TimescaleDB.
+
+    Without ANALYTICS_DATABASE_URL every command works on the embedded database under ANALYTICS_HOME
+    (default .local/), which starts on demand.
+    """
+
+
+main.add_command(ingest)
+main.add_command(record)
+main.add_command(sample)
+main.add_command(metrics)
+
+
+@main.group()
+def db() -> None:
+    """Start, stop, migrate and look at the database."""
+
+
+@db.command("start")
+@click.option("--tcp", is_flag=True, help="Also listen on 127.0.0.1, with a generated password.")
+def db_start(*, tcp: bool) -> None:
+    """Start the embedded TimescaleDB; harmless when it runs."""
+    embedded = _embedded(get_settings())
+    embedded.start(tcp=tcp)
+    click.echo(f"TimescaleDB is running: {embedded.status().url}")
+
+
+@db.command("stop")
+def db_stop() -> None:
+    """Stop the embedded databases; harmless when they don't run."""
+    from analytics_pipeline.embedded import EmbeddedPostgres
+
+    settings = get_settings()
+    _embedded(settings).stop()
+    EmbeddedPostgres(settings.home).stop()
+    click.echo("The embedded databases are stopped.")
+
+
+@db.command("migrate")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def db_migrate(*, as_json: bool) -> None:
+    """Bring the schema to this version and the policies to the settings; safe to repeat."""
+    report = migrate()
+    if as_json:
+        click.echo(json.dumps(asdict(report)))
+        return
+    for name in report.applied:
+        click.echo(f"applied  {name}")
+    for change in report.policy_changes:
+        click.echo(f"policy   {change.procedure} on {change.relation}: {change.action}")
+    click.echo(
+        f"{len(report.applied)} migrations applied, {report.already_applied} were there; "
+        f"{len(report.policy_changes)} policies changed."
+    )
+
+
+@db.command("status")
+@click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
+def db_status(*, as_json: bool) -> None:
+    """Show which database this is and how it is; exit status 1 when it does not run."""
+    settings = get_settings()
+    if settings.database_url is None:
+        embedded = EmbeddedTimescale(settings.home).status()
+        status = {name: str(value) for name, value in asdict(embedded).items() if value is not None}
+        running = embedded.state == "running"
+    else:
+        with connect(settings) as connection:
+            info = server_info(connection)
+        status = {
+            "state": "running",
+            "server": describe_url(settings.database_url.get_secret_value()),
+            "timescaledb": info.timescaledb_version,
+            "postgresql": info.postgres_version,
+            "licence": info.license,
+        }
+        running = True
+    click.echo(json.dumps(status) if as_json else "\n".join(f"{k:<14}{v}" for k, v in status.items()))
+    if not running:
+        raise SystemExit(1)
+
+
+@main.command("close")
+@click.option(
+    "--start",
+    type=click.DateTime(),
+    required=True,
+    help="First instant, UTC: 2025-01-01 or 2025-01-01T06:00.",
+)
+@click.option("--end", type=click.DateTime(), required=True, help="First instant after the span, UTC.")
+@click.option("--json", "as_json", is_flag=True, help="Print the closed ranges as JSON.")
+def close(start: datetime, end: datetime, *, as_json: bool) -> None:
+    """Close every hour, day and month that lies within the half-open span, through Dagster.
+
+    Hours come before days before months, each range reconciled with the raw events; the runs show in
+    the Dagster UI. Closing again what is closed is harmless.
+    """
+    if end <= start:
+        raise AnalyticsError(f"--end {end:%Y-%m-%dT%H:%M} must come after --start {start:%Y-%m-%dT%H:%M}.")
+    settings = get_settings()
+    span = Window(start.replace(tzinfo=UTC), end.replace(tzinfo=UTC))
+
+    from analytics_pipeline.orchestration.instance import enter_dagster_environment
+
+    enter_dagster_environment(settings)
+    from analytics_pipeline.orchestration.close import close_with_instance
+
+    closed = close_with_instance(settings, span, lambda run: click.echo(str(run), err=as_json))
+    if as_json:
+        click.echo(json.dumps([run.as_json() for run in closed]))
+
+
+@main.command("report")
+@click.option("--company", help="One company; without it the report covers all.")
+@click.option(
+    "--month",
+    type=click.DateTime(["%Y-%m"]),
+    help="Calendar month, 2025-01; without it the last finished one.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print path, size and checksum as JSON.")
+def report(company: str | None, month: datetime | None, *, as_json: bool) -> None:
+    """Write the monthly PDF report and print where it is."""
+    from analytics_pipeline.reports.publish import publish_monthly_report
+
+    settings = get_settings()
+    day = month.date() if month else _last_finished_month()
+    with connect(settings, autocommit=True) as connection:
+        document = publish_monthly_report(connection, settings, company, day)
+    click.echo(json.dumps(asdict(document)) if as_json else f"{document.uri} ({document.pages} pages)")
+
+
+@main.command("demo")
+@click.option(
+    "--events",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Load this file instead of sample events.",
+)
+@click.option("--months", type=click.IntRange(1, 120), default=13, show_default=True, help="Months of sample events.")
+@click.option("--companies", type=click.IntRange(1, 100), default=5, show_default=True, help="Companies in the sample.")
+@click.option("--scale", type=float, default=1.0, show_default=True, help="Size of the sample; 1.0 is 250,000 events.")
+@click.option(
+    "--seed",
+    type=int,
+    default=7,
+    show_default=True,
+    help="Seed of the sample: the same seed, the same events.",
+)
+@click.option("--yes", is_flag=True, help="Load into a database of ANALYTICS_DATABASE_URL that already holds events.")
+def demo(*, events: Path | None, months: int, companies: int, scale: float, seed: int, yes: bool) -> None:
+    """Run the main job once: events, closed partitions, checks, a PDF report."""
+    from analytics_pipeline.demo import SampleSize, run_demo
+
+    run_demo(events, SampleSize(months, companies, scale, seed), confirmed=yes)
+
+
+@main.command("up")
+@click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Port of the Dagster UI.")
+def up(port: int) -> None:
+    """Start the databases and Dagster (UI, daemon, code location); Ctrl-C stops all of it."""
+    from analytics_pipeline.up import run_up
+
+    run_up(port)
+
+
+@main.command("env")
+def env() -> None:
+    r"""Print the variables that a hand-started Dagster needs, as shell code.
+
+    Use it as: eval "$(analytics-pipeline env)" && dagster dev -w workspace.yaml
+    """
+    import shlex
+
+    from analytics_pipeline.orchestration.instance import dagster_environment
+
+    for name, value in dagster_environment(get_settings()).items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+
+
+def _embedded(settings: Settings) -> EmbeddedTimescale:
+    if settings.database_url is not None:
+        raise AnalyticsError(
+            "ANALYTICS_DATABASE_URL names a server of its own: unset it to start or stop the embedded database."
+        )
+    return EmbeddedTimescale(settings.home)
+
+
+def _last_finished_month() -> date:
+    first = datetime.now(UTC).date().replace(day=1)
+    return first.replace(year=first.year - 1, month=12) if first.month == 1 else first.replace(month=first.month - 1)

@@ -1,0 +1,235 @@
+"""The main job once, from events to a report, on the configured database.
+
+Belongs here: the order of the steps and what the user sees of them. Every step is a call of the
+room that does the work in production too.
+"""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from analytics_pipeline.currencies import round_money
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.events.ingest import IngestSummary, ingest
+from analytics_pipeline.events.sources import Source
+from analytics_pipeline.metrics.revenue import revenue_by_currency, revenue_series
+from analytics_pipeline.metrics.users import user_series
+from analytics_pipeline.orchestration.instance import enter_dagster_environment
+from analytics_pipeline.sample.cli import months_before
+from analytics_pipeline.sample.generator import write_sample
+from analytics_pipeline.settings import NEVER, Settings, get_settings, write_settings_file
+from analytics_pipeline.timescale.connection import connect
+from analytics_pipeline.timescale.migrations import migrate
+from analytics_pipeline.windows import Cadence, Window
+
+if TYPE_CHECKING:
+    from analytics_pipeline.orchestration.close import ClosedRange
+
+
+@dataclass(frozen=True, slots=True)
+class SampleSize:
+    """What the sample generator is asked for; ``scale`` 1.0 is about 250,000 events over 13 months."""
+
+    months: int
+    companies: int
+    scale: float
+    seed: int
+
+
+def run_demo(events_file: Path | None, size: SampleSize, *, confirmed: bool) -> None:
+    """Run every step and print a summary; repeating it changes nothing.
+
+    ``confirmed`` allows to load into a server of its own that already holds events. Raises
+    ``AnalyticsError`` when a step or a check fails.
+    """
+    started = time.monotonic()
+    console = Console(highlight=False)
+    settings = get_settings()
+    with _step(console, "database, schema, policies"):
+        migrate(settings)
+        _refuse_foreign_events(settings, confirmed=confirmed)
+    if events_file is None:
+        with _step(console, "sample events"):
+            events_file = _sample(settings, size)
+    with _step(console, f"ingestion of {events_file.name}") as note:
+        summary = _ingest(settings, events_file)
+        note.append(
+            f"{summary.read:,} read, {summary.new:,} new, {summary.already_there:,} already there, "
+            f"{summary.rejected:,} rejected"
+        )
+    span = _span(summary, events_file)
+    settings = _fit_settings(console, settings, span)
+    with _step(console, "Dagster's storage"):
+        enter_dagster_environment(settings)
+    closed = _close(console, settings, span)
+    _print_summary(console, settings, span, closed)
+    console.print(
+        f"\nDone in {time.monotonic() - started:.0f} s. [bold]make up[/] opens the Dagster UI on all of this."
+    )
+
+
+@contextmanager
+def _step(console: Console, name: str) -> Iterator[list[str]]:
+    note: list[str] = []
+    started = time.monotonic()
+    with console.status(name):
+        yield note
+    console.print(f"  [green]ok[/] {name:<44}{time.monotonic() - started:6.1f} s  {'; '.join(note)}")
+
+
+def _refuse_foreign_events(settings: Settings, *, confirmed: bool) -> None:
+    if settings.database_url is None or confirmed:
+        return
+    with connect(settings, autocommit=True) as connection:
+        row = connection.execute("SELECT EXISTS (SELECT FROM analytics_events)").fetchone()
+    if row == (True,):
+        raise AnalyticsError(
+            "The database of ANALYTICS_DATABASE_URL already holds events, and the demo would add its own: unset the "
+            "variable to use the embedded database, or repeat with --yes."
+        )
+
+
+def _sample(settings: Settings, size: SampleSize) -> Path:
+    start = months_before(datetime.now(UTC).date(), size.months)
+    name = f"sample-{start:%Y-%m}-{size.months}m-{size.companies}c-{size.scale:g}x-seed{size.seed}.jsonl.gz"
+    path = settings.home / "demo" / name
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"partial-{name}")
+        write_sample(
+            partial,
+            seed=size.seed,
+            start=start,
+            months=size.months,
+            companies=size.companies,
+            scale=size.scale,
+        )
+        partial.replace(path)
+    return path
+
+
+def _ingest(settings: Settings, events_file: Path) -> IngestSummary:
+    rejects = settings.home / "demo" / f"{events_file.name}.rejects.jsonl"
+    rejects.parent.mkdir(parents=True, exist_ok=True)
+    with connect(settings) as connection:
+        return ingest([Source.of(events_file)], connection, rejects_path=rejects)
+
+
+def _span(summary: IngestSummary, events_file: Path) -> Window:
+    """Return the whole months that the file's events cover, up to the last hour that has ended."""
+    if summary.first is None or summary.last is None:
+        raise AnalyticsError(f"{events_file} holds no valid event: its rejects tell why.")
+    end = Cadence.MONTH.next(Cadence.MONTH.floor(summary.last))
+    return Window(Cadence.MONTH.floor(summary.first), min(end, Cadence.HOUR.floor(datetime.now(UTC))))
+
+
+def _fit_settings(console: Console, settings: Settings, span: Window) -> Settings:
+    """Let the first partition and the retention reach back to the span, and keep both for later commands."""
+    changes = {}
+    if span.start.date() < settings.start:
+        changes["ANALYTICS_START"] = f"{span.start:%Y-%m-%d}"
+    if not settings.keeps_events_forever and _is_beyond(settings, span.start):
+        changes["ANALYTICS_RETENTION"] = NEVER
+    for name, value in changes.items():
+        if name in os.environ:
+            raise AnalyticsError(f"The events begin on {span.start:%Y-%m-%d}: set {name}={value}, or unset it.")
+    if not changes:
+        return settings
+    listed = ", ".join(f"{name}={value}" for name, value in changes.items())
+    if settings.database_url is None:
+        where = f"set in {write_settings_file(settings.home, changes)}"
+    else:
+        os.environ.update(changes)
+        where = "set for this run, to be exported for later ones"
+    get_settings.cache_clear()
+    settings = get_settings()
+    migrate(settings)
+    console.print(f"  [green]ok[/] {listed} {where}: the events begin on {span.start:%Y-%m-%d}", soft_wrap=True)
+    return settings
+
+
+def _is_beyond(settings: Settings, instant: datetime) -> bool:
+    with connect(settings, autocommit=True) as connection:
+        row = connection.execute("SELECT %s < now() - %s::interval", [instant, settings.retention]).fetchone()
+    return row == (True,)
+
+
+def _close(console: Console, settings: Settings, span: Window) -> "list[ClosedRange]":
+    # Dagster takes a second to import: not before there is something to close.
+    from analytics_pipeline.orchestration.close import close_with_instance, set_up_with_instance
+
+    with _step(console, "analytics_events, its checks") as note:
+        note.append(f"{set_up_with_instance(settings)} checks passed")
+    closed: list[ClosedRange] = []
+    with console.status("closing partitions") as status:
+
+        def show(run: "ClosedRange") -> None:
+            closed.append(run)
+            status.update(f"{run.job}: closed {run.window}")
+            if not console.is_terminal:
+                console.print(f"     {run}")
+
+        close_with_instance(settings, span, show)
+    for job, runs in _by_job(closed).items():
+        console.print(
+            f"  [green]ok[/] {job:<44}{sum(r.seconds for r in runs):6.1f} s  "
+            f"{sum(r.partitions for r in runs):,} partitions in {len(runs)} runs, "
+            f"{sum(r.checks for r in runs)} checks passed"
+        )
+    return closed
+
+
+def _by_job(closed: "list[ClosedRange]") -> "dict[str, list[ClosedRange]]":
+    jobs: dict[str, list[ClosedRange]] = {}
+    for run in closed:
+        jobs.setdefault(run.job, []).append(run)
+    return jobs
+
+
+def _print_summary(console: Console, settings: Settings, span: Window, closed: "list[ClosedRange]") -> None:
+    # An unfinished month has no monthly partition: the summary shows the whole months.
+    months = Window(span.start, max(Cadence.MONTH.floor(span.end), Cadence.MONTH.next(span.start)))
+    with connect(settings, autocommit=True) as connection:
+        revenue = revenue_series(connection, None, months)
+        users = user_series(connection, None, months)
+        totals = revenue_by_currency(connection, None, months)
+    currencies = sorted({row.currency for row in revenue})
+    amounts = {(row.month, row.currency): row.revenue for row in revenue}
+    transactions: Counter[date] = Counter()
+    for row in revenue:
+        transactions[row.month] += row.transactions
+    table = Table(title="Revenue, transactions and users, all companies", title_justify="left")
+    table.add_column("month")
+    for heading in (
+        *(f"revenue {currency}" for currency in currencies),
+        "transactions",
+        "active users",
+        "new users",
+    ):
+        table.add_column(heading, justify="right")
+    for month in users:
+        table.add_row(
+            f"{month.month:%Y-%m}",
+            *(f"{round_money(amounts.get((month.month, c), Decimal(0)), c):,}" for c in currencies),
+            f"{transactions[month.month]:,}",
+            f"{month.active_users:,}",
+            f"{month.new_users:,}",
+        )
+    console.print()
+    console.print(table)
+    for total in totals:
+        console.print(f"Total {total.currency} {round_money(total.revenue, total.currency):,}")
+    reports = [run for run in closed if run.job == "monthly_reports"]
+    if reports:
+        console.print(f"Report {reports[-1].documents[-1]}", soft_wrap=True)
+    console.print(f"Data   {settings.home}", soft_wrap=True)

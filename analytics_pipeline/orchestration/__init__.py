@@ -1,0 +1,1 @@
+"""Everything that imports dagster: resources, partitions, assets, checks, jobs."""

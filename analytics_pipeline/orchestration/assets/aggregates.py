@@ -1,0 +1,55 @@
+"""One partitioned asset per continuous aggregate, generated from the declaration."""
+
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
+
+from analytics_pipeline.orchestration.metadata import refresh_metadata, table_schema
+from analytics_pipeline.orchestration.names import OWNERS, POOL, Group
+from analytics_pipeline.orchestration.partitions import backfill_policy_for, partitions_for, window_of
+from analytics_pipeline.orchestration.resources import Timescale
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.aggregates import AGGREGATES, COLUMNS, ContinuousAggregate
+from analytics_pipeline.timescale.refresh import RefreshResult, refresh
+
+
+def build_aggregate_assets(settings: Settings) -> list[AssetsDefinition]:
+    """Return one asset per declared aggregate, under its relation's name."""
+    return [_build_asset(aggregate=aggregate, settings=settings) for aggregate in AGGREGATES]
+
+
+def _build_asset(*, aggregate: ContinuousAggregate, settings: Settings) -> AssetsDefinition:
+    @asset(
+        name=aggregate.name,
+        description=f"{aggregate.description} Materialising a partition closes it: exactly its window is refreshed.",
+        deps=[aggregate.source],
+        partitions_def=partitions_for(aggregate.cadence, settings),
+        backfill_policy=backfill_policy_for(aggregate.cadence),
+        group_name=Group.AGGREGATES,
+        kinds={"timescaledb"},
+        owners=OWNERS,
+        pool=POOL,
+        metadata={
+            "dagster/table_name": aggregate.name,
+            "dagster/column_schema": table_schema({name: COLUMNS[name] for name in aggregate.columns}),
+        },
+    )
+    def _aggregate(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
+        with timescale.session() as connection:
+            result = refresh(connection, aggregate, window_of(context))
+        _describe_partitions(context, aggregate, result)
+        return MaterializeResult(metadata=refresh_metadata(result))
+
+    return _aggregate
+
+
+def _describe_partitions(context: AssetExecutionContext, aggregate: ContinuousAggregate, result: RefreshResult) -> None:
+    """Give each partition of the run its own counts, which the UI plots over the partitions."""
+    counts = {bucket.start: bucket for bucket in result.buckets}
+    for key, window in zip(context.partition_keys, result.window.split(aggregate.cadence), strict=True):
+        bucket = counts.get(window.start)
+        context.add_asset_metadata(
+            {
+                "dagster/partition_row_count": bucket.rows if bucket else 0,
+                "partition events": bucket.events if bucket else 0,
+            },
+            partition_key=key,
+        )

@@ -1,0 +1,177 @@
+"""Closes every partition of a span through Dagster, headless, in dependency order."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from dagster import DagsterEventType, DagsterInstance, Definitions, ExecuteInProcessResult
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.orchestration.build import build_definitions
+from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, SETUP_JOB
+from analytics_pipeline.orchestration.partitions import PARTITIONS_PER_RUN, partitions_for
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.windows import Cadence, Window
+
+# The console log of an in-process run says what the caller says better; the run's log is in the UI.
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedRange:
+    """One run: the job, the range of partitions it closed, how many checks passed, what it wrote."""
+
+    job: str
+    window: Window
+    partitions: int
+    checks: int
+    seconds: float
+    run_id: str
+    documents: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Show the run in a line for people."""
+        return (
+            f"{self.job:<20} {self.window}  {self.partitions} partitions, {self.checks} checks passed, "
+            f"{self.seconds:.1f} s"
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """Return the run with the fields of the command's JSON."""
+        return {
+            "job": self.job,
+            "start": self.window.start.isoformat(),
+            "end": self.window.end.isoformat(),
+            "partitions": self.partitions,
+            "checks": self.checks,
+            "seconds": round(self.seconds, 3),
+            "runId": self.run_id,
+            "documents": list(self.documents),
+        }
+
+
+def close_with_instance(
+    settings: Settings, span: Window, on_closed: Callable[[ClosedRange], None] = lambda _: None
+) -> list[ClosedRange]:
+    """Close a span as ``close_span`` does, on the instance of ``DAGSTER_HOME``."""
+    with DagsterInstance.get() as instance:
+        return close_span(build_definitions(settings), settings, instance, span, on_closed)
+
+
+def set_up_with_instance(settings: Settings) -> int:
+    """Materialise ``analytics_events`` on the instance of ``DAGSTER_HOME`` and return the checks that passed.
+
+    Raises ``AnalyticsError`` when the set-up or a check of it fails.
+    """
+    with DagsterInstance.get() as instance:
+        result = _execute(build_definitions(settings), instance, SETUP_JOB)
+    return len(result.get_asset_check_evaluations())
+
+
+def close_span(
+    definitions: Definitions,
+    settings: Settings,
+    instance: DagsterInstance,
+    span: Window,
+    on_closed: Callable[[ClosedRange], None] = lambda _: None,
+) -> list[ClosedRange]:
+    """Close the hours, days and months that lie within the half-open span and have ended.
+
+    Partitions that only reach into the span stay as they are. Repeating it is harmless. Raises
+    ``AnalyticsError`` when the span holds no whole partition that has ended or begins before
+    ``ANALYTICS_START``, and when a run or a check fails: what was closed before stays closed.
+    """
+    _require_within_partitions(settings, span)
+    closed = []
+    for job, cadence in CLOSING_JOBS.items():
+        for window in _range_runs(span, cadence):
+            result = _close_range(definitions, settings, instance, job, window)
+            closed.append(result)
+            on_closed(result)
+    if not closed:
+        raise AnalyticsError(f"No hour of {span} has ended yet: there is nothing to close.")
+    return closed
+
+
+def _require_within_partitions(settings: Settings, span: Window) -> None:
+    first = partitions_for(Cadence.HOUR, settings).start
+    if span.start < first:
+        raise AnalyticsError(
+            f"The span {span} begins before the first partition, {first:%Y-%m-%d}: start there, or set "
+            f"ANALYTICS_START={span.start:%Y-%m}-01."
+        )
+    if not span.is_aligned(Cadence.HOUR):
+        raise AnalyticsError(f"The span {span} must begin and end on full hours (UTC).")
+
+
+def _range_runs(span: Window, cadence: Cadence) -> list[Window]:
+    """Cut the whole, ended partitions of the span into windows of one run each."""
+    start = cadence.ceil(span.start)
+    end = min(cadence.floor(span.end), cadence.floor(datetime.now(UTC)))
+    if start >= end:
+        return []
+    partitions = list(Window(start, end).split(cadence))
+    size = PARTITIONS_PER_RUN[cadence]
+    chunks = [partitions[i : i + size] for i in range(0, len(partitions), size)]
+    return [Window(chunk[0].start, chunk[-1].end) for chunk in chunks]
+
+
+def _close_range(
+    definitions: Definitions, settings: Settings, instance: DagsterInstance, job: str, window: Window
+) -> ClosedRange:
+    started = time.monotonic()
+    cadence = CLOSING_JOBS[job]
+    partitions = list(window.split(cadence))
+    key_format = partitions_for(cadence, settings).fmt
+    result = _execute(
+        definitions,
+        instance,
+        job,
+        {
+            ASSET_PARTITION_RANGE_START_TAG: partitions[0].start.strftime(key_format),
+            ASSET_PARTITION_RANGE_END_TAG: partitions[-1].start.strftime(key_format),
+        },
+    )
+    documents = [
+        str(event.materialization.metadata["dagster/uri"].value)
+        for event in result.get_asset_materialization_events()
+        if "dagster/uri" in event.materialization.metadata
+    ]
+    return ClosedRange(
+        job=job,
+        window=window,
+        partitions=len(partitions),
+        checks=len(result.get_asset_check_evaluations()),
+        seconds=time.monotonic() - started,
+        run_id=result.run_id,
+        documents=tuple(documents),
+    )
+
+
+def _execute(
+    definitions: Definitions, instance: DagsterInstance, job: str, tags: dict[str, str] | None = None
+) -> ExecuteInProcessResult:
+    """Run a job in this process; a failed step or check is an ``AnalyticsError`` that says why."""
+    result = definitions.resolve_job_def(job).execute_in_process(
+        instance=instance, raise_on_error=False, tags=tags, run_config=_QUIET
+    )
+    failed = [check for check in result.get_asset_check_evaluations() if not check.passed]
+    if failed:
+        reasons = "; ".join(f"{c.check_name} of {c.asset_key.to_user_string()}: {c.description}" for c in failed)
+        raise AnalyticsError(f"{job} (run {result.run_id}) has failed checks. {reasons}")
+    if not result.success:
+        raise AnalyticsError(f"{job} (run {result.run_id}) failed: {_failure(result)}")
+    return result
+
+
+def _failure(result: ExecuteInProcessResult) -> str:
+    for event in result.all_events:
+        if event.event_type == DagsterEventType.STEP_FAILURE:
+            data = event.step_failure_data
+            if data.user_failure_data is not None:
+                return str(data.user_failure_data.description)
+            if data.error is not None:
+                return str((data.error.cause or data.error).message).strip()
+    return "see the run's log in the Dagster UI."

@@ -1,0 +1,48 @@
+"""One job per granularity, and the order in which they close a span."""
+
+from typing import TYPE_CHECKING
+
+from dagster import AssetSelection, define_asset_job
+
+from analytics_pipeline.metrics.users import USERS
+from analytics_pipeline.timescale.aggregates import AGGREGATES, EVENTS
+from analytics_pipeline.windows import Cadence
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+# Hours before days before months: TimescaleDB's invalidations don't climb by themselves, and the
+# upper levels would answer "already up-to-date" and stay wrong.
+CLOSING_JOBS: dict[str, Cadence] = {
+    "hourly_aggregates": Cadence.HOUR,
+    "daily_aggregates": Cadence.DAY,
+    "monthly_aggregates": Cadence.MONTH,
+    "monthly_reports": Cadence.MONTH,
+}
+
+SETUP_JOB = "hypertable_setup"
+
+_DESCRIPTIONS = {
+    SETUP_JOB: "Brings schema and policies to this version and checks the server and the hypertable.",
+    "hourly_aggregates": "Closes the hourly partitions of every aggregate and reconciles them with the events.",
+    "daily_aggregates": "Closes the daily partitions of every aggregate and of the table of users.",
+    "monthly_aggregates": "Closes the monthly partitions of every aggregate and reconciles them with the events.",
+    "monthly_reports": "Renders and stores the monthly PDF report from closed months.",
+}
+
+
+def build_jobs() -> "list[UnresolvedAssetJobDefinition]":
+    """Return the jobs, each over the assets of one granularity with their checks."""
+    return [
+        define_asset_job(name, selection=AssetSelection.assets(*_assets(name)), description=_DESCRIPTIONS[name])
+        for name in (SETUP_JOB, *CLOSING_JOBS)
+    ]
+
+
+def _assets(job: str) -> list[str]:
+    if job == SETUP_JOB:
+        return [EVENTS]
+    if job == "monthly_reports":
+        return ["monthly_report"]
+    names = [aggregate.name for aggregate in AGGREGATES if aggregate.cadence is CLOSING_JOBS[job]]
+    return [*names, USERS] if job == "daily_aggregates" else names
