@@ -1,0 +1,11 @@
+"""The databases of one machine: TimescaleDB for the analytics, PostgreSQL for Dagster's storage.
+
+Belongs here: installing, starting, stopping and watching the two servers. Does not belong here:
+schema, settings, anything that talks SQL for the program's sake.
+"""
+
+from analytics_pipeline.embedded.postgres import EmbeddedPostgres
+from analytics_pipeline.embedded.status import EmbeddedStatus, State
+from analytics_pipeline.embedded.timescale import EmbeddedTimescale
+
+__all__ = ["EmbeddedPostgres", "EmbeddedStatus", "EmbeddedTimescale", "State"]

