@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import click
 
@@ -15,36 +16,61 @@ from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.migrations import migrate
 
 _STOP_SECONDS = 30
+_POLL_SECONDS = 0.5
 
 
 def run_up(port: int) -> None:
     """Start everything, print the address of the UI, and stop everything on Ctrl-C or SIGTERM.
 
-    Raises ``AnalyticsError`` when the port is taken or Dagster ends by itself.
+    Raises ``AnalyticsError`` when the port is taken or a part of Dagster ends by itself.
     """
     settings = get_settings()
     _require_free(port)
     click.echo("Starting the databases ...")
     migrate(settings)
     environment = {**os.environ, **dagster_environment(settings)}
-    command = [sys.executable, "-m", "dagster", "dev", "-w", str(project_file("workspace.yaml"))]
-    # A session of its own: Ctrl-C reaches this process alone, which then stops Dagster in order.
-    dagster = subprocess.Popen([*command, "-h", "127.0.0.1", "-p", str(port)], env=environment, start_new_session=True)
-    click.echo(f"Dagster is starting: http://127.0.0.1:{port} (Ctrl-C stops everything)")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    workspace = ["-w", str(project_file("workspace.yaml"))]
+    services = {
+        "webserver": ["dagster_webserver", *workspace, "-h", "127.0.0.1", "-p", str(port)],
+        "daemon": ["dagster._daemon", "run", *workspace],
+    }
+    running: dict[str, subprocess.Popen[bytes]] = {}
     try:
-        code = dagster.wait()
+        for name, module in services.items():
+            running[name] = _start(module, environment)
+        click.echo(f"Dagster is starting: http://127.0.0.1:{port} (Ctrl-C stops everything)")
+        _wait_until_one_ends(running)
     except KeyboardInterrupt:
         click.echo("\nStopping Dagster and the databases ...")
-        _stop(dagster)
-        code = 0
     finally:
+        for service in reversed(running.values()):
+            _stop(service)
         if settings.database_url is None:
             EmbeddedTimescale(settings.home).stop()
         if settings.dagster_postgres_url is None:
             EmbeddedPostgres(settings.home).stop()
-    if code:
-        raise AnalyticsError(f"Dagster ended by itself with status {code}: see its messages above.")
+
+
+def _start(module: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    # A session of its own: Ctrl-C reaches this process alone, which then stops the services in order.
+    # The instance's folder as the current one: Dagster warns of a dagster.yaml beside the one it uses.
+    return subprocess.Popen(
+        [sys.executable, "-m", *module],
+        env=environment,
+        cwd=environment["DAGSTER_HOME"],
+        start_new_session=True,
+    )
+
+
+def _wait_until_one_ends(running: dict[str, subprocess.Popen[bytes]]) -> None:
+    while True:
+        for name, service in running.items():
+            if service.poll() is not None:
+                raise AnalyticsError(
+                    f"Dagster's {name} ended by itself with status {service.returncode}: see its messages above."
+                )
+        time.sleep(_POLL_SECONDS)
 
 
 def _require_free(port: int) -> None:
@@ -56,10 +82,11 @@ def _require_free(port: int) -> None:
             raise AnalyticsError(f"Port {port} is taken: choose another with --port.") from error
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    os.killpg(process.pid, signal.SIGINT)
+def _stop(service: subprocess.Popen[bytes]) -> None:
+    if service.poll() is None:
+        os.killpg(service.pid, signal.SIGINT)
     try:
-        process.wait(_STOP_SECONDS)
+        service.wait(_STOP_SECONDS)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        os.killpg(service.pid, signal.SIGKILL)
+        service.wait()

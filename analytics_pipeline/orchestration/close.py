@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from dagster import DagsterEventType, DagsterInstance, Definitions, ExecuteInProcessResult
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
@@ -11,7 +10,7 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.orchestration.build import build_definitions
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, SETUP_JOB
-from analytics_pipeline.orchestration.partitions import PARTITIONS_PER_RUN, partitions_for
+from analytics_pipeline.orchestration.partitions import partitions_for, range_runs
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.windows import Cadence, Window
 
@@ -86,7 +85,7 @@ def close_span(
     _require_within_partitions(settings, span)
     closed = []
     for job, cadence in CLOSING_JOBS.items():
-        for window in _range_runs(span, cadence):
+        for window in range_runs(span, cadence):
             result = _close_range(definitions, settings, instance, job, window)
             closed.append(result)
             on_closed(result)
@@ -104,18 +103,6 @@ def _require_within_partitions(settings: Settings, span: Window) -> None:
         )
     if not span.is_aligned(Cadence.HOUR):
         raise AnalyticsError(f"The span {span} must begin and end on full hours (UTC).")
-
-
-def _range_runs(span: Window, cadence: Cadence) -> list[Window]:
-    """Cut the whole, ended partitions of the span into windows of one run each."""
-    start = cadence.ceil(span.start)
-    end = min(cadence.floor(span.end), cadence.floor(datetime.now(UTC)))
-    if start >= end:
-        return []
-    partitions = list(Window(start, end).split(cadence))
-    size = PARTITIONS_PER_RUN[cadence]
-    chunks = [partitions[i : i + size] for i in range(0, len(partitions), size)]
-    return [Window(chunk[0].start, chunk[-1].end) for chunk in chunks]
 
 
 def _close_range(

@@ -1,5 +1,7 @@
 """The partitions of every asset: UTC hours, days and months from one shared start."""
 
+from datetime import UTC, datetime
+
 from dagster import (
     AssetExecutionContext,
     BackfillPolicy,
@@ -37,3 +39,15 @@ def window_of(context: AssetExecutionContext) -> Window:
     """Return the window of the run's partition, or of its whole range of partitions."""
     span = context.partition_time_window
     return Window(span.start, span.end)
+
+
+def range_runs(span: Window, cadence: Cadence) -> list[Window]:
+    """Cut the whole partitions of the span that have ended into windows of at most one run each."""
+    start = cadence.ceil(span.start)
+    end = min(cadence.floor(span.end), cadence.floor(datetime.now(UTC)))
+    if start >= end:
+        return []
+    partitions = list(Window(start, end).split(cadence))
+    size = PARTITIONS_PER_RUN[cadence]
+    chunks = [partitions[i : i + size] for i in range(0, len(partitions), size)]
+    return [Window(chunk[0].start, chunk[-1].end) for chunk in chunks]

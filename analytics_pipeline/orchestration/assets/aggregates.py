@@ -2,8 +2,8 @@
 
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
 
+from analytics_pipeline.orchestration import names
 from analytics_pipeline.orchestration.metadata import refresh_metadata, table_schema
-from analytics_pipeline.orchestration.names import OWNERS, POOL, Group
 from analytics_pipeline.orchestration.partitions import backfill_policy_for, partitions_for, window_of
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.settings import Settings
@@ -23,10 +23,10 @@ def _build_asset(*, aggregate: ContinuousAggregate, settings: Settings) -> Asset
         deps=[aggregate.source],
         partitions_def=partitions_for(aggregate.cadence, settings),
         backfill_policy=backfill_policy_for(aggregate.cadence),
-        group_name=Group.AGGREGATES,
+        group_name=names.AGGREGATES,
         kinds={"timescaledb"},
-        owners=OWNERS,
-        pool=POOL,
+        owners=names.OWNERS,
+        pool=names.POOL,
         metadata={
             "dagster/table_name": aggregate.name,
             "dagster/column_schema": table_schema({name: COLUMNS[name] for name in aggregate.columns}),

@@ -3,7 +3,7 @@
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, MetadataValue, asset
 
 from analytics_pipeline.metrics.users import USERS
-from analytics_pipeline.orchestration.names import OWNERS, Group
+from analytics_pipeline.orchestration import names
 from analytics_pipeline.orchestration.partitions import backfill_policy_for, partitions_for, window_of
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.settings import Settings
@@ -19,9 +19,9 @@ def build_report_asset(settings: Settings) -> AssetsDefinition:
         deps=["analytics_revenue_monthly", "analytics_user_activity_monthly", USERS],
         partitions_def=partitions_for(Cadence.MONTH, settings),
         backfill_policy=backfill_policy_for(Cadence.MONTH),
-        group_name=Group.REPORTS,
+        group_name=names.REPORTS,
         kinds={"pdf", "reportlab"},
-        owners=OWNERS,
+        owners=names.OWNERS,
     )
     def _monthly_report(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
         # Rendering takes a second to import: only a process that renders pays for it.

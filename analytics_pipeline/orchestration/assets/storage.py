@@ -2,8 +2,8 @@
 
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, MetadataValue, asset
 
+from analytics_pipeline.orchestration import names
 from analytics_pipeline.orchestration.metadata import table_schema
-from analytics_pipeline.orchestration.names import OWNERS, POOL, Group
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.timescale.aggregates import EVENTS
 from analytics_pipeline.timescale.hypertable import EVENT_COLUMNS, hypertable_status
@@ -19,10 +19,10 @@ def build_storage_asset() -> AssetsDefinition:
             "The hypertable of all business events, its continuous aggregates and its policies. Materialising it "
             "brings the database to the newest schema and the policies to the settings; it never changes events."
         ),
-        group_name=Group.STORAGE,
+        group_name=names.STORAGE,
         kinds={"timescaledb"},
-        owners=OWNERS,
-        pool=POOL,
+        owners=names.OWNERS,
+        pool=names.POOL,
         metadata={"dagster/table_name": EVENTS, "dagster/column_schema": table_schema(EVENT_COLUMNS)},
     )
     def _analytics_events(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]

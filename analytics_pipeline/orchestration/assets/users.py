@@ -3,8 +3,8 @@
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
 
 from analytics_pipeline.metrics.users import USER_COLUMNS, USERS, update_users
+from analytics_pipeline.orchestration import names
 from analytics_pipeline.orchestration.metadata import table_schema
-from analytics_pipeline.orchestration.names import OWNERS, POOL, Group
 from analytics_pipeline.orchestration.partitions import backfill_policy_for, partitions_for, window_of
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.settings import Settings
@@ -24,10 +24,10 @@ def build_users_asset(settings: Settings) -> AssetsDefinition:
         deps=[EVENTS],
         partitions_def=partitions_for(Cadence.DAY, settings),
         backfill_policy=backfill_policy_for(Cadence.DAY),
-        group_name=Group.METRICS,
+        group_name=names.METRICS,
         kinds={"postgres"},
-        owners=OWNERS,
-        pool=POOL,
+        owners=names.OWNERS,
+        pool=names.POOL,
         metadata={"dagster/table_name": USERS, "dagster/column_schema": table_schema(USER_COLUMNS)},
     )
     def _analytics_users(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]

@@ -1,0 +1,145 @@
+"""The SQL functions against figures worked out by hand, or counted from the raw events."""
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.metrics.answers import revenue_answer, users_answer
+from analytics_pipeline.metrics.revenue import RevenueMonth, revenue_by_currency, revenue_series
+from analytics_pipeline.metrics.users import UserMonth, active_users, new_users, update_users, user_series
+from analytics_pipeline.timescale.connection import Connection, fetch_row
+from analytics_pipeline.windows import Window
+from analytics_pipeline_tests.conftest import Database
+from analytics_pipeline_tests.events_factory import add_event, at
+
+QUARTER = Window.of_dates(date(2025, 1, 1), date(2025, 3, 31))
+
+
+def test_payments_minus_refunds_each_on_its_own_date(database: Database) -> None:
+    with database.connect(autocommit=True) as connection:
+        add_event(connection, "2025-01-31T23:59:59.999", value="400.00")
+        add_event(connection, "2025-02-01T00:00", value="100.00")
+        add_event(connection, "2025-02-10T12:00", "payment.refunded", value="-250.00")
+        add_event(connection, "2025-02-10T12:00", "invoice.created", category="billing", value="999.00")
+        add_event(connection, "2025-02-11T12:00", currency="USD", value="0.01")
+        assert revenue_series(connection, None, QUARTER) == [
+            RevenueMonth(date(2025, 1, 1), "EUR", Decimal("400.00"), Decimal(0), 1),
+            RevenueMonth(date(2025, 2, 1), "EUR", Decimal("-150.00"), Decimal("-250.00"), 2),
+            RevenueMonth(date(2025, 2, 1), "USD", Decimal("0.01"), Decimal(0), 1),
+        ]
+        totals = {row.currency: row.revenue for row in revenue_by_currency(connection, "acme", QUARTER)}
+        assert totals == {"EUR": Decimal("250.00"), "USD": Decimal("0.01")}
+        assert revenue_by_currency(connection, "beta", QUARTER) == []
+
+
+def test_amounts_stay_exact_and_are_rounded_once_at_the_end(database: Database) -> None:
+    third = "0.3333333333333333333333333333"
+    with database.connect(autocommit=True) as connection:
+        for _ in range(3):
+            add_event(connection, "2025-01-05T12:00", value=third)
+        (row,) = revenue_by_currency(connection, None, QUARTER)
+        assert row.revenue == Decimal(third) * 3
+        assert revenue_answer(connection, None, QUARTER)["revenue"][0]["totalRevenue"] == Decimal("1.00")
+
+
+def test_two_payments_alike_in_everything_but_their_id_both_count(database: Database) -> None:
+    with database.connect(autocommit=True) as connection:
+        add_event(connection, "2025-01-05T12:00", value="5")
+        add_event(connection, "2025-01-05T12:00", value="5")
+        (row,) = revenue_by_currency(connection, None, QUARTER)
+        assert (row.revenue, row.transactions) == (Decimal(10), 2)
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [("01-01", "03-31"), ("01-10", "03-10"), ("01-10", "01-12"), ("01-20", "02-03"), ("02-01", "02-28"), ("01-01", "01-15")],
+)
+def test_distinct_active_users_of_any_range_equal_a_count_over_the_events(
+    database: Database, start: str, end: str
+) -> None:
+    window = Window.of_dates(date.fromisoformat(f"2025-{start}"), date.fromisoformat(f"2025-{end}"))
+    with database.connect(autocommit=True) as connection:
+        _add_activity(connection)
+        counted = fetch_row(
+            connection,
+            "SELECT count(DISTINCT (company_id, user_id)) FROM analytics_events "
+            "WHERE category IN ('revenue', 'user_activity', 'crypto') AND event_type <> 'user.deleted' "
+            'AND user_id IS NOT NULL AND "timestamp" >= %s AND "timestamp" < %s',
+            [window.start, window.end],
+        )
+        assert active_users(connection, None, window) == counted[0] > 0
+
+
+def test_days_are_never_added_up_to_active_users(database: Database) -> None:
+    with database.connect(autocommit=True) as connection:
+        for day in ("05", "06", "07"):
+            add_event(connection, f"2025-01-{day}T12:00", user_id="u1")
+        assert user_series(connection, None, QUARTER)[0].active_users == 1
+
+
+def test_a_user_is_new_in_the_month_of_the_first_event_of_any_kind(database: Database) -> None:
+    with database.connect(autocommit=True) as connection:
+        add_event(connection, "2025-01-20T12:00", "subscription.started", category="subscription", user_id="u1")
+        add_event(connection, "2025-02-20T12:00", user_id="u1")
+        add_event(connection, "2025-02-20T12:00", user_id="u1", company_id="beta")
+        # In any order of windows, and twice.
+        for month in (2, 1, 2):
+            update_users(connection, Window.of_month(date(2025, month, 1)))
+        assert user_series(connection, None, QUARTER) == [
+            UserMonth(date(2025, 1, 1), active_users=0, new_users=1),
+            UserMonth(date(2025, 2, 1), active_users=2, new_users=1),
+            UserMonth(date(2025, 3, 1), active_users=0, new_users=0),
+        ]
+        assert new_users(connection, "acme", QUARTER) == 1
+
+
+def test_users_are_remembered_after_their_events_have_expired(database: Database) -> None:
+    with database.connect(autocommit=True) as connection:
+        add_event(connection, "2025-01-05T12:00")
+        update_users(connection, QUARTER)
+        connection.execute("SELECT drop_chunks('analytics_events', '2025-02-01'::timestamptz)")
+        add_event(connection, "2025-03-05T12:00")
+        update_users(connection, Window.of_month(date(2025, 3, 1)))
+        assert [month.new_users for month in user_series(connection, None, QUARTER)] == [1, 0, 0]
+
+
+def test_a_company_without_events_has_zeros_and_no_data_through(database: Database) -> None:
+    with database.connect(autocommit=True) as connection:
+        assert revenue_answer(connection, "nobody", QUARTER) == {
+            "companyId": "nobody",
+            "startDate": "2025-01-01",
+            "endDate": "2025-03-31",
+            "dataThrough": None,
+            "provisional": False,
+            "definitionsVersion": 1,
+            "revenue": [],
+            "months": [],
+        }
+        answer = users_answer(connection, "nobody", QUARTER)
+        assert (answer["activeUsers"], answer["newUsers"]) == (0, 0)
+
+
+def test_the_session_s_time_zone_changes_no_figure(database: Database) -> None:
+    with database.connect(autocommit=True) as connection:
+        _add_activity(connection)
+        update_users(connection, QUARTER)
+        utc = user_series(connection, None, QUARTER), active_users(connection, None, QUARTER)
+        connection.execute("SET TIME ZONE 'America/New_York'")
+        assert (user_series(connection, None, QUARTER), active_users(connection, None, QUARTER)) == utc
+
+
+def test_revenue_of_broken_days_is_refused(database: Database) -> None:
+    with database.connect(autocommit=True) as connection, pytest.raises(AnalyticsError, match="whole UTC days"):
+        revenue_by_currency(connection, None, Window(at("2025-01-01T06:00"), at("2025-01-02T00:00")))
+
+
+def _add_activity(connection: Connection) -> None:
+    for day in range(90):
+        month, of_month = divmod(day, 30)
+        for user in {day % 11, day * 3 % 17}:
+            stamp = f"2025-{month + 1:02}-{min(of_month + 1, 28):02}T{user % 24:02}:30"
+            category = ("revenue", "user_activity", "billing", "crypto")[user % 4]
+            add_event(connection, stamp, f"feature.f{user}", category=category, user_id=f"u{user}")
+    add_event(connection, "2025-01-11T12:00", "user.deleted", category="user_activity", user_id="gone")

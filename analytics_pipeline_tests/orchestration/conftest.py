@@ -1,0 +1,49 @@
+"""A Dagster instance on PostgreSQL, as in production, with its own run history per test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dagster import DagsterInstance, Definitions
+
+from analytics_pipeline.embedded import EmbeddedPostgres
+from analytics_pipeline.orchestration.build import build_definitions
+from analytics_pipeline.orchestration.instance import dagster_environment
+from analytics_pipeline.settings import get_settings
+from analytics_pipeline_tests.conftest import Database
+
+
+@pytest.fixture(scope="session")
+def storage_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The home of the session's Dagster storage, which is stopped in the end."""
+    home = tmp_path_factory.mktemp("storage")
+    EmbeddedPostgres(home).start()
+    yield home
+    EmbeddedPostgres(home).stop()
+
+
+@pytest.fixture
+def dagster_home(database: Database, storage_home: Path, tmp_path: Path, environment: pytest.MonkeyPatch) -> Path:
+    """The environment of a Dagster process for this test; returns DAGSTER_HOME."""
+    environment.delenv("DAGSTER_HOME", raising=False)
+    environment.setenv("ANALYTICS_HOME", str(tmp_path))
+    environment.setenv("ANALYTICS_START", "2025-01-01")
+    environment.setenv("DAGSTER_POSTGRES_URL", EmbeddedPostgres(storage_home).url)
+    get_settings.cache_clear()
+    for name, value in dagster_environment(get_settings()).items():
+        environment.setenv(name, value)
+    return tmp_path / "dagster"
+
+
+@pytest.fixture
+def instance(dagster_home: Path) -> Iterator[DagsterInstance]:
+    """An instance without runs."""
+    with DagsterInstance.get() as instance:
+        instance.wipe()
+        yield instance
+
+
+@pytest.fixture
+def definitions(dagster_home: Path) -> Definitions:
+    """The code location for the test's settings."""
+    return build_definitions(get_settings())

@@ -1,0 +1,114 @@
+"""The command as a user meets it: help, clear errors, exit status, JSON."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from analytics_pipeline.cli import main
+from analytics_pipeline_tests.conftest import Database
+from analytics_pipeline_tests.events_factory import add_event
+
+PUBLIC_COMMANDS = ["demo", "up", "db", "ingest", "record", "close", "metrics", "report", "sample", "env"]
+
+
+def _call(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+@pytest.mark.parametrize("command", PUBLIC_COMMANDS)
+def test_every_command_has_help(command: str) -> None:
+    result = _call(command, "--help")
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+
+
+def test_metrics_as_json_are_exact_strings(database: Database) -> None:
+    with database.connect(autocommit=True) as connection:
+        add_event(connection, "2025-01-05T12:00", value="10.10")
+        add_event(connection, "2025-01-06T12:00", value="0.20")
+    result = _call("metrics", "revenue", "--start", "2025-01-01", "--end", "2025-01-31", "--json")
+    answer = json.loads(result.stdout)
+    assert answer["revenue"] == [{"currency": "EUR", "totalRevenue": "10.30", "refunds": "0.00", "transactions": 2}]
+    assert answer["months"][0]["month"] == "2025-01"
+    assert answer["dataThrough"] == "2025-01-06T12:00:00Z"
+
+
+def test_metrics_as_a_table_can_be_read(database: Database) -> None:
+    with database.connect(autocommit=True) as connection:
+        add_event(connection, "2025-01-05T12:00", value="1234.5")
+    assert "1,234.50" in _call("metrics", "revenue", "--start", "2025-01-01", "--end", "2025-01-31").stdout
+    assert "Active users 1," in _call("metrics", "users", "--start", "2025-01-01", "--end", "2025-01-31").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["metrics", "revenue", "--start", "2025-02-01", "--end", "2025-01-01"], "--end 2025-01-01 is before --start"),
+        (["metrics", "revenue", "--start", "2025-02-01"], "Give both --start and --end"),
+        (["close", "--start", "2025-02-01", "--end", "2025-02-01"], "must come after --start"),
+        (["db", "start"], "ANALYTICS_DATABASE_URL names a server of its own"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_a_failure(
+    environment: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    result = _call(*arguments)
+    assert result.exit_code == 1
+    assert message in result.output
+    assert result.output.count("\n") == 1
+
+
+def test_a_database_without_the_schema_is_told_to_migrate(environment: pytest.MonkeyPatch) -> None:
+    result = _call("metrics", "users")
+    assert result.exit_code == 1
+    assert "analytics-pipeline db migrate" in result.output
+
+
+def test_an_unreachable_server_is_named_without_its_password(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("ANALYTICS_DATABASE_URL", "postgresql://someone:hunter2@127.0.0.1:1/books")
+    result = _call("db", "migrate")
+    assert result.exit_code == 1
+    assert "127.0.0.1:1/books" in result.output
+    assert "hunter2" not in result.output
+
+
+def test_migrate_and_status_as_json(environment: pytest.MonkeyPatch) -> None:
+    assert "0001_extension.sql" in json.loads(_call("db", "migrate", "--json").stdout)["applied"]
+    assert json.loads(_call("db", "status", "--json").stdout)["state"] == "running"
+
+
+def test_the_report_command_writes_a_pdf_and_prints_its_checksum(database: Database) -> None:
+    with database.connect(autocommit=True) as connection:
+        add_event(connection, "2025-01-05T12:00")
+    document = json.loads(_call("report", "--month", "2025-01", "--company", "acme", "--json").stdout)
+    path = Path(document["uri"].removeprefix("file://"))
+    assert path.read_bytes().startswith(b"%PDF")
+    assert path.stat().st_size == document["size"]
+    assert len(document["sha256"]) == 64
+
+
+def test_the_demo_twice_gives_the_same_figures(
+    empty_database_url: str, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    environment.setenv("ANALYTICS_HOME", str(tmp_path / "demo home"))
+    environment.delenv("DAGSTER_POSTGRES_URL", raising=False)
+    command = [sys.executable, "-m", "analytics_pipeline", "demo", "--months", "1", "--scale", "0.02", "--yes"]
+    runs = [
+        subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"})
+        for _ in range(2)
+    ]
+    try:
+        assert [run.returncode for run in runs] == [0, 0], runs[0].stdout + runs[0].stderr + runs[1].stderr
+        totals = [[line for line in run.stdout.splitlines() if line.startswith("Total ")] for run in runs]
+        assert totals[0] == totals[1] != []
+        assert " 0 new" in runs[1].stdout
+        assert list((tmp_path / "artifacts").rglob("all-companies.pdf"))
+    finally:
+        subprocess.run([sys.executable, "-m", "analytics_pipeline", "db", "stop"], capture_output=True, check=False)
+        environment.delenv("ANALYTICS_DATABASE_URL")
+        subprocess.run([sys.executable, "-m", "analytics_pipeline", "db", "stop"], capture_output=True, check=False)
