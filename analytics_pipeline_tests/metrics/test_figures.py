@@ -54,7 +54,14 @@ def test_two_payments_alike_in_everything_but_their_id_both_count(database: Data
 
 @pytest.mark.parametrize(
     ("start", "end"),
-    [("01-01", "03-31"), ("01-10", "03-10"), ("01-10", "01-12"), ("01-20", "02-03"), ("02-01", "02-28"), ("01-01", "01-15")],
+    [
+        ("01-01", "03-31"),
+        ("01-10", "03-10"),
+        ("01-10", "01-12"),
+        ("01-20", "02-03"),
+        ("02-01", "02-28"),
+        ("01-01", "01-15"),
+    ],
 )
 def test_distinct_active_users_of_any_range_equal_a_count_over_the_events(
     database: Database, start: str, end: str

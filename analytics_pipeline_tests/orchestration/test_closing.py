@@ -48,7 +48,9 @@ def test_one_partition_refreshes_its_hour_and_no_other(
         result = _run(definitions, instance, "hourly_aggregates", partition_key="2025-01-05-10:00")
         assert result.success
         table = materialized_tables(connection)["analytics_revenue_hourly"].identifier.as_string(connection)
-        assert connection.execute(f"SELECT bucket, event_count FROM {table}").fetchall() == [(at("2025-01-05T10:00"), 2)]
+        assert connection.execute(f"SELECT bucket, event_count FROM {table}").fetchall() == [
+            (at("2025-01-05T10:00"), 2)
+        ]
     (materialization,) = result.asset_materializations_for_node("analytics_revenue_hourly")
     metadata = {name: value.value for name, value in materialization.metadata.items()}
     assert metadata["window"] == "[2025-01-05T10:00Z, 2025-01-05T11:00Z)"
@@ -147,7 +149,11 @@ def test_a_long_span_is_cut_into_bounded_runs_without_gaps() -> None:
 @pytest.mark.parametrize(
     ("start", "end", "message"),
     [
-        ("2024-12-31T00:00", "2025-01-02T00:00", r"before the first partition, 2025-01-01: .*ANALYTICS_START=2024-12-01"),
+        (
+            "2024-12-31T00:00",
+            "2025-01-02T00:00",
+            r"before the first partition, 2025-01-01: .*ANALYTICS_START=2024-12-01",
+        ),
         ("2025-01-01T00:30", "2025-01-02T00:00", "full hours"),
         ("2100-01-01T00:00", "2100-01-02T00:00", "has ended yet"),
     ],

@@ -1,6 +1,6 @@
 INSERT INTO analytics_events (
     event_id, "timestamp", company_id, user_id, event_type, category, value, currency, metadata
 )
-SELECT event_id, "timestamp", company_id, user_id, event_type, category, value, currency, metadata
+SELECT event_id, "timestamp", company_id, user_id, event_type, category, value, currency, metadata::jsonb
 FROM analytics_events_staging
 ON CONFLICT (event_id, "timestamp") DO NOTHING

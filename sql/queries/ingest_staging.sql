@@ -8,7 +8,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS analytics_events_staging (
     category    text,
     value       numeric,
     currency    text,
-    metadata    jsonb
+    metadata    text
 ) ON COMMIT DELETE ROWS;
 -- An earlier batch of the same transaction may still be there.
 TRUNCATE analytics_events_staging;

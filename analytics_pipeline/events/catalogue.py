@@ -1,0 +1,64 @@
+"""The event types the program gives a meaning to, declared once.
+
+Belongs here: names, categories and what an amount of a type must look like. Does not belong here:
+checking an event (``model``) or adding amounts up (``sql/functions``). A new event type is one entry.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+CATEGORIES = ("billing", "revenue", "user_activity", "crypto", "subscription")
+
+# Whatever a product calls its features, using one is user activity.
+FEATURE_PREFIX = "feature."
+
+
+class Amount(Enum):
+    """What ``value`` of an event type must be."""
+
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+    NOT_NEGATIVE = "required, zero or more"
+    NOT_POSITIVE = "required, zero or less"
+    PRICE = "zero or more; required while the subscription is active or past due"
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """The category a known type belongs to, and the rule for its value."""
+
+    category: str
+    amount: Amount
+
+
+_USER_ACTIVITY = EventType("user_activity", Amount.OPTIONAL)
+_CRYPTO = EventType("crypto", Amount.REQUIRED)
+_SUBSCRIPTION = EventType("subscription", Amount.PRICE)
+
+KNOWN_TYPES = {
+    "invoice.created": EventType("billing", Amount.NOT_NEGATIVE),
+    "invoice.credited": EventType("billing", Amount.NOT_POSITIVE),
+    "payment.received": EventType("revenue", Amount.NOT_NEGATIVE),
+    "payment.refunded": EventType("revenue", Amount.NOT_POSITIVE),
+    "user.registered": _USER_ACTIVITY,
+    "user.login": _USER_ACTIVITY,
+    "user.deleted": _USER_ACTIVITY,
+    "crypto.received": _CRYPTO,
+    "crypto.sent": _CRYPTO,
+    "crypto.swapped": _CRYPTO,
+    "subscription.started": _SUBSCRIPTION,
+    "subscription.changed": _SUBSCRIPTION,
+    "subscription.paused": _SUBSCRIPTION,
+    "subscription.resumed": _SUBSCRIPTION,
+    "subscription.past_due": _SUBSCRIPTION,
+    "subscription.cancel_scheduled": _SUBSCRIPTION,
+    "subscription.ended": _SUBSCRIPTION,
+}
+
+
+def known_type(event_type: str) -> EventType | None:
+    """Return what is declared about the type; None: it is welcome in any category, with no more rules."""
+    known = KNOWN_TYPES.get(event_type)
+    if known is None and event_type.startswith(FEATURE_PREFIX):
+        return _USER_ACTIVITY
+    return known

@@ -1,0 +1,232 @@
+"""The commands ``ingest`` and ``record``.
+
+Belongs here: arguments, progress, printing, exit status. Does not belong here: what ingestion does.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import psycopg
+from rich.console import Console
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
+
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.events.ingest import IngestSummary, Progress
+from analytics_pipeline.events.ingest import ingest as ingest_sources
+from analytics_pipeline.events.json_text import parse_json
+from analytics_pipeline.events.record import new_event, record_events
+from analytics_pipeline.events.sources import Format, Source
+from analytics_pipeline.settings import get_settings
+from analytics_pipeline.timescale.connection import Connection, connect
+
+SOME_REJECTED = 3
+_SECONDS_BETWEEN_LINES = 2.0
+
+
+@click.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice([each.value for each in Format]),
+    help="Default: each FILE's ending.",
+)
+@click.option(
+    "--rejects",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="JSON Lines file for rejected records; default: a new one in ANALYTICS_HOME/rejects.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.pass_context
+def ingest(
+    context: click.Context,
+    files: tuple[str, ...],
+    file_format: str | None,
+    rejects: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Load events from each FILE: JSON Lines, CSV or Parquet, also packed with gzip; "-" is standard input.
+
+    A file may be loaded any number of times: events are recognised by event_id and timestamp. What can't be
+    an event is kept, with line number and reason, in the rejects file and in analytics_ingest_rejects; the rest
+    goes in.
+
+    Exit status: 0 everything is in, 3 some records were rejected, 1 a file or the database couldn't be used.
+    """
+    chosen = None if file_format is None else Format(file_format)
+    sources = [Source.of(file, chosen) for file in files]
+    rejects_path = rejects or _new_rejects_path()
+    with _database() as connection, _progress(sources) as progress:
+        summary = ingest_sources(sources, connection, rejects_path=rejects_path, progress=progress)
+    figures = _figures(summary, rejects_path)
+    click.echo(json.dumps(figures) if as_json else _table(figures))
+    if summary.rejected:
+        context.exit(SOME_REJECTED)
+
+
+@click.command()
+@click.argument("company")
+@click.option("--user", "user_id", help="User of the company the event is about.")
+@click.option("--type", "event_type", required=True, help="For example payment.received.")
+@click.option("--category", required=True, help="billing, revenue, user_activity, crypto or subscription.")
+@click.option("--value", help="Amount, exactly as it is to be stored, for example -12.50.")
+@click.option("--currency", help="Currency or ticker of the value: EUR, BTC.")
+@click.option("--metadata", help="A JSON object.")
+@click.option("--timestamp", help="When it happened, ISO 8601 with a zone; default: now.")
+@click.option("--event-id", help="UUID; with --timestamp it makes a repetition harmless.")
+@click.option("--json", "as_json", is_flag=True, help="Print id, timestamp and whether it was new as JSON.")
+def record(  # noqa: PLR0917 - click passes every one by name
+    company: str,
+    user_id: str | None,
+    event_type: str,
+    category: str,
+    value: str | None,
+    currency: str | None,
+    metadata: str | None,
+    timestamp: str | None,
+    event_id: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Store one event of COMPANY."""
+    event = new_event(
+        company,
+        user_id,
+        event_type,
+        category,
+        value,
+        currency,
+        None if metadata is None else _metadata(metadata),
+        event_id=event_id,
+        timestamp=timestamp,
+    )
+    with _database() as connection:
+        is_new = bool(record_events([event], connection=connection))
+    if as_json:
+        recorded = {"event_id": str(event.event_id), "timestamp": _instant(event.timestamp), "new": is_new}
+        click.echo(json.dumps(recorded))
+    else:
+        click.echo(f"{'recorded' if is_new else 'already there'}: {event.event_id} at {_instant(event.timestamp)}")
+
+
+def _metadata(text: str) -> dict[str, object]:
+    metadata = parse_json(text)
+    if not isinstance(metadata, dict):
+        raise AnalyticsError("--metadata is not a JSON object: write it like '{\"key\": 1}'.")
+    return metadata
+
+
+@contextmanager
+def _database() -> Iterator[Connection]:
+    """Open a connection whose loss, and whose missing tables, are told in one line."""
+    with connect(autocommit=True) as connection:
+        try:
+            yield connection
+        except psycopg.OperationalError as error:
+            raise AnalyticsError(
+                f"The database gave up: {_first_line(error)}. Run the same command again: what is in stays in."
+            ) from error
+        except psycopg.errors.UndefinedTable as error:
+            raise AnalyticsError(f"{_first_line(error)}: run `analytics-pipeline db migrate` first.") from error
+
+
+def _first_line(error: psycopg.Error) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def _new_rejects_path() -> Path:
+    return get_settings().home / "rejects" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}.jsonl"
+
+
+@contextmanager
+def _progress(sources: list[Source]) -> Iterator[Callable[[Progress], None]]:
+    """Give a progress bar on a terminal, plain lines now and then elsewhere; both on standard error."""
+    if not sys.stderr.isatty():
+        yield _plain_lines()
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(show_speed=False),
+        TextColumn("{task.fields[figures]}"),
+        TimeRemainingColumn(),
+    )
+    with ProgressBar(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks = {
+            source: bar.add_task(Path(source.name).name, total=source.size, figures="", start=False)
+            for source in dict.fromkeys(sources)
+        }
+
+        def show(progress: Progress) -> None:
+            task = tasks[progress.source]
+            bar.start_task(task)
+            summary = progress.summary
+            figures = f"{summary.read:,} read, {summary.rejected:,} rejected, {summary.rows_per_second:,.0f}/s"
+            bar.update(task, completed=progress.position, figures=figures)
+
+        yield show
+
+
+def _plain_lines() -> Callable[[Progress], None]:
+    printed = time.monotonic()
+
+    def show(progress: Progress) -> None:
+        nonlocal printed
+        if time.monotonic() - printed >= _SECONDS_BETWEEN_LINES:
+            printed = time.monotonic()
+            click.echo(f"{progress.source.name}: {_figures_line(progress.summary)}", err=True)
+
+    return show
+
+
+def _figures_line(summary: IngestSummary) -> str:
+    return (
+        f"{summary.read:,} read, {summary.new:,} new, {summary.already_there:,} already there, "
+        f"{summary.rejected:,} rejected, {summary.rows_per_second:,.0f} rows/s"
+    )
+
+
+def _figures(summary: IngestSummary, rejects_path: Path) -> dict[str, object]:
+    return {
+        "read": summary.read,
+        "new": summary.new,
+        "alreadyThere": summary.already_there,
+        "rejected": summary.rejected,
+        "reasons": dict(summary.reasons.most_common()),
+        "rejects": str(rejects_path.absolute()) if summary.rejected else None,
+        "first": _instant(summary.first),
+        "last": _instant(summary.last),
+        "seconds": round(summary.seconds, 3),
+        "rowsPerSecond": round(summary.rows_per_second),
+    }
+
+
+def _table(figures: dict[str, object]) -> str:
+    lines = [
+        f"read           {figures['read']:>12,}",
+        f"new            {figures['new']:>12,}",
+        f"already there  {figures['alreadyThere']:>12,}",
+        f"rejected       {figures['rejected']:>12,}",
+        f"rows/s         {figures['rowsPerSecond']:>12,}",
+        f"seconds        {figures['seconds']:>12,.1f}",
+        f"time span      {figures['first']} to {figures['last']}" if figures["first"] else "time span      none",
+    ]
+    reasons = figures["reasons"]
+    if isinstance(reasons, dict) and reasons:
+        lines += ["", "rejected because"]
+        lines += [f"{count:>12,}  {reason}" for reason, count in reasons.items()]
+        lines += [f"kept in {figures['rejects']}"]
+    return "\n".join(lines)
+
+
+def _instant(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,108 @@
+"""Recording events from Python: one, or any number of them.
+
+Belongs here: the calls an application makes. Does not belong here: files (``ingest``).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+from uuid import UUID, uuid4
+
+from analytics_pipeline.events.load import BATCH_EVENTS, EventLoader
+from analytics_pipeline.events.model import AnalyticsEvent, check_event, parse_event
+from analytics_pipeline.timescale.connection import Connection, connect
+
+
+def new_event(  # noqa: PLR0917 - the order of record_event
+    company_id: str,
+    user_id: str | None,
+    event_type: str,
+    category: str,
+    value: Decimal | int | str | float | None = None,
+    currency: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    event_id: UUID | str | None = None,
+    timestamp: datetime | str | None = None,
+) -> AnalyticsEvent:
+    """Return a checked event; without ``event_id`` a new one, without ``timestamp`` of this moment.
+
+    Raises ``RejectedEvent`` naming field, value and remedy.
+    """
+    return parse_event(
+        {
+            "event_id": uuid4() if event_id is None else event_id,
+            "timestamp": datetime.now(UTC) if timestamp is None else timestamp,
+            "company_id": company_id,
+            "user_id": user_id,
+            "event_type": event_type,
+            "category": category,
+            "value": value,
+            "currency": currency,
+            "metadata": None if metadata is None else dict(metadata),
+        }
+    )
+
+
+def record_event(  # noqa: PLR0917 - the published order of arguments
+    company_id: str,
+    user_id: str | None,
+    event_type: str,
+    category: str,
+    value: Decimal | int | str | float | None = None,
+    currency: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    event_id: UUID | str | None = None,
+    timestamp: datetime | str | None = None,
+    connection: Connection | None = None,
+) -> UUID:
+    """Store one event and return its id; with your own ``event_id`` and ``timestamp`` retries are harmless.
+
+    Without ``connection`` one to the configured database is opened for the call. Raises ``RejectedEvent``
+    naming field, value and remedy; nothing is stored then.
+    """
+    event = new_event(
+        company_id,
+        user_id,
+        event_type,
+        category,
+        value,
+        currency,
+        metadata,
+        event_id=event_id,
+        timestamp=timestamp,
+    )
+    record_events([event], connection=connection)
+    return event.event_id
+
+
+def record_events(events: Iterable[AnalyticsEvent], *, connection: Connection | None = None) -> int:
+    """Store events and return how many were new: those stored before are skipped.
+
+    Every batch is checked and then committed (on a connection inside a transaction: the caller commits), so
+    memory does not grow with the iterable. Raises ``RejectedEvent`` at the first event that breaks a rule;
+    batches before its own are stored by then.
+    """
+    with _connected(connection) as connected:
+        loader = EventLoader(connected)
+        remaining = iter(events)
+        new = 0
+        while batch := list(islice(remaining, BATCH_EVENTS)):
+            now = datetime.now(UTC)
+            for event in batch:
+                check_event(event, now=now)
+            new += loader.load(batch)
+        return new
+
+
+@contextmanager
+def _connected(connection: Connection | None) -> Iterator[Connection]:
+    if connection is not None:
+        yield connection
+        return
+    with connect() as own:
+        yield own
