@@ -42,12 +42,13 @@ clean:           ## Remove the environment and the embedded data
 	@-$(BIN)/analytics-pipeline db stop
 	rm -rf $(VENV) .local
 
-# The mark is touched last, so an interrupted set-up is done again.
+# The lock file is complete, so pip resolves nothing. The mark is touched last: an interrupted set-up
+# is done again.
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3.11 ..."; exit 1; }
 	@echo "Setting up $(VENV) (once, about a minute) ..."
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

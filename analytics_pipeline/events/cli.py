@@ -84,7 +84,7 @@ def ingest(
 @click.option("--timestamp", help="When it happened, ISO 8601 with a zone; default: now.")
 @click.option("--event-id", help="UUID; with --timestamp it makes a repetition harmless.")
 @click.option("--json", "as_json", is_flag=True, help="Print id, timestamp and whether it was new as JSON.")
-def record(  # noqa: PLR0917 - click passes every one by name
+def record(
     company: str,
     user_id: str | None,
     event_type: str,

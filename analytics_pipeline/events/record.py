@@ -16,7 +16,7 @@ from analytics_pipeline.events.model import AnalyticsEvent, check_event, parse_e
 from analytics_pipeline.timescale.connection import Connection, connect
 
 
-def new_event(  # noqa: PLR0917 - the order of record_event
+def new_event(
     company_id: str,
     user_id: str | None,
     event_type: str,
@@ -47,7 +47,7 @@ def new_event(  # noqa: PLR0917 - the order of record_event
     )
 
 
-def record_event(  # noqa: PLR0917 - the published order of arguments
+def record_event(
     company_id: str,
     user_id: str | None,
     event_type: str,
