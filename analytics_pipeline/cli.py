@@ -169,7 +169,7 @@ def report(company: str | None, month: datetime | None, *, as_json: bool) -> Non
     day = month.date() if month else _last_finished_month()
     with connect(settings, autocommit=True) as connection:
         document = publish_monthly_report(connection, settings, company, day)
-    click.echo(json.dumps(asdict(document)) if as_json else f"{document.uri} ({document.pages} pages)")
+    click.echo(json.dumps(asdict(document)) if as_json else f"{document.path} ({document.pages} pages)")
 
 
 @main.command("demo")

@@ -5,6 +5,7 @@ room that does the work in production too.
 """
 
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -35,6 +36,9 @@ from analytics_pipeline.windows import Cadence, Window
 if TYPE_CHECKING:
     from analytics_pipeline.orchestration.close import ClosedRange
 
+# Where there is no terminal whose width to keep, a line stays a line.
+_PLAIN_WIDTH = 200
+
 
 @dataclass(frozen=True, slots=True)
 class SampleSize:
@@ -53,7 +57,7 @@ def run_demo(events_file: Path | None, size: SampleSize, *, confirmed: bool) -> 
     ``AnalyticsError`` when a step or a check fails.
     """
     started = time.monotonic()
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
     settings = get_settings()
     with _step(console, "database, schema, policies"):
         migrate(settings)

@@ -86,7 +86,7 @@ def test_the_report_command_writes_a_pdf_and_prints_its_checksum(database: Datab
     with database.connect(autocommit=True) as connection:
         add_event(connection, "2025-01-05T12:00")
     document = json.loads(_call("report", "--month", "2025-01", "--company", "acme", "--json").stdout)
-    path = Path(document["uri"].removeprefix("file://"))
+    path = Path(document["path"])
     assert path.read_bytes().startswith(b"%PDF")
     assert path.stat().st_size == document["size"]
     assert len(document["sha256"]) == 64

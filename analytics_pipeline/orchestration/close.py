@@ -122,9 +122,9 @@ def _close_range(
         },
     )
     documents = [
-        str(event.materialization.metadata["dagster/uri"].value)
+        str(event.materialization.metadata["path"].value)
         for event in result.get_asset_materialization_events()
-        if "dagster/uri" in event.materialization.metadata
+        if "path" in event.materialization.metadata
     ]
     return ClosedRange(
         job=job,

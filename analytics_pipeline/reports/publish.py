@@ -18,10 +18,11 @@ from analytics_pipeline.windows import Window, midnight
 class PublishedReport:
     """A stored document: where it is, its pages, its size in bytes and its checksum.
 
-    ``altered_characters`` lists what the font could not show and the page shows as a mark.
+    ``path`` is the local path, or the URI again in an object store. ``altered_characters`` lists what the font could not show and the page shows as a mark.
     """
 
     uri: str
+    path: str
     pages: int
     size: int
     sha256: str
@@ -51,4 +52,6 @@ def publish_monthly_report(
     report = load_monthly_report(connection, company_id, month)
     rendered = render_monthly_report(report)
     stored = store_artifact(settings.artifacts_root, monthly_report_name(report), rendered.pdf)
-    return PublishedReport(stored.uri, rendered.pages, stored.size, stored.sha256, tuple(rendered.altered_characters))
+    return PublishedReport(
+        stored.uri, stored.path, rendered.pages, stored.size, stored.sha256, tuple(rendered.altered_characters)
+    )

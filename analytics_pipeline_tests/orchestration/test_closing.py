@@ -91,7 +91,7 @@ def test_closing_a_month_closes_every_granularity_in_order_and_proves_it(
         users = connection.execute("SELECT count(*), min(first_seen) FROM analytics_users").fetchone()
         assert users == (7, at("2025-01-01T12:00"))
     (path,) = closed[-1].documents
-    text = "".join(page.extract_text() for page in PdfReader(path.removeprefix("file://")).pages)
+    text = "".join(page.extract_text() for page in PdfReader(path).pages)
     assert "310.31" in text
 
 

@@ -34,7 +34,7 @@ def build_report_asset(settings: Settings) -> AssetsDefinition:
                 context.add_asset_metadata(
                     {
                         "dagster/uri": document.uri,
-                        "path": MetadataValue.path(document.uri),
+                        "path": MetadataValue.path(document.path),
                         "pages": document.pages,
                         "size (bytes)": document.size,
                         "sha256": document.sha256,
