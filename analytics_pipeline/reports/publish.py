@@ -18,7 +18,8 @@ from analytics_pipeline.windows import Window, midnight
 class PublishedReport:
     """A stored document: where it is, its pages, its size in bytes and its checksum.
 
-    ``path`` is the local path, or the URI again in an object store. ``altered_characters`` lists what the font could not show and the page shows as a mark.
+    ``path`` is the local path, or the URI again in an object store; ``altered_characters`` lists what the font
+    could not show and the page shows as a mark.
     """
 
     uri: str
