@@ -7,3 +7,7 @@ class AnalyticsError(Exception):
     The command line prints the message alone and exits with status 1; everything that is
     not an ``AnalyticsError`` is a defect and keeps its traceback.
     """
+
+
+class DatabaseUnreachableError(AnalyticsError):
+    """No connection to the database could be had now; later it may be."""

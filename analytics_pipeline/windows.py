@@ -80,6 +80,10 @@ class Window:
             yield Window(start, end)
             start = end
 
+    def overlaps(self, other: "Window") -> bool:
+        """Tell whether the two windows share an instant."""
+        return self.start < other.end and other.start < self.end
+
     @property
     def last_day(self) -> date:
         """The last calendar day (UTC) the window touches."""

@@ -6,7 +6,7 @@ import psycopg
 from psycopg.abc import Params, QueryNoTemplate
 from psycopg.conninfo import conninfo_to_dict
 
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
 from analytics_pipeline.settings import Settings, get_settings
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -42,8 +42,8 @@ def connect(settings: Settings | None = None, *, autocommit: bool = False) -> Co
             connect_timeout=30,
         )
     except psycopg.OperationalError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise AnalyticsError(
+        reason = str(error).strip().splitlines()[0].removeprefix("connection failed: ")
+        raise DatabaseUnreachableError(
             f"Can't connect to {describe_url(url)}: {reason}. Check ANALYTICS_DATABASE_URL and the server."
         ) from error
     except psycopg.ProgrammingError as error:

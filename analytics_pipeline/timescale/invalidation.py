@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from analytics_pipeline.sql_files import load_sql
-from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Window
 
 
@@ -25,3 +25,8 @@ def stale_ranges(connection: Connection, window: Window, aggregate: str | None =
     parameters = {"start": window.start, "end": window.end, "aggregate": aggregate}
     rows = connection.execute(load_sql("queries/stale_ranges.sql"), parameters).fetchall()
     return [StaleRange(*row) for row in rows]
+
+
+def count_future_events(connection: Connection) -> int:
+    """Return the number of events dated more than five minutes ahead: written past our ingestion."""
+    return int(fetch_row(connection, load_sql("queries/count_future_events.sql"))[0])

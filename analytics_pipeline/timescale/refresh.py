@@ -98,15 +98,15 @@ def refresh(connection: Connection, aggregate: ContinuousAggregate, window: Wind
 def retention_horizon(connection: Connection) -> datetime | None:
     """Return the instant before which raw events are gone or may go at any moment (None: no such instant).
 
-    It is the retention policy's cut, or the oldest chunk if aggregates remember anything older.
+    It is the latest of the retention policy's cut, the end of the last stretch without chunks in which
+    aggregates remember events, and what was found before: that is kept in the database, because a late
+    event may create a dropped chunk anew.
     """
-    row = fetch_row(connection, load_sql("queries/retention_horizon.sql"))
-    oldest_chunk, policy_horizon = row
-    candidates = [policy_horizon] if policy_horizon else []
-    begin = oldest_chunk or datetime.now(UTC)
-    if _remembers_before(connection, begin):
-        candidates.append(begin)
-    return max(candidates, default=None)
+    policy_horizon, remembered = fetch_row(connection, load_sql("queries/retention_horizon.sql"))
+    lost = _end_of_lost_events(connection)
+    if lost is not None and (remembered is None or lost > remembered):
+        connection.execute(load_sql("queries/remember_horizon.sql"), {"events_from": lost})
+    return max((instant for instant in (policy_horizon, remembered, lost) if instant), default=None)
 
 
 def require_within_horizon(connection: Connection, aggregate: ContinuousAggregate, window: Window) -> None:
@@ -180,13 +180,23 @@ def _call_refresh(connection: Connection, aggregate: ContinuousAggregate, window
     return any(_UP_TO_DATE in notice for notice in notices)
 
 
-def _remembers_before(connection: Connection, instant: datetime) -> bool:
-    """Tell whether an aggregate stores buckets that ended before the instant (chunks begin at midnight)."""
+def _end_of_lost_events(connection: Connection) -> datetime | None:
+    """Return the end of the last stretch that has no chunk of raw events, but stored buckets."""
+    chunks = connection.execute(load_sql("queries/event_chunks.sql")).fetchall()
+    ends = [datetime.min.replace(tzinfo=UTC), *(end for _, end in chunks)]
+    starts = [*(start for start, _ in chunks), datetime.now(UTC)]
+    holes = [(low, high) for low, high in zip(ends, starts, strict=True) if low < high]
     tables = materialized_tables(connection)
-    probes = sql.SQL(" OR ").join(
-        sql.SQL("EXISTS (SELECT FROM {} WHERE bucket < %(instant)s)").format(tables[a.name].identifier)
+    remembered = sql.SQL(" OR ").join(
+        # A bucket that only reaches into a hole may have its events beside it.
+        sql.SQL("EXISTS (SELECT FROM {} WHERE bucket >= low AND bucket + {}::interval <= high)").format(
+            tables[a.name].identifier, sql.Literal(f"1 {a.cadence}")
+        )
         for a in AGGREGATES
         if a.name in tables and a.cadence is not Cadence.MONTH
     )
-    row = connection.execute(sql.SQL("SELECT ") + probes, {"instant": instant}).fetchone()
-    return row == (True,)
+    query = sql.SQL(
+        "SELECT max(high) FROM unnest(%s::timestamptz[], %s::timestamptz[]) AS hole (low, high) WHERE {}"
+    ).format(remembered)
+    lows, highs = [low for low, _ in holes], [high for _, high in holes]
+    return fetch_row(connection, query, [lows, highs])[0]  # type: ignore[no-any-return]

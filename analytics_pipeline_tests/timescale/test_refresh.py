@@ -92,6 +92,23 @@ def test_a_window_that_begins_before_the_dropped_events_is_refused_and_history_s
         refresh(connection, HOURLY, Window(at("2025-03-13T00:00"), at("2025-03-14T00:00")))
 
 
+def test_a_late_event_that_creates_a_dropped_chunk_anew_does_not_open_the_lost_range_again(database: Database) -> None:
+    with database.connect(autocommit=True) as connection:
+        for day in (5, 12, 19, 26):
+            add_event(connection, f"2025-03-{day:02}T12:00")
+        _close_all(connection, MARCH)
+        connection.execute("SELECT drop_chunks('analytics_events', '2025-03-20'::timestamptz)")
+        # Seen by nobody yet: the chunk of 5 March is back, those of the 12th and 19th are not.
+        add_event(connection, "2025-03-05T12:30")
+        assert retention_horizon(connection) == at("2025-03-20T00:00")
+        for day in (12, 19):
+            add_event(connection, f"2025-03-{day:02}T12:30")
+        # Now every chunk is back, and the horizon is remembered.
+        assert retention_horizon(connection) == at("2025-03-20T00:00")
+        with pytest.raises(HorizonError):
+            refresh(connection, HOURLY, Window(at("2025-03-05T12:00"), at("2025-03-05T13:00")))
+
+
 def test_a_window_older_than_the_retention_policy_is_refused_before_anything_is_dropped(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
