@@ -19,6 +19,7 @@ from pydantic_settings import (
 )
 
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.mail_addresses import require_address
 
 NEVER = "never"
 _INTERVAL = re.compile(r"^[1-9]\d{0,5} (hour|day|week|month|year)s?$")
@@ -46,6 +47,15 @@ class Settings(BaseSettings):
     )
     artifacts: str = Field(default="", description="Folder or object-store URI for reports.")
     base_currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$", description="Reporting currency.")
+    inbox: str = Field(
+        default="", description="Folder or object-store URI where files of events are dropped; unset: <home>/inbox."
+    )
+    smtp_url: SecretStr | None = Field(
+        default=None, description="Mail server, smtps://user:password@host or smtp://host:587; unset: a log line."
+    )
+    mail_from: str = Field(default="analytics-pipeline@localhost", description="Sender of the program's mails.")
+    operators: str = Field(default="", description="Who is told of failures: mail addresses, separated by commas.")
+    ui_url: str = Field(default="", description="Where people open the Dagster UI, for links in mails.")
 
     @field_validator("home")
     @classmethod
@@ -69,10 +79,37 @@ class Settings(BaseSettings):
             f"must look like '2 years' or '30 days'{' or be never' if is_retention else ''}, not {value!r}"
         )
 
+    @field_validator("mail_from")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        return require_address(value.strip())
+
+    @field_validator("operators")
+    @classmethod
+    def _addresses(cls, value: str) -> str:
+        return ",".join(require_address(address) for address in _split(value))
+
+    @field_validator("ui_url")
+    @classmethod
+    def _web_address(cls, value: str) -> str:
+        if value and not re.fullmatch(r"https?://[^\s@?#]+", value):
+            raise ValueError("must look like https://dagster.example.com, without a user name")
+        return value.rstrip("/")
+
     @cached_property
     def artifacts_root(self) -> str:
         """Folder or URI under which reports are stored."""
         return self.artifacts or str(self.home / "artifacts")
+
+    @cached_property
+    def inbox_root(self) -> str:
+        """Folder or URI in which files of events are dropped."""
+        return self.inbox or str(self.home / "inbox")
+
+    @property
+    def operator_addresses(self) -> tuple[str, ...]:
+        """Mail addresses of the people who are told of failures."""
+        return tuple(_split(self.operators))
 
     @property
     def keeps_events_forever(self) -> bool:
@@ -92,6 +129,10 @@ class Settings(BaseSettings):
         home = {**env_settings(), **init_settings()}.get("home", Path(".local"))
         file = DotEnvSettingsSource(settings_cls, env_file=Path(home).expanduser() / "settings.env")
         return init_settings, env_settings, file
+
+
+def _split(addresses: str) -> list[str]:
+    return [address.strip() for address in addresses.split(",") if address.strip()]
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,74 @@
+"""A real SMTP server that keeps what it takes, and misbehaves as it is told."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+
+class Catcher:
+    """The handler of the server: mails it took, and the answers it gives (None: accept)."""
+
+    def __init__(self) -> None:
+        self.mails: list[EmailMessage] = []
+        self.senders: list[tuple[str | None, list[str]]] = []
+        self.data_answer: str | None = None
+        self.silent_after_data = False
+        self.refused: dict[str, str] = {}
+        self.was_encrypted: list[bool] = []
+        self.port = 0
+
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if address in self.refused:
+            return self.refused[address]
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        if self.data_answer is not None:
+            return self.data_answer
+        assert isinstance(envelope.content, bytes)
+        mail = message_from_bytes(envelope.content, policy=policy.default)
+        assert isinstance(mail, EmailMessage)
+        self.mails.append(mail)
+        self.senders.append((envelope.mail_from, list(envelope.rcpt_tos)))
+        self.was_encrypted.append(session.ssl is not None)
+        if self.silent_after_data:
+            await asyncio.sleep(30)
+        return "250 taken"
+
+
+@contextmanager
+def mail_server(
+    *,
+    tls: ssl.SSLContext | None = None,
+    implicit: bool = False,
+    authenticator: Callable[..., object] | None = None,
+) -> Iterator[Catcher]:
+    """Run a server on loopback: in the clear, with STARTTLS (``tls``), or encrypted from the start (``implicit``)."""
+    catcher = Catcher()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        catcher.port = free.getsockname()[1]
+    controller = Controller(
+        catcher,
+        hostname="127.0.0.1",
+        port=catcher.port,
+        ssl_context=tls if implicit else None,
+        tls_context=None if implicit else tls,
+        require_starttls=tls is not None and not implicit,
+        authenticator=authenticator,
+        auth_required=authenticator is not None,
+    )
+    controller.start()
+    try:
+        yield catcher
+    finally:
+        controller.stop()
