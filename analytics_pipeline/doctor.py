@@ -1,0 +1,164 @@
+"""``analytics-pipeline doctor``: every check there is, with what mends each finding.
+
+Belongs here: which checks make an examination, and how it is shown. Does not belong here: judging
+(``health``), and changing anything.
+"""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import click
+import psycopg
+
+from analytics_pipeline.embedded import EmbeddedPostgres
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.health.checks import all_checks, run_check
+from analytics_pipeline.health.disk import disk_space
+from analytics_pipeline.health.finding import Finding, Problem, State
+from analytics_pipeline.health.tuning import judge_settings, machine_memory, read_server_settings
+from analytics_pipeline.settings import Settings, get_settings
+from analytics_pipeline.sql_files import list_sql
+from analytics_pipeline.timescale.connection import Connection, connect, database_url, describe_url, fetch_row
+
+_COLORS = {State.OK: "green", State.SKIPPED: "blue", State.WARNING: "yellow", State.ERROR: "red"}
+_MIGRATE = "analytics-pipeline db migrate"
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Yield every finding, first what the later ones depend on; what can't be judged is said to be skipped."""
+    started = time.monotonic()
+    try:
+        connection = connect(settings, autocommit=True)
+    except AnalyticsError as error:
+        yield Finding.judge("connection", "server", [Problem(str(error))], good="")
+        yield _skipped("database checks", "server", "The database can't be reached.")
+        yield from disk_space(settings, None)
+        return
+    with connection:
+        yield _connection_finding(connection, settings, time.monotonic() - started)
+        try:
+            yield from _examine_database(connection, settings)
+        except psycopg.OperationalError as error:
+            reason = str(error).strip().splitlines()[0]
+            yield Finding.judge("connection", "server", [Problem(f"the connection was lost: {reason}")], good="")
+    yield from _examine_partitions(settings)
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@click.option("--strict", is_flag=True, help="Exit with status 1 for warnings too.")
+def doctor(*, as_json: bool, strict: bool) -> None:
+    """Examine server, schema, policies, data and partitions, and print what mends each finding.
+
+    Nothing is changed. Exit status 1 if there is an error; a warning means that no figure is wrong.
+    """
+    findings = []
+    for finding in examine(get_settings()):
+        findings.append(finding)
+        if not as_json:
+            _print(finding)
+    counts = Counter(finding.state for finding in findings)
+    if as_json:
+        report = {
+            "healthy": not counts[State.ERROR],
+            "counts": {str(state): counts[state] for state in State},
+            "findings": [finding.as_json() for finding in findings],
+        }
+        click.echo(json.dumps(report, default=str))
+    else:
+        click.echo(
+            f"\n{counts[State.OK]} ok, {counts[State.WARNING]} warnings, {counts[State.ERROR]} errors, "
+            f"{counts[State.SKIPPED]} skipped"
+        )
+    if counts[State.ERROR] or (strict and counts[State.WARNING]):
+        raise SystemExit(1)
+
+
+def _connection_finding(connection: Connection, settings: Settings, seconds: float) -> Finding:
+    version = fetch_row(connection, "SELECT current_setting('server_version')")[0]
+    where = "the embedded database" if settings.database_url is None else describe_url(database_url(settings))
+    return Finding.judge(
+        "connection",
+        "server",
+        [],
+        good=f"Connected to {where} in {seconds:.2f} s, PostgreSQL {version}.",
+        metadata={"server": where, "PostgreSQL": version, "seconds to connect": round(seconds, 3)},
+    )
+
+
+def _examine_database(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    checks = all_checks()
+    if fetch_row(connection, "SELECT to_regclass('analytics_events') IS NOT NULL") != (True,):
+        yield run_check(checks[0], connection, settings)
+        missing = Problem("this database has no schema of ours yet", _MIGRATE)
+        yield Finding.judge("migrations", "server", [missing], good="")
+        yield _skipped("schema, policies and data", "server", "There is nothing to judge before the migration.")
+        yield from disk_space(settings, None)
+        return
+    yield _migrations_finding(connection)
+    for check in checks:
+        yield run_check(check, connection, settings)
+    server = read_server_settings(connection)
+    yield judge_settings(server, machine_memory() if server.local else None)
+    yield from disk_space(settings, server.database_bytes)
+
+
+def _migrations_finding(connection: Connection) -> Finding:
+    known = [name.removeprefix("migrations/") for name in list_sql("migrations")]
+    applied = {name for (name,) in connection.execute("SELECT name FROM analytics_schema_migrations").fetchall()}
+    pending = [name for name in known if name not in applied]
+    problems = [Problem(f"the schema lacks {', '.join(pending)}", _MIGRATE)] if pending else []
+    good = f"All {len(known)} migrations are applied."
+    return Finding.judge(
+        "migrations", "server", problems, good=good, metadata={"pending": pending, "pending allowed": 0}
+    )
+
+
+def _examine_partitions(settings: Settings) -> Iterator[Finding]:
+    """Judge the partitions by Dagster's records, if its storage runs; it isn't started for that."""
+    check = "no_failed_partitions"
+    if reason := _why_storage_is_out_of_reach(settings):
+        yield _skipped(check, "Dagster", reason)
+        return
+    # Dagster takes a second to import: not before there is something to ask it.
+    from analytics_pipeline.orchestration.instance import enter_dagster_environment
+
+    enter_dagster_environment(settings)
+    from dagster import DagsterInstance
+
+    from analytics_pipeline.orchestration.checks.failed_partitions import failed_partition_findings, partitioned_assets
+
+    try:
+        with DagsterInstance.get() as instance:
+            findings = list(failed_partition_findings(instance, settings, partitioned_assets()))
+    except Exception as error:  # noqa: BLE001  # whatever keeps Dagster from answering, the other findings count
+        yield _skipped(check, "Dagster", f"Dagster's records can't be read: {type(error).__name__}.")
+        return
+    yield from findings
+
+
+def _why_storage_is_out_of_reach(settings: Settings) -> str | None:
+    if settings.dagster_postgres_url is None:
+        running = EmbeddedPostgres(settings.home).status().running
+        return None if running else "Dagster's storage isn't running: analytics-pipeline up starts it."
+    url = settings.dagster_postgres_url.get_secret_value()
+    try:
+        # Dagster itself would try for a quarter of a minute.
+        psycopg.connect(url, connect_timeout=5).close()
+    except psycopg.Error:
+        return f"Dagster's storage {describe_url(url)} can't be reached: check DAGSTER_POSTGRES_URL and the server."
+    return None
+
+
+def _skipped(check: str, subject: str, why: str) -> Finding:
+    return Finding(check=check, subject=subject, passed=True, skipped=True, summary=why)
+
+
+def _print(finding: Finding) -> None:
+    state = click.style(f"{finding.state:<8}", fg=_COLORS[finding.state])
+    click.echo(f"{state} {finding.check:<24} {finding.subject}: {finding.summary}")
+    if not finding.passed:
+        for remedy in finding.remedies:
+            click.echo(f"         mend it:  {remedy}")

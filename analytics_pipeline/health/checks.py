@@ -1,0 +1,167 @@
+"""Every check there is, and how one is run.
+
+Dagster's asset checks, ``analytics-pipeline doctor`` and docs/checks.md are made from this list. A new
+check is a function and an entry here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import psycopg
+
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.health import events, figures, freshness, layout, policies, server
+from analytics_pipeline.health.finding import Finding, Problem
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.aggregates import AGGREGATES, EVENTS, ContinuousAggregate
+from analytics_pipeline.timescale.connection import Connection
+
+RECONCILIATION = figures.CHECK
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """One check of one subject. ``blocking``: what is built on the subject must wait when it fails."""
+
+    name: str
+    subject: str
+    description: str
+    judge: Callable[[Connection, Settings], Finding]
+    blocking: bool = False
+
+
+def all_checks() -> list[HealthCheck]:
+    """Return every check of server, schema, policies, events and aggregates, the cheap ones first."""
+    return [*event_checks(), *(check for aggregate in AGGREGATES for check in aggregate_checks(aggregate))]
+
+
+def event_checks() -> list[HealthCheck]:
+    """Return the checks whose subject is ``analytics_events``: server, policies and raw events."""
+    return [
+        HealthCheck(
+            "timescaledb_extension",
+            EVENTS,
+            "TimescaleDB is installed, of its Community edition, of a sound version, preloaded, not left in restoring "
+            "mode, and has background workers enough for its policies.",
+            server.timescaledb_extension,
+            blocking=True,
+        ),
+        HealthCheck(
+            "hypertable_layout",
+            EVENTS,
+            'analytics_events is a hypertable on "timestamp" with its columns, unique key and compression settings.',
+            layout.hypertable_layout,
+            blocking=True,
+        ),
+        HealthCheck(
+            "refresh_policies",
+            EVENTS,
+            "Every aggregate has its declared refresh policy, scheduled only if TimescaleDB owns refreshing.",
+            policies.refresh_policies,
+        ),
+        HealthCheck(
+            "compression_policy",
+            EVENTS,
+            "The compression policy is as configured, and no chunk is uncompressed past its age.",
+            policies.compression_policy,
+        ),
+        HealthCheck(
+            "retention_policy",
+            EVENTS,
+            "The retention policy is as configured, no chunk outlives it, and no refresh window reaches what it drops.",
+            policies.retention_policy,
+        ),
+        HealthCheck(
+            "policy_jobs_healthy",
+            EVENTS,
+            "No policy job is paused, late, or failing with its work undone; what it did counts, not only its record.",
+            policies.policy_jobs_healthy,
+        ),
+        HealthCheck(
+            "events_arrive",
+            EVENTS,
+            "The newest event is recent: the ERP still writes.",
+            freshness.events_arrive,
+        ),
+        HealthCheck(
+            "event_times",
+            EVENTS,
+            "No event is dated in the future or before the first partition.",
+            events.event_times,
+        ),
+        HealthCheck(
+            "known_event_types",
+            EVENTS,
+            "Types and categories of the last 35 days are those of the catalogue, each type in its category.",
+            events.known_event_types,
+        ),
+        HealthCheck(
+            "currencies_present",
+            EVENTS,
+            "Every amount has a currency, written as a code like EUR or a ticker like BTC.",
+            events.currencies_present,
+        ),
+    ]
+
+
+def aggregate_checks(aggregate: ContinuousAggregate) -> list[HealthCheck]:
+    """Return the checks of one continuous aggregate."""
+    return [
+        HealthCheck(
+            "matches_declaration",
+            aggregate.name,
+            "The relation exists and has the bucket width, source, columns, real-time setting and query of its "
+            "declaration.",
+            lambda connection, _settings: layout.matches_declaration(connection, aggregate),
+        ),
+        HealthCheck(
+            "up_to_date",
+            aggregate.name,
+            "No event waits in a bucket that should be closed by now: the lag of the data, whatever runs there were.",
+            partial(_aggregate_judge, freshness.up_to_date, aggregate),
+        ),
+        HealthCheck(
+            RECONCILIATION,
+            aggregate.name,
+            "The stored rows of the run's window equal, column for column, what the declaration gives over the raw "
+            "events. Run on its own it covers the last 35 days of what is closed.",
+            partial(_aggregate_judge, figures.reconciles_with_events, aggregate),
+            blocking=True,
+        ),
+    ]
+
+
+def run_check(
+    check: HealthCheck,
+    connection: Connection,
+    settings: Settings,
+    judge: Callable[[Connection, Settings], Finding] | None = None,
+) -> Finding:
+    """Run one check, or ``judge`` in its place; what keeps it from judging fails it, and a lost connection raises."""
+    try:
+        return (judge or check.judge)(connection, settings)
+    except psycopg.OperationalError:
+        raise
+    except (AnalyticsError, psycopg.Error) as error:
+        return Finding.judge(check.name, check.subject, [_obstacle(error)], good="", metadata={"judged": False})
+
+
+def _obstacle(error: AnalyticsError | psycopg.Error) -> Problem:
+    if isinstance(error, AnalyticsError):
+        return Problem(str(error))
+    message = error.diag.message_primary or str(error)
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return Problem(
+            f"it can't be judged: {message}", "connect as the owner of analytics_events (ANALYTICS_DATABASE_URL)"
+        )
+    return Problem(f"it can't be judged: {message}", "analytics-pipeline db migrate")
+
+
+def _aggregate_judge(
+    judge: Callable[[Connection, Settings, ContinuousAggregate], Finding],
+    aggregate: ContinuousAggregate,
+    connection: Connection,
+    settings: Settings,
+) -> Finding:
+    return judge(connection, settings, aggregate)

@@ -1,0 +1,168 @@
+"""The server: TimescaleDB is there, sound, licensed, loaded, and has workers for its policies."""
+
+import time
+from dataclasses import asdict, dataclass
+
+from psycopg.rows import class_row
+
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.health.finding import Finding, Problem, Severity
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale.aggregates import EVENTS
+from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.server import MINIMUM_VERSION, ServerInfo, Version, parse_version, require_fit_server
+
+# Below it, on a server with several sessions, only Dagster's locks keep concurrent refreshes from
+# duplicating rows, and a restore needs two calls of timescaledb_post_restore().
+RECOMMENDED_VERSION: Version = (2, 26, 4)
+# Every database with the extension keeps one background worker; so many more let policies run.
+JOB_WORKERS = 2
+# PostgreSQL's own background processes (autovacuum, replication) beside TimescaleDB's and the parallel ones.
+OTHER_WORKERS = 3
+# The scheduler of a database that was just created or restarted needs a moment to start.
+_SCHEDULER_STARTS_WITHIN = 2.0
+
+CREATE_EXTENSION = "CREATE EXTENSION timescaledb;"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerState:
+    """What the server says of itself; None where it doesn't tell this role, or where it has no such thing."""
+
+    postgres_version: str
+    embedded: bool
+    available_version: str | None
+    timescaledb_version: str | None
+    license: str | None
+    restoring: bool
+    preloaded: bool | None
+    timescaledb_workers: int | None
+    max_worker_processes: int
+    max_parallel_workers: int
+    sees_workers: bool
+    schedulers: int
+    scheduler_here: bool
+
+
+def read_server_state(connection: Connection) -> ServerState:
+    """Return the state; waits a moment for the background worker scheduler of a new database."""
+    deadline = time.monotonic() + _SCHEDULER_STARTS_WITHIN
+    while True:
+        with connection.cursor(row_factory=class_row(ServerState)) as cursor:
+            state = cursor.execute(load_sql("queries/server_state.sql")).fetchone()
+        if state is None:
+            raise LookupError("server_state.sql returned no row")
+        settled = state.embedded or state.scheduler_here or not state.sees_workers or state.timescaledb_version is None
+        if settled or time.monotonic() > deadline:
+            return state
+        time.sleep(0.2)
+
+
+def timescaledb_extension(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form
+    """Judge the extension of the database we are connected to."""
+    return judge_server(read_server_state(connection))
+
+
+def judge_server(state: ServerState) -> Finding:
+    """Judge a server by its state."""
+    metadata = {
+        **asdict(state),
+        "minimum version": _text(MINIMUM_VERSION),
+        "recommended version": _text(RECOMMENDED_VERSION),
+        "workers wanted": state.schedulers + JOB_WORKERS,
+        "worker processes wanted": _wanted_processes(state),
+    }
+    problems = _extension_problems(state)
+    if not problems and not state.embedded:
+        problems = _worker_problems(state)
+    kind = "embedded, one session, jobs run by the server itself" if state.embedded else "with background workers"
+    good = (
+        f"TimescaleDB {state.timescaledb_version}, Community edition, on PostgreSQL {state.postgres_version} ({kind})."
+    )
+    return Finding.judge("timescaledb_extension", EVENTS, problems, good=good, metadata=metadata)
+
+
+def _extension_problems(state: ServerState) -> list[Problem]:
+    if state.timescaledb_version is None:
+        if state.available_version is None:
+            return [Problem("this server has no TimescaleDB: install the package timescaledb-2 for its PostgreSQL")]
+        return [Problem("the database lacks the TimescaleDB extension", CREATE_EXTENSION)]
+    problems = []
+    try:
+        require_fit_server(
+            ServerInfo(state.postgres_version, state.timescaledb_version, state.license or "unknown"),
+        )
+    except AnalyticsError as error:
+        remedy = (
+            "ALTER SYSTEM SET timescaledb.license = 'timescale'; -- then restart the server"
+            if "licence" in str(error)
+            else "ALTER EXTENSION timescaledb UPDATE; -- first in a new session, after installing the newer package"
+        )
+        problems.append(Problem(str(error), remedy))
+    else:
+        if not state.embedded and parse_version(state.timescaledb_version) < RECOMMENDED_VERSION:
+            problems.append(
+                Problem(
+                    f"TimescaleDB {state.timescaledb_version} duplicates rows when two refreshes meet: only this "
+                    "program's locks prevent it, and a refresh by hand is not safe",
+                    "ALTER EXTENSION timescaledb UPDATE; -- first in a new session, after installing "
+                    f"{_text(RECOMMENDED_VERSION)} or later, never 2.28",
+                    Severity.WARNING,
+                )
+            )
+    if state.restoring:
+        problems.append(
+            Problem(
+                "the database was left in restoring mode, in which policies and refreshes do nothing",
+                "SELECT timescaledb_post_restore();",
+            )
+        )
+    if state.preloaded is False and not state.embedded:
+        problems.append(
+            Problem(
+                "timescaledb is not preloaded, so its background workers never run",
+                "ALTER SYSTEM SET shared_preload_libraries = 'timescaledb'; -- then restart the server",
+            )
+        )
+    return problems
+
+
+def _worker_problems(state: ServerState) -> list[Problem]:
+    problems = []
+    workers = state.timescaledb_workers
+    wanted = state.schedulers + JOB_WORKERS
+    if workers is not None and workers < wanted:
+        problems.append(
+            Problem(
+                f"{state.schedulers} databases share {workers} background workers, {wanted} are needed: policies wait",
+                f"ALTER SYSTEM SET timescaledb.max_background_workers = {max(16, 2 * wanted)}; -- then restart",
+                Severity.WARNING,
+            )
+        )
+    if state.max_worker_processes < _wanted_processes(state):
+        problems.append(
+            Problem(
+                f"max_worker_processes is {state.max_worker_processes}, wanted are {_wanted_processes(state)} "
+                "(TimescaleDB's workers, the parallel ones, and three)",
+                f"ALTER SYSTEM SET max_worker_processes = {_wanted_processes(state)}; -- then restart the server",
+                Severity.WARNING,
+            )
+        )
+    if state.sees_workers and not state.scheduler_here:
+        problems.append(
+            Problem(
+                "no background worker scheduler runs for this database, so no policy does",
+                "SELECT _timescaledb_functions.start_background_workers();",
+                Severity.WARNING,
+            )
+        )
+    return problems
+
+
+def _wanted_processes(state: ServerState) -> int:
+    return (state.timescaledb_workers or 0) + state.max_parallel_workers + OTHER_WORKERS
+
+
+def _text(version: Version) -> str:
+    return ".".join(map(str, version))
