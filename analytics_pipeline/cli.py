@@ -9,6 +9,7 @@ from typing import Any
 import click
 import psycopg
 
+from analytics_pipeline.doctor import doctor
 from analytics_pipeline.embedded import EmbeddedTimescale
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.cli import ingest, record
@@ -53,6 +54,7 @@ main.add_command(ingest)
 main.add_command(record)
 main.add_command(sample)
 main.add_command(metrics)
+main.add_command(doctor)
 
 
 @main.group()

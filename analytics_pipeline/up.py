@@ -1,22 +1,26 @@
 """Runs databases and Dagster in the foreground until Ctrl-C."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import click
 
 from analytics_pipeline.embedded import EmbeddedPostgres, EmbeddedTimescale
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.orchestration.instance import dagster_environment, project_file
+from analytics_pipeline.orchestration.instance import dagster_environment
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.migrations import migrate
 
 _STOP_SECONDS = 30
 _POLL_SECONDS = 0.5
+_LOCATION = "analytics_pipeline"
 
 
 def run_up(port: int) -> None:
@@ -29,15 +33,16 @@ def run_up(port: int) -> None:
     click.echo("Starting the databases ...")
     migrate(settings)
     environment = {**os.environ, **dagster_environment(settings)}
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    workspace = ["-w", str(project_file("workspace.yaml"))]
-    services = {
-        "webserver": ["dagster_webserver", *workspace, "-h", "127.0.0.1", "-p", str(port)],
-        "daemon": ["dagster._daemon", "run", *workspace],
-    }
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    # Socket paths are short by nature: not under a home that may be deep.
+    runtime = Path(tempfile.mkdtemp(prefix="analytics-up-"))
     running: dict[str, subprocess.Popen[bytes]] = {}
     try:
-        for name, module in services.items():
+        code_socket = runtime / "code.sock"
+        running["code server"] = _start(_code_server(code_socket), environment)
+        _wait_for(code_socket, running)
+        for name, module in _services(runtime, code_socket, port).items():
             running[name] = _start(module, environment)
         click.echo(f"Dagster is starting: http://127.0.0.1:{port} (Ctrl-C stops everything)")
         _wait_until_one_ends(running)
@@ -46,10 +51,28 @@ def run_up(port: int) -> None:
     finally:
         for service in reversed(running.values()):
             _stop(service)
+        shutil.rmtree(runtime, ignore_errors=True)
         if settings.database_url is None:
             EmbeddedTimescale(settings.home).stop()
         if settings.dagster_postgres_url is None:
             EmbeddedPostgres(settings.home).stop()
+
+
+def _code_server(code_socket: Path) -> list[str]:
+    definitions = ["-m", "analytics_pipeline.definitions", "--location-name", _LOCATION]
+    return ["dagster", "api", "grpc", "--socket", str(code_socket), *definitions]
+
+
+def _services(runtime: Path, code_socket: Path, port: int) -> dict[str, list[str]]:
+    """Return webserver and daemon, which share the code server."""
+    workspace = runtime / "workspace.yaml"
+    workspace.write_text(
+        f"load_from: [{{grpc_server: {{socket: {code_socket}, location_name: {_LOCATION}}}}}]\n", encoding="utf-8"
+    )
+    return {
+        "webserver": ["dagster_webserver", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port)],
+        "daemon": ["dagster._daemon", "run", "-w", str(workspace)],
+    }
 
 
 def _start(module: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -63,14 +86,25 @@ def _start(module: list[str], environment: dict[str, str]) -> subprocess.Popen[b
     )
 
 
+def _wait_for(code_socket: Path, running: dict[str, subprocess.Popen[bytes]]) -> None:
+    """Wait until the code server listens: started earlier, the others would report it missing."""
+    while not code_socket.exists():
+        _require_running(running)
+        time.sleep(_POLL_SECONDS)
+
+
 def _wait_until_one_ends(running: dict[str, subprocess.Popen[bytes]]) -> None:
     while True:
-        for name, service in running.items():
-            if service.poll() is not None:
-                raise AnalyticsError(
-                    f"Dagster's {name} ended by itself with status {service.returncode}: see its messages above."
-                )
+        _require_running(running)
         time.sleep(_POLL_SECONDS)
+
+
+def _require_running(running: dict[str, subprocess.Popen[bytes]]) -> None:
+    for name, service in running.items():
+        if service.poll() is not None:
+            raise AnalyticsError(
+                f"Dagster's {name} ended by itself with status {service.returncode}: see its messages above."
+            )
 
 
 def _require_free(port: int) -> None:

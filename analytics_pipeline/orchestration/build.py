@@ -5,13 +5,20 @@ import warnings
 from dagster import BetaWarning, Definitions, in_process_executor
 
 from analytics_pipeline.orchestration.assets.aggregates import build_aggregate_assets
+from analytics_pipeline.orchestration.assets.inbox import build_ingestion_job
 from analytics_pipeline.orchestration.assets.reports import build_report_asset
 from analytics_pipeline.orchestration.assets.storage import build_storage_asset
 from analytics_pipeline.orchestration.assets.users import build_users_asset
-from analytics_pipeline.orchestration.checks.aggregates import build_aggregate_checks
-from analytics_pipeline.orchestration.checks.storage import build_storage_checks
-from analytics_pipeline.orchestration.jobs import build_jobs
+from analytics_pipeline.orchestration.checks.failed_partitions import build_partition_checks
+from analytics_pipeline.orchestration.checks.health import build_health_checks
+from analytics_pipeline.orchestration.checks.schedule import build_check_jobs, build_check_schedules
+from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, build_jobs
 from analytics_pipeline.orchestration.resources import Timescale
+from analytics_pipeline.orchestration.schedules import build_schedules
+from analytics_pipeline.orchestration.sensors.failures import build_failure_sensors
+from analytics_pipeline.orchestration.sensors.gaps import build_gaps_sensor
+from analytics_pipeline.orchestration.sensors.inbox import build_inbox_sensor
+from analytics_pipeline.orchestration.sensors.late import build_late_sensor
 from analytics_pipeline.settings import Settings
 
 
@@ -20,17 +27,29 @@ def build_definitions(settings: Settings) -> Definitions:
     with warnings.catch_warnings():
         # Backfill policies are marked beta; the pinned Dagster release is what we rely on.
         warnings.simplefilter("ignore", BetaWarning)
-        return Definitions(
+        jobs = build_jobs()
+        closing_jobs = [job for job in jobs if job.name in CLOSING_JOBS]
+        definitions = Definitions(
             assets=[
                 build_storage_asset(),
                 *build_aggregate_assets(settings),
                 build_users_asset(settings),
                 build_report_asset(settings),
             ],
-            asset_checks=[*build_storage_checks(), *build_aggregate_checks()],
-            jobs=build_jobs(),
+            asset_checks=[*build_health_checks(), *build_partition_checks(settings)],
+            jobs=[*jobs, *build_check_jobs(), build_ingestion_job()],
+            schedules=[*build_schedules(settings), *build_check_schedules()],
+            sensors=[
+                build_gaps_sensor(settings, closing_jobs),
+                build_late_sensor(settings, closing_jobs),
+                build_inbox_sensor(),
+                *build_failure_sensors(),
+            ],
             resources={"timescale": Timescale()},
             # Steps are single statements to the database: processes of their own would only cost
             # their start (four steps: 3 s in one process, 11 to 14 s in four).
             executor=in_process_executor,
         )
+        # Resolved here and kept by Dagster: resolving sensors warns too, of a parameter nobody has set.
+        definitions.get_repository_def()
+        return definitions

@@ -21,6 +21,7 @@ CLOSING_JOBS: dict[str, Cadence] = {
 }
 
 SETUP_JOB = "hypertable_setup"
+REPORT_JOB = "monthly_reports"
 
 _DESCRIPTIONS = {
     SETUP_JOB: "Brings schema and policies to this version and checks the server and the hypertable.",
@@ -34,15 +35,16 @@ _DESCRIPTIONS = {
 def build_jobs() -> "list[UnresolvedAssetJobDefinition]":
     """Return the jobs, each over the assets of one granularity with their checks."""
     return [
-        define_asset_job(name, selection=AssetSelection.assets(*_assets(name)), description=_DESCRIPTIONS[name])
+        define_asset_job(name, selection=AssetSelection.assets(*assets_of(name)), description=_DESCRIPTIONS[name])
         for name in (SETUP_JOB, *CLOSING_JOBS)
     ]
 
 
-def _assets(job: str) -> list[str]:
+def assets_of(job: str) -> list[str]:
+    """Return the names of the assets that a job materialises."""
     if job == SETUP_JOB:
         return [EVENTS]
-    if job == "monthly_reports":
+    if job == REPORT_JOB:
         return ["monthly_report"]
     names = [aggregate.name for aggregate in AGGREGATES if aggregate.cadence is CLOSING_JOBS[job]]
     return [*names, USERS] if job == "daily_aggregates" else names

@@ -1,8 +1,13 @@
-"""Names that several definitions share: groups, owners, the pool."""
+"""Names that several definitions share: groups, owners, the pool, the retry policy."""
+
+from dagster import Backoff, Jitter, RetryPolicy
 
 OWNERS = ["team:data"]
 # One limit for everything that works on the database; its size is set in dagster.yaml.
 POOL = "timescaledb"
+
+# For what may pass by itself, see resources.Timescale: after about 1, 2, 4 and 8 seconds.
+RETRY = RetryPolicy(max_retries=4, delay=1, backoff=Backoff.EXPONENTIAL, jitter=Jitter.PLUS_MINUS)
 
 # The groups of the asset graph. Plain strings: Dagster can't serialise an enum in their place.
 STORAGE = "storage"

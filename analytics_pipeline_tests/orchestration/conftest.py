@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dagster import DagsterInstance, Definitions
+from dagster import DagsterInstance, Definitions, RetryPolicy
 
 from analytics_pipeline.embedded import EmbeddedPostgres
+from analytics_pipeline.orchestration import names
 from analytics_pipeline.orchestration.build import build_definitions
 from analytics_pipeline.orchestration.instance import dagster_environment
 from analytics_pipeline.settings import get_settings
@@ -44,6 +45,7 @@ def instance(dagster_home: Path) -> Iterator[DagsterInstance]:
 
 
 @pytest.fixture
-def definitions(dagster_home: Path) -> Definitions:
-    """The code location for the test's settings."""
+def definitions(dagster_home: Path, monkeypatch: pytest.MonkeyPatch) -> Definitions:
+    """The code location for the test's settings, with short pauses between attempts."""
+    monkeypatch.setattr(names, "RETRY", RetryPolicy(max_retries=1, delay=0.01))
     return build_definitions(get_settings())

@@ -26,6 +26,7 @@ def _build_asset(*, aggregate: ContinuousAggregate, settings: Settings) -> Asset
         group_name=names.AGGREGATES,
         kinds={"timescaledb"},
         owners=names.OWNERS,
+        retry_policy=names.RETRY,
         pool=names.POOL,
         metadata={
             "dagster/table_name": aggregate.name,

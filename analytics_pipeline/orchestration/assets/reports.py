@@ -22,6 +22,7 @@ def build_report_asset(settings: Settings) -> AssetsDefinition:
         group_name=names.REPORTS,
         kinds={"pdf", "reportlab"},
         owners=names.OWNERS,
+        retry_policy=names.RETRY,
     )
     def _monthly_report(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
         # Rendering takes a second to import: only a process that renders pays for it.

@@ -22,6 +22,7 @@ def build_storage_asset() -> AssetsDefinition:
         group_name=names.STORAGE,
         kinds={"timescaledb"},
         owners=names.OWNERS,
+        retry_policy=names.RETRY,
         pool=names.POOL,
         metadata={"dagster/table_name": EVENTS, "dagster/column_schema": table_schema(EVENT_COLUMNS)},
     )

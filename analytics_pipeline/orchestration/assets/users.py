@@ -27,6 +27,7 @@ def build_users_asset(settings: Settings) -> AssetsDefinition:
         group_name=names.METRICS,
         kinds={"postgres"},
         owners=names.OWNERS,
+        retry_policy=names.RETRY,
         pool=names.POOL,
         metadata={"dagster/table_name": USERS, "dagster/column_schema": table_schema(USER_COLUMNS)},
     )

@@ -1,1 +1,1 @@
-"""The asset checks, a module per subject."""
+"""The asset checks: what ``analytics_pipeline.health`` judges, and what only Dagster's own records tell."""

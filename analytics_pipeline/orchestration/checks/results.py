@@ -1,0 +1,44 @@
+"""Turns findings into what Dagster shows."""
+
+from typing import TYPE_CHECKING
+
+from dagster import AssetCheckResult, AssetCheckSeverity, MetadataValue, TableRecord
+
+from analytics_pipeline.health.finding import Finding, Metadata, Severity
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.metadata import RawMetadataValue
+
+_SEVERITIES = {Severity.ERROR: AssetCheckSeverity.ERROR, Severity.WARNING: AssetCheckSeverity.WARN}
+
+_Record = dict[str, str | int | float | bool | None]
+
+
+def check_result(finding: Finding) -> AssetCheckResult:
+    """Return the finding as the result of its asset check; the remedy is part of the text."""
+    return AssetCheckResult(
+        passed=finding.passed,
+        asset_key=finding.subject,
+        check_name=finding.check,
+        severity=_SEVERITIES[finding.severity],
+        description=finding.text,
+        metadata={name: _metadata_value(value) for name, value in _shown(finding.metadata).items()},
+    )
+
+
+def _shown(metadata: Metadata) -> Metadata:
+    return {name: value for name, value in metadata.items() if value not in ([], {})}
+
+
+def _metadata_value(value: object) -> "RawMetadataValue":
+    if isinstance(value, bool):
+        return MetadataValue.bool(value)
+    if isinstance(value, list) and all(isinstance(row, dict) for row in value):
+        return MetadataValue.table([TableRecord(_record(row)) for row in value])
+    if isinstance(value, int | float | str | list | dict):
+        return value
+    return "none" if value is None else str(value)
+
+
+def _record(row: dict[str, object]) -> _Record:
+    return {name: value if isinstance(value, str | int | float | None) else str(value) for name, value in row.items()}

@@ -1,0 +1,77 @@
+"""One schedule per granularity: each closes exactly the partition that has just ended."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from dagster import (
+    DefaultScheduleStatus,
+    RunRequest,
+    ScheduleDefinition,
+    ScheduleEvaluationContext,
+    SkipReason,
+    schedule,
+)
+
+from analytics_pipeline.orchestration.closing import open_sources
+from analytics_pipeline.orchestration.jobs import CLOSING_JOBS
+from analytics_pipeline.orchestration.partition_state import PartitionState
+from analytics_pipeline.orchestration.partitions import partitions_for
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.windows import Cadence, Window
+
+
+@dataclass(frozen=True, slots=True)
+class _Timing:
+    """When a job runs (UTC): some minutes after its partition ends, for events on their way."""
+
+    cron: str
+    in_words: str
+
+
+_TIMINGS = {
+    "hourly_aggregates": _Timing("5 * * * *", "five minutes after each hour"),
+    "daily_aggregates": _Timing("20 0 * * *", "at 00:20 UTC each day"),
+    "monthly_aggregates": _Timing("40 0 1 * *", "at 00:40 UTC on the first of each month"),
+    "monthly_reports": _Timing("0 1 1 * *", "at 01:00 UTC on the first of each month"),
+}
+
+
+def build_schedules(settings: Settings) -> list[ScheduleDefinition]:
+    """Return one schedule per closing job, under the job's name and switched on."""
+    return [_build_schedule(job, timing, settings) for job, timing in _TIMINGS.items()]
+
+
+def _build_schedule(job: str, timing: _Timing, settings: Settings) -> ScheduleDefinition:
+    cadence = CLOSING_JOBS[job]
+
+    @schedule(
+        name=job,
+        job_name=job,
+        cron_schedule=timing.cron,
+        execution_timezone="UTC",
+        default_status=DefaultScheduleStatus.RUNNING,
+        description=(
+            f"Closes the {cadence} that has just ended, {timing.in_words}. What it can't close, because its "
+            "sources are not closed yet or because Dagster was down, the sensor partition_gaps closes."
+        ),
+    )
+    def _schedule(context: ScheduleEvaluationContext) -> Iterator[RunRequest | SkipReason]:
+        window = _just_ended(cadence, context.scheduled_execution_time.astimezone(UTC))
+        key = f"{window.start:{partitions_for(cadence, settings).fmt}}"
+        waiting = open_sources(PartitionState(context.instance, settings, datetime.now(UTC)), job, window)
+        if waiting:
+            yield SkipReason(
+                f"The {cadence} {key} waits for {len(waiting)} of its partitions below, from {waiting[0]} on; "
+                "partition_gaps closes it once they are closed."
+            )
+        else:
+            yield RunRequest(run_key=f"{job}:{key}", partition_key=key)
+
+    return _schedule
+
+
+def _just_ended(cadence: Cadence, instant: datetime) -> Window:
+    end = cadence.floor(instant)
+    *_, last = Window(cadence.floor(end - (cadence.next(end) - end)), end).split(cadence)
+    return last

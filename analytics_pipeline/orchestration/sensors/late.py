@@ -1,0 +1,168 @@
+"""Closes again what late events have touched, whoever wrote them.
+
+TimescaleDB logs every change below what has been refreshed, in the writer's own transaction: inserts,
+updates and deletes, by our ingestion, the ERP or psql. That log is the state of this sensor. An entry
+leaves it only by the refresh that settles it, so nothing is lost over restarts or failed runs, and nothing
+is asked for twice once it is settled. (An ``ingested_at`` watermark would miss deletes, need an index on
+every chunk, and trust every writer to fill the column.)
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from dagster import (
+    DefaultSensorStatus,
+    RunRequest,
+    SensorDefinition,
+    SensorEvaluationContext,
+    SensorResult,
+    SkipReason,
+    sensor,
+)
+
+from analytics_pipeline.metrics.users import USERS
+from analytics_pipeline.orchestration.closing import RangeToClose, group_ranges, open_sources, run_request
+from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, REPORT_JOB, assets_of
+from analytics_pipeline.orchestration.partition_state import PartitionState
+from analytics_pipeline.orchestration.resources import Timescale
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.aggregates import AGGREGATES, EVENTS
+from analytics_pipeline.timescale.invalidation import StaleRange, count_future_events, stale_ranges
+from analytics_pipeline.timescale.refresh import retention_horizon
+from analytics_pipeline.windows import Cadence, Window, midnight
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+_NAME = "late_events"
+_INTERVAL_SECONDS = 30
+_MOST_RUNS_PER_TICK = 10
+# As for gaps: what failed so often waits for a person.
+_MOST_ATTEMPTS = 3
+_CADENCES = {aggregate.name: aggregate.cadence for aggregate in AGGREGATES}
+# The table of users stands on the events day by day, as this aggregate does.
+_STALE_LIKE = {USERS: next(a.name for a in AGGREGATES if a.cadence is Cadence.DAY and a.source == EVENTS)}
+
+
+def build_late_sensor(settings: Settings, jobs: "Sequence[UnresolvedAssetJobDefinition]") -> SensorDefinition:
+    """Return the sensor ``late_events``, switched on."""
+
+    @sensor(
+        name=_NAME,
+        jobs=jobs,
+        minimum_interval_seconds=_INTERVAL_SECONDS,
+        default_status=DefaultSensorStatus.RUNNING,
+        description=(
+            "Finds closed partitions whose events have changed since, from TimescaleDB's invalidation logs, and asks "
+            "for exactly those again: hours, then days, then months, then the reports on them."
+        ),
+    )
+    def _late_events(context: SensorEvaluationContext, timescale: Timescale) -> SensorResult:
+        now = datetime.now(UTC)
+        with timescale.session() as connection:
+            span = Window(midnight(settings.start), Cadence.MONTH.next(Cadence.MONTH.floor(now)))
+            stale = stale_ranges(connection, span)
+            horizon = retention_horizon(connection)
+            future = count_future_events(connection)
+        finder = _Finder(PartitionState(context.instance, settings, now), settings, horizon, stale)
+        found = [late for job in CLOSING_JOBS for late in finder.late(job)]
+        for note in [*finder.notes, *_describe_future(future)]:
+            context.log.warning(note)
+        requested = [finder.request(late) for late in found[:_MOST_RUNS_PER_TICK]]
+        return SensorResult(
+            run_requests=requested,
+            skip_reason=None if requested else SkipReason(finder.describe_nothing(_describe_future(future))),
+        )
+
+    return _late_events
+
+
+class _Finder:
+    """Looks for closed partitions that are stale, job by job, with one reading of log and instance."""
+
+    def __init__(
+        self, state: PartitionState, settings: Settings, horizon: datetime | None, stale: list[StaleRange]
+    ) -> None:
+        self._state = state
+        self._settings = settings
+        self._horizon = horizon
+        self._stale: defaultdict[str, list[StaleRange]] = defaultdict(list)
+        for found in stale:
+            self._stale[found.aggregate].append(found)
+        self._unsettled: list[RangeToClose] = []
+        self.notes: list[str] = []
+
+    def late(self, job: str) -> list[RangeToClose]:
+        """Return the ranges of a job to close again now, and note what can't be."""
+        late = self._late_reports() if job == REPORT_JOB else {a: self._late_partitions(a) for a in assets_of(job)}
+        ready = []
+        for found in group_ranges(job, late):
+            # The level above waits for this one, whether it is asked for now or is under way already.
+            waits = any(below.window.overlaps(found.window) for below in self._unsettled if below.job != job)
+            if waits or self._is_covered(found) or open_sources(self._state, job, found.window):
+                self._unsettled.append(found)
+            elif max(self._state.failed_attempts(asset, found.window) for asset in found.assets) >= _MOST_ATTEMPTS:
+                self.notes.append(
+                    f"{job} failed {_MOST_ATTEMPTS} times for {found.window}: mend the cause and materialise it by hand"
+                )
+            else:
+                ready.append(found)
+        self._unsettled.extend(ready)
+        return ready
+
+    def request(self, late: RangeToClose) -> RunRequest:
+        """Return the run for a range."""
+        return run_request(late, self._settings, self._state, _NAME)
+
+    def describe_nothing(self, future: list[str]) -> str:
+        """Say why no run was asked for."""
+        waiting = [
+            f"{late.job} for {late.window} waits for what it is built on, or for a run under way"
+            for late in self._unsettled
+        ]
+        return "; ".join([*waiting[:5], *self.notes, *future]) or "No event has changed in a closed partition."
+
+    def _late_partitions(self, asset: str) -> list[Window]:
+        """Return the partitions of an asset that were closed once and are stale."""
+        aggregate = _STALE_LIKE.get(asset, asset)
+        cadence = _CADENCES[aggregate]
+        touched: set[Window] = set()
+        for stale in self._stale[aggregate]:
+            window = Window(cadence.floor(stale.first), cadence.next(cadence.floor(stale.last)))
+            touched.update(window.split(cadence))
+        closed = self._state.materialized(asset, touched) if touched else {}
+        behind = sorted(w for w in closed if self._horizon is not None and w.start < self._horizon)
+        if behind:
+            self.notes.append(
+                f"{asset}: events changed in {len(behind)} closed partitions behind the retention horizon "
+                f"({self._horizon:%Y-%m-%d}), from {behind[0]} on; they can't be recomputed and stay as they are"
+            )
+        return [window for window in closed if window not in behind]
+
+    def _late_reports(self) -> dict[str, list[Window]]:
+        """Return the months whose report is older than the figures it shows."""
+        (report,) = assets_of(REPORT_JOB)
+        months = list(Window(midnight(self._settings.start), _this_month()).split(Cadence.MONTH))
+        rendered = self._state.closed(report, months)
+        newest: defaultdict[Window, int] = defaultdict(int)
+        for asset in assets_of("monthly_aggregates"):
+            for window, storage_id in self._state.closed(asset, months).items():
+                newest[window] = max(newest[window], storage_id)
+        return {report: [window for window, storage_id in rendered.items() if newest[window] > storage_id]}
+
+    def _is_covered(self, late: RangeToClose) -> bool:
+        return any(self._state.is_covered(asset, late.window) for asset in late.assets)
+
+
+def _describe_future(count: int) -> list[str]:
+    if not count:
+        return []
+    return [
+        f"{count} events are dated in the future: they are in no closed partition, and their sender's clock is wrong"
+    ]
+
+
+def _this_month() -> datetime:
+    return Cadence.MONTH.floor(datetime.now(UTC))
