@@ -106,11 +106,11 @@ def test_a_lost_unique_key_is_an_error_whose_remedy_restores_it(ask: Ask, connec
     assert "CREATE UNIQUE INDEX" in finding.summary
 
 
-@pytest.mark.parametrize("aggregate", [a.name for a in AGGREGATES])
-def test_every_aggregate_matches_its_declaration_to_the_query(ask: Ask, aggregate: str) -> None:
-    finding = ask("matches_declaration", aggregate)
-    assert finding.passed, finding.text
-    assert "time_bucket" in finding.metadata["stored definition"]
+def test_every_aggregate_matches_its_declaration_to_the_query(ask: Ask) -> None:
+    for aggregate in AGGREGATES:
+        finding = ask("matches_declaration", aggregate.name)
+        assert finding.passed, finding.text
+        assert "time_bucket" in finding.metadata["stored definition"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -105,6 +106,25 @@ def test_a_late_event_is_in_the_figures_once_its_partitions_are_closed_again(
         _close(definitions, instance, JANUARY)
         table = materialized_tables(connection)["analytics_revenue_monthly"].identifier.as_string(connection)
         assert str(connection.execute(f"SELECT total_value FROM {table}").fetchall()[0][0]) == "400.05"
+
+
+def test_a_killed_run_can_simply_be_repeated(database: Database, instance: DagsterInstance) -> None:
+    with database.connect(autocommit=True) as connection:
+        for day in range(1, 32):
+            add_event(connection, f"2025-01-{day:02}T12:00", value="10.01", user_id=f"u{day}")
+        command = [sys.executable, "-m", "analytics_pipeline", "close", "--start", "2025-01-01", "--end", "2025-02-01"]
+        run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not instance.get_runs_count():
+            assert run.poll() is None, "it ended before a run began"
+            time.sleep(0.02)
+        time.sleep(0.3)
+        run.kill()
+        run.wait()
+        assert instance.get_runs(limit=1)[0].status is not DagsterRunStatus.SUCCESS
+        subprocess.run(command, check=True, capture_output=True)
+        assert all(reconcile(connection, aggregate, JANUARY).agrees for aggregate in AGGREGATES)
+        total = connection.execute("SELECT total_value FROM analytics_revenue_monthly").fetchall()
+        assert [str(value) for (value,) in total] == ["310.31"]
 
 
 def test_rows_that_differ_from_the_events_stop_the_run_and_name_the_company(

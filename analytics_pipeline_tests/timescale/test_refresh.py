@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -11,7 +12,7 @@ from analytics_pipeline.timescale.migrations import migrate
 from analytics_pipeline.timescale.reconcile import reconcile
 from analytics_pipeline.timescale.refresh import HorizonError, materialized_tables, refresh, retention_horizon
 from analytics_pipeline.windows import Cadence, Window
-from analytics_pipeline_tests.conftest import Database
+from analytics_pipeline_tests.conftest import SERVER_URL, Database
 from analytics_pipeline_tests.events_factory import add_event, at
 
 BY_NAME = {a.name: a for a in AGGREGATES}
@@ -151,6 +152,27 @@ def test_an_open_bucket_is_not_closed(database: Database) -> None:
         assert result.window.end == hour
         with pytest.raises(AnalyticsError, match="no hour of it has ended yet"):
             refresh(connection, HOURLY, Window(hour, hour + timedelta(hours=1)))
+
+
+@pytest.mark.skipif(SERVER_URL is None, reason="the embedded database has one session: refreshes can't overlap there")
+def test_refreshes_of_one_aggregate_at_once_take_turns_and_duplicate_nothing(database: Database) -> None:
+    with database.connect(autocommit=True) as connection:
+        for day in range(1, 29):
+            for hour in range(24):
+                add_event(connection, f"2025-03-{day:02}T{hour:02}:10", company_id=f"c{hour % 5}")
+    windows = [MARCH, Window.of_dates(date(2025, 3, 1), date(2025, 3, 20)), MARCH, MARCH]
+
+    def refresh_once(window: Window) -> None:
+        with database.connect(autocommit=True) as connection:
+            refresh(connection, HOURLY, window)
+
+    for _ in range(3):
+        with ThreadPoolExecutor(len(windows)) as pool:
+            list(pool.map(refresh_once, windows))
+        with database.connect(autocommit=True) as connection:
+            assert reconcile(connection, HOURLY, MARCH).agrees
+            add_event(connection, "2025-03-15T12:40", value="1.23")
+            add_event(connection, "2025-03-16T12:40", value="1.23")
 
 
 def test_reconciliation_names_the_company_and_bucket_that_differ(database: Database) -> None:
