@@ -52,7 +52,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
 def doctor(*, as_json: bool, strict: bool) -> None:
     """Examine server, schema, policies, data and partitions, and print what mends each finding.
 
-    Nothing is changed. Exit status 1 if there is an error; a warning means that no figure is wrong.
+    It mends nothing by itself. Exit status 1 if there is an error; a warning means that no figure is wrong.
     """
     findings = []
     for finding in examine(get_settings()):

@@ -19,6 +19,11 @@ from analytics_pipeline.windows import Cadence, Window
 
 REASON_TAG = "analytics/closed_because"
 
+# What a sensor asks for in one tick at most; the rest comes with the next one.
+MOST_RUNS_PER_TICK = 10
+# A range whose runs failed so often waits for a person: another attempt would fail like them.
+_MOST_ATTEMPTS = 3
+
 # The job whose partitions must be closed before those of the next.
 _WAITS_FOR = {
     "daily_aggregates": "hourly_aggregates",
@@ -52,6 +57,15 @@ def open_sources(state: PartitionState, job: str, window: Window) -> list[Window
         closed = state.closed(asset, partitions)
         waiting |= {p for p in partitions if p not in closed or state.is_covered(asset, p)}
     return sorted(waiting)
+
+
+def why_given_up(state: PartitionState, to_close: RangeToClose) -> str | None:
+    """Return why a range is left to a person, or None as long as another attempt makes sense."""
+    if max(state.failed_attempts(asset, to_close.window) for asset in to_close.assets) < _MOST_ATTEMPTS:
+        return None
+    return (
+        f"{to_close.job} failed {_MOST_ATTEMPTS} times for {to_close.window}: mend the cause and materialise it by hand"
+    )
 
 
 def group_ranges(job: str, missing: Mapping[str, Iterable[Window]]) -> list[RangeToClose]:

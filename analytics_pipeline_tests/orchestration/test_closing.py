@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from dagster import AssetKey, DagsterInstance, DagsterRunStatus, Definitions, ExecuteInProcessResult
+from dagster import AssetKey, DagsterEventType, DagsterInstance, DagsterRunStatus, Definitions, ExecuteInProcessResult
 from pypdf import PdfReader
 
 from analytics_pipeline.errors import AnalyticsError
@@ -106,6 +106,24 @@ def test_a_late_event_is_in_the_figures_once_its_partitions_are_closed_again(
         _close(definitions, instance, JANUARY)
         table = materialized_tables(connection)["analytics_revenue_monthly"].identifier.as_string(connection)
         assert str(connection.execute(f"SELECT total_value FROM {table}").fetchall()[0][0]) == "400.05"
+
+
+def test_what_may_pass_by_itself_is_tried_again_and_a_real_error_is_not(
+    database: Database, instance: DagsterInstance, definitions: Definitions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def attempts(result: ExecuteInProcessResult) -> int:
+        return sum(event.event_type is DagsterEventType.STEP_UP_FOR_RETRY for event in result.all_events)
+
+    with monkeypatch.context() as outage:
+        outage.setenv("ANALYTICS_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+        get_settings.cache_clear()
+        down = _run(definitions, instance, "hypertable_setup")
+    get_settings.cache_clear()
+    assert (down.success, attempts(down)) == (False, 1)
+    with database.connect(autocommit=True) as connection:
+        connection.execute("DROP MATERIALIZED VIEW analytics_event_volume_hourly")
+    broken = _run(definitions, instance, "hourly_aggregates", partition_key="2025-01-05-10:00")
+    assert (broken.success, attempts(broken)) == (False, 0)
 
 
 def test_a_killed_run_can_simply_be_repeated(database: Database, instance: DagsterInstance) -> None:

@@ -15,7 +15,14 @@ from dagster import (
     sensor,
 )
 
-from analytics_pipeline.orchestration.closing import RangeToClose, group_ranges, open_sources, run_request
+from analytics_pipeline.orchestration.closing import (
+    MOST_RUNS_PER_TICK,
+    RangeToClose,
+    group_ranges,
+    open_sources,
+    run_request,
+    why_given_up,
+)
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, assets_of
 from analytics_pipeline.orchestration.partition_state import PartitionState
 from analytics_pipeline.orchestration.resources import Timescale
@@ -33,9 +40,6 @@ _GRACE = {Cadence.HOUR: timedelta(minutes=10), Cadence.DAY: timedelta(minutes=30
 # Each tick looks back so far, and once a day at the whole history.
 _LOOK_BACK = {Cadence.HOUR: timedelta(days=3), Cadence.DAY: timedelta(days=35), Cadence.MONTH: timedelta(days=400)}
 _WHOLE_HISTORY_EVERY = timedelta(days=1)
-_MOST_RUNS_PER_TICK = 10
-# A range whose runs failed so often waits for a person: another attempt would fail like them.
-_MOST_ATTEMPTS = 3
 
 
 def build_gaps_sensor(settings: Settings, jobs: "Sequence[UnresolvedAssetJobDefinition]") -> SensorDefinition:
@@ -59,7 +63,7 @@ def build_gaps_sensor(settings: Settings, jobs: "Sequence[UnresolvedAssetJobDefi
             horizon = retention_horizon(connection)
         finder = _Finder(PartitionState(context.instance, settings, now), settings, now, horizon)
         found = [gap for job in CLOSING_JOBS for gap in finder.gaps(job, whole_history=whole_history)]
-        requested = found[:_MOST_RUNS_PER_TICK]
+        requested = found[:MOST_RUNS_PER_TICK]
         # What a full look has found and this tick can't take stays for the next full look, at once.
         if whole_history and len(found) == len(requested) and not finder.waiting:
             cursor.whole_history_at = now
@@ -123,10 +127,9 @@ class _Finder:
         return "; ".join(parts[:5]) + (f"; and {len(parts) - 5} more" if len(parts) > 5 else "")  # noqa: PLR2004
 
     def _ready(self, gap: RangeToClose) -> Iterator[RangeToClose]:
-        if self._attempts(gap) >= _MOST_ATTEMPTS:
-            self.given_up.append(
-                f"{gap.job} failed {_MOST_ATTEMPTS} times for {gap.window}: mend the cause and materialise it by hand"
-            )
+        given_up = why_given_up(self._state, gap)
+        if given_up:
+            self.given_up.append(given_up)
             return
         waiting = open_sources(self._state, gap.job, gap.window)
         if not waiting:
@@ -136,9 +139,6 @@ class _Finder:
         blocked = {p for p in gap.window.split(gap.cadence) if any(p.overlaps(w) for w in waiting)}
         free = [p for p in gap.window.split(gap.cadence) if p not in blocked]
         yield from group_ranges(gap.job, dict.fromkeys(gap.assets, free))
-
-    def _attempts(self, gap: RangeToClose) -> int:
-        return max(self._state.failed_attempts(asset, gap.window) for asset in gap.assets)
 
     def _ended_partitions(self, cadence: Cadence, *, whole_history: bool) -> list[Window]:
         first = midnight(self._settings.start)

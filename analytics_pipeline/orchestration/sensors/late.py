@@ -23,7 +23,14 @@ from dagster import (
 )
 
 from analytics_pipeline.metrics.users import USERS
-from analytics_pipeline.orchestration.closing import RangeToClose, group_ranges, open_sources, run_request
+from analytics_pipeline.orchestration.closing import (
+    MOST_RUNS_PER_TICK,
+    RangeToClose,
+    group_ranges,
+    open_sources,
+    run_request,
+    why_given_up,
+)
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, REPORT_JOB, assets_of
 from analytics_pipeline.orchestration.partition_state import PartitionState
 from analytics_pipeline.orchestration.resources import Timescale
@@ -38,9 +45,6 @@ if TYPE_CHECKING:
 
 _NAME = "late_events"
 _INTERVAL_SECONDS = 30
-_MOST_RUNS_PER_TICK = 10
-# As for gaps: what failed so often waits for a person.
-_MOST_ATTEMPTS = 3
 _CADENCES = {aggregate.name: aggregate.cadence for aggregate in AGGREGATES}
 # The table of users stands on the events day by day, as this aggregate does.
 _STALE_LIKE = {USERS: next(a.name for a in AGGREGATES if a.cadence is Cadence.DAY and a.source == EVENTS)}
@@ -70,7 +74,7 @@ def build_late_sensor(settings: Settings, jobs: "Sequence[UnresolvedAssetJobDefi
         found = [late for job in CLOSING_JOBS for late in finder.late(job)]
         for note in [*finder.notes, *_describe_future(future)]:
             context.log.warning(note)
-        requested = [finder.request(late) for late in found[:_MOST_RUNS_PER_TICK]]
+        requested = [finder.request(late) for late in found[:MOST_RUNS_PER_TICK]]
         return SensorResult(
             run_requests=requested,
             skip_reason=None if requested else SkipReason(finder.describe_nothing(_describe_future(future))),
@@ -103,10 +107,8 @@ class _Finder:
             waits = any(below.window.overlaps(found.window) for below in self._unsettled if below.job != job)
             if waits or self._is_covered(found) or open_sources(self._state, job, found.window):
                 self._unsettled.append(found)
-            elif max(self._state.failed_attempts(asset, found.window) for asset in found.assets) >= _MOST_ATTEMPTS:
-                self.notes.append(
-                    f"{job} failed {_MOST_ATTEMPTS} times for {found.window}: mend the cause and materialise it by hand"
-                )
+            elif given_up := why_given_up(self._state, found):
+                self.notes.append(given_up)
             else:
                 ready.append(found)
         self._unsettled.extend(ready)
