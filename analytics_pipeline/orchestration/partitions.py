@@ -18,6 +18,9 @@ from analytics_pipeline.windows import Cadence, Window
 # months. A run that dies loses no more than that, and the two seconds of bookkeeping a run costs besides
 # its partitions stay few.
 PARTITIONS_PER_RUN = {Cadence.HOUR: 92 * 24, Cadence.DAY: 92, Cadence.MONTH: 12}
+# The command that closes a span takes a year at a time: somebody watches it, repeating it skips what is
+# done, and each run costs Dagster a look at every partition there is.
+_PARTITIONS_PER_CLOSE = {Cadence.HOUR: 366 * 24, Cadence.DAY: 366, Cadence.MONTH: 12}
 
 
 def partitions_for(cadence: Cadence, settings: Settings) -> TimeWindowPartitionsDefinition:
@@ -42,12 +45,12 @@ def window_of(context: AssetExecutionContext) -> Window:
 
 
 def range_runs(span: Window, cadence: Cadence) -> list[Window]:
-    """Cut the whole partitions of the span that have ended into windows of at most one run each."""
+    """Cut the whole partitions of the span that have ended into the windows that ``close`` gives a run each."""
     start = cadence.ceil(span.start)
     end = min(cadence.floor(span.end), cadence.floor(datetime.now(UTC)))
     if start >= end:
         return []
     partitions = list(Window(start, end).split(cadence))
-    size = PARTITIONS_PER_RUN[cadence]
+    size = _PARTITIONS_PER_CLOSE[cadence]
     chunks = [partitions[i : i + size] for i in range(0, len(partitions), size)]
     return [Window(chunk[0].start, chunk[-1].end) for chunk in chunks]
