@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.events.sources import FORMATS
 
 if TYPE_CHECKING:
     from upath import UPath
 
 # Formats that ingestion tells by the ending, each optionally packed.
-ENDINGS = (".jsonl", ".ndjson", ".csv", ".parquet")
+ENDINGS = tuple(FORMATS)
 _LOCAL_PROTOCOLS = ("", "file", "local")
 _UNFINISHED = re.compile(r"^\.|\.(partial|part|tmp)$|\.rejects", re.IGNORECASE)
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")

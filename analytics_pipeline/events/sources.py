@@ -28,7 +28,7 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
-_FORMATS = {".jsonl": Format.JSONL, ".ndjson": Format.JSONL, ".csv": Format.CSV, ".parquet": Format.PARQUET}
+FORMATS = {".jsonl": Format.JSONL, ".ndjson": Format.JSONL, ".csv": Format.CSV, ".parquet": Format.PARQUET}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,10 @@ class Source:
         if not path.is_file():
             raise AnalyticsError(f"{path} is not a file: check the path.")
         ending = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-        file_format = file_format or _FORMATS.get(ending.lower())
+        file_format = file_format or FORMATS.get(ending.lower())
         if file_format is None:
             raise AnalyticsError(
-                f"{path} does not end in {', '.join(_FORMATS)} (optionally with .gz): rename it or add --format."
+                f"{path} does not end in {', '.join(FORMATS)} (optionally with .gz): rename it or add --format."
             )
         return cls(path.absolute(), file_format)
 

@@ -65,6 +65,8 @@ class PartitionState:
         self._formats = {cadence: partitions_for(cadence, settings).fmt for cadence in Cadence}
         self._cadences = {name: CLOSING_JOBS[job] for job in CLOSING_JOBS for name in assets_of(job)}
         self.runs = self._read_runs(now - _RUN_LOOK_BACK)
+        # Few at any time, and asked about for every partition of a history.
+        self._unfinished = [run for run in self.runs if run.is_unfinished]
 
     def closed(self, asset: str, partitions: Iterable[Window]) -> dict[Window, int]:
         """Return which of the asset's partitions are closed, with the id of their latest materialisation."""
@@ -73,12 +75,12 @@ class PartitionState:
         return {
             window: storage_id
             for window, storage_id in materialized.items()
-            if not self._failed_last(asset, window, failures)
+            if not (_any_over(failures, window) and self.failed_attempts(asset, window))
         }
 
     def is_covered(self, asset: str, window: Window) -> bool:
         """Tell whether an unfinished run is going to cover a part of the window."""
-        return any(run.is_unfinished and asset in run.assets and run.window.overlaps(window) for run in self.runs)
+        return _any_over((run for run in self._unfinished if asset in run.assets), window)
 
     def failed_attempts(self, asset: str, window: Window) -> int:
         """Return how many runs over the window have failed since the last one that succeeded."""
@@ -91,18 +93,6 @@ class PartitionState:
         wanted = set(assets)
         covering = [run for run in self.runs if run.assets & wanted and run.window.overlaps(window)]
         return max(covering, key=lambda run: run.created).run_id if covering else "none"
-
-    def _failed_last(self, asset: str, window: Window, failures: list[CoveringRun]) -> bool:
-        covering = [run.created for run in failures if run.window.overlaps(window)]
-        if not covering:
-            return False
-        return not any(
-            run.status is DagsterRunStatus.SUCCESS
-            and run.created > max(covering)
-            and asset in run.assets
-            and run.window.overlaps(window)
-            for run in self.runs
-        )
 
     def materialized(self, asset: str, partitions: Iterable[Window]) -> dict[Window, int]:
         """Return which of the asset's partitions were ever materialised, with the id of the latest time."""
@@ -141,6 +131,10 @@ class PartitionState:
 
     def _start(self, cadence: Cadence, key: str) -> datetime:
         return datetime.strptime(f"{key} +0000", f"{self._formats[cadence]} %z")
+
+
+def _any_over(runs: Iterable[CoveringRun], window: Window) -> bool:
+    return any(run.window.overlaps(window) for run in runs)
 
 
 def _status(record: RunRecord) -> DagsterRunStatus:

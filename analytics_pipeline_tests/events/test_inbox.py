@@ -83,7 +83,7 @@ def test_the_oldest_comes_first_and_links_lead_nowhere(tmp_path: Path) -> None:
 
 
 def test_the_formats_are_those_of_ingestion() -> None:
-    assert set(ENDINGS) == set(sources._FORMATS)
+    assert set(ENDINGS) == set(sources.FORMATS)
 
 
 def test_a_file_that_is_being_written_is_left_alone(tmp_path: Path) -> None:
