@@ -1,6 +1,9 @@
 """Currencies and their digits: ISO 4217 for money, 8 for crypto tickers."""
 
+import re
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+
+from analytics_pipeline.errors import AnalyticsError
 
 _TICKER_DIGITS = 8
 _USUAL_DIGITS = 2
@@ -10,9 +13,13 @@ _OTHER_DIGITS = {
     3: "BHD IQD JOD KWD LYD OMR TND",
     4: "CLF UYW",
 }
+_is_currency = re.compile(r"[A-Z][A-Z0-9]{1,9}").fullmatch
 _DIGITS = {code: digits for digits, codes in _OTHER_DIGITS.items() for code in codes.split()}
 # Wide enough for every amount that numeric holds here; Decimal's default of 28 digits is not.
 PRECISION = 400
+# Amounts have at most 18 decimals. What stands beyond the 30th is the residue of a division in SQL, which
+# keeps 40: three thirds are one again here.
+CERTAIN_PLACES = 30
 
 
 def currency_digits(currency: str) -> int:
@@ -26,9 +33,19 @@ def currency_digits(currency: str) -> int:
 def rounded(value: Decimal, digits: int) -> Decimal:
     """Return the value rounded half-even to ``digits`` decimal places; never a negative zero."""
     with localcontext(prec=PRECISION):
-        return value.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_EVEN) + 0
+        exact = value.quantize(Decimal(1).scaleb(-CERTAIN_PLACES), rounding=ROUND_HALF_EVEN)
+        return exact.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_EVEN) + 0
 
 
 def round_money(amount: Decimal, currency: str) -> Decimal:
     """Return an exact amount rounded once, half-even, to the currency's digits."""
     return rounded(amount, currency_digits(currency))
+
+
+def require_currency(code: str) -> str:
+    """Return a currency code or ticker as it is; raises ``AnalyticsError`` for anything else."""
+    if not _is_currency(code):
+        raise AnalyticsError(
+            f"{code!r} is neither a currency like EUR nor a ticker like BTC: 2 to 10 capital letters or digits."
+        )
+    return code

@@ -1,66 +1,198 @@
-"""Puts figures and their scope together as the answers of DEFINITIONS: field names are a public contract."""
+"""Puts figures and their scope together as the answers of DEFINITIONS: field names are a public contract.
 
+Every number is rounded here, once: amounts half-even to their currency's digits, rates to one decimal place.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
-from analytics_pipeline.currencies import round_money
+from analytics_pipeline.currencies import round_money, rounded
+from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.revenue import (
-    CurrencyRevenue,
-    RevenueMonth,
-    revenue_by_currency,
-    revenue_series,
+    Unconverted,
+    mrr_movements,
+    period_figures,
+    revenue_metrics,
+    unconverted,
 )
-from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION, scope
-from analytics_pipeline.metrics.users import active_users, new_users, user_series
+from analytics_pipeline.metrics.rounding import round_movements
+from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION, Scope, scope
+from analytics_pipeline.metrics.top_events import top_events
+from analytics_pipeline.metrics.users import require_raw_users, user_metrics
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Cadence, Window
 
+RATE_PLACES = 1
+_MOST_PERIODS = 1_000
 
-def revenue_answer(connection: Connection, company_id: str | None, window: Window) -> dict[str, Any]:
-    """Return the revenue of whole days: per currency, and by month where the window is whole months.
+Answer = dict[str, Any]
 
-    Amounts are ``Decimal``, rounded half-even to the currency's digits.
+
+def revenue_answer(connection: Connection, company_id: str | None, window: Window, currency: str) -> Answer:
+    """Return the revenue answer of a window of whole days; ``None`` means all companies.
+
+    Amounts are ``Decimal`` in the reporting currency; a ratio without a base is None.
     """
-    months = revenue_series(connection, company_id, window) if window.is_aligned(Cadence.MONTH) else []
+    with one_view(connection):
+        figures = revenue_metrics(connection, company_id, window, currency)
+        return {
+            "totalRevenue": round_money(figures.total_revenue, currency),
+            "mrr": round_money(figures.mrr, currency),
+            "arr": round_money(figures.arr, currency),
+            "averageRevenuePerUser": _money(figures.average_revenue_per_user, currency),
+            "revenueGrowth": _rate(figures.revenue_growth),
+            "currency": currency,
+            **_scope(scope(connection, company_id, window)),
+            "invoiced": round_money(figures.invoiced, currency),
+            "refunds": round_money(figures.refunds, currency),
+            "payingCustomers": figures.paying_customers,
+            "arpa": _money(figures.arpa, currency),
+            "mrrMovements": _movements(connection, company_id, window, currency),
+            "unconverted": _unconverted(unconverted(connection, company_id, window, currency)),
+            "definitionsVersion": DEFINITIONS_VERSION,
+        }
+
+
+def movements_answer(connection: Connection, company_id: str | None, window: Window, currency: str) -> Answer:
+    """Return MRR at the start and the end of a window of whole days, and what moved it."""
+    with one_view(connection):
+        missing = unconverted(connection, company_id, window, currency)
+        return {
+            **_movements(connection, company_id, window, currency),
+            "currency": currency,
+            **_scope(scope(connection, company_id, window)),
+            "unconverted": _unconverted([u for u in missing if u.figure in ("mrr", "mrrMovements")]),
+            "definitionsVersion": DEFINITIONS_VERSION,
+        }
+
+
+def users_answer(connection: Connection, company_id: str | None, window: Window) -> Answer:
+    """Return the user answer of a window of whole days; ``None`` means all companies.
+
+    Raises ``HorizonError`` where raw events it needs have expired.
+    """
+    require_raw_users(connection, window)
+    with one_view(connection):
+        figures = user_metrics(connection, company_id, window)
+        return {
+            "totalUsers": figures.total_users,
+            "activeUsers": figures.active_users,
+            "newUsers": figures.new_users,
+            "churnedUsers": figures.churned_users,
+            "churnRate": _rate(figures.churn_rate),
+            "activeUserRate": _rate(figures.active_user_rate),
+            **_scope(scope(connection, company_id, window)),
+            "usersAtStart": figures.users_at_start,
+            "churnRateOfStart": _rate(figures.churn_rate_of_start),
+            "definitionsVersion": DEFINITIONS_VERSION,
+        }
+
+
+def series_answer(
+    connection: Connection, company_id: str | None, window: Window, currency: str, cadence: Cadence
+) -> Answer:
+    """Return the figures of each hour, day or month of a window.
+
+    Raises ``AnalyticsError`` for a window that doesn't fit the cadence or holds too many periods, ``HorizonError``
+    where raw events it needs have expired.
+    """
+    if len(list(window.split(cadence))) > _MOST_PERIODS:
+        raise AnalyticsError(f"{window} holds more than {_MOST_PERIODS:,} {cadence}s: ask for less, or by month.")
+    require_raw_users(connection, next(window.split(cadence)))
+    with one_view(connection):
+        periods = period_figures(connection, company_id, window, cadence, currency)
+        return {
+            "series": [
+                {
+                    "start": f"{period.start:{_FORMATS[cadence]}}",
+                    "totalRevenue": round_money(period.total_revenue, currency),
+                    "invoiced": round_money(period.invoiced, currency),
+                    "refunds": round_money(period.refunds, currency),
+                    "mrr": round_money(period.mrr, currency),
+                    "payingCustomers": period.paying_customers,
+                    "totalUsers": period.total_users,
+                    "activeUsers": period.active_users,
+                    "newUsers": period.new_users,
+                }
+                for period in periods
+            ],
+            "interval": str(cadence),
+            "currency": currency,
+            **_scope(scope(connection, company_id, window)),
+            "unconverted": _unconverted(unconverted(connection, company_id, window, currency)),
+            "definitionsVersion": DEFINITIONS_VERSION,
+        }
+
+
+def top_events_answer(connection: Connection, company_id: str | None, window: Window, most: int) -> Answer:
+    """Return the most frequent event types of a window."""
+    with one_view(connection):
+        return {
+            "topEvents": [
+                {"eventType": row.event_type, "category": row.category, "events": row.events}
+                for row in top_events(connection, company_id, window, most)
+            ],
+            **_scope(scope(connection, company_id, window)),
+            "definitionsVersion": DEFINITIONS_VERSION,
+        }
+
+
+_FORMATS = {Cadence.HOUR: "%Y-%m-%dT%H:%MZ", Cadence.DAY: "%Y-%m-%d", Cadence.MONTH: "%Y-%m"}
+
+
+@contextmanager
+def one_view(connection: Connection) -> Iterator[None]:
+    """Let every statement of an answer see the same data: what is added meanwhile is in all of it, or in none."""
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        # Workers cost more to start than any of these queries takes.
+        connection.execute("SET LOCAL max_parallel_workers_per_gather = 0")
+        yield
+
+
+def _scope(answered: Scope) -> Answer:
     return {
-        **_scope(connection, company_id, window),
-        "revenue": [
-            {"currency": row.currency, **_amounts(row)} for row in revenue_by_currency(connection, company_id, window)
-        ],
-        "months": [{"month": f"{row.month:%Y-%m}", "currency": row.currency, **_amounts(row)} for row in months],
-    }
-
-
-def users_answer(connection: Connection, company_id: str | None, window: Window) -> dict[str, Any]:
-    """Return distinct active users and new users of whole days, and by month where it is whole months."""
-    months = user_series(connection, company_id, window) if window.is_aligned(Cadence.MONTH) else []
-    return {
-        **_scope(connection, company_id, window),
-        "activeUsers": active_users(connection, company_id, window),
-        "newUsers": new_users(connection, company_id, window),
-        "months": [
-            {"month": f"{row.month:%Y-%m}", "activeUsers": row.active_users, "newUsers": row.new_users}
-            for row in months
-        ],
-    }
-
-
-def _scope(connection: Connection, company_id: str | None, window: Window) -> dict[str, Any]:
-    answered = scope(connection, company_id, window)
-    through = answered.data_through
-    return {
-        "companyId": company_id,
-        "startDate": f"{window.start:%Y-%m-%d}",
-        "endDate": f"{window.last_day:%Y-%m-%d}",
-        "dataThrough": f"{through:%Y-%m-%dT%H:%M:%SZ}" if through else None,
+        "companyId": answered.company_id,
+        "startDate": f"{answered.window.start:%Y-%m-%d}",
+        "endDate": f"{answered.window.last_day:%Y-%m-%d}",
+        "asOf": f"{answered.as_of:%Y-%m-%dT%H:%M:%SZ}",
+        "dataThrough": f"{answered.data_through:%Y-%m-%dT%H:%M:%SZ}" if answered.data_through else None,
         "provisional": answered.provisional,
-        "definitionsVersion": DEFINITIONS_VERSION,
     }
 
 
-def _amounts(row: CurrencyRevenue | RevenueMonth) -> dict[str, Decimal | int]:
+def _movements(connection: Connection, company_id: str | None, window: Window, currency: str) -> Answer:
+    shown = round_movements(mrr_movements(connection, company_id, window, currency), currency)
     return {
-        "totalRevenue": round_money(row.revenue, row.currency),
-        "refunds": round_money(row.refunds, row.currency),
-        "transactions": row.transactions,
+        "start": shown.start,
+        "new": shown.new,
+        "reactivation": shown.reactivation,
+        "expansion": shown.expansion,
+        "contraction": shown.contraction,
+        "churn": shown.churn,
+        "fx": shown.fx,
+        "end": shown.end,
     }
+
+
+def _unconverted(missing: list[Unconverted]) -> list[Answer]:
+    return [
+        {
+            "figure": row.figure,
+            "currency": row.currency,
+            "amount": round_money(row.amount, row.currency),
+            "firstDate": f"{row.first_day}",
+            "lastDate": f"{row.last_day}",
+        }
+        for row in missing
+    ]
+
+
+def _money(amount: Decimal | None, currency: str) -> Decimal | None:
+    return None if amount is None else round_money(amount, currency)
+
+
+def _rate(rate: Decimal | None) -> Decimal | None:
+    return None if rate is None else rounded(rate, RATE_PLACES)

@@ -1,8 +1,9 @@
 """The ``metrics`` commands: answers on the command line, as a table or as JSON."""
 
 import json
+import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -10,15 +11,30 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.metrics.answers import revenue_answer, users_answer
-from analytics_pipeline.timescale.connection import connect
+from analytics_pipeline.currencies import require_currency
+from analytics_pipeline.metrics.answers import (
+    Answer,
+    movements_answer,
+    revenue_answer,
+    series_answer,
+    top_events_answer,
+    users_answer,
+)
+from analytics_pipeline.metrics.periods import window_of_dates
+from analytics_pipeline.settings import get_settings
+from analytics_pipeline.timescale.connection import Connection, connect
 from analytics_pipeline.windows import Cadence, Window
+
+# Where there is no terminal whose width to keep, a line stays a line.
+_PLAIN_WIDTH = 200
+
+Ask = Callable[[Connection, Window, str], Answer]
 
 
 def _answer_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON, amounts as strings."),
+        click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON, exact numbers as strings."),
+        click.option("--currency", help="Reporting currency; without it ANALYTICS_BASE_CURRENCY. Users have none."),
         click.option("--end", type=click.DateTime(["%Y-%m-%d"]), help="Last day, inclusive (UTC)."),
         click.option("--start", type=click.DateTime(["%Y-%m-%d"]), help="First day (UTC); without dates: this month."),
         click.option("--company", help="One company; without it the figures cover all."),
@@ -29,78 +45,154 @@ def _answer_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group()
 def metrics() -> None:
-    """Print revenue and user figures of a period of whole UTC days."""
+    """Print revenue and user figures of a period of whole UTC days.
+
+    Every figure is defined in docs/DEFINITIONS.md. A period may be unfinished: its figures are provisional.
+    """
 
 
 @metrics.command("revenue")
 @_answer_options
-def revenue(company: str | None, start: datetime | None, end: datetime | None, *, as_json: bool) -> None:
-    """Payments minus refunds per currency, each on its own date, in total and by month."""
-    with connect(autocommit=True) as connection:
-        answer = revenue_answer(connection, company, _window(start, end))
-    if as_json:
-        click.echo(json.dumps(answer, default=_to_json))
-        return
-    console = Console()
-    _print_scope(console, answer)
-    for title, key, rows in (
-        ("Total", "currency", answer["revenue"]),
-        ("By month", "month", answer["months"]),
-    ):
-        if rows:
-            _print_table(console, title, [key] if key == "currency" else ["month", "currency"], rows)
-    if not answer["revenue"]:
-        console.print("No revenue in this period.")
+def revenue(
+    company: str | None, start: datetime | None, end: datetime | None, currency: str | None, *, as_json: bool
+) -> None:
+    """Revenue, MRR, ARR, revenue per user, growth, and what moved MRR."""
+
+    def ask(connection: Connection, window: Window, reporting: str) -> Answer:
+        return revenue_answer(connection, company, window, reporting)
+
+    _answer(ask, start, end, currency, as_json=as_json)
+
+
+@metrics.command("movements")
+@_answer_options
+def movements(
+    company: str | None, start: datetime | None, end: datetime | None, currency: str | None, *, as_json: bool
+) -> None:
+    """MRR from start to end: new, reactivation, expansion, contraction, churn, rates."""
+
+    def ask(connection: Connection, window: Window, reporting: str) -> Answer:
+        return movements_answer(connection, company, window, reporting)
+
+    _answer(ask, start, end, currency, as_json=as_json)
 
 
 @metrics.command("users")
 @_answer_options
-def users(company: str | None, start: datetime | None, end: datetime | None, *, as_json: bool) -> None:
-    """Distinct active users and new users, over the period and by month."""
-    with connect(autocommit=True) as connection:
-        answer = users_answer(connection, company, _window(start, end))
+def users(
+    company: str | None, start: datetime | None, end: datetime | None, currency: str | None, *, as_json: bool
+) -> None:
+    """Total, active, new and churned users, and their rates."""
+
+    def ask(connection: Connection, window: Window, _reporting: str) -> Answer:
+        return users_answer(connection, company, window)
+
+    _answer(ask, start, end, currency, as_json=as_json)
+
+
+@metrics.command("series")
+@click.option(
+    "--interval",
+    type=click.Choice([str(cadence) for cadence in Cadence]),
+    help="One line per hour, day or month; without it months where the period is made of them, else days.",
+)
+@_answer_options
+def series(
+    company: str | None,
+    start: datetime | None,
+    end: datetime | None,
+    currency: str | None,
+    interval: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Revenue, MRR and users of each hour, day or month of the period."""
+
+    def ask(connection: Connection, window: Window, reporting: str) -> Answer:
+        usual = Cadence.MONTH if window.is_aligned(Cadence.MONTH) else Cadence.DAY
+        return series_answer(connection, company, window, reporting, Cadence(interval) if interval else usual)
+
+    _answer(ask, start, end, currency, as_json=as_json)
+
+
+@metrics.command("top-events")
+@click.option("--most", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many types at most.")
+@_answer_options
+def top_events(
+    company: str | None, start: datetime | None, end: datetime | None, currency: str | None, most: int, *, as_json: bool
+) -> None:
+    """The most frequent event types of the period."""
+
+    def ask(connection: Connection, window: Window, _reporting: str) -> Answer:
+        return top_events_answer(connection, company, window, most)
+
+    _answer(ask, start, end, currency, as_json=as_json)
+
+
+def _answer(ask: Ask, start: datetime | None, end: datetime | None, currency: str | None, *, as_json: bool) -> None:
+    window = window_of_dates(start and start.date(), end and end.date())
+    settings = get_settings()
+    reporting = require_currency(currency) if currency else settings.base_currency
+    with connect(settings, autocommit=True) as connection:
+        answer = ask(connection, window, reporting)
     if as_json:
-        click.echo(json.dumps(answer, default=_to_json))
-        return
-    console = Console()
-    _print_scope(console, answer)
-    console.print(f"Active users {answer['activeUsers']:,}, new users {answer['newUsers']:,}.")
-    if answer["months"]:
-        _print_table(console, "By month", ["month"], answer["months"])
+        click.echo(json.dumps(answer, default=to_json))
+    else:
+        _print(Console(highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH), answer)
 
 
-def _window(start: datetime | None, end: datetime | None) -> Window:
-    if start is None and end is None:
-        month = Cadence.MONTH.floor(datetime.now(UTC))
-        return Window(month, Cadence.MONTH.next(month))
-    if start is None or end is None:
-        raise AnalyticsError("Give both --start and --end, or neither for the current month.")
-    if end < start:
-        raise AnalyticsError(f"--end {end:%Y-%m-%d} is before --start {start:%Y-%m-%d}.")
-    return Window.of_dates(start.date(), end.date())
-
-
-def _print_scope(console: Console, answer: dict[str, Any]) -> None:
-    through = answer["dataThrough"] or "no data yet"
-    provisional = ", provisional" if answer["provisional"] else ""
-    console.print(
-        f"{answer['companyId'] or 'All companies'}, {answer['startDate']} to {answer['endDate']} (UTC), "
-        f"data through {through}{provisional}, definitions {answer['definitionsVersion']}",
-        markup=False,
-        highlight=False,
-    )
-
-
-def _print_table(console: Console, title: str, keys: list[str], rows: list[dict[str, Any]]) -> None:
-    table = Table(title=title, title_justify="left")
-    for name in rows[0]:
-        table.add_column(name, justify="left" if name in keys else "right")
-    for row in rows:
-        table.add_row(*(f"{v:,}" if isinstance(v, Decimal | int) else str(v) for v in row.values()))
-    console.print(table)
-
-
-def _to_json(value: object) -> str:
+def to_json(value: object) -> str:
+    """Return an exact number as text, for ``json.dumps``."""
     if isinstance(value, Decimal):
         return f"{value:f}"
     raise TypeError(f"{value!r} has no form in JSON")
+
+
+# What the line above the table says.
+_SCOPE = ("companyId", "startDate", "endDate", "asOf", "dataThrough", "provisional", "definitionsVersion")
+
+
+def _print(console: Console, answer: Answer) -> None:
+    through = answer["dataThrough"] or "no data yet"
+    provisional = f", provisional as of {answer['asOf']}" if answer["provisional"] else ""
+    in_currency = f", in {answer['currency']}" if "currency" in answer else ""
+    console.print(
+        f"{answer['companyId'] or 'All companies'}, {answer['startDate']} to {answer['endDate']} (UTC){in_currency}, "
+        f"data through {through}{provisional}, definitions {answer['definitionsVersion']}",
+        markup=False,
+    )
+    figures = {name: value for name, value in answer.items() if name not in (*_SCOPE, "currency", "interval")}
+    singles = {name: value for name, value in figures.items() if not isinstance(value, list | dict)}
+    if singles:
+        _print_figures(console, "", singles)
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            _print_figures(console, name, value)
+        elif isinstance(value, list) and value:
+            _print_rows(console, name, value)
+        elif isinstance(value, list) and name != "unconverted":
+            console.print(f"{name}: none in this period.")
+
+
+def _print_figures(console: Console, title: str, figures: dict[str, Any]) -> None:
+    table = Table(title=title or None, title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value in figures.items():
+        table.add_row(name, _shown(value))
+    console.print(table)
+
+
+def _print_rows(console: Console, title: str, rows: list[dict[str, Any]]) -> None:
+    table = Table(title=title, title_justify="left")
+    for name, value in rows[0].items():
+        table.add_column(name, justify="left" if isinstance(value, str) else "right")
+    for row in rows:
+        table.add_row(*map(_shown, row.values()))
+    console.print(table)
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, Decimal | int) else str(value)

@@ -1,11 +1,12 @@
-"""Revenue figures: thin typed calls of ``sql/functions/revenue.sql``."""
+"""Revenue figures: thin typed calls of ``sql/functions/{revenue,movements,metrics}.sql``."""
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Cadence, Window
 
 
@@ -34,12 +35,114 @@ class RevenueMonth:
     transactions: int
 
 
-def revenue_by_currency(connection: Connection, company_id: str | None, window: Window) -> list[CurrencyRevenue]:
-    """Return the revenue of whole UTC days per currency; ``None`` means all companies.
+@dataclass(frozen=True, slots=True)
+class RevenueMetrics:
+    """The revenue answer's figures of a period, unrounded, in the reporting currency; a ratio without a base is None.
 
-    Raises ``AnalyticsError`` for a window that is not made of whole days.
+    ``refunds`` is positive; ``total_users`` is what ``average_revenue_per_user`` is per.
     """
-    _require(window, Cadence.DAY)
+
+    total_revenue: Decimal
+    mrr: Decimal
+    arr: Decimal
+    average_revenue_per_user: Decimal | None
+    revenue_growth: Decimal | None
+    invoiced: Decimal
+    refunds: Decimal
+    paying_customers: int
+    arpa: Decimal | None
+    total_users: int
+
+
+@dataclass(frozen=True, slots=True)
+class MrrMovements:
+    """MRR at a period's start and end and what moved it, unrounded, in the reporting currency.
+
+    ``start + new + reactivation + expansion - contraction - churn + fx = end`` holds exactly.
+    """
+
+    start: Decimal
+    new: Decimal
+    reactivation: Decimal
+    expansion: Decimal
+    contraction: Decimal
+    churn: Decimal
+    fx: Decimal
+    end: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Unconverted:
+    """An amount no rate is known for: the answer's field it is missing from, in its own currency, and its days."""
+
+    figure: str
+    currency: str
+    amount: Decimal
+    first_day: date
+    last_day: date
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodFigures:
+    """One hour, day or month of a series: its start (UTC) and its figures, amounts in the reporting currency."""
+
+    start: datetime
+    total_revenue: Decimal
+    invoiced: Decimal
+    refunds: Decimal
+    mrr: Decimal
+    paying_customers: int
+    total_users: int
+    active_users: int
+    new_users: int
+
+
+def revenue_metrics(connection: Connection, company_id: str | None, window: Window, currency: str) -> RevenueMetrics:
+    """Return the revenue figures of any window in a reporting currency; ``None`` means all companies."""
+    query = "SELECT * FROM analytics_revenue_metrics(%s, %s, %s, %s)"
+    return RevenueMetrics(*fetch_row(connection, query, [company_id, window.start, window.end, currency]))
+
+
+def mrr_movements(connection: Connection, company_id: str | None, window: Window, currency: str) -> MrrMovements:
+    """Return what moved monthly recurring revenue in any window; ``None`` means all companies."""
+    query = "SELECT * FROM analytics_mrr_movements(%s, %s, %s, %s)"
+    return MrrMovements(*fetch_row(connection, query, [company_id, window.start, window.end, currency]))
+
+
+def unconverted(connection: Connection, company_id: str | None, window: Window, currency: str) -> list[Unconverted]:
+    """Return the amounts of a window that are in no figure because no rate is known, over all its companies."""
+    rows = connection.execute(
+        "SELECT figure, currency, sum(amount), min(first_day), max(last_day) "
+        "FROM analytics_unconverted(%s, %s, %s, %s) GROUP BY figure, currency ORDER BY figure, currency",
+        [company_id, window.start, window.end, currency],
+    ).fetchall()
+    return [Unconverted(*row) for row in rows]
+
+
+def period_figures(
+    connection: Connection, company_id: str | None, window: Window, cadence: Cadence, currency: str
+) -> list[PeriodFigures]:
+    """Return the figures of each hour, day or month of a window, in order.
+
+    Raises ``AnalyticsError`` for a window that does not begin and end on the cadence's boundaries.
+    """
+    if not window.is_aligned(cadence):
+        raise AnalyticsError(f"A series by {cadence} needs whole {cadence}s, not {window}.")
+    rows = connection.execute(
+        load_sql("queries/period_figures.sql"),
+        {
+            "company": company_id,
+            "start": window.start,
+            "end": window.end,
+            "granularity": str(cadence),
+            "currency": currency,
+        },
+    ).fetchall()
+    return [PeriodFigures(*row) for row in rows]
+
+
+def revenue_by_currency(connection: Connection, company_id: str | None, window: Window) -> list[CurrencyRevenue]:
+    """Return the revenue of any window per original currency; ``None`` means all companies."""
     rows = connection.execute(
         "SELECT currency, revenue, refunds, transactions FROM analytics_revenue_by_currency(%s, %s, %s)",
         [company_id, window.start, window.end],
@@ -52,15 +155,11 @@ def revenue_series(connection: Connection, company_id: str | None, window: Windo
 
     Raises ``AnalyticsError`` for a window that is not made of whole months.
     """
-    _require(window, Cadence.MONTH)
+    if not window.is_aligned(Cadence.MONTH):
+        raise AnalyticsError(f"The monthly series needs whole UTC months, not {window}.")
     rows = connection.execute(
         "SELECT (month AT TIME ZONE 'UTC')::date, currency, revenue, refunds, transactions "
         "FROM analytics_revenue_series(%s, %s, %s)",
         [company_id, window.start, window.end],
     ).fetchall()
     return [RevenueMonth(*row) for row in rows]
-
-
-def _require(window: Window, cadence: Cadence) -> None:
-    if not window.is_aligned(cadence):
-        raise AnalyticsError(f"Revenue is answered for whole UTC {cadence}s, not for {window}.")

@@ -12,16 +12,22 @@ DEFINITIONS_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The scope of an answer; ``provisional`` means its period has not been filled with data to its end."""
+    """The scope of an answer.
+
+    ``as_of`` is the instant its balances are of: the period's end or, while it is ``provisional`` (has not ended
+    yet), the newest event.
+    """
 
     company_id: str | None
     window: Window
+    as_of: datetime
     data_through: datetime | None
     provisional: bool
 
 
 def scope(connection: Connection, company_id: str | None, window: Window) -> Scope:
     """Return the scope of an answer for a company (``None``: all) and a window."""
-    row = fetch_row(connection, "SELECT analytics_data_through(%s), now() < %s", [company_id, window.end])
-    data_through, unfinished = row
-    return Scope(company_id, window, data_through, unfinished)
+    query = "SELECT analytics_as_of(%s, %s), analytics_data_through(%s), now() < %s"
+    row = fetch_row(connection, query, [company_id, window.end, company_id, window.end])
+    as_of, data_through, unfinished = row
+    return Scope(company_id, window, as_of, data_through, unfinished)

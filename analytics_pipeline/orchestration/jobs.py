@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 from dagster import AssetSelection, define_asset_job
 
+from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS_ASSET
+from analytics_pipeline.metrics.tables import METRIC_TABLES
 from analytics_pipeline.metrics.users import USERS
 from analytics_pipeline.timescale.aggregates import AGGREGATES, EVENTS
 from analytics_pipeline.windows import Cadence
@@ -26,8 +28,8 @@ REPORT_JOB = "monthly_reports"
 _DESCRIPTIONS = {
     SETUP_JOB: "Brings schema and policies to this version and checks the server and the hypertable.",
     "hourly_aggregates": "Closes the hourly partitions of every aggregate and reconciles them with the events.",
-    "daily_aggregates": "Closes the daily partitions of every aggregate and of the table of users.",
-    "monthly_aggregates": "Closes the monthly partitions of every aggregate and reconciles them with the events.",
+    "daily_aggregates": "Closes the daily partitions of every aggregate, of users, subscriptions and metrics.",
+    "monthly_aggregates": "Closes the monthly partitions of every aggregate and of the metrics.",
     "monthly_reports": "Renders and stores the monthly PDF report from closed months.",
 }
 
@@ -46,5 +48,8 @@ def assets_of(job: str) -> list[str]:
         return [EVENTS]
     if job == REPORT_JOB:
         return ["monthly_report"]
-    names = [aggregate.name for aggregate in AGGREGATES if aggregate.cadence is CLOSING_JOBS[job]]
-    return [*names, USERS] if job == "daily_aggregates" else names
+    cadence = CLOSING_JOBS[job]
+    names = [aggregate.name for aggregate in AGGREGATES if aggregate.cadence is cadence]
+    if cadence is Cadence.DAY:
+        names += [USERS, SUBSCRIPTIONS_ASSET]
+    return names if cadence is Cadence.HOUR else [*names, *(table.asset(cadence) for table in METRIC_TABLES)]

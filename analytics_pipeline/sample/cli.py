@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.sample.generator import generate_events, write_lines, write_sample
+from analytics_pipeline.sample.generator import generate_events, write_lines, write_rates, write_sample
 
 STANDARD_OUTPUT = "-"
 
@@ -29,7 +29,15 @@ STANDARD_OUTPUT = "-"
     show_default=True,
     help="File to write; compressed if it ends in .gz; - is standard output.",
 )
-def sample(*, seed: int, months: int, companies: int, scale: float, start: str | None, output: str) -> None:
+@click.option(
+    "--rates",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write the rates of exchange behind the events, for `analytics-pipeline fx load`.",
+)
+def sample(
+    *, seed: int, months: int, companies: int, scale: float, start: str | None, output: str, rates: Path | None
+) -> None:
     """Write sample events of a believable crypto-ERP as JSON Lines.
 
     13 months of 5 companies at scale 1 are about 250,000 events: registrations, logins and feature use,
@@ -38,7 +46,7 @@ def sample(*, seed: int, months: int, companies: int, scale: float, start: str |
     reads them; it refuses events of the future, so let the span end before now.
 
     \b
-    analytics-pipeline sample --output events.jsonl.gz
+    analytics-pipeline sample --output events.jsonl.gz --rates events.rates.csv
     analytics-pipeline sample --months 3 --start 2025-01-01 | analytics-pipeline ingest -
     """
     first = months_before(datetime.now(UTC).date(), months) if start is None else _parse_start(start)
@@ -47,6 +55,8 @@ def sample(*, seed: int, months: int, companies: int, scale: float, start: str |
         count = write_lines(events, sys.stdout.buffer)
     else:
         count = write_sample(Path(output), seed=seed, start=first, months=months, companies=companies, scale=scale)
+    if rates is not None:
+        write_rates(rates, seed=seed, start=first, months=months)
     click.echo(f"{count:,} events from {first} over {months} months, seed {seed}", err=True)
 
 

@@ -1,4 +1,4 @@
-"""The sample as a whole: checked parameters, one simulated day after the other, lines in a file."""
+"""The sample as a whole: checked parameters, one simulated day after the other, lines and rates in files."""
 
 import gzip
 import json
@@ -55,7 +55,28 @@ def write_sample(path: Path, *, seed: int, start: date, months: int, companies: 
                 buffered.flush()
                 return count
     except OSError as error:
-        raise AnalyticsError(f"Cannot write {path}: {error.strerror}; name a file in a writable folder.") from error
+        raise _cannot_write(path, error) from error
+
+
+def write_rates(path: Path, *, seed: int, start: date, months: int) -> None:
+    """Write the prices behind the events of the same parameters as a CSV of rates.
+
+    One rate a day of EUR/USD, BTC/EUR and ETH/EUR, from the first day of the events to their last. Raises
+    ``AnalyticsError`` when a parameter is out of bounds or the file cannot be written.
+    """
+    end = _checked_span(start, months)
+    market = _market(seed)
+    try:
+        with path.open("w", encoding="ascii", newline="\n") as file:
+            file.write("rate_date,base,quote,rate\n")
+            day = start
+            while day < end:
+                for base, quote, rate in market.rates():
+                    file.write(f"{day},{base},{quote},{rate}\n")
+                market.next_day()
+                day += timedelta(days=1)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
 
 
 def write_lines(events: Iterable[SampleEvent], file: BinaryIO) -> int:
@@ -68,17 +89,26 @@ def write_lines(events: Iterable[SampleEvent], file: BinaryIO) -> int:
     return count
 
 
+def _cannot_write(path: Path, error: OSError) -> AnalyticsError:
+    return AnalyticsError(f"Cannot write {path}: {error.strerror}; name a file in a writable folder.")
+
+
 def _checked_end(start: date, months: int, companies: int, scale: float) -> date:
+    end = _checked_span(start, months)
+    if companies < 1:
+        raise AnalyticsError(f"The number of companies must be at least 1, not {companies}.")
+    if not (math.isfinite(scale) and scale > 0):
+        raise AnalyticsError(f"The scale must be a number above 0, not {scale}.")
+    return end
+
+
+def _checked_span(start: date, months: int) -> date:
     if start.day != 1:
         raise AnalyticsError(f"The sample must start on the first day of a month, not on {start}.")
     if start.year < FIRST_YEAR:
         raise AnalyticsError(f"The sample must start in {FIRST_YEAR} or later, not on {start}.")
     if months < 1:
         raise AnalyticsError(f"The number of months must be at least 1, not {months}.")
-    if companies < 1:
-        raise AnalyticsError(f"The number of companies must be at least 1, not {companies}.")
-    if not (math.isfinite(scale) and scale > 0):
-        raise AnalyticsError(f"The scale must be a number above 0, not {scale}.")
     years, month = divmod(start.month - 1 + months, 12)
     if start.year + years + LONGEST_PLAN_YEARS >= MAXYEAR:
         raise AnalyticsError(f"{months} months from {start} end after the last year of the calendar; ask for fewer.")
@@ -87,7 +117,7 @@ def _checked_end(start: date, months: int, companies: int, scale: float) -> date
 
 def _simulate(seed: int, start: date, end: date, companies: int, scale: float) -> Iterator[SampleEvent]:
     stream = Stream(end=end)
-    market = Market(_random(seed, "market"))
+    market = _market(seed)
     tenants = [_company(seed, number, scale, stream) for number in range(companies)]
     day = start
     while day < end:
@@ -98,6 +128,10 @@ def _simulate(seed: int, start: date, end: date, companies: int, scale: float) -
         yield from stream.arrived_on(today.day)
         day += timedelta(days=1)
     yield from stream.rest()
+
+
+def _market(seed: int) -> Market:
+    return Market(_random(seed, "market"))
 
 
 def _company(seed: int, number: int, scale: float, stream: Stream) -> Company:

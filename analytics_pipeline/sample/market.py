@@ -5,6 +5,8 @@ The walk is made of sums and products alone, so that it is the same on every pla
 
 from random import Random
 
+from analytics_pipeline.sample.stream import decimal_text
+
 ASSETS = ("BTC", "ETH")
 ASSET_PLACES = 8
 FIAT_PLACES = 2
@@ -14,7 +16,8 @@ COIN = 100_000_000
 # Euro cents of one coin.
 _FIRST_PRICES = {"BTC": 6_000_000, "ETH": 260_000}
 # Dollars are counted in ten-thousandths.
-_RATE_UNIT = 10_000
+_RATE_PLACES = 4
+_RATE_UNIT = 10**_RATE_PLACES
 _FIRST_DOLLARS_PER_EURO = 10_800
 _VOLATILITY = {"BTC": 0.04, "ETH": 0.05, "USD": 0.006}
 _PULL_HOME = 0.004
@@ -40,6 +43,11 @@ class Market:
         """Return the cents of ``fiat`` (EUR or USD) that one coin costs today."""
         euros = self._euro_prices[asset]
         return euros if fiat == "EUR" else euros * self._dollars_per_euro // _RATE_UNIT
+
+    def rates(self) -> list[tuple[str, str, str]]:
+        """Return the day's prices as rates of exchange: base, quote, what one unit of base costs, exactly."""
+        dollars = ("EUR", "USD", decimal_text(self._dollars_per_euro, _RATE_PLACES))
+        return [dollars, *((asset, "EUR", decimal_text(p, FIAT_PLACES)) for asset, p in self._euro_prices.items())]
 
     def _moved(self, value: int, first: int, volatility: float) -> int:
         random = self._rng.random

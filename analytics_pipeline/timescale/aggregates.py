@@ -40,6 +40,7 @@ COLUMNS: Mapping[str, Column] = {
     "event_type": Column("text", "Type of the events."),
     "total_value": Column("numeric", "Exact sum of the events' values, in the currency."),
     "refund_value": Column("numeric", "The part of total_value that was refunded, negative or null."),
+    "credit_value": Column("numeric", "The part of total_value that was credited, negative or null."),
     "active_users": Column("bigint", "Distinct users in the bucket; not to be summed over buckets."),
     "event_count": Column("bigint", "Number of raw events behind the row."),
 }
@@ -118,6 +119,18 @@ AGGREGATES: tuple[ContinuousAggregate, ...] = (
         measures=_REVENUE_MEASURES,
         source="analytics_revenue_daily",
         condition="category = 'revenue'",
+    ),
+    ContinuousAggregate(
+        name="analytics_billing_daily",
+        description="Invoices minus credit notes, ex tax, per day, company and currency.",
+        cadence=Cadence.DAY,
+        dimensions=("company_id", "currency"),
+        measures={
+            "total_value": "sum(value)",
+            "credit_value": "sum(value) FILTER (WHERE event_type = 'invoice.credited')",
+            "event_count": "count(*)",
+        },
+        condition="category = 'billing'",
     ),
     ContinuousAggregate(
         name="analytics_user_activity_daily",

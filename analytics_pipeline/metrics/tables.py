@@ -1,0 +1,208 @@
+"""The metric tables: figures of closed days and months per company, and which of them have to be computed again.
+
+Belongs here: closing windows of the tables and judging what is stored. What a figure means is in
+``sql/functions``; when a window is closed is Dagster's matter.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
+from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale.aggregates import Column
+from analytics_pipeline.timescale.connection import Connection, fetch_row
+from analytics_pipeline.timescale.refresh import require_within_horizon
+from analytics_pipeline.windows import Cadence, Window
+
+_COMPANY = {"company_id": Column("text", "The tenant.")}
+_PERIOD: Mapping[str, Column] = {
+    "granularity": Column("text", "day or month."),
+    "period_start": Column("timestamptz", "Start of the period, UTC."),
+    "period_end": Column("timestamptz", "End of the period, exclusive, UTC."),
+}
+_CURRENCY = {"currency": Column("text", "The reporting currency of the amounts.")}
+_UNCONVERTED = {"unconverted": Column("jsonb", "Amounts without a rate, which are in none of the figures.")}
+_ORIGIN: Mapping[str, Column] = {
+    "definitions_version": Column("integer", "Version of the definitions the figures follow."),
+    "computed_at": Column("timestamptz", "When they were computed."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MetricTable:
+    """One metric as a table of closed periods. ``converts``: its amounts are in the reporting currency.
+
+    ``needs_raw_events``: its days are computed from events, its months from what outlives them.
+    """
+
+    metric: str
+    description: str
+    columns: Mapping[str, Column] = field(hash=False)
+    converts: bool = True
+    needs_raw_events: bool = False
+
+    @property
+    def table(self) -> str:
+        """The table's name."""
+        return f"analytics_{self.metric}"
+
+    def asset(self, cadence: Cadence) -> str:
+        """Return the name under which its days, or its months, are closed."""
+        return self.metric if cadence is Cadence.DAY else f"{self.metric}_{cadence}ly"
+
+    @property
+    def rows_function(self) -> str:
+        """The SQL function that gives what the table must hold of a window."""
+        return f"{self.table}_rows"
+
+
+REVENUE_METRICS = MetricTable(
+    "revenue_metrics",
+    "Revenue, MRR, ARR, revenue per user and growth",
+    {
+        **_COMPANY,
+        **_PERIOD,
+        **_CURRENCY,
+        "total_revenue": Column("numeric", "Payments received minus refunds."),
+        "previous_revenue": Column("numeric", "The same of the period before."),
+        "revenue_growth": Column("numeric", "Growth in per cent; null without a base."),
+        "invoiced": Column("numeric", "Invoices minus credit notes, ex tax."),
+        "refunds": Column("numeric", "Refunds, positive."),
+        "mrr": Column("numeric", "Monthly recurring revenue at the period's end."),
+        "arr": Column("numeric", "12 x mrr."),
+        "paying_customers": Column("bigint", "Customers with an MRR above zero at the period's end."),
+        "arpa": Column("numeric", "mrr per paying customer."),
+        "total_users": Column("bigint", "Users seen before the period's end and not deleted before its start."),
+        "average_revenue_per_user": Column("numeric", "total_revenue per user."),
+        **_UNCONVERTED,
+        **_ORIGIN,
+    },
+)
+MRR_MOVEMENTS = MetricTable(
+    "mrr_movements",
+    "MRR at start and end, and what moved it",
+    {
+        **_COMPANY,
+        **_PERIOD,
+        **_CURRENCY,
+        "start_mrr": Column("numeric", "MRR just before the period."),
+        "new": Column("numeric", "Of customers that paid for the first time."),
+        "reactivation": Column("numeric", "Of customers that came back after an end."),
+        "expansion": Column("numeric", "More from customers that paid before, or resumed."),
+        "contraction": Column("numeric", "Less from customers that still pay, or paused; positive."),
+        "churn": Column("numeric", "Of customers that ended; positive."),
+        "fx": Column("numeric", "What rates of exchange did."),
+        "end_mrr": Column("numeric", "MRR at the period's end."),
+        **_UNCONVERTED,
+        **_ORIGIN,
+    },
+)
+USER_METRICS = MetricTable(
+    "user_metrics",
+    "Total, active, new and churned users",
+    {
+        **_COMPANY,
+        **_PERIOD,
+        "total_users": Column("bigint", "Users seen before the period's end and not deleted before its start."),
+        "active_users": Column("bigint", "Distinct users with an event of their own in the period."),
+        "new_users": Column("bigint", "Users first seen in the period."),
+        "churned_users": Column("bigint", "Active in the period before and not in this one, or deleted in it."),
+        "users_at_start": Column("bigint", "Users active in the period before."),
+        "churn_rate": Column("numeric", "Churned per total users, per cent."),
+        "active_user_rate": Column("numeric", "Active per total users, per cent."),
+        "churn_rate_of_start": Column("numeric", "Churned among those active in the period before, per cent of them."),
+        "active_fingerprint": Column("bigint", "Tells one set of active users from another of the same size."),
+        **_ORIGIN,
+    },
+    converts=False,
+    needs_raw_events=True,
+)
+METRIC_TABLES = (REVENUE_METRICS, MRR_MOVEMENTS, USER_METRICS)
+GRANULARITIES = (Cadence.DAY, Cadence.MONTH)
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedMetric:
+    """What closing a window of a metric table wrote, and how many of its rows differ from before."""
+
+    rows: int
+    changed: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StalePeriod:
+    """A closed partition that hasn't seen every change it stands on, and what changed."""
+
+    metric: str
+    cadence: Cadence
+    window: Window
+    causes: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutdatedPeriods:
+    """Closed partitions of other definitions, or of another reporting currency, than today's."""
+
+    count: int
+    first: Window
+    last: Window
+
+
+def close_metric(
+    connection: Connection, table: MetricTable, cadence: Cadence, window: Window, currency: str
+) -> ClosedMetric:
+    """Compute the days or months of a window anew, for every company; autocommit connection.
+
+    A month of days, or a year of months, is one transaction: a killed run leaves each of them as it was or as it
+    should be. Raises ``AnalyticsError`` for a window that is not made of whole days or months, ``HorizonError`` for
+    one whose raw events have expired if it needs them.
+    """
+    if not window.is_aligned(cadence):
+        raise AnalyticsError(f"{table.table} is closed in whole {cadence}s, not for {window}.")
+    if table.needs_raw_events and cadence is Cadence.DAY:
+        # Who has churned is told by the day before.
+        before, *_ = Window(window.start - (cadence.next(window.start) - window.start), window.end).split(cadence)
+        require_within_horizon(connection, table.table, cadence, before)
+    started = time.monotonic()
+    rows = changed = 0
+    for part in window.split(Cadence.MONTH) if cadence is Cadence.DAY else [window]:
+        with connection.transaction():
+            # Workers cost more to start than any of these periods takes.
+            connection.execute("SET LOCAL max_parallel_workers_per_gather = 0")
+            written = fetch_row(
+                connection,
+                "SELECT rows_written, rows_changed FROM analytics_close_metric(%s, %s, %s, %s, %s, %s)",
+                [table.metric, str(cadence), part.start, part.end, currency, DEFINITIONS_VERSION],
+            )
+        rows, changed = rows + written[0], changed + written[1]
+    return ClosedMetric(rows, changed, time.monotonic() - started)
+
+
+def stale_periods(connection: Connection) -> list[StalePeriod]:
+    """Return the closed partitions to be computed again: users, subscriptions or rates have changed under them."""
+    rows = connection.execute(
+        "SELECT metric, granularity, period_start, period_end, causes FROM analytics_stale_metric_periods()"
+    ).fetchall()
+    return [
+        StalePeriod(metric, Cadence(granularity), Window(start, end), causes)
+        for metric, granularity, start, end, causes in rows
+    ]
+
+
+def outdated_periods(
+    connection: Connection, table: MetricTable, cadence: Cadence, currency: str
+) -> OutdatedPeriods | None:
+    """Return the closed partitions that follow other definitions or another reporting currency, None without any."""
+    parameters = {
+        "metric": table.metric,
+        "granularity": str(cadence),
+        "version": DEFINITIONS_VERSION,
+        "currency": currency,
+    }
+    count, first, last = fetch_row(connection, load_sql("queries/outdated_metric_periods.sql"), parameters)
+    if not count:
+        return None
+    return OutdatedPeriods(count, Window(first, cadence.next(first)), Window(last, cadence.next(last)))

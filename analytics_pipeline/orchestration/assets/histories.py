@@ -1,0 +1,83 @@
+"""The tables kept beside the events, because they must outlive them: users and subscriptions."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
+
+from analytics_pipeline.metrics.subscriptions import (
+    SUBSCRIPTION_COLUMNS,
+    SUBSCRIPTIONS,
+    SUBSCRIPTIONS_ASSET,
+    update_subscriptions,
+)
+from analytics_pipeline.metrics.users import USER_COLUMNS, USERS, update_users
+from analytics_pipeline.orchestration import names
+from analytics_pipeline.orchestration.metadata import table_schema
+from analytics_pipeline.orchestration.partitions import backfill_policy_for, partitions_for, window_of
+from analytics_pipeline.orchestration.resources import Timescale
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.aggregates import EVENTS, Column
+from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.windows import Cadence, Window
+
+
+@dataclass(frozen=True, slots=True)
+class _History:
+    asset: str
+    table: str
+    description: str
+    columns: Mapping[str, Column]
+    update: Callable[[Connection, Window], int]
+
+
+_HISTORIES = (
+    _History(
+        asset=USERS,
+        table=USERS,
+        description=(
+            "Every user with the time of the first event and of the deletion. It outlives the raw events; "
+            "materialising a day adds whom its events show, in any order of days."
+        ),
+        columns=USER_COLUMNS,
+        update=update_users,
+    ),
+    _History(
+        asset=SUBSCRIPTIONS_ASSET,
+        table=SUBSCRIPTIONS,
+        description=(
+            "Every subscription as it was from one change to the next, with its monthly amount. It outlives the raw "
+            "events; materialising a day puts that day's changes in place, in any order of days."
+        ),
+        columns=SUBSCRIPTION_COLUMNS,
+        update=update_subscriptions,
+    ),
+)
+
+
+def build_history_assets(settings: Settings) -> list[AssetsDefinition]:
+    """Return the assets ``analytics_users`` and ``subscriptions``, partitioned by day."""
+    return [_build_asset(history, settings) for history in _HISTORIES]
+
+
+def _build_asset(history: _History, settings: Settings) -> AssetsDefinition:
+    @asset(
+        name=history.asset,
+        description=history.description,
+        deps=[EVENTS],
+        partitions_def=partitions_for(Cadence.DAY, settings),
+        backfill_policy=backfill_policy_for(Cadence.DAY),
+        group_name=names.METRICS,
+        kinds={"postgres"},
+        owners=names.OWNERS,
+        retry_policy=names.RETRY,
+        pool=names.POOL,
+        metadata={"dagster/table_name": history.table, "dagster/column_schema": table_schema(history.columns)},
+    )
+    def _history_asset(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
+        window = window_of(context)
+        with timescale.session() as connection:
+            changed = history.update(connection, window)
+        return MaterializeResult(metadata={"window": str(window), "rows added, changed or removed": changed})
+
+    return _history_asset

@@ -1,0 +1,433 @@
+-- Taking the events of closed windows into the tables that outlive them, and noting what that changes.
+
+-- Whoever changes what figures stand on holds the lock alone, whoever computes figures shares it, both to
+-- the end of their transaction: so the figures of a partition have seen every change up to a number, or not.
+CREATE OR REPLACE FUNCTION analytics_lock_changes(p_shared boolean)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    IF p_shared THEN
+        PERFORM pg_advisory_xact_lock_shared(7261940002);
+    ELSE
+        PERFORM pg_advisory_xact_lock(7261940002);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION analytics_lock_changes IS
+    'Takes the lock of analytics_metric_changes to the end of the transaction: shared to compute, else to change.';
+
+CREATE OR REPLACE FUNCTION analytics_note_closed(p_relation text, p_start timestamptz, p_end timestamptz)
+RETURNS void
+LANGUAGE sql VOLATILE
+AS $$
+    INSERT INTO analytics_closed_windows AS c (relation, windows)
+    VALUES (p_relation, tstzmultirange(tstzrange(p_start, p_end)))
+    ON CONFLICT (relation) DO UPDATE SET windows = c.windows + excluded.windows
+    WHERE NOT c.windows @> excluded.windows
+$$;
+
+COMMENT ON FUNCTION analytics_note_closed IS
+    'Notes that a table has taken in the events of a half-open window.';
+
+CREATE OR REPLACE FUNCTION analytics_note_refresh(
+    p_start timestamptz, p_end timestamptz, p_granularity text, p_relation text
+)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    PERFORM analytics_lock_changes(false);
+    -- What days changed concerns the months they are in as well.
+    INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, granularity, cause)
+    VALUES (
+        NULL, p_start, p_end - interval '1 microsecond', nullif(p_granularity, 'day'), 'events in ' || p_relation
+    );
+END
+$$;
+
+COMMENT ON FUNCTION analytics_note_refresh IS
+    'Notes that a continuous aggregate of days or months was refreshed over a half-open window.';
+
+-- Repeating it, in any order of windows, gives the same table; it never forgets a user.
+CREATE OR REPLACE FUNCTION analytics_close_users(p_start timestamptz, p_end timestamptz)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    changed bigint;
+BEGIN
+    PERFORM analytics_lock_changes(false);
+    CREATE TEMP TABLE changed_users ON COMMIT DROP AS
+    SELECT
+        s.company_id, s.user_id,
+        u.first_seen AS known_since, u.deleted_at AS known_deleted,
+        least(s.first_seen, u.first_seen) AS first_seen, least(s.deleted_at, u.deleted_at) AS deleted_at
+    FROM (
+        SELECT
+            e.company_id, e.user_id, min(e."timestamp") AS first_seen,
+            min(e."timestamp") FILTER (WHERE e.event_type = 'user.deleted') AS deleted_at
+        FROM analytics_events AS e
+        WHERE e."timestamp" >= p_start AND e."timestamp" < p_end AND e.user_id IS NOT NULL
+        GROUP BY e.company_id, e.user_id
+    ) AS s
+    LEFT JOIN analytics_users AS u ON u.company_id = s.company_id AND u.user_id = s.user_id
+    WHERE u.user_id IS NULL OR s.first_seen < u.first_seen OR s.deleted_at < coalesce(u.deleted_at, 'infinity');
+
+    -- Known, or deleted, from earlier on than before concerns the periods between, for the first time all later ones.
+    INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, metrics, cause)
+    SELECT
+        c.company_id, min(c.changed_from), CASE WHEN bool_and(c.changed_until IS NOT NULL) THEN max(c.changed_until) END,
+        ARRAY['revenue_metrics', 'user_metrics'], c.cause
+    FROM (
+        SELECT f.company_id, f.first_seen AS changed_from, f.known_since AS changed_until, 'users first seen' AS cause
+        FROM changed_users AS f
+        WHERE f.first_seen IS DISTINCT FROM f.known_since
+        UNION ALL
+        SELECT d.company_id, d.deleted_at, d.known_deleted, 'users deleted'
+        FROM changed_users AS d
+        WHERE d.deleted_at IS DISTINCT FROM d.known_deleted
+    ) AS c
+    GROUP BY c.company_id, c.cause;
+
+    INSERT INTO analytics_users AS u (company_id, user_id, first_seen, deleted_at)
+    SELECT c.company_id, c.user_id, c.first_seen, c.deleted_at FROM changed_users AS c
+    ON CONFLICT (company_id, user_id) DO UPDATE
+        SET first_seen = excluded.first_seen, deleted_at = excluded.deleted_at;
+    GET DIAGNOSTICS changed = ROW_COUNT;
+    -- A history taken in at once is planned for rightly at once; the embedded server has no autovacuum.
+    IF changed >= 500 THEN
+        ANALYZE analytics_users;
+    END IF;
+    PERFORM analytics_note_closed('analytics_users', p_start, p_end);
+    DROP TABLE changed_users;
+    RETURN changed;
+END
+$$;
+
+COMMENT ON FUNCTION analytics_close_users IS
+    'Takes the users of a half-open window into analytics_users and returns how many rows changed.';
+
+CREATE OR REPLACE FUNCTION analytics_close_subscriptions(p_start timestamptz, p_end timestamptz)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    changed bigint;
+BEGIN
+    PERFORM analytics_lock_changes(false);
+    CREATE TEMP TABLE wanted ON COMMIT DROP AS
+    SELECT *
+    FROM analytics_relinked_subscriptions(NULL, tstzmultirange(tstzrange(p_start, p_end)));
+    CREATE INDEX ON wanted (company_id, subscription_id, valid_from);
+    ANALYZE wanted;
+
+    CREATE TEMP TABLE differing ON COMMIT DROP AS
+    SELECT
+        coalesce(w.company_id, s.company_id) AS company_id,
+        coalesce(w.subscription_id, s.subscription_id) AS subscription_id,
+        coalesce(w.valid_from, s.valid_from) AS valid_from,
+        -- A row that only ends elsewhere than before is as it was up to the earlier of the two ends, and one that
+        -- only names another event, one of the same instant, changes no figure.
+        CASE
+            WHEN (w.company_id, w.user_id, w.status, w.currency, w.monthly_amount, w.was_paid)
+                IS DISTINCT FROM
+                 (s.company_id, s.user_id, s.status, s.currency, s.monthly_amount, s.was_paid)
+            THEN coalesce(w.valid_from, s.valid_from)
+            WHEN w.valid_to IS DISTINCT FROM s.valid_to THEN least(w.valid_to, s.valid_to)
+        END AS changed_from,
+        greatest(
+            CASE WHEN w.company_id IS NOT NULL THEN coalesce(w.valid_to, 'infinity') END,
+            CASE WHEN s.company_id IS NOT NULL THEN coalesce(s.valid_to, 'infinity') END
+        ) AS changed_until
+    FROM wanted AS w
+    FULL JOIN (
+        SELECT f.*
+        FROM analytics_subscriptions AS f
+        WHERE (f.valid_from >= p_start AND f.valid_from < p_end)
+           OR EXISTS (
+               SELECT FROM wanted AS t
+               WHERE t.company_id = f.company_id AND t.subscription_id = f.subscription_id
+           )
+    ) AS s
+        ON s.company_id = w.company_id AND s.subscription_id = w.subscription_id AND s.valid_from = w.valid_from
+    WHERE w IS DISTINCT FROM s;
+
+    INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, metrics, cause)
+    SELECT
+        d.company_id, min(d.changed_from), nullif(max(d.changed_until), 'infinity'),
+        ARRAY['revenue_metrics', 'mrr_movements'], 'subscriptions'
+    FROM differing AS d
+    WHERE d.changed_from IS NOT NULL
+    GROUP BY d.company_id;
+
+    DELETE FROM analytics_subscriptions AS s
+    USING differing AS d
+    WHERE s.company_id = d.company_id AND s.subscription_id = d.subscription_id AND s.valid_from = d.valid_from;
+    INSERT INTO analytics_subscriptions
+    SELECT w.*
+    FROM wanted AS w
+    JOIN differing AS d
+        ON d.company_id = w.company_id AND d.subscription_id = w.subscription_id AND d.valid_from = w.valid_from;
+
+    SELECT count(*) INTO changed FROM differing;
+    IF changed >= 500 THEN
+        ANALYZE analytics_subscriptions;
+    END IF;
+    PERFORM analytics_note_closed('analytics_subscriptions', p_start, p_end);
+    DROP TABLE wanted, differing;
+    RETURN changed;
+END
+$$;
+
+COMMENT ON FUNCTION analytics_close_subscriptions IS
+    'Takes the changes of a half-open window into analytics_subscriptions and returns how many rows changed.';
+
+-- Asked under the lock, before anything is computed.
+CREATE OR REPLACE FUNCTION analytics_newest_change()
+RETURNS bigint
+LANGUAGE sql STABLE
+AS $$
+    SELECT coalesce(max(c.change_id), 0) FROM analytics_metric_changes AS c
+$$;
+
+COMMENT ON FUNCTION analytics_newest_change IS
+    'The number of the newest change noted in analytics_metric_changes.';
+
+CREATE OR REPLACE FUNCTION analytics_periods(p_granularity text, p_start timestamptz, p_end timestamptz)
+RETURNS TABLE (period_start timestamptz, period_end timestamptz)
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT s AT TIME ZONE 'UTC', (s + ('1 ' || p_granularity)::interval) AT TIME ZONE 'UTC'
+    FROM generate_series(
+        p_start AT TIME ZONE 'UTC',
+        p_end AT TIME ZONE 'UTC' - interval '1 microsecond',
+        ('1 ' || p_granularity)::interval
+    ) AS s
+$$;
+
+COMMENT ON FUNCTION analytics_periods IS
+    'The days or months (UTC) of a window that starts and ends on their boundaries.';
+
+CREATE OR REPLACE FUNCTION analytics_unconverted_list(
+    p_company text, p_start timestamptz, p_end timestamptz, p_currency text, p_figures text[]
+)
+RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT coalesce(
+        jsonb_agg(
+            jsonb_build_object('figure', u.figure, 'currency', u.currency, 'amount', u.amount)
+            ORDER BY u.figure, u.currency
+        ),
+        '[]'
+    )
+    FROM analytics_unconverted(p_company, p_start, p_end, p_currency) AS u
+    WHERE u.figure = ANY (p_figures)
+$$;
+
+COMMENT ON FUNCTION analytics_unconverted_list IS
+    'Unconverted amounts of a company''s period, of some figures, as a JSON list.';
+
+-- What the metric tables must hold of a window. The columns are those of the tables, up to computed_at.
+CREATE OR REPLACE FUNCTION analytics_revenue_metrics_rows(
+    p_granularity text, p_start timestamptz, p_end timestamptz, p_currency text, p_version integer
+)
+RETURNS TABLE (
+    company_id text, granularity text, period_start timestamptz, period_end timestamptz, currency text,
+    total_revenue numeric, previous_revenue numeric, revenue_growth numeric, invoiced numeric, refunds numeric,
+    mrr numeric, arr numeric, paying_customers bigint, arpa numeric, total_users bigint,
+    average_revenue_per_user numeric, unconverted jsonb, definitions_version integer
+)
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT
+        m.company_id, p_granularity, p.period_start, p.period_end, p_currency,
+        m.total_revenue, m.previous_revenue,
+        analytics_growth(m.total_revenue, m.previous_revenue, m.is_comparable),
+        m.invoiced, m.refunds, m.mrr, 12 * m.mrr, m.paying_customers,
+        analytics_ratio(m.mrr, m.paying_customers), m.total_users,
+        analytics_ratio(m.total_revenue, m.total_users),
+        CASE
+            WHEN m.is_converted THEN '[]'
+            ELSE analytics_unconverted_list(
+                m.company_id, p.period_start, p.period_end, p_currency,
+                ARRAY['totalRevenue', 'invoiced', 'mrr', 'revenueGrowth']
+            )
+        END,
+        p_version
+    FROM analytics_periods(p_granularity, p_start, p_end) AS p
+    CROSS JOIN LATERAL analytics_revenue_metrics_by_company(NULL, p.period_start, p.period_end, p_currency) AS m
+$$;
+
+COMMENT ON FUNCTION analytics_revenue_metrics_rows IS
+    'What analytics_revenue_metrics must hold of the days or months of a window.';
+
+CREATE OR REPLACE FUNCTION analytics_mrr_movements_rows(
+    p_granularity text, p_start timestamptz, p_end timestamptz, p_currency text, p_version integer
+)
+RETURNS TABLE (
+    company_id text, granularity text, period_start timestamptz, period_end timestamptz, currency text,
+    start_mrr numeric, new numeric, reactivation numeric, expansion numeric, contraction numeric,
+    churn numeric, fx numeric, end_mrr numeric, unconverted jsonb, definitions_version integer
+)
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT
+        m.company_id, p_granularity, p.period_start, p.period_end, p_currency,
+        m.start_mrr, m.new, m.reactivation, m.expansion, m.contraction, m.churn, m.fx, m.end_mrr,
+        CASE
+            WHEN m.is_converted THEN '[]'
+            ELSE analytics_unconverted_list(
+                m.company_id, p.period_start, p.period_end, p_currency, ARRAY['mrr', 'mrrMovements']
+            )
+        END,
+        p_version
+    FROM analytics_periods(p_granularity, p_start, p_end) AS p
+    CROSS JOIN LATERAL analytics_mrr_movements_by_company(NULL, p.period_start, p.period_end, p_currency) AS m
+$$;
+
+COMMENT ON FUNCTION analytics_mrr_movements_rows IS
+    'What analytics_mrr_movements must hold of the days or months of a window.';
+
+-- Users have no currency: the parameter is there because the three are called alike.
+CREATE OR REPLACE FUNCTION analytics_user_metrics_rows(
+    p_granularity text, p_start timestamptz, p_end timestamptz, p_currency text, p_version integer
+)
+RETURNS TABLE (
+    company_id text, granularity text, period_start timestamptz, period_end timestamptz,
+    total_users bigint, active_users bigint, new_users bigint, churned_users bigint, users_at_start bigint,
+    churn_rate numeric, active_user_rate numeric, churn_rate_of_start numeric, active_fingerprint bigint,
+    definitions_version integer
+)
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT
+        m.company_id, p_granularity, p.period_start, p.period_end,
+        m.total_users, m.active_users, m.new_users, m.churned_users, m.users_at_start,
+        analytics_percentage(m.churned_users, m.total_users),
+        analytics_percentage(m.active_users, m.total_users),
+        analytics_percentage(m.churned_of_start, m.users_at_start),
+        m.active_fingerprint, p_version
+    FROM analytics_periods(p_granularity, p_start, p_end) AS p
+    CROSS JOIN LATERAL analytics_user_metrics_by_company(NULL, p.period_start, p.period_end) AS m
+$$;
+
+COMMENT ON FUNCTION analytics_user_metrics_rows IS
+    'What analytics_user_metrics must hold of the days or months of a window.';
+
+CREATE OR REPLACE FUNCTION analytics_close_metric(
+    p_metric text, p_granularity text, p_start timestamptz, p_end timestamptz, p_currency text, p_version integer
+)
+RETURNS TABLE (rows_written bigint, rows_changed bigint)
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    relation text := 'analytics_' || p_metric;
+    seen bigint;
+    -- What the figures of the period that follows stand on: its growth, and who has churned.
+    carried text[] := CASE p_metric
+        WHEN 'revenue_metrics' THEN ARRAY['total_revenue', 'unconverted']
+        WHEN 'user_metrics' THEN ARRAY['active_fingerprint']
+        ELSE '{}'
+    END;
+BEGIN
+    PERFORM analytics_lock_changes(true);
+    -- Two that compute the same rows take turns; readers don't wait.
+    EXECUTE format('LOCK TABLE %I IN SHARE ROW EXCLUSIVE MODE', relation);
+    seen := analytics_newest_change();
+    EXECUTE format(
+        'CREATE TEMP TABLE fresh ON COMMIT DROP AS SELECT * FROM %I($1, $2, $3, $4, $5)', relation || '_rows'
+    ) USING p_granularity, p_start, p_end, p_currency, p_version;
+    EXECUTE format(
+        $differing$
+            CREATE TEMP TABLE differing ON COMMIT DROP AS
+            SELECT
+                coalesce(f.company_id, s.company_id) AS company_id,
+                coalesce(f.period_end, s.period_end) AS period_end,
+                to_jsonb(f) AS wanted, to_jsonb(s) AS stored
+            FROM fresh AS f
+            FULL JOIN (
+                SELECT * FROM %I AS t WHERE t.granularity = $1 AND t.period_start >= $2 AND t.period_start < $3
+            ) AS s ON s.company_id = f.company_id AND s.period_start = f.period_start
+            WHERE to_jsonb(f) IS DISTINCT FROM to_jsonb(s) - 'computed_at'
+        $differing$, relation
+    ) USING p_granularity, p_start, p_end;
+    SELECT count(*) INTO rows_changed FROM differing;
+
+    INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, granularity, metrics, cause)
+    SELECT d.company_id, p_end, p_end, p_granularity, ARRAY[p_metric], p_metric || ' of the period before'
+    FROM differing AS d
+    WHERE d.period_end = p_end
+      AND EXISTS (SELECT FROM unnest(carried) AS c WHERE d.wanted -> c IS DISTINCT FROM d.stored -> c);
+
+    EXECUTE format(
+        'DELETE FROM %I AS t WHERE t.granularity = $1 AND t.period_start >= $2 AND t.period_start < $3', relation
+    ) USING p_granularity, p_start, p_end;
+    EXECUTE format('INSERT INTO %I SELECT f.* FROM fresh AS f', relation);
+    GET DIAGNOSTICS rows_written = ROW_COUNT;
+    DROP TABLE fresh, differing;
+    PERFORM analytics_note_metric(p_metric, p_granularity, p_start, p_end, p_currency, p_version, seen);
+    RETURN NEXT;
+END
+$$;
+
+COMMENT ON FUNCTION analytics_close_metric IS
+    'Computes the days or months of a metric table''s window anew, for every company.';
+
+CREATE OR REPLACE FUNCTION analytics_note_metric(
+    p_metric text, p_granularity text, p_start timestamptz, p_end timestamptz,
+    p_currency text, p_version integer, p_seen bigint
+)
+RETURNS void
+LANGUAGE sql VOLATILE
+AS $$
+    INSERT INTO analytics_metric_periods AS m (
+        metric, granularity, period_start, period_end, currency, definitions_version, changes_seen
+    )
+    SELECT p_metric, p_granularity, p.period_start, p.period_end, p_currency, p_version, p_seen
+    FROM analytics_periods(p_granularity, p_start, p_end) AS p
+    ON CONFLICT (metric, granularity, period_start) DO UPDATE SET
+        period_end = excluded.period_end, currency = excluded.currency,
+        definitions_version = excluded.definitions_version,
+        changes_seen = excluded.changes_seen, computed_at = excluded.computed_at;
+
+    -- What every partition it is about has seen is settled.
+    DELETE FROM analytics_metric_changes AS c
+    WHERE NOT EXISTS (
+        SELECT FROM analytics_metric_periods AS m WHERE analytics_is_stale(m, c)
+    );
+$$;
+
+COMMENT ON FUNCTION analytics_note_metric IS
+    'Notes which changes the partitions of a metric have seen, and forgets what all have.';
+
+CREATE OR REPLACE FUNCTION analytics_is_stale(p_period analytics_metric_periods, p_change analytics_metric_changes)
+RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    -- A balance at a period's start is of the instant before it: hence the start is included.
+    SELECT (p_period).period_end > (p_change).changed_from
+       AND (p_period).changes_seen < (p_change).change_id
+       AND ((p_change).changed_until IS NULL OR (p_period).period_start <= (p_change).changed_until)
+       AND ((p_change).granularity IS NULL OR (p_change).granularity = (p_period).granularity)
+       AND ((p_change).metrics IS NULL OR (p_period).metric = ANY ((p_change).metrics))
+$$;
+
+COMMENT ON FUNCTION analytics_is_stale IS
+    'Whether a closed metric partition has not seen a change that concerns it.';
+
+CREATE OR REPLACE FUNCTION analytics_stale_metric_periods()
+RETURNS TABLE (metric text, granularity text, period_start timestamptz, period_end timestamptz, causes text)
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT m.metric, m.granularity, m.period_start, m.period_end, string_agg(DISTINCT c.cause, ', ')
+    FROM analytics_metric_changes AS c
+    JOIN analytics_metric_periods AS m ON analytics_is_stale(m, c)
+    GROUP BY m.metric, m.granularity, m.period_start, m.period_end
+    ORDER BY m.granularity, m.period_start, m.metric
+$$;
+
+COMMENT ON FUNCTION analytics_stale_metric_periods IS
+    'Closed metric partitions that have not seen every change of users, subscriptions and rates, and why.';
