@@ -1,0 +1,65 @@
+"""Trying the sources out against the ERP without recording anything: what would go wrong, and the remedy.
+
+Belongs here: one look at a source after another. Does not belong here: recording (``record``).
+"""
+
+from dataclasses import dataclass, field
+
+from analytics_pipeline.erp.columns import CURSOR, column_problems, select_list
+from analytics_pipeline.erp.database import ErpDatabase, Row
+from analytics_pipeline.erp.rows import parse_row
+from analytics_pipeline.erp.source_files import ErpSource
+from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
+from analytics_pipeline.events.rejection import RejectedEvent
+
+_TRIED_ROWS = 100
+
+
+@dataclass(slots=True)
+class SourceCheck:
+    """What trying a source came to: no problems, and it can be read."""
+
+    source: str
+    columns: dict[str, str] = field(default_factory=dict)
+    tried_rows: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def check_source(erp: ErpDatabase, source: ErpSource) -> SourceCheck:
+    """Try a source: its columns and their types, some of its rows, and whether all of them can be read.
+
+    Raises ``DatabaseUnreachableError`` when the ERP gives up; what is wrong with the source is in the answer.
+    """
+    check = SourceCheck(source.name)
+    try:
+        _check(erp, source, check)
+    except DatabaseUnreachableError:
+        raise
+    except AnalyticsError as error:
+        check.problems.append(str(error))
+    return check
+
+
+def _check(erp: ErpDatabase, source: ErpSource, check: SourceCheck) -> None:
+    columns = erp.columns(source)
+    check.columns = dict(columns)
+    check.problems += column_problems(columns)
+    if check.problems:
+        return
+    rows = erp.read_source(source, "queries/erp_sample.sql", columns=select_list(columns), rows=_TRIED_ROWS)
+    check.tried_rows = len(rows)
+    rejected = list(filter(None, (_why_rejected(source, row) for row in rows)))
+    if rejected:
+        check.problems.append(f"{len(rejected)} of {len(rows)} rows that were tried are no events: {rejected[0]}")
+    if erp.read_source(source, "queries/erp_without_cursor.sql"):
+        check.problems.append(
+            f"rows without {CURSOR} are never read: fall back to another column, coalesce(updated_at, created_at)"
+        )
+
+
+def _why_rejected(source: ErpSource, row: Row) -> str | None:
+    try:
+        parse_row(source.name, row)
+    except RejectedEvent as rejection:
+        return rejection.reason
+    return None

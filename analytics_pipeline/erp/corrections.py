@@ -1,0 +1,53 @@
+"""Replacing an event by what its row says now, once a person has decided that the row is right.
+
+Belongs here: that replacement. Does not belong here: noticing that a row has changed (``record``).
+"""
+
+from collections.abc import Sequence
+
+from analytics_pipeline.erp.ledger import Ledger
+from analytics_pipeline.erp.rejects import SourceReject, resolve_rejects
+from analytics_pipeline.erp.rows import parse_row
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.events.model import AnalyticsEvent
+from analytics_pipeline.events.rejection import RejectedEvent
+from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.refresh import retention_horizon
+
+
+def accept_rows(connection: Connection, rejects: Sequence[SourceReject]) -> int:
+    """Record rejected rows as they are, in place of what was recorded for their keys; return how many.
+
+    Closed partitions that lose or gain an event become stale, and are closed again by ``late_events``. Autocommit
+    connection; every row is complete or untouched, apart from one that is killed half-way: it is still rejected then,
+    and accepting it again completes it. Raises ``AnalyticsError`` for a row that is no event at all, or of a time
+    whose raw events have expired; rows before it are accepted by then.
+    """
+    ledger = Ledger(connection)
+    horizon = retention_horizon(connection)
+    for reject in rejects:
+        try:
+            event = parse_row(reject.source, reject.row)
+        except RejectedEvent as error:
+            raise AnalyticsError(
+                f"{reject.source_key} can't be accepted, for it is no event: {error.reason} Mend the row in the ERP, "
+                "or the query."
+            ) from error
+        recorded = ledger.look_up([event.event_id]).get(event.event_id)
+        times = [event.timestamp] + ([recorded.timestamp] if recorded else [])
+        if horizon is not None and min(times) < horizon:
+            raise AnalyticsError(
+                f"{reject.source_key} can't be accepted: raw events before {horizon:%Y-%m-%d} have expired, and the "
+                "aggregates there can't be computed again. Book the difference in the ERP as a new row."
+            )
+        _replace(connection, ledger, reject, event)
+    return len(rejects)
+
+
+def _replace(connection: Connection, ledger: Ledger, reject: SourceReject, event: AnalyticsEvent) -> None:
+    # Two transactions: TimescaleDB takes everything between the old time and the new one for changed in a single one.
+    with connection.transaction():
+        ledger.forget(event.event_id)
+    with connection.transaction():
+        ledger.record([event])
+        resolve_rejects(connection, reject.source, [reject.source_key])

@@ -1,0 +1,81 @@
+"""Rows of the ERP that are not events: kept with their reason until they are.
+
+Belongs here: ``analytics_source_rejects``. Does not belong here: deciding what is one (``rows``, ``record``).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.rows import class_row
+
+from analytics_pipeline.erp.columns import KEY
+from analytics_pipeline.erp.database import Row
+from analytics_pipeline.erp.rows import as_text
+from analytics_pipeline.events.model import MAX_ID_CHARACTERS
+from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class NewReject:
+    """A row that was just rejected. At ``retry_at``, if there is one, it may pass by itself."""
+
+    row: Row
+    reason: str
+    retry_at: datetime | None = None
+
+    @property
+    def key(self) -> str:
+        """The row's key, as far as it is kept."""
+        return str(self.row[KEY])[:MAX_ID_CHARACTERS]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReject:
+    """A rejected row as it is kept: every field of ``row`` is text."""
+
+    source: str
+    source_key: str
+    reason: str
+    row: Mapping[str, Any]
+    first_seen: datetime
+    last_seen: datetime
+    retry_at: datetime | None
+
+
+def store_rejects(connection: Connection, source: str, rejects: Sequence[NewReject]) -> None:
+    """Keep the rejects, as part of the caller's transaction; of a key that is there already the newest row stays."""
+    # One statement can't change a row twice: the last one of a key counts.
+    rows = {
+        reject.key: {
+            "source_key": reject.key,
+            "reason": reject.reason,
+            "row": as_text(reject.row),
+            "retry_at": None if reject.retry_at is None else reject.retry_at.isoformat(),
+        }
+        for reject in rejects
+    }
+    if rows:
+        values = {"source": source, "rejects": json.dumps(list(rows.values()), ensure_ascii=False)}
+        connection.execute(load_sql("queries/source_add_rejects.sql"), values)
+
+
+def resolve_rejects(connection: Connection, source: str, keys: Sequence[str]) -> None:
+    """Note that rows were accepted, as part of the caller's transaction."""
+    if keys:
+        connection.execute(load_sql("queries/source_resolve_rejects.sql"), {"source": source, "keys": list(keys)})
+
+
+def open_rejects(connection: Connection, source: str | None, most: int) -> list[SourceReject]:
+    """Return rows that are still rejected, of one source or of all, newest first."""
+    with connection.cursor(row_factory=class_row(SourceReject)) as cursor:
+        return cursor.execute(load_sql("queries/source_rejects.sql"), {"source": source, "most": most}).fetchall()
+
+
+def due_rows(connection: Connection, source: str, most: int) -> list[Row]:
+    """Return rejected rows that may pass now, as they are kept."""
+    found = connection.execute(load_sql("queries/source_due_rejects.sql"), {"source": source, "most": most})
+    return [row for (row,) in found]
