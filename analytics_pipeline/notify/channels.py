@@ -1,6 +1,6 @@
 """Chooses the channel of the settings."""
 
-from analytics_pipeline.notify.mail import MailNotifier, MailServer
+from analytics_pipeline.notify.mail import MailNotifier, mail_transport
 from analytics_pipeline.notify.notifier import LogNotifier, Notifier
 from analytics_pipeline.settings import Settings
 
@@ -12,5 +12,5 @@ def notifier_for(settings: Settings) -> Notifier:
     """
     if settings.smtp_url is None or not settings.operator_addresses:
         return LogNotifier()
-    server = MailServer.parse(settings.smtp_url.get_secret_value())
-    return MailNotifier(server, sender=settings.mail_from, recipients=settings.operator_addresses)
+    transport = mail_transport(settings.smtp_url.get_secret_value())
+    return MailNotifier(transport, sender=settings.mail_from, recipients=settings.operator_addresses)

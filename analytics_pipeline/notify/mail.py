@@ -1,6 +1,7 @@
 """Mail as a channel: one SMTP conversation per message, encrypted, in bounded time.
 
-Belongs here: SMTP. Does not belong here: when to send again (``incidents``).
+Belongs here: SMTP, for operators and for the outbox alike. Does not belong here: when to send again
+(``incidents``, ``outbox``).
 
 The conversation is led step by step because the outcome depends on the step: until the final dot the server
 has certainly not taken the message; a connection lost after it leaves that open.
@@ -12,17 +13,20 @@ import re
 import smtplib
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
+from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.mail_addresses import require_address
-from analytics_pipeline.notify.notifier import DeliveryUnknown, Message, NotDelivered
+from analytics_pipeline.notify.mail_folder import MailFolder
+from analytics_pipeline.notify.notifier import ChannelDown, DeliveryUnknown, Message, NotDelivered, Refused
+from analytics_pipeline.notify.patience import Patience
 
 _log = logging.getLogger("analytics_pipeline.notify")
 
@@ -31,7 +35,10 @@ _SUBMISSION_PORT = 587
 _SMTP_PORT = 25
 _DATA_WANTED = 354
 _ACCEPTED = 250
-_REFUSED_FROM = 400
+# First digits of an answer.
+_YES = 2
+_NOT_NOW = 4
+_NEVER = 5
 _SUBJECT_CHARACTERS = 180
 _SHAPE = "smtps://user:password@host, smtp://user:password@host:587?starttls or smtp://localhost:1025"
 
@@ -72,7 +79,7 @@ class MailServer:
             host=parts.hostname,
             port=port or (_SMTPS_PORT if implicit_tls else plain_port),
             implicit_tls=implicit_tls,
-            starttls=not implicit_tls and (bool(parts.query) or not _is_loopback(parts.hostname)),
+            starttls=not implicit_tls and (bool(parts.query) or not is_loopback(parts.hostname)),
             user=None if parts.username is None else unquote(parts.username),
             password=None if parts.password is None else unquote(parts.password),
         )
@@ -81,110 +88,193 @@ class MailServer:
         """Show host and port."""
         return f"{self.host}:{self.port}"
 
-
-class MailNotifier:
-    """Sends every message to all operators."""
-
-    def __init__(
-        self, server: MailServer, *, sender: str, recipients: Sequence[str], timeout: float = 10, patience: float = 20
+    def deliver(
+        self,
+        mail: EmailMessage,
+        sender: str,
+        recipients: Sequence[str],
+        patience: Patience,
+        before_last: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take server and addresses; nothing is opened.
+        """Send one mail. ``before_last`` is called when nothing but the final dot is left to be said.
 
-        ``timeout`` bounds each step of the conversation, ``patience`` the wait after the final dot, where
-        servers look for spam; seconds. Raises ``ValueError`` for what is not a plain address.
+        Recipients that the server refuses are logged if it takes others. Raises ``NotDelivered``, as ``Refused``
+        where the server answered with a permanent error and as ``ChannelDown`` before it was told anything of
+        the mail, and ``DeliveryUnknown``; what ``before_last`` raises ends the conversation without a delivery.
         """
-        self._server = server
-        self._sender = require_address(sender)
-        self._recipients = tuple(require_address(recipient) for recipient in recipients)
-        if not self._recipients:
-            raise ValueError("a mail needs a recipient")
-        self._timeout = timeout
-        self._patience = patience
-
-    @property
-    def name(self) -> str:
-        """The server and how many it reaches."""
-        return f"mail through {self._server} to {len(self._recipients)} operators"
-
-    def send(self, message: Message) -> None:
-        """Send one mail; see ``Notifier``. Recipients that the server refuses are logged if it takes others."""
-        content = re.sub(rb"(?m)^\.", b"..", self._compose(message).as_bytes())
+        content = re.sub(rb"(?m)^\.", b"..", mail.as_bytes())
+        content = content if content.endswith(b"\r\n") else content + b"\r\n"
         try:
-            session = self._open()
+            session = self._open(patience)
         except OSError as error:
-            raise NotDelivered(f"{self._server} can't be used: {_describe(error)}") from error
-        is_complete = False
+            raise ChannelDown(f"{self} can't be used: {_describe(error)}") from error
+        is_inside = is_complete = False
         try:
-            self._address(session)
+            self._address(session, sender, recipients, len(content))
             self._require(session.docmd("DATA"), _DATA_WANTED, "the message")
-            session.send(content if content.endswith(b"\r\n") else content + b"\r\n")
+            is_inside = True
+            session.send(content)
+            before_last()
             is_complete = True
             if session.sock is not None:
-                session.sock.settimeout(self._patience)
+                session.sock.settimeout(patience.answer)
             session.send(b".\r\n")
-            self._require(session.getreply(), _ACCEPTED, "the message")
+            answer = session.getreply()
+            is_inside = False
+            self._require_taken(answer)
         # What smtplib raises is an OSError too; here it means that the connection is gone.
         except OSError as error:
             if is_complete:
                 raise DeliveryUnknown(
-                    f"{self._server} fell silent after the whole message: it may have been delivered"
+                    f"{self} fell silent after the whole message: it may have been delivered"
                 ) from error
-            raise NotDelivered(f"{self._server} broke off: {_describe(error)}") from error
+            raise NotDelivered(f"{self} broke off: {_describe(error)}") from error
         finally:
-            _quit(session)
+            # Inside a message a farewell would be read as a part of it.
+            if is_inside:
+                session.close()
+            else:
+                _quit(session)
 
-    def _compose(self, message: Message) -> EmailMessage:
-        mail = EmailMessage(policy=SMTP)
-        # EmailMessage refuses line breaks in headers; a subject made from an error may well hold some.
-        mail["Subject"] = " ".join(message.subject.split())[:_SUBJECT_CHARACTERS]
-        mail["From"] = self._sender
-        mail["To"] = ", ".join(self._recipients)
-        mail["Date"] = format_datetime(datetime.now(UTC))
-        mail["Message-ID"] = f"<{message.id}@{self._sender.rpartition('@')[2]}>"
-        mail["Auto-Submitted"] = "auto-generated"
-        # Characters that no encoding takes (halves of a pair, from a broken name) are shown escaped.
-        mail.set_content(message.text.encode("utf-8", "backslashreplace").decode(), cte="quoted-printable")
-        return mail
-
-    def _open(self) -> smtplib.SMTP:
-        server = self._server
+    def _open(self, patience: Patience) -> smtplib.SMTP:
         # Not the default, the full name of this host: asking for it can take seconds.
         name = socket.gethostname()
         session: smtplib.SMTP
-        if server.implicit_tls:
+        if self.implicit_tls:
             session = smtplib.SMTP_SSL(
-                server.host, server.port, name, timeout=self._timeout, context=ssl.create_default_context()
+                self.host, self.port, name, timeout=patience.step, context=ssl.create_default_context()
             )
         else:
-            session = smtplib.SMTP(server.host, server.port, name, timeout=self._timeout)
+            session = smtplib.SMTP(self.host, self.port, name, timeout=patience.step)
         try:
             session.ehlo_or_helo_if_needed()
-            if server.starttls:
+            if self.starttls:
                 # Raises when the server offers no STARTTLS, and for any answer but yes.
                 session.starttls(context=ssl.create_default_context())
                 session.ehlo_or_helo_if_needed()
-            if server.user is not None:
-                session.login(server.user, server.password or "")
+            if self.user is not None:
+                session.login(self.user, self.password or "")
         except BaseException:
             session.close()
             raise
         return session
 
-    def _address(self, session: smtplib.SMTP) -> None:
-        self._require(session.mail(self._sender), _ACCEPTED, f"the sender {self._sender}")
+    def _address(self, session: smtplib.SMTP, sender: str, recipients: Sequence[str], size: int) -> None:
+        options = [f"size={size}"] if session.has_extn("size") else []
+        self._require(session.mail(sender, options), _ACCEPTED, f"the sender {sender}")
         refused = {}
-        for recipient in self._recipients:
+        for recipient in recipients:
             code, answer = session.rcpt(recipient)
-            if code >= _REFUSED_FROM:
-                refused[recipient] = f"{code} {_text(answer)}"
-        if len(refused) == len(self._recipients):
-            raise NotDelivered(f"{self._server} refused every recipient: {'; '.join(refused.values())}")
-        for recipient, answer_text in refused.items():
-            _log.warning("%s refused the recipient %s: %s", self._server, recipient, answer_text)
+            if _kind(code) != _YES:
+                refused[recipient] = (code, f"{code} {_text(answer)}")
+        if len(refused) == len(recipients):
+            reasons = f"{self} refused every recipient: {'; '.join(text for _, text in refused.values())}"
+            raise (Refused if all(_kind(code) == _NEVER for code, _ in refused.values()) else NotDelivered)(reasons)
+        for recipient, (_, answer_text) in refused.items():
+            _log.warning("%s refused the recipient %s: %s", self, recipient, answer_text)
 
-    def _require(self, reply: tuple[int, bytes], code: int, what: str) -> None:
-        if reply[0] != code:
-            raise NotDelivered(f"{self._server} refused {what}: {reply[0]} {_text(reply[1])}")
+    def _require(self, reply: tuple[int, bytes], wanted: int, what: str) -> None:
+        code, answer = reply
+        if code != wanted:
+            raise (Refused if _kind(code) == _NEVER else NotDelivered)(f"{self} refused {what}: {code} {_text(answer)}")
+
+    def _require_taken(self, reply: tuple[int, bytes]) -> None:
+        """Judge the answer to the whole message; one that makes no sense leaves open what became of it."""
+        code, answer = reply
+        if _kind(code) == _YES:
+            return
+        if _kind(code) not in {_NOT_NOW, _NEVER}:
+            raise DeliveryUnknown(f"{self} answered the whole message with {code} {_text(answer)}")
+        self._require(reply, _ACCEPTED, "the message")
+
+
+class MailTransport(Protocol):
+    """Takes mails to where they are delivered; ``MailServer.deliver`` says what it raises."""
+
+    def deliver(
+        self,
+        mail: EmailMessage,
+        sender: str,
+        recipients: Sequence[str],
+        patience: Patience,
+        before_last: Callable[[], None] = ...,
+    ) -> None:
+        """Hand one mail over."""
+        ...
+
+
+def mail_transport(url: str) -> MailTransport:
+    """Return what ``ANALYTICS_SMTP_URL`` names: a mail server, or for ``file:///folder`` a folder.
+
+    Raises ``AnalyticsError`` for one that can't be used as it is given.
+    """
+    return MailFolder.parse(url) if url.startswith("file:") else MailServer.parse(url)
+
+
+class MailNotifier:
+    """Sends every message to all operators."""
+
+    def __init__(
+        self,
+        transport: MailTransport,
+        *,
+        sender: str,
+        recipients: Sequence[str],
+        timeout: float = 10,
+        patience: float = 20,
+    ) -> None:
+        """Take transport and addresses; nothing is opened.
+
+        ``timeout`` bounds each step of the conversation, ``patience`` the wait after the final dot, where
+        servers look for spam; seconds. Raises ``ValueError`` for what is not a plain address.
+        """
+        self._transport = transport
+        self._sender = require_address(sender)
+        self._recipients = tuple(require_address(recipient) for recipient in recipients)
+        if not self._recipients:
+            raise ValueError("a mail needs a recipient")
+        self._patience = Patience(timeout, patience)
+
+    @property
+    def name(self) -> str:
+        """The server and how many it reaches."""
+        return f"mail through {self._transport} to {len(self._recipients)} operators"
+
+    def send(self, message: Message) -> None:
+        """Send one mail; see ``Notifier``. Recipients that the server refuses are logged if it takes others."""
+        self._transport.deliver(self._compose(message), self._sender, self._recipients, self._patience)
+
+    def _compose(self, message: Message) -> EmailMessage:
+        mail = new_mail(
+            sender=self._sender,
+            recipients=self._recipients,
+            # A subject made from an error may well hold line breaks.
+            subject=" ".join(message.subject.split())[:_SUBJECT_CHARACTERS],
+            message_id=f"<{message.id}@{domain_of(self._sender)}>",
+        )
+        # Characters that no encoding takes (halves of a pair, from a broken name) are shown escaped.
+        mail.set_content(message.text.encode("utf-8", "backslashreplace").decode(), cte="quoted-printable")
+        return mail
+
+
+def new_mail(*, sender: str, recipients: Sequence[str], subject: str, message_id: str) -> EmailMessage:
+    """Return a mail with the headers of every mail of the program, dated now, and without content.
+
+    Raises ``ValueError`` for a line break in a header.
+    """
+    mail = EmailMessage(policy=SMTP)
+    mail["Subject"] = subject
+    mail["From"] = sender
+    mail["To"] = ", ".join(recipients)
+    mail["Date"] = format_datetime(datetime.now(UTC))
+    mail["Message-ID"] = message_id
+    mail["Auto-Submitted"] = "auto-generated"
+    return mail
+
+
+def domain_of(address: str) -> str:
+    """Return what follows the at sign."""
+    return address.rpartition("@")[2]
 
 
 def _quit(session: smtplib.SMTP) -> None:
@@ -199,7 +289,12 @@ def _quit(session: smtplib.SMTP) -> None:
         session.close()
 
 
-def _is_loopback(host: str) -> bool:
+def _kind(code: int) -> int:
+    return code // 100
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host's name or address can only be this machine."""
     if host == "localhost":
         return True
     try:

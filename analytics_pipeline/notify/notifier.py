@@ -25,6 +25,14 @@ class NotDelivered(AnalyticsError):  # noqa: N818 - what happened to a message, 
     """The channel has certainly not taken the message: sending it again is safe."""
 
 
+class Refused(NotDelivered):
+    """The other side will not take this message, now or later: sending it again is of no use."""
+
+
+class ChannelDown(NotDelivered):
+    """The channel can't be used at all now: another message would fare like this one."""
+
+
 class DeliveryUnknown(AnalyticsError):  # noqa: N818
     """The channel may have taken the message: sending it again may tell people twice."""
 

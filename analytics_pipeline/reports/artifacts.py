@@ -42,6 +42,10 @@ class StoredArtifact:
     earlier_revision: str | None
 
 
+class ArtifactGoneError(AnalyticsError):
+    """The store answers, and does not hold the document asked for."""
+
+
 def artifact_name(*parts: str, suffix: str) -> str:
     """Return a relative name, one folder per part but the last, safe whatever the parts hold.
 
@@ -60,8 +64,7 @@ def store_artifact(root: str, name: str, content: bytes) -> StoredArtifact:
     same bytes again change nothing. Readers see the old document or the new one, never a part. Raises
     ``AnalyticsError`` when the store can't be written or the name isn't safe.
     """
-    if not all(_MADE.fullmatch(segment) for segment in name.split("/")):
-        raise AnalyticsError(f"The artifact name {name[:100]!r} is not safe as a path; make it with artifact_name.")
+    _require_made(name)
     from upath import UPath
 
     try:
@@ -76,6 +79,32 @@ def store_artifact(root: str, name: str, content: bytes) -> StoredArtifact:
         ) from error
 
 
+def read_artifact(root: str, name: str, sha256: str) -> bytes:
+    """Return the document stored under ``name`` in the very revision that has this checksum, replaced or not.
+
+    Raises ``ArtifactGoneError`` when the store holds no such revision, another ``AnalyticsError`` when it
+    can't be read now.
+    """
+    _require_made(name)
+    from upath import UPath
+
+    try:
+        current = UPath(root).joinpath(*name.split("/"))
+        for path in (current, current.with_name(_revision_name(current.name, sha256))):
+            content = path.read_bytes() if path.exists() else b""
+            if _digest(content) == sha256:
+                return content
+    except (OSError, ValueError, ImportError) as error:
+        raise AnalyticsError(
+            f"Can't read {name} in {_without_secret(root)}: {_without_secret(str(error))}. "
+            "Check ANALYTICS_ARTIFACTS and the permissions there."
+        ) from error
+    raise ArtifactGoneError(
+        f"{_without_secret(root)} no longer holds {name} with the SHA-256 {sha256[:16]}...: it was removed or changed "
+        "from outside; close its month again to make it anew."
+    )
+
+
 def _store_local(root: Path, name: str, content: bytes) -> StoredArtifact:
     target = root / name
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -83,7 +112,7 @@ def _store_local(root: Path, name: str, content: bytes) -> StoredArtifact:
     earlier = target.read_bytes() if target.exists() else None
     if earlier != content:
         if earlier is not None:
-            revision = target.with_name(_revision_name(target.name, earlier))
+            revision = target.with_name(_revision_name(target.name, _digest(earlier)))
             _write_whole(revision, earlier)
         _write_whole(target, content)
     return StoredArtifact(
@@ -118,7 +147,7 @@ def _store_remote(base: "UPath", name: str, content: bytes) -> StoredArtifact:
     earlier = target.read_bytes() if target.exists() else None
     if earlier != content:
         if earlier is not None:
-            revision = target.with_name(_revision_name(target.name, earlier))
+            revision = target.with_name(_revision_name(target.name, _digest(earlier)))
             revision.write_bytes(earlier)
         target.write_bytes(content)
     uri = _without_secret(str(target))
@@ -131,6 +160,11 @@ def _store_remote(base: "UPath", name: str, content: bytes) -> StoredArtifact:
     )
 
 
+def _require_made(name: str) -> None:
+    if not all(_MADE.fullmatch(segment) for segment in name.split("/")):
+        raise AnalyticsError(f"The artifact name {name[:100]!r} is not safe as a path; make it with artifact_name.")
+
+
 def _safe(part: str) -> str:
     """Return the part itself if it is simple, else its readable remains with a hash that tells it apart."""
     if _SIMPLE.fullmatch(part):
@@ -139,10 +173,10 @@ def _safe(part: str) -> str:
     return f"{readable or 'x'}~{_digest(part.encode('utf-8', 'surrogatepass'))[:16]}"
 
 
-def _revision_name(name: str, content: bytes) -> str:
+def _revision_name(name: str, sha256: str) -> str:
     """Return the name of an earlier revision; "rev-" can't be part of a hash, so it meets no other name."""
     stem, dot, suffix = name.rpartition(".")
-    return f"{stem}~rev-{_digest(content)[:16]}{dot}{suffix}"
+    return f"{stem}~rev-{sha256[:16]}{dot}{suffix}"
 
 
 def _digest(content: bytes) -> str:

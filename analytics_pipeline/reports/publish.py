@@ -50,7 +50,11 @@ def publish_monthly_report(
     connection: Connection, settings: Settings, company_id: str | None, month: date
 ) -> PublishedReport:
     """Render the report of a month and store it under the artifacts' root; a re-run replaces it."""
-    report = load_monthly_report(connection, company_id, month)
+    return store_monthly_report(settings, load_monthly_report(connection, company_id, month))
+
+
+def store_monthly_report(settings: Settings, report: MonthlyReport) -> PublishedReport:
+    """Render a report that was loaded and store it under the artifacts' root; a re-run replaces it."""
     rendered = render_monthly_report(report)
     stored = store_artifact(settings.artifacts_root, monthly_report_name(report), rendered.pdf)
     return PublishedReport(

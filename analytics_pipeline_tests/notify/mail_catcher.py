@@ -19,6 +19,7 @@ class Catcher:
         self.mails: list[EmailMessage] = []
         self.senders: list[tuple[str | None, list[str]]] = []
         self.data_answer: str | None = None
+        self.data_answers: dict[str, str] = {}
         self.silent_after_data = False
         self.refused: dict[str, str] = {}
         self.was_encrypted: list[bool] = []
@@ -33,8 +34,9 @@ class Catcher:
         return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
-        if self.data_answer is not None:
-            return self.data_answer
+        refusals = [self.data_answers[to] for to in envelope.rcpt_tos if to in self.data_answers]
+        if self.data_answer is not None or refusals:
+            return self.data_answer or refusals[0]
         assert isinstance(envelope.content, bytes)
         mail = message_from_bytes(envelope.content, policy=policy.default)
         assert isinstance(mail, EmailMessage)

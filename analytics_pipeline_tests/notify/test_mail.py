@@ -43,10 +43,10 @@ def tls(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """A server's context whose certificate this process trusts."""
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    return _server_context(authority)
+    return server_context(authority)
 
 
-def _server_context(authority: trustme.CA) -> ssl.SSLContext:
+def server_context(authority: trustme.CA) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
     return context
@@ -111,7 +111,7 @@ def test_a_server_without_encryption_or_with_a_foreign_certificate_gets_nothing(
     with pytest.raises(NotDelivered, match="STARTTLS"):
         _notifier(f"smtp://localhost:{plain.port}?starttls").send(MESSAGE)
     assert plain.mails == []
-    with mail_server(tls=_server_context(authority)) as catcher:
+    with mail_server(tls=server_context(authority)) as catcher:
         with pytest.raises(NotDelivered, match="certificate"):
             _notifier(f"smtp://localhost:{catcher.port}?starttls").send(MESSAGE)
         assert catcher.mails == []

@@ -6,6 +6,7 @@ from analytics_pipeline.metrics.users import USERS
 from analytics_pipeline.orchestration import names
 from analytics_pipeline.orchestration.partitions import backfill_policy_for, partitions_for, window_of
 from analytics_pipeline.orchestration.resources import Timescale
+from analytics_pipeline.reports.documents import record_document
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.windows import Cadence
 
@@ -26,12 +27,15 @@ def build_report_asset(settings: Settings) -> AssetsDefinition:
     )
     def _monthly_report(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
         # Rendering takes a second to import: only a process that renders pays for it.
-        from analytics_pipeline.reports.publish import publish_monthly_report
+        from analytics_pipeline.reports.headlines import monthly_document
+        from analytics_pipeline.reports.publish import load_monthly_report, store_monthly_report
 
         months = list(window_of(context).split(Cadence.MONTH))
         with timescale.session() as connection:
             for key, month in zip(context.partition_keys, months, strict=True):
-                document = publish_monthly_report(connection, timescale.settings, None, month.start.date())
+                report = load_monthly_report(connection, None, month.start.date())
+                document = store_monthly_report(timescale.settings, report)
+                record_document(connection, monthly_document(report, document), run_id=context.run.run_id)
                 context.add_asset_metadata(
                     {
                         "dagster/uri": document.uri,

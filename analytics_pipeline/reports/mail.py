@@ -1,0 +1,232 @@
+"""The mail that brings a report: its words, its recipients, its rows in the outbox.
+
+Belongs here: what a mail says, and who gets one of which document. Does not belong here: sending (``outbox``),
+deciding that a partition is fit to be mailed (``orchestration.report_gate``).
+
+Names come from data and figures from a document: every piece of text becomes one plain line before it goes into
+the text part, and is escaped before it goes into the HTML part.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from html import escape
+from pathlib import PurePosixPath
+from urllib.parse import quote
+
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.outbox.message import one_line
+from analytics_pipeline.reports.documents import MONTHLY_REPORT, Document, Figure, RecordedDocument, current_document
+from analytics_pipeline.reports.formats import Formats
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale.connection import Connection, fetch_row
+
+# A report is mailed by itself for so long after its period has ended: filling in old months mails nobody.
+MAILED_WITHIN = timedelta(days=45)
+
+_TITLES = {MONTHLY_REPORT: "Monthly report"}
+_ALL_COMPANIES = "All companies"
+_LINE_CHARACTERS = 200
+_COMPANY_CHARACTERS = 100
+_KILO = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportMail:
+    """What a mail says of a report.
+
+    ``period`` and ``data_through`` are in words. ``file`` is the document's name for people, ``size`` its bytes;
+    ``link`` is where it is, None: it is attached. ``correction``: the recipient has had another one before.
+    """
+
+    company: str
+    title: str
+    period: str
+    figures: Sequence[Figure]
+    file: str
+    size: int
+    sha256: str
+    link: str | None
+    data_through: str
+    provisional: bool
+    definitions_version: int
+    correction: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ComposedMail:
+    """A mail in words: the subject in one line, and the same content as text and as HTML."""
+
+    subject: str
+    text: str
+    html: str
+
+
+def compose(mail: ReportMail) -> ComposedMail:
+    """Return the mail; nothing in it can be markup, a second header or a line of its own but what stands here."""
+    company = one_line(mail.company, _COMPANY_CHARACTERS)
+    correction = "Corrected: " if mail.correction else ""
+    provisional = " (provisional)" if mail.provisional else ""
+    heading = one_line(f"{mail.title}, {mail.period}{provisional}")
+    figures = [tuple(one_line(part, _LINE_CHARACTERS) for part in (f.label, f.value, f.change)) for f in mail.figures]
+    notes = _notes(mail)
+    size = _size(mail.size)
+    file = one_line(mail.file)
+    return ComposedMail(
+        subject=one_line(f"{correction}{mail.title} {mail.period}{provisional}: {company}"),
+        text=_text(heading, company, figures, _where(file, size, mail.link), notes),
+        html=_html(heading, company, figures, _where_html(file, size, mail.link), notes),
+    )
+
+
+def report_mail(document: Document, settings: Settings, *, correction: bool = False) -> ReportMail:
+    """Return what is said of a document; above ANALYTICS_MAIL_ATTACHMENT_LIMIT with a link in its place."""
+    formats = Formats()
+    through = document.data_through
+    link = None
+    if document.size > settings.mail_attachment_limit:
+        base = settings.artifacts_url
+        link = f"{base}/{quote(document.name)}" if base else document.uri
+    return ReportMail(
+        company=_ALL_COMPANIES if document.company_id is None else document.company_id,
+        title=_TITLES[document.report],
+        period=formats.month(date.fromisoformat(f"{document.period}-01")),
+        figures=document.figures,
+        file="-".join([document.report, document.period, PurePosixPath(document.name).name]),
+        size=document.size,
+        sha256=document.sha256,
+        link=link,
+        data_through="no events yet" if through is None else formats.instant(through),
+        provisional=document.provisional,
+        definitions_version=document.definitions_version,
+        correction=correction,
+    )
+
+
+def wanted_documents(connection: Connection) -> list[RecordedDocument]:
+    """Return the documents that somebody is still to be mailed, held back or not, the oldest period first."""
+    rows = connection.execute(load_sql("queries/report_mail_wanted.sql"), {"within": MAILED_WITHIN}).fetchall()
+    return [RecordedDocument.of_row(row) for row in rows]
+
+
+def count_missing(connection: Connection) -> int:
+    """Return how many mails ``enqueue_wanted`` would put in."""
+    return int(fetch_row(connection, load_sql("queries/report_mail_missing.sql"), {"within": MAILED_WITHIN})[0])
+
+
+def enqueue_wanted(connection: Connection, settings: Settings) -> int:
+    """Put in the mails of every document that somebody waits for and that may go; return how many are new."""
+    return sum(
+        enqueue_report(connection, settings, document)
+        for document in wanted_documents(connection)
+        if document.held_because is None
+    )
+
+
+def enqueue_report(
+    connection: Connection, settings: Settings, recorded: RecordedDocument, *, correction: bool = False
+) -> int:
+    """Put one mail into the outbox for each recipient of the document and return how many are new.
+
+    Repeating it changes nothing: a recipient has one row for a report and a period. Mails that have not left
+    yet are made anew from this document. As a ``correction`` the recipients who have not been sent this very
+    revision get another mail. A document that is held back, or no longer counts, is mailed to nobody.
+    """
+    for kind in (False, True):
+        connection.execute(load_sql("queries/report_mail_renew.sql"), _parameters(recorded, settings, correction=kind))
+    return connection.execute(
+        load_sql("queries/report_mail_enqueue.sql"), _parameters(recorded, settings, correction=correction)
+    ).rowcount
+
+
+def resend_report(connection: Connection, settings: Settings, report: str, company_id: str | None, period: str) -> int:
+    """Mail the document that counts, as a correction, to all who have not been sent it; return how many that is.
+
+    Raises ``AnalyticsError`` when there is none, or when it is held back.
+    """
+    recorded = current_document(connection, report, company_id, period)
+    if recorded.held_because is not None:
+        raise AnalyticsError(
+            f"The {report} of {period} is held back: {recorded.held_because}. It can be sent when that is mended."
+        )
+    return enqueue_report(connection, settings, recorded, correction=True)
+
+
+def _parameters(recorded: RecordedDocument, settings: Settings, *, correction: bool) -> dict[str, object]:
+    mail = report_mail(recorded.document, settings, correction=correction)
+    composed = compose(mail)
+    return {
+        "document_id": recorded.document_id,
+        "subject": composed.subject,
+        "text": composed.text,
+        "html": composed.html,
+        "attach": mail.link is None,
+        "file": mail.file,
+        "is_correction": correction,
+    }
+
+
+def _notes(mail: ReportMail) -> list[str]:
+    notes = [f"Data through {one_line(mail.data_through)}. Metric definitions, version {mail.definitions_version}."]
+    if mail.provisional:
+        notes.append("Provisional: the period is not complete, and its figures will change.")
+    if mail.correction:
+        notes.append("This replaces the report you were sent before: its figures have changed since.")
+    return [*notes, f"SHA-256 of the document: {mail.sha256}"]
+
+
+def _where(file: str, size: str, link: str | None) -> str:
+    if link is None:
+        return f"Attached: {file} ({size})"
+    return f"The document is too large for a mail ({size}). It is here:\n{one_line(link, len(link))}"
+
+
+def _where_html(file: str, size: str, link: str | None) -> str:
+    if link is None:
+        return f"Attached: {escape(file)} ({size})"
+    target = escape(one_line(link, len(link)))
+    shown = f'<a href="{target}">{escape(file)}</a>' if link.startswith(("https://", "http://")) else target
+    return f"The document is too large for a mail ({size}). It is here: {shown}"
+
+
+def _text(heading: str, company: str, figures: Sequence[Sequence[str]], where: str, notes: Sequence[str]) -> str:
+    widths = [max((len(row[column]) for row in figures), default=0) for column in range(3)]
+    table = [
+        f"{label:<{widths[0]}}  {value:>{widths[1]}}  {change:>{widths[2]}}".rstrip()
+        for label, value, change in figures
+    ]
+    against = ["", "Change is against the month before."] if any(change for *_, change in figures) else []
+    return "\n".join([heading, company, "", *table, *against, "", where, "", *notes]) + "\n"
+
+
+def _html(heading: str, company: str, figures: Sequence[Sequence[str]], where: str, notes: Sequence[str]) -> str:
+    cell = "padding:6px 24px 6px 0;border-bottom:1px solid #D3DAE0"
+    number = f"{cell};text-align:right;white-space:nowrap"
+    rows = "".join(
+        f'<tr><td style="{cell}">{escape(label)}</td><td style="{number};font-weight:bold">{escape(value)}</td>'
+        f'<td style="{number}">{escape(change)}</td></tr>\n'
+        for label, value, change in figures
+    )
+    note = 'style="margin:0 0 4px;font-size:12px;color:#5C6B78"'
+    against = f"<p {note}>Change is against the month before.</p>\n" if any(change for *_, change in figures) else ""
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8">'
+        f"<title>{escape(heading)}</title></head>\n"
+        '<body style="font-family:Helvetica,Arial,sans-serif;font-size:15px;color:#16232F;margin:24px">\n'
+        f'<h1 style="font-size:20px;margin:0 0 4px">{escape(heading)}</h1>\n'
+        f'<p style="margin:0 0 20px;color:#0F4C75"><bdi>{escape(company)}</bdi></p>\n'
+        f'<table style="border-collapse:collapse;margin:0 0 12px">\n{rows}</table>\n{against}'
+        f'<p style="margin:16px 0">{where}</p>\n'
+        + "".join(f"<p {note}>{escape(line)}</p>\n" for line in notes)
+        + "</body>\n</html>\n"
+    )
+
+
+def _size(size: int) -> str:
+    """Return a number of bytes in words."""
+    if size < _KILO:
+        return f"{size} bytes"
+    if size < _KILO * _KILO:
+        return f"{size / _KILO:.0f} kB"
+    return f"{size / _KILO / _KILO:.1f} MB"

@@ -1,0 +1,58 @@
+"""``mail_delivered``: what was not delivered, what nobody knows of, what waits too long."""
+
+import pytest
+
+from analytics_pipeline.health.finding import State
+from analytics_pipeline.outbox.enqueue import enqueue_alert
+from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline_tests.health.conftest import Ask, setting
+
+CHECK, REPORT = "mail_delivered", "monthly_report"
+
+
+def _put(connection: Connection) -> None:
+    enqueue_alert(connection, dedupe_key="a", channel="mail", target="a@example.com", subject="s", text="t")
+
+
+def test_an_empty_outbox_and_delivered_messages_pass(connection: Connection, ask: Ask) -> None:
+    assert ask(CHECK, REPORT).passed
+    _put(connection)
+    assert ask(CHECK, REPORT).passed, "it has only just been put in"
+    connection.execute("UPDATE analytics_outbox SET state = 'sent', sent_at = now(), settled_at = now()")
+    assert ask(CHECK, REPORT).metadata["sent"] == 1
+
+
+@pytest.mark.parametrize("state", ["failed", "unknown"])
+def test_what_failed_or_is_unknown_is_an_error_for_two_weeks(connection: Connection, ask: Ask, state: str) -> None:
+    _put(connection)
+    connection.execute("UPDATE analytics_outbox SET state = %s, settled_at = now() - interval '13 days'", [state])
+    finding = ask(CHECK, REPORT)
+    assert finding.state is State.ERROR
+    assert f"analytics-pipeline outbox list --state {state}" in finding.remedies
+    connection.execute("UPDATE analytics_outbox SET settled_at = now() - interval '15 days'")
+    assert ask(CHECK, REPORT).passed
+    connection.execute("UPDATE analytics_outbox SET state = 'discarded', settled_at = now()")
+    assert ask(CHECK, REPORT).passed
+
+
+def test_what_waits_for_more_than_an_hour_is_a_warning(
+    connection: Connection, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _put(connection)
+    connection.execute("UPDATE analytics_outbox SET created_at = now() - interval '61 minutes'")
+    finding = ask(CHECK, REPORT)
+    assert finding.state is State.WARNING
+    assert "ANALYTICS_SMTP_URL is not set" in finding.summary
+    setting(monkeypatch, smtp_url="smtp://localhost")
+    assert "the list says why" in ask(CHECK, REPORT).summary
+
+
+def test_a_message_whose_sender_died_is_judged_by_how_far_it_came(connection: Connection, ask: Ask) -> None:
+    _put(connection)
+    connection.execute(
+        "UPDATE analytics_outbox SET state = 'sending', claimed_by = 'x', lease_until = now() - interval '1 minute', "
+        "transmitting_at = now(), created_at = now() - interval '2 hours'"
+    )
+    assert ask(CHECK, REPORT).state is State.ERROR
+    connection.execute("UPDATE analytics_outbox SET transmitting_at = NULL")
+    assert ask(CHECK, REPORT).state is State.WARNING

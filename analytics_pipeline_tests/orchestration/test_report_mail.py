@@ -1,0 +1,232 @@
+"""Reports are mailed by themselves: only of closed months whose checks passed, to each recipient once."""
+
+from datetime import UTC, date, datetime, timedelta
+from email import message_from_bytes
+from email.message import Message
+from pathlib import Path
+
+import pytest
+from dagster import (
+    AssetCheckEvaluation,
+    AssetKey,
+    DagsterEvent,
+    DagsterEventType,
+    DagsterInstance,
+    DagsterRun,
+    DagsterRunStatus,
+    Definitions,
+    ExecuteInProcessResult,
+    RunsFilter,
+)
+from dagster._core.storage.tags import PARTITION_NAME_TAG
+
+from analytics_pipeline.orchestration import report_gate
+from analytics_pipeline.orchestration.build import build_definitions
+from analytics_pipeline.orchestration.checks.schedule import CHECKS_JOB
+from analytics_pipeline.orchestration.closing import open_sources
+from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, REPORT_JOB
+from analytics_pipeline.orchestration.partition_state import PartitionState
+from analytics_pipeline.orchestration.report_mail import MAIL_JOB
+from analytics_pipeline.orchestration.sensors import mail as mail_sensor
+from analytics_pipeline.reports.recipients import add_recipient
+from analytics_pipeline.settings import get_settings
+from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline_tests.conftest import Database
+from analytics_pipeline_tests.events_factory import add_event
+from analytics_pipeline_tests.orchestration.sensor_ticks import Ticks
+
+REPORT = "monthly_report"
+MONTHLY = "analytics_revenue_monthly"
+THIS_MONTH = datetime.now(UTC).date().replace(day=1)
+MONTH = Window.of_month(THIS_MONTH - timedelta(days=1))
+KEY = f"{MONTH.start:%Y-%m-%d}"
+
+
+@pytest.fixture
+def spool(dagster_home: Path, environment: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder in place of a mail server; partitions begin with the month that has just ended."""
+    folder = tmp_path / "spool"
+    environment.setenv("ANALYTICS_SMTP_URL", folder.as_uri())
+    environment.setenv("ANALYTICS_START", KEY)
+    get_settings.cache_clear()
+    return folder
+
+
+@pytest.fixture
+def events(spool: Path, database: Database) -> Definitions:
+    """A month with one event and one recipient of its report, nothing of it closed."""
+    with database.connect(autocommit=True) as connection:
+        add_event(connection, f"{MONTH.start:%Y-%m}-05T12:00", value="100")
+        add_recipient(connection, None, REPORT, "board@example.com")
+    return build_definitions(get_settings())
+
+
+@pytest.fixture
+def month(events: Definitions, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Definitions:
+    """The same with its monthly partitions closed; its days and hours, which take long, count as closed."""
+    _close_monthly(events, instance)
+    _count_days_as_closed(monkeypatch)
+    return events
+
+
+def _count_days_as_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_days(state: PartitionState, job: str, window: Window) -> list[Window]:
+        return open_sources(state, job, window) if job == REPORT_JOB else []
+
+    monkeypatch.setattr(report_gate, "open_sources", without_days)
+
+
+def _close_monthly(definitions: Definitions, instance: DagsterInstance) -> None:
+    for job, cadence in CLOSING_JOBS.items():
+        if cadence is Cadence.MONTH:
+            assert _run(definitions, instance, job, partition_key=KEY).success
+
+
+def _checks_run(instance: DagsterInstance) -> DagsterRun:
+    """Leave the record of a run of the checks alone."""
+    return instance.add_run(DagsterRun(job_name=CHECKS_JOB, status=DagsterRunStatus.SUCCESS))
+
+
+def _evaluate(instance: DagsterInstance, run: DagsterRun, check: str, *, passed: bool) -> None:
+    """Let a check have had this outcome in a run."""
+    evaluation = AssetCheckEvaluation(
+        asset_key=AssetKey(MONTHLY),
+        check_name=check,
+        passed=passed,
+        blocking=check == "reconciles_with_events",
+        metadata={},
+    )
+    event = DagsterEvent(DagsterEventType.ASSET_CHECK_EVALUATION.value, run.job_name, event_specific_data=evaluation)
+    instance.report_dagster_event(event, run.run_id)
+
+
+def _mails(spool: Path) -> list[Message]:
+    return [message_from_bytes(path.read_bytes()) for path in sorted(spool.glob("*.eml"))]
+
+
+def _run(definitions: Definitions, instance: DagsterInstance, job: str, **options: object) -> ExecuteInProcessResult:
+    return definitions.resolve_job_def(job).execute_in_process(instance=instance, raise_on_error=False, **options)  # type: ignore[arg-type]
+
+
+def _launch(ticks: Ticks) -> None:
+    (request,) = ticks.tick()
+    assert ticks.launch(request).success
+
+
+def _part(mail: Message, content_type: str) -> bytes:
+    (part,) = [part for part in mail.walk() if part.get_content_type() == content_type]
+    content = part.get_payload(decode=True)
+    assert isinstance(content, bytes)
+    return content
+
+
+def test_a_report_is_mailed_once_its_month_is_closed_and_proved_and_never_again(
+    events: Definitions,
+    database: Database,
+    instance: DagsterInstance,
+    spool: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ticks = Ticks(events, instance, MAIL_JOB)
+    _close_monthly(events, instance)
+    assert ticks.tick() == []
+    assert "of the partitions it is made from are not closed, from " in (ticks.skipped or "")
+    _count_days_as_closed(monkeypatch)
+    closed_by = instance.get_runs(RunsFilter(job_name="monthly_aggregates"))[0]
+    _evaluate(instance, closed_by, "up_to_date", passed=False)
+    assert len(ticks.tick()) == 1, "it is about other months"
+    _evaluate(instance, closed_by, "matches_declaration", passed=False)
+    assert ticks.tick() == []
+    assert "held back: checks failed: matches_declaration of analytics_revenue_monthly." in (ticks.skipped or "")
+    _evaluate(instance, _checks_run(instance), "matches_declaration", passed=True)
+    assert len(ticks.tick()) == 1, "looked at again later, it passes"
+    _evaluate(instance, _checks_run(instance), "reconciles_with_events", passed=False)
+    assert ticks.tick() == []
+    assert "reconciles_with_events of analytics_revenue_monthly" in (ticks.skipped or "")
+    assert _run(events, instance, MAIL_JOB).success, "started by hand it mails nothing either"
+    assert _mails(spool) == []
+    _evaluate(instance, _checks_run(instance), "matches_declaration", passed=True)
+    _launch(ticks)
+    (mail,) = _mails(spool)
+    assert mail["To"] == "board@example.com"
+    assert "All companies" in str(mail["Subject"])
+    stored = next(iter(Path(get_settings().artifacts_root).rglob("all-companies.pdf"))).read_bytes()
+    assert _part(mail, "application/pdf") == stored
+    assert b"100.00" in _part(mail, "text/plain")
+    assert ticks.tick() == []
+    assert ticks.skipped == "Nothing is due."
+    again = _run(events, instance, REPORT_JOB, partition_key=KEY)
+    assert ticks.tick() == []
+    assert len(_mails(spool)) == 1
+    with database.connect(autocommit=True) as connection:
+        documents = connection.execute(
+            "SELECT figures -> 0 ->> 'value', run_id FROM analytics_report_documents WHERE company_id IS NULL"
+        ).fetchall()
+        assert documents == [("100.00", again.run_id)]
+        add_recipient(connection, None, REPORT, "cfo@example.com")
+    _launch(ticks)
+    assert sorted(str(mail["To"]) for mail in _mails(spool)) == ["board@example.com", "cfo@example.com"]
+
+
+def test_nothing_is_mailed_from_a_month_whose_run_failed_or_is_under_way(
+    month: Definitions, instance: DagsterInstance, spool: Path
+) -> None:
+    ticks = Ticks(month, instance, MAIL_JOB)
+    (request,) = ticks.tick()
+    assert ticks.tick() == [request], "as long as nothing has run it is the same request"
+    running = instance.add_run(
+        DagsterRun(job_name="monthly_aggregates", status=DagsterRunStatus.STARTED, tags={PARTITION_NAME_TAG: KEY})
+    )
+    assert ticks.tick() == []
+    assert "of the month is under way" in (ticks.skipped or "")
+    instance.report_run_canceled(running)
+    assert ticks.tick() == [], "a cancelled run leaves its partitions open"
+    assert f"The reports of {KEY[:7]} are held back: {MONTHLY} of the month is not closed" in (ticks.skipped or "")
+    assert ticks.launch(request).success, "asked for before the month was opened"
+    assert _mails(spool) == []
+    assert _run(month, instance, "monthly_aggregates", partition_key=KEY).success
+    _launch(ticks)
+    assert len(_mails(spool)) == 1
+
+
+def test_mails_wait_for_a_server_and_one_that_fails_for_good_fails_the_run_which_operators_are_told_of(
+    month: Definitions,
+    instance: DagsterInstance,
+    spool: Path,
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.delenv("ANALYTICS_SMTP_URL")
+    get_settings.cache_clear()
+    ticks = Ticks(month, instance, MAIL_JOB)
+    _launch(ticks)
+    assert ticks.tick() == []
+    assert ticks.skipped == "1 messages wait: ANALYTICS_SMTP_URL is not set."
+    environment.setenv("ANALYTICS_SMTP_URL", spool.as_uri())
+    get_settings.cache_clear()
+    started = instance.add_run(DagsterRun(job_name=MAIL_JOB, status=DagsterRunStatus.STARTED))
+    assert ticks.tick() == []
+    assert ticks.skipped == "A run is sending."
+    environment.setattr(mail_sensor, "_LONGEST_RUN", timedelta(0))
+    (request,) = ticks.tick()
+    assert started.run_id in (request.run_key or ""), "a dead run is no obstacle"
+    for document in Path(get_settings().artifacts_root).rglob("*.pdf"):
+        document.unlink()
+    result = ticks.launch(request)
+    assert not result.success
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    told = failure.step_failure_data.user_failure_data
+    assert told is not None
+    assert "1 failed" in (told.description or "")
+    assert "outbox retry" in (told.description or "")
+    assert result.job_def.get_node_named("send_mails").definition.pools == {"mail"}
+    assert ticks.tick() == []
+    assert ticks.skipped == "Nothing is due."
+
+
+def test_nobody_to_mail_to_is_nothing_to_do(
+    spool: Path, database: Database, instance: DagsterInstance, definitions: Definitions
+) -> None:
+    ticks = Ticks(definitions, instance, MAIL_JOB)
+    assert ticks.tick() == []
+    assert ticks.skipped == "Nothing is due."
+    assert date.fromisoformat(KEY).day == 1

@@ -1,0 +1,412 @@
+"""The right people get the mail of the right document, once, and it says what the document says."""
+
+import json
+from email.message import EmailMessage
+from email.policy import SMTP
+from html.parser import HTMLParser
+from typing import Any
+
+import psycopg
+import pytest
+from click.testing import CliRunner, Result
+
+from analytics_pipeline.cli import main
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.metrics.revenue import RevenueMonth
+from analytics_pipeline.outbox.sending import SendReport, count_due
+from analytics_pipeline.reports.documents import Figure, hold
+from analytics_pipeline.reports.headlines import headline_figures
+from analytics_pipeline.reports.mail import (
+    ReportMail,
+    compose,
+    count_missing,
+    enqueue_report,
+    enqueue_wanted,
+    report_mail,
+    resend_report,
+)
+from analytics_pipeline.reports.recipients import add_recipient, remove_recipient
+from analytics_pipeline.settings import get_settings
+from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline_tests.notify.mail_catcher import Catcher
+from analytics_pipeline_tests.outbox.conftest import Send, pass_time, states
+from analytics_pipeline_tests.outbox.documents import FIGURES, REPORT, last_month, publish
+from analytics_pipeline_tests.reports.samples import CONTROLS, LONG_NAME, MARKUP, RIGHT_TO_LEFT, TRAILING, golden
+from analytics_pipeline_tests.reports.samples import report as monthly_report
+
+MAIL = ReportMail(
+    company="acme",
+    title="Monthly report",
+    period="January 2026",
+    figures=FIGURES,
+    file="monthly_report-2026-01-acme.pdf",
+    size=84_321,
+    sha256="0" * 64,
+    link=None,
+    data_through="31 Jan 2026, 23:59 UTC",
+    provisional=False,
+    definitions_version=1,
+)
+
+
+def _recipients(catcher: Catcher) -> list[tuple[str, str]]:
+    return sorted((str(mail["To"]), str(mail["Subject"]).partition(": ")[2]) for mail in catcher.mails)
+
+
+def _attached(mail: EmailMessage) -> bytes:
+    (attachment,) = mail.iter_attachments()
+    content = attachment.get_content()
+    assert isinstance(content, bytes)
+    return content
+
+
+def _set(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    get_settings.cache_clear()
+
+
+def test_everybody_gets_the_report_of_their_own_company_once(
+    connection: Connection,
+    catcher: Catcher,
+    send: Send,
+) -> None:
+    for company, address in (("acme", "cfo@acme.com"), ("acme", "ceo@acme.com"), ("globex", "cfo@globex.com")):
+        add_recipient(connection, company, REPORT, address)
+    add_recipient(connection, None, REPORT, "board@platform.com")
+    for owner in (None, "acme", "globex", "nobody's"):
+        publish(connection, owner, content=f"%PDF of {owner}".encode())
+    assert count_missing(connection) == 4
+    for _ in range(2):
+        enqueue_wanted(connection, get_settings())
+        send()
+    assert _recipients(catcher) == [
+        ("board@platform.com", "All companies"),
+        ("ceo@acme.com", "acme"),
+        ("cfo@acme.com", "acme"),
+        ("cfo@globex.com", "globex"),
+    ]
+    of_company = {str(mail["To"]): _attached(mail) for mail in catcher.mails}
+    assert of_company["cfo@globex.com"] == b"%PDF of globex"
+    assert of_company["board@platform.com"] == b"%PDF of None"
+    assert count_missing(connection) == 0
+
+
+def test_the_database_refuses_a_row_that_mixes_companies(connection: Connection) -> None:
+    for owner in (None, "acme", "globex"):
+        add_recipient(connection, owner, REPORT, f"cfo@{owner}.com")
+    ids: dict[str | None, Any] = dict(
+        connection.execute("SELECT company_id, recipient_id FROM analytics_report_recipients").fetchall()
+    )
+    acme = publish(connection, "acme", content=b"%PDF of acme")
+    platform = publish(connection, None, content=b"%PDF of all")
+
+    def insert(company: str | None, recipient: str | None, document: int, **more: object) -> None:
+        row = {
+            "kind": "report",
+            "channel": "mail",
+            "dedupe_key": f"{company} {recipient} {document}",
+            "company_id": company,
+            "target": f"cfo@{recipient}.com",
+            "subject": "s",
+            "text_body": "t",
+            "report": REPORT,
+            "period": last_month(),
+            "document_id": document,
+            "recipient_id": ids[recipient],
+            **more,
+        }
+        columns = ", ".join(row)
+        values = ", ".join(f"%({name})s" for name in row)
+        connection.execute(f"INSERT INTO analytics_outbox ({columns}) VALUES ({values})".encode(), row)
+
+    insert("acme", "acme", acme.document_id)
+    for company, recipient, document in (
+        ("acme", "globex", acme.document_id),
+        ("globex", "globex", acme.document_id),
+        (None, "globex", acme.document_id),
+        (None, None, acme.document_id),
+        ("acme", None, acme.document_id),
+        ("acme", "acme", platform.document_id),
+        (None, "acme", platform.document_id),
+    ):
+        with pytest.raises(psycopg.errors.ForeignKeyViolation):
+            insert(company, recipient, document)
+    attachment = dict.fromkeys(("attachment_uri", "attachment_name", "attachment_file"), "x") | {"attachment_size": 1}
+    for wrong in (
+        {"target": "cfo@globex.com"},
+        {"period": "2020-01"},
+        {"report": "weekly"},
+        {**attachment, "attachment_sha256": platform.document.sha256},
+    ):
+        with pytest.raises(psycopg.errors.ForeignKeyViolation):
+            insert("acme", "acme", acme.document_id, **{"dedupe_key": "other", **wrong})
+    with pytest.raises(psycopg.errors.CheckViolation):
+        insert("acme", "acme", acme.document_id, dedupe_key="other", recipient_id=None)
+    # The other way round: a row can't be brought to another company afterwards.
+    for table in ("analytics_outbox", "analytics_report_documents", "analytics_report_recipients"):
+        with pytest.raises(psycopg.errors.ForeignKeyViolation):
+            connection.execute(f"UPDATE {table} SET company_id = 'globex' WHERE company_id = 'acme'".encode())
+
+
+def test_a_document_rendered_again_mails_nobody_again_until_a_person_wants_it(
+    connection: Connection,
+    catcher: Catcher,
+    send: Send,
+) -> None:
+    settings = get_settings()
+    for address in ("cfo@acme.com", "ceo@acme.com"):
+        add_recipient(connection, "acme", REPORT, address)
+    publish(connection, "acme")
+    enqueue_wanted(connection, settings)
+    send()
+    first = publish(connection, "acme", content=b"%PDF with late data")
+    assert count_missing(connection) == 0
+    assert enqueue_report(connection, settings, first) == 0
+    assert send() == SendReport()
+    assert resend_report(connection, settings, REPORT, "acme", last_month()) == 2
+    assert resend_report(connection, settings, REPORT, "acme", last_month()) == 0
+    assert send().sent == 2
+    assert resend_report(connection, settings, REPORT, "acme", last_month()) == 0
+    corrected = [mail for mail in catcher.mails if str(mail["Subject"]).startswith("Corrected: ")]
+    assert {_attached(mail) for mail in corrected} == {b"%PDF with late data"}
+    assert "replaces the report you were sent before" in corrected[0].get_body(("plain",)).get_content()  # type: ignore[union-attr]
+    assert len({mail["Message-ID"] for mail in catcher.mails}) == 4
+
+
+def test_what_has_not_left_yet_leaves_as_the_document_that_counts(
+    connection: Connection,
+    catcher: Catcher,
+    send: Send,
+) -> None:
+    settings = get_settings()
+    add_recipient(connection, "acme", REPORT, "cfo@acme.com")
+    publish(connection, "acme")
+    enqueue_wanted(connection, settings)
+    newer = publish(connection, "acme", content=b"%PDF with late data", released=False)
+    assert send() == SendReport(), "the old document counts no more, the new one was not looked at yet"
+    assert enqueue_report(connection, settings, newer) == 0, "held back"
+    hold(connection, REPORT, last_month(), None)
+    enqueue_wanted(connection, settings)
+    assert send().sent == 1
+    assert _attached(catcher.mails[0]) == b"%PDF with late data"
+    assert not str(catcher.mails[0]["Subject"]).startswith("Corrected")
+    # The same bytes again: the document that was first counts again.
+    assert publish(connection, "acme").document.sha256 != newer.document.sha256
+    row = connection.execute("SELECT count(*), count(*) FILTER (WHERE is_current) FROM analytics_report_documents")
+    assert row.fetchone() == (2, 1)
+
+
+def test_nothing_is_mailed_of_what_is_held_back(
+    connection: Connection,
+    catcher: Catcher,
+    send: Send,
+) -> None:
+    settings = get_settings()
+    add_recipient(connection, "acme", REPORT, "cfo@acme.com")
+    publish(connection, "acme", released=False)
+    assert enqueue_wanted(connection, settings) == 0
+    hold(connection, REPORT, last_month(), None)
+    assert enqueue_wanted(connection, settings) == 1
+    hold(connection, REPORT, last_month(), "reconciles_with_events failed")
+    assert send() == SendReport()
+    with pytest.raises(AnalyticsError, match="held back: reconciles_with_events failed"):
+        resend_report(connection, settings, REPORT, "acme", last_month())
+    assert catcher.mails == []
+    hold(connection, REPORT, last_month(), None)
+    assert send().sent == 1
+
+
+def test_filling_in_old_months_mails_nobody_until_a_person_wants_it(connection: Connection) -> None:
+    add_recipient(connection, None, REPORT, "board@platform.com")
+    publish(connection, None, period="2020-01")
+    assert enqueue_wanted(connection, get_settings()) == 0
+    assert resend_report(connection, get_settings(), REPORT, None, "2020-01") == 1
+
+
+def test_a_document_made_before_its_month_had_ended_is_not_mailed(connection: Connection) -> None:
+    add_recipient(connection, None, REPORT, "board@platform.com")
+    publish(connection, None)
+    connection.execute("UPDATE analytics_report_documents SET rendered_at = period_end - interval '1 day'")
+    assert enqueue_wanted(connection, get_settings()) == 0
+
+
+def test_somebody_who_was_removed_gets_nothing_that_has_not_left(
+    connection: Connection,
+    catcher: Catcher,
+    send: Send,
+) -> None:
+    add_recipient(connection, None, REPORT, "board@platform.com")
+    publish(connection, None)
+    enqueue_wanted(connection, get_settings())
+    assert remove_recipient(connection, None, REPORT, "board@platform.com") == 1
+    assert enqueue_wanted(connection, get_settings()) == 0
+    assert send() == SendReport()
+    # Added again by somebody who changed their mind, and removed by a program that forgot the outbox.
+    add_recipient(connection, None, REPORT, "BOARD@platform.com")
+    assert enqueue_wanted(connection, get_settings()) == 1
+    connection.execute("UPDATE analytics_report_recipients SET active = false")
+    assert send() == SendReport()
+    assert count_due(connection, {"mail": None}) == 0  # type: ignore[dict-item]
+    assert catcher.mails == []
+
+
+def test_a_document_above_the_limit_is_linked(
+    connection: Connection,
+    catcher: Catcher,
+    send: Send,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _set(monkeypatch, ANALYTICS_MAIL_ATTACHMENT_LIMIT="9", ANALYTICS_ARTIFACTS_URL="https://data.example.com/reports/")
+    for company, content in (("acme", b"9 bytes.."), ("S&P 500", b"10 bytes..")):
+        add_recipient(connection, company, REPORT, "cfo@example.com")
+        publish(connection, company, content=content)
+    enqueue_wanted(connection, get_settings())
+    assert send().sent == 2
+    large, small = sorted(catcher.mails, key=lambda mail: len(list(mail.iter_attachments())))
+    assert _attached(small) == b"9 bytes.."
+    assert list(large.iter_attachments()) == []
+    (name,) = (d for (d,) in connection.execute("SELECT name FROM analytics_report_documents WHERE size = 10"))
+    link = f"https://data.example.com/reports/{name}"
+    assert link in large.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+    assert f'href="{link}"' in large.get_body(("html",)).get_content()  # type: ignore[union-attr]
+
+
+def test_without_a_web_address_the_link_is_where_the_document_is(
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _set(monkeypatch, ANALYTICS_MAIL_ATTACHMENT_LIMIT="0")
+    recorded = publish(connection, "acme")
+    mail = report_mail(recorded.document, get_settings())
+    assert mail.link == recorded.document.uri
+    assert "<a " not in compose(mail).html
+
+
+def test_a_mail_says_what_the_document_says() -> None:
+    composed = compose(MAIL)
+    assert composed.subject == "Monthly report January 2026: acme"
+    assert composed.text.splitlines()[:7] == [
+        "Monthly report, January 2026",
+        "acme",
+        "",
+        "Revenue, EUR  15,000.00  +15.50%",
+        "Active users         85        \u2013",
+        "",
+        "Change is against the month before.",
+    ]
+    for part in (
+        "monthly_report-2026-01-acme.pdf (84 kB)",
+        "Data through 31 Jan 2026, 23:59 UTC. Metric definitions, version 1.",
+        f"SHA-256 of the document: {'0' * 64}",
+    ):
+        assert part in composed.text
+        assert part in composed.html
+    assert "rovisional" not in composed.text
+    provisional = compose(ReportMail(**{name: getattr(MAIL, name) for name in MAIL.__slots__} | {"provisional": True}))
+    assert provisional.subject == "Monthly report January 2026 (provisional): acme"
+    assert "figures will change" in provisional.text
+
+
+class _Seen(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags.add(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.mark.parametrize(
+    "name",
+    [MARKUP, CONTROLS, RIGHT_TO_LEFT, LONG_NAME, "a\r\nBcc: evil@example.com", '"><script>alert(1)</script>', "\udc80"],
+)
+def test_a_hostile_name_stays_one_line_of_text(name: str) -> None:
+    plain = compose(MAIL)
+    fields = {field: getattr(MAIL, field) for field in MAIL.__slots__}
+    figures = (Figure(name, name, name), *FIGURES[1:])
+    composed = compose(ReportMail(**fields | {"company": name, "figures": figures, "file": name, "data_through": name}))
+    mail = EmailMessage(policy=SMTP)
+    mail["Subject"] = composed.subject
+    assert len(composed.subject) <= 180
+    assert mail.as_string().count("Bcc") == mail["Subject"].count("Bcc")
+    assert composed.text.count("\n") == plain.text.count("\n")
+    for text in (composed.subject, composed.text, composed.html):
+        assert all(character.isprintable() or character == "\n" for character in text)
+        text.encode()
+    seen, wanted = _Seen(), _Seen()
+    seen.feed(composed.html)
+    wanted.feed(plain.html)
+    assert seen.tags == wanted.tags
+
+
+def test_headline_figures_are_those_of_the_document() -> None:
+    assert headline_figures(golden()) == (
+        Figure("Revenue, EUR", "15,000.00", "+15.50%"),
+        Figure("Transactions", "100", "+11.11%"),
+        Figure("Active users", "85", "+6.25%"),
+        Figure("New users", "15", "+50.00%"),
+    )
+    assert [figure.value for figure in headline_figures(monthly_report())] == ["0", "0", "0"]
+    tiny = RevenueMonth(TRAILING[-1], "BTC", golden().revenue[0].revenue / 10**12, golden().revenue[0].refunds, 1)
+    assert headline_figures(monthly_report(revenue=[tiny]))[0].value == "0.00000001"
+
+
+def _call(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["outbox", *arguments])
+
+
+def test_the_command_shows_sends_and_decides(
+    connection: Connection,
+    catcher: Catcher,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    add_recipient(connection, "acme", REPORT, "cfo@acme.com")
+    add_recipient(connection, "globex", REPORT, "cfo@globex.com")
+    for company in ("acme", "globex"):
+        publish(connection, company)
+    assert "no such message" in _call("list").output
+    sent = _call("send")
+    assert (sent.exit_code, sent.output) == (0, "2 waiting for ANALYTICS_SMTP_URL.\n")
+    _set(monkeypatch, ANALYTICS_SMTP_URL=f"smtp://127.0.0.1:{catcher.port}")
+    catcher.refused["cfo@acme.com"] = "550 no such person"
+    failed = _call("send", "--json")
+    assert failed.exit_code == 1
+    assert {k: v for k, v in json.loads(failed.output).items() if v and k != "problems"} == {"sent": 1, "failed": 1}
+    (row,) = json.loads(_call("list", "--state", "failed", "--json").output)
+    assert (row["companyId"], row["target"], row["attempts"]) == ("acme", "cfo@acme.com", 1)
+    assert "550 no such person" in row["problem"]
+    assert "cfo@globex.com" in _call("list").output
+    assert "cfo@globex.com" not in _call("list", "--company", "acme").output
+    refused = _call("retry", str(row["id"]), "999")
+    assert (refused.exit_code, states(connection)) == (1, ["failed", "sent"])
+    assert "message 999 can't be sent again" in refused.output
+    catcher.refused.clear()
+    assert _call("retry", str(row["id"])).exit_code == 0
+    assert _call("send").output == "1 sent.\n"
+    assert _call("discard", str(row["id"])).exit_code == 1
+    publish(connection, "acme", content=b"%PDF corrected")
+    resent = _call("resend", "--company", "acme", "--period", last_month())
+    assert resent.output.startswith("1 mails are in the outbox")
+    (pending,) = json.loads(_call("list", "--state", "pending", "--json").output)
+    assert _call("discard", str(pending["id"])).output == "1 discarded.\n"
+    assert "Nothing new to send" in _call("resend", "--company", "acme", "--period", last_month()).output
+    pass_time(connection, 100)
+    assert _call("send").output == "Nothing was due.\n"
+
+
+def test_bad_input_is_one_clear_line(connection: Connection) -> None:
+    for arguments, message in (
+        (["resend", "--all-companies", "--period", "2020-01"], "There is no monthly_report of 2020-01 for all"),
+        (["resend", "--all-companies", "--period", "January"], "write it like 2025-01"),
+        (["resend", "--period", "2025-01"], "either --company X or --all-companies"),
+        (["discard", "1"], "can't be discarded"),
+    ):
+        result = _call(*arguments)
+        assert result.exit_code == 1
+        assert message in result.output
+        assert result.output.count("\n") == 1

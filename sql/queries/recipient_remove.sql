@@ -1,0 +1,17 @@
+-- Somebody gets the report no more, what has not left yet included. The row stays for the mails that name it.
+WITH removed AS (
+    UPDATE analytics_report_recipients
+    SET active = false
+    WHERE report = %(report)s
+      AND company_id IS NOT DISTINCT FROM %(company_id)s::text
+      AND address_key = lower(%(address)s)
+      AND active
+    RETURNING recipient_id
+),
+taken_back AS (
+    DELETE FROM analytics_outbox AS o
+    USING removed
+    WHERE o.recipient_id = removed.recipient_id AND o.state = 'pending'
+    RETURNING o.outbox_id
+)
+SELECT (SELECT count(*) FROM removed), (SELECT count(*) FROM taken_back)

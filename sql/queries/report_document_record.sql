@@ -1,0 +1,22 @@
+-- A document that was rendered counts from now on; the same bytes again are the same document.
+INSERT INTO analytics_report_documents (
+    report, company_id, period, period_end, uri, name, size, sha256, pages, figures,
+    data_through, provisional, definitions_version, run_id
+)
+VALUES (
+    %(report)s, %(company_id)s, %(period)s, %(period_end)s, %(uri)s, %(name)s, %(size)s, %(sha256)s, %(pages)s,
+    %(figures)s, %(data_through)s, %(provisional)s, %(definitions_version)s, %(run_id)s
+)
+ON CONFLICT (report, audience, period, sha256) DO UPDATE
+SET uri = excluded.uri,
+    name = excluded.name,
+    pages = excluded.pages,
+    figures = excluded.figures,
+    data_through = excluded.data_through,
+    provisional = excluded.provisional,
+    definitions_version = excluded.definitions_version,
+    rendered_at = now(),
+    run_id = excluded.run_id,
+    is_current = true,
+    held_because = DEFAULT
+RETURNING document_id
