@@ -1,0 +1,97 @@
+"""The figures that rules may name: the columns of the metric tables, each with its unit.
+
+Belongs here: which figures there are, and what of them is known without a row. What they mean:
+``docs/DEFINITIONS.md``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from analytics_pipeline.metrics.tables import MRR_MOVEMENTS, REVENUE_METRICS, USER_METRICS, MetricTable
+
+
+class Unit(StrEnum):
+    """What a figure counts: the reporting currency, heads, or per cent."""
+
+    MONEY = "money"
+    COUNT = "count"
+    PERCENT = "percent"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A figure of a metric table.
+
+    ``parts`` are the figures of the answers whose amounts it is made from: it is incomplete while one of them lacks
+    a rate of exchange. A ``ratio`` has no value without a base; everything else is zero without events.
+    """
+
+    name: str
+    table: MetricTable
+    unit: Unit
+    parts: tuple[str, ...] = ()
+    ratio: bool = False
+
+    @property
+    def description(self) -> str:
+        """What it is, in a sentence."""
+        return self.table.columns[self.name].description
+
+
+def _of(
+    table: MetricTable, unit: Unit, figures: Mapping[str, tuple[str, ...]], *, ratio: bool = False
+) -> dict[str, Metric]:
+    return {name: Metric(name, table, unit, parts, ratio) for name, parts in figures.items()}
+
+
+_MOVED = ("mrrMovements",)
+
+METRICS: Mapping[str, Metric] = {
+    **_of(
+        REVENUE_METRICS,
+        Unit.MONEY,
+        {
+            "total_revenue": ("totalRevenue",),
+            "previous_revenue": ("revenueGrowth",),
+            "invoiced": ("invoiced",),
+            "refunds": ("totalRevenue",),
+            "mrr": ("mrr",),
+            "arr": ("mrr",),
+        },
+    ),
+    **_of(
+        REVENUE_METRICS,
+        Unit.MONEY,
+        {"arpa": ("mrr",), "average_revenue_per_user": ("totalRevenue",)},
+        ratio=True,
+    ),
+    **_of(REVENUE_METRICS, Unit.PERCENT, {"revenue_growth": ("totalRevenue", "revenueGrowth")}, ratio=True),
+    **_of(REVENUE_METRICS, Unit.COUNT, {"paying_customers": ()}),
+    **_of(
+        MRR_MOVEMENTS,
+        Unit.MONEY,
+        {
+            "start_mrr": _MOVED,
+            "new": _MOVED,
+            "reactivation": _MOVED,
+            "expansion": _MOVED,
+            "contraction": _MOVED,
+            "churn": _MOVED,
+            "fx": ("mrr", *_MOVED),
+            "end_mrr": ("mrr",),
+        },
+    ),
+    # Also a column of analytics_revenue_metrics, where it is the same figure.
+    **_of(
+        USER_METRICS,
+        Unit.COUNT,
+        dict.fromkeys(("total_users", "active_users", "new_users", "churned_users", "users_at_start"), ()),
+    ),
+    **_of(
+        USER_METRICS,
+        Unit.PERCENT,
+        dict.fromkeys(("churn_rate", "active_user_rate", "churn_rate_of_start"), ()),
+        ratio=True,
+    ),
+}

@@ -1,0 +1,251 @@
+"""The ``alerts`` commands: rules and what fires, as a table or as JSON."""
+
+import difflib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from analytics_pipeline.alerts.evaluate import judge_window
+from analytics_pipeline.alerts.figures import latest_closed
+from analytics_pipeline.alerts.incidents import Alert, open_alerts
+from analytics_pipeline.alerts.judge import Judgement
+from analytics_pipeline.alerts.load import load_rules, unknown_companies
+from analytics_pipeline.alerts.rules import EACH_COMPANY, Rule
+from analytics_pipeline.alerts.rules_file import RulesFileError, read_rules
+from analytics_pipeline.alerts.store import ActiveRule, active_rules
+from analytics_pipeline.alerts.words import ALL_COMPANIES, exact, period_text, shown
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.outbox.message import one_line
+from analytics_pipeline.settings import Settings, get_settings
+from analytics_pipeline.timescale.connection import connect
+
+# Where there is no terminal whose width to keep, a line stays a line.
+_PLAIN_WIDTH = 200
+
+_FILE = click.argument(
+    "file", metavar="[FILE]", type=click.Path(dir_okay=False, path_type=Path), required=False, default=None
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, exact numbers as strings.")
+
+
+@click.group()
+def alerts() -> None:
+    """Load, check and try the rules that watch the figures, and show what fires.
+
+    FILE is the one of ANALYTICS_ALERT_RULES unless another is named: docs/alerts.md says what is in it.
+    """
+
+
+@alerts.command("load")
+@_FILE
+@_JSON
+def load(file: Path | None, *, as_json: bool) -> None:
+    """Put the rules of FILE in force, all of them or, if one is wrong, none; safe to repeat.
+
+    Rules that are not in it are in force no more. The file of ANALYTICS_ALERT_RULES is loaded with every closed
+    partition, too.
+    """
+    settings = get_settings()
+    path = _path(file, settings)
+    rules = read_rules(path, settings)
+    with connect(settings, autocommit=True) as connection:
+        loaded = load_rules(connection, rules)
+        unknown = unknown_companies(connection, rules)
+    configured = settings.alert_rules_file
+    if configured is not None and configured.absolute() != path.absolute():
+        click.echo(f"Note: {configured} takes its place when the next partition is closed.", err=True)
+    for company in unknown:
+        click.echo(f"Note: there are no closed figures of a company {company!r} so far.", err=True)
+    click.echo(json.dumps(asdict(loaded)) if as_json else f"{path}: {loaded}.")
+
+
+@alerts.command("check")
+@_FILE
+@_JSON
+def check(file: Path | None, *, as_json: bool) -> None:
+    """Say whether FILE would be loaded, without a database; exit status 1 with every problem if not."""
+    settings = get_settings()
+    path = _path(file, settings)
+    problems: list[str] = []
+    rules: list[Rule] = []
+    try:
+        rules = read_rules(path, settings)
+    except RulesFileError as error:
+        problems = error.problems
+    if as_json:
+        click.echo(json.dumps({"file": str(path), "rules": [rule.definition for rule in rules], "problems": problems}))
+    else:
+        click.echo("\n".join(problems) or f"{path}: {len(rules)} rules, all of them right.")
+    if problems:
+        raise SystemExit(1)
+
+
+@alerts.command("list")
+@_JSON
+def list_(*, as_json: bool) -> None:
+    """Show the rules in force, and the alerts that go on."""
+    with connect(autocommit=True) as connection:
+        rules, going_on = active_rules(connection), open_alerts(connection)
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "rules": [_rule_json(active) for active in rules],
+                    "alerts": [_alert_json(alert) for alert in going_on],
+                }
+            )
+        )
+        return
+    if not rules:
+        click.echo("No rules are in force: 'analytics-pipeline alerts load FILE' loads some.")
+        return
+    _print(
+        ("rule", "revision", "figure", "of", "condition", "severity", "tells"),
+        [_rule_cells(active) for active in rules],
+    )
+    if not going_on:
+        click.echo("No alert goes on.")
+        return
+    _print(
+        ("alert", "company", "state", "value", "condition", "since", "told"),
+        [
+            (
+                alert.rule_id,
+                _company(alert.company),
+                str(alert.condition),
+                alert.shown,
+                alert.threshold,
+                period_text(alert.granularity, alert.first_period),
+                f"{alert.told_at:%Y-%m-%d %H:%M} UTC" if alert.told_at else "no: the period is too old",
+            )
+            for alert in going_on
+        ],
+    )
+
+
+@alerts.command("test")
+@click.argument("rule_id", metavar="RULE")
+@click.option(
+    "--file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Take the rule from this file instead of those in force.",
+)
+@_JSON
+def test(rule_id: str, file: Path | None, *, as_json: bool) -> None:
+    """Judge the latest closed period by RULE and print what comes out; nothing is changed and nobody is told."""
+    settings = get_settings()
+    with connect(settings, autocommit=True) as connection:
+        rules = read_rules(file, settings) if file else [active.rule for active in active_rules(connection)]
+        rule = _find(rule_id, rules)
+        table, cadence = rule.metric.table, rule.granularity
+        period = latest_closed(connection, table, cadence)
+        if period is None:
+            raise AnalyticsError(
+                f"No {cadence} of {table.table} is closed yet: 'analytics-pipeline close --start ... --end ...' does."
+            )
+        judgements = list(judge_window(connection, table, cadence, period, [rule]))
+    name = period_text(cadence, period.start)
+    if as_json:
+        click.echo(
+            json.dumps({"rule": rule.definition, "period": name, "results": [_judgement_json(j) for j in judgements]})
+        )
+        return
+    click.echo(f"{rule.id}: {rule.metric.name} {rule.condition}, {cadence} {name}")
+    _print(
+        ("company", "state", "value", "why"),
+        [(_company(j.company), _state(j), shown(j), j.latest.missing) for j in judgements],
+    )
+
+
+def _path(file: Path | None, settings: Settings) -> Path:
+    path = file or settings.alert_rules_file
+    if path is None:
+        raise AnalyticsError(
+            f"There is no file of rules: name one, set ANALYTICS_ALERT_RULES, or write {settings.home / 'alerts.toml'}."
+        )
+    return path
+
+
+def _find(rule_id: str, rules: Sequence[Rule]) -> Rule:
+    by_id = {rule.id: rule for rule in rules}
+    if rule_id not in by_id:
+        near = difflib.get_close_matches(rule_id, by_id, n=3)
+        told = f"did you mean {' or '.join(near)}?" if near else "'analytics-pipeline alerts list' shows them."
+        raise AnalyticsError(f"There is no rule {rule_id!r}: {told}")
+    return by_id[rule_id]
+
+
+def _rule_json(active: ActiveRule) -> dict[str, object]:
+    return {
+        **active.rule.definition,
+        "revision": active.revision,
+        "condition": active.rule.condition,
+        "loadedAt": f"{active.loaded_at:%Y-%m-%dT%H:%M:%SZ}",
+    }
+
+
+def _rule_cells(active: ActiveRule) -> tuple[str, ...]:
+    rule = active.rule
+    tells = ", ".join([*rule.recipients, *([f"webhook {rule.webhook}"] if rule.webhook else [])])
+    company = "each company" if rule.company == EACH_COMPANY else _company(rule.company)
+    return (
+        rule.id,
+        str(active.revision),
+        f"{rule.metric.name}, {rule.granularity}",
+        company,
+        rule.condition,
+        str(rule.severity),
+        tells,
+    )
+
+
+def _alert_json(alert: Alert) -> dict[str, object]:
+    return {
+        "id": alert.alert_id,
+        "rule": alert.rule_id,
+        "companyId": alert.company,
+        "state": str(alert.condition),
+        "severity": alert.severity,
+        "value": exact(alert.value),
+        "shown": alert.shown,
+        "condition": alert.threshold,
+        "since": period_text(alert.granularity, alert.first_period),
+        "openedAt": f"{alert.opened_at:%Y-%m-%dT%H:%M:%SZ}",
+        "toldAt": f"{alert.told_at:%Y-%m-%dT%H:%M:%SZ}" if alert.told_at else None,
+    }
+
+
+def _judgement_json(judgement: Judgement) -> dict[str, object]:
+    return {
+        "companyId": judgement.company,
+        "state": _state(judgement),
+        "value": exact(judgement.latest.figure.value),
+        "shown": shown(judgement),
+        "crossed": judgement.crossed,
+        "reason": judgement.latest.missing or None,
+    }
+
+
+def _state(judgement: Judgement) -> str:
+    if judgement.fires:
+        return "firing"
+    return "no_data" if judgement.has_no_data else "ok"
+
+
+def _company(company: str | None) -> str:
+    return ALL_COMPANIES if company is None else one_line(company)
+
+
+def _print(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = Table()
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)

@@ -1,0 +1,121 @@
+"""The figures that rules are held against: those of closed periods, as the metric tables have them.
+
+Belongs here: reading them, and why one is missing. Does not belong here: judging them (``judge``).
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from typing import Any
+
+from psycopg import sql
+
+from analytics_pipeline.alerts.catalogue import Metric, Unit
+from analytics_pipeline.alerts.rules import EACH_COMPANY
+from analytics_pipeline.currencies import CERTAIN_PLACES, PRECISION
+from analytics_pipeline.metrics.tables import MetricTable
+from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale.connection import Connection, fetch_row
+from analytics_pipeline.windows import Cadence, Window
+
+_CONTEXT = Context(prec=PRECISION)
+_LAST_PLACE = Decimal(1).scaleb(-CERTAIN_PLACES)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure of a closed period, ``value`` None with the reason why there is none; its currency, if it has one."""
+
+    value: Decimal | None
+    currency: str | None = None
+    missing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The figures of one metric table over a span of days or months.
+
+    ``closed``: the periods that are, with their reporting currency. ``since``: companies and their first period.
+    """
+
+    cadence: Cadence
+    closed: Mapping[datetime, str]
+    since: Mapping[str, datetime]
+    rows: Mapping[tuple[str | None, datetime], Mapping[str, Any]]
+
+    def of(self, metric: Metric, company: str | None, period: datetime) -> Figure:
+        """Return a figure of a company, None: of all together, in the period that starts then.
+
+        Without a row money and counts are zero (DEFINITIONS), once a company has had figures at all.
+        """
+        if period not in self.closed:
+            return Figure(None, missing=f"the {self.cadence} is not closed")
+        row = self.rows.get((company, period))
+        currency = self.closed[period] if metric.unit is Unit.MONEY else None
+        if row is None:
+            return self._without_row(metric, company, period, currency)
+        if any(part in row["incomplete"] for part in metric.parts):
+            return Figure(None, currency, "amounts without a rate of exchange are missing from it")
+        value = row[metric.name]
+        if value is None:
+            return Figure(None, currency, "it has no base to be a part of")
+        return Figure(certain(Decimal(value)), currency)
+
+    def _without_row(self, metric: Metric, company: str | None, period: datetime, currency: str | None) -> Figure:
+        if not self._is_known(company, period):
+            return Figure(None, currency, "there have been no figures up to then")
+        if metric.ratio:
+            return Figure(None, currency, "it has no base to be a part of")
+        return Figure(Decimal(0), currency)
+
+    def _is_known(self, company: str | None, period: datetime) -> bool:
+        first = min(self.since.values(), default=None) if company is None else self.since.get(company)
+        return first is not None and first <= period
+
+
+def read_figures(
+    connection: Connection, table: MetricTable, cadence: Cadence, span: Window, companies: Collection[str | None]
+) -> Figures:
+    """Read the figures of a span: of the companies named, ``EACH_COMPANY`` for every one, None for all together."""
+    parameters = {
+        "metric": table.metric,
+        "granularity": str(cadence),
+        "start": span.start,
+        "end": span.end,
+        "companies": [company for company in companies if company not in {None, EACH_COMPANY}],
+        "every_company": EACH_COMPANY in companies,
+        "all_companies": None in companies,
+    }
+    closed = connection.execute(load_sql("queries/alert_closed_periods.sql"), parameters).fetchall()
+    since = connection.execute(
+        sql.SQL(load_sql("queries/alert_companies.sql")).format(table=sql.Identifier(table.table)), parameters
+    ).fetchall()
+    cursor = connection.execute(load_sql(f"queries/alert_{table.metric}.sql"), parameters)
+    names = [column.name for column in cursor.description or ()]
+    rows = [dict(zip(names, row, strict=True)) for row in cursor]
+    return Figures(
+        cadence,
+        closed=dict(closed),
+        since=dict(since),
+        rows={(row["company_id"], row["period_start"]): row for row in rows},
+    )
+
+
+def certain(value: Decimal) -> Decimal:
+    """Return a figure without the residue of divisions, which would tell equal figures apart."""
+    return value.quantize(_LAST_PLACE, ROUND_HALF_EVEN, _CONTEXT).normalize(_CONTEXT)
+
+
+def latest_closed(connection: Connection, table: MetricTable, cadence: Cadence) -> Window | None:
+    """Return the newest closed day or month of a metric table, None without any."""
+    query = "SELECT max(period_start) FROM analytics_metric_periods WHERE metric = %s AND granularity = %s"
+    (start,) = fetch_row(connection, query, [table.metric, str(cadence)])
+    return None if start is None else Window(start, cadence.next(start))
+
+
+def periods_before(cadence: Cadence, start: datetime, count: int) -> datetime:
+    """Return the start of the day or month so many before the one that starts then."""
+    for _ in range(count):
+        start = cadence.floor(start - timedelta(microseconds=1))
+    return start

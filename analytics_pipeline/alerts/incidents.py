@@ -1,0 +1,240 @@
+"""Alerts from their start to their end, and who is told of them.
+
+Belongs here: the rows of ``analytics_alerts`` and the messages that go into the outbox with them, in one
+transaction. Does not belong here: judging (``judge``), words (``messages``).
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from analytics_pipeline.alerts.judge import Judgement
+from analytics_pipeline.alerts.messages import Condition, Notice, Resolution, compose
+from analytics_pipeline.alerts.rules import EACH_COMPANY, Measure, NoData, Rule
+from analytics_pipeline.alerts.store import ActiveRule
+from analytics_pipeline.alerts.words import shown
+from analytics_pipeline.outbox.enqueue import enqueue_alert
+from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.windows import Cadence
+
+# A rule that has more to tell at once tells it in one message.
+MOST_MESSAGES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """An alert that goes on; the periods are their starts, ``told_at`` None: nobody was told."""
+
+    alert_id: int
+    rule_id: str
+    revision: int
+    company: str | None
+    granularity: Cadence
+    condition: Condition
+    first_period: datetime
+    last_period: datetime
+    value: Decimal | None
+    shown: str
+    threshold: str
+    severity: str
+    opened_at: datetime
+    told_at: datetime | None
+
+
+@dataclass(slots=True)
+class Changes:
+    """How many alerts began and ended, and how many messages that put into the outbox."""
+
+    opened: int = 0
+    resolved: int = 0
+    messages: int = 0
+
+    def add(self, other: "Changes") -> None:
+        """Count those of another round, too."""
+        self.opened += other.opened
+        self.resolved += other.resolved
+        self.messages += other.messages
+
+
+def open_alerts(connection: Connection, rules: Collection[str] | None = None) -> list[Alert]:
+    """Return the alerts that go on, of the rules named (None: of all)."""
+    parameters = {"rules": None if rules is None else list(rules)}
+    return [_alert(row) for row in connection.execute(load_sql("queries/alert_going_on.sql"), parameters)]
+
+
+def follow(
+    connection: Connection, active: ActiveRule, judgements: Iterable[Judgement], alerts: Iterable[Alert], now: datetime
+) -> Changes:
+    """Begin, continue and end the alerts of one rule as judged for its latest closed period, and tell of it.
+
+    ``alerts`` are those of the rule that go on. Part of the caller's transaction, under ``lock_alerts``.
+    """
+    rule = active.rule
+    going_on = {(alert.company, alert.condition): alert for alert in alerts}
+    changes, notices = Changes(), []
+    for judgement in judgements:
+        missing = judgement.has_no_data
+        # Without figures nobody knows whether it is over.
+        firing = True if judgement.fires else None if missing else False
+        silent = missing and rule.no_data is NoData.ALERT
+        for condition, holds in ((Condition.FIRING, firing), (Condition.NO_DATA, silent)):
+            alert = going_on.get((judgement.company, condition))
+            if holds:
+                alert = _go_on(connection, active, judgement, condition, alert, changes)
+                if alert is not None and alert.told_at is None and _may_tell(rule, judgement, now):
+                    notices.append(_notice(judgement, alert))
+            elif holds is not None and alert is not None:
+                resolution = _resolution(active, judgement, alert)
+                _resolve(connection, alert, resolution)
+                changes.resolved += 1
+                if alert.told_at is not None:
+                    notices.append(_notice(judgement, alert, resolution))
+    changes.messages = tell(connection, active, notices, now)
+    return changes
+
+
+def close(connection: Connection, active: ActiveRule, alerts: Sequence[Alert]) -> Changes:
+    """End alerts that their rule, removed or changed, no longer covers; say so to whom they were told."""
+    notices = []
+    for alert in alerts:
+        _resolve(connection, alert, Resolution.RULE_REMOVED)
+        if alert.told_at is not None:
+            notices.append(
+                Notice(
+                    alert_id=alert.alert_id,
+                    condition=alert.condition,
+                    company=alert.company,
+                    period=alert.last_period,
+                    since=alert.first_period,
+                    shown=alert.shown,
+                    value=alert.value,
+                    resolution=Resolution.RULE_REMOVED,
+                )
+            )
+    messages = tell(connection, active, notices, datetime.now(UTC))
+    return Changes(resolved=len(alerts), messages=messages)
+
+
+def covers(rule: Rule, alert: Alert) -> bool:
+    """Tell whether a rule judges the company of an alert."""
+    return rule.company == alert.company or (rule.company == EACH_COMPANY and alert.company is not None)
+
+
+def tell(connection: Connection, active: ActiveRule, notices: Sequence[Notice], now: datetime) -> int:
+    """Put messages about alerts of one rule into the outbox, note that, and return how many messages there are.
+
+    An alert is a message; where a rule has more than ten to tell of one kind, all of them are one.
+    """
+    kinds: dict[tuple[Condition, Resolution | None, datetime], list[Notice]] = defaultdict(list)
+    for notice in notices:
+        kinds[notice.condition, notice.resolution, notice.period].append(notice)
+    count = 0
+    for of_kind in kinds.values():
+        together = [of_kind] if len(of_kind) > MOST_MESSAGES else [[notice] for notice in of_kind]
+        for told in together:
+            count += _enqueue(connection, active, told, now)
+    if notices:
+        connection.execute(load_sql("queries/alert_told.sql"), {"alerts": [notice.alert_id for notice in notices]})
+    return count
+
+
+def _enqueue(connection: Connection, active: ActiveRule, notices: list[Notice], now: datetime) -> int:
+    rule, first = active.rule, notices[0]
+    message = compose(rule, active.revision, notices, now)
+    # An alert begins once and ends once.
+    key = f"alert:{first.alert_id}:{'end' if first.resolution else 'start'}"
+    company = first.company if len(notices) == 1 else None
+    added = 0
+    for address in rule.recipients:
+        added += enqueue_alert(
+            connection,
+            dedupe_key=f"{key}:mail:{address.lower()}",
+            channel="mail",
+            target=address,
+            subject=message.subject,
+            text=message.text,
+            html=message.html,
+            company_id=company,
+        )
+    if rule.webhook is not None:
+        added += enqueue_alert(
+            connection,
+            dedupe_key=f"{key}:webhook:{rule.webhook}",
+            channel="webhook",
+            target=rule.webhook,
+            subject=message.subject,
+            text=message.payload,
+            company_id=company,
+        )
+    return added
+
+
+def _go_on(
+    connection: Connection,
+    active: ActiveRule,
+    judgement: Judgement,
+    condition: Condition,
+    alert: Alert | None,
+    changes: Changes,
+) -> Alert | None:
+    """Begin an alert, or bring one that goes on to this period; return it as it then is."""
+    rule, start = active.rule, judgement.period.start
+    parameters = {
+        "rule": rule.id,
+        "revision": active.revision,
+        "company": judgement.company,
+        "granularity": str(rule.granularity),
+        "condition": str(condition),
+        "severity": str(rule.severity),
+        "period": start,
+        "value": judgement.latest.figure.value,
+        "shown": shown(judgement),
+        "threshold": rule.condition,
+    }
+    if alert is None:
+        row = connection.execute(load_sql("queries/alert_open.sql"), parameters).fetchone()
+        changes.opened += row is not None
+        return None if row is None else _alert(row)
+    connection.execute(load_sql("queries/alert_continue.sql"), {**parameters, "alert": alert.alert_id})
+    return alert
+
+
+def _alert(row: Sequence[Any]) -> Alert:
+    alert_id, rule_id, revision, company, granularity, condition, *rest = row
+    return Alert(alert_id, rule_id, revision, company, Cadence(granularity), Condition(condition), *rest)
+
+
+def _resolve(connection: Connection, alert: Alert, resolution: Resolution) -> None:
+    parameters = {"alert": alert.alert_id, "resolution": str(resolution)}
+    connection.execute(load_sql("queries/alert_resolve.sql"), parameters)
+
+
+def _resolution(active: ActiveRule, judgement: Judgement, alert: Alert) -> Resolution:
+    if alert.last_period < judgement.period.start:
+        return Resolution.RECOVERED
+    # The same period, judged anew: by another rule, or with other figures.
+    return Resolution.RULE_CHANGED if alert.revision != active.revision else Resolution.CORRECTED
+
+
+def _may_tell(rule: Rule, judgement: Judgement, now: datetime) -> bool:
+    return rule.tell_within is None or now - judgement.period.end <= rule.tell_within
+
+
+def _notice(judgement: Judgement, alert: Alert, resolution: Resolution | None = None) -> Notice:
+    latest = judgement.latest
+    return Notice(
+        alert_id=alert.alert_id,
+        condition=alert.condition,
+        company=judgement.company,
+        period=judgement.period.start,
+        since=alert.first_period,
+        shown=shown(judgement),
+        value=latest.figure.value,
+        change=None if judgement.rule.threshold.measure is Measure.VALUE else latest.compared,
+        reason=latest.missing,
+        resolution=resolution,
+    )

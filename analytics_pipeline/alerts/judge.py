@@ -1,0 +1,113 @@
+"""Holds figures against rules.
+
+Belongs here: what a rule says of one company and one period. Does not belong here: reading figures (``figures``),
+what follows from a judgement (``incidents``).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, localcontext
+
+from analytics_pipeline.alerts.figures import Figure, Figures, certain, periods_before
+from analytics_pipeline.alerts.rules import EACH_COMPANY, Measure, Rule
+from analytics_pipeline.currencies import PRECISION
+from analytics_pipeline.windows import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one period holds against the threshold: the figure, and what it gained or lost if the rule asks for that.
+
+    ``compared`` is what counts, None with the reason (``missing``) where there is nothing to compare.
+    """
+
+    figure: Figure
+    compared: Decimal | None
+    missing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a rule says of a company (None: all together) as of one period.
+
+    ``fires``: enough of the last periods cross the threshold. ``latest`` is the period itself; without anything to
+    compare in it the rule knows no better than before, and the state is no data.
+    """
+
+    rule: Rule
+    company: str | None
+    period: Window
+    fires: bool
+    crossed: int
+    latest: Measured
+
+    @property
+    def has_no_data(self) -> bool:
+        """Whether the period itself has nothing to compare."""
+        return self.latest.compared is None
+
+
+def look_back(rule: Rule) -> int:
+    """Return how many periods before the judged one a rule needs."""
+    return rule.of - 1 + (rule.threshold.measure is not Measure.VALUE)
+
+
+def judge_periods(rule: Rule, figures: Figures, periods: Sequence[Window]) -> Iterator[Judgement]:
+    """Judge closed periods: of the rule's company, of all together, or of every company from its first figures on."""
+    # Counted once, and not for every company.
+    starts = {period: _last_periods(rule, period) for period in periods}
+    if rule.company != EACH_COMPANY:
+        yield from _judge(rule, figures, rule.company, starts)
+        return
+    for company, since in figures.since.items():
+        yield from _judge(rule, figures, company, {p: last for p, last in starts.items() if p.start >= since})
+
+
+def _last_periods(rule: Rule, period: Window) -> list[datetime]:
+    return [periods_before(rule.granularity, period.start, count) for count in range(rule.of)]
+
+
+def _judge(
+    rule: Rule, figures: Figures, company: str | None, starts: Mapping[Window, Sequence[datetime]]
+) -> Iterator[Judgement]:
+    """Judge periods by the last ones up to each; of these, ones without data count as not crossing."""
+    known: dict[datetime, Measured] = {}
+    for period, last in starts.items():
+        for start in last:
+            if start not in known:
+                known[start] = _measure(rule, figures, company, start)
+        crossed = sum(_crosses(rule, known[start]) for start in last)
+        yield Judgement(rule, company, period, crossed >= rule.needed, crossed, known[period.start])
+
+
+def _crosses(rule: Rule, measured: Measured) -> bool:
+    return measured.compared is not None and rule.comparison.holds(measured.compared, rule.threshold.amount)
+
+
+def _measure(rule: Rule, figures: Figures, company: str | None, start: datetime) -> Measured:
+    figure = figures.of(rule.metric, company, start)
+    threshold = rule.threshold
+    if figure.value is None:
+        return Measured(figure, None, figure.missing)
+    if threshold.measure is not Measure.GROWTH and figure.currency not in {None, threshold.unit}:
+        return Measured(figure, None, f"it is in {figure.currency}, the rule in {threshold.unit}")
+    if threshold.measure is Measure.VALUE:
+        return Measured(figure, figure.value)
+    before = figures.of(rule.metric, company, periods_before(rule.granularity, start, 1))
+    return _measure_change(rule, figure, figure.value, before)
+
+
+def _measure_change(rule: Rule, figure: Figure, value: Decimal, before: Figure) -> Measured:
+    name = f"the {rule.granularity} before"
+    if before.value is None:
+        return Measured(figure, None, f"{name}: {before.missing}")
+    if before.currency != figure.currency:
+        return Measured(figure, None, f"{name} is in {before.currency}")
+    with localcontext(prec=PRECISION):
+        gained = value - before.value
+        if rule.threshold.measure is Measure.DIFFERENCE:
+            return Measured(figure, gained)
+        if before.value <= 0:
+            return Measured(figure, None, f"there is no rate of change from {name}, which is not above zero")
+        return Measured(figure, certain(gained / before.value * 100))

@@ -1,0 +1,221 @@
+"""The words of alerts: a mail with a text and an HTML part, and the JSON of a webhook.
+
+Belongs here: what a message says. Does not belong here: when it is due and to whom (``incidents``), how it is
+delivered (``outbox``).
+
+Ids of companies come from data: every piece of text becomes one plain line before it goes into the text part, and
+is escaped before it goes into the HTML part.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from html import escape
+
+from analytics_pipeline.alerts.rules import Rule
+from analytics_pipeline.alerts.words import ALL_COMPANIES, exact, period_text
+from analytics_pipeline.outbox.message import one_line, storable
+
+_COMPANY_CHARACTERS = 100
+# A mail lists so many companies; the JSON has all of them.
+_MOST_ROWS = 200
+_FOOTER = (
+    "You get one message when an alert begins and one when it is over; 'analytics-pipeline alerts list' shows all."
+)
+
+
+class Condition(StrEnum):
+    """What an alert is about: the threshold is crossed, or there is nothing to hold against it."""
+
+    FIRING = "firing"
+    NO_DATA = "no_data"
+
+
+class Resolution(StrEnum):
+    """Why an alert is over."""
+
+    RECOVERED = "recovered"
+    CORRECTED = "corrected"
+    RULE_CHANGED = "rule changed"
+    RULE_REMOVED = "rule removed"
+
+
+_LABELS = {
+    Resolution.RECOVERED: "resolved",
+    Resolution.CORRECTED: "corrected",
+    Resolution.RULE_CHANGED: "closed",
+    Resolution.RULE_REMOVED: "closed",
+}
+_BEGUN = {
+    Condition.FIRING: "Firing: what the rule watches for is the case.",
+    Condition.NO_DATA: "No data: there is nothing to hold against the threshold.",
+}
+_OVER = {
+    Resolution.RECOVERED: "Over: a period has been closed that is as it should be.",
+    Resolution.CORRECTED: "Corrected: the figures of this very period have changed since, and are as they should be.",
+    Resolution.RULE_CHANGED: "Closed: the rule was changed, and what it says now is not the case.",
+    Resolution.RULE_REMOVED: "Closed: the rule was removed or no longer covers this; nobody watches it any more.",
+}
+_FIGURES_AGAIN = "Over: there are figures again."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """One alert as a message tells it.
+
+    ``resolution`` is why it is over, None: it has begun. ``shown`` is the figure in words, ``value`` and ``change``
+    the numbers, as of the period that starts at ``period``; ``reason`` is why there is no figure.
+    """
+
+    alert_id: int
+    condition: Condition
+    company: str | None
+    period: datetime
+    since: datetime
+    shown: str
+    value: Decimal | None
+    change: Decimal | None = None
+    reason: str = ""
+    resolution: Resolution | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AlertMessage:
+    """A message in every form: subject, text and HTML of a mail, the JSON of a webhook."""
+
+    subject: str
+    text: str
+    html: str
+    payload: str
+
+
+def compose(rule: Rule, revision: int, notices: Sequence[Notice], now: datetime) -> AlertMessage:
+    """Return one message about alerts of one rule that share condition, resolution and period; at least one."""
+    first = notices[0]
+    period = period_text(rule.granularity, first.period)
+    heading = rule.description or f"{rule.metric.name} {rule.condition}"
+    summary = _summary(first)
+    facts = _facts(rule, notices, period)
+    rows = (
+        [] if len(notices) == 1 else [(_company(n), n.shown, period_text(rule.granularity, n.since)) for n in notices]
+    )
+    subject = _subject(rule, notices, period)
+    return AlertMessage(
+        subject,
+        _text(heading, summary, facts, rows),
+        _html(heading, summary, facts, rows),
+        _payload(rule, revision, notices, subject, now),
+    )
+
+
+def _subject(rule: Rule, notices: Sequence[Notice], period: str) -> str:
+    first = notices[0]
+    label = str(rule.severity) if first.resolution is None else _LABELS[first.resolution]
+    if len(notices) == 1:
+        who, what = _company(first), first.shown
+    else:
+        who, what = f"{len(notices)} companies", "no data" if _is_silent(first) else ""
+    against = "no data before" if first.resolution and first.condition is Condition.NO_DATA else rule.condition
+    return one_line(f"[{label}] {rule.id}: {who} {rule.metric.name} {what} ({against}) {period}")
+
+
+def _summary(notice: Notice) -> str:
+    if notice.resolution is None:
+        return _BEGUN[notice.condition]
+    has_figures_again = notice.condition is Condition.NO_DATA and notice.resolution in {
+        Resolution.RECOVERED,
+        Resolution.CORRECTED,
+    }
+    return _FIGURES_AGAIN if has_figures_again else _OVER[notice.resolution]
+
+
+def _is_silent(notice: Notice) -> bool:
+    return notice.condition is Condition.NO_DATA and notice.resolution is None
+
+
+def _company(notice: Notice) -> str:
+    return ALL_COMPANIES if notice.company is None else one_line(notice.company, _COMPANY_CHARACTERS)
+
+
+def _facts(rule: Rule, notices: Sequence[Notice], period: str) -> list[tuple[str, str]]:
+    first = notices[0]
+    facts = [("Rule", f"{rule.id}, {rule.severity}"), ("Figure", f"{rule.metric.name}: {rule.metric.description}")]
+    facts += [("Condition", rule.condition), (str(rule.granularity).capitalize(), f"{period} (UTC)")]
+    if len(notices) > 1:
+        return [*facts, ("Companies", str(len(notices)))]
+    facts += [("Company", _company(first)), ("Value", first.shown)]
+    if first.reason:
+        facts.append(("Why", one_line(first.reason)))
+    return [*facts, ("Since", period_text(rule.granularity, first.since))]
+
+
+def _text(heading: str, summary: str, facts: Sequence[tuple[str, str]], rows: Sequence[tuple[str, str, str]]) -> str:
+    width = max(len(name) for name, _ in facts)
+    lines = [heading, summary, "", *(f"{name + ':':<{width + 1}} {value}" for name, value in facts)]
+    if rows:
+        lines += ["", *(f"{company}: {value}, since {since}" for company, value, since in rows[:_MOST_ROWS])]
+        lines += _rest(rows)
+    return "\n".join([*lines, "", _FOOTER]) + "\n"
+
+
+def _html(heading: str, summary: str, facts: Sequence[tuple[str, str]], rows: Sequence[tuple[str, str, str]]) -> str:
+    style = "padding:4px 24px 4px 0;border-bottom:1px solid #D3DAE0;text-align:left;vertical-align:top"
+
+    def table(lines: Sequence[Sequence[str]]) -> str:
+        cells = ("".join(f'<td style="{style}"><bdi>{escape(cell)}</bdi></td>' for cell in line) for line in lines)
+        body = "".join(f"<tr>{line}</tr>\n" for line in cells)
+        return f'<table style="border-collapse:collapse;margin:0 0 16px">\n{body}</table>\n'
+
+    listed = table([("Company", "Value", "Since"), *rows[:_MOST_ROWS]]) if rows else ""
+    note = 'style="margin:0 0 4px;font-size:12px;color:#5C6B78"'
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8">'
+        f"<title>{escape(heading)}</title></head>\n"
+        '<body style="font-family:Helvetica,Arial,sans-serif;font-size:15px;color:#16232F;margin:24px">\n'
+        f'<h1 style="font-size:20px;margin:0 0 4px">{escape(heading)}</h1>\n'
+        f'<p style="margin:0 0 20px;color:#0F4C75">{escape(summary)}</p>\n'
+        f"{table(facts)}{listed}"
+        + "".join(f"<p {note}>{escape(line)}</p>\n" for line in [*_rest(rows), _FOOTER])
+        + "</body>\n</html>\n"
+    )
+
+
+def _rest(rows: Sequence[object]) -> list[str]:
+    return [f"and {len(rows) - _MOST_ROWS} more"] if len(rows) > _MOST_ROWS else []
+
+
+def _payload(rule: Rule, revision: int, notices: Sequence[Notice], subject: str, now: datetime) -> str:
+    """Return the JSON that docs/alerts.md describes; numbers are exact, as text."""
+    told = {
+        "type": f"alert.{'resolved' if notices[0].resolution else notices[0].condition}",
+        "timestamp": f"{now:%Y-%m-%dT%H:%M:%SZ}",
+        "text": subject,
+        "data": {
+            "rule": rule.id,
+            "revision": revision,
+            "description": rule.description,
+            "severity": str(rule.severity),
+            "metric": rule.metric.name,
+            "unit": str(rule.metric.unit),
+            "granularity": str(rule.granularity),
+            "condition": rule.condition,
+            "alerts": [
+                {
+                    "id": notice.alert_id,
+                    "companyId": notice.company,
+                    "period": period_text(rule.granularity, notice.period),
+                    "since": period_text(rule.granularity, notice.since),
+                    "value": exact(notice.value),
+                    "change": exact(notice.change),
+                    "shown": notice.shown,
+                    "reason": notice.reason or None,
+                    "resolution": notice.resolution,
+                }
+                for notice in notices
+            ],
+        },
+    }
+    return storable(json.dumps(told))

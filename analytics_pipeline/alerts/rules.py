@@ -1,0 +1,361 @@
+"""A rule: which figure of whom is held against what, and who is told.
+
+Belongs here: the form of a rule and every check of it. Does not belong here: its file (``rules_file``), its rows
+(``store``), judging figures by it (``judge``).
+"""
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import TypeVar
+
+from analytics_pipeline.alerts.catalogue import METRICS, Metric, Unit
+from analytics_pipeline.currencies import require_currency
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.events.model import MAX_ID_CHARACTERS
+from analytics_pipeline.health.finding import Severity
+from analytics_pipeline.mail_addresses import require_address
+from analytics_pipeline.metrics.tables import GRANULARITIES
+from analytics_pipeline.windows import Cadence
+
+EACH_COMPANY = "*"
+ALWAYS = "always"
+# As long as reports are mailed after their month has ended.
+_TELL_WITHIN = "45 days"
+_MOST_PERIODS = 100
+_DESCRIPTION_CHARACTERS = 500
+
+KEYS = (
+    "id",
+    "description",
+    "metric",
+    "granularity",
+    "company",
+    "comparison",
+    "value",
+    "change",
+    "severity",
+    "periods",
+    "recipients",
+    "webhook",
+    "no_data",
+    "tell_within",
+)
+
+_is_id = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}").fullmatch
+_amount = re.compile(r"([+-]?\d{1,20}(?:\.\d{1,18})?)\s*(\S*)").fullmatch
+_periods = re.compile(r"(\d{1,3}) of (\d{1,3})").fullmatch
+_days = re.compile(r"(\d{1,4}) days").fullmatch
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+
+class Comparison(StrEnum):
+    """How a figure has to stand to the threshold for the rule to fire."""
+
+    ABOVE = "above"
+    BELOW = "below"
+    AT_LEAST = "at least"
+    AT_MOST = "at most"
+
+    def holds(self, figure: Decimal, threshold: Decimal) -> bool:
+        """Tell whether the figure stands so to the threshold."""
+        match self:
+            case Comparison.ABOVE:
+                return figure > threshold
+            case Comparison.BELOW:
+                return figure < threshold
+            case Comparison.AT_LEAST:
+                return figure >= threshold
+            case Comparison.AT_MOST:
+                return figure <= threshold
+
+
+class Measure(StrEnum):
+    """What is held against the threshold: the figure, its difference from the period before, or that in per cent."""
+
+    VALUE = "value"
+    DIFFERENCE = "difference"
+    GROWTH = "growth"
+
+
+class NoData(StrEnum):
+    """Whether missing figures are told."""
+
+    OK = "ok"
+    ALERT = "alert"
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """What a figure is held against. ``unit`` is as the rule writes it: a currency, ``%``, ``points`` or nothing."""
+
+    measure: Measure
+    amount: Decimal
+    unit: str
+
+    def __str__(self) -> str:
+        """Show it as a rule writes it, the number grouped."""
+        return f"{self.amount:,f} {self.unit}".rstrip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One checked rule.
+
+    ``company`` None is all companies together, ``EACH_COMPANY`` every company on its own. The rule fires when
+    ``needed`` of the last ``of`` periods stand to the threshold as ``comparison`` says. A period that ended longer
+    ago than ``tell_within`` (None: never) is recorded and not told.
+    """
+
+    id: str
+    description: str
+    metric: Metric
+    granularity: Cadence
+    company: str | None
+    comparison: Comparison
+    threshold: Threshold
+    severity: Severity
+    needed: int
+    of: int
+    recipients: tuple[str, ...]
+    webhook: str | None
+    no_data: NoData
+    tell_within: timedelta | None
+
+    @property
+    def condition(self) -> str:
+        """The condition in words: ``below 10,000 EUR``, ``change below -20 % in 2 of 3 months``."""
+        change = "" if self.threshold.measure is Measure.VALUE else "change "
+        repeated = "" if self.of == 1 else f" in {self.needed} of {self.of} {self.granularity}s"
+        return f"{change}{self.comparison} {self.threshold}{repeated}"
+
+    @property
+    def definition(self) -> dict[str, object]:
+        """The rule as a file would hold it, with everything that may be left out; ``parse_rule`` reads it."""
+        threshold = f"{self.threshold.amount:f} {self.threshold.unit}".rstrip()
+        return {
+            "id": self.id,
+            "description": self.description,
+            "metric": self.metric.name,
+            "granularity": str(self.granularity),
+            **({} if self.company is None else {"company": self.company}),
+            "comparison": str(self.comparison),
+            "value" if self.threshold.measure is Measure.VALUE else "change": threshold,
+            "severity": str(self.severity),
+            "periods": f"{self.needed} of {self.of}",
+            "recipients": list(self.recipients),
+            **({} if self.webhook is None else {"webhook": self.webhook}),
+            "no_data": str(self.no_data),
+            "tell_within": ALWAYS if self.tell_within is None else f"{self.tell_within.days} days",
+        }
+
+    @property
+    def sha256(self) -> str:
+        """What tells one version of the rule from another."""
+        return hashlib.sha256(json.dumps(self.definition, sort_keys=True).encode()).hexdigest()
+
+
+class RuleProblem(ValueError):  # noqa: N818  # a finding about a file, collected with others
+    """What is wrong with one key of a rule, and what to write instead."""
+
+    def __init__(self, key: str, text: str) -> None:
+        """Take the key and a clause about it."""
+        super().__init__(f"{key}: {text}")
+
+
+def parse_rule(
+    entry: Mapping[str, object], *, currency: str | None = None, webhooks: Collection[str] | None = None
+) -> Rule:
+    """Return the rule that an entry of a file, or a stored definition, describes.
+
+    Thresholds in money have to be in ``currency``, the reporting currency, and the webhook one of ``webhooks``; None
+    takes any. Raises ``RuleProblem`` for the first thing that is wrong.
+    """
+    refuse_unknown_keys(entry, KEYS)
+    metric = _metric(entry)
+    recipients = _recipients(entry)
+    webhook = _webhook(entry, webhooks)
+    if not recipients and webhook is None:
+        raise RuleProblem("recipients", "nobody is told: name mail addresses here, or a webhook")
+    needed, of = _needed_of(entry)
+    return Rule(
+        id=_id(entry),
+        description=_description(entry),
+        metric=metric,
+        granularity=Cadence(_one_of(entry, "granularity", [str(cadence) for cadence in GRANULARITIES])),
+        company=_company(entry),
+        comparison=_choice(entry, "comparison", Comparison),
+        threshold=_threshold(entry, metric, currency),
+        severity=_choice(entry, "severity", Severity),
+        needed=needed,
+        of=of,
+        recipients=recipients,
+        webhook=webhook,
+        no_data=_choice(entry, "no_data", NoData, NoData.OK),
+        tell_within=_tell_within(entry),
+    )
+
+
+def refuse_unknown_keys(entry: Mapping[str, object], known: Collection[str], of: str = "") -> None:
+    """Raise ``RuleProblem`` for a key, of a table of the file, that is none of the known ones."""
+    for key in entry:
+        if key not in known:
+            raise RuleProblem(f"{of}.{key}" if of else key, f"there is no such key{_instead(key, known)}")
+
+
+def _id(entry: Mapping[str, object]) -> str:
+    text = _text(entry, "id")
+    if not _is_id(text):
+        raise RuleProblem("id", f"{text!r} has to be small letters, digits, '-' and '_', like 'low-revenue'")
+    return text
+
+
+def _description(entry: Mapping[str, object]) -> str:
+    text = " ".join(_text(entry, "description", "").split())
+    if len(text) > _DESCRIPTION_CHARACTERS or not text.isprintable():
+        raise RuleProblem("description", f"write at most {_DESCRIPTION_CHARACTERS} printable characters")
+    return text
+
+
+def _metric(entry: Mapping[str, object]) -> Metric:
+    return METRICS[_one_of(entry, "metric", METRICS)]
+
+
+def _company(entry: Mapping[str, object]) -> str | None:
+    if "company" not in entry:
+        return None
+    text = _text(entry, "company")
+    if not (0 < len(text) <= MAX_ID_CHARACTERS and text.isprintable()):
+        raise RuleProblem(
+            "company",
+            f"{text[:MAX_ID_CHARACTERS]!r} is no id of a company: write one, '*' for each company on its own, or "
+            "leave the key out for all of them together",
+        )
+    return text
+
+
+def _threshold(entry: Mapping[str, object], metric: Metric, currency: str | None) -> Threshold:
+    if ("value" in entry) == ("change" in entry):
+        raise RuleProblem("value", "give either value, for the figure, or change, for what it gained or lost")
+    key = "value" if "value" in entry else "change"
+    raw = entry[key]
+    text = raw.strip() if isinstance(raw, str) else str(raw)
+    match = None if isinstance(raw, bool) else _amount(text)
+    if match is None:
+        raise RuleProblem(
+            key, f"{text[:80]!r} is no number with its unit: write it like {_example(key, metric, currency)}"
+        )
+    number, unit = match.groups()
+    if key == "change" and unit == "%":
+        return Threshold(Measure.GROWTH, Decimal(number), unit)
+    _require_unit(key, text, unit, metric, currency)
+    return Threshold(Measure.VALUE if key == "value" else Measure.DIFFERENCE, Decimal(number), unit)
+
+
+def _require_unit(key: str, text: str, unit: str, metric: Metric, currency: str | None) -> None:
+    example = _example(key, metric, currency)
+    match metric.unit:
+        case Unit.MONEY:
+            try:
+                is_money = unit == (currency or require_currency(unit))
+            except AnalyticsError:
+                is_money = False
+            if not is_money:
+                raise RuleProblem(
+                    key,
+                    f"{text!r} doesn't fit {metric.name}, which is money in the reporting currency"
+                    f"{f', {currency}' if currency else ''}: write it like {example}",
+                )
+        case Unit.COUNT if unit:
+            raise RuleProblem(key, f"{text!r} doesn't fit {metric.name}, which is a count: write it like {example}")
+        case Unit.PERCENT if unit != ("%" if key == "value" else "points"):
+            raise RuleProblem(
+                key,
+                f"{text!r} doesn't fit {metric.name}, which is a rate in per cent: write it like {example}",
+            )
+
+
+def _example(key: str, metric: Metric, currency: str | None) -> str:
+    sign = "-" if key == "change" else ""
+    units = {Unit.MONEY: currency or "EUR", Unit.COUNT: "", Unit.PERCENT: "points" if sign else "%"}
+    own = repr(f"{sign}100 {units[metric.unit]}".rstrip())
+    return f"{own} or '-20 %'" if sign else own
+
+
+def _needed_of(entry: Mapping[str, object]) -> tuple[int, int]:
+    text = _text(entry, "periods", "1 of 1")
+    match = _periods(text)
+    if match is None:
+        raise RuleProblem("periods", f"{text!r} has to look like '2 of 3'")
+    needed, of = int(match[1]), int(match[2])
+    if not 1 <= needed <= of <= _MOST_PERIODS:
+        raise RuleProblem(
+            "periods", f"{text!r} can't be: at least 1, of as many or more, of at most {_MOST_PERIODS}, like '2 of 3'"
+        )
+    return needed, of
+
+
+def _recipients(entry: Mapping[str, object]) -> tuple[str, ...]:
+    given = entry.get("recipients", [])
+    if not isinstance(given, list) or not all(isinstance(address, str) for address in given):
+        raise RuleProblem("recipients", "write a list of mail addresses, like ['ops@example.com']")
+    try:
+        addresses = [require_address(address) for address in given]
+    except ValueError as error:
+        raise RuleProblem("recipients", str(error)) from error
+    return tuple({address.lower(): address for address in reversed(addresses)}.values())[::-1]
+
+
+def _webhook(entry: Mapping[str, object], webhooks: Collection[str] | None) -> str | None:
+    if "webhook" not in entry:
+        return None
+    name = _text(entry, "webhook")
+    if webhooks is not None and name not in webhooks:
+        raise RuleProblem(
+            "webhook",
+            f"ANALYTICS_WEBHOOKS has no {name[:80]!r}{_instead(name, webhooks)}: its addresses are often secrets and "
+            f"belong there, like ANALYTICS_WEBHOOKS='ops=https://hooks.example.com/alerts'",
+        )
+    return name
+
+
+def _tell_within(entry: Mapping[str, object]) -> timedelta | None:
+    text = _text(entry, "tell_within", _TELL_WITHIN)
+    if text == ALWAYS:
+        return None
+    match = _days(text)
+    if match is None:
+        raise RuleProblem("tell_within", f"{text!r} has to look like '{_TELL_WITHIN}', or be '{ALWAYS}'")
+    return timedelta(days=int(match[1]))
+
+
+def _choice(entry: Mapping[str, object], key: str, choices: type[_Choice], default: _Choice | None = None) -> _Choice:
+    return choices(_one_of(entry, key, [str(choice) for choice in choices], default))
+
+
+def _one_of(entry: Mapping[str, object], key: str, choices: Collection[str], default: str | None = None) -> str:
+    text = _text(entry, key, default, f"one of {', '.join(choices)}")
+    if text not in choices:
+        raise RuleProblem(key, f"{text[:80]!r} is none{_instead(text, choices)}: choose one of {', '.join(choices)}")
+    return text
+
+
+def _text(entry: Mapping[str, object], key: str, default: str | None = None, wanted: str = "a text") -> str:
+    value = entry.get(key, default)
+    if value is None:
+        raise RuleProblem(key, f"it is missing: give {wanted}")
+    if not isinstance(value, str):
+        raise RuleProblem(key, f"{value!r} is no text: put it between quotation marks")
+    return value
+
+
+def _instead(word: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=3)
+    return f" (did you mean {' or '.join(near)}?)" if near else ""

@@ -1,0 +1,55 @@
+"""How figures, periods and judgements look in a sentence.
+
+Belongs here: presentation; an amount is rounded here, once. Does not belong here: messages (``messages``).
+"""
+
+from datetime import datetime
+from decimal import Decimal
+
+from analytics_pipeline.alerts.catalogue import Metric, Unit
+from analytics_pipeline.alerts.judge import Judgement
+from analytics_pipeline.alerts.rules import Measure
+from analytics_pipeline.currencies import currency_digits, rounded
+from analytics_pipeline.windows import Cadence
+
+ALL_COMPANIES = "all companies"
+_RATE_DIGITS = 2
+
+
+def figure_text(metric: Metric, value: Decimal, currency: str | None) -> str:
+    """Return a figure with its unit: ``1,234.50 EUR``, ``12``, ``4.25 %``."""
+    match metric.unit:
+        case Unit.MONEY:
+            return f"{rounded(value, currency_digits(currency or '')):,f} {currency}"
+        case Unit.COUNT:
+            return f"{rounded(value, 0):,f}"
+        case Unit.PERCENT:
+            return f"{rounded(value, _RATE_DIGITS):,f} %"
+
+
+def shown(judgement: Judgement) -> str:
+    """Return what was held against the threshold: ``800.00 EUR``, ``-20.00 % to 800.00 EUR``, ``no data``."""
+    metric, latest = judgement.rule.metric, judgement.latest
+    if latest.compared is None or latest.figure.value is None:
+        return "no data"
+    figure = figure_text(metric, latest.figure.value, latest.figure.currency)
+    match judgement.rule.threshold.measure:
+        case Measure.VALUE:
+            return figure
+        case Measure.GROWTH:
+            return f"{rounded(latest.compared, _RATE_DIGITS):+,f} % to {figure}"
+        case Measure.DIFFERENCE if metric.unit is Unit.PERCENT:
+            return f"{rounded(latest.compared, _RATE_DIGITS):+,f} points to {figure}"
+        case Measure.DIFFERENCE:
+            sign = "+" if latest.compared > 0 else ""
+            return f"{sign}{figure_text(metric, latest.compared, latest.figure.currency)} to {figure}"
+
+
+def period_text(cadence: Cadence, start: datetime) -> str:
+    """Return the name of a day or month: ``2026-01-31``, ``2026-01``."""
+    return f"{start:%Y-%m-%d}" if cadence is Cadence.DAY else f"{start:%Y-%m}"
+
+
+def exact(value: Decimal | None) -> str | None:
+    """Return all digits of a number, for programs."""
+    return None if value is None else f"{value:f}"

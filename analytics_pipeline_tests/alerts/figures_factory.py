@@ -1,0 +1,84 @@
+"""Writes closed periods straight into the metric tables, as closing would."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from psycopg.types.json import Jsonb
+
+from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.windows import Cadence
+
+Missing = dict[str, list[str]]
+
+
+def start_of(period: str) -> datetime:
+    """Return the start of a day (2026-01-31) or a month (2026-01), UTC."""
+    return datetime.fromisoformat(f"{period}-01" if len(period) == 7 else period).replace(tzinfo=UTC)
+
+
+def cadence_of(period: str) -> Cadence:
+    return Cadence.MONTH if len(period) == 7 else Cadence.DAY
+
+
+def close_revenue(
+    connection: Connection,
+    period: str,
+    revenue: dict[str, str],
+    *,
+    currency: str = "EUR",
+    unconverted: Missing | None = None,
+) -> None:
+    """Close a day or month of revenue_metrics anew, with the revenue of companies; ``unconverted``: their figures."""
+    rows = [
+        {
+            "total_revenue": Decimal(amount),
+            "unconverted": Jsonb([{"figure": f} for f in (unconverted or {}).get(c, [])]),
+        }
+        for c, amount in revenue.items()
+    ]
+    zero = dict.fromkeys(
+        ("previous_revenue", "invoiced", "refunds", "mrr", "arr", "paying_customers", "total_users"), 0
+    )
+    rows = [{**zero, "currency": currency, **row} for row in rows]
+    _close(connection, "revenue_metrics", period, list(revenue), rows, currency)
+
+
+def close_users(connection: Connection, period: str, active: dict[str, int]) -> None:
+    """Close a day or month of user_metrics anew, with the active users of companies out of 100."""
+    zero = dict.fromkeys(("new_users", "churned_users", "users_at_start", "active_fingerprint"), 0)
+    rows: list[dict[str, object]] = [{**zero, "total_users": 100, "active_users": users} for users in active.values()]
+    _close(connection, "user_metrics", period, list(active), rows, "EUR")
+
+
+def _close(
+    connection: Connection,
+    metric: str,
+    period: str,
+    companies: list[str],
+    rows: list[dict[str, object]],
+    currency: str,
+) -> None:
+    start, cadence = start_of(period), cadence_of(period)
+    common = {
+        "granularity": str(cadence),
+        "period_start": start,
+        "period_end": cadence.next(start),
+        "definitions_version": 1,
+    }
+    key = "granularity = %(granularity)s AND period_start = %(period_start)s"
+    with connection.transaction():
+        connection.execute(f"DELETE FROM analytics_{metric} WHERE {key}", common)
+        for company, row in zip(companies, rows, strict=True):
+            _insert(connection, f"analytics_{metric}", {**common, "company_id": company, **row})
+        connection.execute(f"DELETE FROM analytics_metric_periods WHERE metric = '{metric}' AND {key}", common)
+        _insert(
+            connection,
+            "analytics_metric_periods",
+            {**common, "metric": metric, "currency": currency, "changes_seen": 0},
+        )
+
+
+def _insert(connection: Connection, table: str, values: dict[str, object]) -> None:
+    names = ", ".join(values)
+    places = ", ".join(f"%({name})s" for name in values)
+    connection.execute(f"INSERT INTO {table} ({names}) VALUES ({places})", values)
