@@ -9,11 +9,16 @@ from typing import Any
 import click
 import psycopg
 
+from analytics_pipeline.alerts.cli import alerts
 from analytics_pipeline.doctor import doctor
 from analytics_pipeline.embedded import EmbeddedTimescale
+from analytics_pipeline.erp.cli import sources
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.cli import ingest, record
+from analytics_pipeline.fx.cli import fx
 from analytics_pipeline.metrics.cli import metrics
+from analytics_pipeline.outbox.cli import outbox
+from analytics_pipeline.reports.recipients_cli import recipients
 from analytics_pipeline.sample.cli import sample
 from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.timescale.connection import connect, describe_url
@@ -52,8 +57,13 @@ def main() -> None:
 
 main.add_command(ingest)
 main.add_command(record)
+main.add_command(sources)
 main.add_command(sample)
 main.add_command(metrics)
+main.add_command(fx)
+main.add_command(recipients)
+main.add_command(outbox)
+main.add_command(alerts)
 main.add_command(doctor)
 
 

@@ -23,11 +23,15 @@ from analytics_pipeline.currencies import round_money
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.ingest import IngestSummary, ingest
 from analytics_pipeline.events.sources import Source
+from analytics_pipeline.fx.csv_rates import read_source
+from analytics_pipeline.fx.load import LoadedRates, store_rates
 from analytics_pipeline.metrics.revenue import revenue_by_currency, revenue_series
 from analytics_pipeline.metrics.users import user_series
 from analytics_pipeline.orchestration.instance import enter_dagster_environment
+from analytics_pipeline.reports.documents import MONTHLY_REPORT
+from analytics_pipeline.reports.recipients import add_recipient
 from analytics_pipeline.sample.cli import months_before
-from analytics_pipeline.sample.generator import write_sample
+from analytics_pipeline.sample.generator import write_rates, write_sample
 from analytics_pipeline.settings import NEVER, Settings, get_settings, write_settings_file
 from analytics_pipeline.timescale.connection import connect
 from analytics_pipeline.timescale.migrations import migrate
@@ -36,6 +40,7 @@ from analytics_pipeline.windows import Cadence, Window
 if TYPE_CHECKING:
     from analytics_pipeline.orchestration.close import ClosedRange
 
+_FX_SOURCE = "ANALYTICS_FX_SOURCE"
 # Where there is no terminal whose width to keep, a line stays a line.
 _PLAIN_WIDTH = 200
 
@@ -62,9 +67,11 @@ def run_demo(events_file: Path | None, size: SampleSize, *, confirmed: bool) -> 
     with _step(console, "database, schema, policies"):
         migrate(settings)
         _refuse_foreign_events(settings, confirmed=confirmed)
+    rates = settings.fx_source
     if events_file is None:
-        with _step(console, "sample events"):
-            events_file = _sample(settings, size)
+        with _step(console, "sample events and rates"):
+            events_file, rates_file = _sample(settings, size)
+        rates = str(rates_file)
     with _step(console, f"ingestion of {events_file.name}") as note:
         summary = _ingest(settings, events_file)
         note.append(
@@ -73,10 +80,15 @@ def run_demo(events_file: Path | None, size: SampleSize, *, confirmed: bool) -> 
         )
     span = _span(summary, events_file)
     settings = _fit_settings(console, settings, span)
+    with _step(console, "rates of exchange") as note:
+        note.append(str(_load_rates(settings, rates)))
     with _step(console, "Dagster's storage"):
         enter_dagster_environment(settings)
     closed = _close(console, settings, span)
+    spool = _mail(console, settings)
     _print_summary(console, settings, span, closed)
+    if spool is not None:
+        console.print(f"Mails  {spool}", soft_wrap=True)
     console.print(
         f"\nDone in {time.monotonic() - started:.0f} s. [bold]make up[/] opens the Dagster UI on all of this."
     )
@@ -103,13 +115,15 @@ def _refuse_foreign_events(settings: Settings, *, confirmed: bool) -> None:
         )
 
 
-def _sample(settings: Settings, size: SampleSize) -> Path:
+def _sample(settings: Settings, size: SampleSize) -> tuple[Path, Path]:
+    """Return the files of the sample's events and of its rates, written if they aren't there."""
     start = months_before(datetime.now(UTC).date(), size.months)
-    name = f"sample-{start:%Y-%m}-{size.months}m-{size.companies}c-{size.scale:g}x-seed{size.seed}.jsonl.gz"
-    path = settings.home / "demo" / name
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"partial-{name}")
+    name = f"sample-{start:%Y-%m}-{size.months}m-{size.companies}c-{size.scale:g}x-seed{size.seed}"
+    folder = settings.home / "demo"
+    folder.mkdir(parents=True, exist_ok=True)
+    events, rates = folder / f"{name}.jsonl.gz", folder / f"{name}.rates.csv"
+    if not events.exists():
+        partial = folder / f"partial-{events.name}"
         write_sample(
             partial,
             seed=size.seed,
@@ -118,8 +132,12 @@ def _sample(settings: Settings, size: SampleSize) -> Path:
             companies=size.companies,
             scale=size.scale,
         )
-        partial.replace(path)
-    return path
+        partial.replace(events)
+    if not rates.exists():
+        partial = folder / f"partial-{rates.name}"
+        write_rates(partial, seed=size.seed, start=start, months=size.months)
+        partial.replace(rates)
+    return events, rates
 
 
 def _ingest(settings: Settings, events_file: Path) -> IngestSummary:
@@ -127,6 +145,16 @@ def _ingest(settings: Settings, events_file: Path) -> IngestSummary:
     rejects.parent.mkdir(parents=True, exist_ok=True)
     with connect(settings) as connection:
         return ingest([Source.of(events_file)], connection, rejects_path=rejects)
+
+
+def _load_rates(settings: Settings, source: str) -> LoadedRates:
+    """Load the rates; the embedded database takes no others from then on: an invented price fits no real one."""
+    with connect(settings, autocommit=True) as connection:
+        loaded = store_rates(connection, [read_source(source)])
+    if source != settings.fx_source and settings.database_url is None and _FX_SOURCE not in os.environ:
+        write_settings_file(settings.home, {_FX_SOURCE: source})
+        get_settings.cache_clear()
+    return loaded
 
 
 def _span(summary: IngestSummary, events_file: Path) -> Window:
@@ -191,6 +219,23 @@ def _close(console: Console, settings: Settings, span: Window) -> "list[ClosedRa
             f"{sum(r.checks for r in runs)} checks passed"
         )
     return closed
+
+
+def _mail(console: Console, settings: Settings) -> Path | None:
+    """Mail the newest report to an example address, into a folder, and return that; None where mail is not ours."""
+    spool = settings.home / "spool"
+    chosen = settings.smtp_url.get_secret_value() if settings.smtp_url else spool.as_uri()
+    if settings.database_url is not None or chosen != spool.as_uri():
+        return None
+    from analytics_pipeline.orchestration.report_mail import mail_with_instance
+
+    with _step(console, "mail of the report, into a folder") as note:
+        write_settings_file(settings.home, {"ANALYTICS_SMTP_URL": chosen})
+        get_settings.cache_clear()
+        with connect(settings, autocommit=True) as connection:
+            add_recipient(connection, None, MONTHLY_REPORT, "cfo@example.com")
+        note.append(str(mail_with_instance(get_settings())))
+    return spool
 
 
 def _by_job(closed: "list[ClosedRange]") -> "dict[str, list[ClosedRange]]":

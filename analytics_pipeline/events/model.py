@@ -24,6 +24,13 @@ FIRST_INSTANT: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 INTERVALS: Final = ("day", "week", "month", "year")
 STATUSES: Final = ("active", "trialing", "past_due", "paused", "ended")
+# What a type says about the status by itself; the other types go with any.
+STATUSES_OF_TYPES: Final = {
+    "subscription.paused": ("paused",),
+    "subscription.resumed": ("active", "trialing", "past_due"),
+    "subscription.past_due": ("past_due",),
+    "subscription.ended": ("ended",),
+}
 MAX_INTERVAL_COUNT: Final = 1_200
 MAX_QUANTITY: Final = 1_000_000_000
 
@@ -317,6 +324,13 @@ def _check_subscription(event: AnalyticsEvent) -> None:
     _check_count(metadata.get("quantity"), "metadata.quantity", 0, MAX_QUANTITY)
     status = metadata.get("status")
     _check_choice(status, "metadata.status", STATUSES)
+    fitting = STATUSES_OF_TYPES.get(event.event_type, STATUSES)
+    if status not in fitting:
+        raise RejectedEvent(
+            "metadata.status contradicts the event type",
+            f"metadata.status {status} contradicts {event.event_type}, which goes with {' or '.join(fitting)}: correct "
+            "one of the two.",
+        )
     if event.value is None and status in ("active", "past_due"):
         raise _missing("value", f"a subscription that is {status} has a price per interval")
 

@@ -11,29 +11,40 @@ from functools import partial
 import psycopg
 
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.health import events, figures, freshness, layout, policies, server
+from analytics_pipeline.health import events, figures, freshness, fx, layout, mail, metrics, policies, server
 from analytics_pipeline.health.finding import Finding, Problem
+from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES, MetricTable
+from analytics_pipeline.reports.documents import MONTHLY_REPORT
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES, EVENTS, ContinuousAggregate
 from analytics_pipeline.timescale.connection import Connection
-
-RECONCILIATION = figures.CHECK
+from analytics_pipeline.windows import Cadence, Window
 
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """One check of one subject. ``blocking``: what is built on the subject must wait when it fails."""
+    """One check of one subject. ``blocking``: what is built on the subject must wait when it fails.
+
+    ``judge_window`` judges the window of a run over partitions in place of ``judge``.
+    """
 
     name: str
     subject: str
     description: str
     judge: Callable[[Connection, Settings], Finding]
     blocking: bool = False
+    judge_window: Callable[[Connection, Settings, Window], Finding] | None = None
 
 
 def all_checks() -> list[HealthCheck]:
-    """Return every check of server, schema, policies, events and aggregates, the cheap ones first."""
-    return [*event_checks(), *(check for aggregate in AGGREGATES for check in aggregate_checks(aggregate))]
+    """Return every check of server, schema, policies, events, rates, mails and aggregates, the cheap ones first."""
+    return [
+        *event_checks(),
+        *fx_checks(),
+        *mail_checks(),
+        *(check for aggregate in AGGREGATES for check in aggregate_checks(aggregate)),
+        *(check for table in METRIC_TABLES for cadence in GRANULARITIES for check in metric_checks(table, cadence)),
+    ]
 
 
 def event_checks() -> list[HealthCheck]:
@@ -105,6 +116,37 @@ def event_checks() -> list[HealthCheck]:
     ]
 
 
+def fx_checks() -> list[HealthCheck]:
+    """Return the checks whose subject is ``fx_rates``: rates of exchange against the amounts to convert."""
+    return [
+        HealthCheck(
+            "rates_fresh",
+            fx.FX_ASSET,
+            "Every currency with amounts of the last 35 days has a rate towards the reporting currency, at most 7 days "
+            "older than the newest event.",
+            fx.rates_fresh,
+        ),
+        HealthCheck(
+            "rates_without_gaps",
+            fx.FX_ASSET,
+            "Every day from the first to the last amount in a currency has a rate: none is unconverted.",
+            fx.rates_without_gaps,
+        ),
+    ]
+
+
+def mail_checks() -> list[HealthCheck]:
+    """Return the checks of what is sent, reports above all."""
+    return [
+        HealthCheck(
+            mail.CHECK,
+            MONTHLY_REPORT,
+            "Everything put into the outbox of the last 14 days was delivered, and nothing waits for long.",
+            mail.mail_delivered,
+        ),
+    ]
+
+
 def aggregate_checks(aggregate: ContinuousAggregate) -> list[HealthCheck]:
     """Return the checks of one continuous aggregate."""
     return [
@@ -122,14 +164,56 @@ def aggregate_checks(aggregate: ContinuousAggregate) -> list[HealthCheck]:
             partial(_aggregate_judge, freshness.up_to_date, aggregate),
         ),
         HealthCheck(
-            RECONCILIATION,
+            figures.CHECK,
             aggregate.name,
             "The stored rows of the run's window equal, column for column, what the declaration gives over the raw "
             "events. Run on its own it covers the last 35 days of what is closed.",
             partial(_aggregate_judge, figures.reconciles_with_events, aggregate),
             blocking=True,
+            judge_window=lambda connection, settings, window: figures.reconciles_with_events(
+                connection, settings, aggregate, window
+            ),
         ),
     ]
+
+
+def metric_checks(table: MetricTable, cadence: Cadence) -> list[HealthCheck]:
+    """Return the checks of the days or months of a metric table."""
+    subject = table.asset(cadence)
+    checks = [
+        HealthCheck(
+            "equals_definitions",
+            subject,
+            f"The stored rows of the run's window, its newest {metrics.LOOK_BACK[cadence].days} days at most, equal "
+            "what the SQL functions that define the figures give. Run on its own it covers the newest closed periods.",
+            lambda connection, settings: metrics.equals_definitions(connection, settings, subject, table, cadence),
+            blocking=True,
+            judge_window=lambda connection, settings, window: metrics.equals_definitions(
+                connection, settings, subject, table, cadence, window
+            ),
+        ),
+        HealthCheck(
+            "figures_current",
+            subject,
+            f"Every closed {cadence} has seen every change of users, subscriptions and rates, and follows today's "
+            "definitions and reporting currency.",
+            lambda connection, settings: metrics.figures_current(connection, settings, subject, table, cadence),
+        ),
+    ]
+    if table.converts:
+        checks.append(
+            HealthCheck(
+                "amounts_converted",
+                subject,
+                "Every amount of the run's window has a rate to the reporting currency, at most 7 days old. Run on its "
+                "own it covers the newest closed periods.",
+                lambda connection, settings: metrics.amounts_converted(connection, settings, subject, table, cadence),
+                judge_window=lambda connection, settings, window: metrics.amounts_converted(
+                    connection, settings, subject, table, cadence, window
+                ),
+            )
+        )
+    return checks
 
 
 def run_check(

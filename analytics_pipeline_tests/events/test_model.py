@@ -147,6 +147,11 @@ def test_optional_fields_may_be_null_or_absent() -> None:
         (subscription(status="cancelled"), "metadata.status 'cancelled' is unknown"),
         (subscription(value="-5"), "must not be negative"),
         (subscription(value=None), "has a price"),
+        (subscription(event_type="subscription.ended"), "status active contradicts subscription.ended"),
+        (subscription(event_type="subscription.paused"), "goes with paused: correct one of the two"),
+        (subscription(event_type="subscription.past_due", status="paused"), "goes with past_due"),
+        (subscription(event_type="subscription.resumed", status="paused"), "active or trialing or past_due"),
+        (subscription(event_type="subscription.resumed", status="ended"), "contradicts subscription.resumed"),
     ],
 )
 def test_a_bad_record_is_rejected_for_its_reason(raw: dict[str, Any], words: str) -> None:
@@ -179,6 +184,10 @@ def test_a_bad_record_is_rejected_for_its_reason(raw: dict[str, Any], words: str
         crypto(),
         subscription(quantity=0),
         subscription(value=None, status="ended", event_type="subscription.ended"),
+        subscription(status="paused", event_type="subscription.paused"),
+        subscription(status="past_due", event_type="subscription.past_due"),
+        subscription(status="trialing", event_type="subscription.resumed"),
+        subscription(status="ended", event_type="subscription.changed"),
         payment(event_type="subscription.reminder_sent", category="subscription", value=None, currency=None),
     ],
 )
