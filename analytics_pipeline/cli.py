@@ -16,6 +16,7 @@ from analytics_pipeline.erp.cli import sources
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.cli import ingest, record
 from analytics_pipeline.fx.cli import fx
+from analytics_pipeline.metrics.access_cli import access
 from analytics_pipeline.metrics.cli import metrics
 from analytics_pipeline.outbox.cli import outbox
 from analytics_pipeline.reports.recipients_cli import recipients
@@ -59,6 +60,7 @@ main.add_command(ingest)
 main.add_command(record)
 main.add_command(sources)
 main.add_command(sample)
+main.add_command(access)
 main.add_command(metrics)
 main.add_command(fx)
 main.add_command(recipients)

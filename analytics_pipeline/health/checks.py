@@ -11,8 +11,21 @@ from functools import partial
 import psycopg
 
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.health import events, figures, freshness, fx, layout, mail, metrics, policies, server
+from analytics_pipeline.health import (
+    access,
+    events,
+    figures,
+    freshness,
+    fx,
+    layout,
+    mail,
+    metrics,
+    policies,
+    server,
+    subscriptions,
+)
 from analytics_pipeline.health.finding import Finding, Problem
+from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS_ASSET
 from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES, MetricTable
 from analytics_pipeline.reports.documents import MONTHLY_REPORT
 from analytics_pipeline.settings import Settings
@@ -42,6 +55,7 @@ def all_checks() -> list[HealthCheck]:
         *event_checks(),
         *fx_checks(),
         *mail_checks(),
+        *subscription_checks(),
         *(check for aggregate in AGGREGATES for check in aggregate_checks(aggregate)),
         *(check for table in METRIC_TABLES for cadence in GRANULARITIES for check in metric_checks(table, cadence)),
     ]
@@ -113,6 +127,13 @@ def event_checks() -> list[HealthCheck]:
             "Every amount has a currency, written as a code like EUR or a ticker like BTC.",
             events.currencies_present,
         ),
+        HealthCheck(
+            access.CHECK,
+            EVENTS,
+            "analytics_reader reads the metric tables, a company at a time by row-level security, and no events or "
+            "aggregates.",
+            access.reader_access,
+        ),
     ]
 
 
@@ -131,6 +152,18 @@ def fx_checks() -> list[HealthCheck]:
             fx.FX_ASSET,
             "Every day from the first to the last amount in a currency has a rate: none is unconverted.",
             fx.rates_without_gaps,
+        ),
+    ]
+
+
+def subscription_checks() -> list[HealthCheck]:
+    """Return the checks whose subject is ``subscriptions``."""
+    return [
+        HealthCheck(
+            subscriptions.CHECK,
+            SUBSCRIPTIONS_ASSET,
+            "Every change of a subscription of the last 35 days says what its monthly amount is made of.",
+            subscriptions.subscription_events,
         ),
     ]
 

@@ -2,19 +2,31 @@
 
 from datetime import date
 from decimal import Decimal
+from itertools import combinations
 
 import pytest
 
-from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.answers import revenue_answer, users_answer
-from analytics_pipeline.metrics.revenue import RevenueMonth, revenue_by_currency, revenue_series
+from analytics_pipeline.metrics.revenue import RevenueMonth, revenue_by_currency, revenue_metrics, revenue_series
 from analytics_pipeline.metrics.users import UserMonth, active_users, new_users, update_users, user_series
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event, at
+from analytics_pipeline_tests.metrics.closing import close_inputs
 
 QUARTER = Window.of_dates(date(2025, 1, 1), date(2025, 3, 31))
+
+
+# On either side of an hour, a day and a month.
+INSTANTS = (
+    "2025-01-05T06:29:59.999999",
+    "2025-01-05T06:30:00",
+    "2025-01-05T07:00:00",
+    "2025-01-06T00:00:00",
+    "2025-01-31T23:59:59.999999",
+)
+BOUNDARIES = ("2025-01-05T06:00:00", "2025-01-05T08:00:00", "2025-01-05T00:00:00", "2025-02-01T00:00:00")
 
 
 def test_payments_minus_refunds_each_on_its_own_date(database: Database) -> None:
@@ -41,7 +53,7 @@ def test_amounts_stay_exact_and_are_rounded_once_at_the_end(database: Database) 
             add_event(connection, "2025-01-05T12:00", value=third)
         (row,) = revenue_by_currency(connection, None, QUARTER)
         assert row.revenue == Decimal(third) * 3
-        assert revenue_answer(connection, None, QUARTER)["revenue"][0]["totalRevenue"] == Decimal("1.00")
+        assert revenue_answer(connection, None, QUARTER, "EUR")["totalRevenue"] == Decimal("1.00")
 
 
 def test_two_payments_alike_in_everything_but_their_id_both_count(database: Database) -> None:
@@ -114,16 +126,10 @@ def test_users_are_remembered_after_their_events_have_expired(database: Database
 
 def test_a_company_without_events_has_zeros_and_no_data_through(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
-        assert revenue_answer(connection, "nobody", QUARTER) == {
-            "companyId": "nobody",
-            "startDate": "2025-01-01",
-            "endDate": "2025-03-31",
-            "dataThrough": None,
-            "provisional": False,
-            "definitionsVersion": 1,
-            "revenue": [],
-            "months": [],
-        }
+        answer = revenue_answer(connection, "nobody", QUARTER, "EUR")
+        assert (answer["totalRevenue"], answer["mrr"], answer["payingCustomers"]) == (0, 0, 0)
+        assert (answer["averageRevenuePerUser"], answer["arpa"], answer["revenueGrowth"]) == (None, None, None)
+        assert (answer["dataThrough"], answer["provisional"]) == (None, False)
         answer = users_answer(connection, "nobody", QUARTER)
         assert (answer["activeUsers"], answer["newUsers"]) == (0, 0)
 
@@ -137,9 +143,30 @@ def test_the_session_s_time_zone_changes_no_figure(database: Database) -> None:
         assert (user_series(connection, None, QUARTER), active_users(connection, None, QUARTER)) == utc
 
 
-def test_revenue_of_broken_days_is_refused(database: Database) -> None:
-    with database.connect(autocommit=True) as connection, pytest.raises(AnalyticsError, match="whole UTC days"):
-        revenue_by_currency(connection, None, Window(at("2025-01-01T06:00"), at("2025-01-02T00:00")))
+@pytest.mark.parametrize("closed", [False, True])
+def test_revenue_of_any_window_is_that_of_its_events(database: Database, closed: bool) -> None:  # noqa: FBT001
+    with database.connect(autocommit=True) as connection:
+        for instant in INSTANTS:
+            add_event(connection, instant, value="1.01")
+            add_event(connection, instant, "payment.refunded", value="-0.25")
+            add_event(connection, instant, "invoice.created", category="billing", value="100")
+        if closed:
+            close_inputs(connection, QUARTER)
+        for start, end in combinations(sorted({*INSTANTS, *BOUNDARIES}), 2):
+            window = Window(at(start), at(end))
+            counted = fetch_row(
+                connection,
+                "SELECT count(*) FILTER (WHERE category = 'revenue'), "
+                "coalesce(sum(value) FILTER (WHERE category = 'revenue'), 0), "
+                "coalesce(sum(value) FILTER (WHERE category = 'billing'), 0) "
+                'FROM analytics_events WHERE "timestamp" >= %s AND "timestamp" < %s',
+                [window.start, window.end],
+            )
+            rows = revenue_by_currency(connection, None, window)
+            assert [(row.transactions, row.revenue) for row in rows] == ([counted[:2]] if counted[0] else []), window
+            figures = revenue_metrics(connection, None, window, "EUR")
+            assert (figures.total_revenue, figures.invoiced) == counted[1:], window
+            assert figures.refunds == Decimal("0.25") * counted[0] / 2
 
 
 def _add_activity(connection: Connection) -> None:

@@ -14,6 +14,7 @@ from dagster import (
 
 from analytics_pipeline.fx.rates import FX_COLUMNS
 from analytics_pipeline.health.fx import FX_ASSET
+from analytics_pipeline.orchestration.assets.fx import FX_JOB
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
@@ -26,7 +27,7 @@ def _run(
 ) -> ExecuteInProcessResult:
     environment.setenv("ANALYTICS_FX_SOURCE", source)
     get_settings.cache_clear()
-    job = definitions.resolve_job_def(FX_ASSET)
+    job = definitions.resolve_job_def(FX_JOB)
     return job.execute_in_process(instance=instance, raise_on_error=False)
 
 
@@ -102,10 +103,10 @@ def test_the_asset_is_described_and_scheduled_each_day(definitions: Definitions)
     columns = asset.metadata["dagster/column_schema"]
     assert isinstance(columns, TableSchemaMetadataValue)
     assert [column.name for column in columns.schema.columns] == list(FX_COLUMNS)
-    schedule = definitions.resolve_schedule_def(FX_ASSET)
+    schedule = definitions.resolve_schedule_def(FX_JOB)
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("30 16 * * *", "UTC")
     assert schedule.default_status is DefaultScheduleStatus.RUNNING
-    assert schedule.job_name == FX_ASSET
+    assert schedule.job_name == FX_JOB
 
 
 def test_the_columns_shown_are_those_of_the_table(database: Database) -> None:

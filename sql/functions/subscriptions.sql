@@ -85,8 +85,8 @@ AS $$
         )
         AND p_subscription_id <> ''
         AND p_interval IN ('day', 'week', 'month', 'year')
-        AND p_interval_count IS NOT NULL
-        AND p_quantity IS NOT NULL
+        AND p_interval_count ~ '^[1-9][0-9]{0,3}$'
+        AND p_quantity ~ '^[0-9]{1,10}$'
         AND (
             p_status IN ('trialing', 'paused', 'ended')
             OR (p_status IN ('active', 'past_due') AND p_value >= 0 AND p_currency IS NOT NULL)

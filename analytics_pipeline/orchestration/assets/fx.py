@@ -29,6 +29,9 @@ from analytics_pipeline.orchestration.resources import Timescale
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+# Not the asset's own name: Dagster wants the names of jobs and of steps to differ.
+FX_JOB = "fx_rates_daily"
+
 
 def build_fx_asset() -> AssetsDefinition:
     """Return the asset ``fx_rates``: materialising it loads the source of ``ANALYTICS_FX_SOURCE``."""
@@ -72,19 +75,19 @@ def build_fx_asset() -> AssetsDefinition:
 
 
 def build_fx_job() -> "UnresolvedAssetJobDefinition":
-    """Return the job ``fx_rates``: the asset with its checks."""
+    """Return the job ``fx_rates_daily``: the asset with its checks."""
     return define_asset_job(
-        FX_ASSET,
+        FX_JOB,
         selection=AssetSelection.assets(FX_ASSET),
         description="Loads the rates of exchange of ANALYTICS_FX_SOURCE and checks that they suffice.",
     )
 
 
 def build_fx_schedule() -> ScheduleDefinition:
-    """Return the schedule ``fx_rates``, switched on."""
+    """Return the schedule ``fx_rates_daily``, switched on."""
     return ScheduleDefinition(
-        name=FX_ASSET,
-        job_name=FX_ASSET,
+        name=FX_JOB,
+        job_name=FX_JOB,
         # The ECB publishes the day's rates around 16:00 in Frankfurt, 14:00 or 15:00 UTC.
         cron_schedule="30 16 * * *",
         execution_timezone="UTC",

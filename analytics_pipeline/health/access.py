@@ -1,0 +1,116 @@
+"""Who may read figures: the role, the row-level security that binds it, and nothing around them."""
+
+from dataclasses import dataclass
+
+from analytics_pipeline.health.finding import Finding, Problem, Severity
+from analytics_pipeline.metrics.access import READER, list_grants, readers_without_grants
+from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS
+from analytics_pipeline.metrics.tables import METRIC_TABLES
+from analytics_pipeline.metrics.users import USERS
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale.aggregates import AGGREGATES, EVENTS
+from analytics_pipeline.timescale.connection import Connection
+
+CHECK = "reader_access"
+_GRANTS = "analytics_company_grants"
+# The policies of each table: the pipeline's own, and the readers'.
+_POLICIES = {_GRANTS: ["own_grants", "pipeline"]} | {
+    table.table: ["own_companies", "pipeline"] for table in METRIC_TABLES
+}
+# These hold every company's rows, and no row-level security stands before them.
+_HIDDEN = [EVENTS, USERS, SUBSCRIPTIONS, *(aggregate.name for aggregate in AGGREGATES)]
+_MIGRATE = "analytics-pipeline db migrate"
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    name: str
+    is_guarded: bool
+    policies: list[str]
+    is_readable: bool
+    is_writable: bool
+
+
+def reader_access(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form
+    """Judge that ``analytics_reader`` reads the metric tables, company by company, and nothing else of a company."""
+    role = connection.execute(load_sql("queries/access_role.sql"), {"role": READER}).fetchone()
+    if role is None:
+        missing = Problem(
+            f"the role {READER} doesn't exist, and this login may not make it: nobody but the owner can read figures",
+            f"CREATE ROLE {READER} NOLOGIN; -- by an administrator, then {_MIGRATE}",
+            Severity.WARNING,
+        )
+        return Finding.judge(CHECK, EVENTS, [missing], good="", metadata={"role": "missing"})
+    rows = connection.execute(load_sql("queries/reader_tables.sql"), {"tables": list(_POLICIES)}).fetchall()
+    tables = [_Table(*row) for row in rows]
+    exposed = [
+        name for (name,) in connection.execute(load_sql("queries/reader_hidden.sql"), {"relations": _HIDDEN}).fetchall()
+    ]
+    problems = [problem for table in tables for problem in _judge_table(table)]
+    if role[0]:
+        problems.append(
+            Problem(
+                f"{READER} bypasses row-level security: its members read every company",
+                f"ALTER ROLE {READER} NOSUPERUSER NOBYPASSRLS;",
+            )
+        )
+    if exposed:
+        problems.append(
+            Problem(
+                f"{READER} may read every company's rows in {', '.join(exposed)}",
+                f"REVOKE ALL ON {', '.join(exposed)} FROM {READER}, PUBLIC;",
+            )
+        )
+    return Finding.judge(
+        CHECK,
+        EVENTS,
+        problems,
+        good=f"{READER} reads the metric tables company by company, and no events or aggregates.",
+        metadata={
+            "row-level security": {table.name: table.is_guarded for table in tables},
+            "policies": {table.name: table.policies for table in tables},
+            "relations it may not read but does": exposed,
+            "such relations allowed": 0,
+            "grants": len(list_grants(connection)),
+            "readers that name their company by analytics.company": readers_without_grants(connection),
+        },
+    )
+
+
+def _judge_table(table: _Table) -> list[Problem]:
+    problems = []
+    if not table.is_guarded:
+        problems.append(
+            Problem(
+                f"row-level security of {table.name} is not enabled and forced: readers see every company",
+                f"ALTER TABLE {table.name} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;",
+            )
+        )
+    missing = [name for name in _POLICIES[table.name] if name not in table.policies]
+    if missing:
+        whom = "the owner" if "pipeline" in missing else "readers"
+        problems.append(
+            Problem(
+                f"{table.name} lacks the policy {' and '.join(missing)}: it shows {whom} nothing",
+                f"psql -f sql/migrations/0013_metrics.sql as the owner, and then {_MIGRATE}",
+            )
+        )
+    foreign = [name for name in table.policies if name not in _POLICIES[table.name]]
+    if foreign:
+        problems.append(
+            Problem(
+                f"{table.name} has the further policy {', '.join(foreign)}: any policy that applies lets a row be seen",
+                " ".join(f'DROP POLICY "{name}" ON {table.name};' for name in foreign),
+            )
+        )
+    if not table.is_readable:
+        problems.append(Problem(f"{READER} may not read {table.name}", _MIGRATE, Severity.WARNING))
+    if table.is_writable:
+        problems.append(
+            Problem(
+                f"{READER} may write to {table.name}",
+                f"REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {table.name} FROM {READER}, PUBLIC;",
+            )
+        )
+    return problems

@@ -1,0 +1,62 @@
+"""Readers see what they may: each way of seeing more, or less, is found, and mended by what the finding says."""
+
+import uuid
+
+import pytest
+
+from analytics_pipeline.health.finding import State
+from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.migrations import migrate
+from analytics_pipeline_tests.health.conftest import Ask
+
+
+def test_a_migrated_database_lets_readers_read_what_they_may(ask: Ask) -> None:
+    finding = ask("reader_access")
+    assert finding.passed, finding.text
+    assert finding.metadata["relations it may not read but does"] == []
+
+
+@pytest.mark.parametrize(
+    ("break_it", "words"),
+    [
+        ("ALTER TABLE analytics_revenue_metrics DISABLE ROW LEVEL SECURITY", "is not enabled and forced"),
+        ("ALTER TABLE analytics_company_grants NO FORCE ROW LEVEL SECURITY", "is not enabled and forced"),
+        ("GRANT SELECT ON analytics_events TO analytics_reader", "every company's rows in analytics_events"),
+        ("GRANT SELECT (bucket) ON analytics_revenue_daily TO PUBLIC", "in analytics_revenue_daily"),
+        ("GRANT SELECT ON analytics_subscriptions TO PUBLIC", "in analytics_subscriptions"),
+        ("GRANT INSERT ON analytics_company_grants TO analytics_reader", "may write to analytics_company_grants"),
+        ("CREATE POLICY all_of_it ON analytics_user_metrics USING (true)", "has the further policy all_of_it"),
+    ],
+)
+def test_seeing_more_is_an_error_whose_remedy_ends_it(
+    ask: Ask, connection: Connection, break_it: str, words: str
+) -> None:
+    connection.execute(break_it)
+    finding = ask("reader_access")
+    assert finding.state is State.ERROR
+    assert words in finding.summary
+    for remedy in finding.remedies:
+        connection.execute(remedy)
+    assert ask("reader_access").passed
+
+
+def test_seeing_less_is_found_and_mended_too(ask: Ask, connection: Connection) -> None:
+    connection.execute("REVOKE SELECT ON analytics_mrr_movements FROM analytics_reader")
+    finding = ask("reader_access")
+    assert finding.state is State.WARNING
+    assert "may not read analytics_mrr_movements" in finding.summary
+    connection.execute("DROP POLICY own_grants ON analytics_company_grants")
+    assert "lacks the policy own_grants: it shows readers nothing" in ask("reader_access").summary
+    migrate()
+    assert ask("reader_access").passed
+    connection.execute("DROP POLICY pipeline ON analytics_mrr_movements")
+    assert "it shows the owner nothing" in ask("reader_access").summary
+
+
+def test_readers_who_name_their_company_are_told(ask: Ask, connection: Connection) -> None:
+    role = f"analytics_test_{uuid.uuid4().hex[:12]}"
+    connection.execute(f"CREATE ROLE {role} LOGIN; GRANT analytics_reader TO {role}")
+    try:
+        assert role in ask("reader_access").metadata["readers that name their company by analytics.company"]
+    finally:
+        connection.execute(f"DROP ROLE {role}")

@@ -1,0 +1,47 @@
+"""One migrated database for all tests of a module: they keep to companies of their own."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from analytics_pipeline.settings import get_settings
+from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.migrations import migrate
+from analytics_pipeline_tests.conftest import Database, empty_database, set_environment
+from analytics_pipeline_tests.metrics.subscription_changes import RATES
+
+
+@pytest.fixture(scope="module")
+def shared_database(embedded_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    with pytest.MonkeyPatch.context() as environment, empty_database(embedded_home) as url:
+        set_environment(environment, url, embedded_home, tmp_path_factory.mktemp("shared"))
+        migrate()
+        yield Database(url, get_settings())
+    get_settings.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def shared(shared_database: Database) -> Iterator[Connection]:
+    """An autocommit connection to the module's database."""
+    with shared_database.connect(autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def rates(shared: Connection) -> Connection:
+    """The connection to a database that has the rates."""
+    for day, rate in RATES.items():
+        shared.execute(
+            "INSERT INTO analytics_fx_rates (rate_date, base, quote, rate, source) VALUES (%s, 'EUR', 'USD', %s, 'x')",
+            [day, Decimal(rate)],
+        )
+    return shared
+
+
+@pytest.fixture
+def connection(database: Database) -> Iterator[Connection]:
+    """An autocommit connection to a database of the test's own."""
+    with database.connect(autocommit=True) as connection:
+        yield connection

@@ -1,0 +1,287 @@
+"""Who may read which company's figures."""
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from click.testing import CliRunner, Result
+from psycopg import sql
+from pydantic import SecretStr
+
+from analytics_pipeline.cli import main
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.metrics.access import grant_company, list_grants, readers_without_grants, revoke_company
+from analytics_pipeline.metrics.tables import METRIC_TABLES
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.aggregates import AGGREGATES
+from analytics_pipeline.timescale.connection import Connection, connect, fetch_row
+from analytics_pipeline.timescale.migrations import migrate
+from analytics_pipeline_tests.conftest import SERVER_URL, Database, empty_database
+from analytics_pipeline_tests.events_factory import add_event
+from analytics_pipeline_tests.metrics.closing import close_figures, days
+from analytics_pipeline_tests.metrics.subscription_changes import a_change, load
+
+TABLES = [table.table for table in METRIC_TABLES]
+COMPANIES = ("acme", "beta", "gamma")
+
+needs_server = pytest.mark.skipif(SERVER_URL is None, reason="the embedded server has no log-ins of its own")
+
+
+@pytest.fixture(scope="module")
+def figures(shared: Connection) -> Connection:
+    """Three companies with a row in each metric table."""
+    load(shared, a_change("01-05"))
+    shared.execute("UPDATE analytics_events SET company_id = 'acme'")
+    for company in COMPANIES[1:]:
+        shared.execute(
+            'INSERT INTO analytics_events SELECT gen_random_uuid(), "timestamp", ingested_at, %s, user_id, event_type, '
+            "category, value, currency, metadata FROM analytics_events WHERE company_id = 'acme'",
+            [company],
+        )
+    close_figures(shared, days("2025-01-05"))
+    assert _seen(shared) == {table: set(COMPANIES) for table in TABLES}
+    return shared
+
+
+@pytest.fixture
+def reader(figures: Connection) -> Iterator[Connection]:
+    """The owner's connection in the role of analytics_reader: an application that serves one company at a time."""
+    figures.execute("SET ROLE analytics_reader")
+    yield figures
+    figures.execute("RESET ROLE")
+    figures.execute("RESET analytics.company")
+    figures.execute("DELETE FROM analytics_company_grants")
+
+
+Login = Callable[[], Connection]
+
+
+@pytest.fixture
+def role(figures: Connection) -> Iterator[Callable[[], str]]:
+    """Make roles that are gone after the test."""
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(f"analytics_test_{uuid.uuid4().hex[:12]}")
+        figures.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(made[-1])))
+        return made[-1]
+
+    yield make
+    figures.execute("DELETE FROM analytics_company_grants")
+    for name in made:
+        figures.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def stranger(role: Callable[[], str], shared_database: Database) -> Iterator[Login]:
+    """Log in as a new role that may do nothing."""
+    with ExitStack() as connections:
+
+        def log_in() -> Connection:
+            parts = urlsplit(shared_database.url)
+            url = urlunsplit(parts._replace(netloc=f"{role()}@{parts.netloc.rpartition('@')[2]}"))
+            return connections.enter_context(psycopg.connect(url, autocommit=True))
+
+        yield log_in
+
+
+@pytest.fixture
+def login(stranger: Login, figures: Connection) -> Login:
+    """Log in as a new member of analytics_reader."""
+
+    def log_in() -> Connection:
+        connection = stranger()
+        figures.execute(sql.SQL("GRANT analytics_reader TO {}").format(sql.Identifier(connection.info.user)))
+        return connection
+
+    return log_in
+
+
+def _seen(connection: Connection) -> dict[str, set[str]]:
+    return {
+        table: {company for (company,) in connection.execute(f"SELECT company_id FROM {table}").fetchall()}
+        for table in TABLES
+    }
+
+
+def only(*companies: str) -> dict[str, set[str]]:
+    return {table: set(companies) for table in TABLES}
+
+
+def test_a_reader_sees_the_company_of_its_session_and_nothing_without_one(reader: Connection) -> None:
+    assert _seen(reader) == only()
+    for company, visible in (("acme", ["acme"]), ("beta", ["beta"]), ("nobody", []), ("", []), ("%", [])):
+        reader.execute("SELECT set_config('analytics.company', %s, false)", [company])
+        assert _seen(reader) == only(*visible)
+
+
+def test_a_reader_reads_no_events_no_aggregates_and_writes_nothing(reader: Connection) -> None:
+    reader.execute("SET analytics.company = 'acme'")
+    closed = ["events", "users", "subscriptions", "metric_changes"]
+    for relation in [*(f"analytics_{name}" for name in closed), *(aggregate.name for aggregate in AGGREGATES)]:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            reader.execute(f"SELECT FROM {relation} LIMIT 1")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        reader.execute("SELECT * FROM analytics_revenue_metrics('beta', '2025-01-01', '2025-02-01', 'EUR')")
+    for table in [*TABLES, "analytics_company_grants"]:
+        for statement in (f"DELETE FROM {table}", f"UPDATE {table} SET company_id = 'acme'", f"TRUNCATE {table}"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                reader.execute(statement)
+
+
+def test_grants_are_by_role_and_bind_whoever_takes_it_on(reader: Connection) -> None:
+    reader.execute("RESET ROLE")
+    reader.execute(
+        "INSERT INTO analytics_company_grants VALUES ('analytics_reader', 'acme'), ('nobody_at_all', 'beta')"
+    )
+    reader.execute("SET ROLE analytics_reader")
+    assert _seen(reader) == only("acme")
+    assert reader.execute("SELECT company_id FROM analytics_company_grants").fetchall() == [("acme",)]
+    reader.execute("SET analytics.company = 'beta'")
+    assert _seen(reader) == only()
+
+
+@needs_server
+def test_a_role_with_grants_sees_these_companies_and_can_only_narrow_that(login: Login, figures: Connection) -> None:
+    analyst = login()
+    for company in ("acme", "beta"):
+        assert grant_company(figures, analyst.info.user, company)
+    assert _seen(analyst) == only("acme", "beta")
+    for company, visible in (("acme", ["acme"]), ("gamma", []), ("", ["acme", "beta"])):
+        analyst.execute("SELECT set_config('analytics.company', %s, false)", [company])
+        assert _seen(analyst) == only(*visible)
+
+
+@needs_server
+def test_a_role_with_grants_stays_bound_when_it_takes_on_the_group_s_role(login: Login, figures: Connection) -> None:
+    analyst = login()
+    grant_company(figures, analyst.info.user, "acme")
+    analyst.execute("SET ROLE analytics_reader")
+    assert _seen(analyst) == only("acme")
+    analyst.execute("SET analytics.company = 'beta'")
+    assert _seen(analyst) == only()
+
+
+@needs_server
+def test_a_grant_of_all_companies_shows_all_and_other_roles_nothing_of_it(login: Login, figures: Connection) -> None:
+    auditor, application = login(), login()
+    grant_company(figures, auditor.info.user, None)
+    assert _seen(auditor) == only(*COMPANIES)
+    assert _seen(application) == only()
+    application.execute("SET analytics.company = 'gamma'")
+    assert _seen(application) == only("gamma")
+    assert application.execute("SELECT * FROM analytics_company_grants").fetchall() == []
+
+
+@needs_server
+def test_a_role_that_is_no_reader_sees_nothing_at_all(stranger: Login) -> None:
+    connection = stranger()
+    connection.execute("SET analytics.company = 'acme'")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        _seen(connection)
+
+
+@needs_server
+def test_the_last_grant_takes_the_right_to_read_with_it(login: Login, figures: Connection) -> None:
+    """Else a role that loses its only company could name any other."""
+    analyst = login()
+    name = analyst.info.user
+    grant_company(figures, name, "acme")
+    assert not grant_company(figures, name, "acme")
+    grant_company(figures, name, "beta")
+    assert not revoke_company(figures, name, "acme")
+    assert _seen(analyst) == only("beta")
+    assert revoke_company(figures, name, "beta")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        _seen(analyst)
+    grant_company(figures, name, "gamma")
+    assert _seen(analyst) == only("gamma")
+
+
+@needs_server
+def test_a_group_s_grant_isn_t_taken_back_while_its_members_would_read_more(login: Login, figures: Connection) -> None:
+    group, member = login().info.user, login()
+    figures.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(group), sql.Identifier(member.info.user)))
+    grant_company(figures, group, "acme")
+    assert _seen(member) == only("acme")
+    with pytest.raises(AnalyticsError, match=f"Without this grant {member.info.user} could read any company"):
+        revoke_company(figures, group, "acme")
+    assert _seen(member) == only("acme")
+    grant_company(figures, member.info.user, "beta")
+    revoke_company(figures, group, "acme")
+    assert _seen(member) == only("beta")
+
+
+@needs_server
+def test_an_owner_that_is_no_superuser_is_bound_too_yet_works(figures: Connection, embedded_home: Path) -> None:
+    """Row-level security is forced: only its own policy lets the pipeline read and write."""
+    owner = f"analytics_test_{uuid.uuid4().hex[:12]}"
+    with empty_database(embedded_home) as url, psycopg.connect(url, autocommit=True) as admin:
+        admin.execute(f"CREATE ROLE {owner} LOGIN")
+        try:
+            admin.execute(
+                f"CREATE EXTENSION IF NOT EXISTS timescaledb; ALTER DATABASE {admin.info.dbname} OWNER TO {owner}"
+            )
+            parts = urlsplit(url)
+            own_url = urlunsplit(parts._replace(netloc=f"{owner}@{parts.netloc.rpartition('@')[2]}"))
+            settings = Settings(home=embedded_home, database_url=SecretStr(own_url), retention="never")
+            migrate(settings)
+            migrate(settings)
+            with connect(settings, autocommit=True) as connection:
+                add_event(connection, "2025-01-05T10:00")
+                close_figures(connection, days("2025-01-05"))
+                assert connection.execute("SELECT company_id FROM analytics_revenue_metrics").fetchall() == [("acme",)]
+                forced = (
+                    "SELECT bool_and(relforcerowsecurity AND relrowsecurity) FROM pg_class WHERE relname = ANY (%s)"
+                )
+                assert fetch_row(connection, forced, [TABLES]) == (True,)
+                for table in TABLES:
+                    connection.execute(f"DROP POLICY pipeline ON {table}")
+                assert _seen(connection) == only()
+        finally:
+            admin.execute(f"REASSIGN OWNED BY {owner} TO CURRENT_USER; DROP OWNED BY {owner}; DROP ROLE {owner}")
+
+
+def _call(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["access", *arguments])
+
+
+def test_the_commands_grant_list_and_revoke(role: Callable[[], str], figures: Connection) -> None:
+    name = role()
+    assert _call("grant", name, "--company", "acme").stdout == f"{name} may read acme.\n"
+    assert _call("grant", name, "--company", "acme").stdout == f"{name} may already read acme.\n"
+    _call("grant", name, "--all-companies")
+    assert _call("list", name).stdout == f"{name}: all companies\n{name}: acme\n"
+    listed = json.loads(_call("list", "--json").stdout)
+    assert [(each["role"], each["companyId"]) for each in listed] == [(name, None), (name, "acme")]
+    assert "no longer read all companies.\n" in _call("revoke", name, "--all-companies").stdout
+    assert readers_without_grants(figures, name) == []
+    assert "analytics_reader is taken from it" in _call("revoke", name, "--company", "acme").stdout
+    assert list_grants(figures) == []
+    assert _call("list").stdout == "Nobody has grants.\n"
+
+
+def test_a_superuser_is_bound_by_no_grant(figures: Connection) -> None:
+    (name,) = fetch_row(figures, "SELECT rolname FROM pg_roles WHERE rolsuper LIMIT 1")
+    with pytest.raises(AnalyticsError, match=f"{name} bypasses row-level security"):
+        grant_company(figures, name, "acme")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["grant", "nobody_at_all", "--company", "acme"], "There is no role nobody_at_all"),
+        (["grant", "analytics_reader"], "either --company X or --all-companies"),
+        (["grant", "analytics_reader", "--company", "acme", "--all-companies"], "either --company X or"),
+        (["revoke", "analytics_reader", "--company", "acme"], "analytics_reader has no grant of acme"),
+    ],
+)
+def test_what_can_t_be_granted_is_said_in_a_line(figures: Connection, arguments: list[str], message: str) -> None:
+    result = _call(*arguments)
+    assert result.exit_code == 1
+    assert message in result.stderr

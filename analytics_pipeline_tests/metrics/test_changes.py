@@ -1,0 +1,146 @@
+"""What changes under closed figures is noticed: exactly the partitions it concerns, none once they are computed."""
+
+from collections.abc import Iterator
+from datetime import date
+
+import pytest
+
+from analytics_pipeline.fx.csv_rates import read_rates
+from analytics_pipeline.fx.load import store_rates
+from analytics_pipeline.metrics import tables
+from analytics_pipeline.metrics.subscriptions import update_subscriptions
+from analytics_pipeline.metrics.tables import (
+    METRIC_TABLES,
+    MRR_MOVEMENTS,
+    REVENUE_METRICS,
+    USER_METRICS,
+    close_metric,
+    outdated_periods,
+)
+from analytics_pipeline.metrics.users import update_users, user_metrics
+from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.windows import Cadence
+from analytics_pipeline_tests.metrics.closed_week import (
+    MONTHS,
+    add_change,
+    add_login,
+    fill,
+    is_settled,
+    of,
+    settle,
+    stale,
+)
+from analytics_pipeline_tests.metrics.closing import days
+
+FROM_30_JANUARY = ("01-30", "01-31", "02-01", "02-02", "02-03")
+
+
+@pytest.fixture(scope="module")
+def shared_closed(shared: Connection) -> Connection:
+    fill(shared)
+    return shared
+
+
+@pytest.fixture
+def closed(shared_closed: Connection) -> Iterator[Connection]:
+    """A database whose week and months are closed, as it was again after the test."""
+    with shared_closed.transaction(force_rollback=True):
+        yield shared_closed
+
+
+def test_a_late_change_concerns_the_periods_up_to_the_next_one(closed: Connection) -> None:
+    add_change(closed, "01-30T12:00", price="50")
+    update_subscriptions(closed, days("2025-01-30"))
+    money = (MRR_MOVEMENTS, REVENUE_METRICS)
+    assert stale(closed) == of(money, "01-30", "01-31", "02-01", "02-02", "01", "02")
+    settle(closed)
+    assert stale(closed) == {}
+    assert is_settled(closed)
+
+
+def test_a_late_end_concerns_every_later_period_and_none_before(closed: Connection) -> None:
+    add_change(closed, "02-02T18:00", "ended", "ended")
+    update_subscriptions(closed, days("2025-02-02"))
+    assert stale(closed) == of((MRR_MOVEMENTS, REVENUE_METRICS), "02-02", "02-03", "02", "03")
+    settle(closed)
+    assert is_settled(closed)
+
+
+def test_a_change_at_midnight_concerns_the_day_it_begins_and_not_the_one_before(closed: Connection) -> None:
+    add_change(closed, "02-01T00:00", price="45")
+    update_subscriptions(closed, days("2025-02-01"))
+    assert stale(closed) == of((MRR_MOVEMENTS, REVENUE_METRICS), "02-01", "02-02", "02")
+
+
+def test_a_deleted_change_concerns_what_it_changed(closed: Connection) -> None:
+    closed.execute("DELETE FROM analytics_events WHERE event_type = 'subscription.started'")
+    update_subscriptions(closed, days("2025-01-29"))
+    assert stale(closed) == of(
+        (MRR_MOVEMENTS, REVENUE_METRICS), "01-29", "01-30", "01-31", "02-01", "02-02", "01", "02"
+    )
+    settle(closed)
+    assert is_settled(closed)
+
+
+def test_the_same_change_under_another_id_concerns_nothing(closed: Connection) -> None:
+    """Two events of one instant that say the same: it may be the other one that is stored now."""
+    for what in ("cancel_scheduled", "changed"):
+        add_change(closed, "02-02T12:00", what, price="60")
+        assert update_subscriptions(closed, days("2025-02-02")) in (0, 1)
+        assert stale(closed) == {}
+
+
+def test_a_late_user_concerns_users_and_revenue_per_user_of_every_later_period(closed: Connection) -> None:
+    add_login(closed, "01-30T10:00", "u9")
+    update_users(closed, days("2025-01-30"))
+    assert stale(closed) == of((REVENUE_METRICS, USER_METRICS), *FROM_30_JANUARY, "01", "02", "03")
+    settle(closed)
+    assert is_settled(closed)
+
+
+def test_a_user_seen_earlier_than_known_concerns_the_periods_between(closed: Connection) -> None:
+    add_login(closed, "01-29T10:00", "u2")
+    update_users(closed, days("2025-01-29"))
+    assert stale(closed) == of((REVENUE_METRICS, USER_METRICS), "01-29", "01-30", "01-31", "01")
+
+
+def test_a_deleted_user_concerns_every_later_period_and_a_second_deletion_nothing(closed: Connection) -> None:
+    add_login(closed, "02-01T10:00", "u2", "user.deleted")
+    update_users(closed, days("2025-02-01"))
+    assert stale(closed) == of((REVENUE_METRICS, USER_METRICS), "02-01", "02-02", "02-03", "02", "03")
+    settle(closed)
+    add_login(closed, "02-02T10:00", "u2", "user.deleted")
+    update_users(closed, days("2025-02-02"))
+    assert stale(closed) == {}
+    users = user_metrics(closed, "acme", days("2025-02-02"))
+    assert (users.total_users, users.churned_users) == (1, 0)
+
+
+def test_a_rate_concerns_the_days_it_serves_and_no_users(closed: Connection) -> None:
+    rates = read_rates(b"rate_date,base,quote,rate\n2025-01-30,EUR,USD,1.20\n", "rates.csv")
+    store_rates(closed, [rates])
+    assert stale(closed) == of((MRR_MOVEMENTS, REVENUE_METRICS), *FROM_30_JANUARY, "01", "02")
+    settle(closed)
+    store_rates(closed, [rates])
+    assert stale(closed) == {}
+    assert is_settled(closed)
+
+
+def test_periods_of_other_definitions_or_another_currency_are_outdated(
+    closed: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def outdated(currency: str = "EUR") -> list[object]:
+        found = [outdated_periods(closed, table, c, currency) for table in METRIC_TABLES for c in tables.GRANULARITIES]
+        return [(each.count, each.first.start.date(), each.last.start.date()) if each else None for each in found]
+
+    assert outdated() == [None] * 6
+    week, months = (7, date(2025, 1, 28), date(2025, 2, 3)), (3, date(2025, 1, 1), date(2025, 3, 1))
+    assert outdated("USD")[:4] == [week, months] * 2
+    monkeypatch.setattr(tables, "DEFINITIONS_VERSION", 2)
+    assert outdated() == [week, months] * 3
+    close_metric(closed, REVENUE_METRICS, Cadence.MONTH, days("2025-02-01", "2025-02-28"), "EUR")
+    assert outdated()[1] == (2, date(2025, 1, 1), date(2025, 3, 1))
+    # Another currency takes the place of the first: a table holds one.
+    close_metric(closed, REVENUE_METRICS, Cadence.MONTH, MONTHS, "USD")
+    currencies = "SELECT DISTINCT currency FROM analytics_revenue_metrics WHERE granularity = 'month'"
+    assert closed.execute(currencies).fetchall() == [("USD",)]

@@ -1,0 +1,150 @@
+"""Subscriptions and MRR against a second reading of DEFINITIONS, whatever the order in which events arrive."""
+
+from dataclasses import fields
+from datetime import UTC, datetime, time, timedelta
+from fractions import Fraction
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from analytics_pipeline.events.load import EventLoader
+from analytics_pipeline.events.model import AnalyticsEvent
+from analytics_pipeline.metrics.revenue import MrrMovements, mrr_movements, revenue_metrics
+from analytics_pipeline.metrics.rounding import round_movements
+from analytics_pipeline.metrics.subscriptions import update_subscriptions
+from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.windows import Window
+from analytics_pipeline_tests.metrics.reference import histories, movements, paying_customers
+from analytics_pipeline_tests.metrics.subscription_changes import (
+    COMPANY,
+    EXACT,
+    FIRST,
+    SPAN,
+    Change,
+    adds_up,
+    as_events,
+    clear,
+    rate,
+    table,
+)
+
+STATUSES = {
+    "started": ("active", "trialing"),
+    "changed": ("active", "trialing", "past_due"),
+    "cancel_scheduled": ("active", "trialing", "paused"),
+    "paused": ("paused",),
+    "resumed": ("active",),
+    "past_due": ("past_due",),
+    "ended": ("ended",),
+}
+PRICES = ("0", "10", "19.99", "100", "33.333333333333333333", "0.000000000000000001")
+
+instants = st.builds(
+    lambda day, at: datetime.combine(FIRST + timedelta(days=day), at, UTC),
+    st.integers(0, 40),
+    st.sampled_from([time(0), time(12), time(23, 59, 59, 999999)]),
+)
+
+
+changes = st.sampled_from(sorted(STATUSES)).flatmap(
+    lambda what: st.builds(
+        Change,
+        at=instants,
+        name=st.sampled_from(["s1", "s2", "s3"]),
+        what=st.just(what),
+        status=st.sampled_from(STATUSES[what]),
+        user=st.sampled_from(["u1", "u2", None]),
+        price=st.sampled_from(PRICES),
+        currency=st.sampled_from(["EUR", "USD", "CHF"]),
+        interval=st.sampled_from(["month", "day", "week", "year"]),
+        every=st.integers(1, 7),
+        quantity=st.integers(0, 3),
+    )
+)
+lives = st.lists(changes, min_size=1, max_size=12)
+periods = st.builds(lambda one, other: Window(min(one, other), max(one, other) + timedelta(days=1)), instants, instants)
+modest = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+
+
+def days_of(events: list[AnalyticsEvent]) -> list[Window]:
+    touched = {event.timestamp.date() for event in events}
+    return [Window.of_dates(day, day) for day in sorted(touched)]
+
+
+def figures(connection: Connection, window: Window) -> tuple[MrrMovements, int]:
+    moved = mrr_movements(connection, COMPANY, window, "EUR")
+    return moved, revenue_metrics(connection, COMPANY, window, "EUR").paying_customers
+
+
+def assert_as_defined(connection: Connection, window: Window, events: list[AnalyticsEvent]) -> None:
+    """Hold the figures of a window to the reference: exact to 30 places, and the bridge to the last digit."""
+    expected = movements(histories(events), window.start, window.end, rate)
+    moved, customers = figures(connection, window)
+    for field in fields(moved):
+        assert abs(Fraction(getattr(moved, field.name)) - expected[field.name]) < EXACT, (field.name, window)
+    assert adds_up(moved)
+    assert adds_up(round_movements(moved, "EUR"))
+    assert customers == paying_customers(histories(events), window.end)
+    if all(event.currency == "EUR" for event in events):
+        assert moved.fx == 0
+
+
+@given(life=lives, windows=st.lists(periods, min_size=1, max_size=3))
+@settings(modest, max_examples=25)
+def test_movements_of_any_period_are_those_of_the_definitions(
+    rates: Connection, life: list[Change], windows: list[Window]
+) -> None:
+    clear(rates)
+    events = as_events(life)
+    EventLoader(rates).load(events)
+    for window in windows:
+        assert_as_defined(rates, window, events)
+    update_subscriptions(rates, SPAN)
+    for window in windows:
+        assert_as_defined(rates, window, events)
+
+
+@given(life=lives, data=st.data())
+@settings(modest, max_examples=15)
+def test_the_order_of_arrival_and_of_closing_does_not_matter(
+    rates: Connection, life: list[Change], data: st.DataObject
+) -> None:
+    """Late, twice, in any batches, each closed in any order of its days: as one load in order."""
+    clear(rates)
+    events = as_events(life)
+    EventLoader(rates).load(events)
+    update_subscriptions(rates, SPAN)
+    wanted = table(rates)
+
+    clear(rates)
+    arriving = data.draw(st.permutations(events + data.draw(st.lists(st.sampled_from(events), max_size=3))))
+    while arriving:
+        size = data.draw(st.integers(1, len(arriving)))
+        batch, arriving = arriving[:size], arriving[size:]
+        EventLoader(rates).load(batch)
+        for day in data.draw(st.permutations(days_of(batch))):
+            update_subscriptions(rates, day)
+    assert table(rates) == wanted
+    window = data.draw(periods)
+    assert_as_defined(rates, window, events)
+
+
+@given(life=lives, data=st.data())
+@settings(modest, max_examples=10)
+def test_a_deleted_event_is_as_if_it_had_never_been_once_its_day_is_closed_again(
+    rates: Connection, life: list[Change], data: st.DataObject
+) -> None:
+    clear(rates)
+    events = as_events(life)
+    EventLoader(rates).load(events)
+    update_subscriptions(rates, SPAN)
+    deleted = data.draw(st.sampled_from(events))
+    kept = [event for event in events if event is not deleted]
+    rates.execute("DELETE FROM analytics_events WHERE event_id = %s", [deleted.event_id])
+    update_subscriptions(rates, *days_of([deleted]))
+    again = table(rates)
+    assert_as_defined(rates, data.draw(periods), kept)
+    clear(rates)
+    EventLoader(rates).load(kept)
+    update_subscriptions(rates, SPAN)
+    assert table(rates) == again
