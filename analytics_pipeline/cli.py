@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from analytics_pipeline.fx.cli import fx
 from analytics_pipeline.metrics.access_cli import access
 from analytics_pipeline.metrics.cli import metrics
 from analytics_pipeline.outbox.cli import outbox
+from analytics_pipeline.reports.cli import report
 from analytics_pipeline.reports.recipients_cli import recipients
 from analytics_pipeline.sample.cli import sample
 from analytics_pipeline.settings import Settings, get_settings
@@ -60,9 +61,10 @@ main.add_command(ingest)
 main.add_command(record)
 main.add_command(sources)
 main.add_command(sample)
-main.add_command(access)
 main.add_command(metrics)
+main.add_command(access)
 main.add_command(fx)
+main.add_command(report)
 main.add_command(recipients)
 main.add_command(outbox)
 main.add_command(alerts)
@@ -167,25 +169,6 @@ def close(start: datetime, end: datetime, *, as_json: bool) -> None:
         click.echo(json.dumps([run.as_json() for run in closed]))
 
 
-@main.command("report")
-@click.option("--company", help="One company; without it the report covers all.")
-@click.option(
-    "--month",
-    type=click.DateTime(["%Y-%m"]),
-    help="Calendar month, 2025-01; without it the last finished one.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print path, size and checksum as JSON.")
-def report(company: str | None, month: datetime | None, *, as_json: bool) -> None:
-    """Write the monthly PDF report and print where it is."""
-    from analytics_pipeline.reports.publish import publish_monthly_report
-
-    settings = get_settings()
-    day = month.date() if month else _last_finished_month()
-    with connect(settings, autocommit=True) as connection:
-        document = publish_monthly_report(connection, settings, company, day)
-    click.echo(json.dumps(asdict(document)) if as_json else f"{document.path} ({document.pages} pages)")
-
-
 @main.command("demo")
 @click.option(
     "--events",
@@ -239,8 +222,3 @@ def _embedded(settings: Settings) -> EmbeddedTimescale:
             "ANALYTICS_DATABASE_URL names a server of its own: unset it to start or stop the embedded database."
         )
     return EmbeddedTimescale(settings.home)
-
-
-def _last_finished_month() -> date:
-    first = datetime.now(UTC).date().replace(day=1)
-    return first.replace(year=first.year - 1, month=12) if first.month == 1 else first.replace(month=first.month - 1)

@@ -5,12 +5,13 @@ import warnings
 from dagster import BetaWarning, Definitions, in_process_executor
 
 from analytics_pipeline.orchestration.assets.aggregates import build_aggregate_assets
+from analytics_pipeline.orchestration.assets.custom_report import build_custom_report_asset, build_custom_report_job
 from analytics_pipeline.orchestration.assets.erp_sources import build_erp_assets, build_erp_job
 from analytics_pipeline.orchestration.assets.fx import build_fx_asset, build_fx_job, build_fx_schedule
 from analytics_pipeline.orchestration.assets.histories import build_history_assets
 from analytics_pipeline.orchestration.assets.inbox import build_ingestion_job
 from analytics_pipeline.orchestration.assets.metrics import build_metric_assets
-from analytics_pipeline.orchestration.assets.reports import build_report_asset
+from analytics_pipeline.orchestration.assets.reports import build_report_assets
 from analytics_pipeline.orchestration.assets.storage import build_storage_asset
 from analytics_pipeline.orchestration.checks.alerts import build_alert_checks
 from analytics_pipeline.orchestration.checks.failed_partitions import build_partition_checks
@@ -26,6 +27,7 @@ from analytics_pipeline.orchestration.sensors.gaps import build_gaps_sensor
 from analytics_pipeline.orchestration.sensors.inbox import build_inbox_sensor
 from analytics_pipeline.orchestration.sensors.late import build_late_sensor
 from analytics_pipeline.orchestration.sensors.mail import build_mail_sensor
+from analytics_pipeline.orchestration.sensors.report_requests import build_report_requests_sensor
 from analytics_pipeline.settings import Settings
 
 
@@ -44,7 +46,8 @@ def build_definitions(settings: Settings) -> Definitions:
                 *build_history_assets(settings),
                 *build_metric_assets(settings),
                 build_fx_asset(),
-                build_report_asset(settings),
+                *build_report_assets(settings),
+                build_custom_report_asset(),
             ],
             asset_checks=[*build_health_checks(), *build_partition_checks(settings), *build_alert_checks()],
             jobs=[
@@ -54,6 +57,7 @@ def build_definitions(settings: Settings) -> Definitions:
                 build_erp_job(settings),
                 build_fx_job(),
                 build_mail_job(),
+                build_custom_report_job(),
             ],
             schedules=[*build_schedules(settings), *build_check_schedules(), build_fx_schedule()],
             sensors=[
@@ -62,6 +66,7 @@ def build_definitions(settings: Settings) -> Definitions:
                 build_inbox_sensor(),
                 build_erp_sensor(),
                 build_mail_sensor(),
+                build_report_requests_sensor(),
                 *build_failure_sensors(),
             ],
             resources={"timescale": Timescale()},

@@ -30,7 +30,7 @@ _DESCRIPTIONS = {
     "hourly_aggregates": "Closes the hourly partitions of every aggregate and reconciles them with the events.",
     "daily_aggregates": "Closes the daily partitions of every aggregate, of users, subscriptions and metrics.",
     "monthly_aggregates": "Closes the monthly partitions of every aggregate and of the metrics.",
-    "monthly_reports": "Renders and stores the monthly PDF report from closed months.",
+    "monthly_reports": "Renders and stores the monthly PDF reports, of all companies and of each, from closed months.",
 }
 
 
@@ -47,7 +47,7 @@ def assets_of(job: str) -> list[str]:
     if job == SETUP_JOB:
         return [EVENTS]
     if job == REPORT_JOB:
-        return ["monthly_report"]
+        return ["monthly_report", "company_reports"]
     cadence = CLOSING_JOBS[job]
     names = [aggregate.name for aggregate in AGGREGATES if aggregate.cadence is cadence]
     if cadence is Cadence.DAY:

@@ -79,6 +79,16 @@ def store_artifact(root: str, name: str, content: bytes) -> StoredArtifact:
         ) from error
 
 
+def write_file(target: Path, content: bytes) -> StoredArtifact:
+    """Write a document whole into a local file, in place of what was there; raises ``AnalyticsError`` if it can't."""
+    path = target.expanduser().absolute()
+    try:
+        _write_whole(path, content)
+    except OSError as error:
+        raise AnalyticsError(f"Can't write {target}: {error.strerror}; name a file in a writable folder.") from error
+    return StoredArtifact(path.as_uri(), str(path), len(content), _digest(content), None)
+
+
 def read_artifact(root: str, name: str, sha256: str) -> bytes:
     """Return the document stored under ``name`` in the very revision that has this checksum, replaced or not.
 

@@ -24,7 +24,8 @@ _SMALL = 7.5
 class Card:
     """One headline: its name, its value, the change and what it is compared with.
 
-    ``direction`` is the sign of the change (-1, 0, 1): it chooses the pointer beside the change.
+    ``direction`` is the sign of the change (-1, 0, 1): it chooses the pointer beside the change. ``is_good`` says
+    whether more of it is welcome, and with the direction the colour.
     """
 
     name: Printable
@@ -32,6 +33,7 @@ class Card:
     change: Printable
     against: Printable
     direction: int
+    is_good: bool = True
 
 
 class Cards(Flowable):
@@ -67,7 +69,7 @@ class Cards(Flowable):
         draw(canvas, (x, _HEIGHT - 37), card.value, fonts.bold, large)
         start = x
         if card.direction:
-            canvas.setFillColor(ACCENT if card.direction > 0 else NEGATIVE)
+            canvas.setFillColor(ACCENT if (card.direction > 0) == card.is_good else NEGATIVE)
             _pointer(canvas, x, _HEIGHT - 52, up=card.direction > 0)
             start += 9
         else:

@@ -1,4 +1,4 @@
-"""Bar charts of a figure over time, small enough to stand side by side.
+"""Charts: a figure over time as bars, small enough to stand side by side, and a bridge from one figure to another.
 
 Belongs here: scales, ticks, bars and their labels.
 Does not belong here: which figure is charted, number formats beyond the choice of decimals.
@@ -22,7 +22,7 @@ from analytics_pipeline.reports.layout import (
     NEGATIVE_SOFT,
     Sheet,
 )
-from analytics_pipeline.reports.text import Printable, draw, fit, width
+from analytics_pipeline.reports.text import Printable, draw, fit, shrink, width
 
 _TICKS = 4
 _SMALL = 7.0
@@ -31,6 +31,10 @@ _TOP = 24.0
 _BASE = 24.0
 _UNITS = ((10**12, "trillion"), (10**9, "billion"), (10**6, "million"), (10**3, "thousand"))
 _UNIT_FROM = 10
+# Movements below this share of the highest level are shown on an axis that leaves out what is far below them.
+_SMALL_MOVEMENT = Decimal("0.4")
+# Space on either side of a bar, as a share of its slot.
+_GAP = 0.18
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,16 @@ class Bar:
     value: Decimal
     label: Printable
     group: Printable | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a bridge: a balance that stands on the axis, or what is added to the step before."""
+
+    value: Decimal
+    label: Printable
+    shown: Printable
+    is_balance: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +71,20 @@ def scale_of(values: Sequence[Decimal]) -> Scale:
 
     From ten thousand on it counts in thousands, from ten million in millions, and so on.
     """
+    return _scale(min(*values, Decimal(0), Decimal(0)), max(*values, Decimal(0), Decimal(0)))
+
+
+def bridge_scale(levels: Sequence[Decimal]) -> Scale:
+    """Return an axis that holds every level, and zero unless what happens between them would be too small to see."""
+    low, high = min(levels), max(levels)
     with localcontext(prec=PRECISION):
-        low, high = min(*values, Decimal(0), Decimal(0)), max(*values, Decimal(0), Decimal(0))
+        if low > 0 and high > low and (high - low) / high < _SMALL_MOVEMENT:
+            return _scale(low - (high - low) / 2, high)
+    return scale_of(levels)
+
+
+def _scale(low: Decimal, high: Decimal) -> Scale:
+    with localcontext(prec=PRECISION):
         if low == high:
             return Scale((Decimal(0),), 1, "", 0)
         step = _round_step((high - low) / _TICKS)
@@ -78,44 +104,27 @@ def _round_step(least: Decimal) -> Decimal:
     return next(magnitude * factor for factor in factors if magnitude * factor >= least)
 
 
-class BarChart(Flowable):
-    """Bars over time; the last one, which the report is about, stands out.
+class _Chart(Flowable):
+    """A frame with a title, a scale and its grid."""
 
-    ``open_ended`` draws the last bar as an outline: its period isn't complete.
-    """
-
-    def __init__(
-        self,
-        sheet: Sheet,
-        title: Printable,
-        bars: Sequence[Bar],
-        size: tuple[float, float],
-        *,
-        open_ended: bool = False,
-    ) -> None:
-        """Accept at least one bar, and the width and height to fill."""
+    def __init__(self, sheet: Sheet, title: Printable, scale: Scale, size: tuple[float, float]) -> None:
         super().__init__()
         self._sheet = sheet
         self._title = title
-        self._bars = bars
+        self._scale = scale
         self._size = size
-        self._open_ended = open_ended
-        self._scale = scale_of([bar.value for bar in bars])
 
     def wrap(self, aW: float, aH: float) -> tuple[float, float]:  # noqa: ARG002, N803 - reportlab's signature
         """Take the size given."""
         return self._size
 
-    def draw(self) -> None:
-        """Draw title, grid, bars and labels."""
-        regular = self._sheet.fonts.regular
+    def _draw_frame(self) -> float:
+        """Draw title and grid, and return where the plot begins on the left."""
         labels = [self._tick_label(tick) for tick in self._scale.ticks]
-        left = max(width(label, regular, _SMALL) for label in labels) + 6
+        left = max(width(label, self._sheet.fonts.regular, _SMALL) for label in labels) + 6
         self._draw_title()
         self._draw_grid(left, labels)
-        self._draw_bars(left)
-        if not any(bar.value for bar in self._bars):
-            self._draw_emptiness(left)
+        return left
 
     def _tick_label(self, tick: Decimal) -> Printable:
         with localcontext(prec=PRECISION):
@@ -133,11 +142,13 @@ class BarChart(Flowable):
         title = fit(self._title, fonts.bold, _TITLE, self._size[0] * 0.7)
         canvas.setFillColor(INK)
         draw(canvas, (0, top), title, fonts.bold, _TITLE)
-        if self._scale.unit_name:
+        notes = [f"in {self._scale.unit_name}s"] if self._scale.unit_name else []
+        if self._scale.ticks[0] > 0:
+            notes.append(f"axis from {self._tick_label(self._scale.ticks[0])}")
+        if notes:
             canvas.setFillColor(MUTED)
-            unit = self._sheet.proof.printable(f"in {self._scale.unit_name}s")
             beside = (width(title, fonts.bold, _TITLE) + 6, top)
-            draw(canvas, beside, unit, fonts.regular, _SMALL + 0.5)
+            draw(canvas, beside, self._sheet.proof.printable(", ".join(notes)), fonts.regular, _SMALL + 0.5)
 
     def _draw_grid(self, left: float, labels: Sequence[Printable]) -> None:
         canvas, regular = self.canv, self._sheet.fonts.regular
@@ -148,6 +159,34 @@ class BarChart(Flowable):
             canvas.setLineWidth(0.7 if tick == 0 else 0.4)
             canvas.line(left, y, self._size[0], y)
             draw(canvas, (left - 5, y - _SMALL * 0.35), label, regular, _SMALL, align="right")
+
+
+class BarChart(_Chart):
+    """Bars over time; the last one, which the report is about, stands out.
+
+    ``open_ended`` draws the last bar as an outline: its period isn't complete.
+    """
+
+    def __init__(
+        self,
+        sheet: Sheet,
+        title: Printable,
+        bars: Sequence[Bar],
+        size: tuple[float, float],
+        *,
+        open_ended: bool = False,
+    ) -> None:
+        """Accept at least one bar, and the width and height to fill."""
+        super().__init__(sheet, title, scale_of([bar.value for bar in bars]), size)
+        self._bars = bars
+        self._open_ended = open_ended
+
+    def draw(self) -> None:
+        """Draw title, grid, bars and labels."""
+        left = self._draw_frame()
+        self._draw_bars(left)
+        if not any(bar.value for bar in self._bars):
+            self._draw_emptiness(left)
 
     def _draw_emptiness(self, left: float) -> None:
         self.canv.setFillColor(MUTED)
@@ -172,7 +211,7 @@ class BarChart(Flowable):
             if outlined:
                 canvas.setDash(2, 1.5)
             if bar.value:
-                canvas.rect(x + slot * 0.18, zero, slot * 0.64, reach, stroke=int(outlined), fill=1)
+                canvas.rect(x + slot * _GAP, zero, slot * (1 - 2 * _GAP), reach, stroke=int(outlined), fill=1)
             canvas.setDash()
             middle = x + slot / 2
             canvas.setFillColor(INK if last else MUTED)
@@ -182,3 +221,58 @@ class BarChart(Flowable):
             if bar.group is not None:
                 canvas.setFillColor(MUTED)
                 draw(canvas, (middle, _BASE - 20), bar.group, regular, _SMALL, align="centre")
+
+
+class BridgeChart(_Chart):
+    """How one balance becomes another: each step starts where the one before has ended."""
+
+    def __init__(self, sheet: Sheet, title: Printable, steps: Sequence[Step], size: tuple[float, float]) -> None:
+        """Accept at least one step, the first of them a balance, and the width and height to fill."""
+        self._steps = steps
+        self._spans = _spans(steps)
+        super().__init__(sheet, title, bridge_scale([end for _, end in self._spans]), size)
+
+    def draw(self) -> None:
+        """Draw title, grid, steps and labels."""
+        left = self._draw_frame()
+        slot = (self._size[0] - left) / len(self._steps)
+        for index, (step, span) in enumerate(zip(self._steps, self._spans, strict=True)):
+            x = left + index * slot
+            self._draw_step(step, span, x, slot)
+            if index:
+                self._draw_link(self._spans[index - 1][1], x, slot)
+
+    def _draw_step(self, step: Step, span: tuple[Decimal, Decimal], x: float, slot: float) -> None:
+        canvas, regular = self.canv, self._sheet.fonts.regular
+        foot = max(span[0], self._scale.ticks[0])
+        low, high = sorted((self._height_of(foot), self._height_of(span[1])))
+        strong, soft = (ACCENT, ACCENT_SOFT) if step.value >= 0 else (NEGATIVE, NEGATIVE_SOFT)
+        canvas.setFillColor(strong if step.is_balance else soft)
+        if high > low:
+            canvas.rect(x + slot * _GAP, low, slot * (1 - 2 * _GAP), high - low, stroke=0, fill=1)
+        middle = x + slot / 2
+        canvas.setFillColor(INK)
+        font = self._sheet.fonts.bold if step.is_balance else regular
+        draw(canvas, (middle, high + 3), step.shown, font, shrink(step.shown, font, _SMALL, slot - 2), align="centre")
+        canvas.setFillColor(INK if step.is_balance else MUTED)
+        size = shrink(step.label, font, _SMALL, slot - 2)
+        draw(canvas, (middle, _BASE - 11), step.label, font, size, align="centre")
+
+    def _draw_link(self, level: Decimal, x: float, slot: float) -> None:
+        """Draw a hairline from the end of the step before to this one."""
+        y = self._height_of(level)
+        self.canv.setStrokeColor(MUTED)
+        self.canv.setLineWidth(0.4)
+        self.canv.line(x - slot * _GAP, y, x + slot * _GAP, y)
+
+
+def _spans(steps: Sequence[Step]) -> list[tuple[Decimal, Decimal]]:
+    """Return where each step begins and ends; a balance begins at zero."""
+    spans: list[tuple[Decimal, Decimal]] = []
+    level = Decimal(0)
+    with localcontext(prec=PRECISION):
+        for step in steps:
+            start = Decimal(0) if step.is_balance else level
+            level = start + step.value
+            spans.append((start, level))
+    return spans

@@ -6,11 +6,12 @@ Does not belong here: what to do about a character the font lacks (``text``), si
 Noto Sans (OFL) holds the euro and bitcoin signs, Greek and Cyrillic. It ships as one variable font, of which
 reportlab would embed the default weight only, so regular and bold are cut from it with fontTools. Scripts
 that need shaping or bidirectional layout, which reportlab doesn't do, are left out: a name is either set
-properly or visibly marked. Nothing happens at import; cutting both weights takes about half a second.
+properly or visibly marked. Nothing happens at import; cutting both weights takes a second or two, so a process that
+starts others to render hands them what it has cut.
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -36,8 +37,6 @@ _RANGES = (
     (0xFFFD, 0xFFFD),  # the mark of a missing character
 )
 
-_lock = threading.Lock()
-
 
 @dataclass(frozen=True, slots=True)
 class Fonts:
@@ -48,23 +47,51 @@ class Fonts:
     coverage: frozenset[int]
 
 
+_lock = threading.Lock()
+_fonts: Fonts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FontFiles:
+    """The code points kept, and a static TrueType file for each weight, by reportlab name."""
+
+    coverage: frozenset[int]
+    weights: Mapping[str, bytes]
+
+
 def document_fonts() -> Fonts:
     """Return the fonts of every document, cut and registered with reportlab on the first call."""
     with _lock:
-        return _register()
+        return _fonts or _register(_files())
+
+
+def font_files() -> FontFiles:
+    """Return the files of the fonts, for ``adopt_fonts`` in another process."""
+    with _lock:
+        return _files()
+
+
+def adopt_fonts(cut: FontFiles) -> None:
+    """Take fonts that another process has cut."""
+    with _lock:
+        _register(cut)
+
+
+def _register(cut: FontFiles) -> Fonts:
+    """Hand the weights to reportlab; the caller holds the lock."""
+    global _fonts  # noqa: PLW0603 - reportlab's own registry is one per process, too
+    for name, data in cut.weights.items():
+        pdfmetrics.registerFont(TTFont(name, BytesIO(data)))
+    _fonts = Fonts(regular=REGULAR, bold=BOLD, coverage=cut.coverage)
+    return _fonts
 
 
 @cache
-def _register() -> Fonts:
-    """Cut the weights and hand them to reportlab; the caller holds the lock."""
-    coverage, weights = _cut(code for first, last in _RANGES for code in range(first, last + 1))
-    for name, data in weights.items():
-        pdfmetrics.registerFont(TTFont(name, BytesIO(data)))
-    return Fonts(regular=REGULAR, bold=BOLD, coverage=coverage)
+def _files() -> FontFiles:
+    return _cut(code for first, last in _RANGES for code in range(first, last + 1))
 
 
-def _cut(codes: Iterable[int]) -> tuple[frozenset[int], dict[str, bytes]]:
-    """Return the code points kept, and a static TrueType file for each weight."""
+def _cut(codes: Iterable[int]) -> FontFiles:
     from fontTools import subset, ttLib  # type: ignore[import-untyped]
     from fontTools.varLib import instancer  # type: ignore[import-untyped]
 
@@ -89,4 +116,4 @@ def _cut(codes: Iterable[int]) -> tuple[frozenset[int], dict[str, bytes]]:
             cut = BytesIO()
             static.save(cut)
         weights[name] = cut.getvalue()
-    return coverage, weights
+    return FontFiles(coverage, weights)

@@ -6,20 +6,19 @@ Does not belong here: the digits of currencies (``currencies``), computing figur
 
 from datetime import UTC, date, datetime
 from decimal import Decimal, localcontext
+from functools import cache
 
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_datetime
-from babel.numbers import format_decimal, get_currency_name
+from babel.numbers import NumberPattern, get_decimal_symbol, get_group_symbol, parse_pattern
 
 from analytics_pipeline.currencies import PRECISION, currency_digits, rounded
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.reports.tabular import PERCENT_DIGITS, Kind, Value
 
 DEFAULT_LOCALE = "en_GB"
 UNDEFINED = "\u2013"
 """Stands for a figure that has no value, such as a change against nothing."""
-
-CHANGE_DIGITS = 2
-"""Decimal places of a rate of change."""
 
 _MINUS = "\u2212"
 
@@ -37,8 +36,24 @@ class Formats:
             ) from error
         # The locale's own grouping: 12,34,567 in India, 1,234,567 elsewhere.
         self._whole_pattern = self._locale.decimal_formats[None].pattern.partition(".")[0]
+        self._point = get_decimal_symbol(self._locale)
+        self._signs = str.maketrans({",": get_group_symbol(self._locale), ".": self._point})
+        # What stands before and after a number, by pattern: the sign of per cent.
+        self._frames: dict[str, tuple[str, str]] = {}
         pattern = self._locale.percent_formats[None].pattern.partition(";")[0]
-        self._percent_pattern = pattern.replace("0", _pattern("0", CHANGE_DIGITS), 1)
+        self._percent_pattern = pattern.replace("0", _pattern("0", PERCENT_DIGITS), 1)
+
+    def cell(self, value: Value, kind: Kind) -> str:
+        """Return a cell of a table: a number with the digits it carries, the sign for "undefined" without a value."""
+        match value:
+            case None:
+                return UNDEFINED
+            case str():
+                return value
+            case date():
+                return self._time(value, kind)
+            case _:
+                return self._figure(Decimal(value), kind)
 
     def number(self, value: Decimal, digits: int) -> str:
         """Return a grouped number with exactly ``digits`` decimal places."""
@@ -48,21 +63,20 @@ class Formats:
         """Return a sum of money without its currency, to the currency's digits."""
         return self.number(value, currency_digits(currency))
 
-    def currency_name(self, currency: str) -> str:
-        """Return the code with the currency's name where the locale has one: ``EUR \u00b7 Euro``."""
-        name = get_currency_name(currency, locale=self._locale)
-        return currency if name == currency else f"{currency} \u00b7 {name}"
-
     def count(self, value: int) -> str:
         """Return a grouped whole number."""
         return self.number(Decimal(value), 0)
+
+    def percent(self, rate: Decimal) -> str:
+        """Return a rate in per cent with two decimals."""
+        return self._signed(rate, PERCENT_DIGITS, self._percent_pattern, scale=2)
 
     def change(self, percent: Decimal | None) -> str:
         """Return a rate of change with its sign and two decimals, or the sign for "undefined"."""
         if percent is None:
             return UNDEFINED
-        sign = "+" if rounded(percent, CHANGE_DIGITS) > 0 else ""
-        return sign + self._signed(percent, CHANGE_DIGITS, self._percent_pattern, scale=2)
+        sign = "+" if rounded(percent, PERCENT_DIGITS) > 0 else ""
+        return sign + self.percent(percent)
 
     def month(self, day: date) -> str:
         """Return month and year in full: ``January 2025``."""
@@ -80,12 +94,40 @@ class Formats:
         """Return an aware instant in UTC, to the minute, with its zone: ``31 Jan 2025, 23:59 UTC``."""
         return format_datetime(instant.astimezone(UTC), "d MMM y, HH:mm", locale=self._locale) + " UTC"
 
+    def _time(self, value: date, kind: Kind) -> str:
+        if isinstance(value, datetime):
+            return self.instant(value)
+        return self.month(value) if kind is Kind.MONTH else self.day(value)
+
+    def _figure(self, value: Decimal, kind: Kind) -> str:
+        if kind is Kind.CHANGE:
+            return self.change(value)
+        if kind is Kind.PERCENT:
+            return self.percent(value)
+        return self.number(value, max(-int(value.as_tuple().exponent), 0))
+
     def _signed(self, value: Decimal, digits: int, pattern: str, *, scale: int = 0) -> str:
         """Round, format the magnitude by the pattern and put the sign in front."""
         final = rounded(value, digits)
         with localcontext(prec=PRECISION):
-            magnitude = format_decimal(abs(final).scaleb(-scale), format=pattern, locale=self._locale)
+            magnitude = self._magnitude(abs(final), digits, pattern, scale)
         return (_MINUS if final < 0 else "") + magnitude
+
+    def _magnitude(self, value: Decimal, digits: int, pattern: str, scale: int) -> str:
+        """Format as Babel does; groups of three, the usual ones, are made here and get their signs from Babel once."""
+        if _parsed(pattern).grouping != (3, 3):
+            return str(_parsed(pattern).apply(value.scaleb(-scale), self._locale))
+        if pattern not in self._frames:
+            zero = f"0{self._point}{'0' * digits}" if digits else "0"
+            before, _, after = _parsed(pattern).apply(Decimal(0), self._locale).partition(zero)
+            self._frames[pattern] = (before, after)
+        before, after = self._frames[pattern]
+        return before + f"{value:,.{digits}f}".translate(self._signs) + after
+
+
+@cache
+def _parsed(pattern: str) -> NumberPattern:
+    return parse_pattern(pattern)
 
 
 def _pattern(whole: str, digits: int) -> str:

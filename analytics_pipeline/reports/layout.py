@@ -24,6 +24,7 @@ from analytics_pipeline.reports.formats import Formats
 from analytics_pipeline.reports.text import Printable, Proofreader, draw, fit, paragraph, width
 
 PageSize = Literal["A4", "letter"]
+DEFAULT_PAGE_SIZE: PageSize = "A4"
 
 INK = HexColor("#16232F")
 MUTED = HexColor("#5C6B78")
@@ -104,22 +105,22 @@ def open_sheet(page_size: PageSize, locale: str) -> Sheet:
         styles=_styles(fonts),
         formats=Formats(locale),
         proof=Proofreader(fonts.coverage),
-        width=paper(page_size)[0] - 2 * _SIDE,
+        width=_PAPER[page_size][0] - 2 * _SIDE,
     )
 
 
-def paper(page_size: str) -> tuple[float, float]:
-    """Return width and height in points, or raise an ``AnalyticsError`` that names the sizes there are."""
-    for name, size in _PAPER.items():
-        if name == page_size:
-            return size
-    raise AnalyticsError(f"The page size {page_size!r} is not known; use {' or '.join(_PAPER)}.")
+def page_size_of(name: str) -> PageSize:
+    """Return a page size by its name in any case; raises ``AnalyticsError`` naming the sizes there are."""
+    for known in _PAPER:
+        if known.lower() == name.lower():
+            return known
+    raise AnalyticsError(f"The page size {name!r} is not known; use {' or '.join(_PAPER)}.")
 
 
 def render(story: Sequence[Flowable], sheet: Sheet, front: Frontispiece, page_size: PageSize) -> tuple[bytes, int]:
     """Set the story on pages; return the PDF and its number of pages."""
     target = BytesIO()
-    document = _Document(target, sheet, front, paper(page_size))
+    document = _Document(target, sheet, front, _PAPER[page_size])
     document.build(list(story), canvasmaker=_counting_canvas(sheet))
     return target.getvalue(), int(document.page)
 
@@ -237,8 +238,8 @@ def _styles(fonts: Fonts) -> Styles:
         kicker=style("kicker", 9, bold=True, ink=ACCENT, spaceAfter=2),
         title=style("title", 24, bold=True, leading=30),
         subtitle=style("subtitle", 14, ink=MUTED, leading=20, spaceAfter=12),
-        section=style("section", 14, bold=True, spaceBefore=20, spaceAfter=7, keepWithNext=1),
-        subsection=style("subsection", 11, bold=True, ink=ACCENT, spaceBefore=12, spaceAfter=4, keepWithNext=1),
+        section=style("section", 14, bold=True, spaceBefore=20, spaceAfter=7),
+        subsection=style("subsection", 11, bold=True, ink=ACCENT, spaceBefore=12, spaceAfter=4),
         body=style("body", 9),
         fact_name=style("fact_name", 7.5, ink=MUTED, leading=11),
         fact=style("fact", 9, leading=12),

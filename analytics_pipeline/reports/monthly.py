@@ -1,92 +1,89 @@
-"""The monthly report: revenue and users of one company, or of all, up to one calendar month.
+"""The monthly documents: one over all companies and one of each, as PDF, with their names and their register.
 
-Belongs here: the report as a document: its sections in their order, its metadata, its name in the store.
-Does not belong here: reading a database, deciding what a metric means (``sql/functions``), what a section
-says (``sections``), how a page looks (``layout``, ``tables``, ``charts``, ``cards``). A new section is one
-module and one entry in ``_SECTIONS``.
+Belongs here: what a monthly report is made of, where it is kept, what is recorded of it. Does not belong here:
+rendering (``document``), mailing (``mail``).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import date
 
 from analytics_pipeline.reports.artifacts import artifact_name
-from analytics_pipeline.reports.content import ALL_COMPANIES, Content, MonthlyReport
-from analytics_pipeline.reports.formats import DEFAULT_LOCALE
-from analytics_pipeline.reports.layout import Frontispiece, PageSize, open_sheet, render
-from analytics_pipeline.reports.sections.headline import headline
-from analytics_pipeline.reports.sections.months import revenue_by_month, users_by_month
-from analytics_pipeline.reports.sections.notes import definitions
-from analytics_pipeline.reports.sections.title import title_block
-from analytics_pipeline.reports.sections.trends import revenue_trend, user_trend
-from analytics_pipeline.reports.text import plain
+from analytics_pipeline.reports.catalogue import wanted_by
+from analytics_pipeline.reports.documents import MONTHLY_REPORT, Document, record_document
+from analytics_pipeline.reports.load import load_company_reports
+from analytics_pipeline.reports.order import ReportOrder, order_report
+from analytics_pipeline.reports.publish import Job, PublishedReport, load_order, publish, publish_all
+from analytics_pipeline.reports.report import Report
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Window
-
-__all__ = [
-    "ALL_COMPANIES",
-    "MonthlyReport",
-    "RenderedReport",
-    "monthly_report_name",
-    "render_monthly_report",
-]
-
-_SECTIONS = (
-    title_block,
-    headline,
-    revenue_trend,
-    user_trend,
-    revenue_by_month,
-    users_by_month,
-    definitions,
-)
 
 
 @dataclass(frozen=True, slots=True)
-class RenderedReport:
-    """A finished document.
+class MonthlyDocument:
+    """A monthly document as it was stored, and as it is recorded."""
 
-    ``altered_characters`` lists, as ``U+05D0``, the characters of names that couldn't be shown: invisible
-    ones were dropped, the others stand as U+FFFD.
-    """
-
-    pdf: bytes
-    pages: int
-    altered_characters: tuple[str, ...]
+    published: PublishedReport
+    document: Document
 
 
-def render_monthly_report(
-    report: MonthlyReport, *, page_size: PageSize = "A4", locale: str = DEFAULT_LOCALE
-) -> RenderedReport:
-    """Return the report as a PDF; equal input gives equal bytes.
-
-    ``locale`` chooses the notation of figures and dates. An unknown page size or locale is an
-    ``AnalyticsError``.
-    """
-    sheet = open_sheet(page_size, locale)
-    content = Content.of(report, sheet)
-    story = [flowable for section in _SECTIONS for flowable in section(content)]
-    pdf, pages = render(story, sheet, _frontispiece(content), page_size)
-    return RenderedReport(pdf=pdf, pages=pages, altered_characters=sheet.proof.altered)
+def monthly_order(settings: Settings, company_id: str | None, month: date) -> ReportOrder:
+    """Return the order of the report of the calendar month that holds ``month``: every section, as PDF."""
+    window = Window.of_month(month)
+    return order_report(company_id, window.start.date(), window.last_day, currency=settings.base_currency)
 
 
-def monthly_report_name(report: MonthlyReport) -> str:
-    """Return the name of the report's document in the store; no two companies share one."""
-    month = f"{report.month:%Y-%m}"
-    if report.company_id is None:
-        return artifact_name("monthly_report", month, "all-companies", suffix=".pdf")
-    return artifact_name("monthly_report", month, "companies", report.company_id, suffix=".pdf")
+def monthly_report_name(company_id: str | None, month: date) -> str:
+    """Return the name of a monthly document in the store; no two companies share one."""
+    audience = ("all-companies",) if company_id is None else ("companies", company_id)
+    return artifact_name(MONTHLY_REPORT, f"{month:%Y-%m}", *audience, suffix=".pdf")
 
 
-def _frontispiece(content: Content) -> Frontispiece:
-    report, formats = content.report, content.sheet.formats
-    company = plain(content.company, limit=120)
-    month = formats.month(report.month)
-    through = f"Data through {content.data_through}" if report.data_through else "No events yet"
-    provisional = ", provisional" if report.provisional else ""
-    return Frontispiece(
-        title=f"Monthly report {month}: {company}",
-        subject=f"Revenue and users, {month} (UTC){provisional}; definitions {report.definitions_version}",
-        head_left=content.show(f"Monthly report \u00b7 {company}"),
-        head_right=content.show(f"{month}{provisional}"),
-        foot_right=content.show(f"{through} \u00b7 Definitions version {report.definitions_version}"),
-        dated=(report.data_through or Window.of_month(report.month).end).astimezone(UTC),
+def publish_platform_month(
+    connection: Connection, settings: Settings, month: date, *, run_id: str | None = None
+) -> MonthlyDocument:
+    """Render, store and record the month's report over all companies; a re-run replaces it."""
+    order = monthly_order(settings, None, month)
+    job = _job(load_order(connection, order), order)
+    return _recorded(connection, job, publish(settings.artifacts_root, job), run_id)
+
+
+def publish_company_months(
+    connection: Connection, settings: Settings, month: date, *, run_id: str | None = None
+) -> Iterator[MonthlyDocument]:
+    """Render, store and record the month's report of every company that has figures; a re-run replaces them."""
+    order = monthly_order(settings, None, month)
+    reports = load_company_reports(connection, order.window, order.currency, wanted_by(order.sections))
+    jobs = [_job(report, order) for report in reports]
+    for job, published in zip(jobs, publish_all(settings.artifacts_root, jobs), strict=True):
+        yield _recorded(connection, job, published, run_id)
+
+
+def _job(report: Report, order: ReportOrder) -> Job:
+    return Job(report, order, monthly_report_name(report.company_id, order.window.start.date()))
+
+
+def _recorded(connection: Connection, job: Job, published: PublishedReport, run_id: str | None) -> MonthlyDocument:
+    document = _document(job, published)
+    record_document(connection, document, run_id=run_id)
+    return MonthlyDocument(published, document)
+
+
+def _document(job: Job, published: PublishedReport) -> Document:
+    report = job.report
+    return Document(
+        report=MONTHLY_REPORT,
+        company_id=report.company_id,
+        period=f"{report.window.start:%Y-%m}",
+        period_end=report.window.end,
+        uri=published.uri,
+        name=published.name or job.order.name(".pdf"),
+        size=published.size,
+        sha256=published.sha256,
+        pages=published.pages or 0,
+        figures=published.figures,
+        data_through=report.data_through,
+        provisional=report.provisional,
+        definitions_version=report.definitions_version,
     )

@@ -1,62 +1,148 @@
-"""From the database to a stored document: loads a report's figures, renders it, stores it."""
+"""From a report to a stored document, here or in worker processes.
 
+Belongs here: rendering and storing, one or many. Does not belong here: what is rendered (``document`` and its
+neighbours), the names and the register of monthly documents (``monthly``).
+"""
+
+import multiprocessing
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
-from datetime import date
+from itertools import chain, islice
+from multiprocessing.connection import wait
+from pathlib import Path
 
-from analytics_pipeline.metrics.revenue import revenue_series
-from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION, scope
-from analytics_pipeline.metrics.users import user_series
-from analytics_pipeline.reports.artifacts import store_artifact
-from analytics_pipeline.reports.figures import TRAILING_MONTHS, earlier
-from analytics_pipeline.reports.monthly import MonthlyReport, monthly_report_name, render_monthly_report
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.reports.artifacts import StoredArtifact, store_artifact, write_file
+from analytics_pipeline.reports.catalogue import wanted_by
+from analytics_pipeline.reports.documents import Figure
+from analytics_pipeline.reports.fonts import FontFiles, adopt_fonts, font_files
+from analytics_pipeline.reports.headlines import headline_figures
+from analytics_pipeline.reports.load import load_report
+from analytics_pipeline.reports.order import ReportOrder
+from analytics_pipeline.reports.render import Rendered, render_report
+from analytics_pipeline.reports.report import Report
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.windows import Window, midnight
+
+# So few are rendered sooner than processes start. More workers take memory that a container may not have.
+_RENDERED_HERE = 8
+_MOST_WORKERS = 4
+# Documents given to each worker ahead: none of them waits, and memory stays small however many there are.
+_AHEAD = 4
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedReport:
-    """A stored document: where it is, its pages, its size in bytes and its checksum.
+    """A stored document: where it is, its pages (None: it has none), its size in bytes and its checksum.
 
-    ``path`` is the local path, or the URI again in an object store; ``altered_characters`` lists what the font
-    could not show and the page shows as a mark.
+    ``name`` is its name in the store, None for one that was written elsewhere; ``path`` is the local path, or the URI
+    again in an object store. ``earlier_revision`` is where the document that this one replaced is kept. ``figures``
+    are the headline figures as they are printed; ``altered_characters`` lists what the font could not show and the
+    page shows as a mark.
     """
 
+    name: str | None
     uri: str
     path: str
-    pages: int
+    pages: int | None
     size: int
     sha256: str
+    earlier_revision: str | None
+    figures: tuple[Figure, ...]
     altered_characters: tuple[str, ...]
 
 
-def load_monthly_report(connection: Connection, company_id: str | None, month: date) -> MonthlyReport:
-    """Return the figures of a month's report with the trend of 13 months; ``None`` means all companies."""
-    this_month = Window.of_month(month)
-    trend = Window(midnight(earlier(this_month.start.date(), TRAILING_MONTHS - 1)), this_month.end)
-    scoped = scope(connection, company_id, this_month)
-    return MonthlyReport(
-        company_id=company_id,
-        month=this_month.start.date(),
-        revenue=revenue_series(connection, company_id, trend),
-        users=user_series(connection, company_id, trend),
-        data_through=scoped.data_through,
-        provisional=scoped.provisional,
-        definitions_version=DEFINITIONS_VERSION,
-    )
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A report to be rendered as it was ordered, and stored under a name, None: the one that the order gives it."""
+
+    report: Report
+    order: ReportOrder
+    name: str | None = None
 
 
-def publish_monthly_report(
-    connection: Connection, settings: Settings, company_id: str | None, month: date
-) -> PublishedReport:
-    """Render the report of a month and store it under the artifacts' root; a re-run replaces it."""
-    return store_monthly_report(settings, load_monthly_report(connection, company_id, month))
+def load_order(connection: Connection, order: ReportOrder) -> Report:
+    """Return the report that was ordered."""
+    return load_report(connection, order.company_id, order.window, order.currency, wanted_by(order.sections))
 
 
-def store_monthly_report(settings: Settings, report: MonthlyReport) -> PublishedReport:
-    """Render a report that was loaded and store it under the artifacts' root; a re-run replaces it."""
-    rendered = render_monthly_report(report)
-    stored = store_artifact(settings.artifacts_root, monthly_report_name(report), rendered.pdf)
+def publish_order(connection: Connection, settings: Settings, order: ReportOrder) -> PublishedReport:
+    """Render and store a report; ordered again, it replaces the document and keeps the earlier revision."""
+    return publish(settings.artifacts_root, Job(load_order(connection, order), order))
+
+
+def write_order(connection: Connection, order: ReportOrder, target: Path) -> PublishedReport:
+    """Render a report into a local file, whole or not at all; raises ``AnalyticsError`` if it can't be written."""
+    report = load_order(connection, order)
+    rendered = render_report(report, order)
+    if rendered.suffix == ".zip" and target.suffix.lower() != ".zip":
+        raise AnalyticsError(
+            f"These sections are several tables, and CSV is a zip of them: name {target.stem}.zip, or a single section."
+        )
+    return _published(None, write_file(target, rendered.content), rendered, report)
+
+
+def publish(root: str, job: Job) -> PublishedReport:
+    """Render and store one report under the artifacts' root."""
+    rendered = render_report(job.report, job.order)
+    name = job.name or job.order.name(rendered.suffix)
+    return _published(name, store_artifact(root, name, rendered.content), rendered, job.report)
+
+
+def publish_all(root: str, jobs: Iterable[Job]) -> Iterator[PublishedReport]:
+    """Render and store reports and yield them in their order; many are spread over processes."""
+    waiting = iter(jobs)
+    first = list(islice(waiting, _RENDERED_HERE + 1))
+    if len(first) <= _RENDERED_HERE:
+        yield from (publish(root, job) for job in first)
+    else:
+        yield from _publish_in_processes(root, chain(first, waiting))
+
+
+def _publish_in_processes(root: str, jobs: Iterator[Job]) -> Iterator[PublishedReport]:
+    workers = min(os.cpu_count() or 1, _MOST_WORKERS)
+    # Not forked: this process has threads and connections that a copy of it must not use.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(font_files(),)) as pool:
+        running: deque[Future[PublishedReport]] = deque()
+        try:
+            for job in jobs:
+                running.append(pool.submit(publish, root, job))
+                if len(running) >= workers * _AHEAD:
+                    yield running.popleft().result()
+            while running:
+                yield running.popleft().result()
+        finally:
+            # After a failure nobody waits for the rest.
+            pool.shutdown(cancel_futures=True)
+
+
+def _start_worker(fonts: FontFiles) -> None:
+    adopt_fonts(fonts)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is gone: killed, it could not say so."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _published(name: str | None, stored: StoredArtifact, rendered: Rendered, report: Report) -> PublishedReport:
     return PublishedReport(
-        stored.uri, stored.path, rendered.pages, stored.size, stored.sha256, tuple(rendered.altered_characters)
+        name=name,
+        uri=stored.uri,
+        path=stored.path,
+        pages=rendered.pages,
+        size=stored.size,
+        sha256=stored.sha256,
+        earlier_revision=stored.earlier_revision,
+        figures=headline_figures(report),
+        altered_characters=rendered.altered_characters,
     )

@@ -1,4 +1,4 @@
-"""Tables of figures, and the invisible tables that place flowables side by side.
+"""Tables of figures and of words, and the invisible tables that place flowables side by side.
 
 Belongs here: how a table looks and breaks. Figures have a head that repeats on every page, words on the left,
 digits aligned on the right.
@@ -6,65 +6,230 @@ Does not belong here: which rows and figures a table holds.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from copy import copy
+from typing import Any, NamedTuple
 
 from reportlab.lib.colors import Color
 from reportlab.platypus import Flowable, Table, TableStyle
 
 from analytics_pipeline.reports.layout import ACCENT, HAIRLINE, INK, MUTED, TINT, Sheet
-from analytics_pipeline.reports.text import Printable, width
+from analytics_pipeline.reports.text import Align, Printable, draw, draw_all, fit, width, wrapped
 
 _SIZE = 8.5
+_HEAD_SHARE = 0.9
 _PADDING = 4.0
 _ROW = 14.5
+_BASELINE = 4.6
+_LEAST_TEXT = 70.0
+# Words beside figures keep a distance: one ends where the other begins.
+_BESIDE = 10.0
+# A table of so many rows stays whole if a page can hold it; a longer one keeps a few rows with its heading.
+_WHOLE_UP_TO = 18
+_LEAST_ROWS = 4
+_TERM_SHARE = 0.27
+_GLOSSARY_SIZE = 8.0
+_GLOSSARY_LINE = 11.0
+_GLOSSARY_GAP = 2.0
 
 
-def figures_table(
-    sheet: Sheet,
-    head: Sequence[Printable],
-    rows: Sequence[Sequence[Printable]],
-    shares: Sequence[float],
-    *,
-    emphasised: int | None = None,
-    total: bool = False,
-) -> Table:
-    """Return a table as wide as the page whose columns take ``shares`` of it.
+class Head(NamedTuple):
+    """A column's heading; words stand on the left, figures on the right."""
 
-    The first column is words, the rest are figures. ``emphasised`` is the row (from 0) that the report is
-    about; ``total`` sets the last row apart as a sum. Digits are never cut: a table with longer figures than
-    its columns hold is set smaller.
+    title: Printable
+    is_text: bool
+
+
+class FiguresTable(Flowable):
+    """A table as wide as the page, or as ``width``.
+
+    ``marked`` is the row (from 0) that the report is about; ``total`` is set apart below the rows as their sum.
+    Words that are too long are cut, digits never are: a table with longer figures than its columns hold is set
+    smaller. Splitting it shares the rows, so that a long table costs no more for each page it takes.
     """
-    columns = [share / sum(shares) * sheet.width for share in shares]
-    size = _size(sheet, [head, *rows], columns)
-    commands: list[Any] = [
-        ("FONT", (0, 0), (-1, -1), sheet.fonts.regular, size, size * 1.2),
-        ("TEXTCOLOR", (0, 0), (-1, -1), INK),
-        ("ALIGN", (1, 0), (-1, -1), "RIGHT"),
-        ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
-        ("LEFTPADDING", (0, 0), (-1, -1), _PADDING),
-        ("RIGHTPADDING", (0, 0), (-1, -1), _PADDING),
-        ("TOPPADDING", (0, 0), (-1, -1), 0),
-        ("BOTTOMPADDING", (0, 0), (-1, -1), 1.5),
-        ("FONT", (0, 0), (-1, 0), sheet.fonts.bold, size * 0.9, size * 1.1),
-        ("TEXTCOLOR", (0, 0), (-1, 0), MUTED),
-        ("LINEBELOW", (0, 0), (-1, 0), 0.8, ACCENT),
-        ("LINEBELOW", (0, 1), (-1, -1), 0.4, HAIRLINE),
-    ]
-    if emphasised is not None:
-        commands += [
-            ("FONT", (0, emphasised + 1), (-1, emphasised + 1), sheet.fonts.bold, size, size * 1.2),
-            ("BACKGROUND", (0, emphasised + 1), (-1, emphasised + 1), TINT),
+
+    def __init__(
+        self,
+        sheet: Sheet,
+        heads: Sequence[Head],
+        rows: Sequence[Sequence[Printable]],
+        *,
+        total: Sequence[Printable] | None = None,
+        marked: int | None = None,
+        width: float | None = None,
+    ) -> None:
+        """Accept at least one column; every row has a cell for each."""
+        super().__init__()
+        self._sheet = sheet
+        self._heads = heads
+        self._rows = rows
+        self._total = total
+        self._marked = marked
+        self._width = width or sheet.width
+        self._span = (0, len(rows))
+        self._gaps = [
+            _BESIDE if head.is_text and index and not heads[index - 1].is_text else 0.0
+            for index, head in enumerate(heads)
         ]
-    if total:
-        commands += [("LINEABOVE", (0, -1), (-1, -1), 0.8, INK), ("LINEBELOW", (0, -1), (-1, -1), 0, TINT)]
-    table = Table(
-        [list(head), *(list(row) for row in rows)],
-        colWidths=columns,
-        rowHeights=[_ROW] * (len(rows) + 1),
-        repeatRows=1,
-    )
-    table.setStyle(TableStyle(commands))
-    return table
+        self._is_tight = False
+        self._size, self._columns = self._measure()
+
+    @property
+    def least_height(self) -> float:
+        """The height to be left on the page where the table begins."""
+        count = len(self._rows) + (self._total is not None)
+        return _ROW * (1 + (count if count <= _WHOLE_UP_TO else _LEAST_ROWS))
+
+    def wrap(self, aW: float, aH: float) -> tuple[float, float]:  # noqa: ARG002, N803 - reportlab's signature
+        """Take the width given, and a fixed height per row."""
+        first, last = self._span
+        return self._width, _ROW * (1 + last - first + self._has_total)
+
+    def split(self, aW: float, aH: float) -> list[Flowable]:  # noqa: ARG002, N803
+        """Break before the first row that doesn't fit; the sum never stands alone."""
+        first, last = self._span
+        fits = min(int(aH / _ROW) - 1, last - first - self._has_total)
+        if fits < 1:
+            return []
+        return [self._part(first, first + fits), self._part(first + fits, last)]
+
+    def draw(self) -> None:
+        """Draw head, rows and the sum."""
+        canvas, fonts = self.canv, self._sheet.fonts
+        first, last = self._span
+        rows = list(self._rows[first:last])
+        top = _ROW * (len(rows) + self._has_total)
+        marked = self._marked - first if self._marked is not None and first <= self._marked < last else None
+        if marked is not None:
+            canvas.setFillColor(TINT)
+            canvas.rect(0, top - (marked + 1) * _ROW, self._width, _ROW, stroke=0, fill=1)
+        self._rules([top - index * _ROW for index in range(1, len(rows) + 1)], HAIRLINE, 0.4)
+        self._rules([top], ACCENT, 0.8)
+        canvas.setFillColor(MUTED)
+        self._cells([(top, [head.title for head in self._heads])], fonts.bold, self._size * _HEAD_SHARE)
+        canvas.setFillColor(INK)
+        placed_rows = [(top - (index + 1) * _ROW, row) for index, row in enumerate(rows)]
+        strong = [placed_rows.pop(marked)] if marked is not None else []
+        self._cells(placed_rows, fonts.regular, self._size)
+        if self._has_total and self._total is not None:
+            strong.append((0.0, self._total))
+            self._rules([_ROW], INK, 0.8)
+        if strong:
+            self._cells(strong, fonts.bold, self._size)
+
+    @property
+    def _has_total(self) -> bool:
+        return self._total is not None and self._span[1] == len(self._rows)
+
+    def _part(self, first: int, last: int) -> "FiguresTable":
+        part = copy(self)
+        part._span = (first, last)
+        # What reportlab has noted of the whole does not hold for a part.
+        part.__dict__.pop("_postponed", None)
+        return part
+
+    def _cells(self, rows: Sequence[tuple[float, Sequence[Printable]]], font: str, size: float) -> None:
+        """Draw rows, each given with the height it stands on."""
+        places: list[tuple[float, float, Align]] = []
+        left = 0.0
+        for head, gap, column in zip(self._heads, self._gaps, self._columns, strict=True):
+            left += gap + _PADDING
+            places.append((left, column, "left") if head.is_text else (left + column, column, "right"))
+            left += column + _PADDING
+        texts = [
+            (x, y + _BASELINE, fit(cell, font, size, column) if self._is_tight and align == "left" else cell, align)
+            for y, row in rows
+            for cell, (x, column, align) in zip(row, places, strict=True)
+            if cell
+        ]
+        draw_all(self.canv, texts, font, size)
+
+    def _rules(self, heights: Sequence[float], colour: Color, line: float) -> None:
+        self.canv.setStrokeColor(colour)
+        self.canv.setLineWidth(line)
+        self.canv.lines([(0, y, self._width, y) for y in heights])
+
+    def _measure(self) -> tuple[float, list[float]]:
+        """Return the font size and the width of each column's text, measured in bold to be safe."""
+        bold = self._sheet.fonts.bold
+        rows = [*self._rows, *([self._total] if self._total is not None else [])]
+        natural = [
+            max(
+                width(head.title, bold, _SIZE * _HEAD_SHARE),
+                max((width(row[index], bold, _SIZE) for row in rows), default=0.0),
+            )
+            for index, head in enumerate(self._heads)
+        ]
+        space = self._width - 2 * _PADDING * len(natural) - sum(self._gaps)
+        rest = space - sum(natural)
+        if rest >= 0:
+            return _SIZE, [column + rest / len(natural) for column in natural]
+        self._is_tight = True
+        is_text = [head.is_text for head in self._heads]
+        figures = sum(column for column, text in zip(natural, is_text, strict=True) if not text)
+        words = [column for column, text in zip(natural, is_text, strict=True) if text]
+        least = sum(min(column, _LEAST_TEXT) for column in words)
+        smaller = min(1.0, (space - least) / figures) if figures else 1.0
+        cut = _cut(words, space - smaller * figures)
+        return _SIZE * smaller, [
+            min(column, cut) if text else column * smaller for column, text in zip(natural, is_text, strict=True)
+        ]
+
+
+def _cut(columns: Sequence[float], space: float) -> float:
+    """Return the width above which columns are cut so that together they take ``space``."""
+    left = space
+    for index, column in enumerate(sorted(columns)):
+        each = left / (len(columns) - index)
+        if column > each:
+            return each
+        left -= column
+    return max(columns, default=0.0)
+
+
+class Glossary(Flowable):
+    """Terms in bold on the left and what they mean on the right, in as many lines as that takes."""
+
+    def __init__(self, sheet: Sheet, entries: Sequence[tuple[Printable, Printable]]) -> None:
+        """Accept terms with their meanings; a term takes one line."""
+        super().__init__()
+        self._sheet = sheet
+        self._terms = sheet.width * _TERM_SHARE
+        self._entries = [
+            (term, wrapped(meaning, sheet.fonts.regular, _GLOSSARY_SIZE, sheet.width - self._terms))
+            for term, meaning in entries
+        ]
+
+    def wrap(self, aW: float, aH: float) -> tuple[float, float]:  # noqa: ARG002, N803 - reportlab's signature
+        """Take the page's width and a fixed height per line."""
+        return self._sheet.width, sum(map(self._height, self._entries))
+
+    def split(self, aW: float, aH: float) -> list[Flowable]:  # noqa: ARG002, N803
+        """Break between two terms."""
+        left, fits = aH, 0
+        while fits < len(self._entries) and (left := left - self._height(self._entries[fits])) >= 0:
+            fits += 1
+        if not fits:
+            return []
+        parts = [copy(self), copy(self)]
+        parts[0]._entries, parts[1]._entries = self._entries[:fits], self._entries[fits:]
+        parts[1].__dict__.pop("_postponed", None)
+        return list(parts)
+
+    def draw(self) -> None:
+        """Draw the terms and their lines."""
+        canvas, fonts = self.canv, self._sheet.fonts
+        canvas.setFillColor(INK)
+        y = self.wrap(0, 0)[1]
+        for term, lines in self._entries:
+            draw(canvas, (0, y - _GLOSSARY_SIZE), term, fonts.bold, _GLOSSARY_SIZE)
+            for index, line in enumerate(lines):
+                at = (self._terms, y - _GLOSSARY_SIZE - index * _GLOSSARY_LINE)
+                draw(canvas, at, line, fonts.regular, _GLOSSARY_SIZE)
+            y -= self._height((term, lines))
+
+    @staticmethod
+    def _height(entry: tuple[Printable, Sequence[Printable]]) -> float:
+        return len(entry[1]) * _GLOSSARY_LINE + _GLOSSARY_GAP
 
 
 def placed(
@@ -88,14 +253,3 @@ def placed(
         commands.append(("BACKGROUND", (0, 0), (-1, -1), background))
     table.setStyle(TableStyle(commands))
     return table
-
-
-def _size(sheet: Sheet, rows: Sequence[Sequence[Printable]], columns: Sequence[float]) -> float:
-    """Return the font size at which every cell fits its column, measured in bold to be safe."""
-    fits = (
-        (column - 2 * _PADDING) / width(cell, sheet.fonts.bold, 1)
-        for row in rows
-        for cell, column in zip(row, columns, strict=True)
-        if cell
-    )
-    return min(_SIZE, *fits, _SIZE)

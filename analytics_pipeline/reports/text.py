@@ -11,11 +11,13 @@ everything that reaches a page is made plain first, and what had to be replaced 
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Literal, NewType
 from xml.sax.saxutils import escape
 
 from reportlab.lib.styles import ParagraphStyle
+from reportlab.lib.utils import simpleSplit
 from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Paragraph
@@ -24,6 +26,9 @@ Printable = NewType("Printable", str)
 """Text of which every character has a glyph in the document font, without control characters."""
 
 Align = Literal["left", "right", "centre"]
+
+_ALIGNED: dict[Align, float] = {"left": 0.0, "centre": 0.5, "right": 1.0}
+"""How much of its width a text stands left of its place."""
 
 REPLACEMENT = "\ufffd"
 ELLIPSIS = "\u2026"
@@ -53,6 +58,9 @@ class Proofreader:
         Line breaks become spaces. Invisible format characters, among them the marks that reorder
         bidirectional text, are dropped; control characters and those without a glyph become U+FFFD.
         """
+        if raw.isascii() and raw.isprintable() and len(raw) <= limit:
+            # Most texts are figures and plain names: nothing of them can be missing.
+            return Printable(raw.strip(" "))
         line, changed = _plain(raw, limit)
         missing = {character for character in line if ord(character) not in self._coverage}
         self._altered |= changed | missing
@@ -83,9 +91,18 @@ def draw(
     canvas: Canvas, at: tuple[float, float], text: Printable, font: str, size: float, *, align: Align = "left"
 ) -> None:
     """Draw one line of text on the baseline through ``at``, its left end, right end or middle there."""
-    canvas.setFont(font, size)
-    method = {"left": canvas.drawString, "right": canvas.drawRightString, "centre": canvas.drawCentredString}
-    method[align](*at, text)
+    draw_all(canvas, [(*at, text, align)], font, size)
+
+
+def draw_all(canvas: Canvas, texts: Iterable[tuple[float, float, Printable, Align]], font: str, size: float) -> None:
+    """Draw lines of text as ``draw`` does, in one go: what they share is written once."""
+    target = canvas.beginText()
+    target.setFont(font, size)
+    for x, y, text, align in texts:
+        part = _ALIGNED[align]
+        target.setTextOrigin(x - part * width(text, font, size) if part else x, y)
+        target.textOut(text)
+    canvas.drawText(target)
 
 
 def width(text: Printable, font: str, size: float) -> float:
@@ -96,6 +113,12 @@ def width(text: Printable, font: str, size: float) -> float:
 def fit(text: Printable, font: str, size: float, space: float) -> Printable:
     """Return the text, shortened with an ellipsis if it is wider than ``space`` points. Not for numbers."""
     return _shortened(text, lambda candidate: width(Printable(candidate), font, size) <= space)
+
+
+@lru_cache(maxsize=1_000)
+def wrapped(text: Printable, font: str, size: float, space: float) -> tuple[Printable, ...]:
+    """Return the text in lines of at most ``space`` points. For fixed texts: what is asked again is remembered."""
+    return tuple(Printable(line) for line in simpleSplit(text, font, size, space))
 
 
 def shrink(text: Printable, font: str, size: float, space: float) -> float:

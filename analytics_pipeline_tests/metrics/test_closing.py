@@ -113,19 +113,19 @@ def test_growth_is_computed_again_when_the_period_before_has_changed(closed_alon
     assert stale(closed_alone)["revenue_metrics"] == ["01"]
 
 
-def test_who_has_churned_is_counted_again_when_others_were_active_the_day_before(
-    closed_alone: Connection,
-) -> None:
-    """As many active users as before, but not the same ones."""
+def test_who_has_churned_is_counted_again_when_others_were_active_the_day_before(closed_alone: Connection) -> None:
+    """As many active users as before, all of them known for long, but not the same ones."""
     closed_alone.execute(
-        "UPDATE analytics_events SET user_id = 'u2' WHERE user_id = 'u1' AND \"timestamp\"::date = '2025-01-30'"
+        "UPDATE analytics_events SET user_id = 'u2' WHERE user_id = 'u1' AND \"timestamp\"::date = '2025-02-01'"
     )
-    close_inputs(closed_alone, days("2025-01-30"))
-    settle_days = days("2025-01-30")
-    close_metric(closed_alone, USER_METRICS, Cadence.DAY, settle_days, "EUR")
-    assert "01-31" in stale(closed_alone)["user_metrics"]
-    close_metric(closed_alone, USER_METRICS, Cadence.DAY, days("2025-01-31"), "EUR")
-    assert "02-01" not in stale(closed_alone)["user_metrics"]
+    close_inputs(closed_alone, days("2025-02-01"))
+    assert "02-02" not in stale(closed_alone)["user_metrics"]
+    close_metric(closed_alone, USER_METRICS, Cadence.DAY, days("2025-02-01"), "EUR")
+    assert "02-02" in stale(closed_alone)["user_metrics"]
+    close_metric(closed_alone, USER_METRICS, Cadence.DAY, days("2025-02-02"), "EUR")
+    assert "02-03" not in stale(closed_alone)["user_metrics"]
+    churned = "SELECT churned_users FROM analytics_user_metrics WHERE granularity = 'day' AND period_start = %s"
+    assert fetch_row(closed_alone, churned, [at("2025-02-02T00:00")]) == (1,)
 
 
 def test_behind_the_retention_horizon_what_is_kept_is_all_there_is(closed_alone: Connection) -> None:

@@ -1,11 +1,12 @@
 """The SQL functions against figures worked out by hand, or counted from the raw events."""
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import combinations
 
 import pytest
 
+from analytics_pipeline.events.load import EventLoader
 from analytics_pipeline.metrics.answers import revenue_answer, users_answer
 from analytics_pipeline.metrics.revenue import RevenueMonth, revenue_by_currency, revenue_metrics, revenue_series
 from analytics_pipeline.metrics.users import UserMonth, active_users, new_users, update_users, user_series
@@ -14,6 +15,7 @@ from analytics_pipeline.windows import Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event, at
 from analytics_pipeline_tests.metrics.closing import close_inputs
+from analytics_pipeline_tests.metrics.subscription_changes import a_change, as_events
 
 QUARTER = Window.of_dates(date(2025, 1, 1), date(2025, 3, 31))
 
@@ -132,6 +134,25 @@ def test_a_company_without_events_has_zeros_and_no_data_through(database: Databa
         assert (answer["dataThrough"], answer["provisional"]) == (None, False)
         answer = users_answer(connection, "nobody", QUARTER)
         assert (answer["activeUsers"], answer["newUsers"]) == (0, 0)
+
+
+def test_an_unfinished_period_is_as_of_the_newest_event(database: Database) -> None:
+    newest = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=2)
+    window = Window.of_dates(newest.date() - timedelta(days=1), newest.date() + timedelta(days=1))
+    change = a_change("01-01", price="120", currency="USD")._replace(at=newest)
+    with database.connect(autocommit=True) as connection:
+        EventLoader(connection).load(as_events([change]))
+        # The rate of a day to come is none yet.
+        for day, rate in ((newest.date(), "1.20"), (newest.date() + timedelta(days=1), "2")):
+            connection.execute("INSERT INTO analytics_fx_rates VALUES (%s, 'EUR', 'USD', %s, 'x')", [day, rate])
+        answer = revenue_answer(connection, None, window, "EUR")
+        assert (answer["mrr"], answer["mrrMovements"]["new"]) == (100, 100)
+        assert answer["provisional"] is True
+        assert answer["asOf"] == answer["dataThrough"] == f"{newest:%Y-%m-%dT%H:%M:%SZ}"
+        to_come = Window.of_dates(window.last_day + timedelta(days=5), window.last_day + timedelta(days=9))
+        answer = revenue_answer(connection, None, to_come, "EUR")
+        assert (answer["mrrMovements"]["start"], answer["mrrMovements"]["fx"], answer["mrr"]) == (100, 0, 100)
+        assert answer["unconverted"] == []
 
 
 def test_the_session_s_time_zone_changes_no_figure(database: Database) -> None:

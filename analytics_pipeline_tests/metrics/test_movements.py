@@ -107,6 +107,24 @@ def test_what_each_way_of_coming_and_going_is_called(
         update_subscriptions(rates, SPAN)
 
 
+@pytest.mark.parametrize(
+    ("prices", "new"),
+    [
+        # 120 dollars at 1.20; then 60 less at 1.07.
+        ([("01-12", "120"), ("01-20", "60")], 50),
+        # 120 more at 1.20 and 150 more at 1.50 are 200 euros for 270 dollars; then half of them less at 0.93.
+        ([("01-12", "120"), ("01-25", "270"), ("01-28", "135")], 100),
+    ],
+)
+def test_what_cancels_part_of_a_gain_leaves_the_rest_at_the_rate_it_was_gained_at(
+    rates: Connection, prices: list[tuple[str, str]], new: int
+) -> None:
+    load(rates, *(a_change(when, "changed", price=price, currency="USD") for when, price in prices))
+    for _ in range(2):
+        assert moved(rates, JANUARY)["new"] == new
+        update_subscriptions(rates, SPAN)
+
+
 GOOD = {"subscription_id": "s9", "interval": "month", "interval_count": 1, "quantity": 1, "status": "active"}
 
 

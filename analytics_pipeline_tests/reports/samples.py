@@ -1,84 +1,190 @@
 """Reports of every shape the layout has to hold, made without a database."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
-from analytics_pipeline.metrics.revenue import RevenueMonth
-from analytics_pipeline.metrics.users import UserMonth
+from analytics_pipeline.alerts.history import FiredAlert
+from analytics_pipeline.metrics.revenue import MrrMovements, RevenueMetrics
+from analytics_pipeline.metrics.top_events import EventCount
+from analytics_pipeline.metrics.users import UserMetrics
+from analytics_pipeline.reports.catalogue import SECTION_NAMES
+from analytics_pipeline.reports.document import Pdf, render_pdf
 from analytics_pipeline.reports.figures import trailing_months
-from analytics_pipeline.reports.monthly import MonthlyReport
+from analytics_pipeline.reports.layout import PageSize
+from analytics_pipeline.reports.report import (
+    ClosedFigures,
+    CryptoVolume,
+    MonthFigures,
+    OriginalRevenue,
+    PeriodRevenue,
+    Quality,
+    RawEvents,
+    RefundDay,
+    Rejects,
+    Report,
+)
+from analytics_pipeline.windows import Cadence, Window
 
 MONTH = date(2026, 1, 1)
 TRAILING = trailing_months(MONTH)
 DATA_THROUGH = datetime(2026, 2, 1, 6, 30, tzinfo=UTC)
-TWELVE = ("EUR", "USD", "GBP", "CHF", "JPY", "KWD", "BTC", "ETH", "SEK", "PLN", "CLF", "USDT")
 
 MARKUP = '<b>Fish & Chips</i> <img src="/etc/passwd"/> <font size="99"> &amp; &#0; <a href="file:///x">S&P 500'
 CONTROLS = "Bell\x07 and\x00 null\x1b[31m line\nbreak\ttab"
 RIGHT_TO_LEFT = "\u202eevil\u202c \u05d7\u05d1\u05e8\u05d4 \u0634\u0631\u0643\u0629\u200f"
 LONG_WORD = "W" * 10_000
 LONG_NAME = "Global Holdings & Sons International Trading Company " * 200
+FORMULA = "=cmd|' /C calc'!A0"
+
+_ZERO = Decimal(0)
+_NO_REVENUE = RevenueMetrics(_ZERO, _ZERO, _ZERO, None, None, _ZERO, _ZERO, 0, None, 0)
+_NO_USERS = UserMetrics(0, 0, 0, 0, 0, None, None, None)
 
 
-def report(
-    company_id: str | None = "acme",
-    *,
-    revenue: Sequence[RevenueMonth] = (),
-    users: Sequence[UserMonth] = (),
-    month: date = MONTH,
-    data_through: datetime | None = DATA_THROUGH,
-    provisional: bool = False,
-) -> MonthlyReport:
-    """Return a report with the usual month and version."""
-    return MonthlyReport(
+def pdf_of(
+    report: Report, sections: Sequence[str] = SECTION_NAMES, *, page_size: PageSize = "A4", locale: str = "en_GB"
+) -> Pdf:
+    """Render a report as a PDF."""
+    return render_pdf(report, sections, page_size=page_size, locale=locale)
+
+
+def empty(company_id: str | None = "acme", **changes: Any) -> Report:
+    """Return the report of a company without a single event."""
+    window = Window.of_month(MONTH)
+    report = Report(
         company_id=company_id,
-        month=month,
-        revenue=revenue,
-        users=users,
-        data_through=data_through,
-        provisional=provisional,
+        window=window,
+        previous=Window.of_month(TRAILING[-2]),
+        currency="EUR",
+        as_of=window.end,
+        data_through=None,
+        provisional=False,
         definitions_version=1,
+        revenue=PeriodRevenue(_NO_REVENUE, is_converted=True),
+        revenue_before=PeriodRevenue(_NO_REVENUE, is_converted=True),
+        movements=MrrMovements(*[_ZERO] * 8),
+        users=_NO_USERS,
+        users_before=_NO_USERS,
+        months=[MonthFigures(month, _ZERO, None, _ZERO, _ZERO, _ZERO, 0, 0, 0, 0, 0) for month in TRAILING],
+        currencies=(),
+        unconverted=(),
+        refund_days=(),
+        crypto=(),
+        events=(),
+        all_events=0,
+        alerts=(),
+        quality=Quality(None, None, (), ()),
     )
+    return replace(report, **changes)
 
 
-def money(month: date, currency: str, revenue: str, refunds: str = "0", transactions: int = 1) -> RevenueMonth:
-    """Return a row of revenue written as text."""
-    return RevenueMonth(month, currency, Decimal(revenue), Decimal(refunds), transactions)
-
-
-def golden() -> MonthlyReport:
-    """The first scenario of DEFINITIONS.md: 15,000 after 12,987.01 is 15.50 per cent more."""
-    return report(
-        revenue=[
-            money(date(2025, 12, 1), "EUR", "12987.01", "-250", 90),
-            money(MONTH, "EUR", "15000", "-120.5", 100),
+def golden(company_id: str | None = "acme", **changes: Any) -> Report:
+    """Return the first scenario of DEFINITIONS.md, all figures filled in: revenue 15,000 after 12,987.01 is +15.50%."""
+    revenue = RevenueMetrics(
+        total_revenue=Decimal(15000),
+        mrr=Decimal(2500),
+        arr=Decimal(30000),
+        average_revenue_per_user=Decimal(150),
+        revenue_growth=Decimal("15.5000"),
+        invoiced=Decimal("16100.00"),
+        refunds=Decimal("120.5"),
+        paying_customers=25,
+        arpa=Decimal(100),
+        total_users=100,
+    )
+    before = replace(
+        revenue, total_revenue=Decimal("12987.01"), mrr=Decimal(2400), revenue_growth=None, refunds=Decimal(250)
+    )
+    users = UserMetrics(100, 85, 15, 5, 75, Decimal(5), Decimal(85), Decimal("6.6667"))
+    report = empty(
+        company_id,
+        data_through=DATA_THROUGH,
+        revenue=PeriodRevenue(revenue, is_converted=True),
+        revenue_before=PeriodRevenue(before, is_converted=True),
+        movements=MrrMovements(
+            *(Decimal(part) for part in ("2400", "200", "0", "150.335", "90.335", "163", "3", "2500"))
+        ),
+        users=users,
+        users_before=replace(users, active_users=75, new_users=10, churned_users=10),
+        months=_months(last=Decimal(15000)),
+        currencies=[
+            OriginalRevenue(
+                "EUR", Decimal("12000.004"), Decimal("120.5"), 90, Decimal("12000.004"), Decimal("120.5"), *_RATE_OF_ONE
+            ),
+            OriginalRevenue(
+                "USD",
+                Decimal("3599.9952"),
+                _ZERO,
+                10,
+                Decimal("2999.996"),
+                _ZERO,
+                Decimal("0.8000004"),
+                Decimal("0.85"),
+                Decimal("0.8333333"),
+            ),
         ],
-        users=[UserMonth(date(2025, 12, 1), 80, 10), UserMonth(MONTH, 85, 15)],
+        refund_days=[RefundDay(date(2026, 1, 12), "EUR", Decimal("120.5"), Decimal("120.5"))],
+        crypto=[
+            CryptoVolume("BTC", "crypto.received", Decimal("0.00012345"), 1, Decimal("7.407")),
+            CryptoVolume("DOGE", "crypto.sent", Decimal(1500), 2, None),
+        ],
+        events=[EventCount("user.login", "user_activity", 900), EventCount("payment.received", "revenue", 100)],
+        all_events=1000,
+        alerts=[
+            FiredAlert(
+                rule="revenue-drop",
+                description="Revenue falls",
+                severity="warning",
+                company=company_id,
+                granularity=Cadence.DAY,
+                first_period=datetime(2026, 1, 3, tzinfo=UTC),
+                last_period=datetime(2026, 1, 4, tzinfo=UTC),
+                value="-12.00 %",
+                threshold="at most -10 %",
+                opened_at=datetime(2026, 1, 4, 1, tzinfo=UTC),
+                resolved_at=None,
+                resolution=None,
+            )
+        ],
+        quality=Quality(
+            RawEvents(1000, 85, Decimal(15000), Decimal("16100.00"), 12, 2, timedelta(days=3, hours=4)),
+            ClosedFigures(Decimal(15000), Decimal("16100.00"), Decimal(2500), Decimal(2400), 100, 85, 15, 5),
+            [Rejects("amount: not a number", 3)],
+            (),
+        ),
     )
+    return replace(report, **changes)
 
 
-def large(currencies: Sequence[str] = ("EUR", "USD", "BTC"), *, provisional: bool = False) -> MonthlyReport:
-    """Thirteen months of a growing platform in several currencies, USD with a month of net refunds."""
-    revenue = [
-        money(
-            month,
-            currency,
-            str(_revenue(currency, index, rank)),
-            str(min(-_revenue(currency, index, rank) / 37, 2 * _revenue(currency, index, rank))),
-            (900 + 71 * index) // (rank + 1),
+_RATE_OF_ONE = (Decimal(1), Decimal(1), Decimal(1))
+
+
+def _months(last: Decimal) -> list[MonthFigures]:
+    months = [
+        MonthFigures(
+            month=month,
+            total_revenue=Decimal(9000 + 450 * index),
+            growth=Decimal("1.25") if index else None,
+            invoiced=Decimal(9100 + 470 * index),
+            refunds=Decimal(20 * index),
+            mrr=Decimal(1000 + 110 * index),
+            paying_customers=10 + index,
+            total_users=40 + 5 * index,
+            active_users=35 + 4 * index,
+            new_users=5 + index,
+            churned_users=index,
         )
         for index, month in enumerate(TRAILING)
-        for rank, currency in enumerate(currencies)
     ]
-    users = [
-        UserMonth(month, 4100 + 230 * index + 97 * (index % 3), 310 + 12 * index - 40 * (index % 4))
-        for index, month in enumerate(TRAILING)
-    ]
-    return report(None, revenue=revenue, users=users, provisional=provisional)
+    return [*months[:-1], replace(months[-1], total_revenue=last, mrr=Decimal(2500))]
 
 
-def _revenue(currency: str, index: int, rank: int) -> Decimal:
-    scale = {"BTC": Decimal("0.00000731"), "ETH": Decimal("0.0000913"), "JPY": Decimal(140)}
-    amount = Decimal(182_340 + 9_871 * index + 7_013 * (index % 4)) * scale.get(currency, Decimal(1)) / (rank + 1)
-    return -amount / 9 if (currency, index) == ("USD", 4) else amount
+def many_currencies(count: int, company_id: str | None = None) -> Report:
+    """Return a report whose revenue comes in so many currencies, a thousandth of a cent more than round each."""
+    each = Decimal("10.00333")
+    rows = [OriginalRevenue(f"T{number:04}", each, _ZERO, 1, each, _ZERO, *_RATE_OF_ONE) for number in range(count)]
+    revenue = replace(golden().revenue.figures, total_revenue=each * count, refunds=_ZERO)
+    return golden(company_id, currencies=rows, refund_days=(), revenue=PeriodRevenue(revenue, is_converted=True))

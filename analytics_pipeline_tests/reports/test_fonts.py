@@ -33,7 +33,7 @@ def test_a_second_call_gives_the_same_fonts(fonts: Fonts) -> None:
 
 def test_importing_the_reports_does_no_work() -> None:
     code = (
-        "import sys, analytics_pipeline.reports.monthly, analytics_pipeline.reports.artifacts;"
+        "import sys, analytics_pipeline.reports.monthly, analytics_pipeline.reports.requests;"
         "from reportlab.pdfbase import pdfmetrics;"
         "assert 'fontTools' not in sys.modules and 'upath' not in sys.modules;"
         "assert 'NotoSans' not in pdfmetrics.getRegisteredFontNames();"

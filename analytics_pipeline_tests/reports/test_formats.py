@@ -107,11 +107,6 @@ def test_dates_and_instants() -> None:
     assert formats.instant(datetime(2026, 1, 31, 23, 30, tzinfo=UTC)) == formats.instant(instant)
 
 
-def test_currency_names() -> None:
-    assert Formats().currency_name("EUR") == "EUR \u00b7 Euro"
-    assert Formats().currency_name("BTC") == "BTC"
-
-
 @pytest.mark.parametrize("locale", ["xx_YY", "", "not a locale", "../etc"])
 def test_an_unknown_locale_is_refused(locale: str) -> None:
     with pytest.raises(AnalyticsError, match="locale"):

@@ -3,38 +3,61 @@
 from datetime import UTC, datetime
 from io import BytesIO
 
+import pytest
 from pypdf import PdfReader
 
 from analytics_pipeline.reports.layout import Frontispiece, Sheet, render
-from analytics_pipeline.reports.tables import figures_table
-from analytics_pipeline.reports.text import Printable
+from analytics_pipeline.reports.tables import FiguresTable, Head
+from analytics_pipeline.reports.text import ELLIPSIS, Printable
 
 
-def render_table(sheet: Sheet, rows: list[list[Printable]]) -> list[str]:
+def table_of(sheet: Sheet, rows: list[list[str]], total: list[str] | None = None) -> FiguresTable:
     show = sheet.proof.printable
-    table = figures_table(sheet, [show("Event"), show("Amount")], rows, [0.5, 0.5])
+    heads = [Head(show("Event"), is_text=True), Head(show("Amount"), is_text=False)]
+    shown: list[list[Printable]] = [[show(cell, limit=500) for cell in row] for row in rows]
+    return FiguresTable(sheet, heads, shown, total=None if total is None else [show(cell) for cell in total])
+
+
+def pages_of(sheet: Sheet, table: FiguresTable) -> list[str]:
+    show = sheet.proof.printable
     front = Frontispiece("T", "S", show("left"), show("right"), show("foot"), datetime(2026, 1, 1, tzinfo=UTC))
     pdf, _ = render([table], sheet, front, "A4")
     return [page.extract_text() for page in PdfReader(BytesIO(pdf)).pages]
 
 
 def test_the_head_repeats_over_five_thousand_rows(sheet: Sheet) -> None:
-    show = sheet.proof.printable
-    pages = render_table(sheet, [[show(f"event-{row}"), show(str(row))] for row in range(5_000)])
+    rows = [[f"event-{row}", str(row)] for row in range(5_000)]
+    pages = pages_of(sheet, table_of(sheet, rows, ["Sum", "12497500"]))
 
     assert len(pages) > 90
     assert all("Event" in page and "Amount" in page for page in pages)
     assert "event-4999" in pages[-1]
+    assert all("Sum" not in page for page in pages[:-1])
+    assert "12497500" in pages[-1]
+
+
+@pytest.mark.parametrize("count", range(44, 51))
+def test_the_sum_never_stands_alone(sheet: Sheet, count: int) -> None:
+    pages = pages_of(sheet, table_of(sheet, [[f"event-{row}", str(row)] for row in range(count)], ["Sum", "1"]))
+
+    assert f"event-{count - 1}" in pages[-1]
+    assert "Sum" in pages[-1]
 
 
 def test_a_table_without_rows_is_its_head(sheet: Sheet) -> None:
-    (page,) = render_table(sheet, [])
+    (page,) = pages_of(sheet, table_of(sheet, []))
 
     assert "Amount" in page
 
 
 def test_a_figure_wider_than_its_column_is_whole(sheet: Sheet) -> None:
-    figure = sheet.proof.printable("1" * 150)
-    (page,) = render_table(sheet, [[sheet.proof.printable("row"), figure]])
+    (page,) = pages_of(sheet, table_of(sheet, [["row", "1" * 150]]))
 
-    assert figure in page
+    assert "1" * 150 in page
+
+
+def test_words_give_way_to_figures(sheet: Sheet) -> None:
+    (page,) = pages_of(sheet, table_of(sheet, [["W" * 300, "1" * 60]]))
+
+    assert "1" * 60 in page
+    assert ELLIPSIS in page

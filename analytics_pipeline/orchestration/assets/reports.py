@@ -1,52 +1,80 @@
-"""Report documents as assets."""
+"""The monthly report documents as assets: one over all companies, and one of each."""
 
-from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, MetadataValue, asset
+from collections.abc import Callable
 
-from analytics_pipeline.metrics.users import USERS
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
+
+from analytics_pipeline.metrics.tables import METRIC_TABLES
 from analytics_pipeline.orchestration import names
 from analytics_pipeline.orchestration.partitions import backfill_policy_for, partitions_for, window_of
 from analytics_pipeline.orchestration.resources import Timescale
-from analytics_pipeline.reports.documents import record_document
+from analytics_pipeline.reports.documents import MONTHLY_REPORT
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.windows import Cadence
 
+COMPANY_REPORTS = "company_reports"
 
-def build_report_asset(settings: Settings) -> AssetsDefinition:
-    """Return the asset ``monthly_report``, partitioned by month."""
+_DEPS = [
+    *(table.asset(Cadence.MONTH) for table in METRIC_TABLES),
+    "analytics_revenue_monthly",
+    "analytics_crypto_monthly",
+]
 
-    @asset(
-        name="monthly_report",
-        description="The PDF report of a month over all companies: revenue, transactions, users, with their trend.",
-        deps=["analytics_revenue_monthly", "analytics_user_activity_monthly", USERS],
-        partitions_def=partitions_for(Cadence.MONTH, settings),
-        backfill_policy=backfill_policy_for(Cadence.MONTH),
-        group_name=names.REPORTS,
-        kinds={"pdf", "reportlab"},
-        owners=names.OWNERS,
-        retry_policy=names.RETRY,
+
+def build_report_assets(settings: Settings) -> list[AssetsDefinition]:
+    """Return the assets ``monthly_report`` and ``company_reports``, partitioned by month."""
+
+    def report_asset(name: str, description: str) -> Callable[[Callable[..., MaterializeResult]], AssetsDefinition]:  # type: ignore[type-arg]
+        return asset(
+            name=name,
+            description=description,
+            deps=_DEPS,
+            partitions_def=partitions_for(Cadence.MONTH, settings),
+            backfill_policy=backfill_policy_for(Cadence.MONTH),
+            group_name=names.REPORTS,
+            kinds={"pdf", "reportlab"},
+            owners=names.OWNERS,
+            retry_policy=names.RETRY,
+        )
+
+    @report_asset(
+        MONTHLY_REPORT,
+        "The PDF report of a month over all companies: headline figures, revenue, MRR, users, currencies, crypto, "
+        "events, alerts, quality of the data, and the proof that the figures reconcile.",
     )
     def _monthly_report(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
         # Rendering takes a second to import: only a process that renders pays for it.
-        from analytics_pipeline.reports.headlines import monthly_document
-        from analytics_pipeline.reports.publish import load_monthly_report, store_monthly_report
+        from analytics_pipeline.orchestration.report_metadata import document_metadata
+        from analytics_pipeline.reports.monthly import publish_platform_month
 
         months = list(window_of(context).split(Cadence.MONTH))
         with timescale.session() as connection:
             for key, month in zip(context.partition_keys, months, strict=True):
-                report = load_monthly_report(connection, None, month.start.date())
-                document = store_monthly_report(timescale.settings, report)
-                record_document(connection, monthly_document(report, document), run_id=context.run.run_id)
-                context.add_asset_metadata(
-                    {
-                        "dagster/uri": document.uri,
-                        "path": MetadataValue.path(document.path),
-                        "pages": document.pages,
-                        "size (bytes)": document.size,
-                        "sha256": document.sha256,
-                        "characters the font lacks": ", ".join(document.altered_characters) or "none",
-                    },
-                    partition_key=key,
+                made = publish_platform_month(
+                    connection, timescale.settings, month.start.date(), run_id=context.run.run_id
                 )
+                context.add_asset_metadata(document_metadata(made.published, timescale.settings), partition_key=key)
         return MaterializeResult(metadata={"reports": len(months)})
 
-    return _monthly_report
+    @report_asset(
+        COMPANY_REPORTS,
+        "The PDF report of a month for each company that has figures: what monthly_report shows, of it alone.",
+    )
+    def _company_reports(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
+        from analytics_pipeline.orchestration.report_metadata import documents_metadata
+        from analytics_pipeline.reports.monthly import publish_company_months
+
+        months = list(window_of(context).split(Cadence.MONTH))
+        count = 0
+        with timescale.session() as connection:
+            for key, month in zip(context.partition_keys, months, strict=True):
+                made = list(
+                    publish_company_months(
+                        connection, timescale.settings, month.start.date(), run_id=context.run.run_id
+                    )
+                )
+                count += len(made)
+                context.add_asset_metadata(documents_metadata(made, timescale.settings), partition_key=key)
+        return MaterializeResult(metadata={"reports": count})
+
+    return [_monthly_report, _company_reports]

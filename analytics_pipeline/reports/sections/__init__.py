@@ -1,4 +1,6 @@
-"""The sections of the monthly report, one module each.
+"""The sections of a report, one module each.
 
-A section is a function from the report's content to flowables; ``monthly`` lists them in their order.
+A section is its tables, made from the report's figures, and the way they are set on pages; ``catalogue`` lists them in
+their order. Every number a section prints comes from its tables, so that a document, a workbook and a file say the
+same.
 """

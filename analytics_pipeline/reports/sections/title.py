@@ -1,30 +1,29 @@
-"""The title block: whose report, which month, and what its figures rest on."""
+"""The title block: whose report, which period, and what its figures rest on."""
 
 from reportlab.platypus import Flowable, Spacer
 
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.layout import CAUTION_TINT
+from analytics_pipeline.reports.sections.reconciliation import disagreements
 from analytics_pipeline.reports.tables import placed
 from analytics_pipeline.reports.text import fitted_paragraph
-from analytics_pipeline.windows import Window
 
 
 def title_block(content: Content) -> list[Flowable]:
-    """Return the company, the month, the mark of provisional figures and a row of facts."""
+    """Return the company, the period, marks of what a reader must know, and a row of facts."""
     report, sheet = content.report, content.sheet
-    styles, formats = sheet.styles, sheet.formats
-    window = Window.of_month(report.month)
-    currencies = ", ".join(content.currency(series) for series in content.revenue)
+    styles, formats, window = sheet.styles, sheet.formats, report.window
     facts = [
         ("Period", f"{formats.day(window.start.date())} to {formats.day(window.last_day)}"),
         ("Time zone", "UTC"),
-        ("Currencies" if len(content.revenue) > 1 else "Currency", currencies or "None recorded"),
+        ("Currency", report.currency),
         ("Data through", content.data_through),
         ("Definitions", f"Version {report.definitions_version}"),
     ]
     # A company may call itself "All companies"; the line above the title tells the two apart.
     scope = "platform" if report.company_id is None else "company"
-    shares = [0.24, 0.11, 0.25, 0.25, 0.15]
+    kind = f"Monthly {scope} report" if report.is_month else f"{scope.capitalize()} report"
+    shares = [0.28, 0.12, 0.12, 0.29, 0.19]
     block = placed(
         sheet,
         [
@@ -35,21 +34,30 @@ def title_block(content: Content) -> list[Flowable]:
         padding=(0, 8, 0, 1),
     )
     return [
-        sheet.say(f"Monthly {scope} report", styles.kicker),
-        fitted_paragraph(content.show(content.company), styles.title, sheet.width, lines=2),
-        sheet.say(formats.month(report.month), styles.subtitle),
-        *_provisional_mark(content),
+        sheet.say(kind, styles.kicker),
+        fitted_paragraph(content.show(report.company), styles.title, sheet.width, lines=2),
+        sheet.say(content.period, styles.subtitle),
+        *(flowable for caution in _cautions(content) for flowable in (_mark(content, caution), Spacer(0, 8))),
         block,
     ]
 
 
-def _provisional_mark(content: Content) -> list[Flowable]:
-    if not content.report.provisional:
-        return []
-    sheet = content.sheet
-    end, through = Window.of_month(content.report.month).end, content.report.data_through
-    as_of = f"They are as of {sheet.formats.instant(min(end, through))}" if through else "No events are in"
-    text = f"Provisional: the month is not final and its figures may change. {as_of}."
-    words = sheet.say(text, sheet.styles.caution)
-    mark = placed(sheet, [[words]], [sheet.width], padding=(8, 8, 3, 5), background=CAUTION_TINT)
-    return [mark, Spacer(0, 12)]
+def _cautions(content: Content) -> list[str]:
+    report, formats = content.report, content.sheet.formats
+    cautions = []
+    if report.provisional:
+        as_of = f"They are as of {formats.instant(report.as_of)}" if report.data_through else "No events are in"
+        cautions.append(f"Provisional: the period is not over and its figures will change. {as_of}.")
+    if report.unconverted:
+        currencies = ", ".join(sorted({row.currency for row in report.unconverted}))
+        cautions.append(
+            f"Incomplete: amounts in {currencies} are in no figure in {report.currency}, for want of a rate."
+        )
+    if differing := disagreements(report):
+        cautions.append(f"Not reconciled: {', '.join(differing)}. See the section on reconciliation.")
+    return cautions
+
+
+def _mark(content: Content, caution: str) -> Flowable:
+    words = content.sheet.say(caution, content.sheet.styles.caution)
+    return placed(content.sheet, [[words]], [content.sheet.width], padding=(8, 8, 3, 5), background=CAUTION_TINT)

@@ -1,81 +1,69 @@
-"""Charts of thirteen months: revenue in each currency, and users."""
+"""Charts of the thirteen months, and which of those months a table shows."""
 
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 
-from reportlab.platypus import Flowable, KeepTogether, Spacer
+from reportlab.platypus import CondPageBreak, Flowable
 
 from analytics_pipeline.reports.charts import Bar, BarChart
 from analytics_pipeline.reports.content import Content
-from analytics_pipeline.reports.figures import trailing_months
+from analytics_pipeline.reports.report import MonthFigures, Report
 from analytics_pipeline.reports.tables import placed
+from analytics_pipeline.windows import Window
 
-_CHART_HEIGHT = 122.0
-_GAP = 18.0
+CHART_HEIGHT = 122.0
+_SPACE = 18.0
+_BELOW = 10.0
+
+Trend = tuple[str, Sequence[Decimal | int]]
 
 
-def revenue_trend(content: Content) -> list[Flowable]:
-    """Return a chart of net revenue for each currency."""
+def months_shown(report: Report) -> list[MonthFigures]:
+    """Return the months from the first with a figure to the last."""
+    months = list(report.months)
+    first = next((index for index, month in enumerate(months) if _has_figures(month)), len(months) - 1)
+    return months[first:]
+
+
+def _has_figures(month: MonthFigures) -> bool:
+    amounts = (month.total_revenue, month.invoiced, month.refunds, month.mrr)
+    return any(amounts) or month.total_users > 0 or month.active_users > 0
+
+
+def marked_month(report: Report, months: Sequence[MonthFigures]) -> int | None:
+    """Return the index of the month the report is about, None when it is about another period."""
+    return len(months) - 1 if report.is_month else None
+
+
+def trend_charts(content: Content, trends: Sequence[Trend]) -> list[Flowable]:
+    """Return charts of the thirteen months, two in a row, one alone over the full width."""
+    full = content.sheet.width
+    each = full if len(trends) == 1 else (full - _SPACE) / 2
+    dates = [month.month for month in content.report.months]
+    last = Window.of_month(dates[-1])
+    is_open = content.report.as_of < last.end
     charts = [
-        (
-            f"Net revenue, {content.currency(series)}",
-            [(month.month, month.revenue) for month in series.months],
-        )
-        for series in content.revenue
-    ]
-    return _chart_section(content, "Revenue trend", charts)
-
-
-def user_trend(content: Content) -> list[Flowable]:
-    """Return the charts of active and of new users."""
-    charts = [
-        ("Active users", [(month.month, Decimal(month.active_users)) for month in content.users]),
-        ("New users", [(month.month, Decimal(month.new_users)) for month in content.users]),
-    ]
-    return _chart_section(content, "Users", charts)
-
-
-def _chart_section(
-    content: Content, title: str, charts: Sequence[tuple[str, Sequence[tuple[date, Decimal]]]]
-) -> list[Flowable]:
-    """Set one chart over the full width, several in two columns; nothing without a chart."""
-    if not charts:
-        return []
-    sheet = content.sheet
-    full = sheet.width
-    half = (full - _GAP) / 2
-    each = full if len(charts) == 1 else half
-    drawn = [
         BarChart(
-            sheet,
-            content.show(name),
-            _bars(content, values),
-            (each, _CHART_HEIGHT),
-            open_ended=content.report.provisional,
+            content.sheet, content.show(title), _bars(content, dates, values), (each, CHART_HEIGHT), open_ended=is_open
         )
-        for name, values in charts
+        for title, values in trends
     ]
-    rows: list[Flowable] = []
-    for start in range(0, len(drawn), 2):
-        pair: list[Flowable] = list(drawn[start : start + 2])
-        if each == half and len(pair) == 1:
-            pair.append(Spacer(half, 0))
-        columns = [each + _GAP] * (len(pair) - 1) + [each]
-        rows.append(placed(sheet, [pair], columns, padding=(0, 0, 0, 10)))
-    # The heading keeps with the first row of charts; the others may go to the next page.
-    return [KeepTogether([sheet.say(title, sheet.styles.section), rows[0]]), *rows[1:]]
+    rows: list[Flowable] = [CondPageBreak((CHART_HEIGHT + _BELOW) * ((len(charts) + 1) // 2))]
+    for start in range(0, len(charts), 2):
+        pair = charts[start : start + 2]
+        columns = [each + _SPACE] * (len(pair) - 1) + [each]
+        rows.append(placed(content.sheet, [pair], columns, padding=(0, 0, 0, _BELOW)))
+    return rows
 
 
-def _bars(content: Content, values: Sequence[tuple[date, Decimal]]) -> list[Bar]:
-    """Return a bar for each of the thirteen months, so that all charts share one axis of time."""
+def _bars(content: Content, months: Sequence[date], values: Sequence[Decimal | int]) -> list[Bar]:
     formats = content.sheet.formats
-    known = dict(values)
     return [
         Bar(
-            known.get(month, Decimal(0)),
+            Decimal(value),
             content.show(formats.short_month(month)),
             content.show(str(month.year)) if index == 0 or month.month == 1 else None,
         )
-        for index, month in enumerate(trailing_months(content.report.month))
+        for index, (month, value) in enumerate(zip(months, values, strict=True))
     ]

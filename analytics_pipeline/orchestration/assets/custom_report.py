@@ -1,0 +1,114 @@
+"""A report of any company, period, sections and format: an asset whose run configuration says what is wanted."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from dagster import (
+    AssetExecutionContext,
+    AssetsDefinition,
+    AssetSelection,
+    Config,
+    MaterializeResult,
+    asset,
+    define_asset_job,
+)
+from pydantic import Field
+
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.orchestration import names
+from analytics_pipeline.orchestration.resources import Timescale
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+# Dagster wants the names of jobs and assets to differ.
+CUSTOM_REPORT = "custom_report"
+CUSTOM_REPORTS = "custom_reports"
+# Tag of its runs: the request they are to meet.
+REQUEST_TAG = "analytics/report_request"
+
+
+class CustomReport(Config):
+    """What a custom report is to be."""
+
+    company: str | None = Field(default=None, description="A company's id; none: all companies together.")
+    start: str = Field(default="", description="First day, UTC: 2025-01-01. Without days the last finished month.")
+    end: str = Field(default="", description="Last day, UTC, inclusive: 2025-01-31.")
+    sections: list[str] = Field(
+        default=[],
+        description=(
+            "Names of sections, none: all of them. headline, revenue, mrr, users, currencies, refunds, crypto, "
+            "top-events, alerts, data-quality, reconciliation, definitions."
+        ),
+    )
+    format: str = Field(default="pdf", description="pdf, xlsx, csv (several sections: a zip of them) or json.")
+    currency: str = Field(default="", description="Reporting currency, empty: ANALYTICS_BASE_CURRENCY.")
+    locale: str = Field(default="en_GB", description="Notation of figures and dates in a PDF, such as de_CH.")
+    page_size: str = Field(default="A4", description="A4 or letter.")
+    request_id: int | None = Field(
+        default=None, description="The row of analytics_report_requests that this answers; leave it empty by hand."
+    )
+
+
+def build_custom_report_asset() -> AssetsDefinition:
+    """Return the asset ``custom_reports``: each materialisation is a report."""
+
+    @asset(
+        name=CUSTOM_REPORTS,
+        description=(
+            "A report as its run configuration asks for it: company, period, sections, format. Use the launchpad, "
+            "insert a row into analytics_report_requests, or use 'analytics-pipeline report'."
+        ),
+        group_name=names.REPORTS,
+        kinds={"pdf", "reportlab"},
+        owners=names.OWNERS,
+        retry_policy=names.RETRY,
+    )
+    def _custom_report(context: AssetExecutionContext, config: CustomReport, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
+        from analytics_pipeline.orchestration.report_metadata import document_metadata
+        from analytics_pipeline.reports.order import order_report
+        from analytics_pipeline.reports.publish import publish_order
+        from analytics_pipeline.reports.requests import meet
+
+        settings = timescale.settings
+        with timescale.session() as connection:
+            start, end = _days(config)
+            order = order_report(
+                config.company,
+                start,
+                end,
+                currency=config.currency or settings.base_currency,
+                sections=config.sections,
+                format=config.format,
+                locale=config.locale,
+                page_size=config.page_size,
+            )
+            if config.request_id is None:
+                published = publish_order(connection, settings, order)
+            else:
+                published = meet(connection, settings, config.request_id, order, context.run.run_id)
+            return MaterializeResult(metadata=document_metadata(published, settings))
+
+    return _custom_report
+
+
+def build_custom_report_job() -> "UnresolvedAssetJobDefinition":
+    """Return the job ``custom_report``."""
+    return define_asset_job(
+        CUSTOM_REPORT,
+        selection=AssetSelection.assets(CUSTOM_REPORTS),
+        description="Makes one report as its run configuration asks for it; the sensor report_requests starts it.",
+    )
+
+
+def _days(config: CustomReport) -> tuple[date, date]:
+    """Return the first and the last day, without either those of the last finished month."""
+    if not config.start and not config.end:
+        last = datetime.now(UTC).date().replace(day=1) - timedelta(days=1)
+        return last.replace(day=1), last
+    try:
+        return date.fromisoformat(config.start), date.fromisoformat(config.end)
+    except ValueError as error:
+        raise AnalyticsError(
+            f"start and end are days such as 2025-01-31, both or neither, not {config.start!r} and {config.end!r}."
+        ) from error

@@ -1,0 +1,65 @@
+"""The sections there are, in the order of a document.
+
+A new section is a module in ``sections`` and an entry here.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.reports.load import Wanted
+from analytics_pipeline.reports.sections import (
+    alerts,
+    crypto,
+    currencies,
+    definitions,
+    headline,
+    mrr,
+    quality,
+    reconciliation,
+    refunds,
+    revenue,
+    top_events,
+    users,
+)
+from analytics_pipeline.reports.sections.section import Section
+
+SECTIONS: Sequence[Section] = (
+    headline.SECTION,
+    revenue.SECTION,
+    mrr.SECTION,
+    users.SECTION,
+    currencies.SECTION,
+    refunds.SECTION,
+    crypto.SECTION,
+    top_events.SECTION,
+    alerts.SECTION,
+    quality.SECTION,
+    reconciliation.SECTION,
+    definitions.SECTION,
+)
+_BY_NAME = {section.name: section for section in SECTIONS}
+SECTION_NAMES = tuple(_BY_NAME)
+
+
+def choose_sections(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of the sections chosen, each once, in the order of a document; without a name all of them.
+
+    Raises ``AnalyticsError`` for a name that is none.
+    """
+    wanted = {name.strip() for name in names} - {""}
+    if unknown := sorted(wanted.difference(_BY_NAME)):
+        raise AnalyticsError(f"There is no section {unknown[0]!r}: choose from {', '.join(SECTION_NAMES)}.")
+    return tuple(name for name in SECTION_NAMES if name in wanted or not wanted)
+
+
+def sections_of(names: Iterable[str]) -> list[Section]:
+    """Return the sections of names that ``choose_sections`` returned."""
+    return [_BY_NAME[name] for name in names]
+
+
+def wanted_by(names: Iterable[str]) -> Wanted:
+    """Return what has to be loaded for the sections; the quality of the data is marked in every title."""
+    chosen = sections_of(names)
+    return Wanted(
+        months=any(section.needs_months for section in chosen), quality=any(section.needs_quality for section in chosen)
+    )

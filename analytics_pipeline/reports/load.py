@@ -1,0 +1,357 @@
+"""Reads reports from the database: a company's, the one over all companies, or those of every company at once.
+
+Belongs here: which query gives which part of a report. Does not belong here: what a figure means (``sql/functions``).
+
+Every statement sees the same data. Each query serves a company, all of them together and every one by itself, so
+that a thousand reports take as many statements as one. Months of the trend are read from the metric tables where
+those are closed and have seen every change, and are computed where not.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import chain
+from typing import Any, NamedTuple, TypeVar
+
+from analytics_pipeline.alerts.history import FiredAlert, fired_alerts
+from analytics_pipeline.metrics.answers import one_view
+from analytics_pipeline.metrics.periods import previous_window
+from analytics_pipeline.metrics.revenue import MrrMovements, RevenueMetrics, Unconverted
+from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION, scope
+from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES, REVENUE_METRICS, USER_METRICS
+from analytics_pipeline.metrics.top_events import EventCount
+from analytics_pipeline.metrics.users import UserMetrics, require_raw_users
+from analytics_pipeline.reports.figures import trailing_months
+from analytics_pipeline.reports.report import (
+    ClosedFigures,
+    CryptoVolume,
+    MonthFigures,
+    OriginalRevenue,
+    PeriodRevenue,
+    Quality,
+    RawEvents,
+    RefundDay,
+    Rejects,
+    Report,
+)
+from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.refresh import HorizonError, retention_horizon
+from analytics_pipeline.windows import Cadence, Window
+
+MOST_EVENT_TYPES = 15
+
+# A company's id, None: all companies together.
+Key = str | None
+T = TypeVar("T")
+
+
+class _Movements(NamedTuple):
+    figures: MrrMovements
+    is_converted: bool
+
+
+class _MonthRevenue(NamedTuple):
+    total_revenue: Decimal
+    growth: Decimal | None
+    invoiced: Decimal
+    refunds: Decimal
+    mrr: Decimal
+    paying_customers: int
+
+
+class _MonthUsers(NamedTuple):
+    total_users: int
+    active_users: int
+    new_users: int
+    churned_users: int
+
+
+_ZERO = Decimal(0)
+_NO_REVENUE = PeriodRevenue(
+    RevenueMetrics(_ZERO, _ZERO, _ZERO, None, None, _ZERO, _ZERO, 0, None, 0), is_converted=True
+)
+_NO_MOVEMENTS = _Movements(MrrMovements(*[_ZERO] * 8), is_converted=True)
+_NO_USERS = UserMetrics(0, 0, 0, 0, 0, None, None, None)
+_NO_MONTH_REVENUE = _MonthRevenue(_ZERO, None, _ZERO, _ZERO, _ZERO, 0)
+_NO_MONTH_USERS = _MonthUsers(0, 0, 0, 0)
+_NO_RAW = RawEvents(0, 0, _ZERO, _ZERO, 0, 0, timedelta(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Whether some section asks for the parts that cost the most."""
+
+    months: bool = True
+    quality: bool = True
+
+
+def load_report(
+    connection: Connection, company_id: str | None, window: Window, currency: str, wanted: Wanted
+) -> Report:
+    """Return the report of a company, None: over all companies, for a window of whole UTC days."""
+    (report,) = _load(connection, company_id, window, currency, wanted, each=company_id is not None)
+    return report
+
+
+def load_company_reports(connection: Connection, window: Window, currency: str, wanted: Wanted) -> list[Report]:
+    """Return the report of every company that has figures in the window, in the order of their ids."""
+    return _load(connection, None, window, currency, wanted, each=True)
+
+
+def _load(
+    connection: Connection, company_id: str | None, window: Window, currency: str, wanted: Wanted, *, each: bool
+) -> list[Report]:
+    # Before the view is opened, which can't write down a horizon that was just found.
+    horizon = retention_horizon(connection)
+    previous = previous_window(connection, window)
+    countable = {period for period in (window, previous) if _can_count_users(connection, period)}
+    with one_view(connection):
+        reading = _Reading(connection, company_id, window, currency, each=each)
+        return reading.reports(wanted, previous, countable, has_raw=horizon is None or window.start >= horizon)
+
+
+def _can_count_users(connection: Connection, window: Window) -> bool:
+    try:
+        require_raw_users(connection, window)
+    except HorizonError:
+        return False
+    return True
+
+
+class _Reading:
+    """One reading of the database for a window; what it returns is by company."""
+
+    def __init__(
+        self, connection: Connection, company_id: str | None, window: Window, currency: str, *, each: bool
+    ) -> None:
+        self._connection = connection
+        self._company = company_id
+        self._window = window
+        self._currency = currency
+        self._each = each
+        self._revenue_read: dict[Window, dict[Key, PeriodRevenue]] = {}
+        self._users_read: dict[Window, dict[Key, UserMetrics]] = {}
+
+    def reports(
+        self, wanted: Wanted, previous: Window, countable: Collection[Window], *, has_raw: bool
+    ) -> list[Report]:
+        """Return the reports in the order of their companies' ids."""
+        window = self._window
+        revenue, revenue_before = self._revenue(window), self._revenue(previous)
+        users = self._users(window) if window in countable else None
+        users_before = self._users(previous) if previous in countable else None
+        movements = self._movements()
+        currencies, refund_days = self._currencies()
+        crypto = self._listed("crypto", CryptoVolume)
+        events, event_totals = self._events()
+        alerts = self._alerts()
+        unconverted = self._unconverted(revenue, movements)
+        keys = self._keys(revenue, movements, users or {}, crypto, events)
+        months = self._months(keys) if wanted.months else {}
+        quality = self._quality(keys, has_raw=has_raw) if wanted.quality else {}
+        data_through = dict(self._rows("data_through", companies=keys))
+        scoped = scope(self._connection, self._company, window)
+        return [
+            Report(
+                company_id=key,
+                window=window,
+                previous=previous,
+                currency=self._currency,
+                as_of=scoped.as_of,
+                data_through=data_through[key],
+                provisional=scoped.provisional,
+                definitions_version=DEFINITIONS_VERSION,
+                revenue=revenue.get(key, _NO_REVENUE),
+                revenue_before=revenue_before.get(key, _NO_REVENUE),
+                movements=movements.get(key, _NO_MOVEMENTS).figures,
+                users=None if users is None else users.get(key, _NO_USERS),
+                users_before=None if users_before is None else users_before.get(key, _NO_USERS),
+                months=months.get(key, ()),
+                currencies=currencies[key],
+                unconverted=unconverted[key],
+                refund_days=refund_days[key],
+                crypto=crypto[key],
+                events=events[key],
+                all_events=event_totals.get(key, 0),
+                alerts=alerts[key],
+                quality=quality.get(key),
+            )
+            for key in keys
+        ]
+
+    def _keys(self, *found: Mapping[Key, Any]) -> list[Key]:
+        """Return whose reports there are: those asked for, or every company that has figures."""
+        if self._company is not None or not self._each:
+            return [self._company]
+        return [*sorted({key for one in found for key in one if key is not None})]
+
+    def _rows(self, query: str, window: Window | None = None, **more: object) -> list[tuple[Any, ...]]:
+        over = window or self._window
+        parameters = {
+            "company": self._company,
+            "each": self._each,
+            "start": over.start,
+            "end": over.end,
+            "currency": self._currency,
+            **more,
+        }
+        return self._connection.execute(load_sql(f"queries/report_{query}.sql"), parameters).fetchall()
+
+    def _listed(self, query: str, kind: Callable[..., T]) -> defaultdict[Key, list[T]]:
+        """Return the rows of a query as lists by their first column."""
+        found: defaultdict[Key, list[T]] = defaultdict(list)
+        for key, *fields in self._rows(query):
+            found[key].append(kind(*fields))
+        return found
+
+    def _revenue(self, window: Window) -> dict[Key, PeriodRevenue]:
+        if window not in self._revenue_read:
+            self._revenue_read[window] = {
+                key: PeriodRevenue(RevenueMetrics(*figures), is_converted)
+                for key, *figures, is_converted in self._rows("revenue", window)
+            }
+        return self._revenue_read[window]
+
+    def _users(self, window: Window) -> dict[Key, UserMetrics]:
+        if window not in self._users_read:
+            self._users_read[window] = {key: UserMetrics(*figures) for key, *figures in self._rows("users", window)}
+        return self._users_read[window]
+
+    def _movements(self) -> dict[Key, _Movements]:
+        return {
+            key: _Movements(MrrMovements(*figures), is_converted)
+            for key, *figures, is_converted in self._rows("movements")
+        }
+
+    def _unconverted(
+        self, revenue: Mapping[Key, PeriodRevenue], movements: Mapping[Key, _Movements]
+    ) -> defaultdict[Key, list[Unconverted]]:
+        if all(r.is_converted for r in revenue.values()) and all(m.is_converted for m in movements.values()):
+            return defaultdict(list)
+        return self._listed("unconverted", Unconverted)
+
+    def _currencies(self) -> tuple[defaultdict[Key, list[OriginalRevenue]], defaultdict[Key, list[RefundDay]]]:
+        currencies: defaultdict[Key, list[OriginalRevenue]] = defaultdict(list)
+        days: defaultdict[Key, list[RefundDay]] = defaultdict(list)
+        for key, currency, day, *amounts in self._rows("currencies"):
+            whole = OriginalRevenue(currency, *amounts)
+            if day is None:
+                currencies[key].append(whole)
+            else:
+                days[key].append(RefundDay(day, currency, whole.refunds, whole.converted_refunds))
+        return currencies, days
+
+    def _events(self) -> tuple[defaultdict[Key, list[EventCount]], dict[Key, int]]:
+        events: defaultdict[Key, list[EventCount]] = defaultdict(list)
+        totals: dict[Key, int] = {}
+        for key, event_type, category, count, total in self._rows("events", most=MOST_EVENT_TYPES):
+            events[key].append(EventCount(event_type, category, count))
+            totals[key] = total
+        return events, totals
+
+    def _alerts(self) -> defaultdict[Key, list[FiredAlert]]:
+        """Return what fired: a company's own, or in the report over all companies that of each and of all together."""
+        fired: defaultdict[Key, list[FiredAlert]] = defaultdict(list)
+        for alert in fired_alerts(self._connection, self._company, self._window):
+            fired[alert.company if self._each else None].append(alert)
+        return fired
+
+    def _months(self, keys: Iterable[Key]) -> dict[Key, list[MonthFigures]]:
+        trend = [Window.of_month(month) for month in trailing_months(self._window.last_day.replace(day=1))]
+        current = {
+            (metric, start) for metric, start, is_current in self._closed_periods(Cadence.MONTH, trend) if is_current
+        }
+        # The period itself is what the functions say of it, like every other figure of the report.
+        stored = {
+            table: {w.start for w in trend if w != self._window and (table.metric, w.start) in current}
+            for table in (REVENUE_METRICS, USER_METRICS)
+        }
+        revenue = self._closed("revenue", _MonthRevenue, Cadence.MONTH, stored[REVENUE_METRICS])
+        users = self._closed("users", _MonthUsers, Cadence.MONTH, stored[USER_METRICS])
+        for w in trend:
+            if w.start not in stored[REVENUE_METRICS]:
+                revenue[w.start] = {key: _month_revenue(one.figures) for key, one in self._revenue(w).items()}
+            if w.start not in stored[USER_METRICS]:
+                users[w.start] = {key: _month_users(one) for key, one in self._users(w).items()}
+        return {
+            key: [
+                MonthFigures(
+                    w.start.date(),
+                    *revenue[w.start].get(key, _NO_MONTH_REVENUE),
+                    *users[w.start].get(key, _NO_MONTH_USERS),
+                )
+                for w in trend
+            ]
+            for key in keys
+        }
+
+    def _quality(self, keys: Iterable[Key], *, has_raw: bool) -> dict[Key, Quality]:
+        raw = {key: RawEvents(*figures) for key, *figures in self._rows("raw")} if has_raw else {}
+        closed = self._closed_figures(keys)
+        rejects = self._listed("rejects", Rejects)
+        causes = self._listed("changes", str)
+        return {
+            key: Quality(
+                raw=raw.get(key, _NO_RAW) if has_raw else None,
+                closed=closed.get(key),
+                rejects=rejects[key],
+                # What concerns no company in particular concerns every one.
+                to_recompute=sorted({*causes[None], *(causes[key] if self._each else chain(*causes.values()))}),
+            )
+            for key in keys
+        }
+
+    def _closed_figures(self, keys: Iterable[Key]) -> dict[Key, ClosedFigures]:
+        """Return what the metric tables hold of the window, nothing when it is no closed day or month."""
+        window, start = self._window, self._window.start
+        cadence = next((c for c in GRANULARITIES if window.is_aligned(c) and c.next(start) == window.end), None)
+        if cadence is None:
+            return {}
+        if {metric for metric, *_ in self._closed_periods(cadence, [window])} != {t.metric for t in METRIC_TABLES}:
+            return {}
+        revenue = self._closed("revenue", _MonthRevenue, cadence, {start})[start]
+        movements = self._closed("movements", Decimal, cadence, {start})[start]
+        users = self._closed("users", _MonthUsers, cadence, {start})[start]
+        return {
+            key: _closed_figures(
+                revenue.get(key, _NO_MONTH_REVENUE), movements.get(key, _ZERO), users.get(key, _NO_MONTH_USERS)
+            )
+            for key in keys
+        }
+
+    def _closed_periods(self, cadence: Cadence, windows: Sequence[Window]) -> list[tuple[str, datetime, bool]]:
+        """Return the periods closed by today's definitions and in the currency: metric, start, whether up to date."""
+        over = Window(windows[0].start, windows[-1].end)
+        rows = self._rows("closed_periods", over, granularity=str(cadence), version=DEFINITIONS_VERSION)
+        return [(metric, start, is_current) for metric, start, is_current in rows]
+
+    def _closed(
+        self, part: str, kind: Callable[..., T], cadence: Cadence, starts: Collection[datetime]
+    ) -> defaultdict[datetime, dict[Key, T]]:
+        found: defaultdict[datetime, dict[Key, T]] = defaultdict(dict)
+        if starts:
+            for key, start, *figures in self._rows(f"closed_{part}", granularity=str(cadence), starts=list(starts)):
+                found[start][key] = kind(*figures)
+        return found
+
+
+def _month_revenue(figures: RevenueMetrics) -> _MonthRevenue:
+    return _MonthRevenue(
+        figures.total_revenue,
+        figures.revenue_growth,
+        figures.invoiced,
+        figures.refunds,
+        figures.mrr,
+        figures.paying_customers,
+    )
+
+
+def _month_users(figures: UserMetrics) -> _MonthUsers:
+    return _MonthUsers(figures.total_users, figures.active_users, figures.new_users, figures.churned_users)
+
+
+def _closed_figures(revenue: _MonthRevenue, start_mrr: Decimal, users: _MonthUsers) -> ClosedFigures:
+    return ClosedFigures(revenue.total_revenue, revenue.invoiced, revenue.mrr, start_mrr, *users)

@@ -1,0 +1,102 @@
+"""Reports asked for by a row of ``analytics_report_requests``.
+
+Belongs here: what becomes of a request. Does not belong here: starting runs (``orchestration.sensors``).
+
+A request is ``requested`` until a run claims it, ``running`` while that run is at it, and ends as ``done`` with the
+place of its document or as ``failed`` with the reason. Making a report again is harmless: the same data gives the
+same bytes under the same name.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.reports.order import ReportOrder, order_report
+from analytics_pipeline.reports.publish import PublishedReport, publish_order
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRequest:
+    """A request as it was written down; ``run_id`` is the run that claimed it."""
+
+    request_id: int
+    company_id: str | None
+    start: date
+    end: date
+    sections: Sequence[str]
+    format: str
+    currency: str | None
+    locale: str
+    page_size: str
+    state: str
+    run_id: str | None
+
+    def order(self, settings: Settings) -> ReportOrder:
+        """Return what is asked for; raises ``AnalyticsError`` naming what can't be made."""
+        return order_report(
+            self.company_id,
+            self.start,
+            self.end,
+            currency=self.currency or settings.base_currency,
+            sections=self.sections,
+            format=self.format,
+            locale=self.locale,
+            page_size=self.page_size,
+        )
+
+
+def open_requests(connection: Connection, most: int) -> list[ReportRequest]:
+    """Return the oldest requests that wait or are being met."""
+    rows = connection.execute(load_sql("queries/report_requests_open.sql"), {"most": most}).fetchall()
+    return [ReportRequest(*row) for row in rows]
+
+
+def meet(
+    connection: Connection, settings: Settings, request_id: int, order: ReportOrder, run_id: str
+) -> PublishedReport:
+    """Claim a request for a run, publish what it orders, and write down how that ended; autocommit connection.
+
+    Raises ``AnalyticsError`` when another run is at it, and when the report can't be made, which fails the request.
+    Any other error leaves the request to its run: repeated it goes on, given up it is released by ``release``.
+    """
+    claimed = connection.execute(
+        load_sql("queries/report_request_claim.sql"), {"request_id": request_id, "run_id": run_id}
+    ).fetchone()
+    if claimed is None:
+        raise AnalyticsError(
+            f"The report request {request_id} is not there, or another run is at it: see analytics_report_requests."
+        )
+    try:
+        published = publish_order(connection, settings, order)
+    except AnalyticsError as error:
+        fail(connection, request_id, str(error))
+        raise
+    connection.execute(
+        load_sql("queries/report_request_done.sql"),
+        {
+            "request_id": request_id,
+            "run_id": run_id,
+            "uri": published.uri,
+            "pages": published.pages,
+            "size": published.size,
+            "sha256": published.sha256,
+        },
+    )
+    return published
+
+
+def fail(connection: Connection, request_id: int, problem: str) -> None:
+    """End a request without a document; ``problem`` says why, and what to do."""
+    connection.execute(load_sql("queries/report_request_failed.sql"), {"request_id": request_id, "problem": problem})
+
+
+def release(connection: Connection, request: ReportRequest) -> bool:
+    """Take a request back from a run that is over; tells whether it waits now, and is not done after all."""
+    if request.run_id is None:
+        return True
+    parameters = {"request_id": request.request_id, "run_id": request.run_id}
+    return connection.execute(load_sql("queries/report_request_release.sql"), parameters).rowcount == 1

@@ -1,0 +1,114 @@
+"""Revenue in the currencies it was paid in, with the rates it was converted at."""
+
+from reportlab.platypus import Flowable
+
+from analytics_pipeline.currencies import currency_digits, round_money
+from analytics_pipeline.metrics.rounding import round_parts
+from analytics_pipeline.reports.content import Content
+from analytics_pipeline.reports.report import OriginalRevenue, Report
+from analytics_pipeline.reports.sections.section import Section
+from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, exchange_rate, money, share, text
+
+_FIGURES = {
+    "totalRevenue": "Total revenue",
+    "invoiced": "Invoiced",
+    "revenueGrowth": "Total revenue of the period before",
+    "mrr": "MRR at the end",
+    "mrrMovements": "What moved MRR",
+}
+
+
+def tables(report: Report) -> list[Table]:
+    """Return revenue by currency, and the amounts for which no rate is known."""
+    return [_by_currency(report), *([_unconverted(report)] if report.unconverted else [])]
+
+
+def _by_currency(report: Report) -> Table:
+    currency = report.currency
+    revenue = report.revenue.figures.total_revenue
+    whole = round_money(revenue, currency)
+    parts = [row.converted for row in report.currencies if row.converted is not None]
+    converted = iter(round_parts(parts, whole, currency_digits(currency)))
+    rows = [
+        _row(row, currency, None if row.converted is None else next(converted), share(row.converted, revenue))
+        for row in report.currencies
+    ]
+    return Table(
+        "revenueByCurrency",
+        "Revenue by original currency",
+        (
+            text("currency", "Currency"),
+            Column("revenue", "Amount"),
+            Column("transactions", "Transactions"),
+            Column("lowestRate", "Lowest rate"),
+            Column("highestRate", "Highest rate"),
+            Column("averageRate", "Average rate"),
+            Column("converted", f"In {currency}"),
+            Column("sharePercent", "Share", Kind.PERCENT),
+        ),
+        rows,
+        total=_total(report, whole) if len(rows) > 1 else None,
+    )
+
+
+def _row(row: OriginalRevenue, reporting: str, converted: Value, of_whole: Value) -> tuple[Value, ...]:
+    is_reporting = row.currency == reporting
+    rates = (None, None, None) if is_reporting else (row.lowest_rate, row.highest_rate, row.average_rate)
+    return (
+        row.currency,
+        money(row.revenue, row.currency),
+        row.transactions,
+        *map(exchange_rate, rates),
+        converted,
+        of_whole,
+    )
+
+
+def _total(report: Report, whole: Value) -> tuple[Value, ...]:
+    transactions = sum(row.transactions for row in report.currencies)
+    return ("Total revenue", "", transactions, "", "", "", whole, "")
+
+
+def _unconverted(report: Report) -> Table:
+    return Table(
+        "unconverted",
+        "Amounts without a rate",
+        (
+            text("figure", "Missing from"),
+            text("currency", "Currency"),
+            Column("amount", "Amount"),
+            Column("firstDate", "First day", Kind.DAY),
+            Column("lastDate", "Last day", Kind.DAY),
+        ),
+        [
+            (_FIGURES[row.figure], row.currency, money(row.amount, row.currency), row.first_day, row.last_day)
+            for row in report.unconverted
+        ],
+    )
+
+
+def pages(content: Content) -> list[Flowable]:
+    """Return the tables, with what the rates say."""
+    report = content.report
+    by_currency, *unconverted = tables(report)
+    if not report.currencies:
+        return [*content.heading("Revenue by original currency"), content.note("No revenue in this period.")]
+    placed = content.set(by_currency)
+    rates = (
+        f"A rate is what one unit of the currency costs in {report.currency}: the last one on or before the day of the "
+        "payment. The average is over the amounts, and undefined where they cancel out."
+    )
+    flowables = [
+        *content.heading("Revenue by original currency", placed.least_height),
+        placed,
+        content.note(rates),
+    ]
+    for table in unconverted:
+        missing = (
+            f"No rate of the 7 days up to their day is known: they are in none of the figures in {report.currency}."
+        )
+        flowables += [*content.titled(table), content.note(missing)]
+    return flowables
+
+
+SECTION = Section("currencies", tables, pages)

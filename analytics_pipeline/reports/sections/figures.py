@@ -1,0 +1,88 @@
+"""Figures that several sections show, each with that of the period before."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import TypeVar
+
+from analytics_pipeline.metrics.revenue import RevenueMetrics
+from analytics_pipeline.metrics.users import UserMetrics
+from analytics_pipeline.reports.figures import change
+from analytics_pipeline.reports.report import Report
+from analytics_pipeline.reports.sections.section import Figure
+from analytics_pipeline.reports.tabular import money, percent
+
+T = TypeVar("T")
+FigureOf = Callable[[Report], Figure]
+
+
+def _amount(key: str, name: str, read: Callable[[RevenueMetrics], Decimal | None]) -> FigureOf:
+    """Return an amount of the revenue answer; without a change where a part is missing for want of a rate."""
+
+    def figure(report: Report) -> Figure:
+        this, before = read(report.revenue.figures), read(report.revenue_before.figures)
+        comparable = report.revenue.is_converted and report.revenue_before.is_converted
+        changed = change(this, before) if comparable and this is not None and before is not None else None
+        return Figure(key, name, report.currency, money(this, report.currency), money(before, report.currency), changed)
+
+    return figure
+
+
+def _users(key: str, name: str, read: Callable[[UserMetrics], int]) -> FigureOf:
+    """Return a number of users."""
+
+    def figure(report: Report) -> Figure:
+        this, before = _read(report.users, read), _read(report.users_before, read)
+        return Figure(key, name, "", this, before, None if this is None or before is None else change(this, before))
+
+    return figure
+
+
+def _user_rate(key: str, name: str, read: Callable[[UserMetrics], Decimal | None]) -> FigureOf:
+    """Return a rate of users, which has no change of its own."""
+
+    def figure(report: Report) -> Figure:
+        return Figure(key, name, "%", percent(_read(report.users, read)), percent(_read(report.users_before, read)))
+
+    return figure
+
+
+def _read(users: UserMetrics | None, read: Callable[[UserMetrics], T]) -> T | None:
+    return None if users is None else read(users)
+
+
+def total_revenue(report: Report) -> Figure:
+    """Return payments minus refunds, with the growth that the answer has."""
+    this, before, currency = report.revenue.figures, report.revenue_before.figures, report.currency
+    return Figure(
+        "totalRevenue",
+        "Total revenue",
+        currency,
+        money(this.total_revenue, currency),
+        money(before.total_revenue, currency),
+        this.revenue_growth,
+    )
+
+
+def paying_customers(report: Report) -> Figure:
+    """Return the customers with an MRR above zero at the end."""
+    this, before = report.revenue.figures.paying_customers, report.revenue_before.figures.paying_customers
+    return Figure("payingCustomers", "Paying customers", "", this, before, change(this, before))
+
+
+invoiced = _amount("invoiced", "Invoiced", lambda revenue: revenue.invoiced)
+refunds = _amount("refunds", "Refunds", lambda revenue: revenue.refunds)
+average_revenue_per_user = _amount(
+    "averageRevenuePerUser", "Average revenue per user", lambda revenue: revenue.average_revenue_per_user
+)
+mrr = _amount("mrr", "MRR", lambda revenue: revenue.mrr)
+arr = _amount("arr", "ARR", lambda revenue: revenue.arr)
+arpa = _amount("arpa", "ARPA", lambda revenue: revenue.arpa)
+total_users = _users("totalUsers", "Total users", lambda users: users.total_users)
+active_users = _users("activeUsers", "Active users", lambda users: users.active_users)
+new_users = _users("newUsers", "New users", lambda users: users.new_users)
+churned_users = _users("churnedUsers", "Churned users", lambda users: users.churned_users)
+active_user_rate = _user_rate("activeUserRate", "Active user rate", lambda users: users.active_user_rate)
+churn_rate = _user_rate("churnRate", "Churn rate", lambda users: users.churn_rate)
+churn_rate_of_start = _user_rate(
+    "churnRateOfStart", "Churn rate of those active before", lambda users: users.churn_rate_of_start
+)

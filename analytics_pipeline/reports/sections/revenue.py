@@ -1,0 +1,60 @@
+"""Revenue of the period, and its trend over thirteen months."""
+
+from reportlab.platypus import Flowable, Spacer
+
+from analytics_pipeline.reports.content import Content
+from analytics_pipeline.reports.report import Report
+from analytics_pipeline.reports.sections import figures
+from analytics_pipeline.reports.sections.section import Section, figures_table
+from analytics_pipeline.reports.sections.trends import CHART_HEIGHT, marked_month, months_shown, trend_charts
+from analytics_pipeline.reports.tabular import Column, Kind, Table, money, percent
+
+_FIGURES = (figures.total_revenue, figures.invoiced, figures.refunds, figures.average_revenue_per_user)
+
+
+def tables(report: Report) -> list[Table]:
+    """Return the period's figures, and revenue by month."""
+    currency, months = report.currency, months_shown(report)
+    return [
+        figures_table("revenue", "Revenue of the period", [figure(report) for figure in _FIGURES]),
+        Table(
+            "revenueByMonth",
+            f"Revenue by month, {currency}",
+            (
+                Column("month", "Month", Kind.MONTH),
+                Column("totalRevenue", "Total revenue"),
+                Column("revenueGrowth", "Growth", Kind.CHANGE),
+                Column("invoiced", "Invoiced"),
+                Column("refunds", "Refunds"),
+            ),
+            [
+                (
+                    month.month,
+                    money(month.total_revenue, currency),
+                    percent(month.growth),
+                    money(month.invoiced, currency),
+                    money(month.refunds, currency),
+                )
+                for month in months
+            ],
+            marked=marked_month(report, months),
+        ),
+    ]
+
+
+def pages(content: Content) -> list[Flowable]:
+    """Return the trend as a chart, and the tables."""
+    report = content.report
+    of_period, by_month = tables(report)
+    chart = trend_charts(content, [(f"Total revenue, {report.currency}", [m.total_revenue for m in report.months])])
+    figures_placed = content.set(of_period)
+    return [
+        *content.heading("Revenue", figures_placed.least_height + CHART_HEIGHT),
+        figures_placed,
+        Spacer(0, 12),
+        *chart,
+        *content.titled(by_month),
+    ]
+
+
+SECTION = Section("revenue", tables, pages, needs_months=True)

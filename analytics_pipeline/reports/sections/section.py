@@ -1,0 +1,62 @@
+"""What a section of a report is."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from reportlab.platypus import Flowable
+
+from analytics_pipeline.reports.content import Content
+from analytics_pipeline.reports.report import Report
+from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, name, percent, text
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section under the name it is chosen by.
+
+    ``needs_months`` and ``needs_quality`` say which of the costlier parts of a report it reads.
+    """
+
+    name: str
+    tables: Callable[[Report], Sequence[Table]]
+    pages: Callable[[Content], list[Flowable]]
+    needs_months: bool = False
+    needs_quality: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure beside the same of the period before, both as they are shown, and the exact change in per cent.
+
+    ``unit`` is a currency, ``%``, or empty for a number of things; a rate has no change.
+    """
+
+    key: str
+    name: str
+    unit: str
+    value: Value
+    previous: Value
+    change: Decimal | None = None
+
+    @property
+    def title(self) -> str:
+        """The name with the unit."""
+        return f"{self.name}, {self.unit}" if self.unit else self.name
+
+
+def figures_table(key: str, title: str, figures: Sequence[Figure]) -> Table:
+    """Return figures as a table: this period, the one before, the change."""
+    return Table(
+        key,
+        title,
+        (
+            name("name"),
+            text("figure", "Figure"),
+            name("unit"),
+            Column("value", "This period"),
+            Column("previous", "Period before"),
+            Column("changePercent", "Change", Kind.CHANGE),
+        ),
+        [(f.key, f.title, f.unit, f.value, f.previous, percent(f.change)) for f in figures],
+    )

@@ -1,0 +1,72 @@
+"""Users: total, active, new and churned, and their trend over thirteen months."""
+
+from reportlab.platypus import Flowable, Spacer
+
+from analytics_pipeline.reports.content import Content
+from analytics_pipeline.reports.report import Report
+from analytics_pipeline.reports.sections import figures
+from analytics_pipeline.reports.sections.section import Section, figures_table
+from analytics_pipeline.reports.sections.trends import CHART_HEIGHT, marked_month, months_shown, trend_charts
+from analytics_pipeline.reports.tabular import Column, Kind, Table
+
+_FIGURES = (
+    figures.total_users,
+    figures.active_users,
+    figures.new_users,
+    figures.churned_users,
+    figures.active_user_rate,
+    figures.churn_rate,
+    figures.churn_rate_of_start,
+)
+
+
+def tables(report: Report) -> list[Table]:
+    """Return the period's figures, and users by month."""
+    months = months_shown(report)
+    return [
+        figures_table("users", "Users of the period", [figure(report) for figure in _FIGURES]),
+        Table(
+            "usersByMonth",
+            "Users by month",
+            (
+                Column("month", "Month", Kind.MONTH),
+                Column("totalUsers", "Total"),
+                Column("activeUsers", "Active"),
+                Column("newUsers", "New"),
+                Column("churnedUsers", "Churned"),
+            ),
+            [(m.month, m.total_users, m.active_users, m.new_users, m.churned_users) for m in months],
+            marked=marked_month(report, months),
+        ),
+    ]
+
+
+def pages(content: Content) -> list[Flowable]:
+    """Return the trends as charts, and the tables."""
+    report = content.report
+    of_period, by_month = tables(report)
+    charts = trend_charts(
+        content,
+        [
+            ("Total users", [m.total_users for m in report.months]),
+            ("Active users", [m.active_users for m in report.months]),
+            ("New users", [m.new_users for m in report.months]),
+            ("Churned users", [m.churned_users for m in report.months]),
+        ],
+    )
+    uncounted: list[Flowable] = []
+    if report.users is None:
+        gone = "Raw events that users of this period are counted from have expired; whole months are counted for good."
+        uncounted = [content.note(gone)]
+    figures_placed = content.set(of_period)
+    return [
+        *content.heading("Users", figures_placed.least_height + CHART_HEIGHT),
+        figures_placed,
+        *uncounted,
+        Spacer(0, 12),
+        *charts,
+        *content.titled(by_month),
+    ]
+
+
+SECTION = Section("users", tables, pages, needs_months=True)

@@ -1,0 +1,117 @@
+"""The content of a section as tables: typed columns and rows, the same for every format.
+
+Belongs here: the form of a table, and the rounding of what goes into it. Does not belong here: how one looks on a
+page (``tables``) or in a file (``workbook``, ``csv_files``, ``json_text``).
+
+Whatever prints a number prints it as it stands in a row: a ``Decimal`` carries the digits it is to be shown with, so
+that a figure is rounded once and is the same in a PDF, a workbook and the answer of ``metrics``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from decimal import Decimal, localcontext
+from enum import Enum, auto
+
+from analytics_pipeline.currencies import PRECISION, round_money, rounded
+
+PERCENT_DIGITS = 2
+"""Decimal places of a rate."""
+
+Value = str | int | Decimal | date | datetime | None
+"""A cell: text, a number to be shown with its own digits, a day or an aware instant; None is undefined."""
+
+_RATE_DIGITS = 6
+_MOST_RATE_DECIMALS = 12
+
+
+class Kind(Enum):
+    """What the cells of a column are.
+
+    A change is a per cent shown with its sign, a month is its first day, a name is for programs only.
+    """
+
+    NAME = auto()
+    TEXT = auto()
+    NUMBER = auto()
+    PERCENT = auto()
+    CHANGE = auto()
+    DAY = auto()
+    MONTH = auto()
+    INSTANT = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: its name for programs, as in the answers (``totalRevenue``), its heading for people, its kind."""
+
+    key: str
+    title: str
+    kind: Kind = Kind.NUMBER
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table. ``total`` is a last row that sums the others up, for documents only: a program adds by itself.
+
+    ``marked`` is the index of the row the report is about.
+    """
+
+    key: str
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Value]]
+    total: Sequence[Value] | None = None
+    marked: int | None = None
+
+    def for_people(self) -> "Table":
+        """Return the table without what is for programs only."""
+        kept = [index for index, column in enumerate(self.columns) if column.kind is not Kind.NAME]
+        return replace(
+            self,
+            columns=[self.columns[index] for index in kept],
+            rows=[[row[index] for index in kept] for row in self.rows],
+            total=None if self.total is None else [self.total[index] for index in kept],
+        )
+
+    def column(self, key: str) -> list[Value]:
+        """Return the cells of a column; raises ``KeyError`` for an unknown one."""
+        for index, column in enumerate(self.columns):
+            if column.key == key:
+                return [row[index] for row in self.rows]
+        raise KeyError(key)
+
+
+def name(key: str) -> Column:
+    """Return a column of names for programs."""
+    return Column(key, key, Kind.NAME)
+
+
+def text(key: str, title: str) -> Column:
+    """Return a column of words."""
+    return Column(key, title, Kind.TEXT)
+
+
+def money(amount: Decimal | None, currency: str) -> Decimal | None:
+    """Return an amount in its currency's digits."""
+    return None if amount is None else round_money(amount, currency)
+
+
+def percent(rate: Decimal | None) -> Decimal | None:
+    """Return a rate in per cent as it is shown."""
+    return None if rate is None else rounded(rate, PERCENT_DIGITS)
+
+
+def share(part: Decimal | int | None, whole: Decimal | int) -> Decimal | None:
+    """Return a part of a whole in per cent as it is shown, None where the whole is not above zero."""
+    if part is None or whole <= 0:
+        return None
+    with localcontext(prec=PRECISION):
+        return rounded(Decimal(part) / Decimal(whole) * 100, PERCENT_DIGITS)
+
+
+def exchange_rate(rate: Decimal | None) -> Decimal | None:
+    """Return a rate of exchange with six significant digits."""
+    if rate is None:
+        return None
+    return rounded(rate, min(max(_RATE_DIGITS - 1 - rate.adjusted(), 0), _MOST_RATE_DECIMALS)) if rate else rate

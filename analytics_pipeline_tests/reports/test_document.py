@@ -1,0 +1,327 @@
+"""The report as a PDF, read back."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from hashlib import sha256
+from io import BytesIO
+from typing import Any
+
+import pytest
+from pypdf import PdfReader
+from pypdf.generic import Destination
+
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.metrics.revenue import Unconverted
+from analytics_pipeline.reports.catalogue import SECTION_NAMES
+from analytics_pipeline.reports.document import Pdf
+from analytics_pipeline.reports.formats import UNDEFINED
+from analytics_pipeline.reports.layout import PageSize
+from analytics_pipeline.reports.report import Report
+from analytics_pipeline.reports.text import REPLACEMENT
+from analytics_pipeline.windows import Window
+from analytics_pipeline_tests.reports import samples
+
+MINUS = "\u2212"
+
+
+def read(rendered: Pdf) -> PdfReader:
+    return PdfReader(BytesIO(rendered.content), strict=True)
+
+
+def pages_of(report: Report, *sections: str, **options: Any) -> list[str]:
+    rendered = samples.pdf_of(report, sections or SECTION_NAMES, **options)
+    return [" ".join(page.extract_text().split()) for page in read(rendered).pages]
+
+
+def text_of(report: Report, *sections: str, **options: Any) -> str:
+    return " ".join(pages_of(report, *sections, **options))
+
+
+def outline_of(reader: PdfReader) -> Iterator[tuple[int, str, int | None]]:
+    def walk(entries: list[Any], level: int) -> Iterator[tuple[int, str, int | None]]:
+        for entry in entries:
+            if isinstance(entry, list):
+                yield from walk(entry, level + 1)
+            else:
+                assert isinstance(entry, Destination)
+                yield level, str(entry.title), reader.get_destination_page_number(entry)
+
+    return walk(reader.outline, 0)
+
+
+class TestFigures:
+    def test_golden(self) -> None:
+        text = text_of(samples.golden())
+
+        for expected in (
+            "Monthly company report acme January 2026",
+            "1 Jan 2026 to 31 Jan 2026",
+            "1 Feb 2026, 06:30 UTC",
+            "Version 1",
+            "Total revenue, EUR 15,000.00 +15.50% Previous month 12,987.01",
+            "MRR, EUR 2,500.00 +4.17% Previous month 2,400.00",
+            "Active users 85 +13.33% Previous month 75",
+            f"Churned users 5 {MINUS}50.00%",
+            "Churn rate of those active before, % 6.67",
+            "0.00012345",
+            "revenue-drop warning -12.00 % at most -10 % 3 Jan 2026 4 Jan 2026 going on",
+            "user.login user_activity 900 90.00%",
+            "3 days 4 h",
+            "amount: not a number",
+        ):
+            assert expected in text
+        assert "Provisional" not in text
+        assert "DIFFERS" not in text
+
+    def test_the_bridge_adds_up_in_the_digits_it_is_printed_with(self) -> None:
+        text = text_of(samples.golden(), "mrr")
+        table = text[text.index("From start to end") :].replace(",", "").replace(MINUS, "-")
+        names = ("start", "New", "Reactivation", "Expansion", "Contraction", "Churn", "exchange", "end")
+        printed = [re.search(rf"{name} (-?[\d.]+)", table) for name in names]
+        amounts = [Decimal(found.group(1)) for found in printed if found]
+
+        assert len(amounts) == 8
+        assert sum(amounts[:-1]) == amounts[-1] == 2500
+
+    def test_revenue_by_currency_adds_up_in_the_digits_it_is_printed_with(self) -> None:
+        pages = pages_of(samples.many_currencies(10), "currencies")
+        printed = [Decimal(found) for found in re.findall(r" (10\.0\d) 10\.00%", " ".join(pages))]
+
+        assert len(printed) == 10
+        assert sum(printed) == Decimal("100.03")
+        assert "Total revenue 10 100.03" in pages[0]
+
+    def test_a_company_without_events(self) -> None:
+        text = text_of(samples.empty())
+
+        assert f"Total revenue, EUR 0.00 {UNDEFINED} Previous month 0.00" in text
+        assert f"Active users 0 {UNDEFINED} Previous month 0" in text
+        for expected in ("No events yet", "No revenue in this", "Nothing was refunded", "No crypto", "No alert fired"):
+            assert expected in text
+
+    def test_a_provisional_report_says_so_on_every_page(self) -> None:
+        as_of = samples.golden().window.start.replace(day=17)
+        pages = pages_of(samples.golden(provisional=True, as_of=as_of))
+
+        assert "Provisional: the period is not over" in pages[0]
+        assert "as of 17 Jan 2026, 00:00 UTC" in pages[0]
+        assert all("January 2026, provisional" in page for page in pages[1:])
+
+    def test_amounts_without_a_rate_are_named_on_the_first_page(self) -> None:
+        missing = [Unconverted("totalRevenue", "JPY", Decimal(5000), date(2026, 1, 4), date(2026, 1, 9))]
+        first, *rest = pages_of(samples.golden(unconverted=missing))
+
+        assert "Incomplete: amounts in JPY are in no figure in EUR" in first
+        assert "Total revenue JPY 5,000 4 Jan 2026 9 Jan 2026" in " ".join(rest)
+
+    def test_figures_that_do_not_reconcile_are_named_on_the_first_page(self) -> None:
+        report = samples.golden()
+        assert report.quality is not None
+        assert report.quality.raw is not None
+        raw = replace(report.quality.raw, total_revenue=Decimal("15000.0000001"))
+        first, *rest = pages_of(replace(report, quality=replace(report.quality, raw=raw)))
+
+        assert "Not reconciled: Total revenue." in first
+        assert "15,000.00 15,000.00 15,000.00 DIFFERS" in " ".join(rest)
+
+    def test_a_company_named_all_companies_is_told_apart(self) -> None:
+        assert "Monthly platform report" in text_of(samples.golden(None), "headline")
+        assert "Monthly company report" in text_of(samples.golden("All companies"), "headline")
+
+    def test_another_period_is_named_by_its_days(self) -> None:
+        window = Window.of_dates(date(2026, 1, 5), date(2026, 1, 11))
+        previous = Window.of_dates(date(2025, 12, 29), date(2026, 1, 4))
+        text = text_of(samples.golden(window=window, previous=previous))
+
+        assert "Company report acme 5 Jan 2026 to 11 Jan 2026" in text
+        assert "Change is against 29 Dec 2025 to 4 Jan 2026" in text
+        assert "Period before 12,987.01" in text
+
+    def test_users_that_can_no_longer_be_counted_are_undefined(self) -> None:
+        text = text_of(samples.golden(users=None), "headline", "users")
+
+        assert f"Active users {UNDEFINED} {UNDEFINED} Previous month 75" in text
+        assert "have expired" in text
+
+    def test_locale(self) -> None:
+        text = text_of(samples.golden(), locale="de_DE")
+
+        assert "15.000,00" in text
+        assert re.search(r"\+15,50\s%", text)
+        assert "Januar 2026" in text
+
+    def test_figures_too_long_for_their_place_are_whole(self) -> None:
+        amount = Decimal("123456789012345678901234.12")
+        revenue = replace(samples.golden().revenue.figures, total_revenue=amount)
+        report = samples.golden(revenue=replace(samples.golden().revenue, figures=revenue))
+        text = text_of(report, "headline", "revenue", "reconciliation")
+
+        assert text.count("123,456,789,012,345,678,901,234.12") == 3
+
+
+class TestSections:
+    def test_only_the_chosen_ones_are_in_the_document(self) -> None:
+        reader = read(samples.pdf_of(samples.golden(), ("crypto", "definitions")))
+
+        assert [title for _, title, _ in outline_of(reader)] == ["Crypto volumes", "Definitions"]
+
+    @pytest.mark.parametrize("section", SECTION_NAMES)
+    def test_each_stands_alone_with_and_without_data(self, section: str) -> None:
+        for report in (samples.golden(), samples.golden(None), samples.empty()):
+            assert "January 2026" in pages_of(report, section)[0]
+
+
+class TestDocument:
+    @pytest.mark.parametrize(("page_size", "points"), [("A4", (595.28, 841.89)), ("letter", (612, 792))])
+    def test_page_size(self, page_size: PageSize, points: tuple[float, float]) -> None:
+        reader = read(samples.pdf_of(samples.golden(), page_size=page_size))
+
+        for page in reader.pages:
+            assert (float(page.mediabox.width), float(page.mediabox.height)) == pytest.approx(points, abs=0.01)
+
+    def test_every_page_says_which_of_how_many(self) -> None:
+        pages = pages_of(samples.golden(None))
+
+        assert len(pages) > 4
+        for number, page in enumerate(pages, 1):
+            assert f"Page {number} of {len(pages)} " in page
+        assert all("Monthly report \u00b7 All companies" in page for page in pages[1:])
+        assert all("Definitions version 1" in page for page in pages)
+
+    def test_metadata_and_language(self) -> None:
+        reader = read(samples.pdf_of(samples.golden()))
+        metadata = reader.metadata
+        assert metadata is not None
+
+        assert metadata.title == "Monthly report January 2026: acme"
+        assert metadata.author == metadata.producer == "analytics_pipeline"
+        assert metadata.creation_date == samples.DATA_THROUGH
+        assert str(reader.root_object["/Lang"]) == "en"
+        assert reader.root_object["/ViewerPreferences"]["/DisplayDocTitle"]  # type: ignore[index]
+
+    def test_bookmarks_lead_to_the_sections(self) -> None:
+        reader = read(samples.pdf_of(samples.golden()))
+        outline = list(outline_of(reader))
+
+        assert [title for level, title, _ in outline if level == 0] == [
+            "Headline figures",
+            "Revenue",
+            "Monthly recurring revenue",
+            "Users",
+            "Revenue by original currency",
+            "Refunds",
+            "Crypto volumes",
+            "Top events",
+            "Alerts",
+            "Data quality",
+            "Reconciliation",
+            "Definitions",
+        ]
+        assert (1, "Users by month") in [(level, title) for level, title, _ in outline]
+        for _, title, page in outline:
+            assert page is not None
+            assert title in reader.pages[page].extract_text()
+
+    def test_all_fonts_are_embedded_subsets(self) -> None:
+        rendered = samples.pdf_of(samples.golden())
+        fonts = {
+            font.get_object()["/BaseFont"]: font.get_object()
+            for page in read(rendered).pages
+            for font in page["/Resources"]["/Font"].values()  # type: ignore[index]
+        }
+
+        assert {name.partition("+")[2] for name in fonts} == {"NotoSans-Regular", "NotoSans-Bold"}
+        assert all("/FontFile2" in font["/FontDescriptor"] for font in fonts.values())
+        assert len(rendered.content) < 60_000
+
+    def test_the_same_input_gives_the_same_bytes(self) -> None:
+        first, second = (samples.pdf_of(samples.golden(None)) for _ in range(2))
+        code = (
+            "from hashlib import sha256; from analytics_pipeline_tests.reports import samples;"
+            "samples.pdf_of(samples.many_currencies(3), locale='de_DE');"
+            "print(sha256(samples.pdf_of(samples.golden(None)).content).hexdigest())"
+        )
+        elsewhere = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+        assert first == second
+        assert elsewhere.stdout.strip() == sha256(first.content).hexdigest()
+
+    def test_threads_do_not_disturb_each_other(self) -> None:
+        reports = [samples.golden(), samples.empty(), samples.many_currencies(40), samples.golden("Zoë")] * 2
+        expected = [samples.pdf_of(report).content for report in reports]
+        with ThreadPoolExecutor(4) as pool:
+            rendered = list(pool.map(samples.pdf_of, reports))
+
+        assert [one.content for one in rendered] == expected
+
+
+class TestLayout:
+    @pytest.mark.parametrize("page_size", ["A4", "letter"])
+    @pytest.mark.parametrize("count", [0, 1, 40])
+    def test_any_number_of_rows(self, count: int, page_size: PageSize) -> None:
+        text = text_of(samples.many_currencies(count), "currencies", page_size=page_size)
+
+        assert all(f"T{number:04}" in text for number in range(count))
+
+    def test_five_thousand_rows_repeat_their_head(self) -> None:
+        pages = pages_of(samples.many_currencies(5_000), "currencies")
+
+        assert len(pages) > 90
+        assert all("Lowest rate" in page for page in pages[:-1])
+        assert "T4999" in pages[-1] + pages[-2]
+        assert "50,016.65" in pages[-1]
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            samples.MARKUP,
+            samples.CONTROLS,
+            samples.RIGHT_TO_LEFT,
+            samples.LONG_WORD,
+            samples.LONG_NAME,
+            samples.FORMULA,
+            "",
+            "\x00",
+        ],
+    )
+    def test_hostile_names(self, name: str) -> None:
+        reader = read(samples.pdf_of(samples.golden(name), ("headline", "alerts", "top-events")))
+
+        assert "15,000.00" in reader.pages[0].extract_text()
+        assert not any(page.images for page in reader.pages)
+
+    def test_hostile_rows(self) -> None:
+        report = samples.golden(None)
+        hostile = (samples.MARKUP, samples.CONTROLS, samples.RIGHT_TO_LEFT, samples.LONG_WORD)
+        events = [replace(report.events[0], event_type=name, category=name) for name in hostile]
+        alerts = [replace(report.alerts[0], company=name, rule=name, value=name, threshold=name) for name in hostile]
+        reader = read(samples.pdf_of(replace(report, events=events, alerts=alerts), ("top-events", "alerts")))
+
+        assert "<b>Fish & Chips" in reader.pages[0].extract_text()
+        assert not any(page.images for page in reader.pages)
+
+    def test_markup_is_printed_as_it_stands(self) -> None:
+        assert "AT&T <sales@att.com> <b>Ltd" in text_of(samples.golden("AT&T <sales@att.com> <b>Ltd"), "headline")
+
+    def test_characters_without_a_glyph_are_marked_and_reported(self) -> None:
+        rendered = samples.pdf_of(samples.golden("\u05d7\u05d1\u05e8\u05d4 \u202eLtd"), ("headline",))
+
+        assert rendered.altered_characters == ("U+05D1", "U+05D4", "U+05D7", "U+05E8", "U+202E")
+        assert f"{REPLACEMENT * 4} Ltd" in read(rendered).pages[0].extract_text()
+
+    def test_cyrillic_euro_and_bitcoin_signs_are_printed(self) -> None:
+        name = "Ромашка и сыновья € ₿"
+        rendered = samples.pdf_of(samples.golden(name), ("headline",))
+
+        assert rendered.altered_characters == ()
+        assert name in read(rendered).pages[0].extract_text()
+
+    def test_an_unknown_locale_is_refused(self) -> None:
+        with pytest.raises(AnalyticsError, match="locale"):
+            samples.pdf_of(samples.golden(), locale="xx_YY")

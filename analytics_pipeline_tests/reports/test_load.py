@@ -1,0 +1,272 @@
+"""A report says what the metrics say, of its company alone, and proves it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date, timedelta
+from decimal import Decimal
+
+import pytest
+
+from analytics_pipeline.currencies import round_money
+from analytics_pipeline.metrics.answers import (
+    movements_answer,
+    revenue_answer,
+    series_answer,
+    top_events_answer,
+    users_answer,
+)
+from analytics_pipeline.metrics.rounding import round_movements
+from analytics_pipeline.reports.catalogue import SECTION_NAMES
+from analytics_pipeline.reports.json_text import render_json
+from analytics_pipeline.reports.load import MOST_EVENT_TYPES, Wanted, load_company_reports, load_report
+from analytics_pipeline.reports.report import RefundDay, Report
+from analytics_pipeline.reports.sections.reconciliation import disagreements
+from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline_tests.events_factory import add_event
+from analytics_pipeline_tests.reports.ledger import BOTH, COMPANIES, DECEMBER, JANUARY, ODD_DAYS
+
+ALL = Wanted()
+
+
+@contextmanager
+def changed(connection: Connection, change: str, undo: str) -> Iterator[None]:
+    """Change something for a while."""
+    connection.execute(change)
+    try:
+        yield
+    finally:
+        connection.execute(undo)
+
+
+def load(connection: Connection, company_id: str | None = "acme", window: Window = JANUARY) -> Report:
+    return load_report(connection, company_id, window, "EUR", ALL)
+
+
+@pytest.mark.parametrize(
+    ("company", "window"),
+    [(None, JANUARY), (None, ODD_DAYS), ("acme", JANUARY), ("acme", ODD_DAYS), ("acme", BOTH), ("nobody", DECEMBER)],
+)
+def test_the_figures_are_those_of_the_answers(connection: Connection, company: str | None, window: Window) -> None:
+    report = load(connection, company, window)
+    revenue, users = revenue_answer(connection, company, window, "EUR"), users_answer(connection, company, window)
+    figures = report.revenue.figures
+
+    for field, value in {
+        "totalRevenue": figures.total_revenue,
+        "mrr": figures.mrr,
+        "arr": figures.arr,
+        "invoiced": figures.invoiced,
+        "refunds": figures.refunds,
+    }.items():
+        assert round_money(value, "EUR") == revenue[field]
+    assert figures.paying_customers == revenue["payingCustomers"]
+    assert (figures.revenue_growth is None) == (revenue["revenueGrowth"] is None)
+    moved = round_movements(report.movements, "EUR")
+    answer = movements_answer(connection, company, window, "EUR")
+    assert {
+        name: getattr(moved, name) for name in ("start", "new", "expansion", "contraction", "churn", "fx", "end")
+    } == {name: answer[name] for name in ("start", "new", "expansion", "contraction", "churn", "fx", "end")}
+    assert report.users is not None
+    assert report.users.active_users == users["activeUsers"]
+    assert report.users.churned_users == users["churnedUsers"]
+    assert [event.event_type for event in report.events] == [
+        row["eventType"] for row in top_events_answer(connection, company, window, MOST_EVENT_TYPES)["topEvents"]
+    ]
+
+
+def test_every_company_at_once_gives_the_same_reports_as_one_by_one(connection: Connection) -> None:
+    at_once = load_company_reports(connection, JANUARY, "EUR", ALL)
+
+    assert at_once == [load(connection, company) for company in COMPANIES]
+
+
+def test_the_trend_is_the_same_from_closed_months_and_computed(connection: Connection) -> None:
+    series = series_answer(connection, None, BOTH, "EUR", Cadence.MONTH)["series"]
+    report = load(connection, None)
+    closed = report.months
+    with changed(
+        connection,
+        "UPDATE analytics_metric_periods SET definitions_version = 0",
+        "UPDATE analytics_metric_periods SET definitions_version = 1",
+    ):
+        computed = load(connection, None).months
+
+    assert closed == computed
+    assert len(closed) == 13
+    assert [month.month for month in closed[-2:]] == [date(2025, 12, 1), date(2026, 1, 1)]
+    for month, answer in zip(closed[-2:], series, strict=True):
+        assert round_money(month.total_revenue, "EUR") == answer["totalRevenue"]
+        assert round_money(month.mrr, "EUR") == answer["mrr"]
+        assert (month.total_users, month.active_users) == (answer["totalUsers"], answer["activeUsers"])
+    assert closed[-1].growth == report.revenue.figures.revenue_growth
+
+
+def test_a_closed_month_that_has_not_seen_a_change_is_computed(connection: Connection) -> None:
+    stale = "UPDATE analytics_revenue_metrics SET mrr = mrr {} 1 WHERE period_start = '2025-12-01T00:00Z'"
+    before = load(connection).months[-2].mrr
+    with changed(connection, stale.format("+"), stale.format("-")):
+        assert load(connection).months[-2].mrr == before + 1
+        with changed(
+            connection,
+            "INSERT INTO analytics_metric_changes (company_id, changed_from, cause) "
+            "VALUES ('acme', '2025-12-05T00:00Z', 'rates of exchange')",
+            "DELETE FROM analytics_metric_changes",
+        ):
+            report = load(connection)
+            assert report.months[-2].mrr == before
+            assert report.quality is not None
+            assert report.quality.to_recompute == ["rates of exchange"]
+            other = load(connection, "globex").quality
+            assert other is not None
+            assert other.to_recompute == []
+
+
+def test_currencies_and_refunds_add_up_to_the_total(connection: Connection) -> None:
+    report = load(connection)
+    euro, dollar = report.currencies
+
+    assert (euro.currency, euro.revenue, euro.refunds, euro.transactions) == (
+        "EUR",
+        Decimal("179.505"),
+        Decimal("20.50"),
+        2,
+    )
+    assert (dollar.revenue, dollar.refunds) == (Decimal("30.003"), Decimal("3.33"))
+    assert round_money(dollar.converted or Decimal(0), "BTC") == round_money(
+        Decimal("33.333") / Decimal("1.20") - Decimal("3.33") / Decimal("1.25"), "BTC"
+    )
+    assert dollar.lowest_rate == Decimal("0.8")
+    assert round_money(dollar.highest_rate or Decimal(0), "BTC") == Decimal("0.83333333")
+    assert sum(row.converted or 0 for row in report.currencies) == report.revenue.figures.total_revenue
+    assert [replace(day, converted=None) for day in report.refund_days] == [
+        RefundDay(date(2026, 1, 6), "EUR", Decimal("20.50"), None),
+        RefundDay(date(2026, 1, 7), "USD", Decimal("3.33"), None),
+    ]
+    assert sum(day.converted or 0 for day in report.refund_days) == report.revenue.figures.refunds
+
+
+def test_an_amount_without_a_rate_is_in_no_figure_and_listed(connection: Connection) -> None:
+    days = "rate_date BETWEEN '2025-12-20' AND '2026-01-06' AND quote = 'USD'"
+    with changed(
+        connection,
+        f"UPDATE analytics_fx_rates SET quote = 'XXX' WHERE {days}",
+        f"UPDATE analytics_fx_rates SET quote = 'USD' WHERE {days.replace('USD', 'XXX')}",
+    ):
+        report = load(connection)
+
+    missing = next(row for row in report.unconverted if row.figure == "totalRevenue")
+    assert (missing.currency, missing.amount, missing.first_day) == ("USD", Decimal("33.333"), date(2026, 1, 6))
+    dollar = report.currencies[1]
+    assert dollar.converted == -dollar.converted_refunds if dollar.converted_refunds else False
+    assert dollar.average_rate is None
+    assert report.revenue.figures.revenue_growth is None
+    assert sum(row.converted or 0 for row in report.currencies) == report.revenue.figures.total_revenue
+
+
+def test_crypto_is_valued_where_a_rate_is_known(connection: Connection) -> None:
+    coin, bitcoin = load(connection).crypto
+
+    assert (coin.ticker, coin.quantity, coin.converted) == ("ACMECOIN", Decimal(3), None)
+    assert round_money(bitcoin.converted or Decimal(0), "EUR") == Decimal("7.41")
+
+
+def test_two_companies_never_meet_in_one_report(connection: Connection) -> None:
+    connection.execute(
+        "INSERT INTO analytics_alert_rules (rule_id, revision, definition, sha256) "
+        "VALUES ('r', 1, '{}', repeat('0', 64))"
+    )
+    for company in COMPANIES:
+        connection.execute(
+            "INSERT INTO analytics_alerts (rule_id, revision, company_id, granularity, condition, severity, "
+            "first_period, last_period, shown, threshold) VALUES "
+            "('r', 1, %s, 'day', 'firing', 'warning', '2026-01-06T00:00Z', '2026-01-07T00:00Z', %s, 'above 1')",
+            [company, f"{company} found"],
+        )
+        connection.execute(
+            "INSERT INTO analytics_ingest_rejects (source, line_number, reason, record, record_hash, rejected_at) "
+            "VALUES ('f.jsonl', 1, %s, %s, %s, '2026-01-09T00:00Z')",
+            [f"a {company} mistake", f'{{"company_id": "{company}", "value": "x"}}', company],
+        )
+    texts = {
+        report.company_id: render_json(report, SECTION_NAMES).decode()
+        for report in load_company_reports(connection, JANUARY, "EUR", ALL)
+    }
+    platform = render_json(load(connection, None), SECTION_NAMES).decode().lower()
+
+    assert set(texts) == set(COMPANIES)
+    for company, other in (COMPANIES, COMPANIES[::-1]):
+        text = texts[company].lower()
+        for marker in (f"{company}coin", f"feature.{company}_only", f"{company} found", f"a {company} mistake"):
+            assert marker in text
+            assert marker in platform
+        assert other not in text
+
+
+def test_report_metric_tables_and_raw_events_agree(connection: Connection) -> None:
+    for report in (load(connection, None), load(connection, "nobody"), load(connection)):
+        assert disagreements(report) == []
+        assert report.quality is not None
+        assert report.quality.closed is not None
+        assert report.quality.raw is not None
+        assert report.quality.raw.total_revenue == report.revenue.figures.total_revenue
+        assert report.quality.closed.mrr == report.revenue.figures.mrr
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "figure"),
+    [
+        ("analytics_revenue_metrics", "invoiced", "Invoiced"),
+        ("analytics_user_metrics", "churned_users", "Churned users"),
+    ],
+)
+def test_a_stored_figure_that_differs_in_the_last_decimal_is_found(
+    connection: Connection, table: str, column: str, figure: str
+) -> None:
+    step = "1" if table == "analytics_user_metrics" else "0.000000000001"
+    change = f"UPDATE {table} SET {column} = {column} {{}} {step} WHERE company_id = 'acme' AND granularity = 'month'"
+    with changed(connection, change.format("+"), change.format("-")):
+        acme, globex = load_company_reports(connection, JANUARY, "EUR", ALL)
+
+    assert disagreements(acme) == [figure]
+    assert disagreements(globex) == []
+
+
+def test_an_event_that_came_after_closing_is_found_and_counted_as_late(connection: Connection) -> None:
+    add_event(connection, "2026-01-06T13:00", company_id="acme", user_id="ann", value="5")
+    try:
+        report = load(connection)
+    finally:
+        connection.execute("DELETE FROM analytics_events WHERE value = 5")
+
+    assert disagreements(report) == ["Total revenue", "Events"]
+    assert report.quality is not None
+    assert report.quality.raw is not None
+    assert (report.quality.raw.late, report.quality.raw.after_end) == (1, 1)
+    assert report.quality.raw.longest_delay > timedelta(days=1)
+    before = load(connection).quality
+    assert before is not None
+    assert before.raw is not None
+    assert (before.raw.late, before.raw.longest_delay) == (0, timedelta(minutes=5))
+
+
+def test_expired_raw_events_leave_whole_months_and_mark_the_rest(connection: Connection) -> None:
+    with changed(
+        connection,
+        "INSERT INTO analytics_retention_horizon (events_from) VALUES ('2026-01-20T00:00Z')",
+        "DELETE FROM analytics_retention_horizon",
+    ):
+        month, odd = load(connection), load(connection, "acme", ODD_DAYS)
+
+    assert month.users is not None
+    assert month.quality is not None
+    assert month.quality.raw is None
+    assert odd.users is None
+    assert odd.users_before is None
+
+
+def test_only_the_parts_that_sections_need_are_read(connection: Connection) -> None:
+    report = load_report(connection, "acme", JANUARY, "EUR", Wanted(months=False, quality=False))
+
+    assert (report.months, report.quality) == ((), None)

@@ -1,0 +1,119 @@
+"""A request for a report ends as done or failed, and one run at a time is at it."""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.reports.order import ReportOrder, order_report
+from analytics_pipeline.reports.requests import ReportRequest, fail, meet, open_requests, release
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.connection import Connection, fetch_row
+from analytics_pipeline_tests.conftest import Database
+
+
+def ask(connection: Connection, **columns: Any) -> ReportRequest:
+    values = {"company_id": "acme", "start_date": date(2026, 1, 1), "end_date": date(2026, 1, 31), **columns}
+    names = ", ".join(values)
+    marks = ", ".join(["%s"] * len(values))
+    connection.execute(f"INSERT INTO analytics_report_requests ({names}) VALUES ({marks})", list(values.values()))
+    return open_requests(connection, 1_000)[-1]
+
+
+def row_of(connection: Connection, request: ReportRequest) -> tuple[Any, ...]:
+    query = "SELECT state, run_id, uri, problem FROM analytics_report_requests WHERE request_id = %s"
+    return fetch_row(connection, query, [request.request_id])
+
+
+def order_of(request: ReportRequest, ledger: Database) -> ReportOrder:
+    return request.order(ledger.settings)
+
+
+def test_a_request_says_what_it_orders(ledger: Database, connection: Connection) -> None:
+    request = ask(
+        connection, sections=["mrr", "users"], format="json", currency="USD", locale="de_CH", page_size="letter"
+    )
+
+    assert order_of(request, ledger) == order_report(
+        "acme",
+        date(2026, 1, 1),
+        date(2026, 1, 31),
+        currency="USD",
+        sections=["users", "mrr"],
+        format="json",
+        locale="de_CH",
+        page_size="letter",
+    )
+    assert order_of(ask(connection), ledger).currency == "EUR"
+
+
+def test_it_is_met_once_and_says_where_the_document_is(ledger: Database, connection: Connection) -> None:
+    request = ask(connection, sections=["headline"], format="json")
+    published = meet(connection, ledger.settings, request.request_id, order_of(request, ledger), "run 1")
+
+    assert row_of(connection, request) == ("done", "run 1", published.uri, None)
+    assert Path(published.path).exists()
+    assert request.request_id not in [waiting.request_id for waiting in open_requests(connection, 1_000)]
+
+
+def test_two_runs_are_not_at_one_request(ledger: Database, connection: Connection) -> None:
+    request = ask(connection)
+    connection.execute(
+        "UPDATE analytics_report_requests SET state = 'running', run_id = 'run 1' WHERE request_id = %s",
+        [request.request_id],
+    )
+
+    with pytest.raises(AnalyticsError, match="another run is at it"):
+        meet(connection, ledger.settings, request.request_id, order_of(request, ledger), "run 2")
+    assert row_of(connection, request)[:2] == ("running", "run 1")
+
+
+def test_a_step_that_is_repeated_goes_on_with_its_own_request(
+    ledger: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = ask(connection, sections=["headline"], format="json")
+    monkeypatch.setattr("analytics_pipeline.reports.requests.publish_order", _lose_the_connection)
+    with pytest.raises(OSError, match="connection lost"):
+        meet(connection, ledger.settings, request.request_id, order_of(request, ledger), "run 1")
+    monkeypatch.undo()
+    assert row_of(connection, request)[0] == "running"
+
+    meet(connection, ledger.settings, request.request_id, order_of(request, ledger), "run 1")
+    assert row_of(connection, request)[0] == "done"
+
+
+def _lose_the_connection(*_: object) -> None:
+    raise OSError("connection lost")
+
+
+def test_what_cannot_be_stored_fails_with_the_reason(ledger: Database, connection: Connection, tmp_path: Path) -> None:
+    blocked = tmp_path / "a file"
+    blocked.write_text("no folder")
+    settings = Settings(artifacts=str(blocked))
+    request = ask(connection, sections=["headline"], format="json")
+    with pytest.raises(AnalyticsError, match="ANALYTICS_ARTIFACTS"):
+        meet(connection, settings, request.request_id, order_of(request, ledger), "run 1")
+
+    state, _, uri, problem = row_of(connection, request)
+    assert (state, uri) == ("failed", None)
+    assert "ANALYTICS_ARTIFACTS" in problem
+
+
+def test_a_request_is_taken_back_from_a_run_that_is_over_unless_it_is_done(
+    ledger: Database, connection: Connection
+) -> None:
+    request = ask(connection, sections=["headline"], format="json")
+    assert release(connection, request)
+    connection.execute(
+        "UPDATE analytics_report_requests SET state = 'running', run_id = 'dead' WHERE request_id = %s",
+        [request.request_id],
+    )
+    running = next(r for r in open_requests(connection, 1_000) if r.request_id == request.request_id)
+    assert release(connection, running)
+    assert row_of(connection, request)[:2] == ("requested", None)
+    meet(connection, ledger.settings, request.request_id, order_of(request, ledger), "dead")
+    assert not release(connection, running)
+    fail(connection, request.request_id, "too late")
+    assert row_of(connection, request)[0] == "done"

@@ -1,0 +1,25 @@
+-- The revenue answer of a period, of each company or (each false) of all that are asked for together.
+SELECT
+    s.company_id,
+    s.total_revenue, s.mrr, 12 * s.mrr,
+    analytics_ratio(s.total_revenue, s.total_users),
+    analytics_growth(s.total_revenue, s.previous_revenue, s.is_comparable),
+    s.invoiced, s.refunds, s.paying_customers,
+    analytics_ratio(s.mrr, s.paying_customers),
+    s.total_users,
+    s.is_converted
+FROM (
+    SELECT
+        CASE WHEN %(each)s THEN c.company_id END AS company_id,
+        sum(c.total_revenue) AS total_revenue,
+        sum(c.previous_revenue) AS previous_revenue,
+        bool_and(c.is_comparable) AS is_comparable,
+        sum(c.invoiced) AS invoiced,
+        sum(c.refunds) AS refunds,
+        sum(c.mrr) AS mrr,
+        sum(c.paying_customers)::bigint AS paying_customers,
+        sum(c.total_users)::bigint AS total_users,
+        bool_and(c.is_converted) AS is_converted
+    FROM analytics_revenue_metrics_by_company(%(company)s, %(start)s, %(end)s, %(currency)s) AS c
+    GROUP BY 1
+) AS s
