@@ -253,11 +253,16 @@ def run_check(
     check: HealthCheck,
     connection: Connection,
     settings: Settings,
-    judge: Callable[[Connection, Settings], Finding] | None = None,
+    window: Window | None = None,
 ) -> Finding:
-    """Run one check, or ``judge`` in its place; what keeps it from judging fails it, and a lost connection raises."""
+    """Run one check, over a window only if it can judge one; what keeps it from judging fails it.
+
+    A lost connection raises.
+    """
     try:
-        return (judge or check.judge)(connection, settings)
+        if window is None or check.judge_window is None:
+            return check.judge(connection, settings)
+        return check.judge_window(connection, settings, window)
     except psycopg.OperationalError:
         raise
     except (AnalyticsError, psycopg.Error) as error:

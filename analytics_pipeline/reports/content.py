@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from reportlab.lib.styles import ParagraphStyle
 from reportlab.platypus import CondPageBreak, Flowable
 
 from analytics_pipeline.reports.layout import Sheet
@@ -15,9 +16,6 @@ from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.tables import FiguresTable, Head
 from analytics_pipeline.reports.tabular import Kind, Table, Value
 from analytics_pipeline.reports.text import Printable
-
-_HEADING = 44.0
-_SUBHEADING = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +50,15 @@ class Content:
 
     def heading(self, title: str, need: float = 0.0) -> list[Flowable]:
         """Return a section's heading, on a page with at least ``need`` points left for what follows."""
-        return [CondPageBreak(_HEADING + need), self.sheet.say(title, self.sheet.styles.section)]
+        return self._heading(title, self.sheet.styles.section, need)
 
     def subheading(self, title: str, need: float = 0.0) -> list[Flowable]:
         """Return a heading within a section, on a page with at least ``need`` points left for what follows."""
-        return [CondPageBreak(_SUBHEADING + need), self.sheet.say(title, self.sheet.styles.subsection)]
+        return self._heading(title, self.sheet.styles.subsection, need)
+
+    def _heading(self, title: str, style: ParagraphStyle, need: float) -> list[Flowable]:
+        line = style.spaceBefore + style.leading + style.spaceAfter
+        return [CondPageBreak(line + need), self.sheet.say(title, style)]
 
     def note(self, raw: str) -> Flowable:
         """Return a sentence in small print."""

@@ -25,6 +25,7 @@ from analytics_pipeline.metrics.top_events import EventCount
 from analytics_pipeline.metrics.users import UserMetrics, require_raw_users
 from analytics_pipeline.reports.figures import trailing_months
 from analytics_pipeline.reports.report import (
+    Checks,
     ClosedFigures,
     CryptoVolume,
     MonthFigures,
@@ -293,6 +294,7 @@ class _Reading:
         closed = self._closed_figures(keys)
         rejects = self._listed("rejects", Rejects)
         causes = self._listed("changes", str)
+        ((judged, failed),) = self._rows("checks")
         return {
             key: Quality(
                 raw=raw.get(key, _NO_RAW) if has_raw else None,
@@ -300,6 +302,7 @@ class _Reading:
                 rejects=rejects[key],
                 # What concerns no company in particular concerns every one.
                 to_recompute=sorted({*causes[None], *(causes[key] if self._each else chain(*causes.values()))}),
+                checks=Checks(judged, failed),
             )
             for key in keys
         }

@@ -128,17 +128,27 @@ class Rejects:
 
 
 @dataclass(frozen=True, slots=True)
+class Checks:
+    """How many checks judged closed partitions of the period, and the names of those that failed there."""
+
+    judged: int
+    failed: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Quality:
     """What is known of the data behind the figures.
 
     ``raw`` is None when raw events of the period have expired, ``closed`` when it is no closed day or month.
-    ``to_recompute`` names changes that closed figures of the period have not seen yet.
+    ``to_recompute`` names changes that closed figures of the period have not seen yet. ``checks`` are of the
+    partitions, which all companies share.
     """
 
     raw: RawEvents | None
     closed: ClosedFigures | None
     rejects: Sequence[Rejects]
     to_recompute: Sequence[str]
+    checks: Checks
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ _BESIDE = 10.0
 # A table of so many rows stays whole if a page can hold it; a longer one keeps a few rows with its heading.
 _WHOLE_UP_TO = 18
 _LEAST_ROWS = 4
+# So few rows never stand alone on the page after; the sum has rows above it.
+_LEAST_LEFT = 2
 _TERM_SHARE = 0.27
 _GLOSSARY_SIZE = 8.0
 _GLOSSARY_LINE = 11.0
@@ -85,9 +87,9 @@ class FiguresTable(Flowable):
         return self._width, _ROW * (1 + last - first + self._has_total)
 
     def split(self, aW: float, aH: float) -> list[Flowable]:  # noqa: ARG002, N803
-        """Break before the first row that doesn't fit; the sum never stands alone."""
+        """Break before the first row that doesn't fit, and leave some rows to the next page."""
         first, last = self._span
-        fits = min(int(aH / _ROW) - 1, last - first - self._has_total)
+        fits = min(int(aH / _ROW) - 1, last - first - _LEAST_LEFT)
         if fits < 1:
             return []
         return [self._part(first, first + fits), self._part(first + fits, last)]

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from dagster import (
     AssetKey,
+    AssetMaterialization,
     DagsterInstance,
     Definitions,
     RunRequest,
@@ -20,6 +21,8 @@ from dagster import (
 from analytics_pipeline.orchestration.build import build_definitions
 from analytics_pipeline.orchestration.close import close_span
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, assets_of
+from analytics_pipeline.orchestration.partition_state import PartitionState
+from analytics_pipeline.orchestration.sensors.late import reports_behind
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.reconcile import reconcile
@@ -173,6 +176,28 @@ def test_late_events_close_exactly_the_touched_partitions_again_whoever_wrote_th
         assert all(reconcile(connection, aggregate, JANUARY).agrees for aggregate in AGGREGATES)
         table = materialized_tables(connection)["analytics_revenue_monthly"].identifier.as_string(connection)
         assert str(connection.execute(f"SELECT total_value FROM {table}").fetchall()) == "[(Decimal('295'),)]"
+
+
+def test_reports_are_behind_for_as_long_as_their_trend_shows_a_month_that_was_closed_again(
+    instance: DagsterInstance,
+) -> None:
+    def close(asset: str, *months: Window) -> None:
+        for month in months:
+            instance.report_runless_asset_event(AssetMaterialization(asset, partition=f"{month.start:%Y-%m-%d}"))
+
+    def behind() -> dict[str, list[Window]]:
+        settings = get_settings()
+        return reports_behind(PartitionState(instance, settings, datetime.now(UTC)), settings)
+
+    months = list(Window.of_dates(date(2025, 1, 1), date(2026, 3, 31)).split(Cadence.MONTH))
+    for job in ("monthly_aggregates", "monthly_reports"):
+        for asset in assets_of(job):
+            close(asset, *months)
+    assert behind() == {"monthly_report": [], "company_reports": []}
+    close("analytics_revenue_monthly", months[1])
+    close("company_reports", months[2])
+
+    assert behind() == {"monthly_report": months[1:14], "company_reports": [months[1], *months[3:14]]}
 
 
 def test_a_failed_run_for_late_events_is_asked_for_again_and_a_running_one_is_not(

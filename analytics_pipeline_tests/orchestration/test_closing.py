@@ -1,6 +1,7 @@
 """Partitions are closed through Dagster: exactly, in order, and only if they are right."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -94,6 +95,7 @@ def test_closing_a_month_closes_every_granularity_in_order_and_proves_it(
     (path,) = closed[-1].documents
     text = "".join(page.extract_text() for page in PdfReader(path).pages)
     assert "310.31" in text
+    assert re.search(r"all \d+ passed", text), "the report says what the checks of its partitions found"
 
 
 def test_a_late_event_is_in_the_figures_once_its_partitions_are_closed_again(
@@ -153,8 +155,12 @@ def test_rows_that_differ_from_the_events_stop_the_run_and_name_the_company(
         _close(definitions, instance, JANUARY)
         table = materialized_tables(connection)["analytics_revenue_hourly"].identifier.as_string(connection)
         connection.execute(f"UPDATE {table} SET total_value = total_value * 2")
-    with pytest.raises(AnalyticsError, match=r"reconciles_with_events of analytics_revenue_hourly: 2 rows .*beta"):
-        _close(definitions, instance, JANUARY)
+        with pytest.raises(AnalyticsError, match=r"reconciles_with_events of analytics_revenue_hourly: 2 rows .*beta"):
+            _close(definitions, instance, JANUARY)
+        failed = connection.execute(
+            "SELECT subject, check_name, window_start FROM analytics_check_results WHERE NOT passed"
+        ).fetchall()
+    assert failed == [("analytics_revenue_hourly", "reconciles_with_events", JANUARY.start)]
     daily = instance.get_runs_count()
     assert daily == len(CLOSING_JOBS) + 1, "the days must not be closed after their hours have failed"
 

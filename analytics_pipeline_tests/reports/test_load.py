@@ -9,6 +9,8 @@ from decimal import Decimal
 import pytest
 
 from analytics_pipeline.currencies import round_money
+from analytics_pipeline.health.finding import Finding, Severity
+from analytics_pipeline.health.results import record_result
 from analytics_pipeline.metrics.answers import (
     movements_answer,
     revenue_answer,
@@ -20,7 +22,7 @@ from analytics_pipeline.metrics.rounding import round_movements
 from analytics_pipeline.reports.catalogue import SECTION_NAMES
 from analytics_pipeline.reports.json_text import render_json
 from analytics_pipeline.reports.load import MOST_EVENT_TYPES, Wanted, load_company_reports, load_report
-from analytics_pipeline.reports.report import RefundDay, Report
+from analytics_pipeline.reports.report import Checks, RefundDay, Report
 from analytics_pipeline.reports.sections.reconciliation import disagreements
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Cadence, Window
@@ -249,6 +251,34 @@ def test_an_event_that_came_after_closing_is_found_and_counted_as_late(connectio
     assert before is not None
     assert before.raw is not None
     assert (before.raw.late, before.raw.longest_delay) == (0, timedelta(minutes=5))
+
+
+def test_a_failed_check_is_told_until_all_of_what_it_failed_over_has_passed(connection: Connection) -> None:
+    def judge(subject: str, first: int, end: int, *, passed: bool, severity: Severity = Severity.ERROR) -> None:
+        found = Finding(check="reconciles_with_events", subject=subject, passed=passed, severity=severity, summary="")
+        start = JANUARY.start + timedelta(days=first)
+        record_result(connection, found, Window(start, JANUARY.start + timedelta(days=end)))
+
+    def checks() -> Checks:
+        quality = load(connection).quality
+        assert quality is not None
+        return quality.checks
+
+    failed = ["reconciles_with_events of analytics_revenue_daily"]
+    with changed(connection, "SELECT 1", "DELETE FROM analytics_check_results"):
+        assert checks() == Checks(0, [])
+        judge("analytics_revenue_daily", -31, 31, passed=False)
+        judge("analytics_revenue_daily", 0, 15, passed=True)
+        judge("user_metrics", 0, 31, passed=False, severity=Severity.WARNING)
+        assert checks() == Checks(2, failed)
+        judge("analytics_revenue_daily", 15, 31, passed=True)
+        assert checks() == Checks(2, [])
+        judge("analytics_revenue_daily", 31, 32, passed=False)
+        assert checks() == Checks(2, [])
+        judge("analytics_revenue_daily", 3, 4, passed=False)
+        assert checks() == Checks(2, failed)
+        judge("analytics_revenue_daily", 0, 31, passed=True)
+        assert checks() == Checks(2, [])
 
 
 def test_expired_raw_events_leave_whole_months_and_mark_the_rest(connection: Connection) -> None:

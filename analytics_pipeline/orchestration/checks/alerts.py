@@ -7,10 +7,10 @@ from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetChecksDef
 
 from analytics_pipeline.alerts.check import CHECK, check_alerts
 from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES, MetricTable
-from analytics_pipeline.orchestration.checks.results import check_result
+from analytics_pipeline.orchestration.checks.results import check_result, window_judged
 from analytics_pipeline.orchestration.names import POOL, RETRY
 from analytics_pipeline.orchestration.resources import Timescale
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Cadence
 
 
 def build_alert_checks() -> list[AssetChecksDefinition]:
@@ -31,15 +31,6 @@ def _build_check(table: MetricTable, cadence: Cadence) -> AssetChecksDefinition:
     )
     def _alerts(context: AssetCheckExecutionContext, timescale: Timescale) -> AssetCheckResult:
         with timescale.session() as connection:
-            return check_result(check_alerts(connection, timescale.settings, table, cadence, _window_of(context)))
+            return check_result(check_alerts(connection, timescale.settings, table, cadence, window_judged(context)))
 
     return _alerts
-
-
-def _window_of(context: AssetCheckExecutionContext) -> Window | None:
-    """Return the window of a run over partitions, None for a run of the check alone."""
-    run = context.op_execution_context
-    if not (run.has_partition_key or run.has_partition_key_range):
-        return None
-    span = run.partition_time_window
-    return Window(span.start, span.end)

@@ -4,7 +4,7 @@ Blocking checks are steps of their own, so that only what is built on their asse
 others share one step and one connection.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from dagster import (
     AssetCheckExecutionContext,
@@ -18,13 +18,12 @@ from dagster import (
 )
 
 from analytics_pipeline.health.checks import HealthCheck, all_checks, run_check
-from analytics_pipeline.health.finding import Finding
-from analytics_pipeline.orchestration.checks.results import check_result
+from analytics_pipeline.health.results import record_result
+from analytics_pipeline.orchestration.checks.results import check_result, window_judged
 from analytics_pipeline.orchestration.names import POOL, RETRY
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.windows import Window
 
 
 def build_health_checks() -> list[AssetChecksDefinition]:
@@ -45,7 +44,7 @@ def _build_blocking_check(check: HealthCheck) -> AssetChecksDefinition:
     )
     def _blocking_check(context: AssetCheckExecutionContext, timescale: Timescale) -> AssetCheckResult:
         with timescale.session() as connection:
-            return check_result(run_check(check, connection, timescale.settings, _judge_of(check, context)))
+            return _run(check, context, connection, timescale.settings)
 
     return _blocking_check
 
@@ -65,19 +64,17 @@ def _build_shared_checks(checks: list[HealthCheck]) -> AssetChecksDefinition:
         with timescale.session() as connection:
             for key, check in by_key.items():
                 if key in context.selected_asset_check_keys:
-                    yield check_result(run_check(check, connection, timescale.settings, _judge_of(check, context)))
+                    yield _run(check, context, connection, timescale.settings)
 
     return _database_checks
 
 
-def _judge_of(
-    check: HealthCheck, context: AssetCheckExecutionContext
-) -> Callable[[Connection, Settings], Finding] | None:
-    """Return what judges the window of a run over partitions; None: the check as it is."""
-    run = context.op_execution_context
-    judge_window = check.judge_window
-    if judge_window is None or not (run.has_partition_key or run.has_partition_key_range):
-        return None
-    span = run.partition_time_window
-    window = Window(span.start, span.end)
-    return lambda connection, settings: judge_window(connection, settings, window)
+def _run(
+    check: HealthCheck, context: AssetCheckExecutionContext, connection: Connection, settings: Settings
+) -> AssetCheckResult:
+    """Run a check; what it finds over the window of a run over partitions is kept for the reports."""
+    window = window_judged(context) if check.judge_window else None
+    finding = run_check(check, connection, settings, window)
+    if window is not None:
+        record_result(connection, finding, window)
+    return check_result(finding)

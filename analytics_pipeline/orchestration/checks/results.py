@@ -1,10 +1,11 @@
-"""Turns findings into what Dagster shows."""
+"""Between the checks of the domain and Dagster: which window a check judges, and how its finding is shown."""
 
 from typing import TYPE_CHECKING
 
-from dagster import AssetCheckResult, AssetCheckSeverity, MetadataValue, TableRecord
+from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetCheckSeverity, MetadataValue, TableRecord
 
 from analytics_pipeline.health.finding import Finding, Metadata, Severity
+from analytics_pipeline.windows import Window
 
 if TYPE_CHECKING:
     from dagster._core.definitions.metadata import RawMetadataValue
@@ -12,6 +13,15 @@ if TYPE_CHECKING:
 _SEVERITIES = {Severity.ERROR: AssetCheckSeverity.ERROR, Severity.WARNING: AssetCheckSeverity.WARN}
 
 _Record = dict[str, str | int | float | bool | None]
+
+
+def window_judged(context: AssetCheckExecutionContext) -> Window | None:
+    """Return the window of a run over partitions, None for a run of checks alone."""
+    run = context.op_execution_context
+    if not (run.has_partition_key or run.has_partition_key_range):
+        return None
+    span = run.partition_time_window
+    return Window(span.start, span.end)
 
 
 def check_result(finding: Finding) -> AssetCheckResult:

@@ -36,6 +36,7 @@ from analytics_pipeline.orchestration.closing import (
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, REPORT_JOB, assets_of
 from analytics_pipeline.orchestration.partition_state import PartitionState
 from analytics_pipeline.orchestration.resources import Timescale
+from analytics_pipeline.reports.figures import trailing_months
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES, EVENTS
 from analytics_pipeline.timescale.invalidation import StaleRange, count_future_events, stale_ranges
@@ -119,7 +120,11 @@ class _Finder:
 
     def late(self, job: str) -> list[RangeToClose]:
         """Return the ranges of a job to close again now, and note what can't be."""
-        late = self._late_reports() if job == REPORT_JOB else {a: self._late_partitions(a) for a in assets_of(job)}
+        late = (
+            reports_behind(self._state, self._settings)
+            if job == REPORT_JOB
+            else {a: self._late_partitions(a) for a in assets_of(job)}
+        )
         ready = []
         for found in group_ranges(job, late):
             # The level above waits for this one, whether it is asked for now or is under way already.
@@ -175,20 +180,26 @@ class _Finder:
         # Who churned in a day is told by the day before.
         return window.start - (window.end - window.start) < self._horizon
 
-    def _late_reports(self) -> dict[str, list[Window]]:
-        """Return the months whose reports are older than the figures they show."""
-        months = list(Window(midnight(self._settings.start), _this_month()).split(Cadence.MONTH))
-        newest: defaultdict[Window, int] = defaultdict(int)
-        for asset in assets_of("monthly_aggregates"):
-            for window, storage_id in self._state.closed(asset, months).items():
-                newest[window] = max(newest[window], storage_id)
-        return {
-            report: [w for w, storage_id in self._state.closed(report, months).items() if newest[w] > storage_id]
-            for report in assets_of(REPORT_JOB)
-        }
-
     def _is_covered(self, late: RangeToClose) -> bool:
         return any(self._state.is_covered(asset, late.window) for asset in late.assets)
+
+
+def reports_behind(state: PartitionState, settings: Settings) -> dict[str, list[Window]]:
+    """Return by asset the months whose reports are older than figures they show, of the month or of its trend."""
+    months = list(Window(midnight(settings.start), _this_month()).split(Cadence.MONTH))
+    newest: defaultdict[Window, int] = defaultdict(int)
+    for asset in assets_of("monthly_aggregates"):
+        for window, storage_id in state.closed(asset, months).items():
+            newest[window] = max(newest[window], storage_id)
+    shown = {month: [Window.of_month(day) for day in trailing_months(month.start.date())] for month in months}
+    return {
+        report: [
+            month
+            for month, storage_id in state.closed(report, months).items()
+            if any(newest[earlier] > storage_id for earlier in shown[month])
+        ]
+        for report in assets_of(REPORT_JOB)
+    }
 
 
 def _metric_of(asset: str) -> tuple[str, Cadence]:

@@ -5,7 +5,7 @@ from datetime import timedelta
 from reportlab.platypus import Flowable
 
 from analytics_pipeline.reports.content import Content
-from analytics_pipeline.reports.report import Quality, Report
+from analytics_pipeline.reports.report import Checks, Quality, Report
 from analytics_pipeline.reports.sections.reconciliation import disagreements
 from analytics_pipeline.reports.sections.section import Section
 from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, name, share, text
@@ -41,6 +41,7 @@ def tables(report: Report) -> list[Table]:
             ", ".join(quality.to_recompute),
         ),
         ("disagreements", "Figures that do not reconcile", len(disagreements(report)), None, ""),
+        _failed_checks(quality.checks),
     ]
     return [
         Table(
@@ -73,6 +74,13 @@ def _arrivals(quality: Quality) -> list[tuple[Value, ...]]:
         ("late", "Came in after their day had ended", raw.late, share(raw.late, raw.events), longest),
         ("afterEnd", "Came in after the period had ended", raw.after_end, share(raw.after_end, raw.events), ""),
     ]
+
+
+def _failed_checks(checks: Checks) -> tuple[Value, ...]:
+    name, title = "failedChecks", "Checks of closed partitions that failed"
+    if not checks.judged:
+        return (name, title, None, None, "no partition of the period has been checked")
+    return (name, title, len(checks.failed), None, ", ".join(checks.failed) or f"all {checks.judged} passed")
 
 
 def _duration(delay: timedelta) -> str:

@@ -55,6 +55,8 @@ def _cautions(content: Content) -> list[str]:
         )
     if differing := disagreements(report):
         cautions.append(f"Not reconciled: {', '.join(differing)}. See the section on reconciliation.")
+    if report.quality and report.quality.checks.failed:
+        cautions.append("Checks of the data failed. See the section on data quality.")
     return cautions
 
 
