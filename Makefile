@@ -30,7 +30,7 @@ format: $(READY) ## Format the code
 	@$(BIN)/ruff format .
 
 bench: $(READY)  ## Run the benchmarks
-	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file" $(ARGS) || exit 1; done
+	@for file in benchmarks/[!_]*.py; do echo "== $$file"; $(BIN)/python "$$file" $(ARGS) || exit 1; done
 
 lock:            ## Pin every dependency again, for all platforms and Pythons, with hashes
 	@$(PYTHON) -m venv --clear .local/lock

@@ -33,7 +33,7 @@ from analytics_pipeline.reports.recipients import add_recipient
 from analytics_pipeline.sample.cli import months_before
 from analytics_pipeline.sample.generator import write_rates, write_sample
 from analytics_pipeline.settings import NEVER, Settings, get_settings, write_settings_file
-from analytics_pipeline.timescale.connection import connect
+from analytics_pipeline.timescale.connection import connect, fetch_row
 from analytics_pipeline.timescale.migrations import migrate
 from analytics_pipeline.windows import Cadence, Window
 
@@ -222,18 +222,25 @@ def _close(console: Console, settings: Settings, span: Window) -> "list[ClosedRa
 
 
 def _mail(console: Console, settings: Settings) -> Path | None:
-    """Mail the newest report to an example address, into a folder, and return that; None where mail is not ours."""
+    """Mail the newest reports to example addresses, into a folder, and return that; None where mail is not ours.
+
+    One gets the report over all companies, the other that of a company.
+    """
     spool = settings.home / "spool"
     chosen = settings.smtp_url.get_secret_value() if settings.smtp_url else spool.as_uri()
     if settings.database_url is not None or chosen != spool.as_uri():
         return None
     from analytics_pipeline.orchestration.report_mail import mail_with_instance
 
-    with _step(console, "mail of the report, into a folder") as note:
+    with _step(console, "mails of the reports, into a folder") as note:
         write_settings_file(settings.home, {"ANALYTICS_SMTP_URL": chosen})
         get_settings.cache_clear()
         with connect(settings, autocommit=True) as connection:
             add_recipient(connection, None, MONTHLY_REPORT, "cfo@example.com")
+            first = "SELECT min(company_id) FROM analytics_report_documents WHERE is_current"
+            (company,) = fetch_row(connection, first)
+            if company is not None:
+                add_recipient(connection, company, MONTHLY_REPORT, "finance@example.com")
         note.append(str(mail_with_instance(get_settings())))
     return spool
 

@@ -7,20 +7,14 @@ Two databases are made there and dropped again: one for the raw calls, one for D
 import argparse
 import os
 import time
-import uuid
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
-from urllib.parse import urlsplit, urlunsplit
 
-import psycopg
+from _database import database, server_url
 
-from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection, connect
-from analytics_pipeline.timescale.migrations import migrate
 from analytics_pipeline.windows import Cadence, Window
 
 YEAR = Window.of_dates(date(2025, 1, 1), date(2025, 12, 31))
@@ -46,35 +40,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=1_000_000)
     events = parser.parse_args().events
-    server = os.environ.get("ANALYTICS_DATABASE_URL")
-    if server is None:
-        raise AnalyticsError("Set ANALYTICS_DATABASE_URL: the embedded database has room for one database only.")
+    server = server_url()
     os.environ["ANALYTICS_START"] = f"{YEAR.start:%Y-%m-%d}"
     os.environ["ANALYTICS_RETENTION"] = "never"
-    with _database(server):
+    with database(server):
         raw = _raw_calls(events)
-    with _database(server):
+    with database(server):
         through_dagster, parts = _through_dagster(events)
     print(f"{events:,} events, a year of hours, days and months, {len(AGGREGATES)} aggregates")
     print(f"raw CALLs through psycopg     {raw:7.1f} s")
     print(f"closed through Dagster        {through_dagster:7.1f} s   ratio {through_dagster / raw:.1f}")
     for name, seconds in parts.most_common():
         print(f"    {name:<26}{seconds:7.1f} s")
-
-
-@contextmanager
-def _database(server: str) -> Iterator[None]:
-    name = f"analytics_bench_{uuid.uuid4().hex[:8]}"
-    with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f'CREATE DATABASE "{name}"')
-    os.environ["ANALYTICS_DATABASE_URL"] = urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
-    get_settings.cache_clear()
-    try:
-        migrate()
-        yield
-    finally:
-        with psycopg.connect(server, autocommit=True) as admin:
-            admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 def _fill(connection: Connection, events: int) -> None:

@@ -9,20 +9,16 @@ import os
 import resource
 import tempfile
 import time
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
-import psycopg
+from _database import database, server_url
 from reportlab.lib.pagesizes import A4
 from reportlab.pdfgen.canvas import Canvas
 
-from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.ingest import ingest
 from analytics_pipeline.events.sources import Source
 from analytics_pipeline.fx.csv_rates import read_source
@@ -42,7 +38,6 @@ from analytics_pipeline.sample.generator import write_rates, write_sample
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection, connect
-from analytics_pipeline.timescale.migrations import migrate
 from analytics_pipeline.timescale.refresh import refresh
 from analytics_pipeline.windows import Cadence, Window
 
@@ -62,9 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--companies", type=int, default=COMPANIES)
     companies = parser.parse_args().companies
-    server = os.environ.get("ANALYTICS_DATABASE_URL")
-    if server is None:
-        raise AnalyticsError("Set ANALYTICS_DATABASE_URL: the benchmark makes a database of its own there.")
+    server = server_url()
     os.environ["ANALYTICS_START"] = f"{SPAN.start:%Y-%m-%d}"
     os.environ["ANALYTICS_RETENTION"] = "never"
     with tempfile.TemporaryDirectory() as folder, database(server):
@@ -73,22 +66,6 @@ def main() -> None:
         with connect(autocommit=True) as connection:
             fill(connection, Path(folder), companies)
             measure(connection)
-
-
-@contextmanager
-def database(server: str) -> Iterator[None]:
-    """Make a database, point the settings at it, and drop it in the end."""
-    name = f"analytics_bench_{uuid.uuid4().hex[:8]}"
-    with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f'CREATE DATABASE "{name}"')
-    os.environ["ANALYTICS_DATABASE_URL"] = urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
-    get_settings.cache_clear()
-    try:
-        migrate()
-        yield
-    finally:
-        with psycopg.connect(server, autocommit=True) as admin:
-            admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 def fill(connection: Connection, folder: Path, companies: int) -> None:

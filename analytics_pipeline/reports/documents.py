@@ -84,6 +84,12 @@ def record_document(connection: Connection, document: Document, *, run_id: str |
     return int(row[0])
 
 
+def withdraw_others(connection: Connection, report: str, period: str, companies: Sequence[str]) -> None:
+    """Let no document of the partition count but those of the companies given, and the one over all of them."""
+    parameters = {"report": report, "period": period, "companies": list(companies)}
+    connection.execute(load_sql("queries/report_documents_withdraw.sql"), parameters)
+
+
 def hold(connection: Connection, report: str, period: str, because: str | None) -> None:
     """Keep all documents of a partition from being mailed, or with None let them go; again changes nothing."""
     connection.execute(

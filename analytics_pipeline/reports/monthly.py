@@ -10,7 +10,7 @@ from datetime import date
 
 from analytics_pipeline.reports.artifacts import artifact_name
 from analytics_pipeline.reports.catalogue import wanted_by
-from analytics_pipeline.reports.documents import MONTHLY_REPORT, Document, record_document
+from analytics_pipeline.reports.documents import MONTHLY_REPORT, Document, record_document, withdraw_others
 from analytics_pipeline.reports.load import load_company_reports
 from analytics_pipeline.reports.order import ReportOrder, order_report
 from analytics_pipeline.reports.publish import Job, PublishedReport, load_order, publish, publish_all
@@ -52,12 +52,17 @@ def publish_platform_month(
 def publish_company_months(
     connection: Connection, settings: Settings, month: date, *, run_id: str | None = None
 ) -> Iterator[MonthlyDocument]:
-    """Render, store and record the month's report of every company that has figures; a re-run replaces them."""
+    """Render, store and record the month's report of every company that has figures; a re-run replaces them.
+
+    Afterwards no document counts of a company that has none any more.
+    """
     order = monthly_order(settings, None, month)
     reports = load_company_reports(connection, order.window, order.currency, wanted_by(order.sections))
     jobs = [_job(report, order) for report in reports]
     for job, published in zip(jobs, publish_all(settings.artifacts_root, jobs), strict=True):
         yield _recorded(connection, job, published, run_id)
+    companies = [report.company_id for report in reports if report.company_id is not None]
+    withdraw_others(connection, MONTHLY_REPORT, f"{month:%Y-%m}", companies)
 
 
 def _job(report: Report, order: ReportOrder) -> Job:

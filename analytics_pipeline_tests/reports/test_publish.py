@@ -107,6 +107,26 @@ def test_monthly_documents_are_recorded_with_their_figures(ledger: Database, con
     assert "acme" not in _text(globex)
 
 
+def test_a_company_without_figures_any_more_has_no_document_that_counts(
+    ledger: Database, connection: Connection
+) -> None:
+    february = date(2026, 2, 1)
+    add_event(connection, "2026-02-03T12:00", company_id="passing", value="5")
+    try:
+        before = list(publish_company_months(connection, ledger.settings, february))
+    finally:
+        connection.execute("DELETE FROM analytics_events WHERE company_id = 'passing'")
+    platform = publish_platform_month(connection, ledger.settings, february)
+    after = list(publish_company_months(connection, ledger.settings, february))
+
+    assert [one.document.company_id for one in before] == [*COMPANIES, "passing"]
+    assert [one.document.company_id for one in after] == list(COMPANIES)
+    for one in (platform, *after):
+        assert current_document(connection, "monthly_report", one.document.company_id, "2026-02")
+    with pytest.raises(AnalyticsError, match="no monthly_report of 2026-02"):
+        current_document(connection, "monthly_report", "passing", "2026-02")
+
+
 def test_a_rerun_replaces_the_document_and_keeps_the_earlier_revision(ledger: Database, connection: Connection) -> None:
     order = order_report("acme", MONTH, date(2026, 1, 31), currency="EUR", sections=["data-quality"], format="json")
     first, again = (publish_order(connection, ledger.settings, order) for _ in range(2))
