@@ -287,5 +287,6 @@ def _print_summary(console: Console, settings: Settings, span: Window, closed: "
         console.print(f"Total {total.currency} {round_money(total.revenue, total.currency):,}")
     reports = [run for run in closed if run.job == "monthly_reports"]
     if reports:
-        console.print(f"Report {reports[-1].documents[-1]}", soft_wrap=True)
+        report = reports[-1].documents[-1]
+        console.print(f"Report {report}, of each company in {report.rpartition('/')[0]}/companies", soft_wrap=True)
     console.print(f"Data   {settings.home}", soft_wrap=True)

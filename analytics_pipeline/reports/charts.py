@@ -251,9 +251,14 @@ class BridgeChart(_Chart):
         if high > low:
             canvas.rect(x + slot * _GAP, low, slot * (1 - 2 * _GAP), high - low, stroke=0, fill=1)
         middle = x + slot / 2
-        canvas.setFillColor(INK)
         font = self._sheet.fonts.bold if step.is_balance else regular
-        draw(canvas, (middle, high + 3), step.shown, font, shrink(step.shown, font, _SMALL, slot - 2), align="centre")
+        size = shrink(step.shown, font, _SMALL, slot - 2)
+        wide = width(step.shown, font, size)
+        # No line of the grid goes through a number.
+        canvas.setFillColor(white)
+        canvas.rect(middle - wide / 2 - 1, high + 1.5, wide + 2, size, stroke=0, fill=1)
+        canvas.setFillColor(INK)
+        draw(canvas, (middle, high + 3), step.shown, font, size, align="centre")
         canvas.setFillColor(INK if step.is_balance else MUTED)
         size = shrink(step.label, font, _SMALL, slot - 2)
         draw(canvas, (middle, _BASE - 11), step.label, font, size, align="centre")

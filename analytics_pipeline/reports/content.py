@@ -4,7 +4,7 @@ Belongs here: the short ways from a value or a table to something printed. Does 
 themselves (``sections``), the order they stand in (``catalogue``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -63,6 +63,13 @@ class Content:
     def note(self, raw: str) -> Flowable:
         """Return a sentence in small print."""
         return self.sheet.say(raw, self.sheet.styles.note)
+
+    def height(self, flowables: Iterable[Flowable]) -> float:
+        """Return the points that flowables take below each other."""
+        return sum(
+            flowable.wrap(self.sheet.width, 0)[1] + flowable.getSpaceBefore() + flowable.getSpaceAfter()
+            for flowable in flowables
+        )
 
     def set(self, table: Table, *, width: float | None = None) -> FiguresTable:
         """Return a table as it is set on the page."""

@@ -1,5 +1,7 @@
 """The alerts that fired in the period."""
 
+import re
+
 from reportlab.platypus import Flowable
 
 from analytics_pipeline.reports.content import Content
@@ -31,8 +33,8 @@ def tables(report: Report) -> list[Table]:
                     *((alert.company or ALL_COMPANIES,) if with_company else ()),
                     alert.rule,
                     alert.severity,
-                    alert.value,
-                    alert.threshold,
+                    _with_minus_signs(alert.value),
+                    _with_minus_signs(alert.threshold),
                     alert.first_period.date(),
                     alert.last_period.date(),
                     alert.resolution or "going on",
@@ -41,6 +43,11 @@ def tables(report: Report) -> list[Table]:
             ],
         )
     ]
+
+
+def _with_minus_signs(words: str) -> str:
+    """Return the words of a message with the sign that stands before figures everywhere in a document."""
+    return re.sub(r"(?<!\w)-(?=\d)", "\u2212", words)
 
 
 def pages(content: Content) -> list[Flowable]:

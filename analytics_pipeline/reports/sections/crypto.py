@@ -42,10 +42,11 @@ def pages(content: Content) -> list[Flowable]:
         return [*content.heading("Crypto volumes"), content.note("No crypto transactions in this period.")]
     (table,) = tables(report)
     placed = content.set(table)
-    flowables = [*content.heading("Crypto volumes", placed.least_height), placed]
     if any(row.converted is None for row in report.crypto):
-        return [*flowables, content.note("Without a value: no rate of the asset is known for one of the days.")]
-    return [*flowables, content.note("Values are at the rates of the days, and in none of the revenue figures.")]
+        note = content.note("Without a value: no rate of the asset is known for one of the days.")
+    else:
+        note = content.note("Values are at the rates of the days, and in none of the revenue figures.")
+    return [*content.heading("Crypto volumes", placed.least_height + content.height([note])), placed, note]
 
 
 SECTION = Section("crypto", tables, pages)

@@ -94,14 +94,14 @@ def pages(content: Content) -> list[Flowable]:
     if not report.currencies:
         return [*content.heading("Revenue by original currency"), content.note("No revenue in this period.")]
     placed = content.set(by_currency)
-    rates = (
+    rates = content.note(
         f"A rate is what one unit of the currency costs in {report.currency}: the last one on or before the day of the "
         "payment. The average is over the amounts, and undefined where they cancel out."
     )
     flowables = [
-        *content.heading("Revenue by original currency", placed.least_height),
+        *content.heading("Revenue by original currency", placed.least_height + content.height([rates])),
         placed,
-        content.note(rates),
+        rates,
     ]
     for table in unconverted:
         missing = (

@@ -156,11 +156,8 @@ def pages(content: Content) -> list[Flowable]:
     """Return the table and what it compares."""
     (table,) = tables(content.report)
     placed = content.set(table)
-    return [
-        *content.heading("Reconciliation", placed.least_height),
-        placed,
-        *(content.note(line) for line in _notes(content.report)),
-    ]
+    notes = [content.note(line) for line in _notes(content.report)]
+    return [*content.heading("Reconciliation", placed.least_height + content.height(notes)), placed, *notes]
 
 
 def _notes(report: Report) -> Sequence[str]:
