@@ -287,11 +287,12 @@ class _Judged:
     def reject(self, row: Row, rejection: RejectedEvent) -> None:
         self.reasons[rejection.kind] += 1
         if rejection.kind != _FUTURE:
-            self.rejects.append(NewReject(row, rejection.reason))
+            self.rejects.append(NewReject(row, rejection.kind, rejection.reason))
             return
         instant = row["timestamp"]
         retry_at = datetime.fromisoformat(instant) if isinstance(instant, str) else instant
-        self.rejects.append(NewReject(row, f"{rejection.reason} It is tried again by itself then.", retry_at))
+        reason = f"{rejection.reason} It is tried again by itself then."
+        self.rejects.append(NewReject(row, rejection.kind, reason, retry_at))
 
     @property
     def accepted_keys(self) -> list[str]:

@@ -21,9 +21,13 @@ from analytics_pipeline.timescale.connection import Connection
 
 @dataclass(frozen=True, slots=True)
 class NewReject:
-    """A row that was just rejected. At ``retry_at``, if there is one, it may pass by itself."""
+    """A row that was just rejected; ``kind`` is the reason without its values.
+
+    At ``retry_at``, if there is one, it may pass by itself.
+    """
 
     row: Row
+    kind: str
     reason: str
     retry_at: datetime | None = None
 
@@ -52,6 +56,7 @@ def store_rejects(connection: Connection, source: str, rejects: Sequence[NewReje
     rows = {
         reject.key: {
             "source_key": reject.key,
+            "kind": reject.kind,
             "reason": reject.reason,
             "row": as_text(reject.row),
             "retry_at": None if reject.retry_at is None else reject.retry_at.isoformat(),

@@ -69,7 +69,7 @@ class _Batch:
     position: int | None = None
 
     def reject(self, record: Record, rejection: RejectedEvent) -> Reject:
-        reject = Reject(self.source.name, record.line, rejection.reason, record.text)
+        reject = Reject(self.source.name, record.line, rejection.kind, rejection.reason, record.company_id, record.text)
         self.rejects.append(reject)
         self.reasons[rejection.kind] += 1
         return reject

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from analytics_pipeline.events.model import MAX_ID_CHARACTERS
 from analytics_pipeline.events.rejection import RejectedEvent
 
 # Longer texts are cut where a reject is kept: nobody repairs them by hand.
@@ -17,6 +18,12 @@ class Record(NamedTuple):
     content: Mapping[str, Any] | RejectedEvent
     raw: bytes | Mapping[str, Any]
     size: int
+
+    @property
+    def company_id(self) -> str | None:
+        """The company that the record names, None where that can't be read."""
+        named = None if isinstance(self.content, RejectedEvent) else self.content.get("company_id")
+        return named if isinstance(named, str) and 0 < len(named) <= MAX_ID_CHARACTERS else None
 
     @property
     def text(self) -> str:

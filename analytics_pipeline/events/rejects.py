@@ -8,7 +8,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,11 +21,16 @@ from analytics_pipeline.timescale.connection import Connection
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """One turned-away record: where it stood, why it was turned away, and what it said."""
+    """One turned-away record: where it stood, why it was turned away, and what it said.
+
+    ``kind`` is the reason without the record's values, ``company_id`` the company it names, None if unreadable.
+    """
 
     source: str
     line: int
+    kind: str
     reason: str
+    company_id: str | None
     record: str
 
 
@@ -49,7 +54,8 @@ class RejectsFile:
         """Append one reject as a line."""
         if self._part is None:
             self._begin()
-        self._file.write(json.dumps(asdict(reject), ensure_ascii=False) + "\n")
+        kept = {"source": reject.source, "line": reject.line, "reason": reject.reason, "record": reject.record}
+        self._file.write(json.dumps(kept, ensure_ascii=False) + "\n")
 
     def _begin(self) -> None:
         try:
@@ -92,7 +98,9 @@ def store_rejects(connection: Connection, rejects: Sequence[Reject]) -> None:
         {
             "source": storable(reject.source),
             "line_number": reject.line,
+            "kind": reject.kind,
             "reason": reject.reason,
+            "company_id": None if reject.company_id is None else storable(reject.company_id),
             "record": reject.record,
             "record_hash": hashlib.sha256(reject.record.encode()).hexdigest(),
         }

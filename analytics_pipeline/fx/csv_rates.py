@@ -92,7 +92,8 @@ def _add(seen: _Seen, rate: Rate, line: int) -> None:
 
 
 def _reject(reading: Reading, line: int, text: str, rejection: RejectedEvent) -> None:
-    reading.rejects.append(Reject(reading.source, line, rejection.reason, storable(text)[:_KEPT_CHARACTERS]))
+    kept = storable(text)[:_KEPT_CHARACTERS]
+    reading.rejects.append(Reject(reading.source, line, rejection.kind, rejection.reason, None, kept))
     reading.reasons[rejection.kind] += 1
 
 

@@ -6,18 +6,24 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Window
 
+# Outside of these nothing can have happened, and dates before and after a period are still dates.
+_FIRST_YEAR, _LAST_YEAR = 1970, 2199
+
 
 def window_of_dates(start: date | None, end: date | None) -> Window:
     """Return the whole UTC days from ``start`` to ``end``, both inclusive; without dates the current month.
 
-    Raises ``AnalyticsError`` for one date without the other, and for an end before the start.
+    Raises ``AnalyticsError`` for one date without the other, for an end before the start, and for years that no
+    event is of.
     """
     if start is None and end is None:
         return Window.of_month(datetime.now(UTC).date())
     if start is None or end is None:
         raise AnalyticsError("Give both --start and --end, or neither for the current month.")
     if end < start:
-        raise AnalyticsError(f"--end {end:%Y-%m-%d} is before --start {start:%Y-%m-%d}.")
+        raise AnalyticsError(f"The last day {end} is before the first day {start}: give them the other way round.")
+    if start.year < _FIRST_YEAR or end.year > _LAST_YEAR:
+        raise AnalyticsError(f"Days are of the years {_FIRST_YEAR} to {_LAST_YEAR}, not {start} to {end}.")
     return Window.of_dates(start, end)
 
 

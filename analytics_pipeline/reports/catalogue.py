@@ -6,6 +6,7 @@ A new section is a module in ``sections`` and an entry here.
 from collections.abc import Iterable, Sequence
 
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.events.rejection import shown
 from analytics_pipeline.reports.load import Wanted
 from analytics_pipeline.reports.sections import (
     alerts,
@@ -48,7 +49,7 @@ def choose_sections(names: Iterable[str]) -> tuple[str, ...]:
     """
     wanted = {name.strip() for name in names} - {""}
     if unknown := sorted(wanted.difference(_BY_NAME)):
-        raise AnalyticsError(f"There is no section {unknown[0]!r}: choose from {', '.join(SECTION_NAMES)}.")
+        raise AnalyticsError(f"There is no section {shown(unknown[0])}: choose from {', '.join(SECTION_NAMES)}.")
     return tuple(name for name in SECTION_NAMES if name in wanted or not wanted)
 
 

@@ -5,11 +5,12 @@ Belongs here: judging what people and programs ask for. Does not belong here: ma
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 
 from analytics_pipeline.currencies import require_currency
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.model import MAX_ID_CHARACTERS
+from analytics_pipeline.metrics.periods import window_of_dates
 from analytics_pipeline.reports.artifacts import artifact_name
 from analytics_pipeline.reports.catalogue import choose_sections
 from analytics_pipeline.reports.formats import DEFAULT_LOCALE, Formats
@@ -63,8 +64,9 @@ def order_report(
 
     Without a section it is for all of them. Raises ``AnalyticsError`` naming what can't be made of it.
     """
-    if end < start:
-        raise AnalyticsError(f"A report can't end ({end}) before it starts ({start}).")
+    window = window_of_dates(start, end)
+    if window.start > datetime.now(UTC):
+        raise AnalyticsError(f"The period begins on {start}, which is still to come: there is nothing to report yet.")
     if company_id is not None and not 0 < len(company_id) <= MAX_ID_CHARACTERS:
         raise AnalyticsError(f"A company's id is not empty and has at most {MAX_ID_CHARACTERS} characters.")
     if format not in FORMATS:
@@ -72,7 +74,7 @@ def order_report(
     Formats(locale)
     return ReportOrder(
         company_id=company_id,
-        window=Window.of_dates(start, end),
+        window=window,
         sections=choose_sections(sections),
         format=format,
         currency=require_currency(currency),

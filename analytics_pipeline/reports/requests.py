@@ -55,43 +55,37 @@ def open_requests(connection: Connection, most: int) -> list[ReportRequest]:
     return [ReportRequest(*row) for row in rows]
 
 
-def meet(
-    connection: Connection, settings: Settings, request_id: int, order: ReportOrder, run_id: str
-) -> PublishedReport:
-    """Claim a request for a run, publish what it orders, and write down how that ended; autocommit connection.
+def meet(connection: Connection, settings: Settings, request_id: int, run_id: str) -> PublishedReport:
+    """Claim a request for a run, publish what it asks for, and write down how that ended; autocommit connection.
 
-    Raises ``AnalyticsError`` when another run is at it, and when the report can't be made, which fails the request.
-    Any other error leaves the request to its run: repeated it goes on, given up it is released by ``release``.
+    What is asked for is read as it is claimed: changes after that are another request. Raises ``AnalyticsError`` when
+    another run is at it or it is done, and when the report can't be made, which fails the request. Any other error
+    leaves the request to its run: repeated it goes on, given up it is released by ``release``.
     """
-    claimed = connection.execute(
-        load_sql("queries/report_request_claim.sql"), {"request_id": request_id, "run_id": run_id}
-    ).fetchone()
+    parameters = {"request_id": request_id, "run_id": run_id}
+    claimed = connection.execute(load_sql("queries/report_request_claim.sql"), parameters).fetchone()
     if claimed is None:
         raise AnalyticsError(
-            f"The report request {request_id} is not there, or another run is at it: see analytics_report_requests."
+            f"The report request {request_id} is not there, is done, or another run is at it: see "
+            "analytics_report_requests."
         )
     try:
-        published = publish_order(connection, settings, order)
+        published = publish_order(connection, settings, ReportRequest(*claimed).order(settings))
     except AnalyticsError as error:
-        fail(connection, request_id, str(error))
+        fail(connection, request_id, str(error), run_id)
         raise
-    connection.execute(
-        load_sql("queries/report_request_done.sql"),
-        {
-            "request_id": request_id,
-            "run_id": run_id,
-            "uri": published.uri,
-            "pages": published.pages,
-            "size": published.size,
-            "sha256": published.sha256,
-        },
-    )
+    made = {"uri": published.uri, "pages": published.pages, "size": published.size, "sha256": published.sha256}
+    if connection.execute(load_sql("queries/report_request_done.sql"), {**parameters, **made}).rowcount != 1:
+        raise AnalyticsError(
+            f"The report request {request_id} was given to another run: see analytics_report_requests."
+        )
     return published
 
 
-def fail(connection: Connection, request_id: int, problem: str) -> None:
-    """End a request without a document; ``problem`` says why, and what to do."""
-    connection.execute(load_sql("queries/report_request_failed.sql"), {"request_id": request_id, "problem": problem})
+def fail(connection: Connection, request_id: int, problem: str, run_id: str | None) -> None:
+    """End a request that a run holds (None: none does) without a document; ``problem`` says why, and what to do."""
+    parameters = {"request_id": request_id, "problem": problem, "run_id": run_id}
+    connection.execute(load_sql("queries/report_request_failed.sql"), parameters)
 
 
 def release(connection: Connection, request: ReportRequest) -> bool:

@@ -102,7 +102,7 @@ def test_a_second_run_keeps_every_reject_once(connection: Connection, tmp_path: 
 def test_rejects_of_an_earlier_run_are_kept_under_a_number(rejects: Path) -> None:
     for reason in ("one", "two", "three"):
         with RejectsFile(rejects) as file:
-            file.add(Reject("a", 1, reason, "x"))
+            file.add(Reject("a", 1, "kind", reason, None, "x"))
     found = {path.name: rejected_in(path)[0]["reason"] for path in rejects.parent.iterdir()}
     assert found == {"rejects.jsonl": "three", "rejects.jsonl.1": "one", "rejects.jsonl.2": "two"}
 
@@ -110,7 +110,7 @@ def test_rejects_of_an_earlier_run_are_kept_under_a_number(rejects: Path) -> Non
 def test_rejects_are_kept_when_the_run_fails(rejects: Path) -> None:
     def failing_run() -> None:
         with RejectsFile(rejects) as file:
-            file.add(Reject("a", 1, "one", "x"))
+            file.add(Reject("a", 1, "kind", "one", None, "x"))
             raise RuntimeError
 
     with pytest.raises(RuntimeError):

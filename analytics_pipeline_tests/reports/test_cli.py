@@ -82,7 +82,7 @@ def test_every_format_is_written_and_described(form: str) -> None:
         (("--sections", "revenue,nope"), "There is no section 'nope'"),
         (("--start", "2026-01-01"), "Give both --start and --end"),
         (("--month", "2026-01", *JANUARY), "Give either --month"),
-        (("--start", "2026-02-01", "--end", "2026-01-01"), "can't end"),
+        (("--start", "2026-02-01", "--end", "2026-01-01"), "the other way round"),
         (("--locale", "xx"), "The locale 'xx'"),
         (("--output", "/nowhere/at/all.pdf"), "Can't write /nowhere/at/all.pdf"),
     ],

@@ -1,14 +1,19 @@
 """A report says what the metrics say, of its company alone, and proves it."""
 
+import json
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from analytics_pipeline.currencies import round_money
+from analytics_pipeline.events.ingest import ingest
+from analytics_pipeline.events.sources import Source
 from analytics_pipeline.health.finding import Finding, Severity
 from analytics_pipeline.health.results import record_result
 from analytics_pipeline.metrics.answers import (
@@ -174,23 +179,35 @@ def test_crypto_is_valued_where_a_rate_is_known(connection: Connection) -> None:
     assert round_money(bitcoin.converted or Decimal(0), "EUR") == Decimal("7.41")
 
 
-def test_two_companies_never_meet_in_one_report(connection: Connection) -> None:
+def test_two_companies_never_meet_in_one_report(connection: Connection, tmp_path: Path) -> None:
     connection.execute(
         "INSERT INTO analytics_alert_rules (rule_id, revision, definition, sha256) "
         "VALUES ('r', 1, '{}', repeat('0', 64))"
     )
-    for company in COMPANIES:
+    for company, other in (COMPANIES, COMPANIES[::-1]):
         connection.execute(
             "INSERT INTO analytics_alerts (rule_id, revision, company_id, granularity, condition, severity, "
             "first_period, last_period, shown, threshold) VALUES "
             "('r', 1, %s, 'day', 'firing', 'warning', '2026-01-06T00:00Z', '2026-01-07T00:00Z', %s, 'above 1')",
             [company, f"{company} found"],
         )
+        record = {
+            "metadata": {"company_id": other},
+            "company_id": company,
+            "event_id": str(uuid.uuid4()),
+            "timestamp": "2026-01-09T00:00:00Z",
+            "event_type": "a.b",
+            "category": f"{other} secret",
+        }
+        file = tmp_path / f"{company}.jsonl"
+        file.write_text(json.dumps(record))
+        ingest([Source.of(file)], connection, rejects_path=tmp_path / "rejects.jsonl")
         connection.execute(
-            "INSERT INTO analytics_ingest_rejects (source, line_number, reason, record, record_hash, rejected_at) "
-            "VALUES ('f.jsonl', 1, %s, %s, %s, '2026-01-09T00:00Z')",
-            [f"a {company} mistake", f'{{"company_id": "{company}", "value": "x"}}', company],
+            "INSERT INTO analytics_source_rejects (source, source_key, kind, reason, row, first_seen) "
+            "VALUES ('invoices', %s, %s, 'x', jsonb_build_object('company_id', %s::text), '2026-01-09T00:00Z')",
+            [company, f"{company} row", company],
         )
+    connection.execute("UPDATE analytics_ingest_rejects SET rejected_at = '2026-01-09T00:00Z'")
     texts = {
         report.company_id: render_json(report, SECTION_NAMES).decode()
         for report in load_company_reports(connection, JANUARY, "EUR", ALL)
@@ -200,7 +217,14 @@ def test_two_companies_never_meet_in_one_report(connection: Connection) -> None:
     assert set(texts) == set(COMPANIES)
     for company, other in (COMPANIES, COMPANIES[::-1]):
         text = texts[company].lower()
-        for marker in (f"{company}coin", f"feature.{company}_only", f"{company} found", f"a {company} mistake"):
+        markers = (
+            f"{company}coin",
+            f"feature.{company}_only",
+            f"{company} found",
+            f"{company} row",
+            "unknown category",
+        )
+        for marker in markers:
             assert marker in text
             assert marker in platform
         assert other not in text

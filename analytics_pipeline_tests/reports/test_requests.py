@@ -4,10 +4,13 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.reports.catalogue import SECTION_NAMES
 from analytics_pipeline.reports.order import ReportOrder, order_report
+from analytics_pipeline.reports.publish import PublishedReport, publish_order
 from analytics_pipeline.reports.requests import ReportRequest, fail, meet, open_requests, release
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection, fetch_row
@@ -51,7 +54,7 @@ def test_a_request_says_what_it_orders(ledger: Database, connection: Connection)
 
 def test_it_is_met_once_and_says_where_the_document_is(ledger: Database, connection: Connection) -> None:
     request = ask(connection, sections=["headline"], format="json")
-    published = meet(connection, ledger.settings, request.request_id, order_of(request, ledger), "run 1")
+    published = meet(connection, ledger.settings, request.request_id, "run 1")
 
     assert row_of(connection, request) == ("done", "run 1", published.uri, None)
     assert Path(published.path).exists()
@@ -66,7 +69,7 @@ def test_two_runs_are_not_at_one_request(ledger: Database, connection: Connectio
     )
 
     with pytest.raises(AnalyticsError, match="another run is at it"):
-        meet(connection, ledger.settings, request.request_id, order_of(request, ledger), "run 2")
+        meet(connection, ledger.settings, request.request_id, "run 2")
     assert row_of(connection, request)[:2] == ("running", "run 1")
 
 
@@ -76,11 +79,11 @@ def test_a_step_that_is_repeated_goes_on_with_its_own_request(
     request = ask(connection, sections=["headline"], format="json")
     monkeypatch.setattr("analytics_pipeline.reports.requests.publish_order", _lose_the_connection)
     with pytest.raises(OSError, match="connection lost"):
-        meet(connection, ledger.settings, request.request_id, order_of(request, ledger), "run 1")
+        meet(connection, ledger.settings, request.request_id, "run 1")
     monkeypatch.undo()
     assert row_of(connection, request)[0] == "running"
 
-    meet(connection, ledger.settings, request.request_id, order_of(request, ledger), "run 1")
+    meet(connection, ledger.settings, request.request_id, "run 1")
     assert row_of(connection, request)[0] == "done"
 
 
@@ -94,7 +97,7 @@ def test_what_cannot_be_stored_fails_with_the_reason(ledger: Database, connectio
     settings = Settings(artifacts=str(blocked))
     request = ask(connection, sections=["headline"], format="json")
     with pytest.raises(AnalyticsError, match="ANALYTICS_ARTIFACTS"):
-        meet(connection, settings, request.request_id, order_of(request, ledger), "run 1")
+        meet(connection, settings, request.request_id, "run 1")
 
     state, _, uri, problem = row_of(connection, request)
     assert (state, uri) == ("failed", None)
@@ -113,7 +116,63 @@ def test_a_request_is_taken_back_from_a_run_that_is_over_unless_it_is_done(
     running = next(r for r in open_requests(connection, 1_000) if r.request_id == request.request_id)
     assert release(connection, running)
     assert row_of(connection, request)[:2] == ("requested", None)
-    meet(connection, ledger.settings, request.request_id, order_of(request, ledger), "dead")
+    meet(connection, ledger.settings, request.request_id, "dead")
     assert not release(connection, running)
-    fail(connection, request.request_id, "too late")
+    fail(connection, request.request_id, "too late", "dead")
     assert row_of(connection, request)[0] == "done"
+    with pytest.raises(AnalyticsError, match="is done"):
+        meet(connection, ledger.settings, request.request_id, "run 2")
+
+
+def test_what_is_asked_for_is_read_as_it_is_claimed(ledger: Database, connection: Connection) -> None:
+    request = ask(connection, sections=["headline"], format="json")
+    connection.execute(
+        "UPDATE analytics_report_requests SET company_id = 'globex' WHERE request_id = %s", [request.request_id]
+    )
+    published = meet(connection, ledger.settings, request.request_id, "run 1")
+
+    assert '"companyId": "globex"' in Path(published.path).read_text()
+
+
+def test_a_run_that_lost_its_request_does_not_end_that_of_another(
+    ledger: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = ask(connection, sections=["headline"], format="json")
+
+    def hand_over(*_: object) -> PublishedReport:
+        connection.execute(
+            "UPDATE analytics_report_requests SET run_id = 'run 2' WHERE request_id = %s", [request.request_id]
+        )
+        return made
+
+    made = publish_order(connection, ledger.settings, request.order(ledger.settings))
+    monkeypatch.setattr("analytics_pipeline.reports.requests.publish_order", hand_over)
+    with pytest.raises(AnalyticsError, match="given to another run"):
+        meet(connection, ledger.settings, request.request_id, "run 1")
+    fail(connection, request.request_id, "late news of run 1", "run 1")
+
+    assert row_of(connection, request)[:2] == ("running", "run 2")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"start_date": "infinity"},
+        {"end_date": "9999-12-31"},
+        {"start_date": "0044-03-15 BC"},
+        {"start_date": "2026-02-01", "end_date": "2026-01-31"},
+        {"sections": ["revenue", None]},
+        {"sections": [["revenue"], ["mrr"]]},
+        {"sections": ["x" * 2_000]},
+        {"company_id": "x" * 201},
+    ],
+)
+def test_a_row_that_nobody_could_read_is_refused_where_it_is_written(
+    connection: Connection, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises((psycopg.errors.CheckViolation, psycopg.errors.FeatureNotSupported)):
+        ask(connection, **wrong)
+
+
+def test_no_sections_are_all_of_them(ledger: Database, connection: Connection) -> None:
+    assert ask(connection, sections=None).order(ledger.settings).sections == SECTION_NAMES

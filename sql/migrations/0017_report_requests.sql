@@ -6,8 +6,8 @@ CREATE TABLE IF NOT EXISTS analytics_report_requests (
     -- First and last day, UTC.
     start_date   date        NOT NULL,
     end_date     date        NOT NULL,
-    -- Empty: every section.
-    sections     text[]      NOT NULL DEFAULT '{}',
+    -- Empty or NULL: every section.
+    sections     text[]      DEFAULT '{}',
     format       text        NOT NULL DEFAULT 'pdf',
     -- NULL: the reporting currency of the settings.
     currency     text,
@@ -28,6 +28,12 @@ CREATE TABLE IF NOT EXISTS analytics_report_requests (
     sha256       text,
     -- Why it failed, and what to do about it.
     problem      text,
+    -- What no reader of the table could make sense of is refused where it is written.
+    CHECK (isfinite(start_date) AND isfinite(end_date) AND start_date <= end_date),
+    CHECK (start_date >= '1970-01-01' AND end_date < '2200-01-01'),
+    CHECK (array_position(sections, NULL) IS NULL AND coalesce(array_ndims(sections), 1) = 1),
+    CHECK (cardinality(sections) <= 50 AND length(array_to_string(sections, ',')) <= 1000),
+    CHECK (greatest(length(company_id), length(format), length(currency), length(locale), length(page_size)) <= 200),
     CHECK (state <> 'running' OR run_id IS NOT NULL),
     CHECK (state <> 'done' OR num_nulls(uri, size, sha256, finished_at) = 0),
     CHECK ((state = 'failed') = (problem IS NOT NULL))
@@ -35,9 +41,6 @@ CREATE TABLE IF NOT EXISTS analytics_report_requests (
 
 CREATE INDEX IF NOT EXISTS analytics_report_requests_open_idx
     ON analytics_report_requests (request_id) WHERE state IN ('requested', 'running');
-
--- What was turned away in a month is counted by the month's reports.
-CREATE INDEX IF NOT EXISTS analytics_ingest_rejects_rejected_at_idx ON analytics_ingest_rejects (rejected_at);
 
 COMMENT ON TABLE analytics_report_requests IS
     'Reports asked for and what became of them: where the document is, or why there is none (docs/reports.md).';

@@ -17,9 +17,12 @@ from pydantic import Field
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.orchestration import names
 from analytics_pipeline.orchestration.resources import Timescale
+from analytics_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+    from analytics_pipeline.reports.order import ReportOrder
 
 # Dagster wants the names of jobs and assets to differ.
 CUSTOM_REPORT = "custom_report"
@@ -31,7 +34,7 @@ REQUEST_TAG = "analytics/report_request"
 class CustomReport(Config):
     """What a custom report is to be."""
 
-    company: str | None = Field(default=None, description="A company's id; none: all companies together.")
+    company: str = Field(default="", description="A company's id; empty: all companies together.")
     start: str = Field(default="", description="First day, UTC: 2025-01-01. Without days the last finished month.")
     end: str = Field(default="", description="Last day, UTC, inclusive: 2025-01-31.")
     sections: list[str] = Field(
@@ -46,7 +49,8 @@ class CustomReport(Config):
     locale: str = Field(default="en_GB", description="Notation of figures and dates in a PDF, such as de_CH.")
     page_size: str = Field(default="A4", description="A4 or letter.")
     request_id: int | None = Field(
-        default=None, description="The row of analytics_report_requests that this answers; leave it empty by hand."
+        default=None,
+        description="The row of analytics_report_requests to be met: what it says counts, and nothing else here.",
     )
 
 
@@ -66,27 +70,15 @@ def build_custom_report_asset() -> AssetsDefinition:
     )
     def _custom_report(context: AssetExecutionContext, config: CustomReport, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
         from analytics_pipeline.orchestration.report_metadata import document_metadata
-        from analytics_pipeline.reports.order import order_report
         from analytics_pipeline.reports.publish import publish_order
         from analytics_pipeline.reports.requests import meet
 
-        settings = timescale.settings
+        settings, request = timescale.settings, config.request_id
         with timescale.session() as connection:
-            start, end = _days(config)
-            order = order_report(
-                config.company,
-                start,
-                end,
-                currency=config.currency or settings.base_currency,
-                sections=config.sections,
-                format=config.format,
-                locale=config.locale,
-                page_size=config.page_size,
-            )
-            if config.request_id is None:
-                published = publish_order(connection, settings, order)
+            if request is None:
+                published = publish_order(connection, settings, _order(config, settings))
             else:
-                published = meet(connection, settings, config.request_id, order, context.run.run_id)
+                published = meet(connection, settings, request, context.run.run_id)
             return MaterializeResult(metadata=document_metadata(published, settings))
 
     return _custom_report
@@ -98,6 +90,22 @@ def build_custom_report_job() -> "UnresolvedAssetJobDefinition":
         CUSTOM_REPORT,
         selection=AssetSelection.assets(CUSTOM_REPORTS),
         description="Makes one report as its run configuration asks for it; the sensor report_requests starts it.",
+    )
+
+
+def _order(config: CustomReport, settings: Settings) -> "ReportOrder":
+    from analytics_pipeline.reports.order import order_report
+
+    start, end = _days(config)
+    return order_report(
+        config.company or None,
+        start,
+        end,
+        currency=config.currency or settings.base_currency,
+        sections=config.sections,
+        format=config.format,
+        locale=config.locale,
+        page_size=config.page_size,
     )
 
 

@@ -22,7 +22,6 @@ from dagster import (
     sensor,
 )
 
-from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.orchestration.assets.custom_report import (
     CUSTOM_REPORT,
     CUSTOM_REPORTS,
@@ -73,12 +72,13 @@ def build_report_requests_sensor() -> SensorDefinition:
                     continue
                 try:
                     request.order(timescale.settings)
-                except AnalyticsError as error:
-                    fail(connection, request.request_id, str(error))
+                # Whatever a row may hold, it keeps none of the others waiting.
+                except Exception as error:  # noqa: BLE001
+                    fail(connection, request.request_id, str(error), request.run_id)
                     notes.append(f"{name} can't be met: {error}")
                     continue
                 if len(earlier) >= _MOST_RUNS_PER_REQUEST:
-                    fail(connection, request.request_id, _given_up(earlier))
+                    fail(connection, request.request_id, _given_up(earlier), request.run_id)
                     notes.append(f"{name} was given up")
                 elif len(requested) == _MOST_RUNS_PER_TICK:
                     notes.append(f"{name} waits for the next tick")
@@ -107,20 +107,9 @@ def _runs_of(instance: DagsterInstance, requests: Iterable[int]) -> Mapping[int,
 
 def _run(request: "ReportRequest", attempt: int) -> RunRequest:
     """Return the run for a request; Dagster never launches a run key twice, so it counts the attempts."""
-    config = CustomReport(
-        company=request.company_id,
-        start=f"{request.start}",
-        end=f"{request.end}",
-        sections=list(request.sections),
-        format=request.format,
-        currency=request.currency or "",
-        locale=request.locale,
-        page_size=request.page_size,
-        request_id=request.request_id,
-    )
     return RunRequest(
         run_key=f"report request {request.request_id}, attempt {attempt}",
-        run_config=RunConfig(ops={CUSTOM_REPORTS: config}),
+        run_config=RunConfig(ops={CUSTOM_REPORTS: CustomReport(request_id=request.request_id)}),
         tags={
             REQUEST_TAG: str(request.request_id),
             # A crashed run leaves its request to this sensor.
