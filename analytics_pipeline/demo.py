@@ -92,6 +92,8 @@ def run_demo(events_file: Path | None, size: SampleSize, *, confirmed: bool) -> 
     console.print(
         f"\nDone in {time.monotonic() - started:.0f} s. [bold]make up[/] opens the Dagster UI on all of this."
     )
+    if settings.database_url is None:
+        console.print("The embedded databases keep running: [bold]analytics-pipeline db stop[/] ends them.")
 
 
 @contextmanager
@@ -168,7 +170,7 @@ def _span(summary: IngestSummary, events_file: Path) -> Window:
 def _fit_settings(console: Console, settings: Settings, span: Window) -> Settings:
     """Let the first partition and the retention reach back to the span, and keep both for later commands."""
     changes = {}
-    if span.start.date() < settings.start:
+    if span.start.date() < settings.start or _is_first(settings, span):
         changes["ANALYTICS_START"] = f"{span.start:%Y-%m-%d}"
     if not settings.keeps_events_forever and _is_beyond(settings, span.start):
         changes["ANALYTICS_RETENTION"] = NEVER
@@ -188,6 +190,15 @@ def _fit_settings(console: Console, settings: Settings, span: Window) -> Setting
     migrate(settings)
     console.print(f"  [green]ok[/] {listed} {where}: the events begin on {span.start:%Y-%m-%d}", soft_wrap=True)
     return settings
+
+
+def _is_first(settings: Settings, span: Window) -> bool:
+    """Tell whether the embedded database holds nothing before the span, and nobody has chosen a start."""
+    if settings.database_url is not None or "start" in settings.model_fields_set:
+        return False
+    with connect(settings, autocommit=True) as connection:
+        row = connection.execute('SELECT min("timestamp") >= %s FROM analytics_events', [span.start]).fetchone()
+    return row == (True,)
 
 
 def _is_beyond(settings: Settings, instant: datetime) -> bool:

@@ -122,6 +122,13 @@ class Settings(BaseSettings):
             raise ValueError("must look like https://data.example.com, without a user name")
         return value.rstrip("/")
 
+    @field_validator("artifacts")
+    @classmethod
+    def _store(cls, value: str) -> str:
+        if value.startswith("memory:"):
+            raise ValueError("must outlive the process that writes: name a folder or an object store, not memory:")
+        return value
+
     @cached_property
     def artifacts_root(self) -> str:
         """Folder or URI under which reports are stored."""

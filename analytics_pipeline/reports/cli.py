@@ -58,6 +58,7 @@ def report(
     """
     from analytics_pipeline.reports.order import order_report
     from analytics_pipeline.reports.publish import publish_order, write_order
+    from analytics_pipeline.reports.recipients import describe_audience, is_known_company
 
     settings = get_settings()
     first, last = _days(month, start, end)
@@ -76,6 +77,9 @@ def report(
             published = publish_order(connection, settings, order)
         else:
             published = write_order(connection, order, output)
+        unknown = company is not None and not is_known_company(connection, company)
+    if unknown:
+        click.echo(f"There is no event of {describe_audience(company)}: is it spelled as in the events?", err=True)
     click.echo(json.dumps(asdict(published)) if as_json else _described(published))
 
 

@@ -71,7 +71,7 @@ class Content:
             for flowable in flowables
         )
 
-    def set(self, table: Table, *, width: float | None = None) -> FiguresTable:
+    def set(self, table: Table) -> FiguresTable:
         """Return a table as it is set on the page."""
         table = table.for_people()
         heads = [
@@ -85,7 +85,6 @@ class Content:
             [self._cells(row, kinds) for row in table.rows],
             total=None if table.total is None else self._cells(table.total, kinds),
             marked=table.marked,
-            width=width,
         )
 
     def titled(self, table: Table) -> list[Flowable]:

@@ -5,6 +5,7 @@ advises: a company may be called ``=cmd|...``.
 """
 
 import csv
+import unicodedata
 from collections.abc import Iterable
 from io import BytesIO, StringIO
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
@@ -15,7 +16,8 @@ from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.tabular import Table, Value, text
 
 # The full-width forms too: some spreadsheets take them for the same.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_FORMULA_SIGNS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
+_BREAKS = ("\t", "\r", "\n")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _READABLE = 0o644 << 16
 
@@ -56,6 +58,12 @@ def _file(table: Table) -> bytes:
 
 
 def _cell(value: Value, plain: str | int | None) -> str | int | None:
-    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
+    if isinstance(value, str) and _may_be_formula(value):
         return f"'{value}"
     return plain
+
+
+def _may_be_formula(value: str) -> bool:
+    """Say whether a spreadsheet may take it for a formula, which some look for behind blanks and invisible marks."""
+    first = next((character for character in value if unicodedata.category(character)[0] not in "CMZ"), "")
+    return first in _FORMULA_SIGNS or value.startswith(_BREAKS)

@@ -1,18 +1,20 @@
-"""How figures and dates look: one locale, one rounding, true minus signs.
+"""How figures and dates look: one locale, true minus signs.
 
-Belongs here: the presentation of amounts, counts, rates, dates; what is rounded is rounded here, once.
-Does not belong here: the digits of currencies (``currencies``), computing figures (``figures``), fonts and layout.
+Belongs here: the presentation of numbers, rates, dates, with the digits they come with.
+Does not belong here: rounding them to the digits they are shown with (``tabular``), fonts and layout.
 """
 
+import re
 from datetime import UTC, date, datetime
 from decimal import Decimal, localcontext
-from functools import cache
+from functools import cache, lru_cache
+from threading import Lock
 
-from babel import Locale, UnknownLocaleError
+from babel import Locale, UnknownLocaleError, localedata
 from babel.dates import format_date, format_datetime
 from babel.numbers import NumberPattern, get_decimal_symbol, get_group_symbol, parse_pattern
 
-from analytics_pipeline.currencies import PRECISION, currency_digits, rounded
+from analytics_pipeline.currencies import PRECISION, rounded
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.reports.tabular import PERCENT_DIGITS, Kind, Value
 
@@ -21,19 +23,21 @@ UNDEFINED = "\u2013"
 """Stands for a figure that has no value, such as a change against nothing."""
 
 _MINUS = "\u2212"
+_MONTH, _SHORT_MONTH, _DAY, _INSTANT = "LLLL y", "LLL", "medium", "d MMM y, HH:mm"
+# Latin, Greek and Cyrillic with what stands between them: of the letters that the fonts of documents hold.
+_is_shown = re.compile("[\u0020-\u052f\u1d00-\u206f]*").fullmatch
+_loading = Lock()
 
 
 class Formats:
     """Figures and dates in the notation of one locale."""
 
     def __init__(self, locale: str = DEFAULT_LOCALE) -> None:
-        """Accept a locale such as ``en_GB`` or ``de_CH``; an unknown one is an ``AnalyticsError``."""
-        try:
-            self._locale = Locale.parse(locale)
-        except (UnknownLocaleError, ValueError) as error:
-            raise AnalyticsError(
-                f"The locale {locale!r} is not known; give one such as {DEFAULT_LOCALE} or de_CH."
-            ) from error
+        """Accept a locale such as ``en_GB`` or ``de_CH``.
+
+        Raises ``AnalyticsError`` for an unknown one, and for one that writes in characters documents can't show.
+        """
+        self._locale = _loaded(locale)
         # The locale's own grouping: 12,34,567 in India, 1,234,567 elsewhere.
         self._whole_pattern = self._locale.decimal_formats[None].pattern.partition(".")[0]
         self._point = get_decimal_symbol(self._locale)
@@ -59,14 +63,6 @@ class Formats:
         """Return a grouped number with exactly ``digits`` decimal places."""
         return self._signed(value, digits, _pattern(self._whole_pattern, digits))
 
-    def amount(self, value: Decimal, currency: str) -> str:
-        """Return a sum of money without its currency, to the currency's digits."""
-        return self.number(value, currency_digits(currency))
-
-    def count(self, value: int) -> str:
-        """Return a grouped whole number."""
-        return self.number(Decimal(value), 0)
-
     def percent(self, rate: Decimal) -> str:
         """Return a rate in per cent with two decimals."""
         return self._signed(rate, PERCENT_DIGITS, self._percent_pattern, scale=2)
@@ -80,19 +76,19 @@ class Formats:
 
     def month(self, day: date) -> str:
         """Return month and year in full: ``January 2025``."""
-        return format_date(day, "LLLL y", locale=self._locale)
+        return format_date(day, _MONTH, locale=self._locale)
 
     def short_month(self, day: date) -> str:
         """Return the abbreviated month: ``Jan``."""
-        return format_date(day, "LLL", locale=self._locale)
+        return format_date(day, _SHORT_MONTH, locale=self._locale)
 
     def day(self, day: date) -> str:
         """Return a date in the locale's medium form: ``31 Jan 2025``."""
-        return format_date(day, "medium", locale=self._locale)
+        return format_date(day, _DAY, locale=self._locale)
 
     def instant(self, instant: datetime) -> str:
         """Return an aware instant in UTC, to the minute, with its zone: ``31 Jan 2025, 23:59 UTC``."""
-        return format_datetime(instant.astimezone(UTC), "d MMM y, HH:mm", locale=self._locale) + " UTC"
+        return format_datetime(instant.astimezone(UTC), _INSTANT, locale=self._locale) + " UTC"
 
     def _time(self, value: date, kind: Kind) -> str:
         if isinstance(value, datetime):
@@ -123,6 +119,33 @@ class Formats:
             self._frames[pattern] = (before, after)
         before, after = self._frames[pattern]
         return before + f"{value:,.{digits}f}".translate(self._signs) + after
+
+
+@lru_cache(maxsize=16)
+def _loaded(name: str) -> Locale:
+    """Return a locale whose data no other locale shares.
+
+    Babel writes what it has looked up into data that locales have in common: after de_DE, January is not Jänner in
+    de_AT any more, and what a document says would depend on those made before it. So each is loaded afresh.
+    """
+    with _loading:
+        localedata._cache.clear()
+        try:
+            locale = Locale.parse(name)
+        except (UnknownLocaleError, ValueError) as error:
+            raise AnalyticsError(
+                f"The locale {name!r} is not known; give one such as {DEFAULT_LOCALE} or de_CH."
+            ) from error
+        months = [datetime(2000, month, 1, tzinfo=UTC) for month in range(1, 13)]
+        patterns = (_MONTH, _SHORT_MONTH, _DAY, _INSTANT)
+        written = [format_datetime(month, pattern, locale=locale) for month in months for pattern in patterns]
+        written += [get_decimal_symbol(locale), get_group_symbol(locale)]
+    if not _is_shown("".join(written)):
+        raise AnalyticsError(
+            f"The locale {name!r} writes in characters that documents can't show: choose one that writes in Latin, "
+            f"Greek or Cyrillic, such as {DEFAULT_LOCALE}."
+        )
+    return locale
 
 
 @cache

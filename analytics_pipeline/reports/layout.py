@@ -1,8 +1,7 @@
 """The look of every report: paper, palette, type, and the running head and foot of each page.
 
 Belongs here: what documents have in common, whatever they say.
-Does not belong here: the content of one report (``monthly``), and the parts of a page (``tables``,
-``charts``, ``cards``).
+Does not belong here: what they say (``sections``), and the parts of a page (``tables``, ``charts``, ``cards``).
 """
 
 from collections.abc import Sequence
@@ -59,7 +58,6 @@ class Styles:
     subtitle: ParagraphStyle
     section: ParagraphStyle
     subsection: ParagraphStyle
-    body: ParagraphStyle
     fact_name: ParagraphStyle
     fact: ParagraphStyle
     note: ParagraphStyle
@@ -240,7 +238,6 @@ def _styles(fonts: Fonts) -> Styles:
         subtitle=style("subtitle", 14, ink=MUTED, leading=20, spaceAfter=12),
         section=style("section", 14, bold=True, spaceBefore=20, spaceAfter=7),
         subsection=style("subsection", 11, bold=True, ink=ACCENT, spaceBefore=12, spaceAfter=4),
-        body=style("body", 9),
         fact_name=style("fact_name", 7.5, ink=MUTED, leading=11),
         fact=style("fact", 9, leading=12),
         note=style("note", 7.5, ink=MUTED, leading=11, spaceBefore=4),

@@ -10,17 +10,25 @@ those are closed and have seen every change, and are computed where not.
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
 from analytics_pipeline.alerts.history import FiredAlert, fired_alerts
+from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.answers import one_view
 from analytics_pipeline.metrics.periods import previous_window
 from analytics_pipeline.metrics.revenue import MrrMovements, RevenueMetrics, Unconverted
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION, scope
-from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES, REVENUE_METRICS, USER_METRICS
+from analytics_pipeline.metrics.tables import (
+    GRANULARITIES,
+    METRIC_TABLES,
+    MRR_MOVEMENTS,
+    REVENUE_METRICS,
+    USER_METRICS,
+    MetricTable,
+)
 from analytics_pipeline.metrics.top_events import EventCount
 from analytics_pipeline.metrics.users import UserMetrics, require_raw_users
 from analytics_pipeline.reports.figures import trailing_months
@@ -61,6 +69,7 @@ class _MonthRevenue(NamedTuple):
     refunds: Decimal
     mrr: Decimal
     paying_customers: int
+    is_converted: bool
 
 
 class _MonthUsers(NamedTuple):
@@ -76,7 +85,7 @@ _NO_REVENUE = PeriodRevenue(
 )
 _NO_MOVEMENTS = _Movements(MrrMovements(*[_ZERO] * 8), is_converted=True)
 _NO_USERS = UserMetrics(0, 0, 0, 0, 0, None, None, None)
-_NO_MONTH_REVENUE = _MonthRevenue(_ZERO, None, _ZERO, _ZERO, _ZERO, 0)
+_NO_MONTH_REVENUE = _MonthRevenue(_ZERO, None, _ZERO, _ZERO, _ZERO, 0, is_converted=True)
 _NO_MONTH_USERS = _MonthUsers(0, 0, 0, 0)
 _NO_RAW = RawEvents(0, 0, _ZERO, _ZERO, 0, 0, timedelta(0))
 
@@ -98,7 +107,12 @@ def load_report(
 
 
 def load_company_reports(connection: Connection, window: Window, currency: str, wanted: Wanted) -> list[Report]:
-    """Return the report of every company that has figures in the window, in the order of their ids."""
+    """Return the report of every company that has figures in the window, in the order of their ids.
+
+    Raises ``AnalyticsError`` for a window that is not over: it would be as of another instant for each of them.
+    """
+    if window.end > datetime.now(UTC):
+        raise AnalyticsError(f"The reports of all companies are made once their period has ended, not of {window}.")
     return _load(connection, None, window, currency, wanted, each=True)
 
 
@@ -155,6 +169,7 @@ class _Reading:
         quality = self._quality(keys, has_raw=has_raw) if wanted.quality else {}
         data_through = dict(self._rows("data_through", companies=keys))
         scoped = scope(self._connection, self._company, window)
+        last_month = scope(self._connection, self._company, Window.of_month(window.last_day))
         return [
             Report(
                 company_id=key,
@@ -162,8 +177,10 @@ class _Reading:
                 previous=previous,
                 currency=self._currency,
                 as_of=scoped.as_of,
-                data_through=data_through[key],
+                # What happened later is no part of the report: its bytes stay those of its period.
+                data_through=_earlier(data_through[key], window.end),
                 provisional=scoped.provisional,
+                last_month_open=last_month.provisional,
                 definitions_version=DEFINITIONS_VERSION,
                 revenue=revenue.get(key, _NO_REVENUE),
                 revenue_before=revenue_before.get(key, _NO_REVENUE),
@@ -274,7 +291,7 @@ class _Reading:
         users = self._closed("users", _MonthUsers, Cadence.MONTH, stored[USER_METRICS])
         for w in trend:
             if w.start not in stored[REVENUE_METRICS]:
-                revenue[w.start] = {key: _month_revenue(one.figures) for key, one in self._revenue(w).items()}
+                revenue[w.start] = {key: _month_revenue(one) for key, one in self._revenue(w).items()}
             if w.start not in stored[USER_METRICS]:
                 users[w.start] = {key: _month_users(one) for key, one in self._users(w).items()}
         return {
@@ -313,22 +330,28 @@ class _Reading:
         cadence = next((c for c in GRANULARITIES if window.is_aligned(c) and c.next(start) == window.end), None)
         if cadence is None:
             return {}
-        if {metric for metric, *_ in self._closed_periods(cadence, [window])} != {t.metric for t in METRIC_TABLES}:
+        closed = {metric for metric, *_ in self._closed_periods(cadence, [window])}
+        if not closed:
             return {}
-        revenue = self._closed("revenue", _MonthRevenue, cadence, {start})[start]
-        movements = self._closed("movements", Decimal, cadence, {start})[start]
-        users = self._closed("users", _MonthUsers, cadence, {start})[start]
-        return {
-            key: _closed_figures(
-                revenue.get(key, _NO_MONTH_REVENUE), movements.get(key, _ZERO), users.get(key, _NO_MONTH_USERS)
-            )
-            for key in keys
-        }
+
+        def stored(table: MetricTable, part: str, kind: Callable[..., T], none: T) -> Callable[[Key], T | None]:
+            if table.metric not in closed:
+                return lambda _: None
+            found = self._closed(part, kind, cadence, {start})[start]
+            return lambda key: found.get(key, none)
+
+        revenue = stored(REVENUE_METRICS, "revenue", _MonthRevenue, _NO_MONTH_REVENUE)
+        start_mrr = stored(MRR_MOVEMENTS, "movements", Decimal, _ZERO)
+        users = stored(USER_METRICS, "users", _MonthUsers, _NO_MONTH_USERS)
+        return {key: _closed_figures(revenue(key), start_mrr(key), users(key)) for key in keys}
 
     def _closed_periods(self, cadence: Cadence, windows: Sequence[Window]) -> list[tuple[str, datetime, bool]]:
         """Return the periods closed by today's definitions and in the currency: metric, start, whether up to date."""
         over = Window(windows[0].start, windows[-1].end)
-        rows = self._rows("closed_periods", over, granularity=str(cadence), version=DEFINITIONS_VERSION)
+        converting = [table.metric for table in METRIC_TABLES if table.converts]
+        rows = self._rows(
+            "closed_periods", over, granularity=str(cadence), version=DEFINITIONS_VERSION, converting=converting
+        )
         return [(metric, start, is_current) for metric, start, is_current in rows]
 
     def _closed(
@@ -341,7 +364,12 @@ class _Reading:
         return found
 
 
-def _month_revenue(figures: RevenueMetrics) -> _MonthRevenue:
+def _earlier(instant: datetime | None, end: datetime) -> datetime | None:
+    return None if instant is None else min(instant, end)
+
+
+def _month_revenue(revenue: PeriodRevenue) -> _MonthRevenue:
+    figures = revenue.figures
     return _MonthRevenue(
         figures.total_revenue,
         figures.revenue_growth,
@@ -349,6 +377,7 @@ def _month_revenue(figures: RevenueMetrics) -> _MonthRevenue:
         figures.refunds,
         figures.mrr,
         figures.paying_customers,
+        revenue.is_converted,
     )
 
 
@@ -356,5 +385,16 @@ def _month_users(figures: UserMetrics) -> _MonthUsers:
     return _MonthUsers(figures.total_users, figures.active_users, figures.new_users, figures.churned_users)
 
 
-def _closed_figures(revenue: _MonthRevenue, start_mrr: Decimal, users: _MonthUsers) -> ClosedFigures:
-    return ClosedFigures(revenue.total_revenue, revenue.invoiced, revenue.mrr, start_mrr, *users)
+def _closed_figures(
+    revenue: _MonthRevenue | None, start_mrr: Decimal | None, users: _MonthUsers | None
+) -> ClosedFigures:
+    return ClosedFigures(
+        total_revenue=None if revenue is None else revenue.total_revenue,
+        invoiced=None if revenue is None else revenue.invoiced,
+        mrr=None if revenue is None else revenue.mrr,
+        start_mrr=start_mrr,
+        total_users=None if users is None else users.total_users,
+        active_users=None if users is None else users.active_users,
+        new_users=None if users is None else users.new_users,
+        churned_users=None if users is None else users.churned_users,
+    )

@@ -5,7 +5,8 @@ rendering (``document``), mailing (``mail``).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from datetime import date
 
 from analytics_pipeline.reports.artifacts import artifact_name
@@ -16,8 +17,10 @@ from analytics_pipeline.reports.order import ReportOrder, order_report
 from analytics_pipeline.reports.publish import Job, PublishedReport, load_order, publish, publish_all
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.connection import Connection, advisory_lock
 from analytics_pipeline.windows import Window
+
+_LOCK_CLASS = 7_261_942
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,9 @@ def publish_platform_month(
 ) -> MonthlyDocument:
     """Render, store and record the month's report over all companies; a re-run replaces it."""
     order = monthly_order(settings, None, month)
-    job = _job(load_order(connection, order), order)
-    return _recorded(connection, job, publish(settings.artifacts_root, job), run_id)
+    with _turn(connection, month):
+        job = _job(load_order(connection, order), order)
+        return _recorded(connection, job, publish(settings.artifacts_root, job), run_id)
 
 
 def publish_company_months(
@@ -54,19 +58,27 @@ def publish_company_months(
 ) -> Iterator[MonthlyDocument]:
     """Render, store and record the month's report of every company that has figures; a re-run replaces them.
 
-    Afterwards no document counts of a company that has none any more.
+    Afterwards no document counts of a company that has none any more. Raises ``AnalyticsError`` at the end for reports
+    that could not be rendered; those of the other companies count.
     """
     order = monthly_order(settings, None, month)
-    reports = load_company_reports(connection, order.window, order.currency, wanted_by(order.sections))
-    jobs = [_job(report, order) for report in reports]
-    for job, published in zip(jobs, publish_all(settings.artifacts_root, jobs), strict=True):
-        yield _recorded(connection, job, published, run_id)
-    companies = [report.company_id for report in reports if report.company_id is not None]
-    withdraw_others(connection, MONTHLY_REPORT, f"{month:%Y-%m}", companies)
+    with _turn(connection, month):
+        reports = load_company_reports(connection, order.window, order.currency, wanted_by(order.sections))
+        jobs = [_job(report, order) for report in reports]
+        for job, published in publish_all(settings.artifacts_root, jobs):
+            yield _recorded(connection, job, published, run_id)
+        companies = [report.company_id for report in reports if report.company_id is not None]
+        withdraw_others(connection, MONTHLY_REPORT, _period(order), companies)
+
+
+def _turn(connection: Connection, month: date) -> AbstractContextManager[None]:
+    """Let runs over a month take turns: the document that is recorded last is the one that is stored."""
+    return advisory_lock(connection, _LOCK_CLASS, f"{MONTHLY_REPORT} {month:%Y-%m}")
 
 
 def _job(report: Report, order: ReportOrder) -> Job:
-    return Job(report, order, monthly_report_name(report.company_id, order.window.start.date()))
+    name = monthly_report_name(report.company_id, order.window.start.date())
+    return Job(report, replace(order, company_id=report.company_id), name)
 
 
 def _recorded(connection: Connection, job: Job, published: PublishedReport, run_id: str | None) -> MonthlyDocument:
@@ -80,10 +92,10 @@ def _document(job: Job, published: PublishedReport) -> Document:
     return Document(
         report=MONTHLY_REPORT,
         company_id=report.company_id,
-        period=f"{report.window.start:%Y-%m}",
+        period=_period(job.order),
         period_end=report.window.end,
         uri=published.uri,
-        name=published.name or job.order.name(".pdf"),
+        name=monthly_report_name(report.company_id, report.window.start.date()),
         size=published.size,
         sha256=published.sha256,
         pages=published.pages or 0,
@@ -92,3 +104,7 @@ def _document(job: Job, published: PublishedReport) -> Document:
         provisional=report.provisional,
         definitions_version=report.definitions_version,
     )
+
+
+def _period(order: ReportOrder) -> str:
+    return f"{order.window.start:%Y-%m}"

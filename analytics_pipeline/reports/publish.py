@@ -8,14 +8,16 @@ import multiprocessing
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from multiprocessing.connection import wait
 from pathlib import Path
 
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.events.rejection import shown
 from analytics_pipeline.reports.artifacts import StoredArtifact, store_artifact, write_file
 from analytics_pipeline.reports.catalogue import wanted_by
 from analytics_pipeline.reports.documents import Figure
@@ -33,6 +35,8 @@ _RENDERED_HERE = 8
 _MOST_WORKERS = 4
 # Documents given to each worker ahead: none of them waits, and memory stays small however many there are.
 _AHEAD = 4
+_SUFFIXES = {".pdf", ".xlsx", ".csv", ".zip", ".json"}
+_MOST_TOLD = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,10 @@ class PublishedReport:
     earlier_revision: str | None
     figures: tuple[Figure, ...]
     altered_characters: tuple[str, ...]
+
+
+class UnrenderedReportError(AnalyticsError):
+    """A report that could not be rendered, whatever its data hold; others can be all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,43 +87,67 @@ def write_order(connection: Connection, order: ReportOrder, target: Path) -> Pub
     """Render a report into a local file, whole or not at all; raises ``AnalyticsError`` if it can't be written."""
     report = load_order(connection, order)
     rendered = render_report(report, order)
-    if rendered.suffix == ".zip" and target.suffix.lower() != ".zip":
+    if target.suffix.lower() in _SUFFIXES - {rendered.suffix}:
+        tables = ": several tables are a zip of files" if rendered.suffix == ".zip" else ""
         raise AnalyticsError(
-            f"These sections are several tables, and CSV is a zip of them: name {target.stem}.zip, or a single section."
+            f"{target.name} would be a {rendered.suffix} file{tables}; name it {target.stem}{rendered.suffix}."
         )
-    return _published(None, write_file(target, rendered.content), rendered, report)
+    return _published(None, write_file(target, rendered.content), rendered, Job(report, order))
 
 
 def publish(root: str, job: Job) -> PublishedReport:
-    """Render and store one report under the artifacts' root."""
-    rendered = render_report(job.report, job.order)
+    """Render and store one report under the artifacts' root; raises ``UnrenderedReportError`` if it can't be set."""
+    try:
+        rendered = render_report(job.report, job.order)
+    # Whatever surprises the data of one company hold, it is told which one that is.
+    except Exception as error:
+        raise UnrenderedReportError(
+            f"The report of {shown(job.report.company)} can't be rendered: {error!r}"
+        ) from error
     name = job.name or job.order.name(rendered.suffix)
-    return _published(name, store_artifact(root, name, rendered.content), rendered, job.report)
+    return _published(name, store_artifact(root, name, rendered.content), rendered, job)
 
 
-def publish_all(root: str, jobs: Iterable[Job]) -> Iterator[PublishedReport]:
-    """Render and store reports and yield them in their order; many are spread over processes."""
-    waiting = iter(jobs)
-    first = list(islice(waiting, _RENDERED_HERE + 1))
+def publish_all(root: str, jobs: Iterable[Job]) -> Iterator[tuple[Job, PublishedReport]]:
+    """Render and store reports and yield them in their order; many are spread over processes.
+
+    One that can't be rendered keeps none of the others: raises ``AnalyticsError`` naming those at the end.
+    """
+    unrendered: list[UnrenderedReportError] = []
+    count = 0
+    for job, made in _results(root, iter(jobs)):
+        count += 1
+        try:
+            yield job, made()
+        except UnrenderedReportError as error:
+            unrendered.append(error)
+    if unrendered:
+        told = "; ".join(map(str, unrendered[:_MOST_TOLD]))
+        more = f"; and {len(unrendered) - _MOST_TOLD} more" if len(unrendered) > _MOST_TOLD else ""
+        raise AnalyticsError(
+            f"{len(unrendered)} of {count} reports could not be made, the others are stored. {told}{more}"
+        )
+
+
+def _results(root: str, jobs: Iterator[Job]) -> Iterator[tuple[Job, Callable[[], PublishedReport]]]:
+    """Yield each job with what gives, or raises, its result."""
+    first = list(islice(jobs, _RENDERED_HERE + 1))
     if len(first) <= _RENDERED_HERE:
-        yield from (publish(root, job) for job in first)
-    else:
-        yield from _publish_in_processes(root, chain(first, waiting))
-
-
-def _publish_in_processes(root: str, jobs: Iterator[Job]) -> Iterator[PublishedReport]:
+        yield from ((job, partial(publish, root, job)) for job in first)
+        return
     workers = min(os.cpu_count() or 1, _MOST_WORKERS)
     # Not forked: this process has threads and connections that a copy of it must not use.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(font_files(),)) as pool:
-        running: deque[Future[PublishedReport]] = deque()
+        running: deque[tuple[Job, Future[PublishedReport]]] = deque()
         try:
-            for job in jobs:
-                running.append(pool.submit(publish, root, job))
+            for job in chain(first, jobs):
+                running.append((job, pool.submit(publish, root, job)))
                 if len(running) >= workers * _AHEAD:
-                    yield running.popleft().result()
-            while running:
-                yield running.popleft().result()
+                    earliest, future = running.popleft()
+                    yield earliest, future.result
+            for earliest, future in running:
+                yield earliest, future.result
         finally:
             # After a failure nobody waits for the rest.
             pool.shutdown(cancel_futures=True)
@@ -134,7 +166,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _published(name: str | None, stored: StoredArtifact, rendered: Rendered, report: Report) -> PublishedReport:
+def _published(name: str | None, stored: StoredArtifact, rendered: Rendered, job: Job) -> PublishedReport:
     return PublishedReport(
         name=name,
         uri=stored.uri,
@@ -143,6 +175,6 @@ def _published(name: str | None, stored: StoredArtifact, rendered: Rendered, rep
         size=stored.size,
         sha256=stored.sha256,
         earlier_revision=stored.earlier_revision,
-        figures=headline_figures(report),
+        figures=headline_figures(job.report, job.order.locale),
         altered_characters=rendered.altered_characters,
     )

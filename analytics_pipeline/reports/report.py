@@ -30,7 +30,8 @@ class PeriodRevenue:
 class MonthFigures:
     """A calendar month of the trend, UTC; amounts are in the reporting currency, ``refunds`` is positive.
 
-    ``growth`` is that of ``total_revenue`` in per cent, None without a base.
+    ``growth`` is that of ``total_revenue`` in per cent, None without a base. ``is_converted``: no rate was missing for
+    any part of its amounts, or of those they are compared with.
     """
 
     month: date
@@ -40,6 +41,7 @@ class MonthFigures:
     refunds: Decimal
     mrr: Decimal
     paying_customers: int
+    is_converted: bool
     total_users: int
     active_users: int
     new_users: int
@@ -107,16 +109,16 @@ class RawEvents:
 
 @dataclass(frozen=True, slots=True)
 class ClosedFigures:
-    """What the metric tables hold of the period."""
+    """What the metric tables hold of the period; None where it is not closed there, or in another currency."""
 
-    total_revenue: Decimal
-    invoiced: Decimal
-    mrr: Decimal
-    start_mrr: Decimal
-    total_users: int
-    active_users: int
-    new_users: int
-    churned_users: int
+    total_revenue: Decimal | None
+    invoiced: Decimal | None
+    mrr: Decimal | None
+    start_mrr: Decimal | None
+    total_users: int | None
+    active_users: int | None
+    new_users: int | None
+    churned_users: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +157,12 @@ class Quality:
 class Report:
     """Everything a report says of a company, or with ``company_id`` None of all of them.
 
-    ``window`` is made of whole UTC days, ``previous`` is what it is compared with. Amounts are in ``currency``, the
-    reporting one, unless their row names another. ``months`` holds the thirteen calendar months up to the one in
-    which the window ends, ``events`` the most frequent types of the ``all_events`` there were. ``users`` is None where
-    raw events it needs have expired; ``quality`` and ``months`` are empty when no section asked for them.
+    ``window`` is made of whole UTC days, ``previous`` is what it is compared with. ``data_through`` is the time of the
+    newest event, at most the window's end, None without any. Amounts are in ``currency``, the reporting one, unless
+    their row names another. ``months`` holds the thirteen calendar months up to the one in which the window ends;
+    ``last_month_open``: that one is not over. ``events`` holds the most frequent types of the ``all_events`` there
+    were. ``users`` is None where raw events it needs have expired; ``quality`` and ``months`` are empty when no
+    section asked for them.
     """
 
     company_id: str | None
@@ -168,6 +172,7 @@ class Report:
     as_of: datetime
     data_through: datetime | None
     provisional: bool
+    last_month_open: bool
     definitions_version: int
     revenue: PeriodRevenue
     revenue_before: PeriodRevenue

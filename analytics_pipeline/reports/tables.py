@@ -42,7 +42,7 @@ class Head(NamedTuple):
 
 
 class FiguresTable(Flowable):
-    """A table as wide as the page, or as ``width``.
+    """A table as wide as the page.
 
     ``marked`` is the row (from 0) that the report is about; ``total`` is set apart below the rows as their sum.
     Words that are too long are cut, digits never are: a table with longer figures than its columns hold is set
@@ -57,7 +57,6 @@ class FiguresTable(Flowable):
         *,
         total: Sequence[Printable] | None = None,
         marked: int | None = None,
-        width: float | None = None,
     ) -> None:
         """Accept at least one column; every row has a cell for each."""
         super().__init__()
@@ -66,7 +65,7 @@ class FiguresTable(Flowable):
         self._rows = rows
         self._total = total
         self._marked = marked
-        self._width = width or sheet.width
+        self._width = sheet.width
         self._span = (0, len(rows))
         self._gaps = [
             _BESIDE if head.is_text and index and not heads[index - 1].is_text else 0.0
@@ -192,12 +191,15 @@ class Glossary(Flowable):
     """Terms in bold on the left and what they mean on the right, in as many lines as that takes."""
 
     def __init__(self, sheet: Sheet, entries: Sequence[tuple[Printable, Printable]]) -> None:
-        """Accept terms with their meanings; a term takes one line."""
+        """Accept terms with their meanings; a term takes one line, and is cut if it is longer."""
         super().__init__()
         self._sheet = sheet
         self._terms = sheet.width * _TERM_SHARE
         self._entries = [
-            (term, wrapped(meaning, sheet.fonts.regular, _GLOSSARY_SIZE, sheet.width - self._terms))
+            (
+                fit(term, sheet.fonts.bold, _GLOSSARY_SIZE, self._terms - _BESIDE),
+                wrapped(meaning, sheet.fonts.regular, _GLOSSARY_SIZE, sheet.width - self._terms),
+            )
             for term, meaning in entries
         ]
 

@@ -115,11 +115,12 @@ class _Writer:
     def _write_number(self, sheet: Any, row: int, index: int, column: Column, value: Decimal) -> None:
         digits = max(-int(value.as_tuple().exponent), 0)
         pattern = "#,##0" + (f".{'0' * digits}" if digits else "")
-        if len(value.as_tuple().digits) > _MOST_DIGITS:
+        with localcontext(prec=PRECISION):
+            significant, fraction = value.normalize().as_tuple().digits, value / 100
+        if len(significant) > _MOST_DIGITS:
             sheet.write_string(row, index, f"{value:f}", self._format("@", bold=False))
         elif column.kind in {Kind.PERCENT, Kind.CHANGE}:
-            with localcontext(prec=PRECISION):
-                sheet.write_number(row, index, float(value / 100), self._format(f"{pattern}%", bold=False))
+            sheet.write_number(row, index, float(fraction), self._format(f"{pattern}%", bold=False))
         else:
             sheet.write_number(row, index, float(value), self._format(pattern, bold=False))
 

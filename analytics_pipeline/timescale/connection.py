@@ -1,5 +1,7 @@
 """Connections to TimescaleDB: the configured server, or the embedded one started on demand."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -52,6 +54,20 @@ def connect(settings: Settings | None = None, *, autocommit: bool = False) -> Co
     if not autocommit:
         connection.commit()
     return connection
+
+
+@contextmanager
+def advisory_lock(connection: Connection, kind: int, name: str) -> Iterator[None]:
+    """Let one session at a time into the block, of all that give this kind and name; others wait for it.
+
+    A session that ends gives its lock back. The embedded server has one session, and it always gets in.
+    """
+    connection.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", [kind, name])
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.execute("SELECT pg_advisory_unlock(%s, hashtext(%s))", [kind, name])
 
 
 def fetch_row(connection: Connection, query: QueryNoTemplate, parameters: Params | None = None) -> tuple[Any, ...]:

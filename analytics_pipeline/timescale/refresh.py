@@ -2,8 +2,6 @@
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -14,7 +12,7 @@ from psycopg import sql
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import AGGREGATES, ContinuousAggregate
-from analytics_pipeline.timescale.connection import Connection, fetch_row
+from analytics_pipeline.timescale.connection import Connection, advisory_lock, fetch_row
 from analytics_pipeline.timescale.invalidation import StaleRange, stale_ranges
 from analytics_pipeline.windows import Cadence, Window
 
@@ -85,7 +83,8 @@ def refresh(connection: Connection, aggregate: ContinuousAggregate, window: Wind
     """
     window = _closed_part(aggregate, window)
     started = time.monotonic()
-    with _refresh_lock(connection, aggregate):
+    # Two refreshes of one aggregate duplicate rows before TimescaleDB 2.26.3 and fail from then on.
+    with advisory_lock(connection, _LOCK_CLASS, aggregate.name):
         require_within_horizon(connection, aggregate.name, aggregate.cadence, window)
         stale = tuple(stale_ranges(connection, window, aggregate.name))
         if stale:
@@ -152,18 +151,6 @@ def _closed_part(aggregate: ContinuousAggregate, window: Window) -> Window:
     if end <= window.start:
         raise AnalyticsError(f"{aggregate.name} can't be closed for {window}: no {cadence} of it has ended yet.")
     return Window(window.start, end)
-
-
-@contextmanager
-def _refresh_lock(connection: Connection, aggregate: ContinuousAggregate) -> Iterator[None]:
-    # Two refreshes of one aggregate duplicate rows before TimescaleDB 2.26.3 and fail from then on.
-    parameters = [_LOCK_CLASS, aggregate.name]
-    connection.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", parameters)
-    try:
-        yield
-    finally:
-        if not connection.closed:
-            connection.execute("SELECT pg_advisory_unlock(%s, hashtext(%s))", parameters)
 
 
 def _note_change(connection: Connection, aggregate: ContinuousAggregate, window: Window) -> None:

@@ -28,12 +28,14 @@ from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, REPORT_JOB
 from analytics_pipeline.orchestration.partition_state import PartitionState
 from analytics_pipeline.orchestration.report_mail import MAIL_JOB
 from analytics_pipeline.orchestration.sensors import mail as mail_sensor
+from analytics_pipeline.reports.mail import resend_report
 from analytics_pipeline.reports.recipients import add_recipient
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.windows import Cadence, Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.orchestration.sensor_ticks import Ticks
+from analytics_pipeline_tests.outbox.documents import publish
 
 REPORT = "monthly_report"
 MONTHLY = "analytics_revenue_monthly"
@@ -187,6 +189,28 @@ def test_nothing_is_mailed_from_a_month_whose_run_failed_or_is_under_way(
     assert _run(month, instance, "monthly_aggregates", partition_key=KEY).success
     _launch(ticks)
     assert len(_mails(spool)) == 1
+
+
+def test_a_document_made_anew_is_judged_though_everybody_had_the_one_before_and_can_be_sent_as_a_correction(
+    month: Definitions, database: Database, instance: DagsterInstance, spool: Path
+) -> None:
+    ticks = Ticks(month, instance, MAIL_JOB)
+    _launch(ticks)
+    with database.connect(autocommit=True) as connection:
+        publish(connection, content=b"%PDF with late data", released=False)
+        running = instance.add_run(
+            DagsterRun(job_name=REPORT_JOB, status=DagsterRunStatus.STARTED, tags={PARTITION_NAME_TAG: KEY})
+        )
+        assert ticks.tick() == []
+        assert "of the month is under way" in (ticks.skipped or "")
+        instance.delete_run(running.run_id)
+        assert ticks.tick() == [], "nobody is mailed by itself"
+        assert ticks.skipped == "Nothing is due."
+        assert resend_report(connection, get_settings(), REPORT, None, KEY[:7]) == 1
+    _launch(ticks)
+    assert sorted(str(mail["Subject"]).partition(" ")[0] for mail in _mails(spool)) == ["Corrected:", "Monthly"]
+    assert ticks.tick() == []
+    assert ticks.skipped == "Nothing is due."
 
 
 def test_mails_wait_for_a_server_and_one_that_fails_for_good_fails_the_run_which_operators_are_told_of(

@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from io import BytesIO
 from typing import Any
+
+from pypdf import PdfReader
 
 from analytics_pipeline.alerts.history import FiredAlert
 from analytics_pipeline.metrics.revenue import MrrMovements, RevenueMetrics
@@ -63,13 +66,14 @@ def empty(company_id: str | None = "acme", **changes: Any) -> Report:
         as_of=window.end,
         data_through=None,
         provisional=False,
+        last_month_open=False,
         definitions_version=1,
         revenue=PeriodRevenue(_NO_REVENUE, is_converted=True),
         revenue_before=PeriodRevenue(_NO_REVENUE, is_converted=True),
         movements=MrrMovements(*[_ZERO] * 8),
         users=_NO_USERS,
         users_before=_NO_USERS,
-        months=[MonthFigures(month, _ZERO, None, _ZERO, _ZERO, _ZERO, 0, 0, 0, 0, 0) for month in TRAILING],
+        months=[_empty_month(month) for month in TRAILING],
         currencies=(),
         unconverted=(),
         refund_days=(),
@@ -80,6 +84,23 @@ def empty(company_id: str | None = "acme", **changes: Any) -> Report:
         quality=Quality(None, None, (), (), Checks(0, ())),
     )
     return replace(report, **changes)
+
+
+def _empty_month(month: date) -> MonthFigures:
+    return MonthFigures(
+        month=month,
+        total_revenue=_ZERO,
+        growth=None,
+        invoiced=_ZERO,
+        refunds=_ZERO,
+        mrr=_ZERO,
+        paying_customers=0,
+        is_converted=True,
+        total_users=0,
+        active_users=0,
+        new_users=0,
+        churned_users=0,
+    )
 
 
 def golden(company_id: str | None = "acme", **changes: Any) -> Report:
@@ -174,6 +195,7 @@ def _months(last: Decimal) -> list[MonthFigures]:
             refunds=Decimal(20 * index),
             mrr=Decimal(1000 + 110 * index),
             paying_customers=10 + index,
+            is_converted=True,
             total_users=40 + 5 * index,
             active_users=35 + 4 * index,
             new_users=5 + index,
@@ -190,3 +212,30 @@ def many_currencies(count: int, company_id: str | None = None) -> Report:
     rows = [OriginalRevenue(f"T{number:04}", each, _ZERO, 1, each, _ZERO, *_RATE_OF_ONE) for number in range(count)]
     revenue = replace(golden().revenue.figures, total_revenue=each * count, refunds=_ZERO)
     return golden(company_id, currencies=rows, refund_days=(), revenue=PeriodRevenue(revenue, is_converted=True))
+
+
+def refunds_by_day(*converted: str | None) -> Report:
+    """Return a report with a refund of 100 XTS a day, from the first of the month on, and what it is in euros."""
+    days = [
+        RefundDay(date(2026, 1, day), "XTS", Decimal(100), None if amount is None else Decimal(amount))
+        for day, amount in enumerate(converted, 1)
+    ]
+    known = sum((day.converted for day in days if day.converted is not None), _ZERO)
+    row = OriginalRevenue("XTS", Decimal(5000), Decimal(100 * len(days)), 50, Decimal(5000), known, None, None, None)
+    revenue = replace(golden().revenue.figures, total_revenue=Decimal(5000), refunds=known)
+    return golden(currencies=[row], refund_days=days, revenue=PeriodRevenue(revenue, is_converted=True))
+
+
+def bold_lines(pdf: bytes) -> list[list[str]]:
+    """Return the lines in bold of each page."""
+    pages = []
+    for page in PdfReader(BytesIO(pdf)).pages:
+        found: list[str] = []
+
+        def visit(text: str, _cm: Any, _tm: Any, font: Any, _size: Any, found: list[str] = found) -> None:
+            if text.strip() and font and font["/BaseFont"].endswith("Bold"):
+                found.extend(text.strip().splitlines())
+
+        page.extract_text(visitor_text=visit)
+        pages.append(found)
+    return pages

@@ -10,6 +10,7 @@ from datetime import date
 from decimal import Decimal
 from hashlib import sha256
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +23,10 @@ from analytics_pipeline.reports.catalogue import SECTION_NAMES
 from analytics_pipeline.reports.document import Pdf
 from analytics_pipeline.reports.formats import UNDEFINED
 from analytics_pipeline.reports.layout import PageSize
+from analytics_pipeline.reports.order import order_report
+from analytics_pipeline.reports.publish import Job, publish
 from analytics_pipeline.reports.report import Report
+from analytics_pipeline.reports.sections import currencies, refunds
 from analytics_pipeline.reports.text import REPLACEMENT
 from analytics_pipeline.windows import Window
 from analytics_pipeline_tests.reports import samples
@@ -117,7 +121,7 @@ class TestFigures:
         missing = [Unconverted("totalRevenue", "JPY", Decimal(5000), date(2026, 1, 4), date(2026, 1, 9))]
         first, *rest = pages_of(samples.golden(unconverted=missing))
 
-        assert "Incomplete: amounts in JPY are in no figure in EUR" in first
+        assert "Incomplete: for want of a rate, amounts in JPY are missing from" in first
         assert "Total revenue JPY 5,000 4 Jan 2026 9 Jan 2026" in " ".join(rest)
 
     def test_figures_that_do_not_reconcile_are_named_on_the_first_page(self) -> None:
@@ -156,6 +160,64 @@ class TestFigures:
         assert re.search(r"\+15,50\s%", text)
         assert "Januar 2026" in text
 
+    def test_the_figures_given_with_a_document_are_in_its_notation(self, tmp_path: Path) -> None:
+        order = order_report("acme", date(2026, 1, 1), date(2026, 1, 31), currency="EUR", locale="de_DE")
+        published = publish(str(tmp_path), Job(samples.golden(), order))
+        printed = " ".join(PdfReader(published.path).pages[0].extract_text().split())
+        revenue = published.figures[0]
+
+        assert (revenue.value, revenue.change) == ("15.000,00", "+15,50\u00a0%")
+        assert f"{revenue.label} {revenue.value} " in printed
+
+    def test_a_currency_without_a_rate_has_no_amount_of_another(self) -> None:
+        euros, dollars = samples.golden().currencies
+        report = samples.golden(
+            currencies=[
+                replace(euros, converted_refunds=Decimal("100.5")),
+                replace(euros, currency="JPY", converted=None, converted_refunds=None),
+                replace(dollars, refunds=Decimal(24), converted_refunds=Decimal(20)),
+            ]
+        )
+        by_currency = currencies.SECTION.tables(report)[0]
+        refunded = refunds.SECTION.tables(report)[0]
+
+        assert by_currency.column("currency") == refunded.column("currency") == ["EUR", "JPY", "USD"]
+        assert by_currency.column("converted") == [Decimal("12000.00"), None, Decimal("3000.00")]
+        assert refunded.column("converted") == [Decimal("100.50"), None, Decimal("20.00")]
+
+    def test_amounts_without_a_rate_are_listed_where_there_is_no_revenue(self) -> None:
+        missing = [Unconverted("mrr", "JPY", Decimal(5000), date(2026, 1, 4), date(2026, 1, 9))]
+        text = text_of(samples.empty(unconverted=missing), "currencies")
+
+        assert "No revenue in this period. Amounts without a rate" in text
+        assert "MRR at the end JPY 5,000 4 Jan 2026 9 Jan 2026" in text
+        assert "Amounts without a rate" not in text_of(samples.golden(), "currencies")
+
+    def test_days_of_refunds_add_up_to_the_refunds_in_the_digits_they_are_printed_with(self) -> None:
+        report = samples.refunds_by_day("0.335", None, "0.335", "0.335")
+        shown = refunds.SECTION.tables(report)[1].column("converted")
+        known = [amount for amount in shown if isinstance(amount, Decimal)]
+
+        assert shown[1] is None
+        assert sum(known) == Decimal("1.00")
+        assert "Refunds, EUR 1.00" in text_of(report, "headline")
+
+    def test_only_the_largest_of_many_days_of_refunds_are_printed(self) -> None:
+        report = samples.refunds_by_day(*(str(day) for day in range(1, 16)))
+        text = text_of(report, "refunds")
+        printed = re.findall(r"(\d+) Jan 2026 XTS 100.00 (\d+).00", text)
+
+        assert "Refunds by day: the 10 largest of 15" in text
+        assert printed == [(str(day), str(day)) for day in range(15, 5, -1)]
+        assert len(refunds.SECTION.tables(report)[1].rows) == 15
+
+    def test_refunds_without_a_rate_are_printed_before_the_largest(self) -> None:
+        text = text_of(samples.refunds_by_day(*(str(day) for day in range(1, 15)), None), "refunds")
+        printed = re.findall(r"(\d+) Jan 2026 XTS", text)
+
+        assert "Refunds by day: the 10 largest of 15, those without a rate first" in text
+        assert printed == ["15", *(str(day) for day in range(14, 5, -1))]
+
     def test_figures_too_long_for_their_place_are_whole(self) -> None:
         amount = Decimal("123456789012345678901234.12")
         revenue = replace(samples.golden().revenue.figures, total_revenue=amount)
@@ -175,6 +237,35 @@ class TestSections:
     def test_each_stands_alone_with_and_without_data(self, section: str) -> None:
         for report in (samples.golden(), samples.golden(None), samples.empty()):
             assert "January 2026" in pages_of(report, section)[0]
+
+
+class TestMonths:
+    @pytest.mark.parametrize("section", ["revenue", "mrr", "users"])
+    def test_the_month_of_the_report_is_set_in_bold(self, section: str) -> None:
+        months = self.months_in_bold(samples.golden(), section)
+
+        assert months == ["January 2026"]
+
+    def test_no_month_is_in_the_report_of_a_week(self) -> None:
+        week = samples.golden(window=Window.of_dates(date(2026, 1, 5), date(2026, 1, 11)))
+
+        assert self.months_in_bold(week, "revenue") == []
+
+    @pytest.mark.parametrize("field", ["total_revenue", "invoiced", "refunds", "mrr", "total_users", "active_users"])
+    def test_a_table_begins_with_the_first_month_that_has_a_figure(self, field: str) -> None:
+        months = list(samples.empty().months)
+        months[3] = replace(months[3], **{field: type(getattr(months[3], field))(1)})
+        text = text_of(samples.empty(months=months), "revenue")
+
+        assert re.search("Invoiced Refunds April 2025 .* May 2025 .* January 2026 ", text)
+
+    def test_without_a_figure_the_table_has_the_last_month(self) -> None:
+        assert "Invoiced Refunds January 2026 0.00" in text_of(samples.empty(), "revenue")
+
+    @staticmethod
+    def months_in_bold(report: Report, section: str) -> list[str]:
+        lines = [line for page in samples.bold_lines(samples.pdf_of(report, [section]).content) for line in page]
+        return [found[0] for line in lines if (found := re.match(r"[A-Z]\w+ \d{4}(?= \S*\d)", line))]
 
 
 class TestDocument:

@@ -4,7 +4,7 @@ import csv
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from io import BytesIO, StringIO
 from typing import Any
@@ -13,11 +13,13 @@ from zipfile import ZipFile
 import openpyxl
 import pytest
 
+from analytics_pipeline.metrics.revenue import Unconverted
 from analytics_pipeline.reports.catalogue import SECTION_NAMES, sections_of
 from analytics_pipeline.reports.csv_files import render_csv
 from analytics_pipeline.reports.json_text import render_json
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.tabular import Kind, Table
+from analytics_pipeline.reports.text import ELLIPSIS
 from analytics_pipeline.reports.workbook import render_workbook
 from analytics_pipeline_tests.reports import samples
 
@@ -30,9 +32,28 @@ HOSTILE = [
     "\r=1",
     "\n=1",
     "\uff1d1+1",
+    "\uff0b1+1",
+    "\uff0d1+1",
+    "\uff20SUM(A1)",
+    "\t1",
+    "\r1",
+    "\n1",
+    " =1+1",
+    "\u00a0=1+1",
+    "\ufeff=1+1",
+    "\u200b\u3000+1",
+    "\v-1",
+    "\x00@SUM(A1)",
+    "\ufe0f=1",
+]
+HARMLESS = [
     "<b>&amp;",
+    " plain",
+    "a=b",
+    "(+1)",
+    "\ufeffmarked",
+    "",
     "\x00\x1b",
-    "=" * 40,
 ]
 RENDERERS: list[Callable[[Report], bytes]] = [
     lambda report: render_workbook(report, SECTION_NAMES),
@@ -43,8 +64,8 @@ RENDERERS: list[Callable[[Report], bytes]] = [
 
 def hostile_report() -> Report:
     report = samples.golden(None)
-    events = [replace(report.events[0], event_type=name) for name in HOSTILE]
-    alerts = [replace(report.alerts[0], company=name, value=name) for name in HOSTILE]
+    events = [replace(report.events[0], event_type=name) for name in (*HOSTILE, *HARMLESS)]
+    alerts = [replace(report.alerts[0], company=name, value=name) for name in (*HOSTILE, *HARMLESS)]
     return replace(report, events=events, alerts=alerts)
 
 
@@ -64,6 +85,12 @@ def files(report: Report) -> Iterator[tuple[str, list[list[str]]]]:
 @pytest.mark.parametrize("render", RENDERERS)
 def test_the_same_report_gives_the_same_bytes(render: Callable[[Report], bytes]) -> None:
     assert render(samples.golden()) == render(samples.golden())
+
+
+@pytest.mark.parametrize("render", RENDERERS[:2])
+def test_no_entry_of_an_archive_is_dated_by_the_clock(render: Callable[[Report], bytes]) -> None:
+    with ZipFile(BytesIO(render(samples.golden()))) as archive:
+        assert {entry.date_time[0] for entry in archive.infolist()} == {1980}
 
 
 @pytest.mark.parametrize("render", RENDERERS)
@@ -98,6 +125,34 @@ class TestWorkbook:
         found = sheets(replace(report, crypto=[replace(report.crypto[0], quantity=quantity)]))
 
         assert found["Crypto volumes"][1][3].value == "1234567890.12345678"
+
+    @pytest.mark.parametrize(
+        ("quantity", "written"),
+        [
+            ("20000000", 20_000_000),
+            ("1234567.12345678", 1234567.12345678),
+            ("12345678.12345678", "12345678.12345678"),
+            ("1234567890123400", 1234567890123400),
+        ],
+    )
+    def test_zeros_at_the_end_are_none_of_the_fifteen_digits(self, quantity: str, written: float | str) -> None:
+        report = samples.golden()
+        found = sheets(replace(report, crypto=[replace(report.crypto[0], quantity=Decimal(quantity))]))
+        cell = found["Crypto volumes"][1][3]
+
+        assert cell.value == written
+        assert cell.number_format == ("@" if isinstance(written, str) else "#,##0.00000000")
+
+    def test_a_text_longer_than_a_cell_holds_is_cut(self) -> None:
+        report = samples.golden()
+        found = sheets(replace(report, events=[replace(report.events[0], event_type="x" * 40_000)]))
+
+        assert found["Top events"][1][0].value == "x" * 32_766 + ELLIPSIS
+
+    def test_it_is_dated_by_its_data(self) -> None:
+        properties = openpyxl.load_workbook(BytesIO(render_workbook(samples.golden(), ["crypto"]))).properties
+
+        assert properties.created == properties.modified == samples.DATA_THROUGH.replace(tzinfo=None)
 
     def test_five_thousand_rows(self) -> None:
         rows = sheets(samples.many_currencies(5_000))["Revenue by original currency"]
@@ -134,9 +189,14 @@ class TestCsv:
         events = [row[0] for row in tables["topEvents.csv"][1:]]
 
         assert Decimal(movements["churn"]) == -163
-        assert all(name.startswith("'") for name in events[:8])
-        assert events[0] == f"'{samples.FORMULA}"
-        assert events[8] == "<b>&amp;"
+        assert events == [*(f"'{name}" for name in HOSTILE), *HARMLESS]
+
+    @pytest.mark.parametrize("section", SECTION_NAMES)
+    def test_what_kind_of_file_it_is_does_not_depend_on_the_data(self, section: str) -> None:
+        missing = [Unconverted("totalRevenue", "JPY", Decimal(5000), date(2026, 1, 4), date(2026, 1, 9))]
+        reports = [samples.golden(), samples.golden(None), samples.golden(unconverted=missing), samples.empty()]
+
+        assert len({render_csv(report, [section])[1] for report in reports}) == 1
 
     def test_the_archive_says_what_it_is_about(self) -> None:
         about = dict(row for row in dict(files(samples.golden("=evil")))["about.csv"])

@@ -5,13 +5,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from analytics_pipeline.currencies import round_money
+from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.ingest import ingest
 from analytics_pipeline.events.sources import Source
 from analytics_pipeline.health.finding import Finding, Severity
@@ -28,8 +29,9 @@ from analytics_pipeline.reports.catalogue import SECTION_NAMES
 from analytics_pipeline.reports.json_text import render_json
 from analytics_pipeline.reports.load import MOST_EVENT_TYPES, Wanted, load_company_reports, load_report
 from analytics_pipeline.reports.report import Checks, RefundDay, Report
+from analytics_pipeline.reports.sections import mrr
 from analytics_pipeline.reports.sections.reconciliation import disagreements
-from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Cadence, Window
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.reports.ledger import BOTH, COMPANIES, DECEMBER, JANUARY, ODD_DAYS
@@ -78,6 +80,12 @@ def test_the_figures_are_those_of_the_answers(connection: Connection, company: s
     assert report.users is not None
     assert report.users.active_users == users["activeUsers"]
     assert report.users.churned_users == users["churnedUsers"]
+    before = users_answer(connection, company, report.previous)
+    assert report.users_before is not None
+    assert (report.users_before.active_users, report.users_before.new_users) == (
+        before["activeUsers"],
+        before["newUsers"],
+    )
     assert [event.event_type for event in report.events] == [
         row["eventType"] for row in top_events_answer(connection, company, window, MOST_EVENT_TYPES)["topEvents"]
     ]
@@ -128,6 +136,10 @@ def test_a_closed_month_that_has_not_seen_a_change_is_computed(connection: Conne
             other = load(connection, "globex").quality
             assert other is not None
             assert other.to_recompute == []
+            connection.execute("UPDATE analytics_metric_changes SET company_id = NULL")
+            other = load(connection, "globex").quality
+            assert other is not None
+            assert other.to_recompute == ["rates of exchange"]
 
 
 def test_currencies_and_refunds_add_up_to_the_total(connection: Connection) -> None:
@@ -170,6 +182,103 @@ def test_an_amount_without_a_rate_is_in_no_figure_and_listed(connection: Connect
     assert dollar.average_rate is None
     assert report.revenue.figures.revenue_growth is None
     assert sum(row.converted or 0 for row in report.currencies) == report.revenue.figures.total_revenue
+
+
+def test_months_with_amounts_without_a_rate_are_marked_and_followed_by_no_change(connection: Connection) -> None:
+    with changed(
+        connection,
+        "UPDATE analytics_fx_rates SET quote = 'XXX' WHERE quote = 'USD' AND rate_date < '2026-01-01'",
+        "UPDATE analytics_fx_rates SET quote = 'USD' WHERE quote = 'XXX'",
+    ):
+        closed = load(connection)
+        with changed(
+            connection,
+            "UPDATE analytics_metric_periods SET definitions_version = 0",
+            "UPDATE analytics_metric_periods SET definitions_version = 1",
+        ):
+            computed = load(connection)
+
+    assert [month.is_converted for month in closed.months[-2:]] == [True, True]
+    assert [month.is_converted for month in computed.months[-2:]] == [False, True]
+    assert mrr.tables(computed)[2].column("changePercent")[-2:] == [None, None]
+    assert mrr.tables(load(connection))[2].column("changePercent")[-1] is not None
+
+
+def test_another_currency_is_computed_and_its_counts_are_held_against_the_closed_ones(connection: Connection) -> None:
+    dollars = load_report(connection, "acme", JANUARY, "USD", ALL)
+    with changed(
+        connection,
+        "UPDATE analytics_metric_periods SET definitions_version = 0",
+        "UPDATE analytics_metric_periods SET definitions_version = 1",
+    ):
+        computed = load_report(connection, "acme", JANUARY, "USD", ALL)
+
+    assert dollars.months == computed.months
+    assert dollars.months[-2].total_revenue > 0
+    assert dollars.quality is not None
+    assert dollars.quality.closed is not None
+    assert dollars.users is not None
+    assert (dollars.quality.closed.total_revenue, dollars.quality.closed.mrr) == (None, None)
+    assert dollars.quality.closed.total_users == dollars.users.total_users
+    assert disagreements(dollars) == []
+
+
+def test_what_happens_after_a_period_leaves_its_report_as_it_was(connection: Connection) -> None:
+    before = load(connection)
+    add_event(connection, "2026-02-06T13:00", company_id="acme", user_id="ann", value="5")
+    try:
+        after = load(connection)
+    finally:
+        connection.execute("DELETE FROM analytics_events WHERE value = 5")
+
+    assert after == replace(before, data_through=JANUARY.end)
+
+
+def test_an_unfinished_period_says_so_and_is_not_made_for_every_company(connection: Connection) -> None:
+    today = datetime.now(UTC).date()
+    month = Window.of_month(today)
+    unfinished = load(connection, "acme", Window(month.start, month.end + timedelta(days=1)))
+    begun = load(connection, "acme", JANUARY)
+
+    assert (unfinished.provisional, begun.provisional) == (True, False)
+    assert (begun.last_month_open, load(connection, "acme", ODD_DAYS).last_month_open) == (False, False)
+    assert load(connection, "acme", month).last_month_open
+    with pytest.raises(AnalyticsError, match="once their period has ended"):
+        load_company_reports(connection, month, "EUR", ALL)
+
+
+def test_a_company_with_events_of_any_kind_has_a_report(connection: Connection) -> None:
+    february = Window.of_month(date(2026, 2, 1))
+    add_event(connection, "2026-02-03T12:00", "feature.look", category="user_activity", company_id="visitor", value="5")
+    try:
+        reports = load_company_reports(connection, february, "EUR", ALL)
+    finally:
+        connection.execute("DELETE FROM analytics_events WHERE value = 5")
+
+    assert [report.company_id for report in reports] == [*COMPANIES, "visitor"]
+    (report,) = [report for report in reports if report.company_id == "visitor"]
+    assert (report.all_events, [event.event_type for event in report.events]) == (1, ["feature.look"])
+
+
+def test_all_events_of_the_period_are_counted(connection: Connection) -> None:
+    query = 'SELECT count(*) FROM analytics_events WHERE company_id = %s AND "timestamp" >= %s AND "timestamp" < %s'
+    expected = connection.execute(query, ["acme", JANUARY.start, JANUARY.end]).fetchone()
+
+    assert (load(connection).all_events,) == expected
+
+
+def test_data_reach_as_far_as_the_hours_whose_events_have_expired(connection: Connection) -> None:
+    through = load(connection).data_through
+    connection.execute("ALTER TABLE analytics_events RENAME TO analytics_events_kept")
+    connection.execute("CREATE TABLE analytics_events (LIKE analytics_events_kept)")
+    try:
+        expired = fetch_row(connection, "SELECT analytics_data_through('acme')")[0]
+    finally:
+        connection.execute("DROP TABLE analytics_events")
+        connection.execute("ALTER TABLE analytics_events_kept RENAME TO analytics_events")
+
+    assert through is not None
+    assert expired == Cadence.HOUR.next(Cadence.HOUR.floor(through))
 
 
 def test_crypto_is_valued_where_a_rate_is_known(connection: Connection) -> None:

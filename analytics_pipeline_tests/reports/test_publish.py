@@ -37,8 +37,8 @@ def jobs(count: int) -> list[Job]:
 
 
 def test_many_are_the_same_bytes_in_processes_as_here(tmp_path: Path) -> None:
-    here = list(publish_all(str(tmp_path / "here"), jobs(3)))
-    spread = list(publish_all(str(tmp_path / "spread"), jobs(20)))
+    here = [made for _, made in publish_all(str(tmp_path / "here"), jobs(3))]
+    spread = [made for _, made in publish_all(str(tmp_path / "spread"), jobs(20))]
 
     assert len(spread) == 20
     assert [one.sha256 for one in spread[:3]] == [one.sha256 for one in here]
@@ -53,6 +53,20 @@ def test_a_document_that_cannot_be_stored_stops_the_rest(tmp_path: Path) -> None
 
     with pytest.raises(AnalyticsError, match="ANALYTICS_ARTIFACTS"):
         list(publish_all(str(root), jobs(20)))
+
+
+@pytest.mark.parametrize("count", [5, 20], ids=["here", "in processes"])
+def test_a_report_that_cannot_be_rendered_keeps_no_other(tmp_path: Path, count: int) -> None:
+    asked = jobs(count)
+    broken = replace(asked[1].report, revenue=None)  # type: ignore[arg-type]
+    made: list[str | None] = []
+    with pytest.raises(AnalyticsError, match=rf"1 of {count} reports .* 'company 1'"):
+        made.extend(
+            job.report.company_id
+            for job, _ in publish_all(str(tmp_path), [replace(asked[1], report=broken), *asked[2:], asked[0]])
+        )
+
+    assert made == [f"company {n}" for n in (*range(2, count), 0)]
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for the processes in /proc")
@@ -147,7 +161,7 @@ def test_a_rerun_replaces_the_document_and_keeps_the_earlier_revision(ledger: Da
 def test_several_tables_as_csv_need_the_name_of_an_archive(connection: Connection, tmp_path: Path) -> None:
     order = order_report("acme", MONTH, MONTH, currency="EUR", sections=["mrr"], format="csv")
 
-    with pytest.raises(AnalyticsError, match=r"name mrr\.zip"):
+    with pytest.raises(AnalyticsError, match=r"name it mrr\.zip"):
         write_order(connection, order, tmp_path / "mrr.csv")
     assert write_order(connection, order, tmp_path / "mrr.zip").name is None
     assert list(tmp_path.iterdir()) == [tmp_path / "mrr.zip"]

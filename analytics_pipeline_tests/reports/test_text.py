@@ -43,7 +43,7 @@ def proof(fonts: Fonts) -> Proofreader:
     ],
 )
 def test_markup_is_shown_literally(proof: Proofreader, sheet: Sheet, name: str) -> None:
-    shown: Paragraph = paragraph(proof.printable(name), sheet.styles.body)
+    shown: Paragraph = paragraph(proof.printable(name), sheet.styles.fact)
 
     assert shown.getPlainText() == name
     assert proof.altered == ()

@@ -9,7 +9,8 @@ SELECT
             r.unconverted @> '[{"figure": "totalRevenue"}]' OR r.unconverted @> '[{"figure": "revenueGrowth"}]'
         ))
     ),
-    sum(r.invoiced), sum(r.refunds), sum(r.mrr), sum(r.paying_customers)::bigint
+    sum(r.invoiced), sum(r.refunds), sum(r.mrr), sum(r.paying_customers)::bigint,
+    bool_and(r.unconverted = '[]')
 FROM analytics_revenue_metrics AS r
 WHERE r.granularity = %(granularity)s
   AND r.period_start = ANY (%(starts)s::timestamptz[])

@@ -1,5 +1,6 @@
--- Documents that count and that somebody waits for: a recipient without a row for the period, as long as the
--- period has not ended too long ago, or a row that is due. One rendered before its period had ended is none.
+-- Documents that count and that somebody is to get: a recipient without a row for the period, as long as the
+-- period has not ended too long ago; a row that is due; and whoever may be sent one that is held back, when it is
+-- no more. One rendered before its period had ended is none.
 SELECT
     d.document_id, d.report, d.company_id, d.period, d.period_end, d.uri, d.name, d.size, d.sha256, d.pages,
     d.figures, d.data_through, d.provisional, d.definitions_version, d.held_because
@@ -8,13 +9,20 @@ WHERE d.is_current
   AND (
       (
           d.rendered_at >= d.period_end
-          AND d.period_end > now() - %(within)s
           AND EXISTS (
               SELECT
               FROM analytics_report_recipients AS r
               WHERE r.report = d.report AND r.audience = d.audience AND r.active
-                AND NOT EXISTS (
-                    SELECT FROM analytics_outbox AS o WHERE o.recipient_id = r.recipient_id AND o.period = d.period
+                AND (
+                    d.held_because IS NOT NULL
+                    OR (
+                        d.period_end > now() - %(within)s
+                        AND NOT EXISTS (
+                            SELECT
+                            FROM analytics_outbox AS o
+                            WHERE o.recipient_id = r.recipient_id AND o.period = d.period
+                        )
+                    )
                 )
           )
       )

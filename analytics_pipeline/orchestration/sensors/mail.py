@@ -1,5 +1,6 @@
 """Starts the job that mails reports when there is something for it to do."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from dagster import (
@@ -24,6 +25,7 @@ from analytics_pipeline.reports.mail import count_missing, wanted_documents
 _INTERVAL_SECONDS = 60
 # One that has not ended by then is dead or stuck; another can't send what it has taken.
 _LONGEST_RUN = timedelta(minutes=30)
+_MOST_TOLD = 3
 
 
 def build_mail_sensor() -> SensorDefinition:
@@ -49,12 +51,19 @@ def build_mail_sensor() -> SensorDefinition:
             waiting = count_waiting(connection, channels)
         if due:
             return _run(context.instance)
-        notes = [f"the reports of {month} are held back: {reason}" for month, reason in verdicts.items() if reason]
+        notes = _held(verdicts)
         notes += [f"{number} messages wait: {setting} is not set" for setting, number in waiting.items()]
         told = "; ".join(notes) or "nothing is due"
         return SensorResult(skip_reason=SkipReason(f"{told[0].upper()}{told[1:]}."))
 
     return _report_mail
+
+
+def _held(verdicts: Mapping[str, str | None]) -> list[str]:
+    """Return which months are held back and why, the newest first; the rest of many as their number."""
+    told = [f"the reports of {month} are held back: {verdicts[month]}" for month in sorted(verdicts) if verdicts[month]]
+    rest = [f"{len(told) - _MOST_TOLD} earlier months, too"] if len(told) > _MOST_TOLD else []
+    return [*told[: -_MOST_TOLD - 1 : -1], *rest]
 
 
 def _run(instance: DagsterInstance) -> SensorResult:

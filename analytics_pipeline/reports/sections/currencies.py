@@ -9,7 +9,7 @@ from analytics_pipeline.reports.report import OriginalRevenue, Report
 from analytics_pipeline.reports.sections.section import Section
 from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, exchange_rate, money, share, text
 
-_FIGURES = {
+MISSING_FROM = {
     "totalRevenue": "Total revenue",
     "invoiced": "Invoiced",
     "revenueGrowth": "Total revenue of the period before",
@@ -20,7 +20,7 @@ _FIGURES = {
 
 def tables(report: Report) -> list[Table]:
     """Return revenue by currency, and the amounts for which no rate is known."""
-    return [_by_currency(report), *([_unconverted(report)] if report.unconverted else [])]
+    return [_by_currency(report), _unconverted(report)]
 
 
 def _by_currency(report: Report) -> Table:
@@ -81,34 +81,32 @@ def _unconverted(report: Report) -> Table:
             Column("lastDate", "Last day", Kind.DAY),
         ),
         [
-            (_FIGURES[row.figure], row.currency, money(row.amount, row.currency), row.first_day, row.last_day)
+            (MISSING_FROM[row.figure], row.currency, money(row.amount, row.currency), row.first_day, row.last_day)
             for row in report.unconverted
         ],
     )
 
 
 def pages(content: Content) -> list[Flowable]:
-    """Return the tables, with what the rates say."""
-    report = content.report
-    by_currency, *unconverted = tables(report)
-    if not report.currencies:
-        return [*content.heading("Revenue by original currency"), content.note("No revenue in this period.")]
+    """Return the tables, with what the rates say; that of the amounts without a rate only if there are any."""
+    by_currency, unconverted = tables(content.report)
+    flowables = _converted(content, by_currency)
+    if unconverted.rows:
+        currency = content.report.currency
+        missing = f"No rate of the 7 days up to their day is known: they are in none of the figures in {currency}."
+        flowables += [*content.titled(unconverted), content.note(missing)]
+    return flowables
+
+
+def _converted(content: Content, by_currency: Table) -> list[Flowable]:
+    if not by_currency.rows:
+        return [*content.heading(by_currency.title), content.note("No revenue in this period.")]
     placed = content.set(by_currency)
     rates = content.note(
-        f"A rate is what one unit of the currency costs in {report.currency}: the last one on or before the day of the "
-        "payment. The average is over the amounts, and undefined where they cancel out."
+        f"A rate is what one unit of the currency costs in {content.report.currency}: the last one on or before the "
+        "day of the payment. The average is over the amounts, and undefined where they cancel out."
     )
-    flowables = [
-        *content.heading("Revenue by original currency", placed.least_height + content.height([rates])),
-        placed,
-        rates,
-    ]
-    for table in unconverted:
-        missing = (
-            f"No rate of the 7 days up to their day is known: they are in none of the figures in {report.currency}."
-        )
-        flowables += [*content.titled(table), content.note(missing)]
-    return flowables
+    return [*content.heading(by_currency.title, placed.least_height + content.height([rates])), placed, rates]
 
 
 SECTION = Section("currencies", tables, pages)

@@ -1,5 +1,6 @@
 """Monthly recurring revenue: what moved it in the period, and its trend over thirteen months."""
 
+from decimal import Decimal
 from itertools import pairwise
 
 from reportlab.platypus import Flowable, Spacer
@@ -8,10 +9,10 @@ from analytics_pipeline.metrics.rounding import round_movements
 from analytics_pipeline.reports.charts import BridgeChart, Step
 from analytics_pipeline.reports.content import Content, decimal
 from analytics_pipeline.reports.figures import change
-from analytics_pipeline.reports.report import Report
+from analytics_pipeline.reports.report import MonthFigures, Report
 from analytics_pipeline.reports.sections import figures
 from analytics_pipeline.reports.sections.section import Section, figures_table
-from analytics_pipeline.reports.sections.trends import marked_month, months_shown, trend_charts
+from analytics_pipeline.reports.sections.trends import incomplete_months, marked_month, months_shown, trend_charts
 from analytics_pipeline.reports.tabular import Column, Kind, Table, money, name, percent, text
 
 _FIGURES = (figures.mrr, figures.arr, figures.paying_customers, figures.arpa)
@@ -30,7 +31,7 @@ _STEPS = (
 def tables(report: Report) -> list[Table]:
     """Return the period's figures, the bridge, which adds up, and MRR by month."""
     currency, months = report.currency, months_shown(report)
-    changes = [None, *(change(this.mrr, before.mrr) for before, this in pairwise(months))]
+    changes = [None, *(_change(this, before) for before, this in pairwise(months))]
     return [
         figures_table("mrr", "MRR at the end of the period", [figure(report) for figure in _FIGURES]),
         bridge(report),
@@ -50,6 +51,10 @@ def tables(report: Report) -> list[Table]:
             marked=marked_month(report, months),
         ),
     ]
+
+
+def _change(this: MonthFigures, before: MonthFigures) -> Decimal | None:
+    return change(this.mrr, before.mrr) if this.is_converted and before.is_converted else None
 
 
 def bridge(report: Report) -> Table:
@@ -80,6 +85,7 @@ def pages(content: Content) -> list[Flowable]:
         Spacer(0, 16),
         *trend,
         *content.titled(by_month),
+        *incomplete_months(content),
     ]
 
 

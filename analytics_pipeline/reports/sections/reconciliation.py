@@ -169,6 +169,8 @@ def _notes(report: Report) -> Sequence[str]:
     quality = report.quality
     if quality and quality.closed is None:
         notes.append("The period is no closed day or month, or not by today's definitions: there is no stored figure.")
+    elif quality and quality.closed and None in (quality.closed.total_revenue, quality.closed.total_users):
+        notes.append("A stored figure that is missing is in another currency, or its partition is not closed.")
     if quality and quality.raw is None:
         notes.append("Raw events of the period have expired; the aggregates keep its figures.")
     return notes

@@ -1,14 +1,15 @@
 """Refunds: how much of what was paid, in which currency, and on which days."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal, localcontext
 
 from reportlab.platypus import Flowable
 
 from analytics_pipeline.currencies import PRECISION, currency_digits, round_money
 from analytics_pipeline.metrics.rounding import round_parts
-from analytics_pipeline.reports.content import Content
-from analytics_pipeline.reports.report import RefundDay, Report
+from analytics_pipeline.reports.content import Content, decimal
+from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections.section import Section
 from analytics_pipeline.reports.tabular import Column, Kind, Table, money, share, text
 
@@ -18,20 +19,16 @@ _MOST_DAYS = 10
 
 def tables(report: Report) -> list[Table]:
     """Return refunds by currency, and by day and currency."""
-    return [_by_currency(report), _by_day(report, report.refund_days, "Refunds by day")]
+    return [_by_currency(report), _by_day(report)]
 
 
 def _by_currency(report: Report) -> Table:
-    currency = report.currency
     refunded = [row for row in report.currencies if row.refunds]
-    whole = round_money(report.revenue.figures.refunds, currency)
-    known = [row.converted_refunds for row in refunded if row.converted_refunds is not None]
-    converted = iter(round_parts(known, whole, currency_digits(currency)))
+    converted = _rounded(report, [row.converted_refunds for row in refunded])
     rows = []
-    for row in refunded:
+    for row, in_currency in zip(refunded, converted, strict=True):
         with localcontext(prec=PRECISION):
             paid = row.revenue + row.refunds
-        in_currency = None if row.converted_refunds is None else next(converted)
         rows.append(
             (
                 row.currency,
@@ -49,17 +46,19 @@ def _by_currency(report: Report) -> Table:
             Column("payments", "Payments"),
             Column("refunds", "Refunds"),
             Column("sharePercent", "Share of payments", Kind.PERCENT),
-            Column("converted", f"Refunds in {currency}"),
+            Column("converted", f"Refunds in {report.currency}"),
         ),
         rows,
-        total=("Refunds", "", "", "", whole) if len(rows) > 1 else None,
+        total=("Refunds", "", "", "", _whole(report)) if len(rows) > 1 else None,
     )
 
 
-def _by_day(report: Report, days: Sequence[RefundDay], title: str) -> Table:
+def _by_day(report: Report) -> Table:
+    days = sorted(report.refund_days, key=lambda day: (day.day, day.currency))
+    converted = _rounded(report, [day.converted for day in days])
     return Table(
         "refundsByDay",
-        title,
+        "Refunds by day",
         (
             Column("day", "Day", Kind.DAY),
             text("currency", "Currency"),
@@ -67,10 +66,21 @@ def _by_day(report: Report, days: Sequence[RefundDay], title: str) -> Table:
             Column("converted", f"In {report.currency}"),
         ),
         [
-            (day.day, day.currency, money(day.refunds, day.currency), money(day.converted, report.currency))
-            for day in sorted(days, key=lambda day: (day.day, day.currency))
+            (day.day, day.currency, money(day.refunds, day.currency), in_currency)
+            for day, in_currency in zip(days, converted, strict=True)
         ],
     )
+
+
+def _rounded(report: Report, converted: Sequence[Decimal | None]) -> Iterator[Decimal | None]:
+    """Return refunds in the reporting currency such that those with a rate add up to the refunds of the period."""
+    known = [amount for amount in converted if amount is not None]
+    shown = iter(round_parts(known, _whole(report), currency_digits(report.currency)))
+    return (None if amount is None else next(shown) for amount in converted)
+
+
+def _whole(report: Report) -> Decimal:
+    return round_money(report.revenue.figures.refunds, report.currency)
 
 
 def pages(content: Content) -> list[Flowable]:
@@ -78,17 +88,21 @@ def pages(content: Content) -> list[Flowable]:
     report = content.report
     if not report.refund_days:
         return [*content.heading("Refunds"), content.note("Nothing was refunded in this period.")]
-    by_currency = content.set(_by_currency(report))
-    days = report.refund_days
-    title = "Refunds by day"
-    if len(days) > _MOST_DAYS:
-        title = f"Refunds by day: the {_MOST_DAYS} largest of {content.cell(len(days))}"
-        days = sorted(days, key=lambda day: (-(day.converted or Decimal(0)), day.day, day.currency))[:_MOST_DAYS]
-    return [
-        *content.heading("Refunds", by_currency.least_height),
-        by_currency,
-        *content.titled(_by_day(report, days, title)),
-    ]
+    by_currency, by_day = tables(report)
+    placed = content.set(by_currency)
+    return [*content.heading("Refunds", placed.least_height), placed, *content.titled(_largest(content, by_day))]
+
+
+def _largest(content: Content, by_day: Table) -> Table:
+    """Return the table without its smaller days if it is long; those without a rate come first, being of any size."""
+    if len(by_day.rows) <= _MOST_DAYS:
+        return by_day
+    unknown = [row for row in by_day.rows if row[-1] is None]
+    known = [row for row in by_day.rows if row[-1] is not None]
+    known.sort(key=lambda row: decimal(row[-1]), reverse=True)
+    of_all = f"the {_MOST_DAYS} largest of {content.cell(len(by_day.rows))}"
+    first = ", those without a rate first" if unknown else ""
+    return replace(by_day, title=f"{by_day.title}: {of_all}{first}", rows=[*unknown, *known][:_MOST_DAYS])
 
 
 SECTION = Section("refunds", tables, pages)

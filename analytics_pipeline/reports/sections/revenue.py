@@ -6,7 +6,13 @@ from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections import figures
 from analytics_pipeline.reports.sections.section import Section, figures_table
-from analytics_pipeline.reports.sections.trends import CHART_HEIGHT, marked_month, months_shown, trend_charts
+from analytics_pipeline.reports.sections.trends import (
+    CHART_HEIGHT,
+    incomplete_months,
+    marked_month,
+    months_shown,
+    trend_charts,
+)
 from analytics_pipeline.reports.tabular import Column, Kind, Table, money, percent
 
 _FIGURES = (figures.total_revenue, figures.invoiced, figures.refunds, figures.average_revenue_per_user)
@@ -54,6 +60,7 @@ def pages(content: Content) -> list[Flowable]:
         Spacer(0, 12),
         *chart,
         *content.titled(by_month),
+        *incomplete_months(content),
     ]
 
 

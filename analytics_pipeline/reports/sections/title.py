@@ -4,6 +4,7 @@ from reportlab.platypus import Flowable, Spacer
 
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.layout import CAUTION_TINT
+from analytics_pipeline.reports.sections.currencies import MISSING_FROM
 from analytics_pipeline.reports.sections.reconciliation import disagreements
 from analytics_pipeline.reports.tables import placed
 from analytics_pipeline.reports.text import fitted_paragraph
@@ -46,13 +47,13 @@ def _cautions(content: Content) -> list[str]:
     report, formats = content.report, content.sheet.formats
     cautions = []
     if report.provisional:
-        as_of = f"They are as of {formats.instant(report.as_of)}" if report.data_through else "No events are in"
+        has_events = report.data_through is not None and report.data_through >= report.window.start
+        as_of = f"They are as of {formats.instant(report.as_of)}" if has_events else "No event of it is in yet"
         cautions.append(f"Provisional: the period is not over and its figures will change. {as_of}.")
     if report.unconverted:
         currencies = ", ".join(sorted({row.currency for row in report.unconverted}))
-        cautions.append(
-            f"Incomplete: amounts in {currencies} are in no figure in {report.currency}, for want of a rate."
-        )
+        figures = ", ".join(dict.fromkeys(MISSING_FROM[row.figure] for row in report.unconverted))
+        cautions.append(f"Incomplete: for want of a rate, amounts in {currencies} are missing from {figures}.")
     if differing := disagreements(report):
         cautions.append(f"Not reconciled: {', '.join(differing)}. See the section on reconciliation.")
     if report.quality and report.quality.checks.failed:

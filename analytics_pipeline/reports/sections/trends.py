@@ -10,7 +10,6 @@ from analytics_pipeline.reports.charts import Bar, BarChart
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.report import MonthFigures, Report
 from analytics_pipeline.reports.tables import placed
-from analytics_pipeline.windows import Window
 
 CHART_HEIGHT = 122.0
 _SPACE = 18.0
@@ -36,13 +35,20 @@ def marked_month(report: Report, months: Sequence[MonthFigures]) -> int | None:
     return len(months) - 1 if report.is_month else None
 
 
+def incomplete_months(content: Content) -> list[Flowable]:
+    """Return a note that names the months whose amounts are not wholly known, nothing when all are."""
+    names = [content.sheet.formats.month(m.month) for m in months_shown(content.report) if not m.is_converted]
+    if not names:
+        return []
+    return [content.note(f"Not wholly known, for want of rates of exchange: {', '.join(names)}.")]
+
+
 def trend_charts(content: Content, trends: Sequence[Trend]) -> list[Flowable]:
     """Return charts of the thirteen months, two in a row, one alone over the full width."""
     full = content.sheet.width
     each = full if len(trends) == 1 else (full - _SPACE) / 2
     dates = [month.month for month in content.report.months]
-    last = Window.of_month(dates[-1])
-    is_open = content.report.as_of < last.end
+    is_open = content.report.last_month_open
     charts = [
         BarChart(
             content.sheet, content.show(title), _bars(content, dates, values), (each, CHART_HEIGHT), open_ended=is_open
