@@ -10,6 +10,7 @@ from analytics_pipeline.events.rejection import shown
 from analytics_pipeline.reports.load import Wanted
 from analytics_pipeline.reports.sections import (
     alerts,
+    companies,
     crypto,
     currencies,
     definitions,
@@ -26,6 +27,7 @@ from analytics_pipeline.reports.sections.section import Section
 
 SECTIONS: Sequence[Section] = (
     headline.SECTION,
+    companies.SECTION,
     revenue.SECTION,
     mrr.SECTION,
     users.SECTION,
@@ -42,15 +44,18 @@ _BY_NAME = {section.name: section for section in SECTIONS}
 SECTION_NAMES = tuple(_BY_NAME)
 
 
-def choose_sections(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of the sections chosen, each once, in the order of a document; without a name all of them.
+def choose_sections(names: Iterable[str], *, of_company: bool = False) -> tuple[str, ...]:
+    """Return the names of the sections chosen, each once, in the order of a document; without a name all there are.
 
-    Raises ``AnalyticsError`` for a name that is none.
+    Raises ``AnalyticsError`` for a name that is none, and for one that a company's report does not have.
     """
     wanted = {name.strip() for name in names} - {""}
     if unknown := sorted(wanted.difference(_BY_NAME)):
         raise AnalyticsError(f"There is no section {shown(unknown[0])}: choose from {', '.join(SECTION_NAMES)}.")
-    return tuple(name for name in SECTION_NAMES if name in wanted or not wanted)
+    offered = [name for name, section in _BY_NAME.items() if not (of_company and section.compares_companies)]
+    if foreign := sorted(wanted.difference(offered)):
+        raise AnalyticsError(f"The section {foreign[0]} is part of reports over all companies: leave out the company.")
+    return tuple(name for name in offered if name in wanted or not wanted)
 
 
 def sections_of(names: Iterable[str]) -> list[Section]:
@@ -62,5 +67,7 @@ def wanted_by(names: Iterable[str]) -> Wanted:
     """Return what has to be loaded for the sections; the quality of the data is marked in every title."""
     chosen = sections_of(names)
     return Wanted(
-        months=any(section.needs_months for section in chosen), quality=any(section.needs_quality for section in chosen)
+        months=any(section.needs_months for section in chosen),
+        quality=any(section.needs_quality for section in chosen),
+        companies=any(section.compares_companies for section in chosen),
     )

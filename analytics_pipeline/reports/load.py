@@ -35,6 +35,7 @@ from analytics_pipeline.reports.figures import trailing_months
 from analytics_pipeline.reports.report import (
     Checks,
     ClosedFigures,
+    CompanyFigures,
     CryptoVolume,
     MonthFigures,
     OriginalRevenue,
@@ -96,6 +97,7 @@ class Wanted:
 
     months: bool = True
     quality: bool = True
+    companies: bool = True
 
 
 def load_report(
@@ -167,6 +169,7 @@ class _Reading:
         keys = self._keys(revenue, movements, users or {}, crypto, events)
         months = self._months(keys) if wanted.months else {}
         quality = self._quality(keys, has_raw=has_raw) if wanted.quality else {}
+        companies = self._companies(countable=window in countable) if wanted.companies and not self._each else ()
         data_through = dict(self._rows("data_through", companies=keys))
         scoped = scope(self._connection, self._company, window)
         last_month = scope(self._connection, self._company, Window.of_month(window.last_day))
@@ -187,6 +190,7 @@ class _Reading:
                 movements=movements.get(key, _NO_MOVEMENTS).figures,
                 users=None if users is None else users.get(key, _NO_USERS),
                 users_before=None if users_before is None else users_before.get(key, _NO_USERS),
+                companies=companies,
                 months=months.get(key, ()),
                 currencies=currencies[key],
                 unconverted=unconverted[key],
@@ -269,6 +273,19 @@ class _Reading:
             events[key].append(EventCount(event_type, category, count))
             totals[key] = total
         return events, totals
+
+    def _companies(self, *, countable: bool) -> list[CompanyFigures]:
+        """Return the companies with figures, the one with the most revenue first."""
+        users = {key: UserMetrics(*figures) for key, *figures in self._rows("users", each=True)} if countable else {}
+        found = [
+            CompanyFigures(
+                key,
+                PeriodRevenue(RevenueMetrics(*figures), is_converted),
+                users.get(key, _NO_USERS).active_users if countable else None,
+            )
+            for key, *figures, is_converted in self._rows("revenue", each=True)
+        ]
+        return sorted(found, key=lambda company: (-company.revenue.figures.total_revenue, company.company_id))
 
     def _alerts(self) -> defaultdict[Key, list[FiredAlert]]:
         """Return what fired: a company's own, or in the report over all companies that of each and of all together."""

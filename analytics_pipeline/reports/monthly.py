@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from analytics_pipeline.reports.artifacts import artifact_name
-from analytics_pipeline.reports.catalogue import wanted_by
+from analytics_pipeline.reports.catalogue import choose_sections, wanted_by
 from analytics_pipeline.reports.documents import MONTHLY_REPORT, Document, record_document, withdraw_others
 from analytics_pipeline.reports.load import load_company_reports
 from analytics_pipeline.reports.order import ReportOrder, order_report
@@ -78,7 +78,8 @@ def _turn(connection: Connection, month: date) -> AbstractContextManager[None]:
 
 def _job(report: Report, order: ReportOrder) -> Job:
     name = monthly_report_name(report.company_id, order.window.start.date())
-    return Job(report, replace(order, company_id=report.company_id), name)
+    sections = choose_sections((), of_company=report.company_id is not None)
+    return Job(report, replace(order, company_id=report.company_id, sections=sections), name)
 
 
 def _recorded(connection: Connection, job: Job, published: PublishedReport, run_id: str | None) -> MonthlyDocument:

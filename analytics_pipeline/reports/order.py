@@ -42,7 +42,11 @@ class ReportOrder:
     def name(self, suffix: str) -> str:
         """Return the name of the document in the store: other orders have other names, an equal one the same."""
         period = f"{self.window.start:%Y-%m-%d}_{self.window.last_day:%Y-%m-%d}"
-        chosen = "all" if self.sections == choose_sections(()) else "-".join(self.sections)
+        chosen = (
+            "all"
+            if self.sections == choose_sections((), of_company=self.company_id is not None)
+            else "-".join(self.sections)
+        )
         form = f"{self.locale}.{self.page_size}" if self.format == PDF else "data"
         stem = f"{chosen}.{self.currency}.{form}".lower()
         audience = ("all-companies",) if self.company_id is None else ("companies", self.company_id)
@@ -75,7 +79,7 @@ def order_report(
     return ReportOrder(
         company_id=company_id,
         window=window,
-        sections=choose_sections(sections),
+        sections=choose_sections(sections, of_company=company_id is not None),
         format=format,
         currency=require_currency(currency),
         locale=locale,

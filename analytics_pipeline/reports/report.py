@@ -27,6 +27,15 @@ class PeriodRevenue:
 
 
 @dataclass(frozen=True, slots=True)
+class CompanyFigures:
+    """A company beside the others; ``active_users`` is None where raw events it needs have expired."""
+
+    company_id: str
+    revenue: PeriodRevenue
+    active_users: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class MonthFigures:
     """A calendar month of the trend, UTC; amounts are in the reporting currency, ``refunds`` is positive.
 
@@ -161,8 +170,8 @@ class Report:
     newest event, at most the window's end, None without any. Amounts are in ``currency``, the reporting one, unless
     their row names another. ``months`` holds the thirteen calendar months up to the one in which the window ends;
     ``last_month_open``: that one is not over. ``events`` holds the most frequent types of the ``all_events`` there
-    were. ``users`` is None where raw events it needs have expired; ``quality`` and ``months`` are empty when no
-    section asked for them.
+    were. ``users`` is None where raw events it needs have expired; ``quality``, ``months`` and ``companies``
+    (in the report over all of them, the one with the most revenue first) are empty when no section asked for them.
     """
 
     company_id: str | None
@@ -179,6 +188,7 @@ class Report:
     movements: MrrMovements
     users: UserMetrics | None
     users_before: UserMetrics | None
+    companies: Sequence[CompanyFigures]
     months: Sequence[MonthFigures]
     currencies: Sequence[OriginalRevenue]
     unconverted: Sequence[Unconverted]

@@ -20,6 +20,7 @@ from analytics_pipeline.reports.layout import PageSize
 from analytics_pipeline.reports.report import (
     Checks,
     ClosedFigures,
+    CompanyFigures,
     CryptoVolume,
     MonthFigures,
     OriginalRevenue,
@@ -73,6 +74,7 @@ def empty(company_id: str | None = "acme", **changes: Any) -> Report:
         movements=MrrMovements(*[_ZERO] * 8),
         users=_NO_USERS,
         users_before=_NO_USERS,
+        companies=(),
         months=[_empty_month(month) for month in TRAILING],
         currencies=(),
         unconverted=(),
@@ -239,3 +241,19 @@ def bold_lines(pdf: bytes) -> list[list[str]]:
         page.extract_text(visitor_text=visit)
         pages.append(found)
     return pages
+
+
+def many_companies(count: int) -> Report:
+    """Return a report over so many companies, a tenth of a cent more than round each, the first with the most."""
+    figures = golden().revenue.figures
+    revenues = [Decimal("100.001") + count - number for number in range(count)]
+    companies = [
+        CompanyFigures(
+            f"company-{number}",
+            PeriodRevenue(replace(figures, total_revenue=revenue, mrr=Decimal(10)), is_converted=True),
+            active_users=2,
+        )
+        for number, revenue in enumerate(revenues)
+    ]
+    whole = replace(figures, total_revenue=sum(revenues, _ZERO), mrr=Decimal(10) * count)
+    return golden(None, companies=companies, revenue=PeriodRevenue(whole, is_converted=True))

@@ -17,6 +17,7 @@ import pytest
 from pypdf import PdfReader
 from pypdf.generic import Destination
 
+from analytics_pipeline.currencies import round_money
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.revenue import Unconverted
 from analytics_pipeline.reports.catalogue import SECTION_NAMES
@@ -416,3 +417,19 @@ class TestLayout:
     def test_an_unknown_locale_is_refused(self) -> None:
         with pytest.raises(AnalyticsError, match="locale"):
             samples.pdf_of(samples.golden(), locale="xx_YY")
+
+
+@pytest.mark.parametrize(("count", "named"), [(1, 1), (16, 16), (17, 15), (1_000, 15)])
+def test_companies_are_shown_by_revenue_and_those_beyond_fifteen_as_one(count: int, named: int) -> None:
+    report = samples.many_companies(count)
+    text = text_of(report, "companies")
+    shown = re.findall(r"company-(\d+)", text)
+
+    assert shown == [str(number) for number in range(named)]
+    assert (f"{count - named} others" in text) == (count > named)
+    total = round_money(report.revenue.figures.total_revenue, "EUR")
+    assert (f"All companies {total:,}" in text) == (count > 1)
+
+
+def test_a_companys_report_has_no_other_companies() -> None:
+    assert "Companies" not in text_of(samples.golden())

@@ -26,10 +26,11 @@ from analytics_pipeline.metrics.answers import (
 )
 from analytics_pipeline.metrics.rounding import round_movements
 from analytics_pipeline.reports.catalogue import SECTION_NAMES
+from analytics_pipeline.reports.content import decimal
 from analytics_pipeline.reports.json_text import render_json
 from analytics_pipeline.reports.load import MOST_EVENT_TYPES, Wanted, load_company_reports, load_report
 from analytics_pipeline.reports.report import Checks, RefundDay, Report
-from analytics_pipeline.reports.sections import mrr
+from analytics_pipeline.reports.sections import companies, mrr
 from analytics_pipeline.reports.sections.reconciliation import disagreements
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Cadence, Window
@@ -95,6 +96,22 @@ def test_every_company_at_once_gives_the_same_reports_as_one_by_one(connection: 
     at_once = load_company_reports(connection, JANUARY, "EUR", ALL)
 
     assert at_once == [load(connection, company) for company in COMPANIES]
+
+
+def test_the_report_over_all_companies_has_the_figures_of_each(connection: Connection) -> None:
+    platform = load(connection, None)
+
+    assert [company.company_id for company in platform.companies] == ["globex", "acme"]
+    for company in platform.companies:
+        own = load(connection, company.company_id)
+        assert company.revenue == own.revenue
+        assert own.users is not None
+        assert company.active_users == own.users.active_users
+        assert own.companies == ()
+    (table,) = companies.tables(platform)
+    assert sum(decimal(value) for value in table.column("totalRevenue")) == round_money(
+        platform.revenue.figures.total_revenue, "EUR"
+    )
 
 
 def test_the_trend_is_the_same_from_closed_months_and_computed(connection: Connection) -> None:

@@ -12,6 +12,7 @@ from analytics_pipeline.reports.order import FORMATS, ReportOrder, order_report
 from analytics_pipeline.windows import Window
 from analytics_pipeline_tests.reports import samples
 
+OF_COMPANY = tuple(name for name in SECTION_NAMES if name != "companies")
 FIRST, LAST = date(2026, 1, 1), date(2026, 1, 31)
 
 
@@ -24,7 +25,7 @@ def test_an_order_is_every_section_of_inclusive_days_as_pdf() -> None:
     plain = order()
 
     assert plain.window == Window.of_month(FIRST)
-    assert (plain.sections, plain.format, plain.page_size) == (SECTION_NAMES, "pdf", "A4")
+    assert (plain.sections, plain.format, plain.page_size) == (OF_COMPANY, "pdf", "A4")
     assert order(page_size="LETTER").page_size == "letter"
 
 
@@ -36,7 +37,7 @@ def test_sections_come_once_and_in_the_order_of_a_document() -> None:
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"sections": ["revenue", "nope"]}, "There is no section 'nope': choose from headline, revenue"),
+        ({"sections": ["revenue", "nope"]}, "There is no section 'nope': choose from headline, companies, revenue"),
         ({"end": date(2025, 12, 31)}, "the other way round"),
         ({"end": date(9999, 12, 31)}, "years 1970 to 2199"),
         ({"start": date(1, 1, 1)}, "years 1970 to 2199"),
@@ -46,6 +47,7 @@ def test_sections_come_once_and_in_the_order_of_a_document() -> None:
         ({"locale": "xx_YY"}, "The locale 'xx_YY'"),
         ({"page_size": "A3"}, "A4 or letter"),
         ({"sections": ["x" * 10_000]}, "There is no section 'x{59}\\.\\.\\.: choose"),
+        ({"sections": ["revenue", "companies"]}, "companies is part of reports over all companies"),
         ({"company_id": ""}, "company's id"),
         ({"company_id": "x" * 100_000}, "company's id"),
     ],
@@ -66,7 +68,7 @@ def test_different_orders_have_different_names() -> None:
         {"end": date(2026, 1, 30)},
         {"sections": ["revenue"]},
         {"sections": ["revenue", "users"]},
-        {"sections": SECTION_NAMES[1:]},
+        {"sections": OF_COMPANY[1:]},
         {"currency": "USD"},
         {"locale": "de_DE"},
         {"page_size": "letter"},

@@ -175,4 +175,4 @@ def test_a_row_that_nobody_could_read_is_refused_where_it_is_written(
 
 
 def test_no_sections_are_all_of_them(ledger: Database, connection: Connection) -> None:
-    assert ask(connection, sections=None).order(ledger.settings).sections == SECTION_NAMES
+    assert ask(connection, company_id=None, sections=None).order(ledger.settings).sections == SECTION_NAMES

@@ -15,7 +15,8 @@ from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, name,
 class Section:
     """A section under the name it is chosen by.
 
-    ``needs_months`` and ``needs_quality`` say which of the costlier parts of a report it reads.
+    ``needs_months`` and ``needs_quality`` say which of the costlier parts of a report it reads;
+    ``compares_companies``: it is part of reports over all companies only.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Section:
     pages: Callable[[Content], list[Flowable]]
     needs_months: bool = False
     needs_quality: bool = False
+    compares_companies: bool = False
 
 
 @dataclass(frozen=True, slots=True)
