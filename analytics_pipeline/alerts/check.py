@@ -37,7 +37,7 @@ def check_alerts(
         load_configured(connection, settings)
     except AnalyticsError as error:
         problem = str(error)
-    changes = update_alerts(connection, table, cadence, datetime.now(UTC))
+    changes = update_alerts(connection, table, cadence, datetime.now(UTC), ui_url=settings.ui_url)
     rules = [active.rule for active in rules_for(connection, table, cadence)]
     evaluation = evaluate(connection, table, cadence, window, rules)
     return _finding(table.asset(cadence), evaluation, changes, problem)

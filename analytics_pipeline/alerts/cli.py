@@ -55,7 +55,7 @@ def load(file: Path | None, *, as_json: bool) -> None:
     path = _path(file, settings)
     rules = read_rules(path, settings)
     with connect(settings, autocommit=True) as connection:
-        loaded = load_rules(connection, rules)
+        loaded = load_rules(connection, rules, ui_url=settings.ui_url)
         unknown = unknown_companies(connection, rules)
     configured = settings.alert_rules_file
     if configured is not None and configured.absolute() != path.absolute():
@@ -69,7 +69,7 @@ def load(file: Path | None, *, as_json: bool) -> None:
 @_FILE
 @_JSON
 def check(file: Path | None, *, as_json: bool) -> None:
-    """Say whether FILE would be loaded, without a database; exit status 1 with every problem if not."""
+    """Say whether FILE would be loaded, without a database; exit status 1 with every problem of its rules if not."""
     settings = get_settings()
     path = _path(file, settings)
     problems: list[str] = []

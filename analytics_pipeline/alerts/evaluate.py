@@ -43,11 +43,13 @@ def rules_for(connection: Connection, table: MetricTable, cadence: Cadence) -> l
     return [a for a in active_rules(connection) if a.rule.metric.table == table and a.rule.granularity is cadence]
 
 
-def update_alerts(connection: Connection, table: MetricTable, cadence: Cadence, now: datetime) -> Changes:
+def update_alerts(
+    connection: Connection, table: MetricTable, cadence: Cadence, now: datetime, *, ui_url: str = ""
+) -> Changes:
     """Judge the latest closed period, begin and end alerts by it, and put the messages into the outbox.
 
     All of it is one transaction, and one process does it at a time: repeating it changes and tells nothing.
-    ``now`` (aware) is what a rule's ``tell_within`` is counted from.
+    ``now`` (aware) is what a rule's ``tell_within`` is counted from; ``ui_url`` is where mails link to, if anywhere.
     """
     changes = Changes()
     with connection.transaction():
@@ -61,7 +63,7 @@ def update_alerts(connection: Connection, table: MetricTable, cadence: Cadence, 
         of_rule = {rule: list(group) for rule, group in groupby(alerts, key=lambda alert: alert.rule_id)}
         for a in active:
             judgements = judge_periods(a.rule, figures, [period])
-            changes.add(follow(connection, a, judgements, of_rule.get(a.rule.id, []), now))
+            changes.add(follow(connection, a, judgements, of_rule.get(a.rule.id, []), now, ui_url=ui_url))
     return changes
 
 

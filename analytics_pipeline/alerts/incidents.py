@@ -67,7 +67,13 @@ def open_alerts(connection: Connection, rules: Collection[str] | None = None) ->
 
 
 def follow(
-    connection: Connection, active: ActiveRule, judgements: Iterable[Judgement], alerts: Iterable[Alert], now: datetime
+    connection: Connection,
+    active: ActiveRule,
+    judgements: Iterable[Judgement],
+    alerts: Iterable[Alert],
+    now: datetime,
+    *,
+    ui_url: str = "",
 ) -> Changes:
     """Begin, continue and end the alerts of one rule as judged for its latest closed period, and tell of it.
 
@@ -93,11 +99,11 @@ def follow(
                 changes.resolved += 1
                 if alert.told_at is not None:
                     notices.append(_notice(judgement, alert, resolution))
-    changes.messages = tell(connection, active, notices, now)
+    changes.messages = tell(connection, active, notices, now, ui_url=ui_url)
     return changes
 
 
-def close(connection: Connection, active: ActiveRule, alerts: Sequence[Alert]) -> Changes:
+def close(connection: Connection, active: ActiveRule, alerts: Sequence[Alert], *, ui_url: str = "") -> Changes:
     """End alerts that their rule, removed or changed, no longer covers; say so to whom they were told."""
     notices = []
     for alert in alerts:
@@ -115,7 +121,7 @@ def close(connection: Connection, active: ActiveRule, alerts: Sequence[Alert]) -
                     resolution=Resolution.RULE_REMOVED,
                 )
             )
-    messages = tell(connection, active, notices, datetime.now(UTC))
+    messages = tell(connection, active, notices, datetime.now(UTC), ui_url=ui_url)
     return Changes(resolved=len(alerts), messages=messages)
 
 
@@ -124,7 +130,9 @@ def covers(rule: Rule, alert: Alert) -> bool:
     return rule.company == alert.company or (rule.company == EACH_COMPANY and alert.company is not None)
 
 
-def tell(connection: Connection, active: ActiveRule, notices: Sequence[Notice], now: datetime) -> int:
+def tell(
+    connection: Connection, active: ActiveRule, notices: Sequence[Notice], now: datetime, *, ui_url: str = ""
+) -> int:
     """Put messages about alerts of one rule into the outbox, note that, and return how many messages there are.
 
     An alert is a message; where a rule has more than ten to tell of one kind, all of them are one.
@@ -136,18 +144,20 @@ def tell(connection: Connection, active: ActiveRule, notices: Sequence[Notice], 
     for of_kind in kinds.values():
         together = [of_kind] if len(of_kind) > MOST_MESSAGES else [[notice] for notice in of_kind]
         for told in together:
-            count += _enqueue(connection, active, told, now)
+            count += _enqueue(connection, active, told, now, ui_url)
     if notices:
         connection.execute(load_sql("queries/alert_told.sql"), {"alerts": [notice.alert_id for notice in notices]})
     return count
 
 
-def _enqueue(connection: Connection, active: ActiveRule, notices: list[Notice], now: datetime) -> int:
+def _enqueue(connection: Connection, active: ActiveRule, notices: list[Notice], now: datetime, ui_url: str) -> int:
     rule, first = active.rule, notices[0]
-    message = compose(rule, active.revision, notices, now)
+    message = compose(rule, active.revision, notices, now, ui_url=ui_url)
     # An alert begins once and ends once.
     key = f"alert:{first.alert_id}:{'end' if first.resolution else 'start'}"
     company = first.company if len(notices) == 1 else None
+    # Whoever opens and closes something by these must not get the end, or the next beginning, first.
+    about = [rule.id if notice.company is None else f"{rule.id}:{notice.company}" for notice in notices]
     added = 0
     for address in rule.recipients:
         added += enqueue_alert(
@@ -159,6 +169,7 @@ def _enqueue(connection: Connection, active: ActiveRule, notices: list[Notice], 
             text=message.text,
             html=message.html,
             company_id=company,
+            about=about,
         )
     if rule.webhook is not None:
         added += enqueue_alert(
@@ -169,6 +180,7 @@ def _enqueue(connection: Connection, active: ActiveRule, notices: list[Notice], 
             subject=message.subject,
             text=message.payload,
             company_id=company,
+            about=about,
         )
     return added
 

@@ -33,10 +33,11 @@ class LoadedRules:
         return "; ".join([*told, f"{len(self.unchanged)} as before"])
 
 
-def load_rules(connection: Connection, rules: Sequence[Rule]) -> LoadedRules:
+def load_rules(connection: Connection, rules: Sequence[Rule], *, ui_url: str = "") -> LoadedRules:
     """Put rules in force, instead of those that are, in one transaction; loading the same again changes nothing.
 
-    The alerts of a rule that is gone, or no longer covers them, are closed, and whoever was told of them is told so.
+    The alerts of a rule that is gone, or no longer covers them, are closed, and whoever was told of them is told so,
+    with a link to the UI at ``ui_url``, if there is one.
     """
     with connection.transaction():
         lock_alerts(connection)
@@ -47,10 +48,10 @@ def load_rules(connection: Connection, rules: Sequence[Rule]) -> LoadedRules:
         removed = [active for active in before.values() if active.rule.id not in wanted]
         alerts = Changes()
         for active in removed:
-            alerts.add(_close_uncovered(connection, active, None))
+            alerts.add(_close_uncovered(connection, active, None, ui_url))
             retire(connection, active.rule.id)
         for rule in changed:
-            alerts.add(_close_uncovered(connection, before[rule.id], rule))
+            alerts.add(_close_uncovered(connection, before[rule.id], rule, ui_url))
             retire(connection, rule.id)
             put_in_force(connection, rule)
         for rule in added:
@@ -70,7 +71,7 @@ def load_configured(connection: Connection, settings: Settings) -> LoadedRules |
     Raises ``RulesFileError`` for a file that is refused: then they stay as they are, too.
     """
     path = settings.alert_rules_file
-    return None if path is None else load_rules(connection, read_rules(path, settings))
+    return None if path is None else load_rules(connection, read_rules(path, settings), ui_url=settings.ui_url)
 
 
 def unknown_companies(connection: Connection, rules: Sequence[Rule]) -> list[str]:
@@ -80,7 +81,7 @@ def unknown_companies(connection: Connection, rules: Sequence[Rule]) -> list[str
     return [company for (company,) in rows]
 
 
-def _close_uncovered(connection: Connection, before: ActiveRule, after: Rule | None) -> Changes:
+def _close_uncovered(connection: Connection, before: ActiveRule, after: Rule | None, ui_url: str) -> Changes:
     """Close the alerts of a rule that what comes after it says nothing of."""
     is_same_figure = (
         after is not None and after.metric == before.rule.metric and after.granularity is before.rule.granularity
@@ -90,4 +91,4 @@ def _close_uncovered(connection: Connection, before: ActiveRule, after: Rule | N
         for alert in open_alerts(connection, [before.rule.id])
         if after is None or not is_same_figure or not covers(after, alert)
     ]
-    return close(connection, before, uncovered)
+    return close(connection, before, uncovered, ui_url=ui_url)

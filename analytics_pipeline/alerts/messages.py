@@ -50,13 +50,13 @@ _LABELS = {
     Resolution.RULE_REMOVED: "closed",
 }
 _BEGUN = {
-    Condition.FIRING: "Firing: what the rule watches for is the case.",
+    Condition.FIRING: "Firing: the figure has crossed the threshold of the rule.",
     Condition.NO_DATA: "No data: there is nothing to hold against the threshold.",
 }
 _OVER = {
     Resolution.RECOVERED: "Over: a period has been closed that is as it should be.",
     Resolution.CORRECTED: "Corrected: the figures of this very period have changed since, and are as they should be.",
-    Resolution.RULE_CHANGED: "Closed: the rule was changed, and what it says now is not the case.",
+    Resolution.RULE_CHANGED: "Closed: the rule was changed, and the figure does not cross its threshold as it is now.",
     Resolution.RULE_REMOVED: "Closed: the rule was removed or no longer covers this; nobody watches it any more.",
 }
 _FIGURES_AGAIN = "Over: there are figures again."
@@ -92,8 +92,11 @@ class AlertMessage:
     payload: str
 
 
-def compose(rule: Rule, revision: int, notices: Sequence[Notice], now: datetime) -> AlertMessage:
-    """Return one message about alerts of one rule that share condition, resolution and period; at least one."""
+def compose(rule: Rule, revision: int, notices: Sequence[Notice], now: datetime, *, ui_url: str = "") -> AlertMessage:
+    """Return one message about alerts of one rule that share condition, resolution and period; at least one.
+
+    Mails link to the closed figures in the Dagster UI, if ``ui_url`` says where that is.
+    """
     first = notices[0]
     period = period_text(rule.granularity, first.period)
     heading = rule.description or f"{rule.metric.name} {rule.condition}"
@@ -103,10 +106,11 @@ def compose(rule: Rule, revision: int, notices: Sequence[Notice], now: datetime)
         [] if len(notices) == 1 else [(_company(n), n.shown, period_text(rule.granularity, n.since)) for n in notices]
     )
     subject = _subject(rule, notices, period)
+    link = f"{ui_url}/assets/{rule.metric.table.asset(rule.granularity)}?view=checks" if ui_url else ""
     return AlertMessage(
         subject,
-        _text(heading, summary, facts, rows),
-        _html(heading, summary, facts, rows),
+        _text(heading, summary, facts, rows, link),
+        _html(heading, summary, facts, rows, link),
         _payload(rule, revision, notices, subject, now),
     )
 
@@ -152,16 +156,22 @@ def _facts(rule: Rule, notices: Sequence[Notice], period: str) -> list[tuple[str
     return [*facts, ("Since", period_text(rule.granularity, first.since))]
 
 
-def _text(heading: str, summary: str, facts: Sequence[tuple[str, str]], rows: Sequence[tuple[str, str, str]]) -> str:
+def _text(
+    heading: str, summary: str, facts: Sequence[tuple[str, str]], rows: Sequence[tuple[str, str, str]], link: str
+) -> str:
     width = max(len(name) for name, _ in facts)
     lines = [heading, summary, "", *(f"{name + ':':<{width + 1}} {value}" for name, value in facts)]
     if rows:
         lines += ["", *(f"{company}: {value}, since {since}" for company, value, since in rows[:_MOST_ROWS])]
         lines += _rest(rows)
+    if link:
+        lines += ["", f"See: {link}"]
     return "\n".join([*lines, "", _FOOTER]) + "\n"
 
 
-def _html(heading: str, summary: str, facts: Sequence[tuple[str, str]], rows: Sequence[tuple[str, str, str]]) -> str:
+def _html(
+    heading: str, summary: str, facts: Sequence[tuple[str, str]], rows: Sequence[tuple[str, str, str]], link: str
+) -> str:
     style = "padding:4px 24px 4px 0;border-bottom:1px solid #D3DAE0;text-align:left;vertical-align:top"
 
     def table(lines: Sequence[Sequence[str]]) -> str:
@@ -170,6 +180,7 @@ def _html(heading: str, summary: str, facts: Sequence[tuple[str, str]], rows: Se
         return f'<table style="border-collapse:collapse;margin:0 0 16px">\n{body}</table>\n'
 
     listed = table([("Company", "Value", "Since"), *rows[:_MOST_ROWS]]) if rows else ""
+    see = f'<p style="margin:0 0 16px"><a href="{escape(link)}">The figures in Dagster</a></p>\n' if link else ""
     note = 'style="margin:0 0 4px;font-size:12px;color:#5C6B78"'
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8">'
@@ -177,7 +188,7 @@ def _html(heading: str, summary: str, facts: Sequence[tuple[str, str]], rows: Se
         '<body style="font-family:Helvetica,Arial,sans-serif;font-size:15px;color:#16232F;margin:24px">\n'
         f'<h1 style="font-size:20px;margin:0 0 4px">{escape(heading)}</h1>\n'
         f'<p style="margin:0 0 20px;color:#0F4C75">{escape(summary)}</p>\n'
-        f"{table(facts)}{listed}"
+        f"{table(facts)}{listed}{see}"
         + "".join(f"<p {note}>{escape(line)}</p>\n" for line in [*_rest(rows), _FOOTER])
         + "</body>\n</html>\n"
     )

@@ -8,7 +8,7 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -47,6 +47,9 @@ KEYS = (
     "no_data",
     "tell_within",
 )
+
+# What a key is called in a sentence, where that is not its own name.
+_NAMES = {"metric": "figure", "no_data": "choice"}
 
 _is_id = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}").fullmatch
 _amount = re.compile(r"([+-]?\d{1,20}(?:\.\d{1,18})?)\s*(\S*)").fullmatch
@@ -170,44 +173,81 @@ class RuleProblem(ValueError):  # noqa: N818  # a finding about a file, collecte
         super().__init__(f"{key}: {text}")
 
 
+class RuleProblems(ValueError):  # noqa: N818  # likewise
+    """Everything that is wrong with a rule, in the order of its keys."""
+
+    def __init__(self, problems: Sequence[RuleProblem]) -> None:
+        """Take at least one problem."""
+        super().__init__(*problems)
+        self.problems = problems
+
+
 def parse_rule(
     entry: Mapping[str, object], *, currency: str | None = None, webhooks: Collection[str] | None = None
 ) -> Rule:
     """Return the rule that an entry of a file, or a stored definition, describes.
 
     Thresholds in money have to be in ``currency``, the reporting currency, and the webhook one of ``webhooks``; None
-    takes any. Raises ``RuleProblem`` for the first thing that is wrong.
+    takes any. Raises ``RuleProblems`` with all that is wrong.
     """
-    refuse_unknown_keys(entry, KEYS)
+    if problems := _problems(entry, currency, webhooks):
+        raise RuleProblems(problems)
     metric = _metric(entry)
-    recipients = _recipients(entry)
-    webhook = _webhook(entry, webhooks)
-    if not recipients and webhook is None:
-        raise RuleProblem("recipients", "nobody is told: name mail addresses here, or a webhook")
     needed, of = _needed_of(entry)
     return Rule(
         id=_id(entry),
         description=_description(entry),
         metric=metric,
-        granularity=Cadence(_one_of(entry, "granularity", [str(cadence) for cadence in GRANULARITIES])),
+        granularity=_granularity(entry),
         company=_company(entry),
-        comparison=_choice(entry, "comparison", Comparison),
+        comparison=_comparison(entry),
         threshold=_threshold(entry, metric, currency),
-        severity=_choice(entry, "severity", Severity),
+        severity=_severity(entry),
         needed=needed,
         of=of,
-        recipients=recipients,
-        webhook=webhook,
-        no_data=_choice(entry, "no_data", NoData, NoData.OK),
+        recipients=_recipients(entry),
+        webhook=_webhook(entry, webhooks),
+        no_data=_no_data(entry),
         tell_within=_tell_within(entry),
     )
+
+
+def _problems(entry: Mapping[str, object], currency: str | None, webhooks: Collection[str] | None) -> list[RuleProblem]:
+    parts: tuple[Callable[[Mapping[str, object]], object], ...] = (
+        _id,
+        _description,
+        _metric,
+        _granularity,
+        _company,
+        _comparison,
+        # Of a figure that does not exist nobody knows the unit: its problem is the same one.
+        lambda entry: _threshold(entry, _metric(entry), currency),
+        _severity,
+        _needed_of,
+        _recipients,
+        lambda entry: _webhook(entry, webhooks),
+        _told_at_all,
+        _no_data,
+        _tell_within,
+    )
+    problems = {key: _no_such_key(key, KEYS) for key in entry if key not in KEYS}
+    for part in parts:
+        try:
+            part(entry)
+        except RuleProblem as problem:
+            problems.setdefault(str(problem), problem)
+    return list(problems.values())
 
 
 def refuse_unknown_keys(entry: Mapping[str, object], known: Collection[str], of: str = "") -> None:
     """Raise ``RuleProblem`` for a key, of a table of the file, that is none of the known ones."""
     for key in entry:
         if key not in known:
-            raise RuleProblem(f"{of}.{key}" if of else key, f"there is no such key{_instead(key, known)}")
+            raise _no_such_key(key, known, of)
+
+
+def _no_such_key(key: str, known: Collection[str], of: str = "") -> RuleProblem:
+    return RuleProblem(f"{of}.{key}" if of else key, f"there is no such key{_instead(key, known)}")
 
 
 def _id(entry: Mapping[str, object]) -> str:
@@ -226,6 +266,22 @@ def _description(entry: Mapping[str, object]) -> str:
 
 def _metric(entry: Mapping[str, object]) -> Metric:
     return METRICS[_one_of(entry, "metric", METRICS)]
+
+
+def _granularity(entry: Mapping[str, object]) -> Cadence:
+    return Cadence(_one_of(entry, "granularity", [str(cadence) for cadence in GRANULARITIES]))
+
+
+def _comparison(entry: Mapping[str, object]) -> Comparison:
+    return _choice(entry, "comparison", Comparison)
+
+
+def _severity(entry: Mapping[str, object]) -> Severity:
+    return _choice(entry, "severity", Severity)
+
+
+def _no_data(entry: Mapping[str, object]) -> NoData:
+    return _choice(entry, "no_data", NoData, NoData.OK)
 
 
 def _company(entry: Mapping[str, object]) -> str | None:
@@ -313,6 +369,11 @@ def _recipients(entry: Mapping[str, object]) -> tuple[str, ...]:
     return tuple({address.lower(): address for address in reversed(addresses)}.values())[::-1]
 
 
+def _told_at_all(entry: Mapping[str, object]) -> None:
+    if "webhook" not in entry and not entry.get("recipients"):
+        raise RuleProblem("recipients", "nobody is told: name mail addresses here, or a webhook")
+
+
 def _webhook(entry: Mapping[str, object], webhooks: Collection[str] | None) -> str | None:
     if "webhook" not in entry:
         return None
@@ -343,7 +404,10 @@ def _choice(entry: Mapping[str, object], key: str, choices: type[_Choice], defau
 def _one_of(entry: Mapping[str, object], key: str, choices: Collection[str], default: str | None = None) -> str:
     text = _text(entry, key, default, f"one of {', '.join(choices)}")
     if text not in choices:
-        raise RuleProblem(key, f"{text[:80]!r} is none{_instead(text, choices)}: choose one of {', '.join(choices)}")
+        what = _NAMES.get(key, key)
+        raise RuleProblem(
+            key, f"there is no {what} {text[:80]!r}{_instead(text, choices)}: choose one of {', '.join(choices)}"
+        )
     return text
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from decimal import Decimal
 from pathlib import Path
 
-from analytics_pipeline.alerts.rules import Rule, RuleProblem, parse_rule, refuse_unknown_keys
+from analytics_pipeline.alerts.rules import Rule, RuleProblem, RuleProblems, parse_rule, refuse_unknown_keys
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.outbox.webhook import webhook_addresses
 from analytics_pipeline.settings import Settings
@@ -20,7 +20,7 @@ _DEFAULTS = ("granularity", "severity", "periods", "recipients", "webhook", "no_
 
 
 class RulesFileError(AnalyticsError):
-    """A file that is refused: the message names the first problem, ``problems`` has one of each rule."""
+    """A file that is refused: the message names the first problem, ``problems`` has all."""
 
     def __init__(self, path: Path, problems: list[str]) -> None:
         """Take the file and clauses that name rule, key and remedy."""
@@ -38,7 +38,9 @@ def read_rules(path: Path, settings: Settings) -> list[Rule]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
     except OSError as error:
-        raise RulesFileError(path, [f"it can't be read: {error.strerror}; ANALYTICS_ALERT_RULES names it"]) from error
+        is_configured = settings.alert_rules and settings.alert_rules_file == path
+        named = "; ANALYTICS_ALERT_RULES names it" if is_configured else ""
+        raise RulesFileError(path, [f"it can't be read: {error.strerror}{named}"]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RulesFileError(path, [f"it is no TOML: {error}"]) from error
     try:
@@ -73,6 +75,8 @@ def _rules(path: Path, entries: list[object], defaults: Mapping[str, object], se
             rules[rule.id] = rule
         except RuleProblem as problem:
             problems.append(f"{_name(entry, number)}, {problem}")
+        except RuleProblems as wrong:
+            problems += [f"{_name(entry, number)}, {problem}" for problem in wrong.problems]
     if problems:
         raise RulesFileError(path, problems)
     return list(rules.values())

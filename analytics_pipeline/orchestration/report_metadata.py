@@ -14,6 +14,8 @@ from analytics_pipeline.settings import Settings
 
 # The UI shows so many documents of a month; analytics_report_documents has them all.
 _MOST_DOCUMENTS = 200
+# Enough to tell one revision of a document from another.
+_SHOWN_DIGITS = 16
 
 
 def document_metadata(published: PublishedReport, settings: Settings) -> MetadataMap:
@@ -58,16 +60,17 @@ def _list(made: Sequence[MonthlyDocument]) -> MetadataValue:
         TableRecord(
             {
                 "company": one.document.company_id or "",
-                "uri": one.published.uri,
                 "pages": one.document.pages,
                 "bytes": one.published.size,
-                "sha256": one.published.sha256,
+                "sha256": one.published.sha256[:_SHOWN_DIGITS],
+                "uri": one.published.uri,
             }
         )
         for one in made
     ]
-    columns = [TableColumn("company"), TableColumn("uri"), TableColumn("pages", "int"), TableColumn("bytes", "int")]
-    return MetadataValue.table(records, TableSchema([*columns, TableColumn("sha256")]))
+    # The longest comes last: what stands behind it is off the screen.
+    columns = [TableColumn("company"), TableColumn("pages", "int"), TableColumn("bytes", "int")]
+    return MetadataValue.table(records, TableSchema([*columns, TableColumn("sha256"), TableColumn("uri")]))
 
 
 def _figures(published: PublishedReport) -> MetadataValue:

@@ -94,8 +94,8 @@ def discard(ids: tuple[int, ...]) -> None:
 def resend(company: str | None, report: str, period: str, *, all_companies: bool) -> None:
     """Mail a report that has changed since it was sent, marked as corrected, once for each revision.
 
-    Everybody who gets the report and was not sent the document that counts now gets it. Repeating it sends
-    nothing twice.
+    Everybody who gets the report and has no mail with the document that counts now, sent or discarded, gets it.
+    Repeating it sends nothing twice.
     """
     try:
         datetime.strptime(f"{period}-01", "%Y-%m-%d")  # noqa: DTZ007  # only its form

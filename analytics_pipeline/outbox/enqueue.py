@@ -1,5 +1,7 @@
 """Puts messages into the outbox, each once."""
 
+from collections.abc import Sequence
+
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.mail_addresses import require_address
 from analytics_pipeline.outbox.message import Attachment, ChannelName, one_line, storable
@@ -17,12 +19,14 @@ def enqueue_alert(
     text: str,
     html: str | None = None,
     company_id: str | None = None,
+    about: Sequence[str] = (),
     attachment: Attachment | None = None,
 ) -> bool:
     """Put one alert in and tell whether it is new; one of the same key, sent or not, changes nothing.
 
     It is part of the caller's transaction, if there is one. ``target`` is a mail address, or the name of a
-    webhook. ``company_id`` None: the platform. Raises ``AnalyticsError`` for what is no address.
+    webhook. ``company_id`` None: the platform. Messages that share an entry of ``about`` reach a target in the order
+    in which they were put in. Raises ``AnalyticsError`` for what is no address.
 
     Reports come in by ``reports.mail``: theirs are rows of a document and a recipient.
     """
@@ -33,6 +37,7 @@ def enqueue_alert(
             raise AnalyticsError(f"No mail can be sent there: {error}.") from error
     parameters = {
         "dedupe_key": dedupe_key,
+        "about": list(about) or None,
         "channel": channel,
         "company_id": company_id,
         "target": target,

@@ -105,7 +105,11 @@ def report_mail(document: Document, settings: Settings, *, correction: bool = Fa
 
 
 def wanted_documents(connection: Connection) -> list[RecordedDocument]:
-    """Return the documents that somebody is still to be mailed, held back or not, the oldest period first."""
+    """Return the documents that somebody is still to be mailed, the oldest period first.
+
+    Those that are held back are among them whether or not their recipients had an earlier one: free again, they can
+    be sent as a correction.
+    """
     rows = connection.execute(load_sql("queries/report_mail_wanted.sql"), {"within": MAILED_WITHIN}).fetchall()
     return [RecordedDocument.of_row(row) for row in rows]
 
@@ -148,7 +152,8 @@ def resend_report(connection: Connection, settings: Settings, report: str, compa
     recorded = current_document(connection, report, company_id, period)
     if recorded.held_because is not None:
         raise AnalyticsError(
-            f"The {report} of {period} is held back: {recorded.held_because}. It can be sent when that is mended."
+            f"The {report} of {period} is held back: {recorded.held_because}. It can be sent when that is over; the "
+            "sensor report_mail looks every minute."
         )
     return enqueue_report(connection, settings, recorded, correction=True)
 
@@ -172,7 +177,7 @@ def _notes(mail: ReportMail) -> list[str]:
     if mail.provisional:
         notes.append("Provisional: the period is not complete, and its figures will change.")
     if mail.correction:
-        notes.append("This replaces the report you were sent before: its figures have changed since.")
+        notes.append("This replaces the reports of this period that were sent before: its figures have changed since.")
     return [*notes, f"SHA-256 of the document: {mail.sha256}"]
 
 
@@ -208,16 +213,24 @@ def _html(heading: str, company: str, figures: Sequence[Sequence[str]], where: s
         f'<td style="{number}">{escape(change)}</td></tr>\n'
         for label, value, change in figures
     )
-    note = 'style="margin:0 0 4px;font-size:12px;color:#5C6B78"'
-    against = f"<p {note}>Change is against the month before.</p>\n" if any(change for *_, change in figures) else ""
+    has_changes = any(change for *_, change in figures)
+    heads = ("Figure", "Value", "Change" if has_changes else "")
+    head = "".join(
+        f'<th style="{style};font-size:12px;font-weight:normal;color:#5C6B78">{title}</th>'
+        for title, style in zip(heads, (f"{cell};text-align:left", number, number), strict=True)
+    )
+    # A checksum and the name of a file have no blanks to break at.
+    narrow = "overflow-wrap:anywhere;word-break:break-word"
+    note = f'style="margin:0 0 4px;font-size:12px;color:#5C6B78;{narrow}"'
+    against = f"<p {note}>Change is against the month before.</p>\n" if has_changes else ""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8">'
         f"<title>{escape(heading)}</title></head>\n"
         '<body style="font-family:Helvetica,Arial,sans-serif;font-size:15px;color:#16232F;margin:24px">\n'
         f'<h1 style="font-size:20px;margin:0 0 4px">{escape(heading)}</h1>\n'
-        f'<p style="margin:0 0 20px;color:#0F4C75"><bdi>{escape(company)}</bdi></p>\n'
-        f'<table style="border-collapse:collapse;margin:0 0 12px">\n{rows}</table>\n{against}'
-        f'<p style="margin:16px 0">{where}</p>\n'
+        f'<p style="margin:0 0 20px;color:#0F4C75;{narrow}"><bdi>{escape(company)}</bdi></p>\n'
+        f'<table style="border-collapse:collapse;margin:0 0 12px">\n<tr>{head}</tr>\n{rows}</table>\n{against}'
+        f'<p style="margin:16px 0;{narrow}">{where}</p>\n'
         + "".join(f"<p {note}>{escape(line)}</p>\n" for line in notes)
         + "</body>\n</html>\n"
     )

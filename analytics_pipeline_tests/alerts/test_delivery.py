@@ -11,13 +11,16 @@ from pydantic import SecretStr
 from analytics_pipeline.alerts.check import check_alerts
 from analytics_pipeline.health.finding import Finding, Severity
 from analytics_pipeline.metrics.tables import REVENUE_METRICS
-from analytics_pipeline.outbox.channels import send_by_settings
+from analytics_pipeline.outbox.channels import channels_for, send_by_settings
+from analytics_pipeline.outbox.decisions import list_messages
+from analytics_pipeline.outbox.sending import count_due
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Cadence, Window
 from analytics_pipeline_tests.alerts.figures_factory import close_revenue, start_of
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.notify.mail_catcher import Catcher, mail_server
+from analytics_pipeline_tests.outbox.conftest import states
 from analytics_pipeline_tests.outbox.webhook_catcher import Receiver, webhook_receiver
 
 RULES = """
@@ -67,12 +70,19 @@ def settings(shared_database: Database, rules: Path, catcher: Catcher, receiver:
             "alert_rules": str(rules),
             "smtp_url": SecretStr(f"smtp://127.0.0.1:{catcher.port}"),
             "webhooks": SecretStr(f"ops={receiver.url}"),
+            "ui_url": "https://dagster.example.com",
         }
     )
 
 
 def _check(connection: Connection, settings: Settings, window: Window | None = None) -> Finding:
     return check_alerts(connection, settings, REVENUE_METRICS, Cadence.MONTH, window)
+
+
+def _told(receiver: Receiver) -> list[tuple[str, str]]:
+    """Return the first company and the type of each message that came in, in their order."""
+    bodies = [json.loads(request.body) for request in receiver.requests]
+    return [(body["data"]["alerts"][0]["companyId"], body["type"]) for body in bodies]
 
 
 def _html(mail: EmailMessage) -> str:
@@ -99,6 +109,7 @@ def test_a_rule_that_fires_reaches_mail_and_webhook_once_and_its_recovery_too(
     assert (mail["To"], mail["Bcc"]) == ("ops@example.com", None)
     assert catcher.senders[0][1] == ["ops@example.com"]
     assert "&lt;b&gt;Ac me&lt;/b&gt;" in _html(mail)
+    assert "https://dagster.example.com/assets/revenue_metrics_monthly" in _html(mail)
     (request,) = receiver.requests
     assert json.loads(request.body)["data"]["alerts"][0]["companyId"] == HOSTILE
     close_revenue(connection, "2026-02", {HOSTILE: "100", "beta": "100"})
@@ -122,6 +133,50 @@ def test_a_webhook_that_is_down_gets_the_same_message_later(
     first, second = receiver.requests
     assert (first.body, first.headers["webhook-id"]) == (second.body, second.headers["webhook-id"])
     assert len(catcher.mails) == 1
+
+
+def test_the_end_of_an_alert_and_its_next_beginning_never_overtake_a_message_that_is_tried_again(
+    connection: Connection, settings: Settings, receiver: Receiver, catcher: Catcher
+) -> None:
+    close_revenue(connection, "2026-01", {"acme": "80", "beta": "100"})
+    _check(connection, settings)
+    receiver.answers = [503]
+    catcher.refused["ops@example.com"] = "451 try again later"
+    assert send_by_settings(connection, settings).again == 2
+    catcher.refused.clear()
+    for month, acme, beta in (("2026-02", "100", "70"), ("2026-03", "60", "70")):
+        close_revenue(connection, month, {"acme": acme, "beta": beta})
+        _check(connection, settings)
+    channels = channels_for(settings)
+    assert send_by_settings(connection, settings).sent == 2, "of another company"
+    assert _told(receiver)[1:] == [("beta", "alert.firing")]
+    assert (count_due(connection, channels), states(connection).count("pending")) == (0, 6)
+    waiting = [row.problem for row in list_messages(connection, state="pending")]
+    assert waiting.count("waits for an earlier message about the same alert") == 4
+    connection.execute("UPDATE analytics_outbox SET next_attempt_at = now() WHERE state = 'pending'")
+    assert send_by_settings(connection, settings).sent == 6
+    assert _told(receiver)[2:] == [("acme", "alert.firing"), ("acme", "alert.resolved"), ("acme", "alert.firing")]
+    assert [str(mail["Subject"]).partition(" ")[0] for mail in catcher.mails[1:]] == [
+        "[warning]",
+        "[resolved]",
+        "[warning]",
+    ]
+
+
+def test_one_message_about_many_companies_is_followed_by_those_about_each_of_them(
+    connection: Connection, settings: Settings, receiver: Receiver
+) -> None:
+    companies = [f"c{number:02}" for number in range(12)]
+    close_revenue(connection, "2026-01", dict.fromkeys(companies, "80"))
+    _check(connection, settings)
+    close_revenue(connection, "2026-02", dict.fromkeys(companies, "80") | {"c07": "100"})
+    _check(connection, settings)
+    receiver.answers = [503]
+    assert send_by_settings(connection, settings).again == 1
+    assert _told(receiver) == [("c00", "alert.firing")]
+    connection.execute("UPDATE analytics_outbox SET next_attempt_at = now() WHERE state = 'pending'")
+    send_by_settings(connection, settings)
+    assert _told(receiver)[1:] == [("c00", "alert.firing"), ("c07", "alert.resolved")]
 
 
 def test_the_finding_names_what_fires_in_the_window_of_the_run(connection: Connection, settings: Settings) -> None:
@@ -154,7 +209,7 @@ def test_a_broken_file_fails_the_finding_and_the_rules_before_it_are_judged(
     close_revenue(connection, "2026-02", {"acme": "80"})
     finding = _check(connection, settings)
     assert (finding.passed, finding.severity) == (False, Severity.ERROR)
-    assert "rule 'low', metric: 'total_revenu' is none (did you mean total_revenue" in finding.summary
+    assert "rule 'low', metric: there is no figure 'total_revenu' (did you mean total_revenue" in finding.summary
     assert "The rules loaded before stay in force. Rules fire: low: acme" in finding.summary
     assert finding.metadata["messages put into the outbox"] == 2
     # A mended file counts by itself.

@@ -35,7 +35,7 @@ def test_a_message_says_what_when_of_whom_and_since_when() -> None:
     )
     assert message.text.splitlines()[:11] == [
         "Revenue falls",
-        "Firing: what the rule watches for is the case.",
+        "Firing: the figure has crossed the threshold of the rule.",
         "",
         "Rule:      low-revenue, error",
         "Figure:    total_revenue: Payments received minus refunds.",
@@ -46,8 +46,17 @@ def test_a_message_says_what_when_of_whom_and_since_when() -> None:
         "Since:     2026-01",
         "",
     ]
-    for part in ("Revenue falls", "-25.00 % to 75.00 EUR", "2026-02 (UTC)", "Firing: what"):
+    for part in ("Revenue falls", "-25.00 % to 75.00 EUR", "2026-02 (UTC)", "Firing: the figure"):
         assert part in message.html
+
+
+def test_mails_link_to_the_figures_where_the_dagster_ui_is_known() -> None:
+    message = compose(RULE, 3, [NOTICE], NOW, ui_url="https://dagster.example.com")
+    link = "https://dagster.example.com/assets/revenue_metrics_monthly?view=checks"
+    assert f"See: {link}\n" in message.text
+    assert f'<a href="{link}">' in message.html
+    assert "See: " not in _compose(NOTICE).text
+    assert "<a " not in _compose(NOTICE).html
 
 
 def test_the_payload_has_exact_numbers_and_names_everything() -> None:

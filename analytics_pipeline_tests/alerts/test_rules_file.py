@@ -40,8 +40,16 @@ def _refusal(tmp_path: Path, text: str) -> RulesFileError:
 @pytest.mark.parametrize(
     ("right", "wrong", "message"),
     [
-        ('metric = "total_revenue"', 'metric = "total_revenu"', r"metric: .*did you mean total_revenue"),
-        ('metric = "total_revenue"', 'metric = "profit"', r"metric: 'profit' is none.*choose one of total_revenue, "),
+        (
+            'metric = "total_revenue"',
+            'metric = "total_revenu"',
+            r"metric: there is no figure 'total_revenu' \(did you mean total_revenue",
+        ),
+        (
+            'metric = "total_revenue"',
+            'metric = "profit"',
+            r"metric: there is no figure 'profit': choose one of total_revenue, ",
+        ),
         ('metric = "total_revenue"', "", r"metric: it is missing: give one of total_revenue, "),
         ('value = "100 EUR"', 'valeu = "100 EUR"', r"valeu: there is no such key \(did you mean value\?\)"),
         ('value = "100 EUR"', "", r"value: give either value, .*, or change"),
@@ -55,15 +63,23 @@ def _refusal(tmp_path: Path, text: str) -> RulesFileError:
         ('value = "100 EUR"', 'change = "5 points"', r"change: '5 points' doesn't fit .*'-100 EUR' or '-20 %'"),
         ('id = "low"', 'id = "Low Revenue"', r"id: 'Low Revenue' has to be small letters"),
         ('id = "low"', "id = 7", r"id: 7 is no text"),
-        ('granularity = "month"', 'granularity = "week"', r"granularity: 'week' is none: choose one of day, month"),
-        ('comparison = "below"', 'comparison = "<"', r"comparison: '<' is none: choose one of above, below, at least"),
-        ('severity = "error"', 'severity = "high"', r"severity: 'high' is none: choose one of warning, error"),
+        (
+            'granularity = "month"',
+            'granularity = "week"',
+            r"granularity: there is no granularity 'week': .* day, month",
+        ),
+        (
+            'comparison = "below"',
+            'comparison = "<"',
+            r"comparison: there is no comparison '<': .* above, below, at least",
+        ),
+        ('severity = "error"', 'severity = "high"', r"severity: there is no severity 'high': .* warning, error"),
         ('company = "acme"', 'company = ""', r"company: '' is no id of a company: .*'\*' for each"),
         ('company = "acme"', 'company = "a\\u202eb"', r"company: .* is no id of a company"),
         ('severity = "error"', 'severity = "error"\nperiods = "3 of 2"', r"periods: '3 of 2' can't be"),
         ('severity = "error"', 'severity = "error"\nperiods = "0 of 2"', r"periods: '0 of 2' can't be"),
         ('severity = "error"', 'severity = "error"\nperiods = "2/3"', r"periods: '2/3' has to look like '2 of 3'"),
-        ('severity = "error"', 'severity = "error"\nno_data = "page"', r"no_data: 'page' is none: choose one of ok"),
+        ('severity = "error"', 'severity = "error"\nno_data = "page"', r"no_data: there is no choice 'page': .* ok"),
         (
             'severity = "error"',
             'severity = "error"\nwebhook = "opps"',
@@ -104,8 +120,24 @@ def test_a_file_that_is_none_of_rules_is_refused(tmp_path: Path, text: str, mess
 
 
 def test_a_file_that_cannot_be_read_is_refused_with_the_setting_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(RulesFileError, match=r"gone\.toml: it can't be read: .*ANALYTICS_ALERT_RULES"):
-        read_rules(tmp_path / "gone.toml", SETTINGS)
+    path = tmp_path / "gone.toml"
+    with pytest.raises(RulesFileError, match=r"gone\.toml: it can't be read: .*ANALYTICS_ALERT_RULES names it\.$"):
+        read_rules(path, SETTINGS.model_copy(update={"alert_rules": str(path)}))
+    with pytest.raises(RulesFileError, match=r"gone\.toml: it can't be read: No such file or directory\.$"):
+        read_rules(path, SETTINGS)
+
+
+def test_everything_that_is_wrong_with_a_rule_is_told(tmp_path: Path) -> None:
+    wrong = RIGHT.replace("100 EUR", "100 USD").replace("ops@example.com", "ops").replace("below", "under")
+    refused = _refusal(tmp_path, f'{wrong}periods = "5 of 3"\nvaleu = 1\nmetrics = "mrr"\n')
+    assert [re.search(r"rule 'low', (\w+)", problem).group(1) for problem in refused.problems] == [  # type: ignore[union-attr]
+        "valeu",
+        "metrics",
+        "comparison",
+        "value",
+        "periods",
+        "recipients",
+    ]
 
 
 def test_every_wrong_rule_is_told_and_an_id_is_given_once(tmp_path: Path) -> None:

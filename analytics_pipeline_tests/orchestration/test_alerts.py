@@ -100,7 +100,7 @@ def test_a_broken_file_fails_the_check_and_not_the_run(
     rules.write_text(RULES.replace("total_revenue", "total_revenu"), encoding="utf-8")
     found = _close(definitions, instance, _day(1), _day(1))
     assert (found.passed, found.severity) == (False, AssetCheckSeverity.ERROR)
-    assert "rule 'low', metric: 'total_revenu' is none (did you mean total_revenue" in str(found.description)
+    assert "rule 'low', metric: there is no figure 'total_revenu' (did you mean total_revenue" in str(found.description)
 
 
 def test_every_metric_asset_has_the_check_and_it_holds_back_no_report(definitions: Definitions) -> None:

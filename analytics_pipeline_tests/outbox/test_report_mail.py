@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from analytics_pipeline.cli import main
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.outbox.decisions import discard_messages, list_messages
 from analytics_pipeline.outbox.sending import SendReport, count_due
 from analytics_pipeline.reports.documents import Figure, hold
 from analytics_pipeline.reports.headlines import headline_figures
@@ -168,8 +169,29 @@ def test_a_document_rendered_again_mails_nobody_again_until_a_person_wants_it(
     assert resend_report(connection, settings, REPORT, "acme", last_month()) == 0
     corrected = [mail for mail in catcher.mails if str(mail["Subject"]).startswith("Corrected: ")]
     assert {_attached(mail) for mail in corrected} == {b"%PDF with late data"}
-    assert "replaces the report you were sent before" in corrected[0].get_body(("plain",)).get_content()  # type: ignore[union-attr]
+    told = corrected[0].get_body(("plain",)).get_content()  # type: ignore[union-attr]
+    assert "This replaces the reports of this period that were sent before" in told
     assert len({mail["Message-ID"] for mail in catcher.mails}) == 4
+
+
+def test_a_discarded_mail_stays_discarded_and_a_newer_document_is_another_matter(
+    connection: Connection, catcher: Catcher, send: Send
+) -> None:
+    settings = get_settings()
+    for address in ("cfo@acme.com", "ceo@acme.com"):
+        add_recipient(connection, "acme", REPORT, address)
+    publish(connection, "acme")
+    enqueue_wanted(connection, settings)
+    discard_messages(connection, [row.outbox_id for row in list_messages(connection) if row.target == "cfo@acme.com"])
+    assert send().sent == 1
+    assert resend_report(connection, settings, REPORT, "acme", last_month()) == 0
+    publish(connection, "acme", content=b"%PDF with late data")
+    assert resend_report(connection, settings, REPORT, "acme", last_month()) == 2
+    pending = list_messages(connection, state="pending")
+    discard_messages(connection, [row.outbox_id for row in pending if row.target == "cfo@acme.com"])
+    assert resend_report(connection, settings, REPORT, "acme", last_month()) == 0
+    assert send().sent == 1
+    assert [str(mail["To"]) for mail in catcher.mails] == ["ceo@acme.com"] * 2
 
 
 def test_what_has_not_left_yet_leaves_as_the_document_that_counts(
@@ -300,10 +322,16 @@ def test_a_mail_says_what_the_document_says() -> None:
     ):
         assert part in composed.text
         assert part in composed.html
+    assert ">Change</th>" in composed.html
     assert "rovisional" not in composed.text
     provisional = compose(ReportMail(**{name: getattr(MAIL, name) for name in MAIL.__slots__} | {"provisional": True}))
     assert provisional.subject == "Monthly report January 2026 (provisional): acme"
     assert "figures will change" in provisional.text
+
+
+def test_what_has_no_blanks_breaks_on_a_narrow_screen() -> None:
+    (checksum,) = [line for line in compose(MAIL).html.splitlines() if MAIL.sha256 in line]
+    assert "overflow-wrap:anywhere" in checksum
 
 
 class _Seen(HTMLParser):

@@ -75,7 +75,7 @@ class TestFigures:
             f"Churned users 5 {MINUS}50.00%",
             "Churn rate of those active before, % 6.67",
             "0.00012345",
-            "revenue-drop warning \u221212.00 % at most \u221210 % 3 Jan 2026 4 Jan 2026 going on",
+            "revenue-drop 3 Jan 2026 to 4 Jan 2026: \u221212.00%. Watched for: at most \u221210%. Warning, going on.",
             "user.login user_activity 900 90.00%",
             "3 days 4 h",
             "amount: not a number",

@@ -12,22 +12,31 @@ COMMENT ON FUNCTION analytics_outbox_pause IS
     'Pause before the next attempt at a message of the outbox, with jitter.';
 
 -- Whether a message of the outbox may leave: a report only as the document that counts now, only if the checks
--- of its partition are known to have passed, and only to somebody who is still to get it. Nulls, no document
--- and no recipient of a report: nothing to wait for.
-CREATE OR REPLACE FUNCTION analytics_outbox_may_leave(p_document bigint, p_recipient bigint)
+-- of its partition are known to have passed, and only to somebody who is still to get it; an alert only when no
+-- earlier message about the same is still on its way to the same target.
+CREATE OR REPLACE FUNCTION analytics_outbox_may_leave(p_message analytics_outbox)
 RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
     SELECT
-        (p_document IS NULL OR EXISTS (
+        (p_message.document_id IS NULL OR EXISTS (
             SELECT
             FROM analytics_report_documents AS d
-            WHERE d.document_id = p_document AND d.is_current AND d.held_because IS NULL
+            WHERE d.document_id = p_message.document_id AND d.is_current AND d.held_because IS NULL
         ))
-        AND (p_recipient IS NULL OR EXISTS (
-            SELECT FROM analytics_report_recipients AS r WHERE r.recipient_id = p_recipient AND r.active
+        AND (p_message.recipient_id IS NULL OR EXISTS (
+            SELECT
+            FROM analytics_report_recipients AS r
+            WHERE r.recipient_id = p_message.recipient_id AND r.active
+        ))
+        AND (p_message.about IS NULL OR NOT EXISTS (
+            SELECT
+            FROM analytics_outbox AS e
+            WHERE e.channel = p_message.channel AND e.target = p_message.target
+              AND e.state IN ('pending', 'sending')
+              AND e.outbox_id < p_message.outbox_id AND e.about && p_message.about
         ))
 $$;
 
 COMMENT ON FUNCTION analytics_outbox_may_leave IS
-    'Whether neither its document nor its recipient keeps a message of the outbox from being sent.';
+    'Whether nothing keeps a message of the outbox from being sent: its document, its recipient, an earlier message.';

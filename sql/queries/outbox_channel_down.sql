@@ -1,10 +1,10 @@
 -- What is due by a channel that can't be used fares like the message that found out, without asking again.
-UPDATE analytics_outbox
+UPDATE analytics_outbox AS o
 SET attempts = attempts + 1,
     state = CASE WHEN attempts + 1 >= %(most_attempts)s THEN 'failed' ELSE 'pending' END,
     problem = %(problem)s,
     next_attempt_at = now() + analytics_outbox_pause(attempts + 1),
     settled_at = CASE WHEN attempts + 1 >= %(most_attempts)s THEN now() END
 WHERE state = 'pending' AND next_attempt_at <= now() AND channel = %(channel)s
-  AND analytics_outbox_may_leave(document_id, recipient_id)
+  AND analytics_outbox_may_leave(o)
 RETURNING state

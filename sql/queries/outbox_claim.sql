@@ -5,7 +5,7 @@ WITH due AS (
     WHERE o.state = 'pending'
       AND o.next_attempt_at <= now()
       AND o.channel = ANY (%(channels)s)
-      AND analytics_outbox_may_leave(o.document_id, o.recipient_id)
+      AND analytics_outbox_may_leave(o)
     ORDER BY o.next_attempt_at, o.outbox_id
     LIMIT 1
     FOR UPDATE OF o SKIP LOCKED

@@ -2,7 +2,8 @@
 SELECT
     o.outbox_id, o.kind, o.channel, o.company_id, o.report, o.period, o.target, o.subject, o.state,
     CASE
-        WHEN o.state <> 'pending' OR analytics_outbox_may_leave(o.document_id, o.recipient_id) THEN o.problem
+        WHEN o.state <> 'pending' OR analytics_outbox_may_leave(o) THEN o.problem
+        WHEN o.kind = 'alert' THEN 'waits for an earlier message about the same alert'
         WHEN d.held_because IS NOT NULL THEN 'held back: ' || d.held_because
         WHEN NOT d.is_current THEN 'held back: a newer document has not been looked at yet'
         ELSE 'held back: the recipient was removed'

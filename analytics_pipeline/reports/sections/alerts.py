@@ -1,13 +1,26 @@
 """The alerts that fired in the period."""
 
 import re
+from collections.abc import Sequence
 
-from reportlab.platypus import Flowable
+from reportlab.platypus import Flowable, Spacer
 
+from analytics_pipeline.alerts.history import FiredAlert
 from analytics_pipeline.reports.content import Content
+from analytics_pipeline.reports.formats import Formats
 from analytics_pipeline.reports.report import ALL_COMPANIES, Report
 from analytics_pipeline.reports.sections.section import Section
+from analytics_pipeline.reports.tables import Glossary
 from analytics_pipeline.reports.tabular import Column, Kind, Table, text
+from analytics_pipeline.reports.text import Printable, plain
+from analytics_pipeline.windows import Cadence
+
+_GOING_ON = "going on"
+_COMPANY_CHARACTERS = 60
+_SENTENCES_CHARACTERS = 1_000
+# So many alerts don't part from the heading.
+_LEAST = 3
+_NOTE = 12.0
 
 
 def tables(report: Report) -> list[Table]:
@@ -33,11 +46,11 @@ def tables(report: Report) -> list[Table]:
                     *((alert.company or ALL_COMPANIES,) if with_company else ()),
                     alert.rule,
                     alert.severity,
-                    _with_minus_signs(alert.value),
-                    _with_minus_signs(alert.threshold),
+                    _as_printed(alert.value),
+                    _as_printed(alert.threshold),
                     alert.first_period.date(),
                     alert.last_period.date(),
-                    alert.resolution or "going on",
+                    alert.resolution or _GOING_ON,
                 )
                 for alert in report.alerts
             ],
@@ -45,19 +58,42 @@ def tables(report: Report) -> list[Table]:
     ]
 
 
-def _with_minus_signs(words: str) -> str:
-    """Return the words of a message with the sign that stands before figures everywhere in a document."""
-    return re.sub(r"(?<!\w)-(?=\d)", "\u2212", words)
-
-
 def pages(content: Content) -> list[Flowable]:
-    """Return the table."""
-    report = content.report
-    if not report.alerts:
+    """Return each rule with what it found in sentences: words and amounts of any length, none of them cut."""
+    alerts = content.report.alerts
+    if not alerts:
         return [*content.heading("Alerts"), content.note("No alert fired in this period.")]
-    (table,) = tables(report)
-    placed = content.set(table)
-    return [*content.heading("Alerts", placed.least_height), placed]
+    note = content.note("What each rule found, what it watches for, how severe that is, and what has come of it.")
+    first = _listed(content, alerts[:_LEAST]).wrap(0, 0)[1]
+    return [*content.heading("Alerts", _NOTE + first), note, Spacer(0, 5), _listed(content, alerts)]
+
+
+def _listed(content: Content, alerts: Sequence[FiredAlert]) -> Glossary:
+    return Glossary(content.sheet, [(content.show(alert.rule), _sentences(content, alert)) for alert in alerts])
+
+
+def _sentences(content: Content, alert: FiredAlert) -> Printable:
+    company = (
+        ""
+        if content.report.company_id is not None
+        else plain(alert.company or ALL_COMPANIES, limit=_COMPANY_CHARACTERS)
+    )
+    where = ", ".join(part for part in (company, _period(content.sheet.formats, alert)) if part)
+    found, watched = _as_printed(alert.value), _as_printed(alert.threshold)
+    told = f"{where}: {found}. Watched for: {watched}. {alert.severity.capitalize()}, {alert.resolution or _GOING_ON}."
+    return content.sheet.proof.printable(told, limit=_SENTENCES_CHARACTERS)
+
+
+def _period(formats: Formats, alert: FiredAlert) -> str:
+    """Return the month or day, or the first and the last of several."""
+    in_words = formats.month if alert.granularity is Cadence.MONTH else formats.day
+    first, last = in_words(alert.first_period.date()), in_words(alert.last_period.date())
+    return first if first == last else f"{first} to {last}"
+
+
+def _as_printed(words: str) -> str:
+    """Return the words of a message with the signs that stand before and after figures everywhere in a document."""
+    return re.sub(r"(?<=\d) %", "%", re.sub(r"(?<!\w)-(?=\d)", "\u2212", words))
 
 
 SECTION = Section("alerts", tables, pages)
