@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from upath import UPath
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.reports.artifacts import artifact_name, store_artifact
+from analytics_pipeline.settings import Settings
 
 NAME = "monthly_report/2026-01/companies/acme.pdf"
 
@@ -109,6 +111,11 @@ def test_an_object_store_keeps_revisions_too() -> None:
     assert UPath(stored.uri).read_bytes() == b"second"
     assert stored.earlier_revision is not None
     assert UPath(stored.earlier_revision).read_bytes() == b"first"
+
+
+def test_a_store_that_ends_with_its_process_is_refused() -> None:
+    with pytest.raises(ValidationError, match="must outlive the process"):
+        Settings(artifacts="memory://reports")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
+import psycopg
 import pytest
 from PIL import Image
 from pypdf import PdfReader
@@ -22,7 +23,7 @@ from analytics_pipeline.reports.order import order_report
 from analytics_pipeline.reports.preview import first_page
 from analytics_pipeline.reports.publish import Job, publish_all, publish_order, write_order
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline_tests.conftest import Database
+from analytics_pipeline_tests.conftest import SERVER_URL, Database
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.reports import samples
 from analytics_pipeline_tests.reports.ledger import COMPANIES
@@ -119,6 +120,19 @@ def test_monthly_documents_are_recorded_with_their_figures(ledger: Database, con
     acme, globex = (Path(one.published.path).read_bytes() for one in companies)
     assert "globex" not in _text(acme)
     assert "acme" not in _text(globex)
+
+
+@pytest.mark.skipif(SERVER_URL is None, reason="the embedded server has one session: runs can't overlap there")
+def test_runs_over_a_month_take_turns(ledger: Database, connection: Connection) -> None:
+    documents = publish_company_months(connection, ledger.settings, MONTH)
+    next(documents)
+    with ledger.connect(autocommit=True) as other:
+        other.execute("SET lock_timeout = '200ms'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            publish_platform_month(other, ledger.settings, MONTH)
+        assert publish_platform_month(other, ledger.settings, date(2025, 12, 1))
+        assert len(list(documents)) == len(COMPANIES) - 1
+        assert publish_platform_month(other, ledger.settings, MONTH)
 
 
 def test_a_company_without_figures_any_more_has_no_document_that_counts(

@@ -39,8 +39,8 @@ def build_report_assets(settings: Settings) -> list[AssetsDefinition]:
 
     @report_asset(
         MONTHLY_REPORT,
-        "The PDF report of a month over all companies: headline figures, revenue, MRR, users, currencies, crypto, "
-        "events, alerts, quality of the data, and the proof that the figures reconcile.",
+        "The PDF report of a month over all companies: headline figures, each company, revenue, MRR, users, "
+        "currencies, crypto, events, alerts, quality of the data, and the proof that the figures reconcile.",
     )
     def _monthly_report(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
         # Rendering takes a second to import: only a process that renders pays for it.
