@@ -1,14 +1,15 @@
 """The proof: the report's figures beside the metric tables and the raw events."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from reportlab.platypus import Flowable
 
 from analytics_pipeline.currencies import CERTAIN_PLACES, rounded
 from analytics_pipeline.reports.content import Content
-from analytics_pipeline.reports.report import Report
+from analytics_pipeline.reports.report import ClosedFigures, RawEvents, Report
 from analytics_pipeline.reports.sections.section import Section
 from analytics_pipeline.reports.tabular import Column, Table, Value, money, name, text
 
@@ -17,17 +18,37 @@ DIFFERS = "DIFFERS"
 
 _Amount = Decimal | int | None
 
-# Key, name, whether it is an amount of money.
+
+class _Figure(NamedTuple):
+    """A figure, and what it is called among the closed figures and those of the raw events (None: not there)."""
+
+    key: str
+    title: str
+    of_report: Callable[[Report], _Amount]
+    closed: str | None = None
+    raw: str | None = None
+
+
+def _users(field: str) -> Callable[[Report], _Amount]:
+    return lambda report: None if report.users is None else int(getattr(report.users, field))
+
+
 _FIGURES = (
-    ("totalRevenue", "Total revenue", True),
-    ("invoiced", "Invoiced", True),
-    ("startMrr", "MRR at the start", True),
-    ("mrr", "MRR at the end", True),
-    ("totalUsers", "Total users", False),
-    ("activeUsers", "Active users", False),
-    ("newUsers", "New users", False),
-    ("churnedUsers", "Churned users", False),
-    ("events", "Events", False),
+    _Figure(
+        "totalRevenue",
+        "Total revenue",
+        lambda r: r.revenue.figures.total_revenue,
+        "total_revenue",
+        "total_revenue",
+    ),
+    _Figure("invoiced", "Invoiced", lambda r: r.revenue.figures.invoiced, "invoiced", "invoiced"),
+    _Figure("startMrr", "MRR at the start", lambda r: r.movements.start, "start_mrr"),
+    _Figure("mrr", "MRR at the end", lambda r: r.revenue.figures.mrr, "mrr"),
+    _Figure("totalUsers", "Total users", _users("total_users"), "total_users"),
+    _Figure("activeUsers", "Active users", _users("active_users"), "active_users", "active_users"),
+    _Figure("newUsers", "New users", _users("new_users"), "new_users"),
+    _Figure("churnedUsers", "Churned users", _users("churned_users"), "churned_users"),
+    _Figure("events", "Events", lambda r: r.all_events, raw="events"),
 )
 
 
@@ -65,58 +86,19 @@ def disagreements(report: Report) -> list[str]:
 
 
 def _lines(report: Report) -> list[_Line]:
-    of_report, of_closed, of_raw = _of_report(report), _of_closed(report), _of_raw(report)
-    return [
-        _Line(key, title, report.currency if is_amount else "", of_report[key], of_closed.get(key), of_raw.get(key))
-        for key, title, is_amount in _FIGURES
-    ]
+    closed, raw = (report.quality.closed, report.quality.raw) if report.quality else (None, None)
+    lines = []
+    for figure in _FIGURES:
+        value = figure.of_report(report)
+        currency = report.currency if isinstance(value, Decimal) else ""
+        others = (_named(closed, figure.closed), _named(raw, figure.raw))
+        lines.append(_Line(figure.key, figure.title, currency, value, *others))
+    return lines
 
 
-def _of_report(report: Report) -> dict[str, _Amount]:
-    figures: dict[str, _Amount] = {
-        "totalRevenue": report.revenue.figures.total_revenue,
-        "invoiced": report.revenue.figures.invoiced,
-        "startMrr": report.movements.start,
-        "mrr": report.revenue.figures.mrr,
-        "events": report.all_events,
-    }
-    users = report.users
-    if users is None:
-        return figures | dict.fromkeys(("totalUsers", "activeUsers", "newUsers", "churnedUsers"))
-    return figures | {
-        "totalUsers": users.total_users,
-        "activeUsers": users.active_users,
-        "newUsers": users.new_users,
-        "churnedUsers": users.churned_users,
-    }
-
-
-def _of_closed(report: Report) -> dict[str, _Amount]:
-    closed = report.quality.closed if report.quality else None
-    if closed is None:
-        return {}
-    return {
-        "totalRevenue": closed.total_revenue,
-        "invoiced": closed.invoiced,
-        "startMrr": closed.start_mrr,
-        "mrr": closed.mrr,
-        "totalUsers": closed.total_users,
-        "activeUsers": closed.active_users,
-        "newUsers": closed.new_users,
-        "churnedUsers": closed.churned_users,
-    }
-
-
-def _of_raw(report: Report) -> dict[str, _Amount]:
-    raw = report.quality.raw if report.quality else None
-    if raw is None:
-        return {}
-    return {
-        "totalRevenue": raw.total_revenue,
-        "invoiced": raw.invoiced,
-        "activeUsers": raw.active_users,
-        "events": raw.events,
-    }
+def _named(figures: ClosedFigures | RawEvents | None, field: str | None) -> _Amount:
+    value: _Amount = None if figures is None or field is None else getattr(figures, field)
+    return value
 
 
 def tables(report: Report) -> list[Table]:
