@@ -81,8 +81,9 @@ def follow(
     """
     rule = active.rule
     going_on = {(alert.company, alert.condition): alert for alert in alerts}
-    changes, notices = Changes(), []
+    changes, notices, judged = Changes(), [], set()
     for judgement in judgements:
+        judged.add(judgement.company)
         missing = judgement.has_no_data
         # Without figures nobody knows whether it is over.
         firing = True if judgement.fires else None if missing else False
@@ -100,11 +101,13 @@ def follow(
                 if alert.told_at is not None:
                     notices.append(_notice(judgement, alert, resolution))
     changes.messages = tell(connection, active, notices, now, ui_url=ui_url)
+    # A company without any figures is judged no more: what was found of it would go on for ever.
+    changes.add(close(connection, active, [a for a in going_on.values() if a.company not in judged], ui_url=ui_url))
     return changes
 
 
 def close(connection: Connection, active: ActiveRule, alerts: Sequence[Alert], *, ui_url: str = "") -> Changes:
-    """End alerts that their rule, removed or changed, no longer covers; say so to whom they were told."""
+    """End alerts that their rule no longer covers: removed, changed, or without figures; tell whoever was told."""
     notices = []
     for alert in alerts:
         _resolve(connection, alert, Resolution.RULE_REMOVED)
@@ -211,6 +214,9 @@ def _go_on(
         row = connection.execute(load_sql("queries/alert_open.sql"), parameters).fetchone()
         changes.opened += row is not None
         return None if row is None else _alert(row)
+    if condition is Condition.FIRING and judgement.has_no_data:
+        # It goes on by what earlier periods gave.
+        parameters |= {"value": alert.value, "shown": alert.shown}
     connection.execute(load_sql("queries/alert_continue.sql"), {**parameters, "alert": alert.alert_id})
     return alert
 
@@ -226,6 +232,8 @@ def _resolve(connection: Connection, alert: Alert, resolution: Resolution) -> No
 
 
 def _resolution(active: ActiveRule, judgement: Judgement, alert: Alert) -> Resolution:
+    if alert.condition is Condition.NO_DATA and judgement.has_no_data:
+        return Resolution.RULE_CHANGED
     if alert.last_period < judgement.period.start:
         return Resolution.RECOVERED
     # The same period, judged anew: by another rule, or with other figures.

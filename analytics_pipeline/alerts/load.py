@@ -82,13 +82,18 @@ def unknown_companies(connection: Connection, rules: Sequence[Rule]) -> list[str
 
 
 def _close_uncovered(connection: Connection, before: ActiveRule, after: Rule | None, ui_url: str) -> Changes:
-    """Close the alerts of a rule that what comes after it says nothing of."""
+    """Close the alerts of a rule that what comes after it says nothing of, or not to all who were told."""
     is_same_figure = (
         after is not None and after.metric == before.rule.metric and after.granularity is before.rule.granularity
     )
+    tells_all = after is not None and set(_targets(before.rule)) <= set(_targets(after))
     uncovered = [
         alert
         for alert in open_alerts(connection, [before.rule.id])
-        if after is None or not is_same_figure or not covers(after, alert)
+        if after is None or not is_same_figure or not tells_all or not covers(after, alert)
     ]
     return close(connection, before, uncovered, ui_url=ui_url)
+
+
+def _targets(rule: Rule) -> list[str]:
+    return [*(address.lower() for address in rule.recipients), *([rule.webhook] if rule.webhook else [])]

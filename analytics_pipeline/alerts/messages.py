@@ -57,9 +57,16 @@ _OVER = {
     Resolution.RECOVERED: "Over: a period has been closed that is as it should be.",
     Resolution.CORRECTED: "Corrected: the figures of this very period have changed since, and are as they should be.",
     Resolution.RULE_CHANGED: "Closed: the rule was changed, and the figure does not cross its threshold as it is now.",
-    Resolution.RULE_REMOVED: "Closed: the rule was removed or no longer covers this; nobody watches it any more.",
+    Resolution.RULE_REMOVED: (
+        "Closed: the rule was removed or no longer covers this, or tells others; what it still finds begins anew."
+    ),
 }
 _FIGURES_AGAIN = "Over: there are figures again."
+_SILENCE_OVER = {
+    Resolution.RECOVERED: _FIGURES_AGAIN,
+    Resolution.CORRECTED: _FIGURES_AGAIN,
+    Resolution.RULE_CHANGED: "Closed: the rule was changed, and tells no longer that there are no figures.",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,11 +136,8 @@ def _subject(rule: Rule, notices: Sequence[Notice], period: str) -> str:
 def _summary(notice: Notice) -> str:
     if notice.resolution is None:
         return _BEGUN[notice.condition]
-    has_figures_again = notice.condition is Condition.NO_DATA and notice.resolution in {
-        Resolution.RECOVERED,
-        Resolution.CORRECTED,
-    }
-    return _FIGURES_AGAIN if has_figures_again else _OVER[notice.resolution]
+    of_silence = _SILENCE_OVER if notice.condition is Condition.NO_DATA else {}
+    return of_silence.get(notice.resolution, _OVER[notice.resolution])
 
 
 def _is_silent(notice: Notice) -> bool:

@@ -41,7 +41,8 @@ def read_rules(path: Path, settings: Settings) -> list[Rule]:
         is_configured = settings.alert_rules and settings.alert_rules_file == path
         named = "; ANALYTICS_ALERT_RULES names it" if is_configured else ""
         raise RulesFileError(path, [f"it can't be read: {error.strerror}{named}"]) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    # Beside what is no TOML or no text: numbers too large to be any, and brackets deeper than Python goes.
+    except (ValueError, ArithmeticError, RecursionError) as error:
         raise RulesFileError(path, [f"it is no TOML: {error}"]) from error
     try:
         entries, defaults = _parts(content)

@@ -49,7 +49,7 @@ def build_definitions(settings: Settings) -> Definitions:
                 *build_report_assets(settings),
                 build_custom_report_asset(),
             ],
-            asset_checks=[*build_health_checks(), *build_partition_checks(settings), build_alert_checks()],
+            asset_checks=[*build_health_checks(), *build_partition_checks(settings), *build_alert_checks()],
             jobs=[
                 *jobs,
                 *build_check_jobs(),

@@ -455,6 +455,47 @@ def test_a_changed_rule_keeps_its_alerts_as_far_as_it_covers_them(connection: Co
     assert _changed(connection, rule(metric="mrr", company="a")) == (1, 1)
 
 
+def test_the_alert_of_a_company_that_has_no_figures_any_more_is_closed(connection: Connection) -> None:
+    load_rules(connection, [rule()])
+    close_revenue(connection, "2026-01", {"acme": "80", "tpyo": "5"})
+    assert _update(connection) == (2, 0, 2)
+    close_revenue(connection, "2026-01", {"acme": "80"})
+    assert _update(connection) == (0, 1, 1)
+    assert _update(connection) == (0, 0, 0)
+    assert _states(connection) == [("acme", "firing", None), ("tpyo", "resolved", "rule removed")]
+
+
+def test_whoever_was_told_of_an_alert_is_told_when_the_rule_tells_others(connection: Connection) -> None:
+    load_rules(connection, [rule(recipients=["old@example.com"])])
+    _months(connection, "80")
+    _update(connection)
+    # One more is nothing to tell.
+    assert _changed(connection, rule(recipients=["old@example.com", "more@example.com"])) == (0, 0)
+    assert _changed(connection, rule(recipients=["new@example.com"])) == (1, 2)
+    assert _update(connection) == (1, 0, 1)
+    told = connection.execute("SELECT target, left(subject, 8) FROM analytics_outbox ORDER BY outbox_id").fetchall()
+    assert told == [
+        ("old@example.com", "[error] "),
+        ("old@example.com", "[closed]"),
+        ("more@example.com", "[closed]"),
+        ("new@example.com", "[error] "),
+    ]
+
+
+def test_a_rule_that_tells_no_longer_of_missing_figures_says_so_and_keeps_what_it_found(connection: Connection) -> None:
+    load_rules(connection, [rule(no_data="alert")])
+    _months(connection, "80")
+    _update(connection)
+    for month in ("2026-02", "2026-03"):
+        close_revenue(connection, month, {"acme": "0"}, unconverted={"acme": ["totalRevenue"]})
+        _update(connection)
+        load_rules(connection, [rule(no_data="ok")])
+    assert _states(connection) == [("acme", "firing", None), ("acme", "resolved", "rule changed")]
+    assert [alert.shown for alert in open_alerts(connection)] == ["80.00 EUR"]
+    (*_, (text,)) = connection.execute("SELECT text_body FROM analytics_outbox ORDER BY outbox_id").fetchall()
+    assert "tells no longer that there are no figures" in text
+
+
 def test_a_reader_of_the_figures_reads_no_alerts(connection: Connection) -> None:
     for table in ("analytics_alerts", "analytics_alert_rules"):
         granted = "SELECT has_table_privilege('public', %s, 'SELECT')"
