@@ -30,7 +30,7 @@ from analytics_pipeline.orchestration.partition_state import PartitionState
 from analytics_pipeline.orchestration.partitions import partitions_for
 from analytics_pipeline.reports.documents import RecordedDocument, hold
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Cadence, Window
 
 _MONTHLY = [asset for job, cadence in CLOSING_JOBS.items() if cadence is Cadence.MONTH for asset in assets_of(job)]
@@ -50,12 +50,14 @@ def judge_documents(
     months = {(d.document.report, d.document.period): d.document.period_end for d in documents}
     if not months:
         return {}
+    # What is made while they are judged is judged the next time.
+    (judged_at,) = fetch_row(connection, "SELECT now()")
     gate = ReportGate(instance, settings)
     verdicts = {}
     for (report, period), end in months.items():
         start = datetime.fromisoformat(f"{period}-01").replace(tzinfo=UTC)
         verdicts[period] = gate.why_held(Window(start, end))
-        hold(connection, report, period, verdicts[period])
+        hold(connection, report, period, verdicts[period], rendered_before=judged_at)
     return verdicts
 
 

@@ -90,13 +90,19 @@ def withdraw_others(connection: Connection, report: str, period: str, companies:
     connection.execute(load_sql("queries/report_documents_withdraw.sql"), parameters)
 
 
-def hold(connection: Connection, report: str, period: str, because: str | None) -> None:
-    """Keep all documents of a partition from being mailed, or with None let them go; again changes nothing."""
+def hold(
+    connection: Connection, report: str, period: str, because: str | None, *, rendered_before: datetime | None = None
+) -> None:
+    """Keep all documents of a partition from being mailed, or with None let them go; again changes nothing.
+
+    Only those are let go that were made before ``rendered_before``, when the partition was judged (None: all).
+    """
     connection.execute(
         "UPDATE analytics_report_documents SET held_because = %(because)s "
         "WHERE report = %(report)s AND period = %(period)s AND is_current "
-        "AND held_because IS DISTINCT FROM %(because)s",
-        {"report": report, "period": period, "because": because},
+        "AND held_because IS DISTINCT FROM %(because)s "
+        "AND (%(because)s::text IS NOT NULL OR %(before)s::timestamptz IS NULL OR rendered_at < %(before)s)",
+        {"report": report, "period": period, "because": because, "before": rendered_before},
     )
 
 

@@ -137,11 +137,15 @@ def enqueue_report(
     yet are made anew from this document. As a ``correction`` the recipients who have not been sent this very
     revision get another mail. A document that is held back, or no longer counts, is mailed to nobody.
     """
-    for kind in (False, True):
-        connection.execute(load_sql("queries/report_mail_renew.sql"), _parameters(recorded, settings, correction=kind))
-    return connection.execute(
-        load_sql("queries/report_mail_enqueue.sql"), _parameters(recorded, settings, correction=correction)
-    ).rowcount
+    plain, corrected = (_parameters(recorded, settings, correction=kind) for kind in (False, True))
+    with connection.transaction():
+        # Two at once take turns: each sees the rows of the other.
+        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('analytics_report_mail', 0))")
+        for parameters in (plain, corrected):
+            connection.execute(load_sql("queries/report_mail_renew.sql"), parameters)
+        connection.execute(load_sql("queries/report_mail_superfluous.sql"), plain)
+        wanted = corrected if correction else plain
+        return connection.execute(load_sql("queries/report_mail_enqueue.sql"), wanted).rowcount
 
 
 def resend_report(connection: Connection, settings: Settings, report: str, company_id: str | None, period: str) -> int:
@@ -169,6 +173,7 @@ def _parameters(recorded: RecordedDocument, settings: Settings, *, correction: b
         "attach": mail.link is None,
         "file": mail.file,
         "is_correction": correction,
+        "within": MAILED_WITHIN,
     }
 
 

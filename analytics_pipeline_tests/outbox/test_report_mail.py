@@ -27,7 +27,7 @@ from analytics_pipeline.reports.mail import (
 )
 from analytics_pipeline.reports.recipients import add_recipient, remove_recipient
 from analytics_pipeline.settings import get_settings
-from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline_tests.notify.mail_catcher import Catcher
 from analytics_pipeline_tests.outbox.conftest import Send, pass_time, states
 from analytics_pipeline_tests.outbox.documents import FIGURES, REPORT, last_month, publish
@@ -174,6 +174,43 @@ def test_a_document_rendered_again_mails_nobody_again_until_a_person_wants_it(
     assert len({mail["Message-ID"] for mail in catcher.mails}) == 4
 
 
+def test_a_report_that_was_resent_is_not_mailed_once_more_by_itself(connection: Connection) -> None:
+    settings = get_settings()
+    add_recipient(connection, "acme", REPORT, "cfo@acme.com")
+    publish(connection, "acme")
+    assert resend_report(connection, settings, REPORT, "acme", last_month()) == 1
+    add_recipient(connection, "acme", REPORT, "ceo@acme.com")
+    assert enqueue_wanted(connection, settings) == 1
+    assert [row.target for row in list_messages(connection)].count("cfo@acme.com") == 1
+
+
+def test_whoever_has_the_newer_document_is_sent_no_other_mail_of_the_period(connection: Connection) -> None:
+    settings = get_settings()
+    add_recipient(connection, "acme", REPORT, "cfo@acme.com")
+    publish(connection, "acme")
+    enqueue_wanted(connection, settings)
+    connection.execute(
+        "UPDATE analytics_outbox SET state = 'sending', claimed_by = 'x', claimed_at = now(), lease_until = now()"
+    )
+    publish(connection, "acme", content=b"%PDF with late data")
+    assert resend_report(connection, settings, REPORT, "acme", last_month()) == 1
+    # The server answers at last that it can't take it now.
+    connection.execute("UPDATE analytics_outbox SET state = 'pending' WHERE state = 'sending'")
+    assert enqueue_wanted(connection, settings) == 0
+    assert sorted(states(connection)) == ["discarded", "pending"]
+
+
+def test_what_was_made_while_its_month_was_judged_stays_held_back(connection: Connection) -> None:
+    publish(connection, "acme")
+    (judged_at,) = fetch_row(connection, "SELECT now()")
+    connection.execute("UPDATE analytics_report_documents SET held_because = 'not yet', rendered_at = now()")
+    hold(connection, REPORT, last_month(), None, rendered_before=judged_at)
+    held = "SELECT held_because FROM analytics_report_documents"
+    assert fetch_row(connection, held) == ("not yet",)
+    hold(connection, REPORT, last_month(), None)
+    assert fetch_row(connection, held) == (None,)
+
+
 def test_a_discarded_mail_stays_discarded_and_a_newer_document_is_another_matter(
     connection: Connection, catcher: Catcher, send: Send
 ) -> None:
@@ -242,6 +279,9 @@ def test_filling_in_old_months_mails_nobody_until_a_person_wants_it(connection: 
     publish(connection, None, period="2020-01")
     assert enqueue_wanted(connection, get_settings()) == 0
     assert resend_report(connection, get_settings(), REPORT, None, "2020-01") == 1
+    # What is due of it brings nobody else theirs.
+    add_recipient(connection, None, REPORT, "new@platform.com")
+    assert enqueue_wanted(connection, get_settings()) == 0
 
 
 def test_a_document_made_before_its_month_had_ended_is_not_mailed(connection: Connection) -> None:

@@ -5,6 +5,11 @@ SET attempts = attempts + 1,
     problem = %(problem)s,
     next_attempt_at = now() + analytics_outbox_pause(attempts + 1),
     settled_at = CASE WHEN attempts + 1 >= %(most_attempts)s THEN now() END
-WHERE state = 'pending' AND next_attempt_at <= now() AND channel = %(channel)s
-  AND analytics_outbox_may_leave(o)
+WHERE o.outbox_id IN (
+    SELECT d.outbox_id
+    FROM analytics_outbox AS d
+    WHERE d.state = 'pending' AND d.next_attempt_at <= now() AND d.channel = %(channel)s
+      AND analytics_outbox_may_leave(d)
+    FOR UPDATE OF d SKIP LOCKED
+)
 RETURNING state

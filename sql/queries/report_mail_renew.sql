@@ -13,3 +13,8 @@ FROM analytics_report_documents AS d
 WHERE d.document_id = %(document_id)s AND d.is_current AND d.held_because IS NULL
   AND o.report = d.report AND o.audience = d.audience AND o.period = d.period
   AND o.state = 'pending' AND o.is_correction = %(is_correction)s AND o.document_id <> d.document_id
+  AND NOT EXISTS (
+      SELECT
+      FROM analytics_outbox AS e
+      WHERE e.recipient_id = o.recipient_id AND e.document_id = d.document_id AND e.outbox_id <> o.outbox_id
+  )
