@@ -1,24 +1,20 @@
 """One real TimescaleDB for the tests: the embedded one, or the server of ANALYTICS_DATABASE_URL.
 
-On a server of its own every test gets a new database; on the embedded one, which has a single
-database, the schema is dropped and migrated again.
+Every test that asks for a database gets one that holds nothing of any other test.
 """
 
 import os
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
-import psycopg
 import pytest
 
-from analytics_pipeline.embedded import EmbeddedTimescale
 from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.timescale.connection import Connection, connect
-from analytics_pipeline.timescale.migrations import migrate
+from analytics_pipeline_tests.databases import MIGRATED_WITH, EmbeddedDatabases, Kind, ServerDatabases
 
 SERVER_URL = os.environ.get("ANALYTICS_DATABASE_URL")
 
@@ -39,38 +35,41 @@ def embedded_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The home of the session's embedded database, which is stopped in the end."""
     home = tmp_path_factory.mktemp("home")
     yield home
-    EmbeddedTimescale(home).stop()
+    _databases(home).close()
 
 
 @pytest.fixture
-def empty_database_url(embedded_home: Path) -> Iterator[str]:
-    """The URL of a database without our schema."""
-    with empty_database(embedded_home) as url:
+def empty_database_url(request: pytest.FixtureRequest, embedded_home: Path) -> Iterator[str]:
+    """The URL of a database without our schema; of a migrated one where the test takes ``database`` too."""
+    kind = Kind.MIGRATED if "database" in request.fixturenames else Kind.EMPTY
+    with _databases(embedded_home).make(kind) as url:
         yield url
 
 
+def empty_database(embedded_home: Path) -> AbstractContextManager[str]:
+    """Make a database without our schema and give its URL; on the embedded server there is only one."""
+    return _databases(embedded_home).make(Kind.EMPTY)
+
+
 @contextmanager
-def empty_database(embedded_home: Path) -> Iterator[str]:
-    """Make a database without our schema and yield its URL; on the embedded server there is only one."""
-    if SERVER_URL is None:
-        embedded = EmbeddedTimescale(embedded_home)
-        embedded.start()
-        drop_schema(embedded.url)
-        yield embedded.url
-        return
-    name = f"analytics_test_{uuid.uuid4().hex}"
-    with psycopg.connect(SERVER_URL, autocommit=True) as admin:
-        admin.execute(f'CREATE DATABASE "{name}"')
-    yield urlunsplit(urlsplit(SERVER_URL)._replace(path=f"/{name}"))
-    with psycopg.connect(SERVER_URL, autocommit=True) as admin:
-        admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+def migrated_database(embedded_home: Path, folder: Path) -> Iterator[Database]:
+    """Make a migrated database, and point the settings at it; on the embedded server there is only one."""
+    with pytest.MonkeyPatch.context() as environment, _databases(embedded_home).make(Kind.MIGRATED) as url:
+        set_environment(environment, url, embedded_home, folder)
+        yield Database(url, get_settings())
+    get_settings.cache_clear()
+
+
+@cache
+def _databases(embedded_home: Path) -> EmbeddedDatabases | ServerDatabases:
+    return EmbeddedDatabases(embedded_home) if SERVER_URL is None else ServerDatabases(SERVER_URL)
 
 
 @pytest.fixture
 def environment(
     empty_database_url: str, embedded_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[pytest.MonkeyPatch]:
-    """The settings' environment, pointing at the empty database; a test may set more before migrating."""
+    """The settings' environment, pointing at the test's database; a test may set more before it migrates one."""
     set_environment(monkeypatch, empty_database_url, embedded_home, tmp_path)
     yield monkeypatch
     get_settings.cache_clear()
@@ -90,15 +89,7 @@ def set_environment(monkeypatch: pytest.MonkeyPatch, url: str, embedded_home: Pa
 @pytest.fixture
 def database(environment: pytest.MonkeyPatch, empty_database_url: str) -> Database:
     """A migrated database without events."""
-    migrate()
-    return Database(empty_database_url, get_settings())
-
-
-def drop_schema(url: str) -> None:
-    """Drop everything of ours from a database, and keep the extension."""
-    with psycopg.connect(url, autocommit=True, prepare_threshold=None) as connection:
-        tables = connection.execute(
-            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename LIKE 'analytics%'"
-        ).fetchall()
-        for (table,) in sorted(tables):
-            connection.execute(f'DROP TABLE IF EXISTS "{table}" CASCADE')
+    settings = get_settings()
+    wanted = settings.model_dump(include=set(MIGRATED_WITH))
+    assert wanted == MIGRATED_WITH, "the database is migrated already: change its settings later, and migrate again"
+    return Database(empty_database_url, settings)

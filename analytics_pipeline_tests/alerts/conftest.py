@@ -5,10 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.timescale.migrations import migrate
-from analytics_pipeline_tests.conftest import Database, empty_database, set_environment
+from analytics_pipeline_tests.conftest import Database, migrated_database
 
 _TABLES = (
     "analytics_alerts, analytics_alert_rules, analytics_outbox, analytics_metric_periods, analytics_revenue_metrics, "
@@ -18,11 +16,8 @@ _TABLES = (
 
 @pytest.fixture(scope="package")
 def shared_database(embedded_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    with pytest.MonkeyPatch.context() as environment, empty_database(embedded_home) as url:
-        set_environment(environment, url, embedded_home, tmp_path_factory.mktemp("alerts"))
-        migrate()
-        yield Database(url, get_settings())
-    get_settings.cache_clear()
+    with migrated_database(embedded_home, tmp_path_factory.mktemp("alerts")) as database:
+        yield database
 
 
 @pytest.fixture

@@ -6,20 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.timescale.migrations import migrate
-from analytics_pipeline_tests.conftest import Database, empty_database, set_environment
+from analytics_pipeline_tests.conftest import Database, migrated_database
 from analytics_pipeline_tests.metrics.subscription_changes import RATES
 
 
 @pytest.fixture(scope="module")
 def shared_database(embedded_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    with pytest.MonkeyPatch.context() as environment, empty_database(embedded_home) as url:
-        set_environment(environment, url, embedded_home, tmp_path_factory.mktemp("shared"))
-        migrate()
-        yield Database(url, get_settings())
-    get_settings.cache_clear()
+    with migrated_database(embedded_home, tmp_path_factory.mktemp("shared")) as database:
+        yield database
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,10 @@ from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-import pytest
-
 from analytics_pipeline.metrics.tables import METRIC_TABLES, close_metric
-from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.timescale.migrations import migrate
 from analytics_pipeline.windows import Cadence, Window
-from analytics_pipeline_tests.conftest import Database, empty_database, set_environment
+from analytics_pipeline_tests.conftest import Database, migrated_database
 from analytics_pipeline_tests.events_factory import at
 from analytics_pipeline_tests.metrics.closing import close_inputs
 
@@ -71,17 +67,13 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 @contextmanager
 def ledger_database(embedded_home: Path, folder: Path) -> Iterator[Database]:
     """Make a database that holds the ledger, both months closed."""
-    with pytest.MonkeyPatch.context() as environment, empty_database(embedded_home) as url:
-        set_environment(environment, url, embedded_home, folder)
-        migrate()
-        database = Database(url, get_settings())
+    with migrated_database(embedded_home, folder) as database:
         with database.connect(autocommit=True) as connection:
             fill(connection)
             close_inputs(connection, BOTH)
             for table in METRIC_TABLES:
                 close_metric(connection, table, Cadence.MONTH, BOTH, "EUR")
         yield database
-    get_settings.cache_clear()
 
 
 def fill(connection: Connection) -> None:

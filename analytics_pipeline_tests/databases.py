@@ -1,0 +1,177 @@
+"""Databases for the tests, each as new, made without migrating each.
+
+On a server every database is a new one: empty, or a copy of one that was migrated once. The embedded server has one
+database only, which is brought back to what it was before the test, as far as the test has changed it.
+"""
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from enum import Enum, auto
+from functools import cached_property
+from itertools import count
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+from psycopg import sql
+from pydantic import SecretStr
+
+from analytics_pipeline.embedded import EmbeddedTimescale
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.migrations import migrate
+from analytics_pipeline_tests.pristine import Pristine
+
+# The settings that a migration goes by, as the migrated databases here were made with.
+MIGRATED_WITH: dict[str, Any] = {"retention": "never", "compress_after": "30 days", "refresh_owner": "dagster"}
+
+
+class Kind(Enum):
+    """What a new database holds: nothing, or our schema."""
+
+    EMPTY = auto()
+    MIGRATED = auto()
+
+
+class ServerDatabases:
+    """New databases on a server that others use too.
+
+    Their names begin with the name of this run, and so does the application name of a connection that is open as
+    long as the run lasts: what a killed run has left is known by that, and dropped by the next one.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._run = f"analytics_test_{uuid.uuid4().hex[:8]}"
+        self._numbers = count(1)
+
+    @contextmanager
+    def make(self, kind: Kind) -> Iterator[str]:
+        name = f"{self._run}_{next(self._numbers)}"
+        if kind is Kind.MIGRATED:
+            self._copy_template(name)
+        else:
+            self._execute("CREATE DATABASE {}", name)
+        yield self._url_of(name)
+        self._execute("DROP DATABASE {} WITH (FORCE)", name)
+
+    def close(self) -> None:
+        if "_admin" in self.__dict__:
+            if "_template" in self.__dict__:
+                self._execute("DROP DATABASE {} WITH (FORCE)", self._template)
+            self._admin.close()
+
+    @cached_property
+    def _admin(self) -> "psycopg.Connection[tuple[Any, ...]]":
+        admin = psycopg.connect(self._url, autocommit=True, application_name=self._run)
+        left_behind = admin.execute(
+            """
+            SELECT d.datname FROM pg_database AS d
+            WHERE d.datname ~ '^analytics_test_[0-9a-f]{8}_' AND pg_get_userbyid(d.datdba) = current_user
+              AND NOT EXISTS (SELECT FROM pg_stat_activity AS a WHERE a.application_name = left(d.datname, %s))
+            """,
+            [len(self._run)],
+        ).fetchall()
+        for (name,) in left_behind:
+            admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        return admin
+
+    @cached_property
+    def _template(self) -> str:
+        """The migrated database that others are copies of; nobody can be connected to it meanwhile."""
+        name = f"{self._run}_template"
+        self._execute("CREATE DATABASE {}", name)
+        migrate(_settings(self._url_of(name)))
+        with self._connect(name) as connection:
+            connection.execute("SELECT _timescaledb_functions.stop_background_workers()")
+        self._execute("ALTER DATABASE {} ALLOW_CONNECTIONS false", name)
+        self._admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        return name
+
+    def _copy_template(self, name: str) -> None:
+        self._execute("CREATE DATABASE {} TEMPLATE {}", name, self._template)
+        # The two things a copy lacks: what ALTER DATABASE has set, and the scheduler of its jobs.
+        settings = self._admin.execute(
+            "SELECT split_part(c, '=', 1), substr(c, strpos(c, '=') + 1) FROM pg_db_role_setting AS s, "
+            "unnest(s.setconfig) AS c WHERE s.setrole = 0 AND s.setdatabase = "
+            "(SELECT oid FROM pg_database WHERE datname = %s)",
+            [self._template],
+        ).fetchall()
+        for setting, value in settings:
+            statement = sql.SQL("ALTER DATABASE {} SET {} = {}")
+            self._admin.execute(statement.format(sql.Identifier(name), sql.Identifier(setting), sql.Literal(value)))
+        with self._connect(name) as connection:
+            connection.execute("SELECT _timescaledb_functions.start_background_workers()")
+
+    def _execute(self, statement: str, *names: str) -> None:
+        self._admin.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+    def _connect(self, name: str) -> "psycopg.Connection[tuple[Any, ...]]":
+        return psycopg.connect(self._url_of(name), autocommit=True)
+
+    def _url_of(self, name: str) -> str:
+        return urlunsplit(urlsplit(self._url)._replace(path=f"/{name}"))
+
+
+class EmbeddedDatabases:
+    """The one database of the embedded server of a home, again and again."""
+
+    def __init__(self, home: Path) -> None:
+        self._server = EmbeddedTimescale(home)
+        self._copies = home / "copies"
+        self._pristine: dict[Kind, Pristine] = {}
+        self._kind: Kind | None = None
+
+    @contextmanager
+    def make(self, kind: Kind) -> Iterator[str]:
+        if self._kind is not kind or not self._restore(self._pristine[kind]):
+            self._replace(kind)
+        yield self._server.url
+
+    def close(self) -> None:
+        self._server.stop()
+
+    def _restore(self, pristine: Pristine) -> bool:
+        with suppress(psycopg.Error):
+            self._server.start()
+            with self._connect() as connection:
+                return pristine.restore(connection)
+        return False
+
+    def _replace(self, kind: Kind) -> None:
+        """Start the server on a copy of the data directory as it was when its database was new."""
+        copy = self._copies / kind.name.lower()
+        self._kind = None
+        self._server.stop()
+        shutil.rmtree(self._server.data_dir, ignore_errors=True)
+        if kind in self._pristine:
+            shutil.copytree(copy, self._server.data_dir)
+            self._server.start()
+        else:
+            self._server.start()
+            self._pristine[kind] = self._fill(kind)
+            self._server.stop()
+            shutil.copytree(self._server.data_dir, copy)
+            self._server.start()
+        self._kind = kind
+
+    def _fill(self, kind: Kind) -> Pristine:
+        with self._connect() as connection:
+            if kind is Kind.MIGRATED:
+                # What the extension brings along belongs to what is there before.
+                connection.execute("CREATE EXTENSION timescaledb")
+            before = connection.execute("SELECT pg_current_xact_id()::xid::text").fetchone()
+        if kind is Kind.MIGRATED:
+            migrate(_settings(self._server.url))
+        assert before is not None
+        with self._connect() as connection:
+            return Pristine(connection, since=before[0])
+
+    def _connect(self) -> "psycopg.Connection[tuple[Any, ...]]":
+        return psycopg.connect(self._server.url, autocommit=True, prepare_threshold=None)
+
+
+def _settings(url: str) -> Settings:
+    return Settings(database_url=SecretStr(url), **MIGRATED_WITH)

@@ -1,0 +1,115 @@
+"""Brings the one database of an embedded server back to what it was, faster than migrating it again.
+
+Tables that were empty are emptied, other tables of ours and TimescaleDB's notes on aggregates and jobs get their rows
+back, and sequences their values. Everything else is compared, the whole catalog with it: a database of which a test
+has changed any of that can't be restored. Nothing that a migration may bring along is listed here by name.
+"""
+
+import re
+from typing import Any
+
+import psycopg
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+# Columns of the catalog that change although nothing has: storage, statistics, and that there once was a chunk.
+_VOLATILE = {
+    "pg_catalog.pg_class": "relfilenode,relpages,reltuples,relallvisible,relfrozenxid,relminmxid,relhassubclass",
+    "pg_catalog.pg_database": "datfrozenxid,datminmxid",
+}
+# Temporary tables aren't here: the server drops them with their session.
+_TABLES = """
+SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_(toast|temp)'
+"""
+_HAS_TIMESCALEDB = "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb')"
+# An aggregate's table is emptied under the aggregate's name, a compressed one with the one it belongs to.
+_HYPERTABLES = """
+SELECT format('%I.%I', h.schema_name, h.table_name), h.id, h.compression_state = 2,
+       format('%I.%I', coalesce(a.user_view_schema, h.schema_name), coalesce(a.user_view_name, h.table_name))
+FROM _timescaledb_catalog.hypertable AS h
+LEFT JOIN _timescaledb_catalog.continuous_agg AS a ON a.mat_hypertable_id = h.id
+"""
+_SEQUENCES = """
+SELECT format('%I.%I', schemaname, sequencename), last_value, start_value FROM pg_sequences
+WHERE schemaname !~ '^_timescaledb'
+"""
+# Of TimescaleDB's own tables: what became of jobs, and what there is to be refreshed and to be run.
+_OUTCOMES = "_timescaledb_internal.bgw_"
+_NOTES = re.compile(r"_timescaledb_\w+\.(continuous_aggs_\w+|bgw_job)")
+
+
+class Pristine:
+    """What a database was like at one moment, and the way back to it."""
+
+    def __init__(self, connection: Connection, *, since: str) -> None:
+        """Record the database as it is; of rows older than the transaction ``since`` only their number."""
+        self._is_young = f"age(xmin) <= age('{since}'::xid)"
+        tables = {name for (name,) in connection.execute(_TABLES)}
+        # For each name that can be truncated, the query that has rows when it should be.
+        self._emptied: dict[str, str] = {}
+        if connection.execute(_HAS_TIMESCALEDB).fetchone() == (True,):
+            for table, number, compressed, name in connection.execute(_HYPERTABLES):
+                tables.remove(table)
+                if not compressed:
+                    self._emptied[name] = f"FROM _timescaledb_catalog.chunk WHERE hypertable_id = {number}"
+        for table in sorted(tables):
+            if not table.startswith(("pg_catalog.", "_timescaledb")) or table.startswith(_OUTCOMES):
+                self._emptied[table] = f"FROM {table}"
+        for name in self._filled(connection):
+            del self._emptied[name]
+        self._compared = sorted(tables - self._emptied.keys())
+        self._fingerprints = self._read_fingerprints(connection)
+        self._sequences = connection.execute(_SEQUENCES).fetchall()
+        self._rows = {
+            table: connection.execute(f"SELECT coalesce(json_agg(t), '[]')::text FROM {table} AS t").fetchone()
+            for table in self._compared
+            if _NOTES.fullmatch(table) or not table.startswith(("pg_catalog.", "_timescaledb"))
+        }
+
+    def restore(self, connection: Connection) -> bool:
+        """Bring the database back to what was recorded; returns whether that was possible."""
+        if filled := self._filled(connection):
+            # Together, or a foreign key between them is in the way; what references them was empty too.
+            connection.execute(f"TRUNCATE {', '.join(filled)} CASCADE")
+        connection.execute(f"DELETE FROM pg_statistic WHERE {self._is_young}")
+        changed = self._changed(connection)
+        if changed - self._rows.keys():
+            return False
+        for table in changed:
+            connection.execute(f"DELETE FROM {table}")
+            connection.execute(
+                f"INSERT INTO {table} OVERRIDING SYSTEM VALUE SELECT * FROM json_populate_recordset(NULL::{table}, %s)",
+                self._rows[table],
+            )
+        if changed and self._changed(connection):
+            return False
+        recorded = {name: (last, start) for name, last, start in self._sequences}
+        for name, last, _ in connection.execute(_SEQUENCES).fetchall():
+            if last != recorded[name][0]:
+                was, start = recorded[name]
+                connection.execute("SELECT setval(%s, %s, %s)", [name, start if was is None else was, was is not None])
+        return True
+
+    def _filled(self, connection: Connection) -> list[str]:
+        if not self._emptied:
+            return []
+        row = connection.execute(
+            f"SELECT {', '.join(f'EXISTS (SELECT {q})' for q in self._emptied.values())}"
+        ).fetchone()
+        return [name for name, holds in zip(self._emptied, row or (), strict=True) if holds]
+
+    def _changed(self, connection: Connection) -> set[str]:
+        found = self._read_fingerprints(connection)
+        return {table for table in self._compared if found[table] != self._fingerprints[table]}
+
+    def _read_fingerprints(self, connection: Connection) -> dict[str, tuple[int, int | None]]:
+        """Count each table's rows and hash the younger ones: a row that is changed becomes one of those."""
+        queries = []
+        for table in self._compared:
+            content = f"(to_jsonb(t) - '{{{_VOLATILE[table]}}}'::text[])" if table in _VOLATILE else "t"
+            queries.append(
+                f"SELECT '{table}', count(*), sum(hashtextextended({content}::text, 0)) "
+                f"FILTER (WHERE {self._is_young}) FROM {table} AS t"
+            )
+        return {table: (rows, content) for table, rows, content in connection.execute(" UNION ALL ".join(queries))}
