@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +33,7 @@ from analytics_pipeline.reports.recipients import add_recipient
 from analytics_pipeline.sample.cli import months_before
 from analytics_pipeline.sample.generator import write_rates, write_sample
 from analytics_pipeline.settings import NEVER, Settings, get_settings, write_settings_file
+from analytics_pipeline.timescale.clock import check_clock, database_now
 from analytics_pipeline.timescale.connection import connect, fetch_row
 from analytics_pipeline.timescale.migrations import migrate
 from analytics_pipeline.windows import Cadence, Window
@@ -78,7 +79,7 @@ def run_demo(events_file: Path | None, size: SampleSize, *, confirmed: bool) -> 
             f"{summary.read:,} read, {summary.new:,} new, {summary.already_there:,} already there, "
             f"{summary.rejected:,} rejected"
         )
-    span = _span(summary, events_file)
+    span = _span(settings, summary, events_file)
     settings = _fit_settings(console, settings, span)
     with _step(console, "rates of exchange") as note:
         note.append(str(_load_rates(settings, rates)))
@@ -119,7 +120,8 @@ def _refuse_foreign_events(settings: Settings, *, confirmed: bool) -> None:
 
 def _sample(settings: Settings, size: SampleSize) -> tuple[Path, Path]:
     """Return the files of the sample's events and of its rates, written if they aren't there."""
-    start = months_before(datetime.now(UTC).date(), size.months)
+    with connect(settings, autocommit=True) as connection:
+        start = months_before(check_clock(connection).date(), size.months)
     name = f"sample-{start:%Y-%m}-{size.months}m-{size.companies}c-{size.scale:g}x-seed{size.seed}"
     folder = settings.home / "demo"
     folder.mkdir(parents=True, exist_ok=True)
@@ -152,19 +154,22 @@ def _ingest(settings: Settings, events_file: Path) -> IngestSummary:
 def _load_rates(settings: Settings, source: str) -> LoadedRates:
     """Load the rates; the embedded database takes no others from then on: an invented price fits no real one."""
     with connect(settings, autocommit=True) as connection:
-        loaded = store_rates(connection, [read_source(source)])
+        today = database_now(connection).date()
+        loaded = store_rates(connection, [read_source(source, today=today)])
     if source != settings.fx_source and settings.database_url is None and _FX_SOURCE not in os.environ:
         write_settings_file(settings.home, {_FX_SOURCE: source})
         get_settings.cache_clear()
     return loaded
 
 
-def _span(summary: IngestSummary, events_file: Path) -> Window:
-    """Return the whole months that the file's events cover, up to the last hour that has ended."""
+def _span(settings: Settings, summary: IngestSummary, events_file: Path) -> Window:
+    """Return the whole months that the file's events cover, up to the last hour that has ended by the database."""
     if summary.first is None or summary.last is None:
         raise AnalyticsError(f"{events_file} holds no valid event: its rejects tell why.")
     end = Cadence.MONTH.next(Cadence.MONTH.floor(summary.last))
-    return Window(Cadence.MONTH.floor(summary.first), min(end, Cadence.HOUR.floor(datetime.now(UTC))))
+    with connect(settings, autocommit=True) as connection:
+        last_hour = Cadence.HOUR.floor(database_now(connection))
+    return Window(Cadence.MONTH.floor(summary.first), min(end, last_hour))
 
 
 def _fit_settings(console: Console, settings: Settings, span: Window) -> Settings:

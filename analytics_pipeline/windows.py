@@ -1,6 +1,6 @@
 """Half-open windows of time in UTC, aligned to hours, days and months."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -88,6 +88,17 @@ class Window:
     def last_day(self) -> date:
         """The last calendar day (UTC) the window touches."""
         return (self.end - timedelta(microseconds=1)).date()
+
+
+def join_windows(windows: Iterable[Window]) -> list[Window]:
+    """Return the stretches that the windows cover, in order: those that touch or overlap become one."""
+    joined: list[Window] = []
+    for window in sorted(windows):
+        if joined and window.start <= joined[-1].end:
+            joined[-1] = Window(joined[-1].start, max(joined[-1].end, window.end))
+        else:
+            joined.append(window)
+    return joined
 
 
 def midnight(day: date) -> datetime:

@@ -4,7 +4,6 @@ Belongs here: its order, its wording for people. Does not belong here: the asset
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from analytics_pipeline.alerts.evaluate import Evaluation, evaluate, rules_for, update_alerts
 from analytics_pipeline.alerts.incidents import Changes
@@ -16,6 +15,7 @@ from analytics_pipeline.health.finding import Finding, Problem, Severity
 from analytics_pipeline.metrics.tables import MetricTable
 from analytics_pipeline.outbox.message import one_line
 from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Cadence, Window
 
@@ -37,7 +37,7 @@ def check_alerts(
         load_configured(connection, settings)
     except AnalyticsError as error:
         problem = str(error)
-    changes = update_alerts(connection, table, cadence, datetime.now(UTC), ui_url=settings.ui_url)
+    changes = update_alerts(connection, table, cadence, database_now(connection), ui_url=settings.ui_url)
     rules = [active.rule for active in rules_for(connection, table, cadence)]
     evaluation = evaluate(connection, table, cadence, window, rules)
     return _finding(table.asset(cadence), evaluation, changes, problem)

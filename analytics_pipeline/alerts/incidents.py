@@ -7,7 +7,7 @@ transaction. Does not belong here: judging (``judge``), words (``messages``).
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +18,7 @@ from analytics_pipeline.alerts.store import ActiveRule
 from analytics_pipeline.alerts.words import shown
 from analytics_pipeline.outbox.enqueue import enqueue_alert
 from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Cadence
 
@@ -124,7 +125,7 @@ def close(connection: Connection, active: ActiveRule, alerts: Sequence[Alert], *
                     resolution=Resolution.RULE_REMOVED,
                 )
             )
-    messages = tell(connection, active, notices, datetime.now(UTC), ui_url=ui_url)
+    messages = tell(connection, active, notices, database_now(connection), ui_url=ui_url)
     return Changes(resolved=len(alerts), messages=messages)
 
 

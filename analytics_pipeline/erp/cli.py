@@ -20,6 +20,7 @@ from analytics_pipeline.erp.rejects import SourceReject, open_rejects
 from analytics_pipeline.erp.source_files import ErpSource, choose_sources, read_sources
 from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
 from analytics_pipeline.settings import get_settings
+from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import connect
 
 SOME_REJECTED = 3
@@ -45,7 +46,7 @@ def list_sources(*, as_json: bool) -> None:
     found = read_sources(get_settings())
     with connect(autocommit=True) as connection:
         statuses = read_statuses(connection)
-    now = datetime.now(UTC)
+        now = database_now(connection)
     figures = [_status_figures(source, statuses.get(source.name), now) for source in found]
     if as_json:
         click.echo(json.dumps(figures))

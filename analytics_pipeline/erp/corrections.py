@@ -11,6 +11,7 @@ from analytics_pipeline.erp.rows import parse_row
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.model import AnalyticsEvent
 from analytics_pipeline.events.rejection import RejectedEvent
+from analytics_pipeline.timescale.clock import check_clock
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import retention_horizon
 
@@ -24,10 +25,10 @@ def accept_rows(connection: Connection, rejects: Sequence[SourceReject]) -> int:
     whose raw events have expired; rows before it are accepted by then.
     """
     ledger = Ledger(connection)
-    horizon = retention_horizon(connection)
+    now, horizon = check_clock(connection), retention_horizon(connection)
     for reject in rejects:
         try:
-            event = parse_row(reject.source, reject.row)
+            event = parse_row(reject.source, reject.row, now=now)
         except RejectedEvent as error:
             raise AnalyticsError(
                 f"{reject.source_key} can't be accepted, for it is no event: {error.reason} Mend the row in the ERP, "

@@ -16,7 +16,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
 
@@ -36,6 +36,7 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.model import AnalyticsEvent
 from analytics_pipeline.events.rejection import RejectedEvent
 from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.clock import check_clock, database_now
 from analytics_pipeline.timescale.connection import Connection
 
 PAGE_ROWS = 5_000
@@ -88,6 +89,7 @@ def record_source(
     in the source's state, too.
     """
     require_erp_url(settings)
+    check_clock(connection)
     state = cursors.begin_run(connection, source)
     try:
         with connect_erp(settings) as erp:
@@ -227,7 +229,7 @@ class _Run:
     def _judge(self, rows: Sequence[Row]) -> "_Judged":
         """Tell new events, rows that are events already, and rejects apart."""
         name = self._source.name
-        now = datetime.now(UTC)
+        now = database_now(self._connection)
         known = self._ledger.look_up({event_id_of(name, row[KEY]) for row in rows})
         judged = _Judged()
         changed: list[tuple[Row, AnalyticsEvent, Recorded]] = []

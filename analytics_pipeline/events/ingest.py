@@ -26,6 +26,7 @@ from analytics_pipeline.events.records import Record
 from analytics_pipeline.events.rejection import RejectedEvent
 from analytics_pipeline.events.rejects import Reject, RejectsFile, store_rejects
 from analytics_pipeline.events.sources import Source, open_source
+from analytics_pipeline.timescale.clock import DatabaseClock
 from analytics_pipeline.timescale.connection import Connection
 
 # Records may be large: a batch ends early when it has taken this much of the file.
@@ -85,11 +86,13 @@ def ingest(
     """Store the events of the sources; keep what can't be one in ``rejects_path`` and in the rejects table.
 
     Commits batch by batch over the connection, which must not be inside a transaction. Raises
-    ``AnalyticsError`` for a source that is unreadable as a whole, after storing what was read before.
+    ``AnalyticsError`` for a source that is unreadable as a whole, after storing what was read before, and
+    ``ClockError`` before anything is stored when this machine's clock is too far from the database's.
     """
     if connection.info.transaction_status is not TransactionStatus.IDLE:
         raise ValueError("ingest() commits batch by batch: the connection must not be inside a transaction")
     started = time.perf_counter()
+    clock = DatabaseClock(connection)
     summary = IngestSummary()
     loader = EventLoader(connection)
 
@@ -101,7 +104,7 @@ def ingest(
 
     with RejectsFile(rejects_path) as rejects_file, ThreadPoolExecutor(max_workers=1) as pool:
         stored: Future[None] | None = None
-        for batch in _batches(sources, rejects_file):
+        for batch in _batches(sources, rejects_file, clock):
             if stored is not None:
                 stored.result()
                 progress(Progress(batch.source, batch.position, summary))
@@ -113,7 +116,7 @@ def ingest(
     return summary
 
 
-def _batches(sources: Iterable[Source], rejects_file: RejectsFile) -> Iterator[_Batch]:
+def _batches(sources: Iterable[Source], rejects_file: RejectsFile, clock: DatabaseClock) -> Iterator[_Batch]:
     """Yield the records of all sources, parsed, in batches that never span two sources."""
     for source in sources:
         with open_source(source) as opened:
@@ -123,7 +126,7 @@ def _batches(sources: Iterable[Source], rejects_file: RejectsFile) -> Iterator[_
                 batch = _Batch(source)
                 try:
                     with _collector_paused():
-                        is_more = _fill(batch, records, rejects_file)
+                        is_more = _fill(batch, records, rejects_file, clock)
                 except AnalyticsError:
                     # A damaged file gives up what could be read of it.
                     yield batch
@@ -144,7 +147,7 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _fill(batch: _Batch, records: Iterator[Record], rejects_file: RejectsFile) -> bool:
+def _fill(batch: _Batch, records: Iterator[Record], rejects_file: RejectsFile, clock: DatabaseClock) -> bool:
     """Parse records into the batch until it is full; tell whether there may be more of them."""
     events = batch.events
     size = 0
@@ -153,7 +156,7 @@ def _fill(batch: _Batch, records: Iterator[Record], rejects_file: RejectsFile) -
         try:
             if isinstance(content, RejectedEvent):
                 raise content
-            events.append(parse_event(content))
+            events.append(parse_event(content, now=clock.now()))
         except RejectedEvent as rejection:
             rejects_file.add(batch.reject(record, rejection))
         size += record.size

@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 from analytics_pipeline.events.load import BATCH_EVENTS, EventLoader
 from analytics_pipeline.events.model import AnalyticsEvent, check_event, parse_event
+from analytics_pipeline.timescale.clock import DatabaseClock
 from analytics_pipeline.timescale.connection import Connection, connect
 
 
@@ -30,7 +31,8 @@ def new_event(
 ) -> AnalyticsEvent:
     """Return a checked event; without ``event_id`` a new one, without ``timestamp`` of this moment.
 
-    Raises ``RejectedEvent`` naming field, value and remedy.
+    Whether it lies in the future is checked when it is recorded, by the database's clock. Raises ``RejectedEvent``
+    naming field, value and remedy.
     """
     return parse_event(
         {
@@ -63,7 +65,8 @@ def record_event(
     """Store one event and return its id; with your own ``event_id`` and ``timestamp`` retries are harmless.
 
     Without ``connection`` one to the configured database is opened for the call. Raises ``RejectedEvent``
-    naming field, value and remedy; nothing is stored then.
+    naming field, value and remedy, and ``ClockError`` when this machine's clock is too far from the database's;
+    nothing is stored then.
     """
     event = new_event(
         company_id,
@@ -85,16 +88,17 @@ def record_events(events: Iterable[AnalyticsEvent], *, connection: Connection | 
 
     Every batch is checked and then committed (on a connection inside a transaction: the caller commits), so
     memory does not grow with the iterable. Raises ``RejectedEvent`` at the first event that breaks a rule;
-    batches before its own are stored by then.
+    batches before its own are stored by then. Raises ``ClockError`` before anything is stored when this machine's
+    clock is too far from the database's.
     """
     with _connected(connection) as connected:
+        clock = DatabaseClock(connected)
         loader = EventLoader(connected)
         remaining = iter(events)
         new = 0
         while batch := list(islice(remaining, BATCH_EVENTS)):
-            now = datetime.now(UTC)
             for event in batch:
-                check_event(event, now=now)
+                check_event(event, now=clock.now())
             new += loader.load(batch)
         return new
 

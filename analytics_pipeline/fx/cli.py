@@ -18,6 +18,7 @@ from analytics_pipeline.fx.rates import DAYS_VALID
 from analytics_pipeline.fx.show import ServingRate, serving_rates
 from analytics_pipeline.fx.sources import ECB
 from analytics_pipeline.settings import get_settings
+from analytics_pipeline.timescale.clock import check_clock, database_now
 from analytics_pipeline.timescale.connection import connect
 
 
@@ -52,7 +53,9 @@ def load(context: click.Context, files: tuple[str, ...], rejects: Path | None, *
         raise AnalyticsError("Name files or --ecb, not both: load them one after the other.")
     sources = [ECB] if ecb else files or [get_settings().fx_source]
     rejects_path = rejects or _new_rejects_path()
-    readings = [read_source(source) for source in sources]
+    with connect(autocommit=True) as connection:
+        today = check_clock(connection).date()
+    readings = [read_source(source, today=today) for source in sources]
     _keep_rejects(readings, rejects_path)
     with connect(autocommit=True) as connection:
         loaded = store_rates(connection, readings)
@@ -68,8 +71,8 @@ def load(context: click.Context, files: tuple[str, ...], rejects: Path | None, *
 @click.option("--json", "as_json", is_flag=True, help="Print the rates as JSON, each rate as a string.")
 def show(day: datetime | None, currency: str | None, *, as_json: bool) -> None:
     """Show the rates that serve a day: of every pair the last one on or before it, at most 7 days old."""
-    date = (day or datetime.now(UTC)).date()
     with connect(autocommit=True) as connection:
+        date = (day or database_now(connection)).date()
         rates = serving_rates(connection, date, currency and currency.upper())
     if as_json:
         click.echo(json.dumps([_as_json(rate) for rate in rates]))

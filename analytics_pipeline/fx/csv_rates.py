@@ -7,7 +7,7 @@ import csv
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date
 from io import BytesIO
 
 from analytics_pipeline.errors import AnalyticsError
@@ -17,6 +17,7 @@ from analytics_pipeline.events.rejection import RejectedEvent, shown
 from analytics_pipeline.events.rejects import Reject
 from analytics_pipeline.fx.rates import Rate, parse_date, parse_rate
 from analytics_pipeline.fx.sources import fetch, source_name
+from analytics_pipeline.timescale.clock import machine_now
 
 COLUMNS = Rate._fields
 # The reference rates of the European Central Bank are units of a currency for one euro.
@@ -43,23 +44,23 @@ class Reading:
     reasons: Counter[str] = field(default_factory=Counter)
 
 
-def read_source(source: str) -> Reading:
-    """Fetch a source (see ``sources.fetch``) and return its rates.
+def read_source(source: str, *, today: date | None = None) -> Reading:
+    """Fetch a source (see ``sources.fetch``) and return its rates; ``today`` as for ``read_rates``.
 
     Raises ``AnalyticsError`` for a source that is unreadable as a whole.
     """
-    return read_rates(fetch(source), source_name(source))
+    return read_rates(fetch(source), source_name(source), today=today)
 
 
 def read_rates(content: bytes, name: str, *, today: date | None = None) -> Reading:
     """Return the rates of a CSV text; ``name`` is what errors and rejects call it.
 
-    ``today`` (UTC) bounds the future; default: the clock. Raises ``AnalyticsError`` if the header is of neither
-    layout.
+    ``today`` (UTC) bounds the future: the database's day; default: this machine's. Raises ``AnalyticsError`` if the
+    header is of neither layout.
     """
     lines = enumerate(bounded_lines(BytesIO(content)), start=1)
     spread = _layout(_header(lines, name), name)
-    today = today or datetime.now(UTC).date()
+    today = today or machine_now().date()
     reading = Reading(name)
     seen: _Seen = {}
     for number, line in lines:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from analytics_pipeline.events.exact_numbers import check_amount, to_decimal
 from analytics_pipeline.events.rejection import RejectedEvent, shown
 from analytics_pipeline.timescale.aggregates import Column
+from analytics_pipeline.timescale.clock import machine_now
 
 FX_RATES: Final = "analytics_fx_rates"
 FX_COLUMNS: Mapping[str, Column] = {
@@ -43,10 +44,11 @@ class Rate(NamedTuple):
 def parse_rate(rate_date: str, base: str, quote: str, rate: str, *, today: date | None = None) -> Rate:
     """Return the rate that four texts describe.
 
-    Raises ``RejectedEvent`` naming field, value and remedy. ``today`` (UTC) bounds the future; default: the clock.
+    ``today`` (UTC) bounds the future: the database's day; default: this machine's. Raises ``RejectedEvent`` naming
+    field, value and remedy.
     """
     day = parse_date(rate_date)
-    if day > (today or datetime.now(UTC).date()) + timedelta(days=_DAYS_AHEAD):
+    if day > (today or machine_now().date()) + timedelta(days=_DAYS_AHEAD):
         raise RejectedEvent(
             "rate_date in the future", f"rate_date {rate_date} is in the future: send rates once they are published."
         )

@@ -73,6 +73,13 @@ def event_checks() -> list[HealthCheck]:
             blocking=True,
         ),
         HealthCheck(
+            "clock",
+            EVENTS,
+            "The machine's clock is that of the database, which decides what has ended: a difference above a minute is "
+            "a warning, above five minutes nothing is closed or ingested.",
+            server.clock,
+        ),
+        HealthCheck(
             "hypertable_layout",
             EVENTS,
             'analytics_events is a hypertable on "timestamp" with its columns, unique key and compression settings.',

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from psycopg import sql
 
@@ -10,6 +10,7 @@ from analytics_pipeline.health.finding import Finding, Problem, Severity
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import EVENTS, ContinuousAggregate
+from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.invalidation import StaleRange, stale_ranges
 from analytics_pipeline.timescale.refresh import materialized_tables
@@ -28,12 +29,15 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class DataLag:
-    """Where an aggregate stands: ``oldest_waiting`` is the first event of a bucket that should be closed."""
+    """Where an aggregate stands: ``oldest_waiting`` is the first event of a bucket that should be closed.
+
+    ``now`` is the database's time of it."""
 
     closed_through: datetime | None
     due_through: datetime
     newest_event: datetime | None
     oldest_waiting: datetime | None
+    now: datetime
 
 
 def lag_of_data(connection: Connection, settings: Settings, aggregate: ContinuousAggregate) -> DataLag:
@@ -45,7 +49,8 @@ def lag_of_data(connection: Connection, settings: Settings, aggregate: Continuou
     table = materialized_tables(connection).get(aggregate.name)
     if table is None:
         raise LookupError(aggregate.name)
-    due = aggregate.cadence.floor(datetime.now(UTC) - ALLOWED_LAG[aggregate.cadence])
+    now = database_now(connection)
+    due = aggregate.cadence.floor(now - ALLOWED_LAG[aggregate.cadence])
     oldest_chunk, newest = fetch_row(connection, load_sql("queries/event_span.sql"), {"tolerance": CLOCK_TOLERANCE})
     start = max(filter(None, [table.watermark, oldest_chunk, midnight(settings.start)]))
     waiting = None
@@ -54,7 +59,7 @@ def lag_of_data(connection: Connection, settings: Settings, aggregate: Continuou
         # whole span since the newest bucket of an aggregate whose events come rarely.
         open_ranges = stale_ranges(connection, Window(start, due), aggregate.name)
         waiting = _first_event(connection, aggregate, open_ranges)
-    return DataLag(table.watermark, due, newest, waiting)
+    return DataLag(table.watermark, due, newest, waiting, now)
 
 
 def up_to_date(connection: Connection, settings: Settings, aggregate: ContinuousAggregate) -> Finding:
@@ -84,7 +89,7 @@ def up_to_date(connection: Connection, settings: Settings, aggregate: Continuous
         )
         return Finding.judge(check, aggregate.name, [], good=good, metadata=metadata)
     bucket = cadence.floor(lag.oldest_waiting)
-    late = datetime.now(UTC) - cadence.next(bucket)
+    late = lag.now - cadence.next(bucket)
     metadata["hours since its bucket ended"] = _hours(late)
     problem = Problem(
         f"events since {lag.oldest_waiting:%Y-%m-%d %H:%M} UTC wait to be closed: their {cadence} ended "
@@ -102,7 +107,7 @@ def events_arrive(connection: Connection, settings: Settings) -> Finding:  # noq
     metadata = {"newest event": newest, "hours of silence": None, "hours allowed": _hours(allowed)}
     if newest is None:
         return Finding.judge("events_arrive", EVENTS, [], good="There are no events yet.", metadata=metadata)
-    silence = max(datetime.now(UTC) - newest, timedelta(0))
+    silence = max(database_now(connection) - newest, timedelta(0))
     metadata["hours of silence"] = _hours(silence)
     problems = []
     if silence > allowed:

@@ -1,6 +1,6 @@
 """The metric tables: what is stored against what the definitions give, rates that lack, what is outdated."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 
 from psycopg import sql
@@ -10,6 +10,7 @@ from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.metrics.tables import MetricTable, outdated_periods, stale_periods
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.refresh import retention_horizon
 from analytics_pipeline.windows import Cadence, Window
@@ -173,7 +174,7 @@ def _proved_window(connection: Connection, table: MetricTable, cadence: Cadence,
             "SELECT max(period_end) FROM analytics_metric_periods WHERE metric = %s AND granularity = %s",
             [table.metric, str(cadence)],
         )
-        end = end or cadence.floor(datetime.now(UTC))
+        end = end or cadence.floor(database_now(connection))
     else:
         end = window.end
     start = cadence.floor(end - LOOK_BACK[cadence])

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from analytics_pipeline.health.finding import Finding, Problem, Severity
@@ -10,6 +10,7 @@ from analytics_pipeline.health.freshness import lag_of_data
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import AGGREGATES, EVENTS
+from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.job_health import JobHealth, read_job_health
 from analytics_pipeline.timescale.policies import (
@@ -173,22 +174,27 @@ def _work_is_overdue(connection: Connection, settings: Settings, policy: Policy)
 
 @dataclass(frozen=True, slots=True)
 class _JobTimes:
-    """When a job was to start first, and when it is to start next; the embedded server has no such plan."""
+    """When a job was to start first, and when it is to start next; the embedded server has no such plan.
+
+    ``now`` is when that was read, by the server's clock.
+    """
 
     job_id: int
     schedule_interval: timedelta
     initial_start: datetime | None
     next_start: datetime | None
+    now: datetime
 
     @property
     def is_late(self) -> bool:
         allowed = max(LATE_START, self.schedule_interval)
-        return self.next_start is not None and self.next_start + allowed < datetime.now(UTC)
+        return self.next_start is not None and self.next_start + allowed < self.now
 
 
 def _read_times(connection: Connection) -> dict[int, _JobTimes]:
     rows = connection.execute(load_sql("queries/policy_job_times.sql")).fetchall()
-    return {row[0]: _JobTimes(*row) for row in rows}
+    now = database_now(connection)
+    return {job_id: _JobTimes(job_id, every, first, following, now) for job_id, every, first, following in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +223,7 @@ def _overdue_metadata(overdue: _Overdue, age: str) -> dict[str, Any]:
 def _waits_for_first_run(connection: Connection, procedure: str) -> bool:
     """Tell whether the policy on the events is so new that its work can't have been done yet."""
     times = _read_times(connection).get(_job_id(connection, procedure) or 0)
-    return times is not None and times.initial_start is not None and times.initial_start + SLACK > datetime.now(UTC)
+    return times is not None and times.initial_start is not None and times.initial_start + SLACK > times.now
 
 
 def _run_job_statement(connection: Connection, procedure: str) -> str:

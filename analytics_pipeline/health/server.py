@@ -1,7 +1,8 @@
-"""The server: TimescaleDB is there, sound, licensed, loaded, and has workers for its policies."""
+"""The server: TimescaleDB is there, sound, licensed, loaded, has workers for its policies, and a clock like ours."""
 
 import time
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 
 from psycopg.rows import class_row
 
@@ -10,6 +11,7 @@ from analytics_pipeline.health.finding import Finding, Problem, Severity
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import EVENTS
+from analytics_pipeline.timescale.clock import MAX_DIFFERENCE, MAX_SILENT_DIFFERENCE, SET_CLOCK, Clocks, read_clocks
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.server import MINIMUM_VERSION, ServerInfo, Version, parse_version, require_fit_server
 
@@ -81,6 +83,40 @@ def judge_server(state: ServerState) -> Finding:
         f"TimescaleDB {state.timescaledb_version}, Community edition, on PostgreSQL {state.postgres_version} ({kind})."
     )
     return Finding.judge("timescaledb_extension", EVENTS, problems, good=good, metadata=metadata)
+
+
+def clock(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form
+    """Judge how far this machine's clock is from the database's, which decides what has ended."""
+    return judge_clocks(read_clocks(connection))
+
+
+def judge_clocks(clocks: Clocks) -> Finding:
+    """Judge two clocks that were read together."""
+    problems = []
+    if clocks.difference > MAX_SILENT_DIFFERENCE:
+        refused = clocks.difference > MAX_DIFFERENCE
+        consequence = "nothing is closed and no event is taken until they agree" if refused else "they should agree"
+        problems.append(
+            Problem(f"{clocks}; {consequence}", SET_CLOCK, Severity.ERROR if refused else Severity.WARNING),
+        )
+    return Finding.judge(
+        "clock",
+        EVENTS,
+        problems,
+        good=f"This machine's clock and the database's agree, to within {_seconds(MAX_SILENT_DIFFERENCE):g} seconds.",
+        metadata={
+            "machine": clocks.machine,
+            "database": clocks.database,
+            "seconds apart at least": _seconds(clocks.difference),
+            "seconds of the round trip": _seconds(2 * clocks.uncertainty),
+            "seconds allowed": _seconds(MAX_SILENT_DIFFERENCE),
+            "seconds refused": _seconds(MAX_DIFFERENCE),
+        },
+    )
+
+
+def _seconds(span: timedelta) -> float:
+    return round(span.total_seconds(), 3)
 
 
 def _extension_problems(state: ServerState) -> list[Problem]:

@@ -22,6 +22,7 @@ from analytics_pipeline.metrics.answers import (
 )
 from analytics_pipeline.metrics.periods import window_of_dates
 from analytics_pipeline.settings import get_settings
+from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, connect
 from analytics_pipeline.windows import Cadence, Window
 
@@ -130,11 +131,11 @@ def top_events(
 
 
 def _answer(ask: Ask, start: datetime | None, end: datetime | None, currency: str | None, *, as_json: bool) -> None:
-    window = window_of_dates(start and start.date(), end and end.date())
     settings = get_settings()
     reporting = require_currency(currency) if currency else settings.base_currency
     with connect(settings, autocommit=True) as connection:
-        answer = ask(connection, window, reporting)
+        today = database_now(connection).date()
+        answer = ask(connection, window_of_dates(start and start.date(), end and end.date(), today), reporting)
     if as_json:
         click.echo(json.dumps(answer, default=to_json))
     else:

@@ -1,6 +1,6 @@
 """Periods of answers: from calendar dates to windows, and what a window is compared with."""
 
-from datetime import UTC, date, datetime
+from datetime import date
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.timescale.connection import Connection, fetch_row
@@ -10,14 +10,14 @@ from analytics_pipeline.windows import Window
 _FIRST_YEAR, _LAST_YEAR = 1970, 2199
 
 
-def window_of_dates(start: date | None, end: date | None) -> Window:
-    """Return the whole UTC days from ``start`` to ``end``, both inclusive; without dates the current month.
+def window_of_dates(start: date | None, end: date | None, today: date) -> Window:
+    """Return the whole UTC days from ``start`` to ``end``, both inclusive; without dates the month of ``today``.
 
     Raises ``AnalyticsError`` for one date without the other, for an end before the start, and for years that no
     event is of.
     """
     if start is None and end is None:
-        return Window.of_month(datetime.now(UTC).date())
+        return Window.of_month(today)
     if start is None or end is None:
         raise AnalyticsError("Give both --start and --end, or neither for the current month.")
     if end < start:

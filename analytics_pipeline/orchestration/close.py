@@ -13,6 +13,8 @@ from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, SETUP_JOB
 from analytics_pipeline.orchestration.partitions import partitions_for, range_runs
 from analytics_pipeline.orchestration.run_errors import describe_failure
 from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.clock import check_clock, machine_now
+from analytics_pipeline.timescale.connection import connect
 from analytics_pipeline.windows import Cadence, Window
 
 # The console log of an in-process run says what the caller says better; the run's log is in the UI.
@@ -79,20 +81,30 @@ def close_span(
 ) -> list[ClosedRange]:
     """Close the hours, days and months that lie within the half-open span and have ended.
 
-    Partitions that only reach into the span stay as they are. Repeating it is harmless. Raises
-    ``AnalyticsError`` when the span holds no whole partition that has ended or begins before
-    ``ANALYTICS_START``, and when a run or a check fails: what was closed before stays closed.
+    The database's clock tells what has ended. Partitions that only reach into the span stay as they are.
+    Repeating it is harmless. Raises ``AnalyticsError`` when the span holds no whole partition that has ended or
+    begins before ``ANALYTICS_START``, and when a run or a check fails: what was closed before stays closed;
+    ``ClockError`` when this machine's clock is too far from the database's.
     """
     _require_within_partitions(settings, span)
+    ended = _ended_part(settings, span)
     closed = []
     for job, cadence in CLOSING_JOBS.items():
-        for window in range_runs(span, cadence):
+        for window in range_runs(ended, cadence) if ended is not None else []:
             result = _close_range(definitions, settings, instance, job, window)
             closed.append(result)
             on_closed(result)
     if not closed:
         raise AnalyticsError(f"No hour of {span} has ended yet: there is nothing to close.")
     return closed
+
+
+def _ended_part(settings: Settings, span: Window) -> Window | None:
+    """Return the part of the span that has ended, None if there is none."""
+    with connect(settings, autocommit=True) as connection:
+        # Dagster has no partition that has not ended by this machine's clock, too.
+        now = min(check_clock(connection), machine_now())
+    return Window(span.start, min(span.end, now)) if span.start < now else None
 
 
 def _require_within_partitions(settings: Settings, span: Window) -> None:

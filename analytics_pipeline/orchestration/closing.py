@@ -80,13 +80,13 @@ def group_ranges(job: str, missing: Mapping[str, Iterable[Window]]) -> list[Rang
 def run_request(to_close: RangeToClose, settings: Settings, state: PartitionState, reason: str) -> RunRequest:
     """Return the run that closes a range.
 
-    Dagster never launches a second run of the same key, failed ones included. So the key names the run
-    before this one: while nothing has run since, asking again is harmless, and afterwards it is another key.
+    Dagster never launches a second run of the same key, failed ones included. So the key names what happened to
+    the range last: while nothing has run since, asking again is harmless, and afterwards it is another key.
     """
     key_format = partitions_for(to_close.cadence, settings).fmt
     *_, last = to_close.window.split(to_close.cadence)
     first_key, last_key = f"{to_close.window.start:{key_format}}", f"{last.start:{key_format}}"
-    names, latest = "+".join(to_close.assets), state.latest_run(to_close.assets, to_close.window)
+    names, latest = "+".join(to_close.assets), state.latest_change(to_close.assets, to_close.window)
     return RunRequest(
         run_key=f"{reason}:{to_close.job}:{names}:{first_key}...{last_key}:after {latest}",
         job_name=to_close.job,

@@ -1,16 +1,31 @@
 """Which partitions are closed, as far as the Dagster instance knows.
 
-A partition is closed when it was materialised and the last run that covered it succeeded. That a run
-failed has to be read from the runs themselves: with ranges bundled into one planned event (the setting
-that makes a year of hours cost seconds) Dagster doesn't mark the partitions of a failed range, and a
-failed blocking check comes after the materialisation it judges.
+A partition is closed when it was materialised and no run over it has failed since. That a run failed has to be
+read from the runs themselves: with ranges bundled into one planned event (the setting that makes a year of hours
+cost seconds) Dagster doesn't mark the partitions of a failed range, and a failed blocking check comes after the
+materialisation it judges. Whether it was settled is told by the event log: what a later run materialised stands
+behind the end of the failed one.
+
+Unfinished and failed runs are read, and no others: those of the closing jobs, and those that the UI starts for
+assets or backfills of them. They are few, so they are read in pages to the last one, however old: the thousands of
+runs that succeed in a week hide none of them, and a failure stays open for as long as nothing has settled it.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from dagster import AssetKey, DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, RunRecord, RunsFilter
+from dagster import (
+    AssetKey,
+    AssetRecordsFilter,
+    DagsterEventType,
+    DagsterInstance,
+    DagsterRun,
+    DagsterRunStatus,
+    RunRecord,
+    RunsFilter,
+)
+from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
@@ -19,15 +34,15 @@ from dagster._core.storage.tags import (
 
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, assets_of
 from analytics_pipeline.orchestration.partitions import partitions_for
+from analytics_pipeline.orchestration.records import failure_events, materializations, run_records
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Cadence, Window, join_windows, midnight
 
+# The jobs whose runs close partitions: ours, and the one in which the UI materialises assets and runs backfills.
+_JOBS = (*CLOSING_JOBS, IMPLICIT_ASSET_JOB_NAME)
 _AT_WORK = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
 _UNFINISHED = [DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED, *_AT_WORK]
 _FAILED = [DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
-# How far back runs are looked at for failures, and how many of them at most: a tick has to stay short.
-_RUN_LOOK_BACK = timedelta(days=90)
-_MOST_RUNS = 2000
 # A run that has not ended by then is dead: its process was killed. run_monitoring in dagster.yaml, where it
 # works, calls it failed a little earlier.
 _LONGEST_RUN = timedelta(hours=3)
@@ -35,7 +50,10 @@ _LONGEST_RUN = timedelta(hours=3)
 
 @dataclass(frozen=True, slots=True)
 class CoveringRun:
-    """A run over partitions: the assets and the window it covers, how it went, when it was created."""
+    """A run over partitions: the assets and the window it covers, how it went, when it was created.
+
+    ``ended_at`` is when it ended, in seconds since 1970, as far as Dagster knows.
+    """
 
     run_id: str
     job: str
@@ -43,6 +61,7 @@ class CoveringRun:
     window: Window
     status: DagsterRunStatus
     created: datetime
+    ended_at: float = 0.0
 
     @property
     def is_unfinished(self) -> bool:
@@ -59,60 +78,64 @@ class PartitionState:
     """What the instance knows of partitions, read once and looked at for the length of a tick."""
 
     def __init__(self, instance: DagsterInstance, settings: Settings, now: datetime) -> None:
-        """Read the recent runs; materialisations are read as they are asked for."""
+        """Read the runs that tell; materialisations are read as they are asked for. ``now``: when that is."""
+        self.now = now
         self._instance = instance
         self._settings = settings
         self._formats = {cadence: partitions_for(cadence, settings).fmt for cadence in Cadence}
         self._cadences = {name: CLOSING_JOBS[job] for job in CLOSING_JOBS for name in assets_of(job)}
-        self.runs = self._read_runs(now - _RUN_LOOK_BACK)
-        # Few at any time, and asked about for every partition of a history.
-        self._unfinished = [run for run in self.runs if run.is_unfinished]
+        runs = self._read_runs()
+        self._unfinished = [run for run in runs if run.is_unfinished]
+        self._failures = [run for run in runs if run.has_failed]
+        self._left: dict[str, list[CoveringRun]] = {}
+        # What ended the failed runs; of a killed one it is looked up when it is asked for.
+        self._ends: dict[str, int | None] = {**failure_events(instance)} if self._failures else {}
+
+    def left_by_failures(self, asset: str) -> list[CoveringRun]:
+        """Return the failed runs over the asset, each once for every stretch of partitions that it left.
+
+        Those are the partitions that nothing has materialised since it ended.
+        """
+        if asset not in self._left:
+            self._left[asset] = list(self._find_left(asset))
+        return self._left[asset]
 
     def closed(self, asset: str, partitions: Iterable[Window]) -> dict[Window, int]:
         """Return which of the asset's partitions are closed, with the id of their latest materialisation."""
+        left = join_windows(run.window for run in self.left_by_failures(asset))
         materialized = self.materialized(asset, partitions)
-        failures = [run for run in self.runs if run.has_failed and asset in run.assets]
-        return {
-            window: storage_id
-            for window, storage_id in materialized.items()
-            if not (_any_over(failures, window) and self.failed_attempts(asset, window))
-        }
+        return {window: id_ for window, id_ in materialized.items() if not _any_overlaps(left, window)}
 
     def is_covered(self, asset: str, window: Window) -> bool:
         """Tell whether an unfinished run is going to cover a part of the window."""
-        return _any_over((run for run in self._unfinished if asset in run.assets), window)
+        return _any_overlaps((run.window for run in self._unfinished if asset in run.assets), window)
 
     def failed_attempts(self, asset: str, window: Window) -> int:
-        """Return how many runs over the window have failed since the last one that succeeded."""
-        covering = [run for run in self.runs if asset in run.assets and run.window.overlaps(window)]
-        successes = [run.created for run in covering if run.status is DagsterRunStatus.SUCCESS]
-        return sum(run.has_failed and not any(done > run.created for done in successes) for run in covering)
+        """Return how many runs have failed since the last one that succeeded, over the worst part of the window.
 
-    def latest_run(self, assets: Iterable[str], window: Window) -> str:
-        """Return the id of the newest run over a part of the window, ``none`` if there was none recently."""
+        A part that was closed since its last failure has no failed attempts.
+        """
+        left = [run.window for run in self.left_by_failures(asset) if run.window.overlaps(window)]
+        # One partition of each stretch stands for it.
+        starts = {max(stretch.start, window.start) for stretch in left}
+        return max((self._attempts_since_success(asset, start) for start in starts), default=0)
+
+    def latest_change(self, assets: Iterable[str], window: Window) -> str:
+        """Return what names the last thing that happened to the window: another text after every run over it.
+
+        It is made of the newest run that is unfinished or failed, and of the newest materialisation.
+        """
         wanted = set(assets)
-        covering = [run for run in self.runs if run.assets & wanted and run.window.overlaps(window)]
-        return max(covering, key=lambda run: run.created).run_id if covering else "none"
+        ids: list[int] = []
+        for asset in wanted:
+            ids += self.materialized(asset, window.split(self._cadences[asset])).values()
+        runs = (*self._unfinished, *self._failures)
+        covering = [run for run in runs if run.assets & wanted and run.window.overlaps(window)]
+        newest = max(covering, key=lambda run: run.created).run_id if covering else "none"
+        return f"{newest}, {max(ids, default=0)}"
 
-    def materialized(self, asset: str, partitions: Iterable[Window]) -> dict[Window, int]:
-        """Return which of the asset's partitions were ever materialised, with the id of the latest time."""
-        key_format = self._formats[self._cadences[asset]]
-        keys = {f"{window.start:{key_format}}": window for window in partitions}
-        latest: Mapping[str, int] = self._instance.event_log_storage.get_latest_storage_id_by_partition(
-            AssetKey(asset), DagsterEventType.ASSET_MATERIALIZATION, partitions=set(keys)
-        )
-        return {keys[key]: storage_id for key, storage_id in latest.items() if key in keys}
-
-    def _read_runs(self, since: datetime) -> list[CoveringRun]:
-        found: dict[str, CoveringRun] = {}
-        for wanted in (RunsFilter(statuses=_UNFINISHED), RunsFilter(created_after=since)):
-            for record in self._instance.get_run_records(wanted, limit=_MOST_RUNS):
-                covering = self._covering(record.dagster_run, record.create_timestamp, _status(record))
-                if covering is not None:
-                    found[covering.run_id] = covering
-        return list(found.values())
-
-    def _covering(self, run: DagsterRun, created: datetime, status: DagsterRunStatus) -> CoveringRun | None:
+    def covers(self, run: DagsterRun) -> tuple[frozenset[str], Window] | None:
+        """Return the closing assets and the window that a run is over, None if it is over none."""
         first = run.tags.get(ASSET_PARTITION_RANGE_START_TAG) or run.tags.get(PARTITION_NAME_TAG)
         last = run.tags.get(ASSET_PARTITION_RANGE_END_TAG) or first
         names = {key.to_user_string() for key in run.asset_selection or ()}
@@ -123,18 +146,107 @@ class PartitionState:
             return None
         cadence = self._cadences[next(iter(names))]
         try:
-            window = Window(self._start(cadence, first), cadence.next(self._start(cadence, last)))
+            return frozenset(names), Window(self._start(cadence, first), cadence.next(self._start(cadence, last)))
         except ValueError:
             # The partitions had another form or another first day when this run was made.
             return None
-        return CoveringRun(run.run_id, run.job_name, frozenset(names), window, status, created)
+
+    def materialized(self, asset: str, partitions: Iterable[Window]) -> dict[Window, int]:
+        """Return which of the asset's partitions were ever materialised, with the id of the latest time."""
+        key_format = self._formats[self._cadences[asset]]
+        keys = {f"{window.start:{key_format}}": window for window in partitions}
+        latest: Mapping[str, int] = self._instance.event_log_storage.get_latest_storage_id_by_partition(
+            AssetKey(asset), DagsterEventType.ASSET_MATERIALIZATION, partitions=set(keys)
+        )
+        return {keys[key]: storage_id for key, storage_id in latest.items() if key in keys}
+
+    def _read_runs(self) -> list[CoveringRun]:
+        found: dict[str, CoveringRun] = {}
+        for job in _JOBS:
+            for record in run_records(self._instance, RunsFilter(job_name=job, statuses=[*_UNFINISHED, *_FAILED])):
+                run, status = record.dagster_run, _status(record)
+                covered = self.covers(run)
+                if covered is not None:
+                    ended_at = record.end_time or record.update_timestamp.timestamp()
+                    found[run.run_id] = CoveringRun(
+                        run.run_id, run.job_name, *covered, status, record.create_timestamp, ended_at
+                    )
+        return list(found.values())
+
+    def _find_left(self, asset: str) -> Iterator[CoveringRun]:
+        # Of several failures over a partition it is the newest that tells whether it was settled.
+        failed = failed_ranges([run for run in self._failures if asset in run.assets])
+        cadence, first = self._cadences[asset], midnight(self._settings.start)
+        partitions = {p for window, _ in failed for p in window.split(cadence) if p.start >= first}
+        latest = self.materialized(asset, partitions) if partitions else {}
+        for window, run in failed:
+            end = self._end(run, asset)
+            left = (p for p in window.split(cadence) if p in partitions and latest.get(p, 0) <= end)
+            for stretch in join_windows(left):
+                yield replace(run, window=stretch)
+
+    def _attempts_since_success(self, asset: str, start: datetime) -> int:
+        """Return how many runs over the partition that begins there have failed since the last that succeeded."""
+        over = [run for run in self._failures if asset in run.assets and run.window.start <= start < run.window.end]
+        without_success = {run.run_id for run in (*over, *self._unfinished)}
+        key = f"{start:{self._formats[self._cadences[asset]]}}"
+        wanted = AssetRecordsFilter(AssetKey(asset), asset_partitions=[key])
+        records = materializations(self._instance, wanted)
+        success = next((record.storage_id for record in records if record.run_id not in without_success), 0)
+        # Without events a run ends with what was materialised before it.
+        return sum(self._end(run, asset) >= success for run in over)
+
+    def _end(self, run: CoveringRun, asset: str) -> int:
+        """Return the position in the event log behind which nothing of a failed run stands."""
+        if run.run_id not in self._ends:
+            self._ends[run.run_id] = self._last_event(run.run_id)
+        end = self._ends[run.run_id]
+        if end is not None:
+            return end
+        # Its events were deleted: it may have been the last to materialise what there was when it ended.
+        before = AssetRecordsFilter(AssetKey(asset), before_timestamp=run.ended_at)
+        newest = next(materializations(self._instance, before), None)
+        return newest.storage_id if newest is not None else 0
+
+    def _last_event(self, run_id: str) -> int | None:
+        """Return the position of the last event of a run, None if its events were deleted."""
+        found = self._instance.get_records_for_run(run_id, limit=1, ascending=False).records
+        return found[0].storage_id if found else None
 
     def _start(self, cadence: Cadence, key: str) -> datetime:
         return datetime.strptime(f"{key} +0000", f"{self._formats[cadence]} %z")
 
 
-def _any_over(runs: Iterable[CoveringRun], window: Window) -> bool:
-    return any(run.window.overlaps(window) for run in runs)
+def failed_ranges(runs: list[CoveringRun]) -> list[tuple[Window, CoveringRun]]:
+    """Return what failed runs covered and no later run has closed, newest failure first, nothing twice."""
+    found: list[tuple[Window, CoveringRun]] = []
+    settled: list[Window] = []
+    for run in sorted(runs, key=lambda r: r.created, reverse=True):
+        if run.has_failed:
+            found += [(window, run) for window in _without([run.window], settled)]
+        if run.has_failed or run.status is DagsterRunStatus.SUCCESS:
+            settled.append(run.window)
+    return found
+
+
+def _without(windows: list[Window], others: list[Window]) -> list[Window]:
+    for other in others:
+        windows = [part for window in windows for part in _cut(window, other)]
+    return windows
+
+
+def _cut(window: Window, other: Window) -> Iterator[Window]:
+    if not window.overlaps(other):
+        yield window
+        return
+    if window.start < other.start:
+        yield Window(window.start, other.start)
+    if other.end < window.end:
+        yield Window(other.end, window.end)
+
+
+def _any_overlaps(windows: Iterable[Window], window: Window) -> bool:
+    return any(other.overlaps(window) for other in windows)
 
 
 def _status(record: RunRecord) -> DagsterRunStatus:

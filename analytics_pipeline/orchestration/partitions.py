@@ -1,7 +1,5 @@
 """The partitions of every asset: UTC hours, days and months from one shared start."""
 
-from datetime import UTC, datetime
-
 from dagster import (
     AssetExecutionContext,
     BackfillPolicy,
@@ -45,9 +43,8 @@ def window_of(context: AssetExecutionContext) -> Window:
 
 
 def range_runs(span: Window, cadence: Cadence) -> list[Window]:
-    """Cut the whole partitions of the span that have ended into the windows that ``close`` gives a run each."""
-    start = cadence.ceil(span.start)
-    end = min(cadence.floor(span.end), cadence.floor(datetime.now(UTC)))
+    """Cut the whole partitions of the span into the windows that ``close`` gives a run each."""
+    start, end = cadence.ceil(span.start), cadence.floor(span.end)
     if start >= end:
         return []
     partitions = list(Window(start, end).split(cadence))

@@ -28,6 +28,7 @@ from analytics_pipeline.orchestration.closing import open_sources
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, assets_of
 from analytics_pipeline.orchestration.partition_state import PartitionState
 from analytics_pipeline.orchestration.partitions import partitions_for
+from analytics_pipeline.orchestration.records import run_events
 from analytics_pipeline.reports.documents import RecordedDocument, hold
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection, fetch_row
@@ -36,7 +37,6 @@ from analytics_pipeline.windows import Cadence, Window
 _MONTHLY = [asset for job, cadence in CLOSING_JOBS.items() if cadence is Cadence.MONTH for asset in assets_of(job)]
 # They judge other partitions, the mails themselves, or how business goes, and nothing of the month's figures.
 _OF_OTHER_MATTERS = {"up_to_date", NO_FAILED_PARTITIONS, "mail_delivered", ALERTS}
-_MOST_EVENTS = 1000
 _MOST_TOLD = 3
 
 
@@ -117,10 +117,6 @@ class ReportGate:
         return records[0].run_id if records else None
 
     def _evaluations(self, run_id: str, assets: set[str]) -> Iterator[AssetCheckEvaluation]:
-        records = self._instance.get_records_for_run(
-            run_id, of_type=DagsterEventType.ASSET_CHECK_EVALUATION, limit=_MOST_EVENTS
-        ).records
-        for record in records:
-            event = record.event_log_entry.dagster_event
-            if event is not None and event.asset_check_evaluation_data.asset_key.to_user_string() in assets:
+        for event in run_events(self._instance, run_id, {DagsterEventType.ASSET_CHECK_EVALUATION}):
+            if event.asset_check_evaluation_data.asset_key.to_user_string() in assets:
                 yield event.asset_check_evaluation_data

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ import click
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.settings import get_settings
+from analytics_pipeline.timescale.clock import check_clock
 from analytics_pipeline.timescale.connection import connect
 from analytics_pipeline.windows import Window
 
@@ -61,18 +62,20 @@ def report(
     from analytics_pipeline.reports.recipients import describe_audience, is_known_company
 
     settings = get_settings()
-    first, last = _days(month, start, end)
-    order = order_report(
-        company,
-        first,
-        last,
-        currency=currency or settings.base_currency,
-        sections=sections.split(","),
-        format=form,
-        locale=locale,
-        page_size=page_size,
-    )
     with connect(settings, autocommit=True) as connection:
+        now = check_clock(connection)
+        first, last = _days(month, start, end, now.date())
+        order = order_report(
+            company,
+            first,
+            last,
+            currency=currency or settings.base_currency,
+            sections=sections.split(","),
+            format=form,
+            locale=locale,
+            page_size=page_size,
+            now=now,
+        )
         if output is None:
             published = publish_order(connection, settings, order)
         else:
@@ -83,7 +86,7 @@ def report(
     click.echo(json.dumps(asdict(published)) if as_json else _described(published))
 
 
-def _days(month: datetime | None, start: datetime | None, end: datetime | None) -> tuple[date, date]:
+def _days(month: datetime | None, start: datetime | None, end: datetime | None, today: date) -> tuple[date, date]:
     """Return the first and the last day; without any those of the last finished month."""
     if month is not None and (start or end):
         raise AnalyticsError("Give either --month or --start and --end.")
@@ -91,7 +94,7 @@ def _days(month: datetime | None, start: datetime | None, end: datetime | None) 
         raise AnalyticsError("Give both --start and --end, or --month.")
     if start is not None and end is not None:
         return start.date(), end.date()
-    day = month.date() if month is not None else datetime.now(UTC).date().replace(day=1) - timedelta(days=1)
+    day = month.date() if month is not None else today.replace(day=1) - timedelta(days=1)
     window = Window.of_month(day)
     return window.start.date(), window.last_day
 

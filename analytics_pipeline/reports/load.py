@@ -10,7 +10,7 @@ those are closed and have seen every change, and are computed where not.
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
@@ -47,6 +47,7 @@ from analytics_pipeline.reports.report import (
     Report,
 )
 from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import HorizonError, retention_horizon
 from analytics_pipeline.windows import Cadence, Window
@@ -113,7 +114,7 @@ def load_company_reports(connection: Connection, window: Window, currency: str, 
 
     Raises ``AnalyticsError`` for a window that is not over: it would be as of another instant for each of them.
     """
-    if window.end > datetime.now(UTC):
+    if window.end > database_now(connection):
         raise AnalyticsError(f"The reports of all companies are made once their period has ended, not of {window}.")
     return _load(connection, None, window, currency, wanted, each=True)
 

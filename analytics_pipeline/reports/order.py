@@ -5,7 +5,7 @@ Belongs here: judging what people and programs ask for. Does not belong here: ma
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 
 from analytics_pipeline.currencies import require_currency
 from analytics_pipeline.errors import AnalyticsError
@@ -15,6 +15,7 @@ from analytics_pipeline.reports.artifacts import artifact_name
 from analytics_pipeline.reports.catalogue import choose_sections
 from analytics_pipeline.reports.formats import DEFAULT_LOCALE, Formats
 from analytics_pipeline.reports.layout import DEFAULT_PAGE_SIZE, PageSize, page_size_of
+from analytics_pipeline.timescale.clock import machine_now
 from analytics_pipeline.windows import Window
 
 PDF = "pdf"
@@ -63,13 +64,16 @@ def order_report(
     format: str = PDF,  # noqa: A002 - what everybody calls it
     locale: str = DEFAULT_LOCALE,
     page_size: str = DEFAULT_PAGE_SIZE,
+    now: datetime | None = None,
 ) -> ReportOrder:
     """Return the order for a company (None: all of them) and the UTC days from ``start`` to ``end``, both inclusive.
 
-    Without a section it is for all of them. Raises ``AnalyticsError`` naming what can't be made of it.
+    Without a section it is for all of them. ``now`` is the database's time (None: this machine's, for an order that
+    no database is asked for). Raises ``AnalyticsError`` naming what can't be made of it.
     """
-    window = window_of_dates(start, end)
-    if window.start > datetime.now(UTC):
+    now = now or machine_now()
+    window = window_of_dates(start, end, now.date())
+    if window.start > now:
         raise AnalyticsError(f"The period begins on {start}, which is still to come: there is nothing to report yet.")
     if company_id is not None and not 0 < len(company_id) <= MAX_ID_CHARACTERS:
         raise AnalyticsError(f"A company's id is not empty and has at most {MAX_ID_CHARACTERS} characters.")

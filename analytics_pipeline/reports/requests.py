@@ -9,13 +9,14 @@ same bytes under the same name.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.reports.order import ReportOrder, order_report
 from analytics_pipeline.reports.publish import PublishedReport, publish_order
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale.clock import check_clock
 from analytics_pipeline.timescale.connection import Connection
 
 
@@ -35,8 +36,11 @@ class ReportRequest:
     state: str
     run_id: str | None
 
-    def order(self, settings: Settings) -> ReportOrder:
-        """Return what is asked for; raises ``AnalyticsError`` naming what can't be made."""
+    def order(self, settings: Settings, now: datetime | None = None) -> ReportOrder:
+        """Return what is asked for at ``now``, the database's time.
+
+        Raises ``AnalyticsError`` naming what can't be made.
+        """
         return order_report(
             self.company_id,
             self.start,
@@ -46,6 +50,7 @@ class ReportRequest:
             format=self.format,
             locale=self.locale,
             page_size=self.page_size,
+            now=now,
         )
 
 
@@ -59,9 +64,10 @@ def meet(connection: Connection, settings: Settings, request_id: int, run_id: st
     """Claim a request for a run, publish what it asks for, and write down how that ended; autocommit connection.
 
     What is asked for is read as it is claimed: changes after that are another request. Raises ``AnalyticsError`` when
-    another run is at it or it is done, and when the report can't be made, which fails the request. Any other error
-    leaves the request to its run: repeated it goes on, given up it is released by ``release``.
+    another run is at it or it is done, and when the report can't be made, which fails the request. Any other error,
+    and ``ClockError``, leaves the request to its run: repeated it goes on, given up it is released by ``release``.
     """
+    now = check_clock(connection)
     parameters = {"request_id": request_id, "run_id": run_id}
     claimed = connection.execute(load_sql("queries/report_request_claim.sql"), parameters).fetchone()
     if claimed is None:
@@ -70,7 +76,7 @@ def meet(connection: Connection, settings: Settings, request_id: int, run_id: st
             "analytics_report_requests."
         )
     try:
-        published = publish_order(connection, settings, ReportRequest(*claimed).order(settings))
+        published = publish_order(connection, settings, ReportRequest(*claimed).order(settings, now))
     except AnalyticsError as error:
         fail(connection, request_id, str(error), run_id)
         raise

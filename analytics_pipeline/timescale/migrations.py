@@ -13,6 +13,7 @@ from psycopg import sql
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.sql_files import list_sql, load_sql
+from analytics_pipeline.timescale.clock import read_clocks, say_difference
 from analytics_pipeline.timescale.connection import Connection, connect
 from analytics_pipeline.timescale.policies import PolicyChange, apply_policies
 from analytics_pipeline.timescale.server import ensure_extension
@@ -44,13 +45,15 @@ class _Migration:
 def migrate(settings: Settings | None = None) -> MigrationReport:
     """Apply what is missing: migrations in order, all functions and grants, the policies of the settings.
 
-    Safe to run twice, in parallel and after being killed. Raises ``AnalyticsError`` for an unfit
-    server, for an applied file that was edited later, and for a database newer than this program.
+    Safe to run twice, in parallel and after being killed. Logs a warning if this machine's clock and the
+    database's differ. Raises ``AnalyticsError`` for an unfit server, for an applied file that was edited later,
+    and for a database newer than this program.
     """
     settings = settings or get_settings()
     with connect(settings, autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(%s::bigint)", [_LOCK])
         server = ensure_extension(connection)
+        say_difference(read_clocks(connection))
         connection.execute(load_sql("schema_migrations.sql"))
         migrations = _read_migrations()
         _refuse_newer_database(connection, migrations)

@@ -12,6 +12,7 @@ from psycopg import sql
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import AGGREGATES, ContinuousAggregate
+from analytics_pipeline.timescale.clock import check_clock, database_now
 from analytics_pipeline.timescale.connection import Connection, advisory_lock, fetch_row
 from analytics_pipeline.timescale.invalidation import StaleRange, stale_ranges
 from analytics_pipeline.windows import Cadence, Window
@@ -77,11 +78,12 @@ class MaterializedTable:
 def refresh(connection: Connection, aggregate: ContinuousAggregate, window: Window) -> RefreshResult:
     """Refresh the aligned ``window`` of an aggregate whose sources are already fresh; autocommit connection.
 
-    Buckets that have not ended yet are left out. Raises ``AnalyticsError`` for a window that is not
-    aligned to the aggregate's buckets or has not ended, ``HorizonError`` for one that begins before the
-    retention horizon. Repeating a refresh, also a killed one, gives the same rows.
+    Buckets that have not ended yet, by the database's clock, are left out. Raises ``AnalyticsError`` for a
+    window that is not aligned to the aggregate's buckets or has not ended, ``ClockError`` when this machine's
+    clock is too far from the database's, ``HorizonError`` for a window that begins before the retention
+    horizon. Repeating a refresh, also a killed one, gives the same rows.
     """
-    window = _closed_part(aggregate, window)
+    window = _closed_part(connection, aggregate, window)
     started = time.monotonic()
     # Two refreshes of one aggregate duplicate rows before TimescaleDB 2.26.3 and fail from then on.
     with advisory_lock(connection, _LOCK_CLASS, aggregate.name):
@@ -140,16 +142,20 @@ def materialized_tables(connection: Connection) -> dict[str, MaterializedTable]:
     return {name: MaterializedTable(schema, table, watermark) for name, schema, table, watermark in rows}
 
 
-def _closed_part(aggregate: ContinuousAggregate, window: Window) -> Window:
+def _closed_part(connection: Connection, aggregate: ContinuousAggregate, window: Window) -> Window:
     cadence = aggregate.cadence
     if not window.is_aligned(cadence):
         raise AnalyticsError(
             f"{aggregate.name} is refreshed in whole {cadence}s, and {window} doesn't begin and end on a {cadence}'s "
             f"boundary: use {Window(cadence.floor(window.start), cadence.ceil(window.end))}."
         )
-    end = min(window.end, cadence.floor(datetime.now(UTC)))
+    now = check_clock(connection)
+    end = min(window.end, cadence.floor(now))
     if end <= window.start:
-        raise AnalyticsError(f"{aggregate.name} can't be closed for {window}: no {cadence} of it has ended yet.")
+        raise AnalyticsError(
+            f"{aggregate.name} can't be closed for {window}: no {cadence} of it has ended yet; by the database's clock "
+            f"it is {now:%Y-%m-%d %H:%M:%S} UTC."
+        )
     return Window(window.start, end)
 
 
@@ -183,7 +189,7 @@ def _end_of_lost_events(connection: Connection) -> datetime | None:
     """Return the end of the last stretch that has no chunk of raw events, but stored buckets."""
     chunks = connection.execute(load_sql("queries/event_chunks.sql")).fetchall()
     ends = [datetime.min.replace(tzinfo=UTC), *(end for _, end in chunks)]
-    starts = [*(start for start, _ in chunks), datetime.now(UTC)]
+    starts = [*(start for start, _ in chunks), database_now(connection)]
     holes = [(low, high) for low, high in zip(ends, starts, strict=True) if low < high]
     tables = materialized_tables(connection)
     remembered = sql.SQL(" OR ").join(

@@ -9,7 +9,7 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ from analytics_pipeline.events import ingest as module
 from analytics_pipeline.events.ingest import Progress, ingest
 from analytics_pipeline.events.rejects import Reject, RejectsFile
 from analytics_pipeline.events.sources import Source
+from analytics_pipeline.timescale.clock import ClockError, database_now
 from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline_tests.clocks import shift_machine_clock
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events.samples import json_lines, payment
 
@@ -212,3 +214,27 @@ def test_a_killed_ingestion_is_completed_by_running_it_again(
     assert summary.new + summary.already_there == 60_000
     assert count(connection) == 60_000
     assert len(rejected_in(rejects)) == 1
+
+
+def test_no_file_is_taken_while_the_clocks_are_more_than_five_minutes_apart(
+    connection: Connection, tmp_path: Path, rejects: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json_lines([payment(), "nonsense"]))  # type: ignore[list-item]
+    shift_machine_clock(monkeypatch, timedelta(days=2))
+    with pytest.raises(ClockError, match="2 days ahead of the database's"):
+        ingest([Source.of(path)], connection, rejects_path=rejects)
+    assert (count(connection), count(connection, "analytics_ingest_rejects")) == (0, 0)
+
+
+def test_the_database_clock_tells_which_records_lie_in_the_future(
+    connection: Connection, tmp_path: Path, rejects: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = database_now(connection)
+    path = tmp_path / "a.jsonl"
+    path.write_text(json_lines(payment(timestamp=(now + timedelta(minutes=ahead)).isoformat()) for ahead in (-1, 2, 8)))
+    for by in (4, -4):
+        shift_machine_clock(monkeypatch, timedelta(minutes=by))
+        summary = ingest([Source.of(path)], connection, rejects_path=rejects)
+        assert (summary.read, summary.rejected) == (3, 1)
+        assert dict(summary.reasons) == {"timestamp in the future": 1}

@@ -11,9 +11,11 @@ import psycopg
 import pytest
 
 from analytics_pipeline.events import AnalyticsEvent, RejectedEvent, new_event, record_event, record_events
+from analytics_pipeline.timescale.clock import ClockError, database_now
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.invalidation import stale_ranges
 from analytics_pipeline.windows import Window
+from analytics_pipeline_tests.clocks import shift_machine_clock
 from analytics_pipeline_tests.conftest import Database
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -172,3 +174,26 @@ def test_recording_again_under_the_same_id_and_instant_is_harmless(connection: C
 def test_a_bad_event_is_refused_before_any_connection_is_opened() -> None:
     with pytest.raises(RejectedEvent, match="has no currency"):
         record_event("acme", "u1", "payment.received", "revenue", 1)
+
+
+@pytest.mark.parametrize("by", [timedelta(days=2), timedelta(days=-2)], ids=str)
+def test_nothing_is_recorded_while_the_clocks_are_more_than_five_minutes_apart(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch, by: timedelta
+) -> None:
+    shift_machine_clock(monkeypatch, by)
+    with pytest.raises(ClockError, match="no event is taken"):
+        record_events(payments(2), connection=connection)
+    assert stored(connection) == set()
+
+
+def test_the_database_clock_tells_what_lies_in_the_future(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = database_now(connection)
+    minute = timedelta(minutes=1)
+    shift_machine_clock(monkeypatch, 4 * minute)
+    with pytest.raises(RejectedEvent, match="in the future"):
+        record_events(payments(1, first=now + 8 * minute), connection=connection)
+    assert record_events(payments(1, first=now + 3 * minute), connection=connection) == 1
+    shift_machine_clock(monkeypatch, -4 * minute)
+    assert record_events(payments(1, first=now + 2 * minute), connection=connection) == 1

@@ -19,11 +19,10 @@ from analytics_pipeline.cli import main
 from analytics_pipeline.health.checks import all_checks
 from analytics_pipeline.orchestration.checks.failed_partitions import (
     failed_partition_findings,
-    failed_ranges,
     partitioned_assets,
 )
 from analytics_pipeline.orchestration.checks.schedule import CHECKS_JOB, FRESHNESS_JOB
-from analytics_pipeline.orchestration.partition_state import CoveringRun
+from analytics_pipeline.orchestration.partition_state import CoveringRun, failed_ranges
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import materialized_tables

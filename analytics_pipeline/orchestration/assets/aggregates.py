@@ -8,6 +8,7 @@ from analytics_pipeline.orchestration.partitions import backfill_policy_for, par
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES, COLUMNS, ContinuousAggregate
+from analytics_pipeline.timescale.clock import database_now, not_ended
 from analytics_pipeline.timescale.refresh import RefreshResult, refresh
 
 
@@ -35,7 +36,11 @@ def _build_asset(*, aggregate: ContinuousAggregate, settings: Settings) -> Asset
     )
     def _aggregate(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
         with timescale.session() as connection:
-            result = refresh(connection, aggregate, window_of(context))
+            window = window_of(context)
+            result = refresh(connection, aggregate, window)
+            if result.window != window:
+                # Dagster would mark all of it as closed.
+                raise not_ended(aggregate.name, window, database_now(connection))
         _describe_partitions(context, aggregate, result)
         return MaterializeResult(metadata=refresh_metadata(result))
 

@@ -1,6 +1,6 @@
 """A report of any company, period, sections and format: an asset whose run configuration says what is wanted."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from dagster import (
@@ -18,6 +18,7 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.orchestration import names
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.clock import check_clock
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -76,7 +77,7 @@ def build_custom_report_asset() -> AssetsDefinition:
         settings, request = timescale.settings, config.request_id
         with timescale.session() as connection:
             if request is None:
-                published = publish_order(connection, settings, _order(config, settings))
+                published = publish_order(connection, settings, _order(config, settings, check_clock(connection)))
             else:
                 published = meet(connection, settings, request, context.run.run_id)
             return MaterializeResult(metadata=document_metadata(published, settings))
@@ -93,10 +94,10 @@ def build_custom_report_job() -> "UnresolvedAssetJobDefinition":
     )
 
 
-def _order(config: CustomReport, settings: Settings) -> "ReportOrder":
+def _order(config: CustomReport, settings: Settings, now: datetime) -> "ReportOrder":
     from analytics_pipeline.reports.order import order_report
 
-    start, end = _days(config)
+    start, end = _days(config, now.date())
     return order_report(
         config.company or None,
         start,
@@ -106,13 +107,14 @@ def _order(config: CustomReport, settings: Settings) -> "ReportOrder":
         format=config.format,
         locale=config.locale,
         page_size=config.page_size,
+        now=now,
     )
 
 
-def _days(config: CustomReport) -> tuple[date, date]:
+def _days(config: CustomReport, today: date) -> tuple[date, date]:
     """Return the first and the last day, without either those of the last finished month."""
     if not config.start and not config.end:
-        last = datetime.now(UTC).date().replace(day=1) - timedelta(days=1)
+        last = today.replace(day=1) - timedelta(days=1)
         return last.replace(day=1), last
     try:
         return date.fromisoformat(config.start), date.fromisoformat(config.end)

@@ -1,5 +1,6 @@
 """The rates of exchange as an asset, with the job and the schedule that bring it up to date."""
 
+from datetime import date
 from typing import TYPE_CHECKING
 
 from dagster import (
@@ -25,6 +26,7 @@ from analytics_pipeline.health.fx import FX_ASSET
 from analytics_pipeline.orchestration import names
 from analytics_pipeline.orchestration.metadata import MetadataMap, table_schema
 from analytics_pipeline.orchestration.resources import Timescale
+from analytics_pipeline.timescale.clock import check_clock
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -50,7 +52,10 @@ def build_fx_asset() -> AssetsDefinition:
         metadata={"dagster/table_name": FX_RATES, "dagster/column_schema": table_schema(FX_COLUMNS)},
     )
     def _fx_rates(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
-        reading = _read(timescale.settings.fx_source)
+        with timescale.session() as connection:
+            today = check_clock(connection).date()
+        # Not while a session is open: fetching may take long.
+        reading = _read(timescale.settings.fx_source, today)
         with timescale.session() as connection:
             loaded = store_rates(connection, [reading])
             stored = stored_rates(connection)
@@ -96,10 +101,10 @@ def build_fx_schedule() -> ScheduleDefinition:
     )
 
 
-def _read(source: str) -> Reading:
+def _read(source: str, today: date) -> Reading:
     """Read the source; what may pass by itself is raised as it is, for the retry policy."""
     try:
-        return read_source(source)
+        return read_source(source, today=today)
     except RatesUnreachableError:
         raise
     except AnalyticsError as error:

@@ -18,6 +18,7 @@ from analytics_pipeline.orchestration.partitions import backfill_policy_for, par
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import EVENTS, Column
+from analytics_pipeline.timescale.clock import require_ended
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Cadence, Window
 
@@ -77,6 +78,7 @@ def _build_asset(history: _History, settings: Settings) -> AssetsDefinition:
     def _history_asset(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
         window = window_of(context)
         with timescale.session() as connection:
+            require_ended(connection, history.asset, window)
             changed = history.update(connection, window)
         return MaterializeResult(metadata={"window": str(window), "rows added, changed or removed": changed})
 

@@ -20,6 +20,7 @@ from analytics_pipeline.orchestration.metadata import table_schema
 from analytics_pipeline.orchestration.partitions import backfill_policy_for, partitions_for, window_of
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.clock import require_ended
 from analytics_pipeline.windows import Cadence
 
 _SOURCES = {
@@ -65,6 +66,7 @@ def _build_asset(table: MetricTable, cadence: Cadence, settings: Settings) -> As
     def _metric(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
         window = window_of(context)
         with timescale.session() as connection:
+            require_ended(connection, table.asset(cadence), window)
             closed = close_metric(connection, table, cadence, window, timescale.settings.base_currency)
         return MaterializeResult(
             metadata={

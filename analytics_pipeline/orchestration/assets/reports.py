@@ -10,6 +10,7 @@ from analytics_pipeline.orchestration.partitions import backfill_policy_for, par
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.reports.documents import MONTHLY_REPORT
 from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.clock import require_ended
 from analytics_pipeline.windows import Cadence
 
 COMPANY_REPORTS = "company_reports"
@@ -47,8 +48,10 @@ def build_report_assets(settings: Settings) -> list[AssetsDefinition]:
         from analytics_pipeline.orchestration.report_metadata import document_metadata
         from analytics_pipeline.reports.monthly import publish_platform_month
 
-        months = list(window_of(context).split(Cadence.MONTH))
+        window = window_of(context)
+        months = list(window.split(Cadence.MONTH))
         with timescale.session() as connection:
+            require_ended(connection, MONTHLY_REPORT, window)
             for key, month in zip(context.partition_keys, months, strict=True):
                 made = publish_platform_month(
                     connection, timescale.settings, month.start.date(), run_id=context.run.run_id
@@ -64,9 +67,11 @@ def build_report_assets(settings: Settings) -> list[AssetsDefinition]:
         from analytics_pipeline.orchestration.report_metadata import documents_metadata
         from analytics_pipeline.reports.monthly import publish_company_months
 
-        months = list(window_of(context).split(Cadence.MONTH))
+        window = window_of(context)
+        months = list(window.split(Cadence.MONTH))
         count = 0
         with timescale.session() as connection:
+            require_ended(connection, COMPANY_REPORTS, window)
             for key, month in zip(context.partition_keys, months, strict=True):
                 made = list(
                     publish_company_months(

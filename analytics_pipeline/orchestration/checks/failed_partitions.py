@@ -14,20 +14,18 @@ from dagster import (
     AssetChecksDefinition,
     AssetCheckSpec,
     DagsterInstance,
-    DagsterRunStatus,
     multi_asset_check,
 )
 
 from analytics_pipeline.health.finding import Finding, Problem
 from analytics_pipeline.orchestration.checks.results import check_result
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, assets_of
-from analytics_pipeline.orchestration.partition_state import CoveringRun, PartitionState
+from analytics_pipeline.orchestration.partition_state import CoveringRun, PartitionState, failed_ranges
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.windows import Window
 
 CHECK = "no_failed_partitions"
 DESCRIPTION = (
-    "Every partition whose run failed was closed by a later run; read from the runs of the last 90 days, because "
+    "Every partition whose run failed was closed by a later run, however long ago that is; read from the runs, because "
     "a failed range marks none of its partitions."
 )
 _MOST_TOLD = 5
@@ -57,10 +55,10 @@ def partitioned_assets() -> list[str]:
 
 
 def failed_partition_findings(instance: DagsterInstance, settings: Settings, assets: list[str]) -> Iterator[Finding]:
-    """Judge assets by the instance's recent runs."""
-    runs = PartitionState(instance, settings, datetime.now(UTC)).runs
+    """Judge assets by the instance's runs."""
+    state = PartitionState(instance, settings, datetime.now(UTC))
     for asset in assets:
-        yield _judge(asset, [run for run in runs if asset in run.assets])
+        yield _judge(asset, state.left_by_failures(asset))
 
 
 def _judge(asset: str, runs: list[CoveringRun]) -> Finding:
@@ -74,7 +72,8 @@ def _judge(asset: str, runs: list[CoveringRun]) -> Finding:
             Problem(
                 f"the last run failed for {told}{more}; the run's log says why",
                 f"analytics-pipeline close --start {first:%Y-%m-%dT%H:%M} --end {last:%Y-%m-%dT%H:%M}",
-                fallback=f"in the UI: Assets > {asset} > Materialize, with the failed range of partitions",
+                fallback=f"in the UI: Assets > {asset} > Materialize, with the failed range of partitions; if its "
+                "events have expired, nothing can close it any more: delete the failed run under Runs",
             )
         )
     return Finding.judge(
@@ -95,34 +94,5 @@ def _judge(asset: str, runs: list[CoveringRun]) -> Finding:
             ],
             "failed ranges found": len(failed),
             "failed ranges allowed": 0,
-            "runs looked at": len(runs),
         },
     )
-
-
-def failed_ranges(runs: list[CoveringRun]) -> list[tuple[Window, CoveringRun]]:
-    """Return what failed runs covered and no later run has closed, newest failure first, nothing twice."""
-    found: list[tuple[Window, CoveringRun]] = []
-    settled: list[Window] = []
-    for run in sorted(runs, key=lambda r: r.created, reverse=True):
-        if run.has_failed:
-            found += [(window, run) for window in _without([run.window], settled)]
-        if run.has_failed or run.status is DagsterRunStatus.SUCCESS:
-            settled.append(run.window)
-    return found
-
-
-def _without(windows: list[Window], others: list[Window]) -> list[Window]:
-    for other in others:
-        windows = [part for window in windows for part in _cut(window, other)]
-    return windows
-
-
-def _cut(window: Window, other: Window) -> Iterator[Window]:
-    if not window.overlaps(other):
-        yield window
-        return
-    if window.start < other.start:
-        yield Window(window.start, other.start)
-    if other.end < window.end:
-        yield Window(other.end, window.end)

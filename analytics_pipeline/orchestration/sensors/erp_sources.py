@@ -27,6 +27,7 @@ from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
 from analytics_pipeline.orchestration.assets.erp_sources import ERP_JOB
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
 
 _NAME = "erp_sources"
@@ -57,18 +58,19 @@ def build_erp_sensor() -> SensorDefinition:
         settings = timescale.settings
         if settings.erp_url is None:
             return _skip("No ERP is read: ANALYTICS_ERP_URL is not set (docs/erp-sources.md).")
-        now = datetime.now(UTC)
         newest = next(iter(context.instance.get_run_records(RunsFilter(job_name=ERP_JOB), limit=1)), None)
         if newest is not None and not newest.dagster_run.is_finished:
             return _skip("A run is reading the ERP, or waits for its turn.")
         with timescale.session() as connection:
-            return _look_around(connection, settings, newest, now)
+            return _look_around(connection, settings, newest)
 
     return _erp_sources
 
 
-def _look_around(connection: Connection, settings: Settings, newest: RunRecord | None, now: datetime) -> SensorResult:
-    since_run = None if newest is None else now - newest.create_timestamp
+def _look_around(connection: Connection, settings: Settings, newest: RunRecord | None) -> SensorResult:
+    # Runs are Dagster's, and the sources' states are dated by the database.
+    since_run = None if newest is None else datetime.now(UTC) - newest.create_timestamp
+    now = database_now(connection)
     statuses = read_statuses(connection)
     try:
         sources = [s for s in read_sources(settings) if not is_pausing(statuses.get(s.name), now)]
@@ -106,7 +108,8 @@ def _why_due(
     with connect_erp(settings) as erp:
         for source in sources:
             if time.monotonic() > deadline:
-                break
+                # The run looks at all of them; the next tick would begin with the slow ones again.
+                return f"{source.name}: the tick was over before it was its turn"
             try:
                 new = what_is_new(connection, erp, source, statuses[source.name], seconds=_LOOK_SECONDS)
             except DatabaseUnreachableError:

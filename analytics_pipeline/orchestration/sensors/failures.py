@@ -43,10 +43,12 @@ from analytics_pipeline.notify.notifier import DeliveryUnknown, NotDelivered, No
 from analytics_pipeline.notify.text import Incident, compose, first_line
 from analytics_pipeline.orchestration.assets.inbox import FILE_TAG
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, assets_of
-from analytics_pipeline.orchestration.partition_state import CoveringRun, PartitionState
+from analytics_pipeline.orchestration.partition_state import PartitionState
+from analytics_pipeline.orchestration.records import run_events
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.run_errors import TELLING_EVENTS, describe_failure
 from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.job_health import JobHealth, read_job_health
 from analytics_pipeline.windows import Cadence, Window
@@ -64,7 +66,6 @@ _FIRST_LOOK_BACK = timedelta(hours=1)
 _SETTLED_SECONDS = 5.0
 _ASSET_JOB_PREFIX = "__ASSET_JOB"
 _MOST_NAMES = 5
-_MOST_EVENTS = 200
 
 
 def build_failure_sensors() -> list[SensorDefinition]:
@@ -137,7 +138,7 @@ def _read_policies(connection: Connection) -> None:
     for failure in incidents.open_failures(connection, _POLICIES):
         if failure.subject not in known:
             removed = "the job was removed"
-            incidents.record_recovery(connection, _POLICIES, failure.subject, datetime.now(UTC), removed)
+            incidents.record_recovery(connection, _POLICIES, failure.subject, database_now(connection), removed)
 
 
 def _policy_failure(health: JobHealth, started_at: datetime) -> incidents.Failure:
@@ -223,30 +224,26 @@ class _History:
         partitions = list(window.split(_cadence_of(asset)))
         return len(self.state.closed(asset, partitions)) == len(partitions)
 
-    def covering(self, run_id: str) -> CoveringRun | None:
-        return next((run for run in self.state.runs if run.run_id == run_id), None)
-
 
 def _run_failure(settings: Settings, history: _History, run: DagsterRun, at: datetime) -> incidents.Failure:
-    records = history.instance.get_records_for_run(run.run_id, of_type=TELLING_EVENTS, limit=_MOST_EVENTS).records
-    events = (record.event_log_entry.dagster_event for record in records)
-    covering = history.covering(run.run_id)
+    events = run_events(history.instance, run.run_id, TELLING_EVENTS)
+    assets, window = history.state.covers(run) or (None, None)
     first = run.tags.get(ASSET_PARTITION_RANGE_START_TAG) or run.tags.get(PARTITION_NAME_TAG)
     last = run.tags.get(ASSET_PARTITION_RANGE_END_TAG) or first
     return incidents.Failure(
         source=_RUNS,
         subject=_subject(run, first, last),
         at=at,
-        error=describe_failure(event for event in events if event is not None) or "the run ended without saying why",
+        error=describe_failure(events) or "the run ended without saying why",
         remedy=_remedy(run, is_partitioned=first is not None),
         partitions=None if first is None else first if first == last else f"{first} to {last}",
         link=f"{settings.ui_url}/runs/{run.run_id}" if settings.ui_url else f"run {run.run_id} in the Dagster UI",
         details={
             "job": run.job_name,
             "file": run.tags.get(FILE_TAG),
-            "assets": ",".join(sorted(covering.assets)) if covering else None,
-            "start": covering.window.start.isoformat() if covering else None,
-            "end": covering.window.end.isoformat() if covering else None,
+            "assets": ",".join(sorted(assets)) if assets else None,
+            "start": window.start.isoformat() if window else None,
+            "end": window.end.isoformat() if window else None,
         },
     )
 

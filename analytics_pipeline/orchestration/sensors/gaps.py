@@ -27,6 +27,7 @@ from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, assets_of
 from analytics_pipeline.orchestration.partition_state import PartitionState
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.clock import ClockError, check_clock
 from analytics_pipeline.timescale.refresh import retention_horizon
 from analytics_pipeline.windows import Cadence, Window, midnight
 
@@ -56,11 +57,15 @@ def build_gaps_sensor(settings: Settings, jobs: "Sequence[UnresolvedAssetJobDefi
         ),
     )
     def _partition_gaps(context: SensorEvaluationContext, timescale: Timescale) -> SensorResult:
-        now = datetime.now(UTC)
         cursor = _Cursor.load(context.cursor)
-        whole_history = now - cursor.whole_history_at >= _WHOLE_HISTORY_EVERY
         with timescale.session() as connection:
+            try:
+                now = check_clock(connection)
+            except ClockError as error:
+                # A run would be refused like this, and count as an attempt.
+                return SensorResult(skip_reason=SkipReason(str(error)), cursor=context.cursor)
             horizon = retention_horizon(connection)
+        whole_history = now - cursor.whole_history_at >= _WHOLE_HISTORY_EVERY
         finder = _Finder(PartitionState(context.instance, settings, now), settings, now, horizon)
         found = [gap for job in CLOSING_JOBS for gap in finder.gaps(job, whole_history=whole_history)]
         requested = found[:MOST_RUNS_PER_TICK]

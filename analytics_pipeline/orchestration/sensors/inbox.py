@@ -33,6 +33,7 @@ from analytics_pipeline.orchestration.assets.inbox import (
     IngestFile,
     inbox_of,
 )
+from analytics_pipeline.orchestration.records import run_records
 from analytics_pipeline.orchestration.resources import Timescale
 
 _NAME = "event_inbox"
@@ -40,11 +41,11 @@ _INTERVAL_SECONDS = 30
 _MOST_RUNS_PER_TICK = 20
 # The oldest files are looked at, the rest waits until some of them are filed away: cursor and tick stay small.
 _MOST_FILES_LOOKED_AT = 200
-_MOST_RUNS_READ = 2000
 _FIRST_WAIT = timedelta(minutes=1)
 _LONGEST_WAIT = timedelta(hours=1)
 _MOST_DOUBLINGS = 10
 _SHOWN_NAMES = 3
+_BEHIND = f"not looked at before some of the {_MOST_FILES_LOOKED_AT} older ones are filed away"
 
 
 def build_inbox_sensor() -> SensorDefinition:
@@ -83,6 +84,7 @@ def build_inbox_sensor() -> SensorDefinition:
         notes.add(running, "being ingested or queued")
         notes.add(waiting, "waiting for another attempt, because a run ended without filing them away")
         notes.add(listing.foreign, "left alone, because the ending is none of .jsonl, .csv, .parquet")
+        notes.add([file.name for file in listing.files[_MOST_FILES_LOOKED_AT:]], _BEHIND)
         later = len(due) - _MOST_RUNS_PER_TICK + max(len(listing.files) - _MOST_FILES_LOOKED_AT, 0)
         requests = due[:_MOST_RUNS_PER_TICK]
         if requests:
@@ -141,8 +143,7 @@ def _runs_by_fingerprint(instance: DagsterInstance, files: Iterable[DroppedFile]
     found: defaultdict[str, list[RunRecord]] = defaultdict(list)
     fingerprints = [file.fingerprint for file in files]
     if fingerprints:
-        filters = RunsFilter(tags={FINGERPRINT_TAG: fingerprints})
-        for record in instance.get_run_records(filters, limit=_MOST_RUNS_READ):
+        for record in run_records(instance, RunsFilter(tags={FINGERPRINT_TAG: fingerprints})):
             found[record.dagster_run.tags[FINGERPRINT_TAG]].append(record)
     return found
 

@@ -9,7 +9,7 @@ every chunk, and trust every writer to fill the column.)
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from dagster import (
@@ -39,6 +39,7 @@ from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.reports.figures import trailing_months
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES, EVENTS
+from analytics_pipeline.timescale.clock import ClockError, check_clock
 from analytics_pipeline.timescale.invalidation import StaleRange, count_future_events, stale_ranges
 from analytics_pipeline.timescale.refresh import retention_horizon
 from analytics_pipeline.windows import Cadence, Window, midnight
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 
 _NAME = "late_events"
 _INTERVAL_SECONDS = 30
+_MAX_SHOWN = 5
+_NOTHING = "No event has changed in a closed partition."
 _CADENCES = {aggregate.name: aggregate.cadence for aggregate in AGGREGATES}
 _METRICS = {table.asset(cadence): (table, cadence) for table in METRIC_TABLES for cadence in GRANULARITIES}
 # What stands on the events day by day, or month by month, as these aggregates do.
@@ -77,8 +80,12 @@ def build_late_sensor(settings: Settings, jobs: "Sequence[UnresolvedAssetJobDefi
         ),
     )
     def _late_events(context: SensorEvaluationContext, timescale: Timescale) -> SensorResult:
-        now = datetime.now(UTC)
         with timescale.session() as connection:
+            try:
+                now = check_clock(connection)
+            except ClockError as error:
+                # A run would be refused like this, and count as an attempt.
+                return SensorResult(skip_reason=SkipReason(str(error)))
             span = Window(midnight(settings.start), Cadence.MONTH.next(Cadence.MONTH.floor(now)))
             stale = stale_ranges(connection, span)
             horizon = retention_horizon(connection)
@@ -148,7 +155,8 @@ class _Finder:
             f"{late.job} for {late.window} waits for what it is built on, or for a run under way"
             for late in self._unsettled
         ]
-        return "; ".join([*waiting[:5], *self.notes, *future]) or "No event has changed in a closed partition."
+        more = [f"and {len(waiting) - _MAX_SHOWN} more"] if len(waiting) > _MAX_SHOWN else []
+        return "; ".join([*waiting[:_MAX_SHOWN], *more, *self.notes, *future]) or _NOTHING
 
     def _late_partitions(self, asset: str) -> list[Window]:
         """Return the partitions of an asset that were closed once and are stale."""
@@ -186,7 +194,10 @@ class _Finder:
 
 def reports_behind(state: PartitionState, settings: Settings) -> dict[str, list[Window]]:
     """Return by asset the months whose reports are older than figures they show, of the month or of its trend."""
-    months = list(Window(midnight(settings.start), _this_month()).split(Cadence.MONTH))
+    this_month = Cadence.MONTH.floor(state.now)
+    if midnight(settings.start) >= this_month:
+        return {}
+    months = list(Window(midnight(settings.start), this_month).split(Cadence.MONTH))
     newest: defaultdict[Window, int] = defaultdict(int)
     for asset in assets_of("monthly_aggregates"):
         for window, storage_id in state.closed(asset, months).items():
@@ -213,7 +224,3 @@ def _describe_future(count: int) -> list[str]:
     return [
         f"{count} events are dated in the future: they are in no closed partition, and their sender's clock is wrong"
     ]
-
-
-def _this_month() -> datetime:
-    return Cadence.MONTH.floor(datetime.now(UTC))

@@ -28,7 +28,9 @@ from analytics_pipeline.orchestration.assets.custom_report import (
     REQUEST_TAG,
     CustomReport,
 )
+from analytics_pipeline.orchestration.records import run_records
 from analytics_pipeline.orchestration.resources import Timescale
+from analytics_pipeline.timescale.clock import database_now
 
 if TYPE_CHECKING:
     from analytics_pipeline.reports.requests import ReportRequest
@@ -39,7 +41,6 @@ _INTERVAL_SECONDS = 30
 _MOST_LOOKED_AT = 50
 _MOST_RUNS_PER_TICK = 10
 _MOST_RUNS_PER_REQUEST = 3
-_MOST_RUNS_READ = 500
 _NOTHING = "Nobody waits for a report."
 
 
@@ -63,6 +64,7 @@ def build_report_requests_sensor() -> SensorDefinition:
         requested: list[RunRequest] = []
         notes: list[str] = []
         with timescale.session() as connection:
+            now = database_now(connection)
             waiting = open_requests(connection, _MOST_LOOKED_AT)
             runs = _runs_of(context.instance, [request.request_id for request in waiting])
             for request in waiting:
@@ -71,7 +73,7 @@ def build_report_requests_sensor() -> SensorDefinition:
                     notes.append(f"{name} is queued or being met")
                     continue
                 try:
-                    request.order(timescale.settings)
+                    request.order(timescale.settings, now)
                 # Whatever a row may hold, it keeps none of the others waiting.
                 except Exception as error:  # noqa: BLE001
                     fail(connection, request.request_id, str(error), request.run_id)
@@ -100,8 +102,8 @@ def _runs_of(instance: DagsterInstance, requests: Iterable[int]) -> Mapping[int,
     found: defaultdict[int, list[DagsterRun]] = defaultdict(list)
     tags = [str(request_id) for request_id in requests]
     if tags:
-        for run in instance.get_runs(RunsFilter(tags={REQUEST_TAG: tags}), limit=_MOST_RUNS_READ):
-            found[int(run.tags[REQUEST_TAG])].append(run)
+        for record in run_records(instance, RunsFilter(tags={REQUEST_TAG: tags})):
+            found[int(record.dagster_run.tags[REQUEST_TAG])].append(record.dagster_run)
     return found
 
 

@@ -1,0 +1,67 @@
+"""Reading Dagster's records whole, in pages: whatever is asked for, no number of records hides one of them."""
+
+from collections.abc import Iterator
+
+from dagster import (
+    AssetRecordsFilter,
+    DagsterEvent,
+    DagsterEventType,
+    DagsterInstance,
+    EventLogRecord,
+    RunRecord,
+    RunsFilter,
+)
+
+_PAGE_RUNS = 1000
+_PAGE_EVENTS = 1000
+_PAGE_MATERIALIZATIONS = 20
+
+
+def run_records(instance: DagsterInstance, wanted: RunsFilter) -> Iterator[RunRecord]:
+    """Yield every run that is wanted, the newest first."""
+    cursor: str | None = None
+    while True:
+        page = instance.get_run_records(wanted, limit=_PAGE_RUNS, cursor=cursor)
+        yield from page
+        if len(page) < _PAGE_RUNS:
+            return
+        cursor = page[-1].dagster_run.run_id
+
+
+def run_events(instance: DagsterInstance, run_id: str, of_type: set[DagsterEventType]) -> Iterator[DagsterEvent]:
+    """Yield every event of a run that is of one of the types, the oldest first."""
+    cursor: str | None = None
+    while True:
+        page = instance.get_records_for_run(run_id, cursor=cursor, of_type=of_type, limit=_PAGE_EVENTS)
+        for record in page.records:
+            if record.event_log_entry.dagster_event is not None:
+                yield record.event_log_entry.dagster_event
+        if not page.has_more:
+            return
+        cursor = page.cursor
+
+
+def failure_events(instance: DagsterInstance) -> dict[str, int]:
+    """Return by run id where the event log says that a run failed or was cancelled."""
+    found: dict[str, int] = {}
+    for event_type in (DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED):
+        cursor: str | None = None
+        while True:
+            page = instance.fetch_run_status_changes(event_type, limit=_PAGE_EVENTS, cursor=cursor)
+            for record in page.records:
+                found[record.run_id] = max(record.storage_id, found.get(record.run_id, 0))
+            if not page.has_more:
+                break
+            cursor = page.cursor
+    return found
+
+
+def materializations(instance: DagsterInstance, wanted: AssetRecordsFilter) -> Iterator[EventLogRecord]:
+    """Yield every materialisation that is wanted, the newest first; pages are small: mostly the first ones tell."""
+    cursor: str | None = None
+    while True:
+        page = instance.fetch_materializations(wanted, limit=_PAGE_MATERIALIZATIONS, cursor=cursor)
+        yield from page.records
+        if not page.has_more:
+            return
+        cursor = page.cursor
