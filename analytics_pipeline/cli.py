@@ -19,6 +19,7 @@ from analytics_pipeline.fx.cli import fx
 from analytics_pipeline.metrics.access_cli import access
 from analytics_pipeline.metrics.cli import metrics
 from analytics_pipeline.outbox.cli import outbox
+from analytics_pipeline.policies_command import policies
 from analytics_pipeline.reports.cli import report
 from analytics_pipeline.reports.recipients_cli import recipients
 from analytics_pipeline.sample.cli import sample
@@ -73,7 +74,10 @@ main.add_command(doctor)
 
 @main.group()
 def db() -> None:
-    """Start, stop, migrate and look at the database."""
+    """Start, stop and migrate the database, show its state, change its policies."""
+
+
+db.add_command(policies)
 
 
 @db.command("start")
@@ -99,7 +103,11 @@ def db_stop() -> None:
 @db.command("migrate")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def db_migrate(*, as_json: bool) -> None:
-    """Bring the schema to this version and the policies to the settings; safe to repeat."""
+    """Bring the schema to this version; safe to repeat.
+
+    A new database gets the policies that ANALYTICS_RETENTION, ANALYTICS_COMPRESS_AFTER and ANALYTICS_REFRESH_OWNER
+    ask for. Those of an existing one stay as they are: "db policies" shows and changes them.
+    """
     report = migrate()
     if as_json:
         click.echo(json.dumps(asdict(report)))
@@ -108,6 +116,8 @@ def db_migrate(*, as_json: bool) -> None:
         click.echo(f"applied  {name}")
     for change in report.policy_changes:
         click.echo(f"policy   {change.procedure} on {change.relation}: {change.action}")
+    for note in report.notes:
+        click.echo(f"note     {note}")
     click.echo(
         f"{len(report.applied)} migrations applied, {report.already_applied} were there; "
         f"{len(report.policy_changes)} policies changed."

@@ -34,14 +34,17 @@ from analytics_pipeline.sample.cli import months_before
 from analytics_pipeline.sample.generator import write_rates, write_sample
 from analytics_pipeline.settings import NEVER, Settings, get_settings, write_settings_file
 from analytics_pipeline.timescale.clock import check_clock, database_now
-from analytics_pipeline.timescale.connection import connect, fetch_row
+from analytics_pipeline.timescale.connection import Connection, connect, fetch_row
 from analytics_pipeline.timescale.migrations import migrate
+from analytics_pipeline.timescale.policies import change_policies, policy_records
+from analytics_pipeline.timescale.server import server_info
 from analytics_pipeline.windows import Cadence, Window
 
 if TYPE_CHECKING:
     from analytics_pipeline.orchestration.close import ClosedRange
 
 _FX_SOURCE = "ANALYTICS_FX_SOURCE"
+_START = "ANALYTICS_START"
 # Where there is no terminal whose width to keep, a line stays a line.
 _PLAIN_WIDTH = 200
 
@@ -80,7 +83,8 @@ def run_demo(events_file: Path | None, size: SampleSize, *, confirmed: bool) -> 
             f"{summary.rejected:,} rejected"
         )
     span = _span(settings, summary, events_file)
-    settings = _fit_settings(console, settings, span)
+    settings = _fit_start(console, settings, span)
+    _keep_events(console, settings, span)
     with _step(console, "rates of exchange") as note:
         note.append(str(_load_rates(settings, rates)))
     with _step(console, "Dagster's storage"):
@@ -172,29 +176,42 @@ def _span(settings: Settings, summary: IngestSummary, events_file: Path) -> Wind
     return Window(Cadence.MONTH.floor(summary.first), min(end, last_hour))
 
 
-def _fit_settings(console: Console, settings: Settings, span: Window) -> Settings:
-    """Let the first partition and the retention reach back to the span, and keep both for later commands."""
-    changes = {}
-    if span.start.date() < settings.start or _is_first(settings, span):
-        changes["ANALYTICS_START"] = f"{span.start:%Y-%m-%d}"
-    if not settings.keeps_events_forever and _is_beyond(settings, span.start):
-        changes["ANALYTICS_RETENTION"] = NEVER
-    for name, value in changes.items():
-        if name in os.environ:
-            raise AnalyticsError(f"The events begin on {span.start:%Y-%m-%d}: set {name}={value}, or unset it.")
-    if not changes:
+def _fit_start(console: Console, settings: Settings, span: Window) -> Settings:
+    """Let the first partition reach back to the span, for later commands too."""
+    if span.start.date() >= settings.start and not _is_first(settings, span):
         return settings
-    listed = ", ".join(f"{name}={value}" for name, value in changes.items())
+    change = {_START: f"{span.start:%Y-%m-%d}"}
+    if _START in os.environ:
+        raise AnalyticsError(f"The events begin on {change[_START]}: set {_START}={change[_START]}, or unset it.")
     if settings.database_url is None:
-        where = f"set in {write_settings_file(settings.home, changes)}"
+        where = f"set in {write_settings_file(settings.home, change)}"
     else:
-        os.environ.update(changes)
+        os.environ.update(change)
         where = "set for this run, to be exported for later ones"
     get_settings.cache_clear()
-    settings = get_settings()
-    migrate(settings)
-    console.print(f"  [green]ok[/] {listed} {where}: the events begin on {span.start:%Y-%m-%d}", soft_wrap=True)
-    return settings
+    console.print(
+        f"  [green]ok[/] {_START}={change[_START]} {where}: the events begin on {change[_START]}", soft_wrap=True
+    )
+    return get_settings()
+
+
+def _keep_events(console: Console, settings: Settings, span: Window) -> None:
+    """Let a retention that nobody has chosen reach back to the span: keep the events for ever."""
+    with connect(settings, autocommit=True) as connection:
+        retention = policy_records(connection)["retention"]
+        if retention.value == NEVER or not _is_beyond(connection, span.start, retention.value):
+            return
+        if retention.origin != "environment" or "retention" in settings.model_fields_set:
+            raise AnalyticsError(
+                f"The events begin on {span.start:%Y-%m-%d}, and this database drops them after {retention.value}: run "
+                "'analytics-pipeline db policies --retention never' first."
+            )
+        change_policies(connection, server_info(connection), {"retention": NEVER})
+    console.print(
+        f"  [green]ok[/] retention never instead of {retention.value}: the events begin on {span.start:%Y-%m-%d} "
+        "(analytics-pipeline db policies)",
+        soft_wrap=True,
+    )
 
 
 def _is_first(settings: Settings, span: Window) -> bool:
@@ -206,10 +223,8 @@ def _is_first(settings: Settings, span: Window) -> bool:
     return row == (True,)
 
 
-def _is_beyond(settings: Settings, instant: datetime) -> bool:
-    with connect(settings, autocommit=True) as connection:
-        row = connection.execute("SELECT %s < now() - %s::interval", [instant, settings.retention]).fetchone()
-    return row == (True,)
+def _is_beyond(connection: Connection, instant: datetime, age: str) -> bool:
+    return fetch_row(connection, "SELECT %s < now() - %s::interval", [instant, age]) == (True,)
 
 
 def _close(console: Console, settings: Settings, span: Window) -> "list[ClosedRange]":

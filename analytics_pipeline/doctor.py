@@ -20,6 +20,7 @@ from analytics_pipeline.health.finding import Finding, Problem, State
 from analytics_pipeline.health.tuning import judge_settings, machine_memory, read_server_settings
 from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.sql_files import list_sql
+from analytics_pipeline.timescale.catalog import missing_from_catalog
 from analytics_pipeline.timescale.connection import Connection, connect, database_url, describe_url, fetch_row
 
 _COLORS = {State.OK: "green", State.SKIPPED: "blue", State.WARNING: "yellow", State.ERROR: "red"}
@@ -95,6 +96,12 @@ def _examine_database(connection: Connection, settings: Settings) -> Iterator[Fi
         missing = Problem("this database has no schema of ours yet", _MIGRATE)
         yield Finding.judge("migrations", "server", [missing], good="")
         yield _skipped("schema, policies and data", "server", "There is nothing to judge before the migration.")
+        yield from disk_space(settings, None)
+        return
+    if missing_from_catalog(connection):
+        # Whatever reads the missing would fail too, with a sentence that explains less.
+        yield run_check(checks[0], connection, settings)
+        yield _skipped("schema, policies and data", "server", "Nothing can be judged on this TimescaleDB.")
         yield from disk_space(settings, None)
         return
     yield _migrations_finding(connection)

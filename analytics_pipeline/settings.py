@@ -40,10 +40,13 @@ class Settings(BaseSettings):
         description="PostgreSQL of Dagster's own storage; unset: the embedded one under ANALYTICS_HOME.",
     )
     start: date = Field(default=date(2025, 1, 1), description="First partition, a first day of a month, UTC.")
-    retention: str = Field(default="2 years", description="Age at which raw events are dropped, or 'never'.")
-    compress_after: str = Field(default="30 days", description="Age at which chunks are compressed.")
+    # What a new database starts with: from then on the database itself says what it wants (timescale/policies.py).
+    retention: str = Field(default="2 years", description="Age at which a new database drops raw events, or 'never'.")
+    compress_after: str = Field(
+        default="30 days", description="Age at which a new database compresses chunks, or 'never'."
+    )
     refresh_owner: Literal["dagster", "timescaledb"] = Field(
-        default="dagster", description="Who refreshes the open tail of the continuous aggregates."
+        default="dagster", description="Who refreshes the open tail of a new database's continuous aggregates."
     )
     artifacts: str = Field(default="", description="Folder or object-store URI for reports.")
     base_currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$", description="Reporting currency.")
@@ -97,13 +100,8 @@ class Settings(BaseSettings):
 
     @field_validator("retention", "compress_after")
     @classmethod
-    def _interval(cls, value: str, info: object) -> str:
-        is_retention = getattr(info, "field_name", "") == "retention"
-        if _INTERVAL.match(value) or (is_retention and value == NEVER):
-            return value
-        raise ValueError(
-            f"must look like '2 years' or '30 days'{' or be never' if is_retention else ''}, not {value!r}"
-        )
+    def _age(cls, value: str) -> str:
+        return require_age(value)
 
     @field_validator("mail_from")
     @classmethod
@@ -150,11 +148,6 @@ class Settings(BaseSettings):
         """Mail addresses of the people who are told of failures."""
         return tuple(_split(self.operators))
 
-    @property
-    def keeps_events_forever(self) -> bool:
-        """Whether raw events are never dropped."""
-        return self.retention == NEVER
-
     @classmethod
     def settings_customise_sources(
         cls,
@@ -168,6 +161,13 @@ class Settings(BaseSettings):
         home = {**env_settings(), **init_settings()}.get("home", Path(".local"))
         file = DotEnvSettingsSource(settings_cls, env_file=Path(home).expanduser() / "settings.env")
         return init_settings, env_settings, file
+
+
+def require_age(value: str) -> str:
+    """Return an age of a policy as it was given; raises ``ValueError`` unless it looks like '2 years' or is 'never'."""
+    if _INTERVAL.match(value) or value == NEVER:
+        return value
+    raise ValueError(f"must look like '2 years' or '30 days', or be never, not {value!r}")
 
 
 def _split(addresses: str) -> list[str]:

@@ -60,7 +60,7 @@ def test_an_error_fails_and_is_followed_by_what_mends_it(database: Database) -> 
     result = _doctor()
     assert result.exit_code == 1
     found = result.output.index("compression_policy       analytics_events: analytics_events has no policy_compression")
-    assert "mend it:  analytics-pipeline db migrate" in result.output[found:]
+    assert "mend it:  analytics-pipeline db policies --apply" in result.output[found:]
 
 
 def test_json_carries_states_measures_and_thresholds(database: Database) -> None:

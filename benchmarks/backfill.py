@@ -15,6 +15,7 @@ from _database import database, server_url
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection, connect
+from analytics_pipeline.timescale.refresh import UNBATCHED
 from analytics_pipeline.windows import Cadence, Window
 
 YEAR = Window.of_dates(date(2025, 1, 1), date(2025, 12, 31))
@@ -67,8 +68,9 @@ def _raw_calls(events: int) -> float:
             for aggregate in (a for a in AGGREGATES if a.cadence is cadence):
                 for month in YEAR.split(Cadence.MONTH):
                     connection.execute(
-                        "CALL refresh_continuous_aggregate(%s::regclass, %s::timestamptz, %s::timestamptz)",
-                        [aggregate.name, month.start, month.end],
+                        "CALL refresh_continuous_aggregate(%s::regclass, %s::timestamptz, %s::timestamptz, "
+                        "options => %s::jsonb)",
+                        [aggregate.name, month.start, month.end, UNBATCHED],
                     )
         return time.perf_counter() - started
 

@@ -11,7 +11,7 @@ from analytics_pipeline.timescale.aggregates import ContinuousAggregate
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.invalidation import stale_ranges
 from analytics_pipeline.timescale.reconcile import Difference, Reconciliation, reconcile
-from analytics_pipeline.timescale.refresh import MaterializedTable, materialized_tables, retention_horizon
+from analytics_pipeline.timescale.refresh import UNBATCHED, MaterializedTable, materialized_tables, retention_horizon
 from analytics_pipeline.windows import Window
 
 # What is proved when nobody names a window: the newest part of what is closed.
@@ -62,10 +62,12 @@ def _judge(aggregate: ContinuousAggregate, result: Reconciliation) -> Finding:
             f"{'; '.join(_tell(aggregate, result.differences))}"
         )
         again = f"analytics-pipeline close --start {span.start:%Y-%m-%dT%H:%M} --end {span.end:%Y-%m-%dT%H:%M}"
-        # A stored row that was changed by hand is no invalidation: only force computes it anew.
+        # A stored row that was changed by hand is no invalidation: only force computes it anew, and only in one
+        # pass where no event is left.
         force = (
             f"CALL refresh_continuous_aggregate('{aggregate.name}', '{span.start:%Y-%m-%d %H:%M}+00', "
-            f"'{span.end:%Y-%m-%d %H:%M}+00', force => true); -- if closing alone changes nothing, sources first"
+            f"'{span.end:%Y-%m-%d %H:%M}+00', force => true, options => '{UNBATCHED}'); "
+            "-- if closing alone changes nothing, sources first"
         )
         problems.append(Problem(text, again, fallback=force))
     return Finding.judge(

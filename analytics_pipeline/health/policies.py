@@ -1,4 +1,4 @@
-"""The policies: present, as the settings ask for, scheduled as wanted, and effective."""
+"""The policies: present, as the database wants them, scheduled as wanted, and effective."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,21 +7,25 @@ from typing import Any
 
 from analytics_pipeline.health.finding import Finding, Problem, Severity
 from analytics_pipeline.health.freshness import lag_of_data
-from analytics_pipeline.settings import Settings
+from analytics_pipeline.settings import NEVER, Settings
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import AGGREGATES, EVENTS
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.job_health import JobHealth, read_job_health
 from analytics_pipeline.timescale.policies import (
+    APPLY,
     COMPRESSION,
     REFRESH,
     RETENTION,
     Policy,
+    PolicyValues,
+    policy_differences,
+    policy_values,
     read_policies,
-    same_configuration,
     wanted_policies,
 )
+from analytics_pipeline.timescale.server import CONCURRENT_REFRESH_FIXED, server_info, version_text
 
 # How late a policy may be before its effect is missed: its job runs twice a day to daily, and a new
 # retention policy waits a day before its first run.
@@ -31,67 +35,75 @@ CATCH_UP = timedelta(minutes=10)
 # A job is late when its next start lies this far in the past.
 LATE_START = timedelta(hours=1)
 
-MIGRATE = "analytics-pipeline db migrate"
 
-
-def refresh_policies(connection: Connection, settings: Settings) -> Finding:
+def refresh_policies(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form
     """Judge the refresh policies of the aggregates: registered as declared, scheduled for their owner only."""
-    problems, metadata = _drift(connection, settings, REFRESH)
-    owner = "Dagster" if settings.refresh_owner == "dagster" else "TimescaleDB"
+    values = policy_values(connection)
+    problems, metadata = _drift(connection, values, REFRESH)
+    owner = "Dagster" if values.refresh_owner == "dagster" else "TimescaleDB"
+    server = server_info(connection)
+    if values.refresh_owner == "timescaledb" and not server.allows_engine_refresh:
+        problems.append(
+            Problem(
+                f"TimescaleDB {server.timescaledb_version} refreshes beside Dagster, and before "
+                f"{version_text(CONCURRENT_REFRESH_FIXED)} concurrent refreshes duplicate rows",
+                "analytics-pipeline db policies --refresh-owner dagster",
+            )
+        )
     return Finding.judge(
         "refresh_policies",
         EVENTS,
         problems,
         good=f"All {len(AGGREGATES)} refresh policies are as declared; {owner} refreshes.",
-        metadata=metadata | {"refresh owner": settings.refresh_owner},
+        metadata=metadata | {"refresh owner": values.refresh_owner},
     )
 
 
-def compression_policy(connection: Connection, settings: Settings) -> Finding:
+def compression_policy(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form
     """Judge the compression policy by its configuration, and by old chunks that are still uncompressed."""
-    problems, metadata = _drift(connection, settings, COMPRESSION)
-    overdue = _overdue(connection, settings.compress_after, uncompressed_only=True)
-    metadata |= _overdue_metadata(overdue, settings.compress_after)
-    if overdue.chunks and not _waits_for_first_run(connection, COMPRESSION):
-        problems.append(
-            Problem(
-                f"{overdue} are older than {settings.compress_after} and {SLACK.days} days, and uncompressed",
-                _run_job_statement(connection, COMPRESSION),
-                Severity.WARNING,
+    values = policy_values(connection)
+    problems, metadata = _drift(connection, values, COMPRESSION)
+    if values.compress_after == NEVER:
+        good = "Chunks stay uncompressed, as this database wants."
+    else:
+        good = f"Chunks are compressed after {values.compress_after}; none is overdue."
+        overdue = _overdue(connection, values.compress_after, uncompressed_only=True)
+        metadata |= _overdue_metadata(overdue, values.compress_after)
+        if overdue.chunks and not _waits_for_first_run(connection, COMPRESSION):
+            problems.append(
+                Problem(
+                    f"{overdue} are older than {values.compress_after} and {SLACK.days} days, and uncompressed",
+                    _run_job_statement(connection, COMPRESSION),
+                    Severity.WARNING,
+                )
             )
-        )
-    return Finding.judge(
-        "compression_policy",
-        EVENTS,
-        problems,
-        good=f"Chunks are compressed after {settings.compress_after}; none is overdue.",
-        metadata=metadata,
-    )
+    return Finding.judge("compression_policy", EVENTS, problems, good=good, metadata=metadata)
 
 
-def retention_policy(connection: Connection, settings: Settings) -> Finding:
+def retention_policy(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form
     """Judge the retention policy: configuration, effect, and that no refresh window reaches what it drops."""
-    problems, metadata = _drift(connection, settings, RETENTION)
+    values = policy_values(connection)
+    problems, metadata = _drift(connection, values, RETENTION)
     reaching = _windows_into_retention(connection)
     metadata |= {"refresh windows reaching into retention": reaching, "such windows allowed": 0}
     problems += [
         Problem(
             f"the refresh window of {relation} starts {start} back, in reach of what retention drops after "
             f"{drop_after}: a refresh would erase history",
-            MIGRATE,
+            APPLY,
         )
         for relation, start, drop_after in reaching
     ]
-    if settings.keeps_events_forever:
-        good = "Raw events are kept for ever, as ANALYTICS_RETENTION=never asks."
+    if values.retention == NEVER:
+        good = "Raw events are kept for ever, as this database wants."
     else:
-        good = f"Raw events are dropped after {settings.retention}; none is overdue, and no refresh reaches there."
-        overdue = _overdue(connection, settings.retention, uncompressed_only=False)
-        metadata |= _overdue_metadata(overdue, settings.retention)
+        good = f"Raw events are dropped after {values.retention}; none is overdue, and no refresh reaches there."
+        overdue = _overdue(connection, values.retention, uncompressed_only=False)
+        metadata |= _overdue_metadata(overdue, values.retention)
         if overdue.chunks and not _waits_for_first_run(connection, RETENTION):
             problems.append(
                 Problem(
-                    f"{overdue} are older than {settings.retention} and {SLACK.days} days, and still there",
+                    f"{overdue} are older than {values.retention} and {SLACK.days} days, and still there",
                     _run_job_statement(connection, RETENTION),
                 )
             )
@@ -103,7 +115,8 @@ def policy_jobs_healthy(connection: Connection, settings: Settings) -> Finding:
 
     What a job did counts, not only what is recorded of it.
     """
-    wanted = {(p.procedure, p.relation) for p in wanted_policies(settings) if p.scheduled}
+    values = policy_values(connection)
+    wanted = {(p.procedure, p.relation) for p in wanted_policies(values) if p.scheduled}
     policies = [p for p in read_policies(connection) if (p.procedure, p.relation) in wanted]
     health = {job.job_id: job for job in read_job_health(connection)}
     times = _read_times(connection)
@@ -111,7 +124,7 @@ def policy_jobs_healthy(connection: Connection, settings: Settings) -> Finding:
     for policy in policies:
         job = health.get(policy.job_id or 0)
         if job is not None:
-            problems += _job_problems(connection, settings, policy, job, times.get(job.job_id))
+            problems += _job_problems(connection, settings, values, policy, job, times.get(job.job_id))
     return Finding.judge(
         "policy_jobs_healthy",
         EVENTS,
@@ -138,7 +151,12 @@ def policy_jobs_healthy(connection: Connection, settings: Settings) -> Finding:
 
 
 def _job_problems(
-    connection: Connection, settings: Settings, policy: Policy, job: JobHealth, times: "_JobTimes | None"
+    connection: Connection,
+    settings: Settings,
+    values: PolicyValues,
+    policy: Policy,
+    job: JobHealth,
+    times: "_JobTimes | None",
 ) -> Iterable[Problem]:
     name = f"job {job.job_id} ({job.name})"
     if not policy.scheduled:
@@ -155,21 +173,21 @@ def _job_problems(
         )
     run = f"CALL run_job({job.job_id});"
     failing = f"; it fails: {job.error}" if job.is_failing else ""
-    if _work_is_overdue(connection, settings, policy):
+    if _work_is_overdue(connection, settings, values, policy):
         yield Problem(f"the work of {name} is overdue{failing}", run)
     elif failing:
         yield Problem(f"nothing of {name} is overdue yet{failing}", run, Severity.WARNING)
 
 
-def _work_is_overdue(connection: Connection, settings: Settings, policy: Policy) -> bool:
+def _work_is_overdue(connection: Connection, settings: Settings, values: PolicyValues, policy: Policy) -> bool:
     if policy.procedure == REFRESH:
         aggregate = next(a for a in AGGREGATES if a.name == policy.relation)
         return lag_of_data(connection, settings, aggregate).oldest_waiting is not None
     if policy.relation != EVENTS or _waits_for_first_run(connection, policy.procedure):
         return False
     if policy.procedure == COMPRESSION:
-        return _overdue(connection, settings.compress_after, uncompressed_only=True).chunks > 0
-    return _overdue(connection, settings.retention, uncompressed_only=False).chunks > 0
+        return _overdue(connection, values.compress_after, uncompressed_only=True).chunks > 0
+    return _overdue(connection, values.retention, uncompressed_only=False).chunks > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +246,7 @@ def _waits_for_first_run(connection: Connection, procedure: str) -> bool:
 
 def _run_job_statement(connection: Connection, procedure: str) -> str:
     job_id = _job_id(connection, procedure)
-    return MIGRATE if job_id is None else f"CALL run_job({job_id});"
+    return APPLY if job_id is None else f"CALL run_job({job_id});"
 
 
 def _job_id(connection: Connection, procedure: str) -> int | None:
@@ -241,37 +259,11 @@ def _windows_into_retention(connection: Connection) -> list[list[str]]:
     return [list(row) for row in rows]
 
 
-def _drift(connection: Connection, settings: Settings, procedure: str) -> tuple[list[Problem], dict[str, Any]]:
-    wanted = {p.relation: p for p in wanted_policies(settings) if p.procedure == procedure}
-    found = {p.relation: p for p in read_policies(connection) if p.procedure == procedure}
-    problems = []
-    for relation, policy in wanted.items():
-        current = found.get(relation)
-        if current is None:
-            problems.append(Problem(f"{relation} has no {procedure}", MIGRATE))
-        elif not same_configuration(connection, policy, current):
-            problems.append(
-                Problem(f"{procedure} on {relation} is {_describe(current)}, wanted is {_describe(policy)}", MIGRATE)
-            )
-        elif current.scheduled and not policy.scheduled:
-            problems.append(Problem(f"{procedure} on {relation} is scheduled, and Dagster refreshes it too", MIGRATE))
-        elif policy.scheduled and not current.scheduled:
-            problems.append(Problem(f"{procedure} on {relation} is not scheduled, so it does nothing", MIGRATE))
-    problems += [
-        Problem(f"{relation} has a {procedure} ({_describe(found[relation])}) that the settings don't ask for", MIGRATE)
-        for relation in found.keys() - wanted.keys()
-    ]
+def _drift(connection: Connection, values: PolicyValues, procedure: str) -> tuple[list[Problem], dict[str, Any]]:
+    differences = policy_differences(connection, values)
+    problems = [Problem(difference.text, APPLY) for difference in differences if difference.procedure == procedure]
     metadata = {
-        "found": {relation: _describe(policy) for relation, policy in found.items()},
-        "wanted": {relation: _describe(policy) for relation, policy in wanted.items()},
+        "found": {p.relation: str(p) for p in read_policies(connection) if p.procedure == procedure},
+        "wanted": {p.relation: str(p) for p in wanted_policies(values) if p.procedure == procedure},
     }
     return problems, metadata
-
-
-def _describe(policy: Policy) -> str:
-    # The engine adds options of its own to a configuration: the declared ones say what the policy does.
-    offsets = {
-        k: v for k, v in policy.config.items() if k in {"compress_after", "drop_after", "start_offset", "end_offset"}
-    }
-    words = ", ".join(f"{name} {value}" for name, value in offsets.items()) or "without limits"
-    return words if policy.scheduled else f"{words}, not scheduled"

@@ -1,6 +1,7 @@
 """The server: TimescaleDB is there, sound, licensed, loaded, has workers for its policies, and a clock like ours."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 
@@ -11,13 +12,22 @@ from analytics_pipeline.health.finding import Finding, Problem, Severity
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import EVENTS
+from analytics_pipeline.timescale.catalog import describe_missing, missing_from_catalog
 from analytics_pipeline.timescale.clock import MAX_DIFFERENCE, MAX_SILENT_DIFFERENCE, SET_CLOCK, Clocks, read_clocks
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.timescale.server import MINIMUM_VERSION, ServerInfo, Version, parse_version, require_fit_server
+from analytics_pipeline.timescale.server import (
+    MINIMUM_VERSION,
+    RECOMMENDED_VERSION,
+    ServerInfo,
+    Version,
+    parse_version,
+    require_fit_server,
+    version_text,
+)
 
 # Below it, on a server with several sessions, only Dagster's locks keep concurrent refreshes from
 # duplicating rows, and a restore needs two calls of timescaledb_post_restore().
-RECOMMENDED_VERSION: Version = (2, 26, 4)
+WARNING_BELOW: Version = (2, 26, 4)
 # Every database with the extension keeps one background worker; so many more let policies run.
 JOB_WORKERS = 2
 # PostgreSQL's own background processes (autovacuum, replication) beside TimescaleDB's and the parallel ones.
@@ -63,19 +73,25 @@ def read_server_state(connection: Connection) -> ServerState:
 
 def timescaledb_extension(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form
     """Judge the extension of the database we are connected to."""
-    return judge_server(read_server_state(connection))
+    state = read_server_state(connection)
+    return judge_server(state, missing_from_catalog(connection) if state.timescaledb_version else [])
 
 
-def judge_server(state: ServerState) -> Finding:
-    """Judge a server by its state."""
+def judge_server(state: ServerState, missing: Sequence[str] = ()) -> Finding:
+    """Judge a server by its state, and by what is missing of the internal tables that we read."""
     metadata = {
         **asdict(state),
-        "minimum version": _text(MINIMUM_VERSION),
-        "recommended version": _text(RECOMMENDED_VERSION),
+        "minimum version": version_text(MINIMUM_VERSION),
+        "warning below": version_text(WARNING_BELOW),
+        "recommended version": version_text(RECOMMENDED_VERSION),
+        "missing from the catalog": list(missing),
         "workers wanted": state.schedulers + JOB_WORKERS,
         "worker processes wanted": _wanted_processes(state),
     }
     problems = _extension_problems(state)
+    # An older release than the floor lacks things too, and has its own sentence.
+    if missing and state.timescaledb_version and parse_version(state.timescaledb_version) >= MINIMUM_VERSION:
+        problems.append(Problem(describe_missing(state.timescaledb_version, missing)))
     if not problems and not state.embedded:
         problems = _worker_problems(state)
     kind = "embedded, one session, jobs run by the server itself" if state.embedded else "with background workers"
@@ -137,13 +153,13 @@ def _extension_problems(state: ServerState) -> list[Problem]:
         )
         problems.append(Problem(str(error), remedy))
     else:
-        if not state.embedded and parse_version(state.timescaledb_version) < RECOMMENDED_VERSION:
+        if not state.embedded and parse_version(state.timescaledb_version) < WARNING_BELOW:
             problems.append(
                 Problem(
                     f"TimescaleDB {state.timescaledb_version} duplicates rows when two refreshes meet: only this "
                     "program's locks prevent it, and a refresh by hand is not safe",
                     "ALTER EXTENSION timescaledb UPDATE; -- first in a new session, after installing "
-                    f"{_text(RECOMMENDED_VERSION)} or later, never 2.28",
+                    f"{version_text(RECOMMENDED_VERSION)} or later",
                     Severity.WARNING,
                 )
             )
@@ -198,7 +214,3 @@ def _worker_problems(state: ServerState) -> list[Problem]:
 
 def _wanted_processes(state: ServerState) -> int:
     return (state.timescaledb_workers or 0) + state.max_parallel_workers + OTHER_WORKERS
-
-
-def _text(version: Version) -> str:
-    return ".".join(map(str, version))

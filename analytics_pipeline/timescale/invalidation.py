@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale.catalog import require_known_catalog
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Window
 
@@ -20,8 +21,10 @@ class StaleRange:
 def stale_ranges(connection: Connection, window: Window, aggregate: str | None = None) -> list[StaleRange]:
     """Return what has to be refreshed within a window, of one aggregate or of all of them.
 
-    That is every range whose events changed after it was stored, and every range never stored.
+    That is every range whose events changed after it was stored, and every range never stored. Raises
+    ``AnalyticsError`` on a TimescaleDB whose internal tables this program doesn't know.
     """
+    require_known_catalog(connection)
     parameters = {"start": window.start, "end": window.end, "aggregate": aggregate}
     rows = connection.execute(load_sql("queries/stale_ranges.sql"), parameters).fetchall()
     return [StaleRange(*row) for row in rows]

@@ -6,6 +6,7 @@ both or neither; a session lock lets parallel commands take turns.
 
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -13,9 +14,19 @@ from psycopg import sql
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.sql_files import list_sql, load_sql
+from analytics_pipeline.timescale.catalog import require_known_catalog
 from analytics_pipeline.timescale.clock import read_clocks, say_difference
 from analytics_pipeline.timescale.connection import Connection, connect
-from analytics_pipeline.timescale.policies import PolicyChange, apply_policies
+from analytics_pipeline.timescale.policies import (
+    APPLY,
+    PolicyChange,
+    PolicyValues,
+    policy_differences,
+    policy_records,
+    policy_values,
+    same_age,
+    settle_policies,
+)
 from analytics_pipeline.timescale.server import ensure_extension
 
 _LOCK = 7_261_940_001
@@ -24,11 +35,12 @@ _NAME = re.compile(r"^migrations/(\d{4})_[a-z0-9_]+\.sql$")
 
 @dataclass(frozen=True, slots=True)
 class MigrationReport:
-    """What one migration command changed."""
+    """What one migration command changed; ``notes`` are sentences about policies that it left as they are."""
 
     applied: tuple[str, ...]
     already_applied: int
     policy_changes: tuple[PolicyChange, ...]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +55,11 @@ class _Migration:
 
 
 def migrate(settings: Settings | None = None) -> MigrationReport:
-    """Apply what is missing: migrations in order, all functions and grants, the policies of the settings.
+    """Apply what is missing: migrations in order, all functions and grants, the policies of a new database.
 
-    Safe to run twice, in parallel and after being killed. Logs a warning if this machine's clock and the
-    database's differ. Raises ``AnalyticsError`` for an unfit server, for an applied file that was edited later,
+    The settings' retention, compression and refresh owner count for a new database only: a policy that is there
+    stays as it is. Safe to run twice, in parallel and after being killed. Logs a warning if this machine's clock and
+    the database's differ. Raises ``AnalyticsError`` for an unfit server, for an applied file that was edited later,
     and for a database newer than this program.
     """
     settings = settings or get_settings()
@@ -54,6 +67,7 @@ def migrate(settings: Settings | None = None) -> MigrationReport:
         connection.execute("SELECT pg_advisory_lock(%s::bigint)", [_LOCK])
         server = ensure_extension(connection)
         say_difference(read_clocks(connection))
+        require_known_catalog(connection)
         connection.execute(load_sql("schema_migrations.sql"))
         migrations = _read_migrations()
         _refuse_newer_database(connection, migrations)
@@ -64,8 +78,34 @@ def migrate(settings: Settings | None = None) -> MigrationReport:
             for name in list_sql("functions"):
                 connection.execute(sql.SQL(load_sql(name)))
             connection.execute(load_sql("access.sql"))
-        changes = apply_policies(connection, settings, server)
-        return MigrationReport(applied, len(migrations) - len(applied), tuple(changes))
+        was_settled = bool(policy_records(connection))
+        asked = PolicyValues(settings.retention, settings.compress_after, settings.refresh_owner)
+        changes = settle_policies(connection, server, asked)
+        notes = (*_policy_notes(connection, settings, was_settled=was_settled),)
+        return MigrationReport(applied, len(migrations) - len(applied), tuple(changes), notes)
+
+
+def _policy_notes(connection: Connection, settings: Settings, *, was_settled: bool) -> Iterator[str]:
+    """Say what was adopted, where the environment asks for something else, and where a policy is not as wanted."""
+    records = policy_records(connection)
+    if not was_settled and any(record.origin == "adopted" for record in records.values()):
+        adopted = ", ".join(f"{name} {record.value}" for name, record in records.items())
+        yield f"The policies that this database has are from now on those that it wants: {adopted}."
+    for name, record in records.items():
+        asked = getattr(settings, name)
+        # A default is nothing that anybody asked for.
+        if name in settings.model_fields_set and not _same_value(connection, name, asked, record.value):
+            yield (
+                f"ANALYTICS_{name.upper()}={asked} counts for a new database only; this one wants {record.value} "
+                f"(set on {record.set_at:%Y-%m-%d} by {record.set_by}, {record.client}). "
+                f'To change it: analytics-pipeline db policies --{name.replace("_", "-")} "{asked}".'
+            )
+    for difference in policy_differences(connection, policy_values(connection)):
+        yield f"{difference.text}. To apply what is wanted: {APPLY}."
+
+
+def _same_value(connection: Connection, name: str, one: str, other: str) -> bool:
+    return one == other if name == "refresh_owner" else same_age(connection, one, other)
 
 
 def _read_migrations() -> list[_Migration]:

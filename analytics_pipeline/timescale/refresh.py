@@ -12,6 +12,7 @@ from psycopg import sql
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import AGGREGATES, ContinuousAggregate
+from analytics_pipeline.timescale.catalog import require_known_catalog
 from analytics_pipeline.timescale.clock import check_clock, database_now
 from analytics_pipeline.timescale.connection import Connection, advisory_lock, fetch_row
 from analytics_pipeline.timescale.invalidation import StaleRange, stale_ranges
@@ -21,6 +22,11 @@ _log = logging.getLogger(__name__)
 
 _LOCK_CLASS = 7_261_941
 _UP_TO_DATE = "already up-to-date"
+
+# From TimescaleDB 2.28 on a refresh by hand works in batches of ten buckets and skips those without a chunk of
+# data: a stretch without events that is longer than a chunk would stay stale for ever. 0 asks for one pass over the
+# whole window. Every version from 2.23 on takes the options; before 2.28 it knows no batches and ignores this one.
+UNBATCHED = '{"buckets_per_batch": 0}'
 
 
 class HorizonError(AnalyticsError):
@@ -79,10 +85,12 @@ def refresh(connection: Connection, aggregate: ContinuousAggregate, window: Wind
     """Refresh the aligned ``window`` of an aggregate whose sources are already fresh; autocommit connection.
 
     Buckets that have not ended yet, by the database's clock, are left out. Raises ``AnalyticsError`` for a
-    window that is not aligned to the aggregate's buckets or has not ended, ``ClockError`` when this machine's
-    clock is too far from the database's, ``HorizonError`` for a window that begins before the retention
-    horizon. Repeating a refresh, also a killed one, gives the same rows.
+    window that is not aligned to the aggregate's buckets or has not ended, and on a TimescaleDB whose internal
+    tables this program doesn't know, ``ClockError`` when this machine's clock is too far from the database's,
+    ``HorizonError`` for a window that begins before the retention horizon. Repeating a refresh, also a killed
+    one, gives the same rows.
     """
+    require_known_catalog(connection)
     window = _closed_part(connection, aggregate, window)
     started = time.monotonic()
     # Two refreshes of one aggregate duplicate rows before TimescaleDB 2.26.3 and fail from then on.
@@ -176,8 +184,8 @@ def _call_refresh(connection: Connection, aggregate: ContinuousAggregate, window
     connection.add_notice_handler(collect)
     try:
         connection.execute(
-            "CALL refresh_continuous_aggregate(%s::regclass, %s::timestamptz, %s::timestamptz)",
-            [aggregate.name, window.start, window.end],
+            "CALL refresh_continuous_aggregate(%s::regclass, %s::timestamptz, %s::timestamptz, options => %s::jsonb)",
+            [aggregate.name, window.start, window.end, UNBATCHED],
         )
     finally:
         connection.remove_notice_handler(collect)

@@ -12,6 +12,8 @@ Version = tuple[int, int, int]
 # The floor is the oldest release the whole test suite runs on (the embedded one); before 2.22 the
 # catalog lacks the log of interrupted refreshes, without which a stale bucket could look closed.
 MINIMUM_VERSION: Version = (2, 23, 0)
+# What texts recommend for production: sound releases only.
+RECOMMENDED_VERSION: Version = (2, 29, 2)
 # From here a refresh that meets another one fails with 55P03 instead of duplicating rows.
 CONCURRENT_REFRESH_FIXED: Version = (2, 26, 3)
 
@@ -39,6 +41,11 @@ def parse_version(text: str) -> Version:
     """Turn ``2.27.2-dev`` into ``(2, 27, 2)``."""
     major, minor, patch = text.split("-", maxsplit=1)[0].split(".")
     return int(major), int(minor), int(patch)
+
+
+def version_text(version: Version) -> str:
+    """Turn ``(2, 27, 2)`` into ``2.27.2``."""
+    return ".".join(map(str, version))
 
 
 def ensure_extension(connection: Connection) -> ServerInfo:
@@ -103,13 +110,12 @@ def require_fit_server(info: ServerInfo) -> None:
 def _require_sound_version(text: str) -> None:
     version = parse_version(text)
     if version < MINIMUM_VERSION:
-        floor = ".".join(map(str, MINIMUM_VERSION))
         raise AnalyticsError(
-            f"TimescaleDB {text} is below the floor {floor}, the oldest release this program is tested on: "
-            "update the extension (2.26.4, 2.27.2 or 2.29.1 are good choices)."
+            f"TimescaleDB {text} is below the floor {version_text(MINIMUM_VERSION)}, the oldest release this program "
+            f"is tested on: update the extension to {version_text(RECOMMENDED_VERSION)} or later."
         )
     if version[:2] == (2, 28):
         raise AnalyticsError(
             f"TimescaleDB {text} can leave a bucket unrefreshed for good (a defect of the 2.28 series): "
-            "update the extension to 2.29.1 or later."
+            f"update the extension to {version_text(RECOMMENDED_VERSION)} or later."
         )

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
+
 from analytics_pipeline.settings import Settings
 from analytics_pipeline_tests.deploy.files import read_text, read_yaml
 
@@ -96,6 +98,30 @@ def test_both_schemas_are_migrated_before_anything_else() -> None:
         compose["migrate"]["command"],
         compose["dagster-migrate"]["command"],
     ]
+
+
+def test_the_job_of_the_migrations_has_the_settings_of_the_release() -> None:
+    (job,) = VALUES["extraManifests"]
+    pod = job["spec"]["template"]["spec"]
+    (migrate,) = pod["initContainers"]
+    assert migrate["env"] == USER_CODE["env"] != []
+    secrets = [{"secretRef": secret} for secret in USER_CODE["envSecrets"]]
+    maps = [{"configMapRef": config} for config in USER_CODE.get("envConfigMaps", [])]
+    for container in pod["initContainers"] + pod["containers"]:
+        assert container["envFrom"] == secrets + maps
+    # A settings.env on the claim counts too.
+    assert (pod["volumes"], migrate["volumeMounts"]) == (USER_CODE["volumes"], USER_CODE["volumeMounts"])
+
+
+def test_every_image_is_pulled_with_the_same_secrets() -> None:
+    text = read_text("deploy/helm/values.yaml").replace("&pull-secrets []", "&pull-secrets [{name: registry}]")
+    values = yaml.safe_load(text)
+    (job,) = values["extraManifests"]
+    secrets = [{"name": "registry"}]
+    # The chart gives those of the top to webserver, daemon and runs.
+    assert values["imagePullSecrets"] == secrets
+    assert values["dagster-user-deployments"]["imagePullSecrets"] == secrets
+    assert job["spec"]["template"]["spec"]["imagePullSecrets"] == secrets
 
 
 def test_settings_have_their_real_names_and_secrets_come_from_secrets() -> None:

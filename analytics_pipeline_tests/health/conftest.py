@@ -11,6 +11,8 @@ from analytics_pipeline.health.finding import Finding
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.aggregates import EVENTS
 from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.policies import change_policies
+from analytics_pipeline.timescale.server import server_info
 from analytics_pipeline_tests.conftest import Database
 
 Ask = Callable[..., Finding]
@@ -41,3 +43,8 @@ def setting(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(f"ANALYTICS_{name.upper()}", value)
     get_settings.cache_clear()
+
+
+def want_policies(connection: Connection, **changes: str) -> None:
+    """Let the database want other policies, as ``db policies`` does."""
+    change_policies(connection, server_info(connection), changes)

@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from analytics_pipeline.health.finding import State
-from analytics_pipeline.settings import get_settings
+from analytics_pipeline.settings import NEVER
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.migrations import migrate
+from analytics_pipeline.timescale.policies import policy_values
 from analytics_pipeline.timescale.refresh import materialized_tables, refresh
 from analytics_pipeline.windows import Cadence, Window
 from analytics_pipeline_tests.events_factory import add_event, at
@@ -223,5 +224,5 @@ def test_what_has_expired_is_not_held_against_the_aggregate(
     _close(connection, HOURLY, at(old), at(new) + timedelta(minutes=1))
     connection.execute("SELECT drop_chunks('analytics_events', now() - interval '10 days')")
     assert ask("reconciles_with_events", HOURLY).passed
-    assert get_settings().keeps_events_forever
+    assert policy_values(connection).retention == NEVER
     migrate()

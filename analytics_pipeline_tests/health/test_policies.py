@@ -6,9 +6,10 @@ from analytics_pipeline.health.finding import State
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.migrations import migrate
-from analytics_pipeline.timescale.policies import COMPRESSION, REFRESH, RETENTION, read_policies
+from analytics_pipeline.timescale.policies import APPLY, COMPRESSION, REFRESH, RETENTION, read_policies
+from analytics_pipeline.timescale.server import server_info
 from analytics_pipeline_tests.events_factory import add_event
-from analytics_pipeline_tests.health.conftest import Ask, setting
+from analytics_pipeline_tests.health.conftest import Ask, setting, want_policies
 
 HOURLY = "analytics_revenue_hourly"
 
@@ -24,9 +25,10 @@ def _old_chunk(connection: Connection) -> None:
     connection.execute("UPDATE _timescaledb_catalog.chunk SET creation_time = now() - interval '90 days'")
 
 
-def test_policies_as_migrated_are_fine(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    setting(monkeypatch, retention="2 years")
-    migrate()
+def test_policies_as_migrated_are_fine(ask: Ask, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    want_policies(connection, retention="2 years")
+    # What the environment asks for is not what a check judges by.
+    setting(monkeypatch, retention="never", compress_after="1 day", refresh_owner="timescaledb")
     for name in ("refresh_policies", "compression_policy", "retention_policy", "policy_jobs_healthy"):
         assert ask(name).passed, ask(name).text
 
@@ -36,7 +38,7 @@ def test_a_missing_refresh_policy_is_named_and_migrating_brings_it_back(ask: Ask
     finding = ask("refresh_policies")
     assert finding.state is State.ERROR
     assert f"{HOURLY} has no policy_refresh_continuous_aggregate" in finding.summary
-    assert finding.remedies == ("analytics-pipeline db migrate",)
+    assert finding.remedies == (APPLY,)
     migrate()
     assert ask("refresh_policies").passed
     assert len(ask("refresh_policies").metadata["wanted"]) == len(AGGREGATES)
@@ -57,6 +59,50 @@ def test_a_changed_configuration_shows_what_is_and_what_was_wanted(ask: Ask, con
     assert "is compress_after 45 days, wanted is compress_after 30 days" in finding.summary
     assert finding.metadata["found"] == {"analytics_events": "compress_after 45 days"}
     assert finding.metadata["wanted"] == {"analytics_events": "compress_after 30 days"}
+    assert finding.remedies == (APPLY,)
+    migrate()
+    assert not ask("compression_policy").passed, "a migration changes no policy"
+    want_policies(connection)
+    assert ask("compression_policy").passed
+
+
+@pytest.mark.parametrize(
+    ("check", "remove"),
+    [("compression_policy", "remove_compression_policy"), ("retention_policy", "remove_retention_policy")],
+)
+def test_a_policy_removed_by_hand_is_named_and_comes_back_by_the_command_alone(
+    ask: Ask, connection: Connection, check: str, remove: str
+) -> None:
+    want_policies(connection, retention="2 years")
+    connection.execute(f"SELECT {remove}('analytics_events')")
+    finding = ask(check)
+    assert finding.state is State.ERROR
+    assert f"analytics_events has no policy_{check.removesuffix('_policy')}" in finding.summary
+    assert finding.remedies == (APPLY,)
+    assert migrate().policy_changes == ()
+    assert not ask(check).passed
+    want_policies(connection)
+    assert ask(check).passed
+
+
+def test_policies_that_nobody_wants_pass_for_what_they_are(ask: Ask, connection: Connection) -> None:
+    want_policies(connection, compress_after="never")
+    add_event(connection, "2020-03-05T12:00")
+    assert "stay uncompressed" in ask("compression_policy").summary
+    assert "kept for ever" in ask("retention_policy").summary
+    assert ask("policy_jobs_healthy").passed
+
+
+def test_an_engine_that_refreshes_where_that_is_not_safe_is_found(ask: Ask, connection: Connection) -> None:
+    """As on a database that handed refreshing over with a program that did not look, and was then adopted."""
+    safe = server_info(connection).allows_engine_refresh
+    connection.execute("SELECT alter_job(job_id, scheduled => true) FROM timescaledb_information.jobs")
+    connection.execute("UPDATE analytics_policies SET value = 'timescaledb' WHERE name = 'refresh_owner'")
+    finding = ask("refresh_policies")
+    assert finding.passed is safe, finding.text
+    if not safe:
+        assert "concurrent refreshes duplicate rows" in finding.summary
+        assert "analytics-pipeline db policies --refresh-owner dagster" in finding.remedies
 
 
 def test_a_paused_policy_is_found_and_its_remedy_starts_it(ask: Ask, connection: Connection) -> None:
@@ -86,12 +132,9 @@ def test_a_chunk_loaded_today_may_wait_for_the_next_run_of_the_policy(ask: Ask, 
     assert ask("compression_policy").passed
 
 
-def test_a_chunk_that_outlives_retention_is_an_error_unless_the_policy_is_new(
-    ask: Ask, connection: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_chunk_that_outlives_retention_is_an_error_unless_the_policy_is_new(ask: Ask, connection: Connection) -> None:
     _old_chunk(connection)
-    setting(monkeypatch, retention="2 years")
-    migrate()
+    want_policies(connection, retention="2 years")
     assert ask("retention_policy").passed, "a new policy waits a day before its first run"
     connection.execute(
         "SELECT alter_job(%s, scheduled => false, initial_start => now() - interval '9 days')",
@@ -104,15 +147,15 @@ def test_a_chunk_that_outlives_retention_is_an_error_unless_the_policy_is_new(
 
 def test_a_retention_policy_nobody_asked_for_is_found(ask: Ask, connection: Connection) -> None:
     connection.execute("SELECT add_retention_policy('analytics_events', interval '3 years')")
-    assert "that the settings don't ask for" in ask("retention_policy").summary
+    finding = ask("retention_policy")
+    assert "analytics_events has a policy_retention (drop_after 3 years) that is not wanted" in finding.summary
+    want_policies(connection)
+    assert ask("retention_policy").passed
 
 
 @pytest.mark.parametrize("start", ["NULL", "interval '23 months 20 days'"])
-def test_a_refresh_window_in_reach_of_retention_is_found(
-    ask: Ask, connection: Connection, monkeypatch: pytest.MonkeyPatch, start: str
-) -> None:
-    setting(monkeypatch, retention="2 years")
-    migrate()
+def test_a_refresh_window_in_reach_of_retention_is_found(ask: Ask, connection: Connection, start: str) -> None:
+    want_policies(connection, retention="2 years")
     connection.execute("SELECT remove_continuous_aggregate_policy('analytics_crypto_daily')")
     connection.execute(
         f"SELECT add_continuous_aggregate_policy('analytics_crypto_daily', {start}, interval '1 day', interval '1 day')"
@@ -120,7 +163,8 @@ def test_a_refresh_window_in_reach_of_retention_is_found(
     finding = ask("retention_policy")
     assert "the refresh window of analytics_crypto_daily" in finding.summary.lower()
     assert "would erase history" in finding.summary
-    migrate()
+    assert finding.remedies == (APPLY,)
+    want_policies(connection)
     assert ask("retention_policy").passed
 
 

@@ -25,6 +25,7 @@ from analytics_pipeline.timescale.refresh import materialized_tables
 from analytics_pipeline.windows import Cadence, Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event, at
+from analytics_pipeline_tests.timescale.test_catalog import without_a_column
 
 JANUARY = Window.of_month(date(2025, 1, 1))
 RANGE = {
@@ -179,6 +180,16 @@ def test_a_window_before_the_horizon_fails_at_once_and_says_why(
         assert connection.execute("SELECT * FROM analytics_revenue_hourly ORDER BY bucket").fetchall() == before
     (run,) = instance.get_runs(limit=1)
     assert run.status is DagsterRunStatus.FAILURE
+
+
+def test_closing_on_an_unknown_timescaledb_is_refused_in_one_sentence(
+    database: Database, instance: DagsterInstance, definitions: Definitions
+) -> None:
+    with database.connect(autocommit=True) as connection:
+        add_event(connection, "2025-01-05T10:10")
+        with without_a_column(connection), pytest.raises(AnalyticsError, match="lacks what this program reads"):
+            _close(definitions, instance, Window(at("2025-01-05T10:00"), at("2025-01-05T11:00")))
+        assert materialized_tables(connection)["analytics_revenue_hourly"].watermark is None
 
 
 def test_a_long_span_is_cut_into_bounded_runs_without_gaps() -> None:

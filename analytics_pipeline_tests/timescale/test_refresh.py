@@ -4,13 +4,14 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.settings import get_settings
+from analytics_pipeline.health.figures import reconciles_with_events
 from analytics_pipeline.timescale.aggregates import AGGREGATES, ContinuousAggregate
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.invalidation import stale_ranges
-from analytics_pipeline.timescale.migrations import migrate
+from analytics_pipeline.timescale.policies import change_policies
 from analytics_pipeline.timescale.reconcile import reconcile
 from analytics_pipeline.timescale.refresh import HorizonError, materialized_tables, refresh, retention_horizon
+from analytics_pipeline.timescale.server import server_info
 from analytics_pipeline.windows import Cadence, Window
 from analytics_pipeline_tests.conftest import SERVER_URL, Database
 from analytics_pipeline_tests.events_factory import add_event, at
@@ -67,6 +68,35 @@ def test_a_late_event_makes_its_partitions_stale_all_the_way_up_and_closing_them
         assert reconcile(connection, MONTHLY, MARCH).agrees
 
 
+def test_an_empty_stretch_longer_than_a_chunk_is_closed_with_the_rest(database: Database) -> None:
+    january = Window.of_month(date(2025, 1, 1))
+    with database.connect(autocommit=True) as connection:
+        for day in (3, 4, 5, 20):
+            add_event(connection, f"2025-01-{day:02}T12:00")
+        # No event from the 6th to the 19th: the chunk of 9 to 16 January doesn't exist.
+        _close_all(connection, january)
+        assert stale_ranges(connection, january) == []
+        assert {a.name: reconcile(connection, a, january).agrees for a in AGGREGATES} == dict.fromkeys(BY_NAME, True)
+        assert refresh(connection, HOURLY, january).unchanged
+
+
+def test_the_statement_that_forces_a_refresh_removes_rows_where_no_event_is(database: Database) -> None:
+    """The remedy of ``reconciles_with_events``, in a stretch of which a part has no chunk."""
+    with database.connect(autocommit=True) as connection:
+        add_event(connection, "2025-03-05T10:00")
+        add_event(connection, "2025-03-26T10:00")
+        refresh(connection, HOURLY, MARCH)
+        table = materialized_tables(connection)[HOURLY.name].identifier.as_string(connection)
+        connection.execute(
+            f"INSERT INTO {table} (bucket, company_id, currency, total_value, event_count) "
+            "VALUES ('2025-03-04 10:00+00', 'acme', 'EUR', 1, 1), ('2025-03-18 10:00+00', 'acme', 'EUR', 1, 1)"
+        )
+        finding = reconciles_with_events(connection, database.settings, HOURLY, MARCH)
+        assert not finding.passed
+        connection.execute(finding.remedies[1])
+        assert reconciles_with_events(connection, database.settings, HOURLY, MARCH).passed
+
+
 def test_a_refresh_with_nothing_to_do_says_so(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
         add_event(connection, "2025-03-05T10:00")
@@ -111,13 +141,11 @@ def test_a_late_event_that_creates_a_dropped_chunk_anew_does_not_open_the_lost_r
 
 
 def test_a_window_older_than_the_retention_policy_is_refused_before_anything_is_dropped(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    database: Database,
 ) -> None:
-    monkeypatch.setenv("ANALYTICS_RETENTION", "1 year")
-    get_settings.cache_clear()
-    migrate()
     start = Cadence.DAY.floor(datetime.now(UTC)) - timedelta(days=400)
     with database.connect(autocommit=True) as connection:
+        change_policies(connection, server_info(connection), {"retention": "1 year"})
         add_event(connection, f"{start:%Y-%m-%dT%H:%M}")
         with pytest.raises(HorizonError):
             refresh(connection, HOURLY, Window(start, start + timedelta(days=1)))

@@ -17,7 +17,7 @@ def build_storage_asset() -> AssetsDefinition:
         name=EVENTS,
         description=(
             "The hypertable of all business events, its continuous aggregates and its policies. Materialising it "
-            "brings the database to the newest schema and the policies to the settings; it never changes events."
+            "brings the database to the newest schema; it changes neither events nor policies that are there."
         ),
         group_name=names.STORAGE,
         kinds={"timescaledb"},
@@ -32,6 +32,8 @@ def build_storage_asset() -> AssetsDefinition:
             status = hypertable_status(connection)
         for change in report.policy_changes:
             context.log.info(f"{change.procedure} on {change.relation}: {change.action}")
+        for note in report.notes:
+            context.log.warning(note)
         return MaterializeResult(
             metadata={
                 "dagster/row_count": status.approximate_rows,
@@ -40,6 +42,7 @@ def build_storage_asset() -> AssetsDefinition:
                 "size (bytes)": status.size_bytes,
                 "migrations applied": MetadataValue.json(list(report.applied)),
                 "policies changed": len(report.policy_changes),
+                "notes on policies": MetadataValue.json(list(report.notes)),
             }
         )
 

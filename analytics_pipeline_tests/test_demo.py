@@ -1,0 +1,57 @@
+"""The demo and events older than the retention of the database it loads them into."""
+
+from datetime import UTC, datetime
+
+import pytest
+from rich.console import Console
+
+from analytics_pipeline import demo
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.settings import NEVER, get_settings
+from analytics_pipeline.timescale.connection import connect
+from analytics_pipeline.timescale.migrations import migrate
+from analytics_pipeline.timescale.policies import RETENTION, change_policies, policy_values, read_policies
+from analytics_pipeline.timescale.server import server_info
+from analytics_pipeline.windows import Window
+
+OLD = Window(datetime(2020, 3, 1, tzinfo=UTC), datetime(2020, 5, 1, tzinfo=UTC))
+
+
+def _keep(span: Window) -> str:
+    console = Console(record=True, width=200, quiet=True)
+    demo._keep_events(console, get_settings(), span)
+    return console.export_text()
+
+
+def _default_retention(environment: pytest.MonkeyPatch) -> None:
+    environment.delenv("ANALYTICS_RETENTION")
+    get_settings.cache_clear()
+    migrate()
+
+
+def test_a_retention_that_nobody_chose_gives_way_in_the_database_itself(environment: pytest.MonkeyPatch) -> None:
+    _default_retention(environment)
+    recent = Window(datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0), datetime.now(UTC))
+    assert _keep(recent) == ""
+    _keep(OLD)
+    with connect(autocommit=True) as connection:
+        assert policy_values(connection).retention == NEVER
+        assert RETENTION not in {p.procedure for p in read_policies(connection)}
+        migrate()
+        assert RETENTION not in {p.procedure for p in read_policies(connection)}
+
+
+@pytest.mark.parametrize("chosen", ["by command", "in the environment"])
+def test_a_retention_that_somebody_chose_is_left_and_the_command_named(
+    environment: pytest.MonkeyPatch, chosen: str
+) -> None:
+    _default_retention(environment)
+    with connect(autocommit=True) as connection:
+        if chosen == "by command":
+            change_policies(connection, server_info(connection), {"retention": "2 years"})
+        else:
+            environment.setenv("ANALYTICS_RETENTION", "2 years")
+            get_settings.cache_clear()
+        with pytest.raises(AnalyticsError, match="run 'analytics-pipeline db policies --retention never' first"):
+            _keep(OLD)
+        assert policy_values(connection).retention == "2 years"
