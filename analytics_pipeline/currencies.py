@@ -1,11 +1,15 @@
-"""Currencies and their digits: ISO 4217 for money, 8 for crypto tickers."""
+"""Currencies and their digits, and how figures are rounded to be shown: here, and nowhere else in Python.
+
+``sql/functions/rounding.sql`` does the same in SQL, for people's own queries.
+"""
 
 import re
+from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 
 from analytics_pipeline.errors import AnalyticsError
 
-_TICKER_DIGITS = 8
+TICKER_DIGITS = 8
 _USUAL_DIGITS = 2
 # Babel isn't asked for the digits: its data follow local usage (no decimals for RSD, LAK, ...).
 _OTHER_DIGITS = {
@@ -20,6 +24,8 @@ PRECISION = 400
 # Amounts have at most 18 decimals. What stands beyond the 30th is the residue of a division in SQL, which
 # keeps 40: three thirds are one again here.
 CERTAIN_PLACES = 30
+RATE_DIGITS = 1
+"""Decimal places of a rate in per cent, wherever one is shown."""
 
 
 def currency_digits(currency: str) -> int:
@@ -27,7 +33,14 @@ def currency_digits(currency: str) -> int:
     # Babel loads its data at the first call: not at import.
     from babel.numbers import is_currency
 
-    return _DIGITS.get(currency, _USUAL_DIGITS if is_currency(currency) else _TICKER_DIGITS)
+    return _DIGITS.get(currency, _USUAL_DIGITS if is_currency(currency) else TICKER_DIGITS)
+
+
+def known_currency_digits() -> dict[str, int]:
+    """Return the decimal places of every currency that isn't taken for a ticker, by its code."""
+    from babel.numbers import list_currencies
+
+    return {code: currency_digits(code) for code in sorted(list_currencies() | _DIGITS.keys())}
 
 
 def rounded(value: Decimal, digits: int) -> Decimal:
@@ -40,6 +53,17 @@ def rounded(value: Decimal, digits: int) -> Decimal:
 def round_money(amount: Decimal, currency: str) -> Decimal:
     """Return an exact amount rounded once, half-even, to the currency's digits."""
     return rounded(amount, currency_digits(currency))
+
+
+def round_rate(rate: Decimal) -> Decimal:
+    """Return an exact rate in per cent rounded once, half-even, to one decimal place."""
+    return rounded(rate, RATE_DIGITS)
+
+
+def missing_by(parts: Iterable[Decimal], whole: Decimal) -> Decimal:
+    """Return what shown parts miss the shown whole by: what the line ``rounding`` holds, 0 as a rule."""
+    with localcontext(prec=PRECISION):
+        return whole - sum(parts, Decimal(0))
 
 
 def require_currency(code: str) -> str:

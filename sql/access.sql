@@ -14,6 +14,7 @@ BEGIN
     IF to_regrole('analytics_reader') IS NOT NULL THEN
         GRANT SELECT ON
             analytics_revenue_metrics, analytics_mrr_movements, analytics_user_metrics,
+            analytics_revenue_metrics_rounded, analytics_mrr_movements_rounded, analytics_user_metrics_rounded,
             analytics_metric_periods, analytics_company_grants, analytics_fx_rates
         TO analytics_reader;
     END IF;

@@ -4,7 +4,8 @@ Belongs here: which periods are judged, and that the latest closed one alone beg
 here: judging one period (``judge``), alerts themselves (``incidents``).
 
 Filling in or closing old periods again is judged and shown, and tells nobody. The latest closed period is judged
-each time, because late events may have changed it, or what it is compared with.
+each time, because late events may have changed it, or what it is compared with. A new version of the definitions
+begins and ends no alert about what has been judged by the one before.
 """
 
 from collections.abc import Iterator, Sequence
@@ -62,6 +63,8 @@ def update_alerts(
         alerts = open_alerts(connection, [a.rule.id for a in active])
         of_rule = {rule: list(group) for rule, group in groupby(alerts, key=lambda alert: alert.rule_id)}
         for a in active:
+            if not _can_decide(a.rule, figures, period):
+                continue
             judgements = judge_periods(a.rule, figures, [period])
             changes.add(follow(connection, a, judgements, of_rule.get(a.rule.id, []), now, ui_url=ui_url))
     return changes
@@ -99,6 +102,18 @@ def judge_window(
     closed = [period for period in window.split(cadence) if period.start in figures.closed]
     for rule in rules:
         yield from judge_periods(rule, figures, closed)
+
+
+def _can_decide(rule: Rule, figures: Figures, latest: Window) -> bool:
+    """Tell whether the latest closed period may begin or end alerts of a rule, and is not different by definition.
+
+    One that was only computed again by another version of the definitions was judged before. One that is compared with
+    periods of another version is judged when those are computed again, else with the period that follows.
+    """
+    if figures.closed[latest.start].is_restated:
+        return False
+    first = periods_before(rule.granularity, latest.start, look_back(rule))
+    return len({closed.definitions_version for start, closed in figures.closed.items() if start >= first}) == 1
 
 
 def _read(

@@ -6,21 +6,20 @@ Belongs here: reading them, and why one is missing. Does not belong here: judgin
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import Context, Decimal
 from typing import Any
 
 from psycopg import sql
 
 from analytics_pipeline.alerts.catalogue import Metric, Unit
 from analytics_pipeline.alerts.rules import EACH_COMPANY
-from analytics_pipeline.currencies import CERTAIN_PLACES, PRECISION
+from analytics_pipeline.currencies import CERTAIN_PLACES, PRECISION, rounded
 from analytics_pipeline.metrics.tables import MetricTable
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Cadence, Window
 
 _CONTEXT = Context(prec=PRECISION)
-_LAST_PLACE = Decimal(1).scaleb(-CERTAIN_PLACES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +32,26 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
+class ClosedPeriod:
+    """What a closed period was computed by: its reporting currency, and the version of the definitions.
+
+    ``is_restated``: it was closed before by another version, and nothing but that has changed it since.
+    """
+
+    currency: str
+    definitions_version: int
+    is_restated: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """The figures of one metric table over a span of days or months.
 
-    ``closed``: the periods that are, with their reporting currency. ``since``: companies and their first period.
+    ``closed``: the periods that are, by their start. ``since``: companies and their first period.
     """
 
     cadence: Cadence
-    closed: Mapping[datetime, str]
+    closed: Mapping[datetime, ClosedPeriod]
     since: Mapping[str, datetime]
     rows: Mapping[tuple[str | None, datetime], Mapping[str, Any]]
 
@@ -52,7 +63,7 @@ class Figures:
         if period not in self.closed:
             return Figure(None, missing=f"the {self.cadence} is not closed")
         row = self.rows.get((company, period))
-        currency = self.closed[period] if metric.unit is Unit.MONEY else None
+        currency = self.closed[period].currency if metric.unit is Unit.MONEY else None
         if row is None:
             return self._without_row(metric, company, period, currency)
         if any(part in row["incomplete"] for part in metric.parts):
@@ -96,7 +107,7 @@ def read_figures(
     rows = [dict(zip(names, row, strict=True)) for row in cursor]
     return Figures(
         cadence,
-        closed=dict(closed),
+        closed={start: ClosedPeriod(*of_row) for start, *of_row in closed},
         since=dict(since),
         rows={(row["company_id"], row["period_start"]): row for row in rows},
     )
@@ -104,7 +115,7 @@ def read_figures(
 
 def certain(value: Decimal) -> Decimal:
     """Return a figure without the residue of divisions, which would tell equal figures apart."""
-    return value.quantize(_LAST_PLACE, ROUND_HALF_EVEN, _CONTEXT).normalize(_CONTEXT)
+    return rounded(value, CERTAIN_PLACES).normalize(_CONTEXT)
 
 
 def latest_closed(connection: Connection, table: MetricTable, cadence: Cadence) -> Window | None:

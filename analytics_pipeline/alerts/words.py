@@ -9,26 +9,25 @@ from decimal import Decimal
 from analytics_pipeline.alerts.catalogue import Metric, Unit
 from analytics_pipeline.alerts.judge import Judgement
 from analytics_pipeline.alerts.rules import Measure
-from analytics_pipeline.currencies import currency_digits, rounded
+from analytics_pipeline.currencies import round_money, round_rate, rounded
 from analytics_pipeline.windows import Cadence
 
 ALL_COMPANIES = "all companies"
-_RATE_DIGITS = 2
 
 
 def figure_text(metric: Metric, value: Decimal, currency: str | None) -> str:
-    """Return a figure with its unit: ``1,234.50 EUR``, ``12``, ``4.25 %``."""
+    """Return a figure with its unit: ``1,234.50 EUR``, ``12``, ``4.2 %``."""
     match metric.unit:
         case Unit.MONEY:
-            return f"{rounded(value, currency_digits(currency or '')):,f} {currency}"
+            return f"{round_money(value, currency or ''):,f} {currency}"
         case Unit.COUNT:
             return f"{rounded(value, 0):,f}"
         case Unit.PERCENT:
-            return f"{rounded(value, _RATE_DIGITS):,f} %"
+            return f"{round_rate(value):,f} %"
 
 
 def shown(judgement: Judgement) -> str:
-    """Return what was held against the threshold: ``800.00 EUR``, ``-20.00 % to 800.00 EUR``, ``no data``."""
+    """Return what was held against the threshold: ``800.00 EUR``, ``-20.0 % to 800.00 EUR``, ``no data``."""
     metric, latest = judgement.rule.metric, judgement.latest
     if latest.compared is None or latest.figure.value is None:
         return "no data"
@@ -37,9 +36,9 @@ def shown(judgement: Judgement) -> str:
         case Measure.VALUE:
             return figure
         case Measure.GROWTH:
-            return f"{rounded(latest.compared, _RATE_DIGITS):+,f} % to {figure}"
+            return f"{round_rate(latest.compared):+,f} % to {figure}"
         case Measure.DIFFERENCE if metric.unit is Unit.PERCENT:
-            return f"{rounded(latest.compared, _RATE_DIGITS):+,f} points to {figure}"
+            return f"{round_rate(latest.compared):+,f} points to {figure}"
         case Measure.DIFFERENCE:
             sign = "+" if latest.compared > 0 else ""
             return f"{sign}{figure_text(metric, latest.compared, latest.figure.currency)} to {figure}"

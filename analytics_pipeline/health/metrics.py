@@ -1,13 +1,13 @@
 """The metric tables: what is stored against what the definitions give, rates that lack, what is outdated."""
 
 from datetime import timedelta
-from decimal import Decimal
 
 from psycopg import sql
 
+from analytics_pipeline.currencies import round_money
 from analytics_pipeline.health.finding import Finding, Problem, Severity
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
-from analytics_pipeline.metrics.tables import MetricTable, outdated_periods, stale_periods
+from analytics_pipeline.metrics.tables import KeptPeriods, MetricTable, kept_periods, stale_periods
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.clock import database_now
@@ -89,7 +89,7 @@ def amounts_converted(
             "company": company,
             "figure": figure,
             "currency": currency,
-            "amount": str(Decimal(amount)),
+            "amount": f"{round_money(amount, currency):f}",
             "first period": f"{first:%Y-%m-%d}",
             "last period": f"{last:%Y-%m-%d}",
         }
@@ -128,42 +128,44 @@ def amounts_converted(
 def figures_current(
     connection: Connection, settings: Settings, subject: str, table: MetricTable, cadence: Cadence
 ) -> Finding:
-    """Judge that closed periods have seen every change, and follow today's definitions and reporting currency."""
-    stale = [p for p in stale_periods(connection) if p.metric == table.metric and p.cadence is cadence]
-    outdated = outdated_periods(connection, table, cadence, settings.base_currency)
+    """Judge that closed periods have seen every change, and follow today's definitions and reporting currency.
+
+    Those whose events have expired keep their figures and their version, which is no error.
+    """
+    currency = settings.base_currency
+    stale = [p for p in stale_periods(connection, currency) if p.metric == table.metric and p.cadence is cadence]
+    kept = kept_periods(connection, table, cadence, currency)
     problems = []
     if stale:
         first, last = stale[0].window, stale[-1].window
         problems.append(
             Problem(
-                f"{len(stale)} closed {cadence}s from {first.start:%Y-%m-%d} to {last.start:%Y-%m-%d} have not seen a "
-                f"change of {stale[0].causes}; the sensor late_events computes them again",
+                f"{len(stale)} closed {cadence}s from {first.start:%Y-%m-%d} to {last.start:%Y-%m-%d} are to be "
+                f"computed again, because of: {stale[0].causes}; the sensor late_events asks for them",
                 f"analytics-pipeline close --start {first.start:%Y-%m-%d} --end {last.end:%Y-%m-%d}",
                 Severity.WARNING,
-            )
-        )
-    if outdated:
-        problems.append(
-            Problem(
-                f"{outdated.count} closed {cadence}s from {outdated.first.start:%Y-%m-%d} to "
-                f"{outdated.last.start:%Y-%m-%d} follow other definitions than version {DEFINITIONS_VERSION}, or "
-                f"another reporting currency than {settings.base_currency}",
-                f"analytics-pipeline close --start {outdated.first.start:%Y-%m-%d} --end {outdated.last.end:%Y-%m-%d}",
-                Severity.WARNING,
-                fallback=f"in the UI: Assets > {subject} > Materialize, as a backfill of these partitions",
             )
         )
     return Finding.judge(
         "figures_current",
         subject,
         problems,
-        good=f"Every closed {cadence} has seen every change and follows definitions version {DEFINITIONS_VERSION}.",
+        good=f"Every closed {cadence} has seen every change and follows definitions version {DEFINITIONS_VERSION}"
+        + (f", but {_kept_in_words(kept, cadence)}." if kept else "."),
         metadata={
             "definitions version": DEFINITIONS_VERSION,
             "stale periods": len(stale),
-            "periods of other definitions or currency": outdated.count if outdated else 0,
             "such periods allowed": 0,
+            "periods that keep an older version": kept.count if kept else 0,
         },
+    )
+
+
+def _kept_in_words(kept: KeptPeriods, cadence: Cadence) -> str:
+    versions = " and ".join(str(version) for version in kept.versions)
+    return (
+        f"{kept.count} {cadence}s from {kept.first.start:%Y-%m-%d} to {kept.last.start:%Y-%m-%d}, whose events have "
+        f"expired, keep their figures and their version ({versions})"
     )
 
 

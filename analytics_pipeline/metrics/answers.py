@@ -1,6 +1,6 @@
 """Puts figures and their scope together as the answers of DEFINITIONS: field names are a public contract.
 
-Every number is rounded here, once: amounts half-even to their currency's digits, rates to one decimal place.
+Every number is rounded once, as the last thing done to it (``currencies``).
 """
 
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
-from analytics_pipeline.currencies import round_money, rounded
+from analytics_pipeline.currencies import round_money, round_rate
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.revenue import (
     Unconverted,
@@ -24,7 +24,6 @@ from analytics_pipeline.metrics.users import require_raw_users, user_metrics
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Cadence, Window
 
-RATE_PLACES = 1
 _MOST_PERIODS = 1_000
 
 Answer = dict[str, Any]
@@ -173,6 +172,7 @@ def _movements(connection: Connection, company_id: str | None, window: Window, c
         "contraction": shown.contraction,
         "churn": shown.churn,
         "fx": shown.fx,
+        "rounding": shown.rounding,
         "end": shown.end,
     }
 
@@ -195,4 +195,4 @@ def _money(amount: Decimal | None, currency: str) -> Decimal | None:
 
 
 def _rate(rate: Decimal | None) -> Decimal | None:
-    return None if rate is None else rounded(rate, RATE_PLACES)
+    return None if rate is None else round_rate(rate)

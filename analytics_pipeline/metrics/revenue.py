@@ -12,7 +12,7 @@ from analytics_pipeline.windows import Cadence, Window
 
 @dataclass(frozen=True, slots=True)
 class CurrencyRevenue:
-    """Revenue of a period in one currency: payments minus refunds, exact; ``refunds`` is zero or negative."""
+    """Revenue of a period in one currency: payments minus refunds, exact; ``refunds`` is positive."""
 
     currency: str
     revenue: Decimal
@@ -24,8 +24,8 @@ class CurrencyRevenue:
 class RevenueMonth:
     """Revenue of one calendar month (UTC) in one currency.
 
-    ``revenue`` is payments minus refunds, exact, in ``currency``; ``refunds`` is the (negative or zero)
-    part of it that was refunded; ``transactions`` counts payments and refunds.
+    ``revenue`` is payments minus refunds, exact, in ``currency``; ``refunds`` is what was refunded, positive;
+    ``transactions`` counts payments and refunds.
     """
 
     month: date

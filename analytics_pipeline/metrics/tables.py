@@ -5,7 +5,7 @@ Belongs here: closing windows of the tables and judging what is stored. What a f
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from analytics_pipeline.errors import AnalyticsError
@@ -13,7 +13,7 @@ from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import Column
 from analytics_pipeline.timescale.connection import Connection, fetch_row
-from analytics_pipeline.timescale.refresh import require_within_horizon
+from analytics_pipeline.timescale.refresh import require_within_horizon, retention_horizon
 from analytics_pipeline.windows import Cadence, Window
 
 _COMPANY = {"company_id": Column("text", "The tenant.")}
@@ -134,21 +134,26 @@ class ClosedMetric:
 
 @dataclass(frozen=True, slots=True)
 class StalePeriod:
-    """A closed partition that hasn't seen every change it stands on, and what changed."""
+    """A closed partition to be computed again, and why: what changed under it, or by what it was computed.
+
+    ``has_other_definitions``: it follows another version of the definitions than today's.
+    """
 
     metric: str
     cadence: Cadence
     window: Window
     causes: str
+    has_other_definitions: bool
 
 
 @dataclass(frozen=True, slots=True)
-class OutdatedPeriods:
-    """Closed partitions of other definitions, or of another reporting currency, than today's."""
+class KeptPeriods:
+    """Closed partitions that keep figures of other definitions, or in another currency: their events have expired."""
 
     count: int
     first: Window
     last: Window
+    versions: Sequence[int]
 
 
 def close_metric(
@@ -181,28 +186,46 @@ def close_metric(
     return ClosedMetric(rows, changed, time.monotonic() - started)
 
 
-def stale_periods(connection: Connection) -> list[StalePeriod]:
-    """Return the closed partitions to be computed again: users, subscriptions or rates have changed under them."""
+def stale_periods(connection: Connection, currency: str | None = None) -> list[StalePeriod]:
+    """Return the closed partitions to be computed again.
+
+    Users, subscriptions or rates have changed under them, or they follow other definitions than today's or are in
+    another reporting currency than this one (None: in whichever), and their events are still there.
+    """
     rows = connection.execute(
-        "SELECT metric, granularity, period_start, period_end, causes FROM analytics_stale_metric_periods()"
+        "SELECT metric, granularity, period_start, period_end, causes, has_other_definitions "
+        "FROM analytics_stale_metric_periods(%s, %s, %s)",
+        [DEFINITIONS_VERSION, currency, retention_horizon(connection)],
     ).fetchall()
     return [
-        StalePeriod(metric, Cadence(granularity), Window(start, end), causes)
-        for metric, granularity, start, end, causes in rows
+        StalePeriod(metric, Cadence(granularity), Window(start, end), causes, has_other_definitions)
+        for metric, granularity, start, end, causes, has_other_definitions in rows
     ]
 
 
-def outdated_periods(
-    connection: Connection, table: MetricTable, cadence: Cadence, currency: str
-) -> OutdatedPeriods | None:
-    """Return the closed partitions that follow other definitions or another reporting currency, None without any."""
+def kept_periods(connection: Connection, table: MetricTable, cadence: Cadence, currency: str) -> KeptPeriods | None:
+    """Return the closed partitions that no event is left of to compute them by today's definitions, None without any.
+
+    They keep their figures, and the version of the definitions they were computed by.
+    """
     parameters = {
         "metric": table.metric,
         "granularity": str(cadence),
         "version": DEFINITIONS_VERSION,
         "currency": currency,
+        "horizon": retention_horizon(connection),
     }
-    count, first, last = fetch_row(connection, load_sql("queries/outdated_metric_periods.sql"), parameters)
+    count, first, last, versions = fetch_row(connection, load_sql("queries/kept_metric_periods.sql"), parameters)
     if not count:
         return None
-    return OutdatedPeriods(count, Window(first, cadence.next(first)), Window(last, cadence.next(last)))
+    return KeptPeriods(count, Window(first, cadence.next(first)), Window(last, cadence.next(last)), versions)
+
+
+def restated_months(connection: Connection) -> set[tuple[str, Window]]:
+    """Return the closed months, each with its asset, that nothing but other definitions has changed since."""
+    rows = connection.execute(
+        "SELECT metric, period_start, period_end FROM analytics_metric_periods "
+        "WHERE granularity = 'month' AND restated_from IS NOT NULL"
+    ).fetchall()
+    assets = {table.metric: table.asset(Cadence.MONTH) for table in METRIC_TABLES}
+    return {(assets[metric], Window(start, end)) for metric, start, end in rows}

@@ -79,10 +79,11 @@ class Content:
             for column in table.columns
         ]
         kinds = [column.kind for column in table.columns]
+        rows = table.rows if table.rounding is None else [*table.rows, table.rounding]
         return FiguresTable(
             self.sheet,
             heads,
-            [self._cells(row, kinds) for row in table.rows],
+            [self._cells(row, kinds) for row in rows],
             total=None if table.total is None else self._cells(table.total, kinds),
             marked=table.marked,
         )

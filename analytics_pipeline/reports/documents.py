@@ -8,14 +8,16 @@ A mail needs no rendering: what it says stands here, as it is printed in the ver
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection, fetch_row
+from analytics_pipeline.windows import Window
 
 MONTHLY_REPORT = "monthly_report"
 REPORTS = (MONTHLY_REPORT,)
@@ -82,6 +84,16 @@ def record_document(connection: Connection, document: Document, *, run_id: str |
         connection.execute(load_sql("queries/report_document_supersede.sql"), parameters)
         row = fetch_row(connection, load_sql("queries/report_document_record.sql"), {**parameters, "run_id": run_id})
     return int(row[0])
+
+
+def months_of_other_definitions(connection: Connection) -> set[tuple[bool, Window]]:
+    """Return the months whose documents that count follow other definitions than today's.
+
+    Each comes with whether that is the document over all companies, else one of those of companies.
+    """
+    parameters = {"report": MONTHLY_REPORT, "version": DEFINITIONS_VERSION}
+    rows = connection.execute(load_sql("queries/report_older_documents.sql"), parameters).fetchall()
+    return {(is_of_all, Window.of_month(date.fromisoformat(f"{period}-01"))) for is_of_all, period in rows}
 
 
 def withdraw_others(connection: Connection, report: str, period: str, companies: Sequence[str]) -> None:

@@ -14,9 +14,9 @@ from babel import Locale, UnknownLocaleError, localedata
 from babel.dates import format_date, format_datetime
 from babel.numbers import NumberPattern, get_decimal_symbol, get_group_symbol, parse_pattern
 
-from analytics_pipeline.currencies import PRECISION, rounded
+from analytics_pipeline.currencies import PRECISION, RATE_DIGITS, round_rate, rounded
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.reports.tabular import PERCENT_DIGITS, Kind, Value
+from analytics_pipeline.reports.tabular import Kind, Value
 
 DEFAULT_LOCALE = "en_GB"
 UNDEFINED = "\u2013"
@@ -45,7 +45,7 @@ class Formats:
         # What stands before and after a number, by pattern: the sign of per cent.
         self._frames: dict[str, tuple[str, str]] = {}
         pattern = self._locale.percent_formats[None].pattern.partition(";")[0]
-        self._percent_pattern = pattern.replace("0", _pattern("0", PERCENT_DIGITS), 1)
+        self._percent_pattern = pattern.replace("0", _pattern("0", RATE_DIGITS), 1)
 
     def cell(self, value: Value, kind: Kind) -> str:
         """Return a cell of a table: a number with the digits it carries, the sign for "undefined" without a value."""
@@ -64,14 +64,14 @@ class Formats:
         return self._signed(value, digits, _pattern(self._whole_pattern, digits))
 
     def percent(self, rate: Decimal) -> str:
-        """Return a rate in per cent with two decimals."""
-        return self._signed(rate, PERCENT_DIGITS, self._percent_pattern, scale=2)
+        """Return a rate in per cent with one decimal."""
+        return self._signed(rate, RATE_DIGITS, self._percent_pattern, scale=2)
 
     def change(self, percent: Decimal | None) -> str:
-        """Return a rate of change with its sign and two decimals, or the sign for "undefined"."""
+        """Return a rate of change with its sign and one decimal, or the sign for "undefined"."""
         if percent is None:
             return UNDEFINED
-        sign = "+" if rounded(percent, PERCENT_DIGITS) > 0 else ""
+        sign = "+" if round_rate(percent) > 0 else ""
         return sign + self.percent(percent)
 
     def month(self, day: date) -> str:

@@ -4,7 +4,8 @@ Belongs here: which query gives which part of a report. Does not belong here: wh
 
 Every statement sees the same data. Each query serves a company, all of them together and every one by itself, so
 that a thousand reports take as many statements as one. Months of the trend are read from the metric tables where
-those are closed and have seen every change, and are computed where not.
+those are closed and have seen every change, or keep the figures of an older version of the definitions because their
+events have expired, and are computed where not.
 """
 
 from collections import defaultdict
@@ -74,6 +75,15 @@ class _MonthRevenue(NamedTuple):
     is_converted: bool
 
 
+class _ClosedPeriod(NamedTuple):
+    """A closed period of a metric, by which version of the definitions, and whether its figures are to be shown."""
+
+    metric: str
+    start: datetime
+    version: int
+    stands: bool
+
+
 class _MonthUsers(NamedTuple):
     total_users: int
     active_users: int
@@ -127,7 +137,7 @@ def _load(
     previous = previous_window(connection, window)
     countable = {period for period in (window, previous) if _can_count_users(connection, period)}
     with one_view(connection):
-        reading = _Reading(connection, company_id, window, currency, each=each)
+        reading = _Reading(connection, company_id, window, currency, horizon, each=each)
         return reading.reports(wanted, previous, countable, has_raw=horizon is None or window.start >= horizon)
 
 
@@ -143,12 +153,20 @@ class _Reading:
     """One reading of the database for a window; what it returns is by company."""
 
     def __init__(
-        self, connection: Connection, company_id: str | None, window: Window, currency: str, *, each: bool
+        self,
+        connection: Connection,
+        company_id: str | None,
+        window: Window,
+        currency: str,
+        horizon: datetime | None,
+        *,
+        each: bool,
     ) -> None:
         self._connection = connection
         self._company = company_id
         self._window = window
         self._currency = currency
+        self._horizon = horizon
         self._each = each
         self._revenue_read: dict[Window, dict[Key, PeriodRevenue]] = {}
         self._users_read: dict[Window, dict[Key, UserMetrics]] = {}
@@ -297,12 +315,14 @@ class _Reading:
 
     def _months(self, keys: Iterable[Key]) -> dict[Key, list[MonthFigures]]:
         trend = [Window.of_month(month) for month in trailing_months(self._window.last_day.replace(day=1))]
-        current = {
-            (metric, start) for metric, start, is_current in self._closed_periods(Cadence.MONTH, trend) if is_current
+        standing = {
+            (period.metric, period.start): period.version
+            for period in self._closed_periods(Cadence.MONTH, trend)
+            if period.stands
         }
         # The period itself is what the functions say of it, like every other figure of the report.
         stored = {
-            table: {w.start for w in trend if w != self._window and (table.metric, w.start) in current}
+            table: {w.start for w in trend if w != self._window and (table.metric, w.start) in standing}
             for table in (REVENUE_METRICS, USER_METRICS)
         }
         revenue = self._closed("revenue", _MonthRevenue, Cadence.MONTH, stored[REVENUE_METRICS])
@@ -312,12 +332,20 @@ class _Reading:
                 revenue[w.start] = {key: _month_revenue(one) for key, one in self._revenue(w).items()}
             if w.start not in stored[USER_METRICS]:
                 users[w.start] = {key: _month_users(one) for key, one in self._users(w).items()}
+        version = {
+            w: min(
+                [standing[table.metric, w.start] for table, starts in stored.items() if w.start in starts],
+                default=DEFINITIONS_VERSION,
+            )
+            for w in trend
+        }
         return {
             key: [
                 MonthFigures(
                     w.start.date(),
                     *revenue[w.start].get(key, _NO_MONTH_REVENUE),
                     *users[w.start].get(key, _NO_MONTH_USERS),
+                    version[w],
                 )
                 for w in trend
             ]
@@ -348,7 +376,7 @@ class _Reading:
         cadence = next((c for c in GRANULARITIES if window.is_aligned(c) and c.next(start) == window.end), None)
         if cadence is None:
             return {}
-        closed = {metric for metric, *_ in self._closed_periods(cadence, [window])}
+        closed = {p.metric for p in self._closed_periods(cadence, [window]) if p.version == DEFINITIONS_VERSION}
         if not closed:
             return {}
 
@@ -363,14 +391,19 @@ class _Reading:
         users = stored(USER_METRICS, "users", _MonthUsers, _NO_MONTH_USERS)
         return {key: _closed_figures(revenue(key), start_mrr(key), users(key)) for key in keys}
 
-    def _closed_periods(self, cadence: Cadence, windows: Sequence[Window]) -> list[tuple[str, datetime, bool]]:
-        """Return the periods closed by today's definitions and in the currency: metric, start, whether up to date."""
+    def _closed_periods(self, cadence: Cadence, windows: Sequence[Window]) -> list[_ClosedPeriod]:
+        """Return the periods closed in the currency."""
         over = Window(windows[0].start, windows[-1].end)
         converting = [table.metric for table in METRIC_TABLES if table.converts]
         rows = self._rows(
-            "closed_periods", over, granularity=str(cadence), version=DEFINITIONS_VERSION, converting=converting
+            "closed_periods",
+            over,
+            granularity=str(cadence),
+            version=DEFINITIONS_VERSION,
+            converting=converting,
+            horizon=self._horizon,
         )
-        return [(metric, start, is_current) for metric, start, is_current in rows]
+        return [_ClosedPeriod(*row) for row in rows]
 
     def _closed(
         self, part: str, kind: Callable[..., T], cadence: Cadence, starts: Collection[datetime]

@@ -37,7 +37,8 @@ class ReportMail:
     """What a mail says of a report.
 
     ``period`` and ``data_through`` are in words. ``file`` is the document's name for people, ``size`` its bytes;
-    ``link`` is where it is, None: it is attached. ``correction``: the recipient has had another one before.
+    ``link`` is where it is, None: it is attached. ``correction``: the recipient has had another one before,
+    by ``earlier_definitions`` if those were not these.
     """
 
     company: str
@@ -52,6 +53,7 @@ class ReportMail:
     provisional: bool
     definitions_version: int
     correction: bool = False
+    earlier_definitions: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,9 @@ def compose(mail: ReportMail) -> ComposedMail:
     )
 
 
-def report_mail(document: Document, settings: Settings, *, correction: bool = False) -> ReportMail:
+def report_mail(
+    document: Document, settings: Settings, *, correction: bool = False, earlier_definitions: int | None = None
+) -> ReportMail:
     """Return what is said of a document; above ANALYTICS_MAIL_ATTACHMENT_LIMIT with a link in its place."""
     formats = Formats()
     through = document.data_through
@@ -101,6 +105,7 @@ def report_mail(document: Document, settings: Settings, *, correction: bool = Fa
         provisional=document.provisional,
         definitions_version=document.definitions_version,
         correction=correction,
+        earlier_definitions=earlier_definitions,
     )
 
 
@@ -137,7 +142,9 @@ def enqueue_report(
     yet are made anew from this document. As a ``correction`` the recipients who have not been sent this very
     revision get another mail. A document that is held back, or no longer counts, is mailed to nobody.
     """
-    plain, corrected = (_parameters(recorded, settings, correction=kind) for kind in (False, True))
+    query = load_sql("queries/report_earlier_definitions.sql")
+    (earlier,) = fetch_row(connection, query, {"document_id": recorded.document_id})
+    plain, corrected = (_parameters(recorded, settings, earlier, correction=kind) for kind in (False, True))
     with connection.transaction():
         # Two at once take turns: each sees the rows of the other.
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('analytics_report_mail', 0))")
@@ -162,8 +169,10 @@ def resend_report(connection: Connection, settings: Settings, report: str, compa
     return enqueue_report(connection, settings, recorded, correction=True)
 
 
-def _parameters(recorded: RecordedDocument, settings: Settings, *, correction: bool) -> dict[str, object]:
-    mail = report_mail(recorded.document, settings, correction=correction)
+def _parameters(
+    recorded: RecordedDocument, settings: Settings, earlier_definitions: int | None, *, correction: bool
+) -> dict[str, object]:
+    mail = report_mail(recorded.document, settings, correction=correction, earlier_definitions=earlier_definitions)
     composed = compose(mail)
     return {
         "document_id": recorded.document_id,
@@ -183,6 +192,11 @@ def _notes(mail: ReportMail) -> list[str]:
         notes.append("Provisional: the period is not complete, and its figures will change.")
     if mail.correction:
         notes.append("This replaces the reports of this period that were sent before: its figures have changed since.")
+        if mail.earlier_definitions is not None:
+            notes.append(
+                f"Those follow version {mail.earlier_definitions} of the definitions, this one version "
+                f"{mail.definitions_version}."
+            )
     return [*notes, f"SHA-256 of the document: {mail.sha256}"]
 
 

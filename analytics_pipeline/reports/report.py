@@ -40,7 +40,8 @@ class MonthFigures:
     """A calendar month of the trend, UTC; amounts are in the reporting currency, ``refunds`` is positive.
 
     ``growth`` is that of ``total_revenue`` in per cent, None without a base. ``is_converted``: no rate was missing for
-    any part of its amounts, or of those they are compared with.
+    any part of its amounts, or of those they are compared with. ``definitions_version`` is older than the report's
+    for a month that keeps its figures because its events have expired.
     """
 
     month: date
@@ -55,6 +56,7 @@ class MonthFigures:
     active_users: int
     new_users: int
     churned_users: int
+    definitions_version: int
 
 
 @dataclass(frozen=True, slots=True)

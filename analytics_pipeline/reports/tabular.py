@@ -13,16 +13,14 @@ from datetime import date, datetime
 from decimal import Decimal, localcontext
 from enum import Enum, auto
 
-from analytics_pipeline.currencies import PRECISION, round_money, rounded
-
-PERCENT_DIGITS = 2
-"""Decimal places of a rate."""
+from analytics_pipeline.currencies import PRECISION, missing_by, round_money, round_rate, rounded
 
 Value = str | int | Decimal | date | datetime | None
 """A cell: text, a number to be shown with its own digits, a day or an aware instant; None is undefined."""
 
-_RATE_DIGITS = 6
-_MOST_RATE_DECIMALS = 12
+_ROUNDING = "Rounding"
+_EXCHANGE_DIGITS = 6
+_MOST_EXCHANGE_DECIMALS = 12
 
 
 class Kind(Enum):
@@ -54,6 +52,7 @@ class Column:
 class Table:
     """A table. ``total`` is a last row that sums the others up, for documents only: a program adds by itself.
 
+    Each row and the total are rounded by themselves: a line ``rounding`` holds what the rows then miss the total by.
     ``marked`` is the index of the row the report is about.
     """
 
@@ -63,6 +62,22 @@ class Table:
     rows: Sequence[Sequence[Value]]
     total: Sequence[Value] | None = None
     marked: int | None = None
+
+    @property
+    def rounding(self) -> Sequence[Value] | None:
+        """The line between the rows and the total, None where the rows add up to it."""
+        if self.total is None:
+            return None
+        missing = [self._missing(index) for index in range(len(self.columns))]
+        return [_ROUNDING, *missing[1:]] if any(missing) else None
+
+    def _missing(self, index: int) -> Value:
+        """Return what a column of numbers misses its total by, nothing where that is none."""
+        total = None if self.total is None else self.total[index]
+        if self.columns[index].kind is not Kind.NUMBER or not isinstance(total, Decimal):
+            return ""
+        shown = [row[index] for row in self.rows]
+        return missing_by([cell for cell in shown if isinstance(cell, Decimal)], total) or ""
 
     def for_people(self) -> "Table":
         """Return the table without what is for programs only."""
@@ -99,7 +114,7 @@ def money(amount: Decimal | None, currency: str) -> Decimal | None:
 
 def percent(rate: Decimal | None) -> Decimal | None:
     """Return a rate in per cent as it is shown."""
-    return None if rate is None else rounded(rate, PERCENT_DIGITS)
+    return None if rate is None else round_rate(rate)
 
 
 def share(part: Decimal | int | None, whole: Decimal | int) -> Decimal | None:
@@ -107,11 +122,11 @@ def share(part: Decimal | int | None, whole: Decimal | int) -> Decimal | None:
     if part is None or whole <= 0:
         return None
     with localcontext(prec=PRECISION):
-        return rounded(Decimal(part) / Decimal(whole) * 100, PERCENT_DIGITS)
+        return round_rate(Decimal(part) / Decimal(whole) * 100)
 
 
 def exchange_rate(rate: Decimal | None) -> Decimal | None:
     """Return a rate of exchange with six significant digits."""
     if rate is None:
         return None
-    return rounded(rate, min(max(_RATE_DIGITS - 1 - rate.adjusted(), 0), _MOST_RATE_DECIMALS)) if rate else rate
+    return rounded(rate, min(max(_EXCHANGE_DIGITS - 1 - rate.adjusted(), 0), _MOST_EXCHANGE_DECIMALS)) if rate else rate

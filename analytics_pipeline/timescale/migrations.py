@@ -1,16 +1,18 @@
-"""Brings a database to the schema of ``sql/``: numbered migrations once each, functions and grants always.
+"""Brings a database to the schema of ``sql/``: numbered migrations once each, functions, views and grants always.
 
 A migration and the record of it are one transaction, so a process killed anywhere leaves either
 both or neither; a session lock lets parallel commands take turns.
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from psycopg import sql
 
+from analytics_pipeline.currencies import TICKER_DIGITS, known_currency_digits
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.sql_files import list_sql, load_sql
@@ -55,7 +57,7 @@ class _Migration:
 
 
 def migrate(settings: Settings | None = None) -> MigrationReport:
-    """Apply what is missing: migrations in order, all functions and grants, the policies of a new database.
+    """Apply what is missing: migrations in order, all functions, views and grants, the policies of a new database.
 
     The settings' retention, compression and refresh owner count for a new database only: a policy that is there
     stays as it is. Safe to run twice, in parallel and after being killed. Logs a warning if this machine's clock and
@@ -77,6 +79,12 @@ def migrate(settings: Settings | None = None) -> MigrationReport:
             connection.execute("SET LOCAL check_function_bodies = off")
             for name in list_sql("functions"):
                 connection.execute(sql.SQL(load_sql(name)))
+            connection.execute(
+                sql.SQL(load_sql("currency_digits.sql")).format(
+                    digits=sql.Literal(json.dumps(known_currency_digits())), ticker_digits=sql.Literal(TICKER_DIGITS)
+                )
+            )
+            connection.execute(load_sql("views.sql"))
             connection.execute(load_sql("access.sql"))
         was_settled = bool(policy_records(connection))
         asked = PolicyValues(settings.retention, settings.compress_after, settings.refresh_owner)

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from psycopg.types.json import Jsonb
 
+from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Cadence
 
@@ -27,8 +28,13 @@ def close_revenue(
     *,
     currency: str = "EUR",
     unconverted: Missing | None = None,
+    version: int = DEFINITIONS_VERSION,
+    restated_from: int | None = None,
 ) -> None:
-    """Close a day or month of revenue_metrics anew, with the revenue of companies; ``unconverted``: their figures."""
+    """Close a day or month of revenue_metrics anew, with the revenue of companies; ``unconverted``: their figures.
+
+    ``version`` of the definitions computes it, and nothing but that has changed it since it was ``restated_from``.
+    """
     rows = [
         {
             "total_revenue": Decimal(amount),
@@ -40,7 +46,7 @@ def close_revenue(
         ("previous_revenue", "invoiced", "refunds", "mrr", "arr", "paying_customers", "total_users"), 0
     )
     rows = [{**zero, "currency": currency, **row} for row in rows]
-    _close(connection, "revenue_metrics", period, list(revenue), rows, currency)
+    _close(connection, "revenue_metrics", period, list(revenue), rows, currency, version, restated_from)
 
 
 def close_users(connection: Connection, period: str, active: dict[str, int]) -> None:
@@ -57,13 +63,15 @@ def _close(
     companies: list[str],
     rows: list[dict[str, object]],
     currency: str,
+    version: int = DEFINITIONS_VERSION,
+    restated_from: int | None = None,
 ) -> None:
     start, cadence = start_of(period), cadence_of(period)
     common = {
         "granularity": str(cadence),
         "period_start": start,
         "period_end": cadence.next(start),
-        "definitions_version": 1,
+        "definitions_version": version,
     }
     key = "granularity = %(granularity)s AND period_start = %(period_start)s"
     with connection.transaction():
@@ -74,7 +82,7 @@ def _close(
         _insert(
             connection,
             "analytics_metric_periods",
-            {**common, "metric": metric, "currency": currency, "changes_seen": 0},
+            {**common, "metric": metric, "currency": currency, "changes_seen": 0, "restated_from": restated_from},
         )
 
 

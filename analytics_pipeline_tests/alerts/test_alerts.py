@@ -20,6 +20,7 @@ from analytics_pipeline.alerts.rules import Rule
 from analytics_pipeline.alerts.store import lock_alerts
 from analytics_pipeline.events.record import record_event
 from analytics_pipeline.metrics.revenue import mrr_movements, revenue_metrics
+from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.metrics.tables import REVENUE_METRICS, USER_METRICS
 from analytics_pipeline.metrics.users import user_metrics
 from analytics_pipeline.timescale.connection import Connection
@@ -116,6 +117,36 @@ def test_closing_old_periods_again_is_judged_and_tells_nobody(connection: Connec
     judged = evaluate(connection, REVENUE_METRICS, Cadence.MONTH, Window(start_of("2026-01"), NOW), [rule()])
     assert [j.period.start for j in judged.firing] == [start_of("2026-01"), start_of("2026-02")]
     assert (judged.judged, judged.without_data) == (4, 0)
+
+
+def test_a_new_version_of_the_definitions_begins_and_ends_no_alert(connection: Connection) -> None:
+    load_rules(connection, [rule(), rule(id="falls", change="-20 %")])
+    _months(connection, "100", "99", "120")
+    assert _update(connection) == (0, 0, 0)
+
+    def restate(month: str, revenue: str) -> None:
+        version = DEFINITIONS_VERSION + 1
+        close_revenue(connection, month, {"acme": revenue}, version=version, restated_from=DEFINITIONS_VERSION)
+
+    # By other definitions the latest month crosses both thresholds, which it did not when it was closed.
+    restate("2026-03", "70")
+    assert _update(connection) == (0, 0, 0)
+    # The month that follows is judged by itself, and against the one before as soon as that follows the same version.
+    close_revenue(connection, "2026-04", {"acme": "50"}, version=DEFINITIONS_VERSION + 1)
+    assert _update(connection) == (2, 0, 2)
+    # Late data of that month count, whatever version it was computed by before.
+    close_revenue(connection, "2026-04", {"acme": "130"}, version=DEFINITIONS_VERSION + 1)
+    assert _update(connection) == (0, 2, 2)
+
+
+def test_periods_of_different_versions_are_not_compared(connection: Connection) -> None:
+    load_rules(connection, [rule(id="falls", change="-20 %"), rule(id="low")])
+    close_revenue(connection, "2026-01", {"acme": "200"}, version=DEFINITIONS_VERSION - 1)
+    close_revenue(connection, "2026-02", {"acme": "90"})
+    assert _update(connection) == (1, 0, 1)
+    assert [alert.rule_id for alert in open_alerts(connection)] == ["low"]
+    close_revenue(connection, "2026-01", {"acme": "200"}, restated_from=DEFINITIONS_VERSION - 1)
+    assert _update(connection) == (1, 0, 1)
 
 
 def test_what_ended_long_ago_is_recorded_and_told_once_it_reaches_the_present(connection: Connection) -> None:

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from analytics_pipeline.alerts.figures import Figures, certain
+from analytics_pipeline.alerts.figures import ClosedPeriod, Figures, certain
 from analytics_pipeline.alerts.judge import Judgement, judge_periods
 from analytics_pipeline.alerts.rules import Rule
 from analytics_pipeline.alerts.words import shown
@@ -25,8 +25,12 @@ def _figures(
         for month, value in values.items()
         if value != "no row"
     }
-    closed = {start_of(month): currency for month in values}
+    closed = {start_of(month): _closed(currency) for month in values}
     return Figures(Cadence.MONTH, closed, {"acme": start_of(since)}, rows)
+
+
+def _closed(currency: str) -> ClosedPeriod:
+    return ClosedPeriod(currency, definitions_version=2, is_restated=False)
 
 
 def _march(judged: Rule, figures: Figures) -> Judgement:
@@ -98,7 +102,9 @@ def test_a_change_needs_the_period_before_to_be_closed_and_in_the_same_currency(
         "the month before: the month is not closed"
     )
     figures = _figures({"2026-02": "100", "2026-03": "1"})
-    in_francs = Figures(figures.cadence, {**figures.closed, start_of("2026-02"): "CHF"}, figures.since, figures.rows)
+    in_francs = Figures(
+        figures.cadence, {**figures.closed, start_of("2026-02"): _closed("CHF")}, figures.since, figures.rows
+    )
     assert _march(rule(change="-20 %"), in_francs).latest.missing == "the month before is in CHF"
 
 
@@ -159,7 +165,7 @@ def test_amounts_that_lack_a_rate_make_no_figure() -> None:
 def test_each_company_is_every_one_that_has_had_figures_by_then() -> None:
     figures = Figures(
         Cadence.MONTH,
-        {MARCH.start: "EUR"},
+        {MARCH.start: _closed("EUR")},
         {"acme": start_of("2026-01"), "late": start_of("2026-04"), "new": MARCH.start},
         {},
     )
@@ -172,13 +178,13 @@ def test_each_company_is_every_one_that_has_had_figures_by_then() -> None:
     ("changes", "before", "now", "text"),
     [
         ({"value": "1 EUR"}, "1", "1234.5", "1,234.50 EUR"),
-        ({"change": "-20 %"}, "1000", "1234.5", "+23.45 % to 1,234.50 EUR"),
+        ({"change": "-20 %"}, "1000", "1234.5", "+23.4 % to 1,234.50 EUR"),
         ({"change": "-20 EUR"}, "1000", "900", "-100.00 EUR to 900.00 EUR"),
         ({"change": "20 EUR"}, "900", "1000", "+100.00 EUR to 1,000.00 EUR"),
         ({"metric": "active_users", "value": 5}, "1", "1234", "1,234"),
         ({"metric": "active_users", "change": 5}, "4", "1", "-3 to 1"),
-        ({"metric": "churn_rate", "value": "5 %"}, "1", "4.125", "4.12 %"),
-        ({"metric": "churn_rate", "change": "5 points"}, "1", "4.125", "+3.12 points to 4.12 %"),
+        ({"metric": "churn_rate", "value": "5 %"}, "1", "4.125", "4.1 %"),
+        ({"metric": "churn_rate", "change": "5 points"}, "1", "4.125", "+3.1 points to 4.1 %"),
     ],
 )
 def test_what_was_compared_is_shown_with_its_unit(changes: dict[str, object], before: str, now: str, text: str) -> None:

@@ -4,6 +4,7 @@ import json
 import uuid
 from decimal import Decimal
 
+from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.metrics.tables import (
     METRIC_TABLES,
     MetricTable,
@@ -68,7 +69,7 @@ def is_settled(connection: Connection) -> bool:
         columns = ", ".join(name for name in table.columns if name != "computed_at")
         for cadence, window in ((Cadence.DAY, WEEK), (Cadence.MONTH, MONTHS)):
             stored = f"SELECT {columns} FROM {table.table} WHERE granularity = %s AND period_start < %s"
-            due = f"SELECT {columns} FROM {table.rows_function}(%s, %s, %s, 'EUR', 1)"
+            due = f"SELECT {columns} FROM {table.rows_function}(%s, %s, %s, 'EUR', {DEFINITIONS_VERSION})"
             order = " ORDER BY company_id, period_start"
             if (
                 connection.execute(stored + order, [str(cadence), window.end]).fetchall()

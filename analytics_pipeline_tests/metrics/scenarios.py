@@ -18,7 +18,7 @@ rate_date,base,quote,rate
 2026-03-05,BTC,EUR,60000
 """
 
-NO_MOVEMENTS = dict.fromkeys(("new", "reactivation", "expansion", "contraction", "churn", "fx"), "0.00")
+NO_MOVEMENTS = dict.fromkeys(("new", "reactivation", "expansion", "contraction", "churn", "fx", "rounding"), "0.00")
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +151,7 @@ def _headline() -> Scenario:
                 payingCustomers=25,
                 arpa="100.00",
                 unconverted=[],
-                definitionsVersion=1,
+                definitionsVersion=2,
             ),
             Question(
                 "users",
@@ -169,7 +169,7 @@ def _headline() -> Scenario:
                     "startDate": "2026-02-01",
                     "endDate": "2026-02-28",
                     "provisional": False,
-                    "definitionsVersion": 1,
+                    "definitionsVersion": 2,
                 },
             ),
         ),

@@ -27,6 +27,8 @@ from analytics_pipeline_tests.metrics.closing import close_figures, days
 from analytics_pipeline_tests.metrics.subscription_changes import a_change, load
 
 TABLES = [table.table for table in METRIC_TABLES]
+# What a reader reads: the tables, and the views of them as they are shown.
+READ = [*TABLES, *(f"{table}_rounded" for table in TABLES)]
 COMPANIES = ("acme", "beta", "gamma")
 
 needs_server = pytest.mark.skipif(SERVER_URL is None, reason="the embedded server has no log-ins of its own")
@@ -44,7 +46,7 @@ def figures(shared: Connection) -> Connection:
             [company],
         )
     close_figures(shared, days("2025-01-05"))
-    assert _seen(shared) == {table: set(COMPANIES) for table in TABLES}
+    assert _seen(shared) == {table: set(COMPANIES) for table in READ}
     return shared
 
 
@@ -105,12 +107,12 @@ def login(stranger: Login, figures: Connection) -> Login:
 def _seen(connection: Connection) -> dict[str, set[str]]:
     return {
         table: {company for (company,) in connection.execute(f"SELECT company_id FROM {table}").fetchall()}
-        for table in TABLES
+        for table in READ
     }
 
 
 def only(*companies: str) -> dict[str, set[str]]:
-    return {table: set(companies) for table in TABLES}
+    return {table: set(companies) for table in READ}
 
 
 def test_a_reader_sees_the_company_of_its_session_and_nothing_without_one(reader: Connection) -> None:
@@ -132,6 +134,9 @@ def test_a_reader_reads_no_events_no_aggregates_and_writes_nothing(reader: Conne
         for statement in (f"DELETE FROM {table}", f"UPDATE {table} SET company_id = 'acme'", f"TRUNCATE {table}"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 reader.execute(statement)
+    for view in READ[len(TABLES) :]:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            reader.execute(f"DELETE FROM {view}")
 
 
 def test_grants_are_by_role_and_bind_whoever_takes_it_on(reader: Connection) -> None:

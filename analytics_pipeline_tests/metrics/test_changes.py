@@ -1,13 +1,14 @@
 """What changes under closed figures is noticed: exactly the partitions it concerns, none once they are computed."""
 
+from collections import Counter
 from collections.abc import Iterator
-from datetime import date
 
 import pytest
 
 from analytics_pipeline.fx.csv_rates import read_rates
 from analytics_pipeline.fx.load import store_rates
 from analytics_pipeline.metrics import tables
+from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.metrics.subscriptions import update_subscriptions
 from analytics_pipeline.metrics.tables import (
     METRIC_TABLES,
@@ -15,7 +16,9 @@ from analytics_pipeline.metrics.tables import (
     REVENUE_METRICS,
     USER_METRICS,
     close_metric,
-    outdated_periods,
+    kept_periods,
+    restated_months,
+    stale_periods,
 )
 from analytics_pipeline.metrics.users import update_users, user_metrics
 from analytics_pipeline.timescale.connection import Connection
@@ -32,6 +35,7 @@ from analytics_pipeline_tests.metrics.closed_week import (
 )
 from analytics_pipeline_tests.metrics.closing import days
 
+PERIODS = {Cadence.DAY: 7, Cadence.MONTH: 3}
 FROM_30_JANUARY = ("01-30", "01-31", "02-01", "02-02", "02-03")
 
 
@@ -126,21 +130,64 @@ def test_a_rate_concerns_the_days_it_serves_and_no_users(closed: Connection) -> 
     assert is_settled(closed)
 
 
-def test_periods_of_other_definitions_or_another_currency_are_outdated(
+def test_periods_of_other_definitions_or_another_currency_are_to_be_computed_again(
     closed: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def outdated(currency: str = "EUR") -> list[object]:
-        found = [outdated_periods(closed, table, c, currency) for table in METRIC_TABLES for c in tables.GRANULARITIES]
-        return [(each.count, each.first.start.date(), each.last.start.date()) if each else None for each in found]
+    def again(currency: str = "EUR") -> dict[tuple[str, Cadence, str], int]:
+        return Counter((p.metric, p.cadence, p.causes) for p in stale_periods(closed, currency))
 
-    assert outdated() == [None] * 6
-    week, months = (7, date(2025, 1, 28), date(2025, 2, 3)), (3, date(2025, 1, 1), date(2025, 3, 1))
-    assert outdated("USD")[:4] == [week, months] * 2
-    monkeypatch.setattr(tables, "DEFINITIONS_VERSION", 2)
-    assert outdated() == [week, months] * 3
+    every = {(table.metric, cadence): count for table in METRIC_TABLES for cadence, count in PERIODS.items()}
+    assert again() == {}
+    assert again("USD") == {(*key, "reporting currency EUR"): count for key, count in every.items()}
+    monkeypatch.setattr(tables, "DEFINITIONS_VERSION", DEFINITIONS_VERSION + 1)
+    cause = f"definitions version {DEFINITIONS_VERSION}"
+    assert again() == {(*key, cause): count for key, count in every.items()}
     close_metric(closed, REVENUE_METRICS, Cadence.MONTH, days("2025-02-01", "2025-02-28"), "EUR")
-    assert outdated()[1] == (2, date(2025, 1, 1), date(2025, 3, 1))
+    assert again()[REVENUE_METRICS.metric, Cadence.MONTH, cause] == 2
     # Another currency takes the place of the first: a table holds one.
     close_metric(closed, REVENUE_METRICS, Cadence.MONTH, MONTHS, "USD")
     currencies = "SELECT DISTINCT currency FROM analytics_revenue_metrics WHERE granularity = 'month'"
     assert closed.execute(currencies).fetchall() == [("USD",)]
+
+
+def test_periods_whose_events_have_expired_keep_the_version_they_have(
+    closed: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed.execute("INSERT INTO analytics_retention_horizon (events_from) VALUES ('2025-02-01Z')")
+    monkeypatch.setattr(tables, "DEFINITIONS_VERSION", DEFINITIONS_VERSION + 1)
+    assert stale(closed) == {
+        "mrr_movements": ["02-01", "02-02", "02-03", "02", "03"],
+        "revenue_metrics": ["02-01", "02-02", "02-03", "02", "03"],
+        # Who has churned on the first is told by the day before.
+        "user_metrics": ["02-02", "02-03", "02", "03"],
+    }
+    kept = {
+        (table.metric, cadence): kept_periods(closed, table, cadence, "EUR")
+        for table in METRIC_TABLES
+        for cadence in tables.GRANULARITIES
+    }
+    assert {key: found and found.count for key, found in kept.items()} == {
+        ("mrr_movements", Cadence.DAY): 4,
+        ("revenue_metrics", Cadence.DAY): 4,
+        ("user_metrics", Cadence.DAY): 5,
+        **{(table.metric, Cadence.MONTH): 1 for table in METRIC_TABLES},
+    }
+    assert {tuple(found.versions) for found in kept.values() if found} == {(DEFINITIONS_VERSION,)}
+
+
+def test_figures_that_only_the_definitions_have_changed_are_known_as_such_until_something_else_does(
+    closed: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def restated() -> set[str]:
+        return {f"{window.start:%m}" for asset, window in restated_months(closed) if asset == "mrr_movements_monthly"}
+
+    close_metric(closed, MRR_MOVEMENTS, Cadence.MONTH, MONTHS, "EUR")
+    assert restated() == set()
+    monkeypatch.setattr(tables, "DEFINITIONS_VERSION", DEFINITIONS_VERSION + 1)
+    close_metric(closed, MRR_MOVEMENTS, Cadence.MONTH, MONTHS, "EUR")
+    close_metric(closed, MRR_MOVEMENTS, Cadence.MONTH, MONTHS, "EUR")
+    assert restated() == {"01", "02", "03"}
+    add_change(closed, "02-10T12:00", price="70")
+    update_subscriptions(closed, days("2025-02-10"))
+    close_metric(closed, MRR_MOVEMENTS, Cadence.MONTH, MONTHS, "EUR")
+    assert restated() == {"01"}

@@ -1,16 +1,31 @@
-"""Figures are rounded once, and what adds up exactly still adds up as it is shown."""
+"""Figures are rounded once, each by itself and everywhere alike, and a line says what shown parts miss by."""
 
+import json
 from dataclasses import fields
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from fractions import Fraction
+from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from psycopg.types.json import Jsonb
 
-from analytics_pipeline.currencies import CERTAIN_PLACES, currency_digits, rounded
+import analytics_pipeline
+from analytics_pipeline.currencies import (
+    CERTAIN_PLACES,
+    PRECISION,
+    currency_digits,
+    known_currency_digits,
+    round_money,
+    round_rate,
+    rounded,
+)
 from analytics_pipeline.metrics.revenue import MrrMovements
 from analytics_pipeline.metrics.rounding import round_movements
+from analytics_pipeline.metrics.tables import METRIC_TABLES, MRR_MOVEMENTS, MetricTable
+from analytics_pipeline.timescale.connection import Connection, fetch_row
 
 LOSSES = ("contraction", "churn")
 NAMES = ("new", "reactivation", "expansion", "contraction", "churn", "fx")
@@ -56,28 +71,28 @@ def _bridge(start: str, fx: str, end: str) -> MrrMovements:
 @example(exact=_bridge("0.005", "0.01", "0.015"), currency="EUR")
 @example(exact=_bridge("0.015", "-0.01", "0.005"), currency="EUR")
 @example(exact=_bridge(f"0.005{'0' * 36}1", f"0.00{'9' * 38}", "0.015"), currency="EUR")
-def test_rounded_movements_add_up_and_none_is_off_by_more_than_a_unit(exact: MrrMovements, currency: str) -> None:
+def test_each_movement_is_rounded_by_itself_and_rounding_is_what_they_miss_by(
+    exact: MrrMovements, currency: str
+) -> None:
     shown = round_movements(exact, currency)
     digits = currency_digits(currency)
-    unit = Fraction(1, 10**digits)
-    assert Fraction(shown.start) + sum(_signed(shown, name) for name in NAMES) == Fraction(shown.end)
-    for field in fields(shown):
-        before, after = getattr(exact, field.name), getattr(shown, field.name)
+    for field in fields(MrrMovements):
+        after = getattr(shown, field.name)
+        assert after == rounded(getattr(exact, field.name), digits)
         assert -after.as_tuple().exponent == digits
         assert not after.is_zero() or not after.is_signed()
-        if field.name in ("start", "end"):
-            assert after == rounded(before, digits)
-        assert abs(Fraction(after) - Fraction(before)) <= unit + Fraction(1, 10**CERTAIN_PLACES)
-        assert before or not after, "what is zero stays zero"
-        assert Fraction(before) * Fraction(after) >= 0, "a gain is never shown as a loss"
+    moved = sum(_signed(shown, name) for name in NAMES)
+    assert Fraction(shown.start) + moved + Fraction(shown.rounding) == Fraction(shown.end)
+    # Half a unit of each of eight figures at most, and what is left of divisions.
+    assert abs(Fraction(shown.rounding)) <= 4 * Fraction(1, 10**digits) + 8 * Fraction(1, 10**CERTAIN_PLACES)
 
 
-def test_the_last_digits_go_where_rounding_changed_the_most() -> None:
+def test_three_thirds_are_ten_and_no_third_is_a_cent_larger_than_the_others() -> None:
     third = Decimal("3.3333333333333333333333333333333333333333")
     exact = MrrMovements(Decimal(0), third, third, third, Decimal(0), Decimal(0), Decimal(0), third * 3)
     shown = round_movements(exact, "EUR")
-    assert (shown.new, shown.reactivation, shown.expansion, shown.end) == tuple(
-        map(Decimal, ("3.34", "3.33", "3.33", "10.00"))
+    assert (shown.new, shown.reactivation, shown.expansion, shown.rounding, shown.end) == tuple(
+        map(Decimal, ("3.33", "3.33", "3.33", "0.01", "10.00"))
     )
     assert not any((shown.contraction, shown.churn, shown.fx))
 
@@ -103,3 +118,68 @@ def test_an_amount_is_rounded_half_even_after_the_residue_of_divisions_is_gone(
     value: str, digits: int, expected: str
 ) -> None:
     assert f"{rounded(Decimal(value), digits):f}" == expected
+
+
+def test_sql_and_python_know_the_same_digits_of_every_currency(shared: Connection) -> None:
+    digits = {**known_currency_digits(), **dict.fromkeys(("BTC", "ETH", "USDC.E", "1INCH", "T", ""), 8)}
+    asked = "SELECT c, analytics_currency_digits(c) FROM unnest(%s::text[]) AS c"
+    assert dict(shared.execute(asked, [list(digits)]).fetchall()) == digits
+    assert (digits["EUR"], digits["JPY"], digits["KWD"], digits["CLF"]) == (2, 0, 3, 4)
+    assert len(digits) > 250
+
+
+def test_sql_and_python_round_alike(shared: Connection) -> None:
+    random = Random(11)  # noqa: S311 - numbers for a test
+
+    def number() -> Decimal:
+        """Return a number of any size, often on a tie, or next to one by what a division leaves."""
+        places = random.choice((0, 1, 2, 3, 4, 8, 9, 18, 29, 30, 31, 40))
+        digits = str(random.randrange(10 ** random.choice((1, 2, 5, 12, 30)))) + random.choice(("", "5", "50", "05"))
+        exact = Decimal(f"{random.choice(('', '-'))}{digits}E-{places}")
+        residue = Decimal(random.choice(("0", "0", "1E-40", "-1E-40", "4E-31", "5E-31", "-5E-31", "1E-30")))
+        with localcontext(prec=PRECISION):
+            return exact + residue
+
+    numbers = [number() for _ in range(20_000)]
+    currencies = [random.choice(("EUR", "JPY", "BHD", "CLF", "BTC")) for _ in numbers]
+    found = shared.execute(
+        "SELECT v.value, analytics_round_money(v.value, v.currency), analytics_round_rate(v.value), "
+        "analytics_round_rate(v.value, 2) FROM unnest(%s::numeric[], %s::text[]) WITH ORDINALITY "
+        "AS v (value, currency, place) ORDER BY v.place",
+        [numbers, currencies],
+    ).fetchall()
+    assert [row[0] for row in found] == numbers
+    for (value, amount, rate, ratio), currency in zip(found, currencies, strict=True):
+        expected = (round_money(value, currency), round_rate(value), rounded(value, 2))
+        shown = [[f"{figure:f}" for figure in figures] for figures in ((amount, rate, ratio), expected)]
+        assert shown[0] == shown[1], (value, currency)
+
+
+@pytest.mark.parametrize("table", METRIC_TABLES, ids=lambda table: table.table)
+def test_the_view_beside_a_table_has_its_columns(shared: Connection, table: MetricTable) -> None:
+    more = {"rounding"} if table is MRR_MOVEMENTS else set()
+    assert _columns(shared, f"{table.table}_rounded") == _columns(shared, table.table) | more
+
+
+def test_amounts_without_a_rate_are_rounded_in_their_own_currency(shared: Connection) -> None:
+    listed = [
+        {"figure": "mrr", "currency": "JPY", "amount": 1.5, "firstDate": "2026-01-01"},
+        {"figure": "mrr", "currency": "USD", "amount": 2.345},
+    ]
+    (rounded_list,) = fetch_row(shared, "SELECT analytics_round_unconverted(%s)::text", [Jsonb(listed)])
+    assert [entry["amount"] for entry in json.loads(rounded_list, parse_float=str)] == [2, "2.34"]
+    assert json.loads(rounded_list)[0]["firstDate"] == "2026-01-01"
+    assert fetch_row(shared, "SELECT analytics_round_unconverted('[]')") == ([],)
+
+
+def _columns(connection: Connection, relation: str) -> set[str]:
+    query = "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped"
+    return {name for (name,) in connection.execute(query, [relation])}
+
+
+def test_decimals_are_rounded_in_one_place() -> None:
+    package = Path(analytics_pipeline.__file__).parent
+    rounding = {
+        path.relative_to(package).as_posix() for path in package.rglob("*.py") if "ROUND_HALF" in path.read_text()
+    }
+    assert rounding == {"currencies.py"}

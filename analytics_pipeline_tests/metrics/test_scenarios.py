@@ -4,7 +4,7 @@ Asked twice: before anything is closed, when the answers come from the events, a
 """
 
 import json
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from analytics_pipeline.cli import main
-from analytics_pipeline.currencies import round_money, rounded
+from analytics_pipeline.currencies import round_money, round_rate
 from analytics_pipeline.health.checks import all_checks, run_check
 from analytics_pipeline.health.finding import State
 from analytics_pipeline.metrics.revenue import MrrMovements, revenue_series
@@ -90,7 +90,7 @@ def answers(shared: Connection, tmp_path_factory: pytest.TempPathFactory) -> Ans
     for scenario in SCENARIOS:
         summary = ingest(folder / f"{scenario.company}.jsonl", as_lines(scenario))
         assert (summary["new"], summary["rejected"]) == (len(scenario.events), 0)
-    live, live_rows = {asked: ask(*asked) for asked in ASKED}, _rows(shared, "{}_rows(%s, %s, %s, 'EUR', 1)")
+    live, live_rows = {asked: ask(*asked) for asked in ASKED}, _rows(shared, "{}_rows(%s, %s, %s, 'EUR', 2)")
     close_inputs(shared, CLOSED)
     for table in METRIC_TABLES:
         close_metric(shared, table, Cadence.MONTH, CLOSED, "EUR")
@@ -142,7 +142,7 @@ def test_the_answers_have_the_defined_fields_and_no_others(answers: Answers) -> 
         *("dataThrough", "provisional", "definitionsVersion"),
     }
     assert list(headline["revenue"]["mrrMovements"]) == [
-        *("start", "new", "reactivation", "expansion", "contraction", "churn", "fx", "end"),
+        *("start", "new", "reactivation", "expansion", "contraction", "churn", "fx", "rounding", "end"),
     ]
 
 
@@ -170,12 +170,12 @@ def test_one_figure_on_all_channels(answers: Answers, shared: Connection, asked:
     assert [None if amount is None else str(round_money(amount, "EUR")) for amount in amounts] == [
         answer[field] for field in AMOUNTS.values()
     ]
-    assert answer["revenueGrowth"] == (None if growth is None else str(rounded(growth, 1)))
+    assert answer["revenueGrowth"] == (None if growth is None else str(round_rate(growth)))
     assert answer["payingCustomers"] == customers
     # Nothing moved, nothing stored.
     row = _stored(shared, METRIC_TABLES[1], MOVED, company, cadence, window) or (Decimal(0),) * len(MOVED)
     shown = round_movements(MrrMovements(*row), "EUR")
-    assert [str(figure) for figure in astuple(shown)] == list(answer["mrrMovements"].values())
+    assert {name: str(figure) for name, figure in asdict(shown).items()} == answer["mrrMovements"]
     assert answer["mrrMovements"]["end"] == answer["mrr"]
     if cadence is Cadence.MONTH and company != "bitcoin":
         in_euro = [m.revenue for m in revenue_series(shared, company, window) if m.currency == "EUR"]

@@ -22,7 +22,7 @@ from analytics_pipeline.orchestration.build import build_definitions
 from analytics_pipeline.orchestration.close import close_span
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, assets_of
 from analytics_pipeline.orchestration.partition_state import PartitionState
-from analytics_pipeline.orchestration.sensors.late import reports_behind
+from analytics_pipeline.orchestration.sensors.late import DefinitionsVersions, reports_behind
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.reconcile import reconcile
@@ -33,6 +33,7 @@ from analytics_pipeline_tests.events_factory import add_event, at
 
 JANUARY = Window.of_month(date(2025, 1, 1))
 _MOST_TICKS = 12
+_ONE_VERSION = DefinitionsVersions()
 
 
 class Daemon:
@@ -185,9 +186,9 @@ def test_reports_are_behind_for_as_long_as_their_trend_shows_a_month_that_was_cl
         for month in months:
             instance.report_runless_asset_event(AssetMaterialization(asset, partition=f"{month.start:%Y-%m-%d}"))
 
-    def behind() -> dict[str, list[Window]]:
+    def behind(versions: DefinitionsVersions = _ONE_VERSION) -> dict[str, list[Window]]:
         settings = get_settings()
-        return reports_behind(PartitionState(instance, settings, datetime.now(UTC)), settings)
+        return reports_behind(PartitionState(instance, settings, datetime.now(UTC)), settings, versions)
 
     months = list(Window.of_dates(date(2025, 1, 1), date(2026, 3, 31)).split(Cadence.MONTH))
     for job in ("monthly_aggregates", "monthly_reports"):
@@ -198,6 +199,13 @@ def test_reports_are_behind_for_as_long_as_their_trend_shows_a_month_that_was_cl
     close("company_reports", months[2])
 
     assert behind() == {"monthly_report": months[1:14], "company_reports": [months[1], *months[3:14]]}
+    # Of documents of older definitions those stay as they are whose months nothing but the definitions has changed.
+    close("mrr_movements_monthly", months[3])
+    older = frozenset((True, month) for month in months)
+    restated = frozenset({("mrr_movements_monthly", months[3])})
+    assert behind(DefinitionsVersions(restated, older))["monthly_report"] == months[1:14]
+    assert behind(DefinitionsVersions(restated))["monthly_report"] == months[1:]
+    assert behind(DefinitionsVersions(older_documents=older))["monthly_report"] == months[1:]
 
 
 def test_a_failed_run_for_late_events_is_asked_for_again_and_a_running_one_is_not(

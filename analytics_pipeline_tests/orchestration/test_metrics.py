@@ -3,13 +3,16 @@
 import json
 from datetime import date
 from decimal import Decimal
+from typing import Any
 from uuid import uuid4
 
-from dagster import AssetKey, DagsterInstance, Definitions
+from dagster import AssetKey, DagsterInstance, Definitions, RunRequest
 
+from analytics_pipeline.health.finding import Severity
+from analytics_pipeline.health.metrics import equals_definitions, figures_current
 from analytics_pipeline.metrics.answers import revenue_answer, users_answer
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
-from analytics_pipeline.metrics.tables import METRIC_TABLES, stale_periods
+from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES, MetricTable, stale_periods
 from analytics_pipeline.orchestration.close import close_span
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection, fetch_row
@@ -39,7 +42,7 @@ def test_closing_writes_the_figures_that_the_answers_give(
                 "WHERE company_id = %s AND granularity = 'month'",
                 [company],
             )
-            assert stored == (answer["totalRevenue"], answer["mrr"], answer["arr"], answer["payingCustomers"], 1)
+            assert stored == (answer["totalRevenue"], answer["mrr"], answer["arr"], answer["payingCustomers"], 2)
             users = users_answer(connection, company, JANUARY)
             query = "SELECT total_users, active_users FROM analytics_user_metrics WHERE company_id = %s "
             counted = fetch_row(connection, query + "AND granularity = 'month'", [company])
@@ -115,22 +118,84 @@ def test_figures_changed_by_hand_stop_the_run_that_proves_them(
         assert "acme, 2025-01-01: total_revenue is 11 stored and 10" in str(check.description)
 
 
-def test_another_version_of_the_definitions_is_told_until_it_is_backfilled(
+def test_a_new_version_of_the_definitions_closes_again_what_still_has_its_events_and_nothing_else(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:
     with database.connect(autocommit=True) as connection:
-        add_event(connection, "2025-01-13T09:00", value="10")
-        close_span(definitions, get_settings(), instance, JANUARY)
-        connection.execute("UPDATE analytics_metric_periods SET definitions_version = 0")
-    for table in METRIC_TABLES:
-        check = _check(definitions, instance, table.asset(Cadence.DAY), "figures_current")
-        assert not check.passed
-        assert "31 closed days from 2025-01-01 to 2025-01-31 follow other definitions" in str(check.description)
-    close_span(definitions, get_settings(), instance, JANUARY)
-    assert _check(definitions, instance, "revenue_metrics", "figures_current").passed
+        _add_subscription(connection, "2025-01-10T09:00", "started", price="10")
+        for day in ("2025-01-12", "2025-02-12"):
+            add_event(connection, f"{day}T09:00", value="10")
+        close_span(definitions, get_settings(), instance, BOTH)
+        documents = _documents(connection)
+        assert {version for *_, version in documents} == {DEFINITIONS_VERSION}
+        # All of it was closed under the version before, and the events of January have expired.
+        for relation in ("analytics_metric_periods", *(t.table for t in METRIC_TABLES), "analytics_report_documents"):
+            connection.execute(f"UPDATE {relation} SET definitions_version = {DEFINITIONS_VERSION - 1}")
+        connection.execute("INSERT INTO analytics_retention_horizon (events_from) VALUES ('2025-02-01Z')")
+        kept = {t.table: _rows_of(connection, t, JANUARY) for t in METRIC_TABLES}
+        settings = get_settings()
+        for table in METRIC_TABLES:
+            for cadence in GRANULARITIES:
+                stale = figures_current(connection, settings, table.asset(cadence), table, cadence)
+                assert (stale.passed, stale.severity) == (False, Severity.WARNING)
+                assert f"because of: definitions version {DEFINITIONS_VERSION - 1}" in stale.summary
+
+        daemon = Daemon(definitions, instance, "late_events")
+        asked = {
+            (asset.to_user_string(), *_range(request))
+            for request in daemon.until_quiet()
+            for asset in request.asset_selection or []
+        }
+        february, months = ("2025-02-01", "2025-02-28"), ("2025-02-01", "2025-02-01")
+        assert asked == {
+            ("analytics_users", *february),
+            ("subscriptions", *february),
+            ("revenue_metrics", *february),
+            ("mrr_movements", *february),
+            # Who has churned on the first is told by the day before, whose events have expired.
+            ("user_metrics", "2025-02-02", "2025-02-28"),
+            *((table.asset(Cadence.MONTH), *months) for table in METRIC_TABLES),
+        }
+        assert {t.table: _rows_of(connection, t, JANUARY) for t in METRIC_TABLES} == kept
+        for table in METRIC_TABLES:
+            for cadence, count in (Cadence.DAY, 31), (Cadence.MONTH, 1):
+                current = figures_current(connection, settings, table.asset(cadence), table, cadence)
+                assert current.passed, current.summary
+                missed = table.needs_raw_events and cadence is Cadence.DAY
+                assert f"but {count + missed} {cadence}s from 2025-01-01" in current.summary
+                assert f"keep their figures and their version ({DEFINITIONS_VERSION - 1})" in current.summary
+                equal = equals_definitions(connection, settings, table.asset(cadence), table, cadence)
+                assert equal.passed, equal.summary
+        # No document was made anew for it.
+        assert _documents(connection) == [(*of, DEFINITIONS_VERSION - 1) for *of, _ in documents]
+        # Late data make one, of the month they are of, and by today's definitions.
+        add_event(connection, "2025-02-20T09:00", value="5")
+        late = [request for request in daemon.until_quiet() if request.job_name == "monthly_reports"]
+        assert [_range(request) for request in late] == [months]
+        assert [(period, version) for period, *_, version in _documents(connection)] == [
+            *[("2025-01", DEFINITIONS_VERSION - 1)] * 2,
+            *[("2025-02", DEFINITIONS_VERSION)] * 2,
+        ]
     assert definitions.resolve_assets_def("revenue_metrics").code_versions_by_key == {
         AssetKey("revenue_metrics"): str(DEFINITIONS_VERSION)
     }
+
+
+def _documents(connection: Connection) -> list[tuple[Any, ...]]:
+    """Return the documents that count: period, company, checksum, version of the definitions."""
+    return connection.execute(
+        "SELECT period, company_id, sha256, definitions_version FROM analytics_report_documents WHERE is_current "
+        "ORDER BY period, company_id"
+    ).fetchall()
+
+
+def _rows_of(connection: Connection, table: MetricTable, window: Window) -> list[tuple[Any, ...]]:
+    query = f"SELECT * FROM {table.table} WHERE period_start >= %s AND period_end <= %s ORDER BY 1, 2, 3"
+    return connection.execute(query, [window.start, window.end]).fetchall()
+
+
+def _range(request: RunRequest) -> tuple[str, str]:
+    return request.tags["dagster/asset_partition_range_start"], request.tags["dagster/asset_partition_range_end"]
 
 
 class _Checked:

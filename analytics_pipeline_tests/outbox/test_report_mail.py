@@ -184,6 +184,23 @@ def test_a_report_that_was_resent_is_not_mailed_once_more_by_itself(connection: 
     assert [row.target for row in list_messages(connection)].count("cfo@acme.com") == 1
 
 
+def test_a_correction_by_another_version_of_the_definitions_says_so(connection: Connection) -> None:
+    settings = get_settings()
+    add_recipient(connection, "acme", REPORT, "cfo@acme.com")
+    publish(connection, "acme")
+    enqueue_wanted(connection, settings)
+    connection.execute("UPDATE analytics_outbox SET state = 'sent', sent_at = now(), settled_at = now()")
+    publish(connection, "acme", content=b"%PDF with late data")
+    connection.execute("UPDATE analytics_report_documents SET definitions_version = 2 WHERE is_current")
+    assert resend_report(connection, settings, REPORT, "acme", last_month()) == 1
+    first, corrected = (
+        row[0] for row in connection.execute("SELECT text_body FROM analytics_outbox ORDER BY outbox_id")
+    )
+    assert "Metric definitions, version 2." in corrected
+    assert "Those follow version 1 of the definitions, this one version 2." in corrected
+    assert "Those follow" not in first
+
+
 def test_whoever_has_the_newer_document_is_sent_no_other_mail_of_the_period(connection: Connection) -> None:
     settings = get_settings()
     add_recipient(connection, "acme", REPORT, "cfo@acme.com")

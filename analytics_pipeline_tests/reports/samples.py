@@ -34,6 +34,7 @@ from analytics_pipeline.reports.report import (
 from analytics_pipeline.windows import Cadence, Window
 
 MONTH = date(2026, 1, 1)
+VERSION = 2
 TRAILING = trailing_months(MONTH)
 DATA_THROUGH = datetime(2026, 2, 1, 6, 30, tzinfo=UTC)
 
@@ -68,7 +69,7 @@ def empty(company_id: str | None = "acme", **changes: Any) -> Report:
         data_through=None,
         provisional=False,
         last_month_open=False,
-        definitions_version=1,
+        definitions_version=VERSION,
         revenue=PeriodRevenue(_NO_REVENUE, is_converted=True),
         revenue_before=PeriodRevenue(_NO_REVENUE, is_converted=True),
         movements=MrrMovements(*[_ZERO] * 8),
@@ -102,6 +103,7 @@ def _empty_month(month: date) -> MonthFigures:
         active_users=0,
         new_users=0,
         churned_users=0,
+        definitions_version=VERSION,
     )
 
 
@@ -166,7 +168,7 @@ def golden(company_id: str | None = "acme", **changes: Any) -> Report:
                 granularity=Cadence.DAY,
                 first_period=datetime(2026, 1, 3, tzinfo=UTC),
                 last_period=datetime(2026, 1, 4, tzinfo=UTC),
-                value="-12.00 %",
+                value="-12.0 %",
                 threshold="at most -10 %",
                 opened_at=datetime(2026, 1, 4, 1, tzinfo=UTC),
                 resolved_at=None,
@@ -202,6 +204,7 @@ def _months(last: Decimal) -> list[MonthFigures]:
             active_users=35 + 4 * index,
             new_users=5 + index,
             churned_users=index,
+            definitions_version=VERSION,
         )
         for index, month in enumerate(TRAILING)
     ]

@@ -39,10 +39,8 @@ def test_the_figures_are_those_of_the_metrics_commands(audience: tuple[str, ...]
     for field in ("totalUsers", "activeUsers", "newUsers", "churnedUsers"):
         assert of_period[field]["value"] == users[field]
     assert of_period["payingCustomers"]["value"] == revenue["payingCustomers"]
-    assert round(float(of_period["totalRevenue"]["changePercent"]), 1) == float(revenue["revenueGrowth"])
-    signs = {"contraction": -1, "churn": -1}
-    for row in sections["mrr"]["mrrMovements"]:
-        assert float(row["amount"]) == float(revenue["mrrMovements"][row["name"]]) * signs.get(row["name"], 1)
+    assert of_period["totalRevenue"]["changePercent"] == revenue["revenueGrowth"]
+    assert {row["name"]: row["amount"] for row in sections["mrr"]["mrrMovements"]} == revenue["mrrMovements"]
     assert sections["revenue"]["revenueByMonth"][-1]["totalRevenue"] == revenue["totalRevenue"]
 
 

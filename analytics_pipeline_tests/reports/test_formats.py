@@ -66,14 +66,14 @@ def test_a_third_three_times_is_one() -> None:
 @pytest.mark.parametrize(
     ("percent", "shown"),
     [
-        ("15.5", "+15.50%"),
-        ("-137.5", f"{MINUS}137.50%"),
-        ("0.004", "0.00%"),
-        ("-0.004", "0.00%"),
-        ("123456.785", "+123,456.78%"),
+        ("15.5", "+15.5%"),
+        ("-137.5", f"{MINUS}137.5%"),
+        ("0.04", "0.0%"),
+        ("-0.04", "0.0%"),
+        ("123456.25", "+123,456.2%"),
     ],
 )
-def test_changes_carry_their_sign_and_two_decimals(percent: str, shown: str) -> None:
+def test_changes_carry_their_sign_and_one_decimal(percent: str, shown: str) -> None:
     assert Formats().change(Decimal(percent)) == shown
 
 
@@ -84,12 +84,12 @@ def test_an_undefined_change_is_an_en_dash() -> None:
 @pytest.mark.parametrize(
     ("locale", "amount", "change"),
     [
-        ("en_GB", f"{MINUS}1,234,567.89", "+15.50%"),
-        ("de_DE", f"{MINUS}1.234.567,89", "+15,50\u00a0%"),
-        ("de_CH", f"{MINUS}1\u2019234\u2019567.89", "+15.50%"),
-        ("fr_FR", f"{MINUS}1\u202f234\u202f567,89", "+15,50\u00a0%"),
-        ("sv_SE", f"{MINUS}1\u00a0234\u00a0567,89", "+15,50\u00a0%"),
-        ("en_IN", f"{MINUS}12,34,567.89", "+15.50%"),
+        ("en_GB", f"{MINUS}1,234,567.89", "+15.5%"),
+        ("de_DE", f"{MINUS}1.234.567,89", "+15,5\u00a0%"),
+        ("de_CH", f"{MINUS}1\u2019234\u2019567.89", "+15.5%"),
+        ("fr_FR", f"{MINUS}1\u202f234\u202f567,89", "+15,5\u00a0%"),
+        ("sv_SE", f"{MINUS}1\u00a0234\u00a0567,89", "+15,5\u00a0%"),
+        ("en_IN", f"{MINUS}12,34,567.89", "+15.5%"),
     ],
 )
 def test_locales(locale: str, amount: str, change: str) -> None:
@@ -161,7 +161,7 @@ def test_a_locale_writes_the_same_whichever_were_used_before() -> None:
 
 @pytest.mark.parametrize(
     ("part", "whole", "percent"),
-    [("1", "3", "33.33"), ("-1", "3", "-33.33"), ("5", "4", "125.00"), ("1", "0", None), ("1", "-3", None)],
+    [("1", "3", "33.3"), ("-1", "3", "-33.3"), ("5", "4", "125.0"), ("1", "0", None), ("1", "-3", None)],
 )
 def test_a_share_is_of_a_whole_above_zero(part: str, whole: str, percent: str | None) -> None:
     assert share(Decimal(part), Decimal(whole)) == (None if percent is None else Decimal(percent))

@@ -26,11 +26,10 @@ from analytics_pipeline.metrics.answers import (
 )
 from analytics_pipeline.metrics.rounding import round_movements
 from analytics_pipeline.reports.catalogue import SECTION_NAMES
-from analytics_pipeline.reports.content import decimal
 from analytics_pipeline.reports.json_text import render_json
 from analytics_pipeline.reports.load import MOST_EVENT_TYPES, Wanted, load_company_reports, load_report
 from analytics_pipeline.reports.report import Checks, RefundDay, Report
-from analytics_pipeline.reports.sections import companies, mrr
+from analytics_pipeline.reports.sections import companies, mrr, revenue, users
 from analytics_pipeline.reports.sections.reconciliation import disagreements
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Cadence, Window
@@ -109,9 +108,8 @@ def test_the_report_over_all_companies_has_the_figures_of_each(connection: Conne
         assert company.active_users == own.users.active_users
         assert own.companies == ()
     (table,) = companies.tables(platform)
-    assert sum(decimal(value) for value in table.column("totalRevenue")) == round_money(
-        platform.revenue.figures.total_revenue, "EUR"
-    )
+    for company, shown in zip(platform.companies, table.column("totalRevenue"), strict=True):
+        assert shown == revenue_answer(connection, company.company_id, JANUARY, "EUR")["totalRevenue"]
 
 
 def test_the_trend_is_the_same_from_closed_months_and_computed(connection: Connection) -> None:
@@ -121,7 +119,7 @@ def test_the_trend_is_the_same_from_closed_months_and_computed(connection: Conne
     with changed(
         connection,
         "UPDATE analytics_metric_periods SET definitions_version = 0",
-        "UPDATE analytics_metric_periods SET definitions_version = 1",
+        "UPDATE analytics_metric_periods SET definitions_version = 2",
     ):
         computed = load(connection, None).months
 
@@ -211,7 +209,7 @@ def test_months_with_amounts_without_a_rate_are_marked_and_followed_by_no_change
         with changed(
             connection,
             "UPDATE analytics_metric_periods SET definitions_version = 0",
-            "UPDATE analytics_metric_periods SET definitions_version = 1",
+            "UPDATE analytics_metric_periods SET definitions_version = 2",
         ):
             computed = load(connection)
 
@@ -221,12 +219,51 @@ def test_months_with_amounts_without_a_rate_are_marked_and_followed_by_no_change
     assert mrr.tables(load(connection))[2].column("changePercent")[-1] is not None
 
 
+def test_months_that_keep_figures_of_older_definitions_are_shown_as_they_were_closed_and_marked(
+    connection: Connection,
+) -> None:
+    closed = load(connection)
+    december = "period_start = '2025-12-01T00:00Z'"
+    with (
+        changed(
+            connection,
+            f"UPDATE analytics_metric_periods SET definitions_version = 1 WHERE {december}",
+            f"UPDATE analytics_metric_periods SET definitions_version = 2 WHERE {december}",
+        ),
+        changed(
+            connection,
+            f"UPDATE analytics_revenue_metrics SET mrr = mrr + 1 WHERE {december}",
+            f"UPDATE analytics_revenue_metrics SET mrr = mrr - 1 WHERE {december}",
+        ),
+    ):
+        computed = load(connection)
+        with changed(
+            connection,
+            "INSERT INTO analytics_retention_horizon (events_from) VALUES ('2026-01-01Z')",
+            "DELETE FROM analytics_retention_horizon",
+        ):
+            kept = load(connection)
+            # The report of the month itself is what the definitions of today give.
+            own = load(connection, "acme", DECEMBER)
+
+    assert computed.months == closed.months
+    assert (kept.months[-2].mrr, kept.months[-2].definitions_version) == (closed.months[-2].mrr + 1, 1)
+    assert (kept.months[-1].definitions_version, kept.definitions_version) == (2, 2)
+    assert own.revenue.figures.mrr == closed.months[-2].mrr
+    assert own.quality is not None
+    assert own.quality.closed is None
+    for section in (revenue, mrr, users):
+        by_month = section.tables(kept)[-1]
+        assert by_month.column("definitionsVersion")[-2:] == [1, 2]
+        assert "definitionsVersion" not in [column.key for column in section.tables(closed)[-1].columns]
+
+
 def test_another_currency_is_computed_and_its_counts_are_held_against_the_closed_ones(connection: Connection) -> None:
     dollars = load_report(connection, "acme", JANUARY, "USD", ALL)
     with changed(
         connection,
         "UPDATE analytics_metric_periods SET definitions_version = 0",
-        "UPDATE analytics_metric_periods SET definitions_version = 1",
+        "UPDATE analytics_metric_periods SET definitions_version = 2",
     ):
         computed = load_report(connection, "acme", JANUARY, "USD", ALL)
 

@@ -326,6 +326,7 @@ AS $$
 DECLARE
     relation text := 'analytics_' || p_metric;
     seen bigint;
+    changed timestamptz[];
     -- What the figures of the period that follows stand on: its growth, and who has churned.
     carried text[] := CASE p_metric
         WHEN 'revenue_metrics' THEN ARRAY['total_revenue', 'unconverted']
@@ -345,6 +346,7 @@ BEGIN
             CREATE TEMP TABLE differing ON COMMIT DROP AS
             SELECT
                 coalesce(f.company_id, s.company_id) AS company_id,
+                coalesce(f.period_start, s.period_start) AS period_start,
                 coalesce(f.period_end, s.period_end) AS period_end,
                 to_jsonb(f) AS wanted, to_jsonb(s) AS stored
             FROM fresh AS f
@@ -354,7 +356,7 @@ BEGIN
             WHERE to_jsonb(f) IS DISTINCT FROM to_jsonb(s) - 'computed_at'
         $differing$, relation
     ) USING p_granularity, p_start, p_end;
-    SELECT count(*) INTO rows_changed FROM differing;
+    SELECT count(*), array_agg(DISTINCT d.period_start) INTO rows_changed, changed FROM differing AS d;
 
     INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, granularity, metrics, cause)
     SELECT d.company_id, p_end, p_end, p_granularity, ARRAY[p_metric], p_metric || ' of the period before'
@@ -368,7 +370,7 @@ BEGIN
     EXECUTE format('INSERT INTO %I SELECT f.* FROM fresh AS f', relation);
     GET DIAGNOSTICS rows_written = ROW_COUNT;
     DROP TABLE fresh, differing;
-    PERFORM analytics_note_metric(p_metric, p_granularity, p_start, p_end, p_currency, p_version, seen);
+    PERFORM analytics_note_metric(p_metric, p_granularity, p_start, p_end, p_currency, p_version, seen, changed);
     RETURN NEXT;
 END
 $$;
@@ -378,7 +380,7 @@ COMMENT ON FUNCTION analytics_close_metric IS
 
 CREATE OR REPLACE FUNCTION analytics_note_metric(
     p_metric text, p_granularity text, p_start timestamptz, p_end timestamptz,
-    p_currency text, p_version integer, p_seen bigint
+    p_currency text, p_version integer, p_seen bigint, p_changed timestamptz[]
 )
 RETURNS void
 LANGUAGE sql VOLATILE
@@ -391,6 +393,11 @@ AS $$
     ON CONFLICT (metric, granularity, period_start) DO UPDATE SET
         period_end = excluded.period_end, currency = excluded.currency,
         definitions_version = excluded.definitions_version,
+        restated_from = CASE
+            WHEN m.definitions_version <> excluded.definitions_version THEN m.definitions_version
+            WHEN m.period_start = ANY (p_changed) THEN NULL
+            ELSE m.restated_from
+        END,
         changes_seen = excluded.changes_seen, computed_at = excluded.computed_at;
 
     -- What every partition it is about has seen is settled.
@@ -401,7 +408,7 @@ AS $$
 $$;
 
 COMMENT ON FUNCTION analytics_note_metric IS
-    'Notes which changes the partitions of a metric have seen, and forgets what all have.';
+    'Notes which changes the partitions of a metric have seen and which figures differ, and forgets what all have seen.';
 
 CREATE OR REPLACE FUNCTION analytics_is_stale(p_period analytics_metric_periods, p_change analytics_metric_changes)
 RETURNS boolean
@@ -418,16 +425,65 @@ $$;
 COMMENT ON FUNCTION analytics_is_stale IS
     'Whether a closed metric partition has not seen a change that concerns it.';
 
-CREATE OR REPLACE FUNCTION analytics_stale_metric_periods()
-RETURNS TABLE (metric text, granularity text, period_start timestamptz, period_end timestamptz, causes text)
+CREATE OR REPLACE FUNCTION analytics_is_outdated(
+    p_period analytics_metric_periods, p_version integer, p_currency text
+)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT coalesce((p_period).definitions_version <> p_version OR (p_period).currency <> p_currency, false)
+$$;
+
+COMMENT ON FUNCTION analytics_is_outdated IS
+    'Whether a closed metric partition follows another version of the definitions or is in another currency (null: any).';
+
+CREATE OR REPLACE FUNCTION analytics_is_behind_horizon(p_period analytics_metric_periods, p_horizon timestamptz)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    -- Who has churned in a day is told by the day before.
+    SELECT coalesce(
+        (p_period).period_start < p_horizon + CASE
+            WHEN (p_period).metric = 'user_metrics' AND (p_period).granularity = 'day' THEN interval '24 hours'
+            ELSE interval '0'
+        END,
+        false
+    )
+$$;
+
+COMMENT ON FUNCTION analytics_is_behind_horizon IS
+    'Whether events that a closed metric partition was computed from have expired (null: none have).';
+
+-- Without a version and a currency only changes count. Because of those two nothing is computed again whose events
+-- have expired: it keeps its figures.
+CREATE OR REPLACE FUNCTION analytics_stale_metric_periods(
+    p_version integer DEFAULT NULL, p_currency text DEFAULT NULL, p_horizon timestamptz DEFAULT NULL
+)
+RETURNS TABLE (
+    metric text, granularity text, period_start timestamptz, period_end timestamptz, causes text,
+    has_other_definitions boolean
+)
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-    SELECT m.metric, m.granularity, m.period_start, m.period_end, string_agg(DISTINCT c.cause, ', ')
-    FROM analytics_metric_changes AS c
-    JOIN analytics_metric_periods AS m ON analytics_is_stale(m, c)
-    GROUP BY m.metric, m.granularity, m.period_start, m.period_end
-    ORDER BY m.granularity, m.period_start, m.metric
+    SELECT
+        s.metric, s.granularity, s.period_start, s.period_end, string_agg(DISTINCT s.cause, ', '),
+        bool_or(s.has_other_definitions)
+    FROM (
+        SELECT m.metric, m.granularity, m.period_start, m.period_end, c.cause, false AS has_other_definitions
+        FROM analytics_metric_changes AS c
+        JOIN analytics_metric_periods AS m ON analytics_is_stale(m, c)
+        UNION ALL
+        SELECT
+            m.metric, m.granularity, m.period_start, m.period_end,
+            CASE WHEN m.definitions_version <> p_version THEN 'definitions version ' || m.definitions_version
+                 ELSE 'reporting currency ' || m.currency END,
+            coalesce(m.definitions_version <> p_version, false)
+        FROM analytics_metric_periods AS m
+        WHERE analytics_is_outdated(m, p_version, p_currency) AND NOT analytics_is_behind_horizon(m, p_horizon)
+    ) AS s
+    GROUP BY s.metric, s.granularity, s.period_start, s.period_end
+    ORDER BY s.granularity, s.period_start, s.metric
 $$;
 
 COMMENT ON FUNCTION analytics_stale_metric_periods IS
-    'Closed metric partitions that have not seen every change of users, subscriptions and rates, and why.';
+    'Closed metric partitions to be computed again: changes they have not seen, other definitions or currency; and why.';

@@ -1,4 +1,4 @@
--- Crypto volumes: quantities in the asset's ticker, and what they were worth. DEFINITIONS version 1.
+-- Crypto volumes: quantities in the asset's ticker, and what they were worth.
 -- Periods are whole UTC days, half-open; a null company means all companies.
 
 CREATE OR REPLACE FUNCTION analytics_crypto_volumes(

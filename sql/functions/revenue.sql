@@ -88,7 +88,7 @@ CREATE OR REPLACE FUNCTION analytics_revenue_by_currency(
 RETURNS TABLE (currency text, revenue numeric, refunds numeric, transactions bigint)
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-    SELECT d.currency, sum(d.revenue), coalesce(sum(d.refunds), 0), sum(d.transactions)::bigint
+    SELECT d.currency, sum(d.revenue), -coalesce(sum(d.refunds), 0), sum(d.transactions)::bigint
     FROM analytics_revenue_days(p_company, p_start, p_end) AS d
     WHERE d.currency IS NOT NULL
     GROUP BY d.currency
@@ -96,7 +96,7 @@ AS $$
 $$;
 
 COMMENT ON FUNCTION analytics_revenue_by_currency IS
-    'Revenue, refunds (negative or zero) and number of transactions of any period, per original currency.';
+    'Revenue, refunds (positive) and number of transactions of any period, per original currency.';
 
 CREATE OR REPLACE FUNCTION analytics_revenue_series(
     p_company text, p_start timestamptz, p_end timestamptz
@@ -104,7 +104,7 @@ CREATE OR REPLACE FUNCTION analytics_revenue_series(
 RETURNS TABLE (month timestamptz, currency text, revenue numeric, refunds numeric, transactions bigint)
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-    SELECT r.bucket, r.currency, sum(r.total_value), coalesce(sum(r.refund_value), 0), sum(r.event_count)::bigint
+    SELECT r.bucket, r.currency, sum(r.total_value), -coalesce(sum(r.refund_value), 0), sum(r.event_count)::bigint
     FROM analytics_revenue_monthly AS r
     WHERE r.bucket >= p_start AND r.bucket < p_end
       AND (p_company IS NULL OR r.company_id = p_company)
@@ -114,7 +114,7 @@ AS $$
 $$;
 
 COMMENT ON FUNCTION analytics_revenue_series IS
-    'Revenue, refunds and number of transactions of whole UTC months, per month and original currency.';
+    'Revenue, refunds (positive) and number of transactions of whole UTC months, per month and original currency.';
 
 -- An amount whose day has no rate is in original, and in none of the converted columns; nothing is nothing at
 -- any rate.

@@ -1,4 +1,4 @@
-"""Closes again what late events have touched, whoever wrote them.
+"""Closes again what late events have touched, whoever wrote them, and what follows older definitions.
 
 TimescaleDB logs every change below what has been refreshed, in the writer's own transaction: inserts,
 updates and deletes, by our ingestion, the ERP or psql. That log is the state of this sensor. An entry
@@ -8,7 +8,8 @@ every chunk, and trust every writer to fill the column.)
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from dagster import (
 )
 
 from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS_ASSET
-from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES, StalePeriod, stale_periods
+from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES, StalePeriod, restated_months, stale_periods
 from analytics_pipeline.metrics.users import USERS
 from analytics_pipeline.orchestration.closing import (
     MOST_RUNS_PER_TICK,
@@ -36,10 +37,12 @@ from analytics_pipeline.orchestration.closing import (
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, REPORT_JOB, assets_of
 from analytics_pipeline.orchestration.partition_state import PartitionState
 from analytics_pipeline.orchestration.resources import Timescale
+from analytics_pipeline.reports.documents import MONTHLY_REPORT, months_of_other_definitions
 from analytics_pipeline.reports.figures import trailing_months
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES, EVENTS
 from analytics_pipeline.timescale.clock import ClockError, check_clock
+from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.invalidation import StaleRange, count_future_events, stale_ranges
 from analytics_pipeline.timescale.refresh import retention_horizon
 from analytics_pipeline.windows import Cadence, Window, midnight
@@ -58,9 +61,10 @@ _ON_EVENTS = {
     cadence: next(a.name for a in AGGREGATES if a.cadence is cadence and a.source == EVENTS)
     for cadence in GRANULARITIES
 }
+# What figures stand on besides the aggregates: made from the events of each day, and kept.
+_HISTORIES = (USERS, SUBSCRIPTIONS_ASSET)
 _STALE_LIKE = {
-    USERS: _ON_EVENTS[Cadence.DAY],
-    SUBSCRIPTIONS_ASSET: _ON_EVENTS[Cadence.DAY],
+    **dict.fromkeys(_HISTORIES, _ON_EVENTS[Cadence.DAY]),
     **{asset: _ON_EVENTS[cadence] for asset, (_, cadence) in _METRICS.items()},
 }
 
@@ -75,8 +79,9 @@ def build_late_sensor(settings: Settings, jobs: "Sequence[UnresolvedAssetJobDefi
         default_status=DefaultSensorStatus.RUNNING,
         description=(
             "Finds closed partitions whose events have changed since, from TimescaleDB's invalidation logs, and metric "
-            "partitions under which users, subscriptions or rates have changed, and asks for exactly those again: "
-            "hours, then days, then months, then the reports on them."
+            "partitions under which users, subscriptions or rates have changed, or that follow an older version of the "
+            "definitions, and asks for exactly those again: hours, then days, then months, then the reports on them. "
+            "A new version alone makes no report anew."
         ),
     )
     def _late_events(context: SensorEvaluationContext, timescale: Timescale) -> SensorResult:
@@ -89,9 +94,11 @@ def build_late_sensor(settings: Settings, jobs: "Sequence[UnresolvedAssetJobDefi
             span = Window(midnight(settings.start), Cadence.MONTH.next(Cadence.MONTH.floor(now)))
             stale = stale_ranges(connection, span)
             horizon = retention_horizon(connection)
-            stale_metrics = stale_periods(connection)
+            stale_metrics = stale_periods(connection, settings.base_currency)
+            versions = DefinitionsVersions.read(connection)
             future = count_future_events(connection)
-        finder = _Finder(PartitionState(context.instance, settings, now), settings, horizon, stale, stale_metrics)
+        state = PartitionState(context.instance, settings, now)
+        finder = _Finder(state, settings, horizon, stale, stale_metrics, versions)
         found = [late for job in CLOSING_JOBS for late in finder.late(job)]
         for note in [*finder.notes, *_describe_future(future)]:
             context.log.warning(note)
@@ -114,6 +121,7 @@ class _Finder:
         horizon: datetime | None,
         stale: list[StaleRange],
         stale_metrics: list[StalePeriod],
+        versions: "DefinitionsVersions",
     ) -> None:
         self._state = state
         self._settings = settings
@@ -122,13 +130,18 @@ class _Finder:
         for found in stale:
             self._stale[found.aggregate].append(found)
         self._stale_metrics = stale_metrics
+        self._of_other_definitions = {
+            cadence: {p.window for p in stale_metrics if p.has_other_definitions and p.cadence is cadence}
+            for cadence in GRANULARITIES
+        }
+        self._versions = versions
         self._unsettled: list[RangeToClose] = []
         self.notes: list[str] = []
 
     def late(self, job: str) -> list[RangeToClose]:
         """Return the ranges of a job to close again now, and note what can't be."""
         late = (
-            reports_behind(self._state, self._settings)
+            reports_behind(self._state, self._settings, self._versions)
             if job == REPORT_JOB
             else {a: self._late_partitions(a) for a in assets_of(job)}
         )
@@ -136,6 +149,7 @@ class _Finder:
         for found in group_ranges(job, late):
             # The level above waits for this one, whether it is asked for now or is under way already.
             waits = any(below.window.overlaps(found.window) for below in self._unsettled if below.job != job)
+            waits = waits or self._waits_for_days(found)
             if waits or self._is_covered(found) or open_sources(self._state, job, found.window):
                 self._unsettled.append(found)
             elif given_up := why_given_up(self._state, found):
@@ -167,6 +181,9 @@ class _Finder:
             window = Window(cadence.floor(stale.first), cadence.next(cadence.floor(stale.last)))
             touched.update(window.split(cadence))
         behind = {w for w in touched if self._horizon is not None and w.start < self._horizon}
+        if asset in _HISTORIES:
+            # The figures of a day are computed by other definitions from users and subscriptions that are, too.
+            touched |= self._of_other_definitions[Cadence.DAY]
         if asset in _METRICS:
             changed = {p.window for p in self._stale_metrics if (p.metric, p.cadence) == _metric_of(asset)}
             touched |= changed
@@ -180,6 +197,15 @@ class _Finder:
             )
         return [window for window in closed if window not in behind]
 
+    def _waits_for_days(self, found: RangeToClose) -> bool:
+        """Tell whether months are to be computed by other definitions while days before their end still are to be."""
+        outdated = self._of_other_definitions
+        return (
+            found.cadence is Cadence.MONTH
+            and any(month.overlaps(found.window) for month in outdated[Cadence.MONTH])
+            and any(day.start < found.window.end for day in outdated[Cadence.DAY])
+        )
+
     def _is_behind_horizon(self, asset: str, window: Window) -> bool:
         """Tell whether events that a metric partition is computed from have expired; most stand on what is kept."""
         table, cadence = _METRICS[asset]
@@ -192,22 +218,52 @@ class _Finder:
         return any(self._state.is_covered(asset, late.window) for asset in late.assets)
 
 
-def reports_behind(state: PartitionState, settings: Settings) -> dict[str, list[Window]]:
-    """Return by asset the months whose reports are older than figures they show, of the month or of its trend."""
+@dataclass(frozen=True, slots=True)
+class DefinitionsVersions:
+    """What a new version of the definitions has left or changed.
+
+    ``restated``: the closed months, by asset, that it alone has changed since. ``older_documents``: the months whose
+    documents follow another one, with whether that is the document over all companies.
+    """
+
+    restated: Collection[tuple[str, Window]] = frozenset()
+    older_documents: Collection[tuple[bool, Window]] = frozenset()
+
+    @classmethod
+    def read(cls, connection: Connection) -> "DefinitionsVersions":
+        """Read both from the database."""
+        return cls(restated_months(connection), months_of_other_definitions(connection))
+
+
+def reports_behind(
+    state: PartitionState, settings: Settings, versions: "DefinitionsVersions"
+) -> dict[str, list[Window]]:
+    """Return by asset the months whose reports are older than figures they show, of the month or of its trend.
+
+    Figures that only other definitions have changed count as little as the definitions do: a document of an older
+    version stays as it is until its data change.
+    """
     this_month = Cadence.MONTH.floor(state.now)
     if midnight(settings.start) >= this_month:
         return {}
     months = list(Window(midnight(settings.start), this_month).split(Cadence.MONTH))
     newest: defaultdict[Window, int] = defaultdict(int)
+    newest_by_data: defaultdict[Window, int] = defaultdict(int)
     for asset in assets_of("monthly_aggregates"):
         for window, storage_id in state.closed(asset, months).items():
             newest[window] = max(newest[window], storage_id)
+            if (asset, window) not in versions.restated:
+                newest_by_data[window] = max(newest_by_data[window], storage_id)
     shown = {month: [Window.of_month(day) for day in trailing_months(month.start.date())] for month in months}
+
+    def is_behind(report: str, month: Window, storage_id: int) -> bool:
+        is_older = (report == MONTHLY_REPORT, month) in versions.older_documents
+        closed = newest_by_data if is_older else newest
+        return any(closed[earlier] > storage_id for earlier in shown[month])
+
     return {
         report: [
-            month
-            for month, storage_id in state.closed(report, months).items()
-            if any(newest[earlier] > storage_id for earlier in shown[month])
+            month for month, storage_id in state.closed(report, months).items() if is_behind(report, month, storage_id)
         ]
         for report in assets_of(REPORT_JOB)
     }

@@ -2,8 +2,6 @@
 
 from reportlab.platypus import Flowable
 
-from analytics_pipeline.currencies import currency_digits, round_money
-from analytics_pipeline.metrics.rounding import round_parts
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.report import OriginalRevenue, Report
 from analytics_pipeline.reports.sections.section import Section
@@ -26,13 +24,7 @@ def tables(report: Report) -> list[Table]:
 def _by_currency(report: Report) -> Table:
     currency = report.currency
     revenue = report.revenue.figures.total_revenue
-    whole = round_money(revenue, currency)
-    parts = [row.converted for row in report.currencies if row.converted is not None]
-    converted = iter(round_parts(parts, whole, currency_digits(currency)))
-    rows = [
-        _row(row, currency, None if row.converted is None else next(converted), share(row.converted, revenue))
-        for row in report.currencies
-    ]
+    rows = [_row(row, currency, share(row.converted, revenue)) for row in report.currencies]
     return Table(
         "revenueByCurrency",
         "Revenue by original currency",
@@ -47,11 +39,11 @@ def _by_currency(report: Report) -> Table:
             Column("sharePercent", "Share", Kind.PERCENT),
         ),
         rows,
-        total=_total(report, whole) if len(rows) > 1 else None,
+        total=_total(report) if len(rows) > 1 else None,
     )
 
 
-def _row(row: OriginalRevenue, reporting: str, converted: Value, of_whole: Value) -> tuple[Value, ...]:
+def _row(row: OriginalRevenue, reporting: str, of_whole: Value) -> tuple[Value, ...]:
     is_reporting = row.currency == reporting
     rates = (None, None, None) if is_reporting else (row.lowest_rate, row.highest_rate, row.average_rate)
     return (
@@ -59,14 +51,23 @@ def _row(row: OriginalRevenue, reporting: str, converted: Value, of_whole: Value
         money(row.revenue, row.currency),
         row.transactions,
         *map(exchange_rate, rates),
-        converted,
+        money(row.converted, reporting),
         of_whole,
     )
 
 
-def _total(report: Report, whole: Value) -> tuple[Value, ...]:
+def _total(report: Report) -> tuple[Value, ...]:
     transactions = sum(row.transactions for row in report.currencies)
-    return ("Total revenue", "", transactions, "", "", "", whole, "")
+    return (
+        "Total revenue",
+        "",
+        transactions,
+        "",
+        "",
+        "",
+        money(report.revenue.figures.total_revenue, report.currency),
+        "",
+    )
 
 
 def _unconverted(report: Report) -> Table:

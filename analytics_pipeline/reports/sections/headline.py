@@ -4,14 +4,14 @@ from decimal import Decimal
 
 from reportlab.platypus import Flowable, Spacer
 
-from analytics_pipeline.currencies import rounded
+from analytics_pipeline.currencies import round_rate
 from analytics_pipeline.reports.cards import Card, Cards
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.formats import UNDEFINED
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections import figures
 from analytics_pipeline.reports.sections.section import Figure, Section, figures_table
-from analytics_pipeline.reports.tabular import PERCENT_DIGITS, Kind, Table
+from analytics_pipeline.reports.tabular import Kind, Table
 
 _FIGURES = (
     figures.total_revenue,
@@ -70,7 +70,7 @@ def _card(content: Content, figure: Figure) -> Card:
 
 
 def _direction(rate: Decimal | None) -> int:
-    shown = rounded(rate, PERCENT_DIGITS) if rate is not None else 0
+    shown = round_rate(rate) if rate is not None else 0
     return (shown > 0) - (shown < 0)
 
 

@@ -1,54 +1,55 @@
 """Monthly recurring revenue: what moved it in the period, and its trend over thirteen months."""
 
+from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
 
 from reportlab.platypus import Flowable, Spacer
 
-from analytics_pipeline.metrics.rounding import round_movements
+from analytics_pipeline.metrics.rounding import LOSSES, round_movements
 from analytics_pipeline.reports.charts import BridgeChart, Step
 from analytics_pipeline.reports.content import Content, decimal
 from analytics_pipeline.reports.figures import change
 from analytics_pipeline.reports.report import MonthFigures, Report
 from analytics_pipeline.reports.sections import figures
 from analytics_pipeline.reports.sections.section import Section, figures_table
-from analytics_pipeline.reports.sections.trends import incomplete_months, marked_month, months_shown, trend_charts
+from analytics_pipeline.reports.sections.trends import months_shown, months_table, notes_on_months, trend_charts
 from analytics_pipeline.reports.tabular import Column, Kind, Table, money, name, percent, text
 
 _FIGURES = (figures.mrr, figures.arr, figures.paying_customers, figures.arpa)
 _BRIDGE_HEIGHT = 150.0
-# The steps of the bridge: field, name, sign, the short name under a bar.
-_STEPS = (
-    ("new", "New", 1, "New"),
-    ("reactivation", "Reactivation", 1, "Reactivation"),
-    ("expansion", "Expansion", 1, "Expansion"),
-    ("contraction", "Contraction", -1, "Contraction"),
-    ("churn", "Churn", -1, "Churn"),
-    ("fx", "Rates of exchange", 1, "Rates"),
-)
+# The steps of the bridge: the name, and the short one under a bar.
+_STEPS = {
+    "new": ("New", "New"),
+    "reactivation": ("Reactivation", "Reactivation"),
+    "expansion": ("Expansion", "Expansion"),
+    "contraction": ("Contraction", "Contraction"),
+    "churn": ("Churn", "Churn"),
+    "fx": ("Rates of exchange", "Rates"),
+}
+_ROUNDING = "rounding"
 
 
 def tables(report: Report) -> list[Table]:
-    """Return the period's figures, the bridge, which adds up, and MRR by month."""
+    """Return the period's figures, the bridge, and MRR by month."""
     currency, months = report.currency, months_shown(report)
     changes = [None, *(_change(this, before) for before, this in pairwise(months))]
     return [
         figures_table("mrr", "MRR at the end of the period", [figure(report) for figure in _FIGURES]),
         bridge(report),
-        Table(
+        months_table(
+            report,
             "mrrByMonth",
             f"MRR by month, {currency}",
             (
-                Column("month", "Month", Kind.MONTH),
                 Column("mrr", "MRR at the end"),
                 Column("changePercent", "Change", Kind.CHANGE),
                 Column("payingCustomers", "Paying customers"),
             ),
             [
-                (month.month, money(month.mrr, currency), percent(changed), month.paying_customers)
+                (money(month.mrr, currency), percent(changed), month.paying_customers)
                 for month, changed in zip(months, changes, strict=True)
             ],
-            marked=marked_month(report, months),
         ),
     ]
 
@@ -58,22 +59,38 @@ def _change(this: MonthFigures, before: MonthFigures) -> Decimal | None:
 
 
 def bridge(report: Report) -> Table:
-    """Return MRR from start to end: losses are negative, and the rows before the last add up to it."""
+    """Return MRR from start to end: losses are positive, and ``rounding`` is what the shown movements miss by."""
     shown = round_movements(report.movements, report.currency)
-    steps = [(field, title, sign * getattr(shown, field) + 0) for field, title, sign, _ in _STEPS]
+    rows = [
+        ("start", "MRR at the start", shown.start),
+        *((field, title, getattr(shown, field)) for field, (title, _) in _STEPS.items()),
+        (_ROUNDING, "Rounding", shown.rounding),
+        ("end", "MRR at the end", shown.end),
+    ]
     return Table(
         "mrrMovements",
         f"From start to end, {report.currency}",
         (name("name"), text("movement", "Movement"), Column("amount", "Amount")),
-        [("start", "MRR at the start", shown.start), *steps, ("end", "MRR at the end", shown.end)],
-        marked=len(steps) + 1,
+        rows,
+        marked=len(rows) - 1,
     )
+
+
+def _as_steps(movements: Table) -> Table:
+    """Return the bridge as a page shows it: a minus before losses, and rounding only where there is some."""
+    rows = [
+        (field, title, decimal(amount).copy_negate() if field in LOSSES and amount else amount)
+        for field, title, amount in movements.rows
+        if field != _ROUNDING or amount
+    ]
+    return replace(movements, rows=rows, marked=len(rows) - 1)
 
 
 def pages(content: Content) -> list[Flowable]:
     """Return the bridge as a chart and a table, and the trend."""
     report = content.report
     of_period, movements, by_month = tables(report)
+    movements = _as_steps(movements)
     trend = trend_charts(content, [(f"MRR at the end of the month, {report.currency}", [m.mrr for m in report.months])])
     figures_placed = content.set(of_period)
     return [
@@ -85,15 +102,16 @@ def pages(content: Content) -> list[Flowable]:
         Spacer(0, 16),
         *trend,
         *content.titled(by_month),
-        *incomplete_months(content),
+        *notes_on_months(content),
     ]
 
 
 def _bridge_chart(content: Content, movements: Table) -> BridgeChart:
-    labels = ["Start", *(short for *_, short in _STEPS), "End"]
+    labels = {"start": "Start", **{field: short for field, (_, short) in _STEPS.items()}, "end": "End"}
     steps = [
         Step(decimal(amount), content.show(label), content.cell(amount), is_balance=label in {"Start", "End"})
-        for amount, label in zip(movements.column("amount"), labels, strict=True)
+        for field, _, amount in movements.rows
+        if (label := labels.get(str(field)))
     ]
     title = content.show(f"What moved MRR, {content.report.currency}")
     return BridgeChart(content.sheet, title, steps, (content.sheet.width, _BRIDGE_HEIGHT))

@@ -1,13 +1,11 @@
 """Refunds: how much of what was paid, in which currency, and on which days."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from decimal import Decimal, localcontext
+from decimal import localcontext
 
 from reportlab.platypus import Flowable
 
-from analytics_pipeline.currencies import PRECISION, currency_digits, round_money
-from analytics_pipeline.metrics.rounding import round_parts
+from analytics_pipeline.currencies import PRECISION
 from analytics_pipeline.reports.content import Content, decimal
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections.section import Section
@@ -24,9 +22,8 @@ def tables(report: Report) -> list[Table]:
 
 def _by_currency(report: Report) -> Table:
     refunded = [row for row in report.currencies if row.refunds]
-    converted = _rounded(report, [row.converted_refunds for row in refunded])
     rows = []
-    for row, in_currency in zip(refunded, converted, strict=True):
+    for row in refunded:
         with localcontext(prec=PRECISION):
             paid = row.revenue + row.refunds
         rows.append(
@@ -35,7 +32,7 @@ def _by_currency(report: Report) -> Table:
                 money(paid, row.currency),
                 money(row.refunds, row.currency),
                 share(row.refunds, paid),
-                in_currency,
+                money(row.converted_refunds, report.currency),
             )
         )
     return Table(
@@ -49,13 +46,14 @@ def _by_currency(report: Report) -> Table:
             Column("converted", f"Refunds in {report.currency}"),
         ),
         rows,
-        total=("Refunds", "", "", "", _whole(report)) if len(rows) > 1 else None,
+        total=("Refunds", "", "", "", money(report.revenue.figures.refunds, report.currency))
+        if len(rows) > 1
+        else None,
     )
 
 
 def _by_day(report: Report) -> Table:
     days = sorted(report.refund_days, key=lambda day: (day.day, day.currency))
-    converted = _rounded(report, [day.converted for day in days])
     return Table(
         "refundsByDay",
         "Refunds by day",
@@ -66,21 +64,10 @@ def _by_day(report: Report) -> Table:
             Column("converted", f"In {report.currency}"),
         ),
         [
-            (day.day, day.currency, money(day.refunds, day.currency), in_currency)
-            for day, in_currency in zip(days, converted, strict=True)
+            (day.day, day.currency, money(day.refunds, day.currency), money(day.converted, report.currency))
+            for day in days
         ],
     )
-
-
-def _rounded(report: Report, converted: Sequence[Decimal | None]) -> Iterator[Decimal | None]:
-    """Return refunds in the reporting currency such that those with a rate add up to the refunds of the period."""
-    known = [amount for amount in converted if amount is not None]
-    shown = iter(round_parts(known, _whole(report), currency_digits(report.currency)))
-    return (None if amount is None else next(shown) for amount in converted)
-
-
-def _whole(report: Report) -> Decimal:
-    return round_money(report.revenue.figures.refunds, report.currency)
 
 
 def pages(content: Content) -> list[Flowable]:

@@ -8,9 +8,9 @@ from analytics_pipeline.reports.sections import figures
 from analytics_pipeline.reports.sections.section import Section, figures_table
 from analytics_pipeline.reports.sections.trends import (
     CHART_HEIGHT,
-    incomplete_months,
-    marked_month,
     months_shown,
+    months_table,
+    notes_on_months,
     trend_charts,
 )
 from analytics_pipeline.reports.tabular import Column, Kind, Table, money, percent
@@ -20,14 +20,14 @@ _FIGURES = (figures.total_revenue, figures.invoiced, figures.refunds, figures.av
 
 def tables(report: Report) -> list[Table]:
     """Return the period's figures, and revenue by month."""
-    currency, months = report.currency, months_shown(report)
+    currency = report.currency
     return [
         figures_table("revenue", "Revenue of the period", [figure(report) for figure in _FIGURES]),
-        Table(
+        months_table(
+            report,
             "revenueByMonth",
             f"Revenue by month, {currency}",
             (
-                Column("month", "Month", Kind.MONTH),
                 Column("totalRevenue", "Total revenue"),
                 Column("revenueGrowth", "Growth", Kind.CHANGE),
                 Column("invoiced", "Invoiced"),
@@ -35,15 +35,13 @@ def tables(report: Report) -> list[Table]:
             ),
             [
                 (
-                    month.month,
                     money(month.total_revenue, currency),
                     percent(month.growth),
                     money(month.invoiced, currency),
                     money(month.refunds, currency),
                 )
-                for month in months
+                for month in months_shown(report)
             ],
-            marked=marked_month(report, months),
         ),
     ]
 
@@ -60,7 +58,7 @@ def pages(content: Content) -> list[Flowable]:
         Spacer(0, 12),
         *chart,
         *content.titled(by_month),
-        *incomplete_months(content),
+        *notes_on_months(content),
     ]
 
 

@@ -10,6 +10,7 @@ from analytics_pipeline.reports.charts import Bar, BarChart
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.report import MonthFigures, Report
 from analytics_pipeline.reports.tables import placed
+from analytics_pipeline.reports.tabular import Column, Kind, Table, Value
 
 CHART_HEIGHT = 122.0
 _SPACE = 18.0
@@ -30,9 +31,51 @@ def _has_figures(month: MonthFigures) -> bool:
     return any(amounts) or month.total_users > 0 or month.active_users > 0
 
 
-def marked_month(report: Report, months: Sequence[MonthFigures]) -> int | None:
+def _marked_month(report: Report, months: Sequence[MonthFigures]) -> int | None:
     """Return the index of the month the report is about, None when it is about another period."""
     return len(months) - 1 if report.is_month else None
+
+
+def months_table(
+    report: Report, key: str, title: str, columns: Sequence[Column], rows: Sequence[Sequence[Value]]
+) -> Table:
+    """Return a table of the months shown, each with its row; months of other definitions say by which they are."""
+    months = months_shown(report)
+    is_mixed = any(month.definitions_version != report.definitions_version for month in months)
+    version = [Column("definitionsVersion", "Definitions")] if is_mixed else []
+    return Table(
+        key,
+        title,
+        (Column("month", "Month", Kind.MONTH), *columns, *version),
+        [
+            (month.month, *row, *([month.definitions_version] if is_mixed else []))
+            for month, row in zip(months, rows, strict=True)
+        ],
+        marked=_marked_month(report, months),
+    )
+
+
+def notes_on_months(content: Content) -> list[Flowable]:
+    """Return notes on months whose amounts are not wholly known, and on those of older definitions."""
+    return [*incomplete_months(content), *older_months(content)]
+
+
+def older_months(content: Content) -> list[Flowable]:
+    """Return a note that names the months of an older version of the definitions, nothing without any."""
+    report = content.report
+    versions = {month.definitions_version for month in months_shown(report)} - {report.definitions_version}
+    return [
+        content.note(
+            f"By version {version} of the definitions, since their events have expired: "
+            + ", ".join(
+                content.sheet.formats.month(month.month)
+                for month in months_shown(report)
+                if month.definitions_version == version
+            )
+            + "."
+        )
+        for version in sorted(versions)
+    ]
 
 
 def incomplete_months(content: Content) -> list[Flowable]:

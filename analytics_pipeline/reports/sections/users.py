@@ -6,8 +6,14 @@ from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections import figures
 from analytics_pipeline.reports.sections.section import Section, figures_table
-from analytics_pipeline.reports.sections.trends import CHART_HEIGHT, marked_month, months_shown, trend_charts
-from analytics_pipeline.reports.tabular import Column, Kind, Table
+from analytics_pipeline.reports.sections.trends import (
+    CHART_HEIGHT,
+    months_shown,
+    months_table,
+    older_months,
+    trend_charts,
+)
+from analytics_pipeline.reports.tabular import Column, Table
 
 _FIGURES = (
     figures.total_users,
@@ -22,21 +28,19 @@ _FIGURES = (
 
 def tables(report: Report) -> list[Table]:
     """Return the period's figures, and users by month."""
-    months = months_shown(report)
     return [
         figures_table("users", "Users of the period", [figure(report) for figure in _FIGURES]),
-        Table(
+        months_table(
+            report,
             "usersByMonth",
             "Users by month",
             (
-                Column("month", "Month", Kind.MONTH),
                 Column("totalUsers", "Total"),
                 Column("activeUsers", "Active"),
                 Column("newUsers", "New"),
                 Column("churnedUsers", "Churned"),
             ),
-            [(m.month, m.total_users, m.active_users, m.new_users, m.churned_users) for m in months],
-            marked=marked_month(report, months),
+            [(m.total_users, m.active_users, m.new_users, m.churned_users) for m in months_shown(report)],
         ),
     ]
 
@@ -66,6 +70,7 @@ def pages(content: Content) -> list[Flowable]:
         Spacer(0, 12),
         *charts,
         *content.titled(by_month),
+        *older_months(content),
     ]
 
 

@@ -1,0 +1,94 @@
+-- The metric tables as their figures are shown, for people's own queries: a view beside each table, brought to this
+-- version at every migration. They are read with the rights of who asks, so that row-level security holds here as well.
+-- A column that a table has got since stands last; a migration that takes one away, or renames it, drops the view.
+
+CREATE OR REPLACE VIEW analytics_revenue_metrics_rounded WITH (security_invoker = true) AS
+SELECT
+    m.company_id,
+    m.granularity,
+    m.period_start,
+    m.period_end,
+    m.currency,
+    analytics_round_money(m.total_revenue, m.currency) AS total_revenue,
+    analytics_round_money(m.previous_revenue, m.currency) AS previous_revenue,
+    analytics_round_rate(m.revenue_growth) AS revenue_growth,
+    analytics_round_money(m.invoiced, m.currency) AS invoiced,
+    analytics_round_money(m.refunds, m.currency) AS refunds,
+    analytics_round_money(m.mrr, m.currency) AS mrr,
+    analytics_round_money(m.arr, m.currency) AS arr,
+    m.paying_customers,
+    analytics_round_money(m.arpa, m.currency) AS arpa,
+    m.total_users,
+    analytics_round_money(m.average_revenue_per_user, m.currency) AS average_revenue_per_user,
+    analytics_round_unconverted(m.unconverted) AS unconverted,
+    m.definitions_version,
+    m.computed_at
+FROM analytics_revenue_metrics AS m;
+
+COMMENT ON VIEW analytics_revenue_metrics_rounded IS
+    'analytics_revenue_metrics as it is shown: amounts in the digits of their currency, rates with one decimal place.';
+
+CREATE OR REPLACE VIEW analytics_mrr_movements_rounded WITH (security_invoker = true) AS
+SELECT
+    s.company_id,
+    s.granularity,
+    s.period_start,
+    s.period_end,
+    s.currency,
+    s.start_mrr,
+    s.new,
+    s.reactivation,
+    s.expansion,
+    s.contraction,
+    s.churn,
+    s.fx,
+    s.end_mrr - (s.start_mrr + s.new + s.reactivation + s.expansion - s.contraction - s.churn + s.fx) AS rounding,
+    s.end_mrr,
+    s.unconverted,
+    s.definitions_version,
+    s.computed_at
+FROM (
+    SELECT
+        m.company_id,
+        m.granularity,
+        m.period_start,
+        m.period_end,
+        m.currency,
+        analytics_round_money(m.start_mrr, m.currency) AS start_mrr,
+        analytics_round_money(m.new, m.currency) AS new,
+        analytics_round_money(m.reactivation, m.currency) AS reactivation,
+        analytics_round_money(m.expansion, m.currency) AS expansion,
+        analytics_round_money(m.contraction, m.currency) AS contraction,
+        analytics_round_money(m.churn, m.currency) AS churn,
+        analytics_round_money(m.fx, m.currency) AS fx,
+        analytics_round_money(m.end_mrr, m.currency) AS end_mrr,
+        analytics_round_unconverted(m.unconverted) AS unconverted,
+        m.definitions_version,
+        m.computed_at
+    FROM analytics_mrr_movements AS m
+) AS s;
+
+COMMENT ON VIEW analytics_mrr_movements_rounded IS
+    'analytics_mrr_movements as it is shown; rounding is what the shown movements miss the difference of start and end by.';
+
+CREATE OR REPLACE VIEW analytics_user_metrics_rounded WITH (security_invoker = true) AS
+SELECT
+    m.company_id,
+    m.granularity,
+    m.period_start,
+    m.period_end,
+    m.total_users,
+    m.active_users,
+    m.new_users,
+    m.churned_users,
+    m.users_at_start,
+    analytics_round_rate(m.churn_rate) AS churn_rate,
+    analytics_round_rate(m.active_user_rate) AS active_user_rate,
+    analytics_round_rate(m.churn_rate_of_start) AS churn_rate_of_start,
+    m.active_fingerprint,
+    m.definitions_version,
+    m.computed_at
+FROM analytics_user_metrics AS m;
+
+COMMENT ON VIEW analytics_user_metrics_rounded IS
+    'analytics_user_metrics as it is shown: rates with one decimal place.';
