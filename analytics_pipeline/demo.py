@@ -288,7 +288,7 @@ def _print_summary(console: Console, settings: Settings, span: Window, closed: "
     months = Window(span.start, max(Cadence.MONTH.floor(span.end), Cadence.MONTH.next(span.start)))
     with connect(settings, autocommit=True) as connection:
         revenue = revenue_series(connection, None, months)
-        users = user_series(connection, None, months)
+        users_by_month = user_series(connection, None, months)
         totals = revenue_by_currency(connection, None, months)
     currencies = sorted({row.currency for row in revenue})
     amounts = {(row.month, row.currency): row.revenue for row in revenue}
@@ -304,13 +304,12 @@ def _print_summary(console: Console, settings: Settings, span: Window, closed: "
         "new users",
     ):
         table.add_column(heading, justify="right")
-    for month in users:
+    for month in users_by_month:
         table.add_row(
             f"{month.month:%Y-%m}",
             *(f"{round_money(amounts.get((month.month, c), Decimal(0)), c):,}" for c in currencies),
             f"{transactions[month.month]:,}",
-            f"{month.active_users:,}",
-            f"{month.new_users:,}",
+            *("" if users is None else f"{users:,}" for users in (month.active_users, month.new_users)),
         )
     console.print()
     console.print(table)

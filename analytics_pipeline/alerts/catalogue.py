@@ -86,7 +86,9 @@ METRICS: Mapping[str, Metric] = {
     **_of(
         USER_METRICS,
         Unit.COUNT,
-        dict.fromkeys(("total_users", "active_users", "new_users", "churned_users", "users_at_start"), ()),
+        dict.fromkeys(
+            ("total_users", "active_users", "new_users", "churned_users", "users_at_start", "active_before"), ()
+        ),
     ),
     **_of(
         USER_METRICS,

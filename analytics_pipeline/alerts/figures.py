@@ -20,6 +20,7 @@ from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Cadence, Window
 
 _CONTEXT = Context(prec=PRECISION)
+_NO_BASE = "it has no base to be a part of"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +71,14 @@ class Figures:
             return Figure(None, currency, "amounts without a rate of exchange are missing from it")
         value = row[metric.name]
         if value is None:
-            return Figure(None, currency, "it has no base to be a part of")
+            return Figure(None, currency, _NO_BASE if metric.ratio else "it is not known of this period")
         return Figure(certain(Decimal(value)), currency)
 
     def _without_row(self, metric: Metric, company: str | None, period: datetime, currency: str | None) -> Figure:
         if not self._is_known(company, period):
             return Figure(None, currency, "there have been no figures up to then")
         if metric.ratio:
-            return Figure(None, currency, "it has no base to be a part of")
+            return Figure(None, currency, _NO_BASE)
         return Figure(Decimal(0), currency)
 
     def _is_known(self, company: str | None, period: datetime) -> bool:

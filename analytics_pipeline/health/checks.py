@@ -23,10 +23,12 @@ from analytics_pipeline.health import (
     policies,
     server,
     subscriptions,
+    users,
 )
 from analytics_pipeline.health.finding import Finding, Problem
 from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS_ASSET
 from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES, MetricTable
+from analytics_pipeline.metrics.users import USERS
 from analytics_pipeline.reports.documents import MONTHLY_REPORT
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES, EVENTS, ContinuousAggregate
@@ -55,6 +57,7 @@ def all_checks() -> list[HealthCheck]:
         *event_checks(),
         *fx_checks(),
         *mail_checks(),
+        *user_checks(),
         *subscription_checks(),
         *(check for aggregate in AGGREGATES for check in aggregate_checks(aggregate)),
         *(check for table in METRIC_TABLES for cadence in GRANULARITIES for check in metric_checks(table, cadence)),
@@ -159,6 +162,19 @@ def fx_checks() -> list[HealthCheck]:
             fx.FX_ASSET,
             "Every day from the first to the last amount in a currency has a rate: none is unconverted.",
             fx.rates_without_gaps,
+        ),
+    ]
+
+
+def user_checks() -> list[HealthCheck]:
+    """Return the checks whose subject is ``analytics_users``."""
+    return [
+        HealthCheck(
+            users.CHECK,
+            USERS,
+            "Stored users, deletions and returns are those of the events: of the last 35 days all of them, both ways, "
+            f"and a sample of {users.SAMPLE} older ones, another each day. What is stale is left out.",
+            users.users_match_events,
         ),
     ]
 

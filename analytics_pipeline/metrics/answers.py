@@ -84,6 +84,7 @@ def users_answer(connection: Connection, company_id: str | None, window: Window)
             "activeUserRate": _rate(figures.active_user_rate),
             **_scope(scope(connection, company_id, window)),
             "usersAtStart": figures.users_at_start,
+            "activeBefore": figures.active_before,
             "churnRateOfStart": _rate(figures.churn_rate_of_start),
             "definitionsVersion": DEFINITIONS_VERSION,
         }

@@ -1,4 +1,4 @@
-"""User figures: thin typed calls of ``sql/functions/users.sql``, and the table of users they stand on."""
+"""User figures: thin typed calls of ``sql/functions/users.sql``, and the tables of users they stand on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,15 +9,16 @@ from analytics_pipeline.metrics.periods import previous_window
 from analytics_pipeline.timescale.aggregates import Column
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.refresh import HorizonError, retention_horizon
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Window
 
 USERS = "analytics_users"
 USER_COLUMNS: Mapping[str, Column] = {
     "company_id": Column("text", "The tenant."),
     "user_id": Column("text", "The user within the company."),
     "first_seen": Column("timestamptz", "Time of the user's first event of any kind, UTC."),
-    "deleted_at": Column("timestamptz", "Time of the user's first deletion, UTC; null while not deleted."),
 }
+# Beside it, for when users were deleted and came back.
+USER_DELETIONS = "analytics_user_deletions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class UserMetrics:
     new_users: int
     churned_users: int
     users_at_start: int
+    active_before: int
     churn_rate: Decimal | None
     active_user_rate: Decimal | None
     churn_rate_of_start: Decimal | None
@@ -36,17 +38,20 @@ class UserMetrics:
 
 @dataclass(frozen=True, slots=True)
 class UserMonth:
-    """Users of one calendar month (UTC): distinct active ones, and those first seen in it."""
+    """Users of one calendar month (UTC): distinct active ones, and those first seen in it.
+
+    None where the month's events expired before it was closed.
+    """
 
     month: date
-    active_users: int
-    new_users: int
+    active_users: int | None
+    new_users: int | None
 
 
 def user_metrics(connection: Connection, company_id: str | None, window: Window) -> UserMetrics:
     """Return the user figures of any window; ``None`` means all companies.
 
-    Raises ``HorizonError`` for a window that is not made of whole months when raw events it needs have expired.
+    Raises ``HorizonError`` when raw events it needs have expired.
     """
     require_raw_users(connection, window)
     query = "SELECT * FROM analytics_user_metrics(%s, %s, %s)"
@@ -54,25 +59,38 @@ def user_metrics(connection: Connection, company_id: str | None, window: Window)
 
 
 def require_raw_users(connection: Connection, window: Window) -> None:
-    """Raise ``HorizonError`` if the window's users, or those of the period before, have partly expired."""
-    if window.is_aligned(Cadence.MONTH):
-        return
+    """Raise ``HorizonError`` if the window's active users, or those of the period before, can't be counted any more.
+
+    Whole months are counted over the user grain, which is kept, if they were closed before their events expired.
+    """
+    # First, because it remembers the horizon it finds.
     horizon = retention_horizon(connection)
-    if horizon is None or previous_window(connection, window).start >= horizon:
+    if horizon is None:
         return
-    raise HorizonError(
-        f"Users can't be counted for {window} and the period before: raw events before {horizon:%Y-%m-%d} (the "
-        "retention horizon) have expired. Ask for whole months, which are counted over the user grain and kept."
-    )
+    before = previous_window(connection, window)
+    query = "SELECT analytics_activity_is_kept(%s, %s) AND analytics_activity_is_kept(%s, %s)"
+    (is_kept,) = fetch_row(connection, query, [before.start, before.end, window.start, window.end])
+    if not is_kept:
+        raise HorizonError(
+            f"Users can't be counted for {window} and the period before: raw events before {horizon:%Y-%m-%d} (the "
+            "retention horizon) have expired. Ask for whole months, which are counted over the user grain and kept "
+            "once they are closed."
+        )
 
 
-def active_users(connection: Connection, company_id: str | None, window: Window) -> int:
-    """Return the distinct users with an event of their own in the window; ``None`` means all companies."""
+def active_users(connection: Connection, company_id: str | None, window: Window) -> int | None:
+    """Return the distinct users with an event of their own in the window; ``None`` means all companies.
+
+    None where raw events it needs have expired.
+    """
     return _scalar(connection, "SELECT analytics_active_users(%s, %s, %s)", company_id, window)
 
 
-def new_users(connection: Connection, company_id: str | None, window: Window) -> int:
-    """Return the users whose first event lies in the window, as of the last closed day."""
+def new_users(connection: Connection, company_id: str | None, window: Window) -> int | None:
+    """Return the users whose first event lies in the window; ``None`` means all companies.
+
+    None where events of the window expired before it was closed.
+    """
     return _scalar(connection, "SELECT analytics_new_users(%s, %s, %s)", company_id, window)
 
 
@@ -86,14 +104,15 @@ def user_series(connection: Connection, company_id: str | None, window: Window) 
 
 
 def update_users(connection: Connection, window: Window) -> int:
-    """Bring ``analytics_users`` up to date with the events of a window and return the rows it changed.
+    """Settle users and their deletions by the events of a half-open window and return how many rows changed.
 
-    Repeating it, in any order of windows, gives the same table; it never forgets a user.
+    Repeating it, in any order of windows, ends in the same tables, and an event that was removed counts as never
+    recorded; what is known only from behind the retention horizon stays.
     """
     row = fetch_row(connection, "SELECT analytics_close_users(%s, %s)", [window.start, window.end])
     return int(row[0])
 
 
-def _scalar(connection: Connection, query: str, company_id: str | None, window: Window) -> int:
-    row = fetch_row(connection, query, [company_id, window.start, window.end])
-    return int(row[0])
+def _scalar(connection: Connection, query: str, company_id: str | None, window: Window) -> int | None:
+    (count,) = fetch_row(connection, query, [company_id, window.start, window.end])
+    return None if count is None else int(count)

@@ -86,9 +86,9 @@ class _ClosedPeriod(NamedTuple):
 
 class _MonthUsers(NamedTuple):
     total_users: int
-    active_users: int
-    new_users: int
-    churned_users: int
+    active_users: int | None
+    new_users: int | None
+    churned_users: int | None
 
 
 _ZERO = Decimal(0)
@@ -96,7 +96,7 @@ _NO_REVENUE = PeriodRevenue(
     RevenueMetrics(_ZERO, _ZERO, _ZERO, None, None, _ZERO, _ZERO, 0, None, 0), is_converted=True
 )
 _NO_MOVEMENTS = _Movements(MrrMovements(*[_ZERO] * 8), is_converted=True)
-_NO_USERS = UserMetrics(0, 0, 0, 0, 0, None, None, None)
+_NO_USERS = UserMetrics(0, 0, 0, 0, 0, 0, None, None, None)
 _NO_MONTH_REVENUE = _MonthRevenue(_ZERO, None, _ZERO, _ZERO, _ZERO, 0, is_converted=True)
 _NO_MONTH_USERS = _MonthUsers(0, 0, 0, 0)
 _NO_RAW = RawEvents(0, 0, _ZERO, _ZERO, 0, 0, timedelta(0))

@@ -53,9 +53,9 @@ class MonthFigures:
     paying_customers: int
     is_converted: bool
     total_users: int
-    active_users: int
-    new_users: int
-    churned_users: int
+    active_users: int | None
+    new_users: int | None
+    churned_users: int | None
     definitions_version: int
 
 

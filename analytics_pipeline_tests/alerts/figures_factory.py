@@ -51,7 +51,7 @@ def close_revenue(
 
 def close_users(connection: Connection, period: str, active: dict[str, int]) -> None:
     """Close a day or month of user_metrics anew, with the active users of companies out of 100."""
-    zero = dict.fromkeys(("new_users", "churned_users", "users_at_start", "active_fingerprint"), 0)
+    zero = dict.fromkeys(("new_users", "churned_users", "users_at_start", "active_before", "active_fingerprint"), 0)
     rows: list[dict[str, object]] = [{**zero, "total_users": 100, "active_users": users} for users in active.values()]
     _close(connection, "user_metrics", period, list(active), rows, "EUR")
 

@@ -63,6 +63,14 @@ def login(when: str, user: str) -> Raw:
     return event(when, "user.login", "user_activity", user_id=user)
 
 
+def deletion(when: str, user: str) -> Raw:
+    return event(when, "user.deleted", "user_activity", user_id=user)
+
+
+def invoice(when: str, value: str, user: str) -> Raw:
+    return event(when, "invoice.created", "billing", user_id=user, value=value, currency="EUR")
+
+
 def subscription(
     when: str,
     what: str,
@@ -100,6 +108,11 @@ def month(number: int) -> tuple[str, str]:
 
 def revenue(start: str, end: str, **expected: object) -> Question:
     return Question("revenue", start, end, expected)
+
+
+def users(number: int, **expected: object) -> Question:
+    """Ask for the users of a month."""
+    return Question("users", *month(number), expected)
 
 
 def bridge(start: str, end: str, **moved: str) -> Mapping[str, str]:
@@ -163,7 +176,8 @@ def _headline() -> Scenario:
                     "churnedUsers": 5,
                     "churnRate": "5.0",
                     "activeUserRate": "85.0",
-                    "usersAtStart": 75,
+                    "usersAtStart": 85,
+                    "activeBefore": 75,
                     "churnRateOfStart": "6.7",
                     "companyId": company,
                     "startDate": "2026-02-01",
@@ -352,12 +366,69 @@ SCENARIOS = (
                     "newUsers": 0,
                     "churnedUsers": 0,
                     "usersAtStart": 0,
+                    "activeBefore": 0,
                     "churnRate": None,
                     "activeUserRate": None,
                     "churnRateOfStart": None,
                 },
             ),
         ),
+    ),
+    Scenario(
+        "deleted-while-active",
+        (login("01-10", "gone"), deletion("01-20", "gone"), login("01-10", "stays"), login("02-10", "stays")),
+        (
+            users(1, totalUsers=2, activeUsers=2, newUsers=2, churnedUsers=1, churnRate="50.0"),
+            users(
+                2,
+                totalUsers=1,
+                usersAtStart=1,
+                activeBefore=2,
+                churnedUsers=0,
+                churnRate="0.0",
+                churnRateOfStart="0.0",
+                activeUserRate="100.0",
+            ),
+        ),
+    ),
+    Scenario(
+        "comes-back",
+        (login("01-05", "u1"), deletion("01-20", "u1"), login("03-03", "u1")),
+        (
+            users(1, totalUsers=1, newUsers=1, churnedUsers=1, usersAtStart=0, churnRate="100.0"),
+            users(2, totalUsers=0, activeUsers=0, churnedUsers=0, usersAtStart=0, activeBefore=1, churnRate=None),
+            users(3, totalUsers=1, activeUsers=1, newUsers=0, churnedUsers=0, usersAtStart=0, activeUserRate="100.0"),
+            users(4, totalUsers=1, activeUsers=0, churnedUsers=1, usersAtStart=1, activeBefore=1, churnRate="100.0"),
+            Question("users", "2026-02-01", "2026-03-02", {"totalUsers": 0}),
+            Question("users", "2026-03-03", "2026-03-03", {"totalUsers": 1, "usersAtStart": 0}),
+            Question("users", "2026-03-04", "2026-03-04", {"totalUsers": 1, "usersAtStart": 1}),
+        ),
+    ),
+    Scenario(
+        "back-within-the-month",
+        (login("01-05", "u1"), deletion("02-05", "u1"), deletion("02-06", "u1"), login("02-07", "u1")),
+        (
+            users(2, totalUsers=1, activeUsers=1, churnedUsers=0, usersAtStart=1),
+            # Between the deletions and the return.
+            Question("users", "2026-02-05", "2026-02-05", {"totalUsers": 1, "churnedUsers": 1}),
+            Question("users", "2026-02-06", "2026-02-06", {"totalUsers": 0, "churnedUsers": 0, "usersAtStart": 0}),
+        ),
+    ),
+    Scenario(
+        # An invoice makes a user of somebody again, but no active one: who was active in January is lost once more.
+        "back-without-activity",
+        (login("01-05", "u1"), deletion("01-20", "u1"), invoice("02-10", "50", "u1")),
+        (
+            users(1, churnedUsers=1),
+            users(2, totalUsers=1, activeUsers=0, churnedUsers=1, usersAtStart=0, activeUserRate="0.0"),
+            users(3, totalUsers=1, churnedUsers=0, usersAtStart=1),
+        ),
+    ),
+    Scenario(
+        # What happens at the instant of a deletion comes before it.
+        "deleted-at-the-same-instant",
+        (login("01-20 10:00", "u1"), deletion("01-20 10:00", "u1")),
+        (users(1, totalUsers=1, activeUsers=1, churnedUsers=1), users(2, totalUsers=0, churnedUsers=0)),
     ),
     Scenario(
         "yen",

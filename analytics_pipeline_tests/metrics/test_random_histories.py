@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 from analytics_pipeline.events.load import EventLoader
 from analytics_pipeline.events.model import AnalyticsEvent, check_event
 from analytics_pipeline.metrics.revenue import revenue_metrics, unconverted
-from analytics_pipeline.metrics.users import UserMetrics, update_users, user_metrics
+from analytics_pipeline.metrics.tables import USER_METRICS, close_metric, stale_periods
+from analytics_pipeline.metrics.users import USER_DELETIONS, USERS, UserMetrics, update_users, user_metrics
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Cadence, Window
 from analytics_pipeline_tests.metrics.closing import days
+from analytics_pipeline_tests.metrics.reference_users import users_of
 from analytics_pipeline_tests.metrics.subscription_changes import EXACT, clear, rate
 
 COMPANY = "acme"
-ACTIVE = ("revenue", "user_activity", "crypto")
 SPAN = days("2025-01-01", "2025-03-31")
 modest = settings(
     deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -91,42 +92,6 @@ def within(events: list[AnalyticsEvent], window: Window) -> list[AnalyticsEvent]
     return [event for event in events if window.start <= event.timestamp < window.end]
 
 
-def active(events: list[AnalyticsEvent], window: Window) -> set[str]:
-    return {
-        event.user_id
-        for event in within(events, window)
-        if event.user_id and event.category in ACTIVE and event.event_type != "user.deleted"
-    }
-
-
-def users_of(events: list[AnalyticsEvent], window: Window) -> UserMetrics:
-    first: dict[str, datetime] = {}
-    deleted: dict[str, datetime] = {}
-    for event in sorted(events, key=lambda e: e.timestamp):
-        if event.user_id:
-            first.setdefault(event.user_id, event.timestamp)
-            if event.event_type == "user.deleted":
-                deleted.setdefault(event.user_id, event.timestamp)
-    never = datetime.max.replace(tzinfo=UTC)
-    total = [u for u, seen in first.items() if seen < window.end and deleted.get(u, never) >= window.start]
-    now, then = active(events, window), active(events, before(window))
-    churned = (then - now) | {u for u, at in deleted.items() if window.start <= at < window.end}
-
-    def per_cent(part: int, whole: int) -> Decimal | None:
-        return Decimal(100 * part) / whole if whole else None
-
-    return UserMetrics(
-        total_users=len(total),
-        active_users=len(now),
-        new_users=sum(window.start <= seen < window.end for seen in first.values()),
-        churned_users=len(churned),
-        users_at_start=len(then),
-        churn_rate=per_cent(len(churned), len(total)),
-        active_user_rate=per_cent(len(now), len(total)),
-        churn_rate_of_start=per_cent(len(churned & then), len(then)),
-    )
-
-
 def rounded(users: UserMetrics) -> list[object]:
     values = [getattr(users, name) for name in UserMetrics.__slots__]
     return [round(value, 20) if isinstance(value, Decimal) else value for value in values]
@@ -134,22 +99,97 @@ def rounded(users: UserMetrics) -> list[object]:
 
 @given(
     history=st.lists(acts, min_size=1, max_size=20),
+    late=st.lists(acts, max_size=5),
     windows=st.lists(months | ranges, min_size=1, max_size=3),
     data=st.data(),
 )
 @modest
 def test_users_of_any_period_are_those_of_the_definitions(
-    rates: Connection, history: list[Act], windows: list[Window], data: st.DataObject
+    rates: Connection, history: list[Act], late: list[Act], windows: list[Window], data: st.DataObject
 ) -> None:
+    """Before closing, while months are closed one by one, and again once events were removed and others came late."""
     clear(rates)
-    rates.execute("DELETE FROM analytics_users")
+    _forget_users(rates)
     events = [act.as_event(number) for number, act in enumerate(history, start=1)]
     EventLoader(rates).load(events)
-    wanted = [rounded(users_of(events, window)) for window in windows]
-    assert [rounded(user_metrics(rates, COMPANY, window)) for window in windows] == wanted
+
+    def wanted(remaining: list[AnalyticsEvent]) -> list[list[object]]:
+        return [rounded(users_of(remaining, window, before(window))) for window in windows]
+
+    def answered() -> list[list[object]]:
+        return [rounded(user_metrics(rates, COMPANY, window)) for window in windows]
+
+    assert answered() == wanted(events)
     for month in data.draw(st.permutations(list(SPAN.split(Cadence.MONTH)))):
         update_users(rates, month)
-        assert [rounded(user_metrics(rates, COMPANY, window)) for window in windows] == wanted
+        assert answered() == wanted(events)
+    # Settled, so that a second closing has nothing to do.
+    assert [update_users(rates, month) for month in SPAN.split(Cadence.MONTH)] == [0, 0, 0]
+
+    removed = data.draw(st.lists(st.sampled_from(events), unique_by=lambda event: event.event_id))
+    for event in removed:
+        rates.execute("DELETE FROM analytics_events WHERE event_id = %s", [event.event_id])
+    added = [act.as_event(number) for number, act in enumerate(late, start=len(events) + 1)]
+    EventLoader(rates).load(added)
+    remaining = [event for event in events if event not in removed] + added
+    touched = {Cadence.DAY.floor(event.timestamp) for event in (*removed, *added)}
+    for start in data.draw(st.permutations(sorted(touched))):
+        update_users(rates, Window(start, Cadence.DAY.next(start)))
+    assert answered() == wanted(remaining)
+    settled = _stored_users(rates)
+    rates.execute("DELETE FROM analytics_closed_windows")
+    _forget_users(rates)
+    update_users(rates, SPAN)
+    assert _stored_users(rates) == settled, "the tables are what the events give, whatever was stored before"
+
+
+@given(history=st.lists(acts, min_size=1, max_size=15), late=st.lists(acts, max_size=3), data=st.data())
+@modest
+def test_what_changes_of_users_makes_the_figures_it_concerns_stale(
+    rates: Connection, history: list[Act], late: list[Act], data: st.DataObject
+) -> None:
+    clear(rates)
+    _forget_users(rates)
+    rates.execute("DELETE FROM analytics_user_metrics")
+    events = [act.as_event(number) for number, act in enumerate(history, start=1)]
+    EventLoader(rates).load(events)
+    update_users(rates, SPAN)
+    close_metric(rates, USER_METRICS, Cadence.MONTH, SPAN, "EUR")
+    week = data.draw(st.sampled_from([SPAN.start + timedelta(days=7 * number) for number in range(11)]))
+    days_closed = Window(week, week + timedelta(days=7))
+    close_metric(rates, USER_METRICS, Cadence.DAY, days_closed, "EUR")
+    removed = data.draw(st.lists(st.sampled_from(events), unique_by=lambda event: event.event_id, max_size=3))
+    for event in removed:
+        rates.execute("DELETE FROM analytics_events WHERE event_id = %s", [event.event_id])
+    added = [act.as_event(number) for number, act in enumerate(late, start=len(events) + 1)]
+    EventLoader(rates).load(added)
+    for start in sorted({Cadence.DAY.floor(event.timestamp) for event in (*removed, *added)}):
+        update_users(rates, Window(start, Cadence.DAY.next(start)))
+    stale = {(period.cadence, period.window.start) for period in stale_periods(rates)}
+    for cadence, closed in ((Cadence.MONTH, SPAN), (Cadence.DAY, days_closed)):
+        columns = "period_start, company_id, total_users, new_users, users_at_start"
+        stored, due = (
+            rates.execute(
+                f"SELECT {columns} FROM {relation} WHERE period_start = ANY (%s) ORDER BY 1, 2",
+                [*parameters, [w.start for w in closed.split(cadence) if (cadence, w.start) not in stale]],
+            ).fetchall()
+            for relation, parameters in (
+                ("(SELECT * FROM analytics_user_metrics WHERE granularity = %s) AS stored", [str(cadence)]),
+                ("analytics_user_metrics_rows(%s, %s, %s, 'EUR', 1)", [str(cadence), closed.start, closed.end]),
+            )
+        )
+        assert stored == due
+
+
+def _forget_users(connection: Connection) -> None:
+    for table in (USERS, USER_DELETIONS):
+        connection.execute(f"DELETE FROM {table}")
+
+
+def _stored_users(connection: Connection) -> list[list[tuple[object, ...]]]:
+    return [
+        connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3").fetchall() for table in (USERS, USER_DELETIONS)
+    ]
 
 
 @given(history=st.lists(acts, min_size=1, max_size=20), windows=st.lists(months | ranges, min_size=1, max_size=3))

@@ -138,7 +138,7 @@ def test_the_answers_have_the_defined_fields_and_no_others(answers: Answers) -> 
         *("totalUsers", "activeUsers", "newUsers", "churnedUsers", "churnRate", "activeUserRate"),
     ]
     assert set(headline["users"]) - set(list(headline["users"])[:6]) == {
-        *("usersAtStart", "churnRateOfStart", "companyId", "startDate", "endDate", "asOf"),
+        *("usersAtStart", "activeBefore", "churnRateOfStart", "companyId", "startDate", "endDate", "asOf"),
         *("dataThrough", "provisional", "definitionsVersion"),
     }
     assert list(headline["revenue"]["mrrMovements"]) == [

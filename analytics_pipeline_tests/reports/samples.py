@@ -47,7 +47,7 @@ FORMULA = "=cmd|' /C calc'!A0"
 
 _ZERO = Decimal(0)
 _NO_REVENUE = RevenueMetrics(_ZERO, _ZERO, _ZERO, None, None, _ZERO, _ZERO, 0, None, 0)
-_NO_USERS = UserMetrics(0, 0, 0, 0, 0, None, None, None)
+_NO_USERS = UserMetrics(0, 0, 0, 0, 0, 0, None, None, None)
 
 
 def pdf_of(
@@ -124,7 +124,7 @@ def golden(company_id: str | None = "acme", **changes: Any) -> Report:
     before = replace(
         revenue, total_revenue=Decimal("12987.01"), mrr=Decimal(2400), revenue_growth=None, refunds=Decimal(250)
     )
-    users = UserMetrics(100, 85, 15, 5, 75, Decimal(5), Decimal(85), Decimal("6.6667"))
+    users = UserMetrics(100, 85, 15, 5, 85, 75, Decimal(5), Decimal(85), Decimal("6.6667"))
     report = empty(
         company_id,
         data_through=DATA_THROUGH,

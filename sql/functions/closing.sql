@@ -50,64 +50,216 @@ $$;
 COMMENT ON FUNCTION analytics_note_refresh IS
     'Notes that a continuous aggregate of days or months was refreshed over a half-open window.';
 
--- Repeating it, in any order of windows, gives the same table; it never forgets a user.
+-- What the tables hold of the window is then what its events say now: repeating it, in any order of windows, gives
+-- the same tables, and an event that was removed counts as never recorded. What is known only from behind the
+-- retention horizon stays.
 CREATE OR REPLACE FUNCTION analytics_close_users(p_start timestamptz, p_end timestamptz)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
+    events_from timestamptz;
+    -- Closed event time after the window: where what follows on an event of the window that was removed is found.
+    later tstzmultirange;
     changed bigint;
 BEGIN
     PERFORM analytics_lock_changes(false);
-    CREATE TEMP TABLE changed_users ON COMMIT DROP AS
+    events_from := greatest(p_start, analytics_events_from());
+    later := tstzmultirange(tstzrange(p_end, NULL)) * coalesce(
+        (SELECT c.windows FROM analytics_closed_windows AS c WHERE c.relation = 'analytics_users'), '{}'
+    );
+
+    CREATE TEMP TABLE seen ON COMMIT DROP AS
     SELECT
-        s.company_id, s.user_id,
-        u.first_seen AS known_since, u.deleted_at AS known_deleted,
-        least(s.first_seen, u.first_seen) AS first_seen, least(s.deleted_at, u.deleted_at) AS deleted_at
+        e.company_id, e.user_id, min(e."timestamp") AS first_seen,
+        array_agg(DISTINCT e."timestamp") FILTER (WHERE e.event_type = 'user.deleted') AS deletions
+    FROM analytics_events AS e
+    WHERE e."timestamp" >= p_start AND e."timestamp" < p_end AND e.user_id IS NOT NULL
+    GROUP BY e.company_id, e.user_id;
+
+    CREATE TEMP TABLE changed_users ON COMMIT DROP AS
+    SELECT c.company_id, c.user_id, c.known_since, c.first_seen
     FROM (
         SELECT
-            e.company_id, e.user_id, min(e."timestamp") AS first_seen,
-            min(e."timestamp") FILTER (WHERE e.event_type = 'user.deleted') AS deleted_at
-        FROM analytics_events AS e
-        WHERE e."timestamp" >= p_start AND e."timestamp" < p_end AND e.user_id IS NOT NULL
-        GROUP BY e.company_id, e.user_id
-    ) AS s
-    LEFT JOIN analytics_users AS u ON u.company_id = s.company_id AND u.user_id = s.user_id
-    WHERE u.user_id IS NULL OR s.first_seen < u.first_seen OR s.deleted_at < coalesce(u.deleted_at, 'infinity');
+            s.company_id, s.user_id, u.first_seen AS known_since,
+            CASE
+                WHEN u.first_seen >= events_from AND u.first_seen < p_end THEN s.first_seen
+                ELSE least(s.first_seen, u.first_seen)
+            END AS first_seen
+        FROM seen AS s
+        LEFT JOIN analytics_users AS u ON u.company_id = s.company_id AND u.user_id = s.user_id
+        UNION ALL
+        SELECT u.company_id, u.user_id, u.first_seen, NULL
+        FROM analytics_users AS u
+        WHERE u.first_seen >= events_from AND u.first_seen < p_end
+          AND NOT EXISTS (SELECT FROM seen AS s WHERE s.company_id = u.company_id AND s.user_id = u.user_id)
+    ) AS c
+    WHERE c.first_seen IS DISTINCT FROM c.known_since;
 
-    -- Known, or deleted, from earlier on than before concerns the periods between, for the first time all later ones.
+    IF EXISTS (SELECT FROM changed_users AS c WHERE c.first_seen IS NULL) THEN
+        UPDATE changed_users AS c
+        SET first_seen = f.first_seen
+        FROM (
+            SELECT l.company_id, l.user_id, min(l.first_seen) AS first_seen
+            FROM unnest(later) AS r
+            CROSS JOIN LATERAL (
+                SELECT e.company_id, e.user_id, min(e."timestamp") AS first_seen
+                FROM analytics_events AS e
+                JOIN changed_users AS g ON g.company_id = e.company_id AND g.user_id = e.user_id
+                WHERE e."timestamp" >= lower(r) AND e."timestamp" < coalesce(upper(r), 'infinity')
+                  AND g.first_seen IS NULL
+                GROUP BY e.company_id, e.user_id
+            ) AS l
+            GROUP BY l.company_id, l.user_id
+        ) AS f
+        WHERE f.company_id = c.company_id AND f.user_id = c.user_id AND c.first_seen IS NULL;
+    END IF;
+
+    -- Each deletion that the window holds, or after which it may hold the next event: as it is stored, and as it is.
+    CREATE TEMP TABLE settled_deletions ON COMMIT DROP AS
+    SELECT
+        coalesce(d.company_id, w.company_id) AS company_id,
+        coalesce(d.user_id, w.user_id) AS user_id,
+        coalesce(d.deleted_at, w.deleted_at) AS deleted_at,
+        d.deleted_at IS NOT NULL AS was_stored,
+        w.deleted_at IS NOT NULL OR NOT (d.deleted_at >= events_from AND d.deleted_at < p_end) AS is_known,
+        d.returned_at AS known_return,
+        CASE WHEN NOT (d.returned_at >= events_from AND d.returned_at < p_end) THEN d.returned_at END AS returned_at,
+        -- A return that is not in the window is known, but of a deletion that is new.
+        d.deleted_at IS NULL OR coalesce(d.returned_at >= events_from AND d.returned_at < p_end, false) AS is_open
+    FROM (
+        SELECT s.*
+        FROM analytics_user_deletions AS s
+        WHERE s.deleted_at < p_end AND coalesce(s.returned_at, 'infinity') >= p_start
+          AND (
+              s.deleted_at >= p_start
+              OR s.returned_at < p_end
+              OR EXISTS (SELECT FROM seen AS w WHERE w.company_id = s.company_id AND w.user_id = s.user_id)
+          )
+    ) AS d
+    FULL JOIN (
+        SELECT s.company_id, s.user_id, deleted_at
+        FROM seen AS s
+        CROSS JOIN LATERAL unnest(s.deletions) AS deleted_at
+    ) AS w ON w.company_id = d.company_id AND w.user_id = d.user_id AND w.deleted_at = d.deleted_at;
+
+    UPDATE settled_deletions AS d
+    SET returned_at = least(d.returned_at, f.returned_at), is_open = false
+    FROM (
+        SELECT g.company_id, g.user_id, g.deleted_at, min(e."timestamp") AS returned_at
+        FROM settled_deletions AS g
+        JOIN analytics_events AS e
+            ON e.company_id = g.company_id AND e.user_id = g.user_id AND e."timestamp" > g.deleted_at
+        WHERE e."timestamp" >= p_start AND e."timestamp" < p_end
+          AND e.event_type <> 'user.deleted'
+          AND g.is_known
+        GROUP BY g.company_id, g.user_id, g.deleted_at
+    ) AS f
+    WHERE f.company_id = d.company_id AND f.user_id = d.user_id AND f.deleted_at = d.deleted_at;
+
+    IF EXISTS (SELECT FROM settled_deletions AS d WHERE d.is_open AND d.is_known) THEN
+        UPDATE settled_deletions AS d
+        SET returned_at = f.returned_at
+        FROM (
+            SELECT l.company_id, l.user_id, l.deleted_at, min(l.returned_at) AS returned_at
+            FROM unnest(later) AS r
+            CROSS JOIN LATERAL (
+                SELECT g.company_id, g.user_id, g.deleted_at, min(e."timestamp") AS returned_at
+                FROM settled_deletions AS g
+                JOIN analytics_events AS e ON e.company_id = g.company_id AND e.user_id = g.user_id
+                WHERE e."timestamp" >= lower(r) AND e."timestamp" < coalesce(upper(r), 'infinity')
+                  AND e.event_type <> 'user.deleted'
+                  AND g.is_open AND g.is_known
+                GROUP BY g.company_id, g.user_id, g.deleted_at
+            ) AS l
+            GROUP BY l.company_id, l.user_id, l.deleted_at
+        ) AS f
+        WHERE f.company_id = d.company_id AND f.user_id = d.user_id AND f.deleted_at = d.deleted_at AND d.is_open;
+    END IF;
+    DELETE FROM settled_deletions AS d
+    WHERE d.was_stored AND d.is_known AND d.returned_at IS NOT DISTINCT FROM d.known_return;
+
+    -- Known from earlier or later on than before concerns the periods between, for the first time or no more all
+    -- later ones; a deletion or a return those in which the user is deleted now and was not before, or was and is not.
     INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, metrics, cause)
     SELECT
-        c.company_id, min(c.changed_from), CASE WHEN bool_and(c.changed_until IS NOT NULL) THEN max(c.changed_until) END,
+        c.company_id, min(c.changed_from),
+        CASE WHEN bool_and(c.changed_until IS NOT NULL) THEN max(c.changed_until) END,
         ARRAY['revenue_metrics', 'user_metrics'], c.cause
     FROM (
-        SELECT f.company_id, f.first_seen AS changed_from, f.known_since AS changed_until, 'users first seen' AS cause
+        SELECT
+            f.company_id, least(f.first_seen, f.known_since) AS changed_from,
+            CASE
+                WHEN f.first_seen IS NOT NULL AND f.known_since IS NOT NULL THEN greatest(f.first_seen, f.known_since)
+            END AS changed_until,
+            'users first seen' AS cause
         FROM changed_users AS f
-        WHERE f.first_seen IS DISTINCT FROM f.known_since
         UNION ALL
-        SELECT d.company_id, d.deleted_at, d.known_deleted, 'users deleted'
-        FROM changed_users AS d
-        WHERE d.deleted_at IS DISTINCT FROM d.known_deleted
+        SELECT g.company_id, lower(g.differing), upper(g.differing), 'users deleted or back'
+        FROM (
+            SELECT s.company_id, (s.was - s.is_now) + (s.is_now - s.was) AS differing
+            FROM (
+                SELECT
+                    d.company_id, d.user_id,
+                    coalesce(
+                        range_agg(tstzrange(d.deleted_at, d.known_return, '()')) FILTER (WHERE d.was_stored), '{}'
+                    ) AS was,
+                    coalesce(
+                        range_agg(tstzrange(d.deleted_at, d.returned_at, '()')) FILTER (WHERE d.is_known), '{}'
+                    ) AS is_now
+                FROM (
+                    SELECT
+                        c.company_id, c.user_id, c.deleted_at, c.was_stored, c.is_known, c.known_return, c.returned_at
+                    FROM settled_deletions AS c
+                    UNION ALL
+                    -- What stays of the same users: within it a further deletion changes nothing.
+                    SELECT u.company_id, u.user_id, u.deleted_at, true, true, u.returned_at, u.returned_at
+                    FROM analytics_user_deletions AS u
+                    WHERE EXISTS (
+                            SELECT FROM settled_deletions AS c
+                            WHERE c.company_id = u.company_id AND c.user_id = u.user_id
+                        )
+                      AND NOT EXISTS (
+                            SELECT FROM settled_deletions AS c
+                            WHERE c.company_id = u.company_id AND c.user_id = u.user_id
+                              AND c.deleted_at = u.deleted_at
+                        )
+                ) AS d
+                GROUP BY d.company_id, d.user_id
+            ) AS s
+        ) AS g
+        WHERE NOT isempty(g.differing)
     ) AS c
     GROUP BY c.company_id, c.cause;
 
-    INSERT INTO analytics_users AS u (company_id, user_id, first_seen, deleted_at)
-    SELECT c.company_id, c.user_id, c.first_seen, c.deleted_at FROM changed_users AS c
-    ON CONFLICT (company_id, user_id) DO UPDATE
-        SET first_seen = excluded.first_seen, deleted_at = excluded.deleted_at;
-    GET DIAGNOSTICS changed = ROW_COUNT;
+    DELETE FROM analytics_users AS u
+    USING changed_users AS c
+    WHERE u.company_id = c.company_id AND u.user_id = c.user_id AND c.first_seen IS NULL;
+    INSERT INTO analytics_users AS u (company_id, user_id, first_seen)
+    SELECT c.company_id, c.user_id, c.first_seen FROM changed_users AS c WHERE c.first_seen IS NOT NULL
+    ON CONFLICT (company_id, user_id) DO UPDATE SET first_seen = excluded.first_seen;
+    DELETE FROM analytics_user_deletions AS u
+    USING settled_deletions AS d
+    WHERE u.company_id = d.company_id AND u.user_id = d.user_id AND u.deleted_at = d.deleted_at AND NOT d.is_known;
+    INSERT INTO analytics_user_deletions AS u (company_id, user_id, deleted_at, returned_at)
+    SELECT d.company_id, d.user_id, d.deleted_at, d.returned_at FROM settled_deletions AS d WHERE d.is_known
+    ON CONFLICT (company_id, user_id, deleted_at) DO UPDATE SET returned_at = excluded.returned_at;
+
+    SELECT (SELECT count(*) FROM changed_users) + (SELECT count(*) FROM settled_deletions) INTO changed;
     -- A history taken in at once is planned for rightly at once; the embedded server has no autovacuum.
     IF changed >= 500 THEN
         ANALYZE analytics_users;
+        ANALYZE analytics_user_deletions;
     END IF;
     PERFORM analytics_note_closed('analytics_users', p_start, p_end);
-    DROP TABLE changed_users;
+    DROP TABLE seen, changed_users, settled_deletions;
     RETURN changed;
 END
 $$;
 
 COMMENT ON FUNCTION analytics_close_users IS
-    'Takes the users of a half-open window into analytics_users and returns how many rows changed.';
+    'Takes the users and deletions of a half-open window into analytics_users and analytics_user_deletions and returns '
+    'how many rows changed.';
 
 CREATE OR REPLACE FUNCTION analytics_close_subscriptions(p_start timestamptz, p_end timestamptz)
 RETURNS bigint
@@ -297,7 +449,8 @@ CREATE OR REPLACE FUNCTION analytics_user_metrics_rows(
 )
 RETURNS TABLE (
     company_id text, granularity text, period_start timestamptz, period_end timestamptz,
-    total_users bigint, active_users bigint, new_users bigint, churned_users bigint, users_at_start bigint,
+    total_users bigint, active_users bigint, new_users bigint, churned_users bigint,
+    users_at_start bigint, active_before bigint,
     churn_rate numeric, active_user_rate numeric, churn_rate_of_start numeric, active_fingerprint bigint,
     definitions_version integer
 )
@@ -305,10 +458,10 @@ LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
     SELECT
         m.company_id, p_granularity, p.period_start, p.period_end,
-        m.total_users, m.active_users, m.new_users, m.churned_users, m.users_at_start,
+        m.total_users, m.active_users, m.new_users, m.churned_users, m.users_at_start, m.active_before,
         analytics_percentage(m.churned_users, m.total_users),
         analytics_percentage(m.active_users, m.total_users),
-        analytics_percentage(m.churned_of_start, m.users_at_start),
+        analytics_percentage(m.churned_of_before, m.active_before),
         m.active_fingerprint, p_version
     FROM analytics_periods(p_granularity, p_start, p_end) AS p
     CROSS JOIN LATERAL analytics_user_metrics_by_company(NULL, p.period_start, p.period_end) AS m
@@ -367,7 +520,13 @@ BEGIN
     EXECUTE format(
         'DELETE FROM %I AS t WHERE t.granularity = $1 AND t.period_start >= $2 AND t.period_start < $3', relation
     ) USING p_granularity, p_start, p_end;
-    EXECUTE format('INSERT INTO %I SELECT f.* FROM fresh AS f', relation);
+    -- By name: a column that a table has got later stands behind the others.
+    EXECUTE format(
+        'INSERT INTO %I (%s) SELECT f.* FROM fresh AS f', relation,
+        (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
+           FROM pg_attribute AS a
+          WHERE a.attrelid = 'fresh'::regclass AND a.attnum > 0)
+    );
     GET DIAGNOSTICS rows_written = ROW_COUNT;
     DROP TABLE fresh, differing;
     PERFORM analytics_note_metric(p_metric, p_granularity, p_start, p_end, p_currency, p_version, seen, changed);

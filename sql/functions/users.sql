@@ -1,18 +1,16 @@
--- Users: a user is (company_id, user_id), DEFINITIONS version 1. Periods are half-open; a null
+-- Users: a user is (company_id, user_id), DEFINITIONS version 2. Periods are half-open; a null
 -- company means all companies.
 
 CREATE OR REPLACE FUNCTION analytics_known_users(p_company text, p_until timestamptz)
-RETURNS TABLE (company_id text, user_id text, first_seen timestamptz, deleted_at timestamptz)
+RETURNS TABLE (company_id text, user_id text, first_seen timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
     WITH pending AS MATERIALIZED (
-        SELECT s.company_id, s.user_id, min(s.first_seen) AS first_seen, min(s.deleted_at) AS deleted_at
+        SELECT s.company_id, s.user_id, min(s.first_seen) AS first_seen
         FROM unnest(analytics_open_windows('analytics_users', p_until)) AS r
         -- Grouped window by window, so that the chunks outside of it are not even opened.
         CROSS JOIN LATERAL (
-            SELECT
-                e.company_id, e.user_id, min(e."timestamp") AS first_seen,
-                min(e."timestamp") FILTER (WHERE e.event_type = 'user.deleted') AS deleted_at
+            SELECT e.company_id, e.user_id, min(e."timestamp") AS first_seen
             FROM analytics_events AS e
             WHERE e."timestamp" >= coalesce(lower(r), '-infinity') AND e."timestamp" < upper(r)
               AND e.user_id IS NOT NULL
@@ -21,18 +19,103 @@ AS $$
         ) AS s
         GROUP BY s.company_id, s.user_id
     )
-    SELECT u.company_id, u.user_id, u.first_seen, u.deleted_at
+    SELECT u.company_id, u.user_id, u.first_seen
     FROM analytics_users AS u
     WHERE (p_company IS NULL OR u.company_id = p_company)
       AND NOT EXISTS (SELECT FROM pending AS p WHERE p.company_id = u.company_id AND p.user_id = u.user_id)
     UNION ALL
-    SELECT p.company_id, p.user_id, least(p.first_seen, u.first_seen), least(p.deleted_at, u.deleted_at)
+    SELECT p.company_id, p.user_id, least(p.first_seen, u.first_seen)
     FROM pending AS p
     LEFT JOIN analytics_users AS u ON u.company_id = p.company_id AND u.user_id = p.user_id
 $$;
 
 COMMENT ON FUNCTION analytics_known_users IS
     'analytics_users with the events before an instant that it has not taken in yet.';
+
+-- A user is deleted from after a deletion's instant up to the next other event, exclusive: an event of the same
+-- instant as the deletion comes before it, and another deletion brings nobody back.
+CREATE OR REPLACE FUNCTION analytics_known_user_deletions(p_company text, p_until timestamptz)
+RETURNS TABLE (company_id text, user_id text, deleted_at timestamptz, returned_at timestamptz)
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    WITH open AS MATERIALIZED (
+        SELECT analytics_open_windows('analytics_users', p_until) AS windows
+    ),
+    pending AS MATERIALIZED (
+        SELECT s.company_id, s.user_id, s.deleted_at
+        FROM open AS o
+        CROSS JOIN LATERAL unnest(o.windows) AS r
+        CROSS JOIN LATERAL (
+            SELECT DISTINCT e.company_id, e.user_id, e."timestamp" AS deleted_at
+            FROM analytics_events AS e
+            WHERE e."timestamp" >= coalesce(lower(r), '-infinity') AND e."timestamp" < upper(r)
+              AND e.event_type = 'user.deleted'
+              AND e.user_id IS NOT NULL
+              AND (p_company IS NULL OR e.company_id = p_company)
+        ) AS s
+    ),
+    deletion AS MATERIALIZED (
+        SELECT d.company_id, d.user_id, d.deleted_at, d.returned_at
+        FROM analytics_user_deletions AS d
+        WHERE d.deleted_at < p_until AND (p_company IS NULL OR d.company_id = p_company)
+        UNION ALL
+        SELECT p.company_id, p.user_id, p.deleted_at, NULL
+        FROM pending AS p
+        WHERE NOT EXISTS (
+            SELECT FROM analytics_user_deletions AS d
+            WHERE d.company_id = p.company_id AND d.user_id = p.user_id AND d.deleted_at = p.deleted_at
+        )
+    ),
+    span AS MATERIALIZED (
+        -- Returns from deletions that are taken in are known but for open windows, those from others are not at all.
+        SELECT coalesce(lower(r), '-infinity') AS span_start, upper(r) AS span_end
+        FROM unnest((
+            SELECT o.windows + coalesce(
+                (SELECT tstzmultirange(tstzrange(min(p.deleted_at), p_until)) FROM pending AS p HAVING count(*) > 0),
+                '{}'
+            )
+            FROM open AS o
+        )) AS r
+    ),
+    seen AS (
+        SELECT s.company_id, s.user_id, s.deleted_at, min(s.returned_at) AS returned_at
+        FROM span AS p
+        CROSS JOIN LATERAL (
+            SELECT d.company_id, d.user_id, d.deleted_at, min(e."timestamp") AS returned_at
+            FROM deletion AS d
+            JOIN analytics_events AS e
+                ON e.company_id = d.company_id AND e.user_id = d.user_id AND e."timestamp" > d.deleted_at
+            WHERE e."timestamp" >= p.span_start AND e."timestamp" < p.span_end
+              AND e.event_type <> 'user.deleted'
+              AND (p_company IS NULL OR e.company_id = p_company)
+            GROUP BY d.company_id, d.user_id, d.deleted_at
+        ) AS s
+        GROUP BY s.company_id, s.user_id, s.deleted_at
+    )
+    SELECT d.company_id, d.user_id, d.deleted_at, least(d.returned_at, s.returned_at)
+    FROM deletion AS d
+    LEFT JOIN seen AS s ON s.company_id = d.company_id AND s.user_id = d.user_id AND s.deleted_at = d.deleted_at
+$$;
+
+COMMENT ON FUNCTION analytics_known_user_deletions IS
+    'Deletions before an instant with the next other event of their user: analytics_user_deletions with the events '
+    'that it has not taken in yet.';
+
+CREATE OR REPLACE FUNCTION analytics_deleted_users(p_company text, p_start timestamptz, p_end timestamptz)
+RETURNS TABLE (company_id text, user_id text, throughout boolean, at_start boolean, at_end boolean)
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT
+        d.company_id, d.user_id,
+        bool_or(d.deleted_at < p_start AND (d.returned_at IS NULL OR d.returned_at >= p_end)),
+        bool_or(d.deleted_at < p_start AND (d.returned_at IS NULL OR d.returned_at >= p_start)),
+        bool_or(d.returned_at IS NULL OR d.returned_at >= p_end)
+    FROM analytics_known_user_deletions(p_company, p_end) AS d
+    GROUP BY d.company_id, d.user_id
+$$;
+
+COMMENT ON FUNCTION analytics_deleted_users IS
+    'Users ever deleted before a period''s end, and whether they were during all of it, just before it, at its end.';
 
 CREATE OR REPLACE FUNCTION analytics_active_user_set(
     p_company text, p_start timestamptz, p_end timestamptz
@@ -77,11 +160,15 @@ CREATE OR REPLACE FUNCTION analytics_active_users(
 RETURNS bigint
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-    SELECT count(*) FROM analytics_active_user_set(p_company, p_start, p_end)
+    SELECT CASE
+        WHEN analytics_activity_is_kept(p_start, p_end)
+        THEN (SELECT count(*) FROM analytics_active_user_set(p_company, p_start, p_end))
+    END
 $$;
 
 COMMENT ON FUNCTION analytics_active_users IS
-    'Distinct users with an event of their own (revenue, user_activity, crypto) in the period.';
+    'Distinct users with an event of their own (revenue, user_activity, crypto) in the period; null where events it '
+    'needs have expired.';
 
 CREATE OR REPLACE FUNCTION analytics_new_users(
     p_company text, p_start timestamptz, p_end timestamptz
@@ -89,13 +176,17 @@ CREATE OR REPLACE FUNCTION analytics_new_users(
 RETURNS bigint
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-    SELECT count(*)
-    FROM analytics_known_users(p_company, p_end) AS u
-    WHERE u.first_seen >= p_start AND u.first_seen < p_end
+    SELECT CASE
+        WHEN analytics_users_are_kept(p_start, p_end) THEN (
+            SELECT count(*)
+            FROM analytics_known_users(p_company, p_end) AS u
+            WHERE u.first_seen >= p_start AND u.first_seen < p_end
+        )
+    END
 $$;
 
 COMMENT ON FUNCTION analytics_new_users IS
-    'Users whose first event of any kind lies in the period.';
+    'Users whose first event of any kind lies in the period; null where events it needs expired before it was closed.';
 
 CREATE OR REPLACE FUNCTION analytics_total_users_by_company(
     p_company text, p_start timestamptz, p_end timestamptz
@@ -105,94 +196,124 @@ LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
     SELECT u.company_id, count(*)
     FROM analytics_known_users(p_company, p_end) AS u
-    WHERE u.first_seen < p_end AND (u.deleted_at IS NULL OR u.deleted_at >= p_start)
+    LEFT JOIN analytics_deleted_users(p_company, p_start, p_end) AS d
+        ON d.company_id = u.company_id AND d.user_id = u.user_id
+    WHERE u.first_seen < p_end AND d.throughout IS NOT TRUE
     GROUP BY u.company_id
 $$;
 
 COMMENT ON FUNCTION analytics_total_users_by_company IS
-    'Users first seen before the period''s end and not deleted before its start, per company.';
+    'Users first seen before the period''s end and not deleted before its start, or back since, per company.';
 
 CREATE OR REPLACE FUNCTION analytics_user_metrics_by_company(
     p_company text, p_start timestamptz, p_end timestamptz
 )
 RETURNS TABLE (
     company_id text, total_users bigint, active_users bigint, new_users bigint, churned_users bigint,
-    users_at_start bigint, churned_of_start bigint, active_fingerprint bigint
+    users_at_start bigint, active_before bigint, churned_of_before bigint, active_fingerprint bigint
 )
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-    WITH active AS MATERIALIZED (
-        SELECT a.company_id, a.user_id FROM analytics_active_user_set(p_company, p_start, p_end) AS a
+    WITH kept AS MATERIALIZED (
+        SELECT
+            analytics_users_are_kept(p_start, p_end) AS new,
+            analytics_activity_is_kept(p_start, p_end) AS active,
+            analytics_activity_is_kept(analytics_previous_start(p_start, p_end), p_start) AS before
     ),
-    before AS MATERIALIZED (
-        SELECT b.company_id, b.user_id
-        FROM analytics_active_user_set(p_company, analytics_previous_start(p_start, p_end), p_start) AS b
+    activity AS MATERIALIZED (
+        SELECT s.company_id, s.user_id, bool_or(s.is_now) AS is_active, bool_or(NOT s.is_now) AS was_active
+        FROM (
+            SELECT a.company_id, a.user_id, true AS is_now
+            FROM analytics_active_user_set(p_company, p_start, p_end) AS a
+            UNION ALL
+            SELECT b.company_id, b.user_id, false
+            FROM analytics_active_user_set(p_company, analytics_previous_start(p_start, p_end), p_start) AS b
+        ) AS s
+        GROUP BY s.company_id, s.user_id
     ),
-    known AS MATERIALIZED (
-        SELECT u.* FROM analytics_known_users(p_company, p_end) AS u WHERE u.first_seen < p_end
-    ),
-    churned AS MATERIALIZED (
-        (SELECT b.company_id, b.user_id FROM before AS b EXCEPT SELECT a.company_id, a.user_id FROM active AS a)
-        UNION
-        SELECT k.company_id, k.user_id FROM known AS k WHERE k.deleted_at >= p_start AND k.deleted_at < p_end
+    known AS (
+        SELECT
+            u.company_id, u.user_id,
+            u.first_seen >= p_start AS is_new,
+            d.throughout IS NOT TRUE AS is_user,
+            u.first_seen < p_start AND d.at_start IS NOT TRUE AS is_user_at_start,
+            coalesce(a.is_active, false) AS is_active,
+            coalesce(a.was_active, false) AS was_active,
+            -- Whoever was deleted before the period and is not back since has churned then.
+            d.throughout IS NOT TRUE AND (d.at_end OR (a.was_active AND NOT a.is_active)) AS has_churned
+        FROM analytics_known_users(p_company, p_end) AS u
+        LEFT JOIN analytics_deleted_users(p_company, p_start, p_end) AS d
+            ON d.company_id = u.company_id AND d.user_id = u.user_id
+        LEFT JOIN activity AS a ON a.company_id = u.company_id AND a.user_id = u.user_id
+        WHERE u.first_seen < p_end
     ),
     counted AS (
         SELECT
             k.company_id,
-            count(*) FILTER (WHERE k.deleted_at IS NULL OR k.deleted_at >= p_start) AS total_users,
-            count(*) FILTER (WHERE k.first_seen >= p_start) AS new_users
+            count(*) FILTER (WHERE k.is_user) AS total_users,
+            count(*) FILTER (WHERE k.is_active) AS active_users,
+            count(*) FILTER (WHERE k.is_new) AS new_users,
+            count(*) FILTER (WHERE k.has_churned) AS churned_users,
+            count(*) FILTER (WHERE k.is_user_at_start) AS users_at_start,
+            count(*) FILTER (WHERE k.was_active) AS active_before,
+            count(*) FILTER (WHERE k.has_churned AND k.was_active) AS churned_of_before,
+            coalesce(bit_xor(hashtextextended(k.user_id, 0)) FILTER (WHERE k.is_active), 0) AS active_fingerprint
         FROM known AS k
         GROUP BY k.company_id
     )
-    -- Whoever is in one of the sets has been seen: counted holds every company of the others.
     SELECT
         c.company_id, c.total_users,
-        coalesce(a.users, 0), c.new_users, coalesce(l.users, 0), coalesce(b.users, 0), coalesce(l.of_start, 0),
-        coalesce(a.fingerprint, 0)
+        CASE WHEN k.active THEN c.active_users END,
+        CASE WHEN k.new THEN c.new_users END,
+        CASE WHEN k.active AND k.before THEN c.churned_users END,
+        c.users_at_start,
+        CASE WHEN k.before THEN c.active_before END,
+        CASE WHEN k.active AND k.before THEN c.churned_of_before END,
+        c.active_fingerprint
     FROM counted AS c
-    LEFT JOIN (
-        SELECT company_id, count(*) AS users, bit_xor(hashtextextended(user_id, 0)) AS fingerprint
-        FROM active
-        GROUP BY company_id
-    ) AS a ON a.company_id = c.company_id
-    LEFT JOIN (SELECT company_id, count(*) AS users FROM before GROUP BY 1) AS b ON b.company_id = c.company_id
-    LEFT JOIN (
-        SELECT ch.company_id, count(*) AS users, count(b.user_id) AS of_start
-        FROM churned AS ch
-        LEFT JOIN before AS b ON b.company_id = ch.company_id AND b.user_id = ch.user_id
-        GROUP BY ch.company_id
-    ) AS l ON l.company_id = c.company_id
+    CROSS JOIN kept AS k
 $$;
 
 COMMENT ON FUNCTION analytics_user_metrics_by_company IS
-    'Total, active, new and churned users of a period, and of those active in the one before, per company.';
+    'Total, active, new and churned users of a period, users at its start, and those active in the period before, per '
+    'company; null where events it needs have expired.';
 
 CREATE OR REPLACE FUNCTION analytics_user_metrics(p_company text, p_start timestamptz, p_end timestamptz)
 RETURNS TABLE (
     total_users bigint, active_users bigint, new_users bigint, churned_users bigint,
-    users_at_start bigint, churn_rate numeric, active_user_rate numeric, churn_rate_of_start numeric
+    users_at_start bigint, active_before bigint,
+    churn_rate numeric, active_user_rate numeric, churn_rate_of_start numeric
 )
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
     SELECT
-        s.total_users, s.active_users, s.new_users, s.churned_users, s.users_at_start,
+        s.total_users, s.active_users, s.new_users, s.churned_users, s.users_at_start, s.active_before,
         analytics_percentage(s.churned_users, s.total_users),
         analytics_percentage(s.active_users, s.total_users),
-        analytics_percentage(s.churned_of_start, s.users_at_start)
+        analytics_percentage(s.churned_of_before, s.active_before)
     FROM (
         SELECT
             coalesce(sum(u.total_users), 0)::bigint AS total_users,
-            coalesce(sum(u.active_users), 0)::bigint AS active_users,
-            coalesce(sum(u.new_users), 0)::bigint AS new_users,
-            coalesce(sum(u.churned_users), 0)::bigint AS churned_users,
+            CASE WHEN k.active THEN coalesce(sum(u.active_users), 0)::bigint END AS active_users,
+            CASE WHEN k.new THEN coalesce(sum(u.new_users), 0)::bigint END AS new_users,
+            CASE WHEN k.active AND k.before THEN coalesce(sum(u.churned_users), 0)::bigint END AS churned_users,
             coalesce(sum(u.users_at_start), 0)::bigint AS users_at_start,
-            coalesce(sum(u.churned_of_start), 0)::bigint AS churned_of_start
-        FROM analytics_user_metrics_by_company(p_company, p_start, p_end) AS u
+            CASE WHEN k.before THEN coalesce(sum(u.active_before), 0)::bigint END AS active_before,
+            sum(u.churned_of_before)::bigint AS churned_of_before
+        FROM (
+            -- Asked here too: no company, no row.
+            SELECT
+                analytics_users_are_kept(p_start, p_end) AS new,
+                analytics_activity_is_kept(p_start, p_end) AS active,
+                analytics_activity_is_kept(analytics_previous_start(p_start, p_end), p_start) AS before
+        ) AS k
+        LEFT JOIN analytics_user_metrics_by_company(p_company, p_start, p_end) AS u ON true
+        GROUP BY k.new, k.active, k.before
     ) AS s
 $$;
 
 COMMENT ON FUNCTION analytics_user_metrics IS
-    'User figures of a period, of a company or of all; a rate without a base is null.';
+    'User figures of a period, of a company or of all; null without a base, or where events it needs have expired.';
 
 CREATE OR REPLACE FUNCTION analytics_percentage(p_part numeric, p_whole numeric)
 RETURNS numeric
@@ -210,9 +331,16 @@ CREATE OR REPLACE FUNCTION analytics_user_series(
 RETURNS TABLE (month timestamptz, active_users bigint, new_users bigint)
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-    SELECT m.month, coalesce(a.active_users, 0), coalesce(n.new_users, 0)
+    SELECT
+        m.month,
+        CASE WHEN m.is_kept THEN coalesce(a.active_users, 0) END,
+        CASE WHEN m.is_kept THEN coalesce(n.new_users, 0) END
     FROM (
-        SELECT month AT TIME ZONE 'UTC' AS month
+        SELECT
+            month AT TIME ZONE 'UTC' AS month,
+            analytics_users_are_kept(
+                month AT TIME ZONE 'UTC', (month + interval '1 month') AT TIME ZONE 'UTC'
+            ) AS is_kept
         FROM generate_series(
             date_trunc('month', p_start AT TIME ZONE 'UTC'),
             p_end AT TIME ZONE 'UTC' - interval '1 microsecond',
@@ -236,4 +364,5 @@ AS $$
 $$;
 
 COMMENT ON FUNCTION analytics_user_series IS
-    'Distinct active users and new users of whole UTC months, one row a month, zeros included.';
+    'Distinct active users and new users of whole UTC months, one row a month, zeros included; null where the '
+    'events of a month expired before it was closed.';

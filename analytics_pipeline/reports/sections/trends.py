@@ -16,7 +16,8 @@ CHART_HEIGHT = 122.0
 _SPACE = 18.0
 _BELOW = 10.0
 
-Trend = tuple[str, Sequence[Decimal | int]]
+# None: not known of that month.
+Trend = tuple[str, Sequence[Decimal | int | None]]
 
 
 def months_shown(report: Report) -> list[MonthFigures]:
@@ -28,7 +29,7 @@ def months_shown(report: Report) -> list[MonthFigures]:
 
 def _has_figures(month: MonthFigures) -> bool:
     amounts = (month.total_revenue, month.invoiced, month.refunds, month.mrr)
-    return any(amounts) or month.total_users > 0 or month.active_users > 0
+    return any(amounts) or month.total_users > 0 or bool(month.active_users)
 
 
 def _marked_month(report: Report, months: Sequence[MonthFigures]) -> int | None:
@@ -106,11 +107,12 @@ def trend_charts(content: Content, trends: Sequence[Trend]) -> list[Flowable]:
     return rows
 
 
-def _bars(content: Content, months: Sequence[date], values: Sequence[Decimal | int]) -> list[Bar]:
+def _bars(content: Content, months: Sequence[date], values: Sequence[Decimal | int | None]) -> list[Bar]:
     formats = content.sheet.formats
     return [
         Bar(
-            Decimal(value),
+            # What is nothing has no bar, and what is not known neither: the table beside tells them apart.
+            Decimal(value or 0),
             content.show(formats.short_month(month)),
             content.show(str(month.year)) if index == 0 or month.month == 1 else None,
         )

@@ -1,0 +1,78 @@
+-- Which events have expired, and what is known of that time all the same.
+
+-- The program looks for lost events in every aggregate and remembers what it finds (timescale/refresh.py); here the
+-- aggregate that counts all events is enough, for whoever asks before it has looked.
+CREATE OR REPLACE FUNCTION analytics_events_from()
+RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT greatest(
+        (SELECT max(now() - (j.config ->> 'drop_after')::interval)
+           FROM timescaledb_information.jobs AS j
+          WHERE j.proc_name = 'policy_retention' AND j.hypertable_name = 'analytics_events'),
+        (SELECT h.events_from FROM analytics_retention_horizon AS h),
+        -- The end of the last stretch without chunks in which events were once counted.
+        (SELECT max(s.stretch_end)
+           FROM (
+               SELECT
+                   lag(c.range_end, 1, '-infinity') OVER (ORDER BY c.range_start) AS stretch_start,
+                   c.range_start AS stretch_end
+               FROM (
+                   SELECT c.range_start, c.range_end
+                   FROM timescaledb_information.chunks AS c
+                   WHERE c.hypertable_name = 'analytics_events'
+                   UNION ALL
+                   SELECT now(), now()
+               ) AS c
+           ) AS s
+          WHERE s.stretch_start < s.stretch_end
+            AND EXISTS (
+                SELECT FROM analytics_event_volume_hourly AS v
+                WHERE v.bucket >= s.stretch_start AND v.bucket <= s.stretch_end - interval '1 hour'
+            ))
+    )
+$$;
+
+COMMENT ON FUNCTION analytics_events_from IS
+    'The instant before which events are gone or may go at any moment (the retention horizon); null: none are.';
+
+CREATE OR REPLACE FUNCTION analytics_users_are_kept(p_start timestamptz, p_end timestamptz)
+RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    -- Before the first closed window nothing is known to have happened.
+    SELECT h.events_from IS NULL OR h.events_from <= p_start OR coalesce(
+        (SELECT isempty(
+            tstzmultirange(tstzrange(p_start, p_end))
+            * tstzmultirange(tstzrange(NULL, h.events_from))
+            * tstzmultirange(tstzrange(lower(c.windows), NULL))
+            - c.windows
+         )
+         FROM analytics_closed_windows AS c
+         WHERE c.relation = 'analytics_users' AND NOT isempty(c.windows)),
+        false
+    )
+    FROM (SELECT analytics_events_from() AS events_from) AS h
+$$;
+
+COMMENT ON FUNCTION analytics_users_are_kept IS
+    'Whether users first seen in a half-open period are known: what has expired of it was closed before.';
+
+CREATE OR REPLACE FUNCTION analytics_activity_is_kept(p_start timestamptz, p_end timestamptz)
+RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    -- Whole months are kept; what sticks out on either side is counted over the events.
+    SELECT analytics_users_are_kept(p_start, p_end) AND (
+        e.events_needed_from IS NULL OR coalesce(analytics_events_from() <= e.events_needed_from, true)
+    )
+    FROM (
+        SELECT CASE
+            WHEN p_start < least(analytics_ceil('month', p_start), p_end) THEN p_start
+            WHEN analytics_floor('month', p_end) < p_end THEN analytics_floor('month', p_end)
+        END AS events_needed_from
+    ) AS e
+$$;
+
+COMMENT ON FUNCTION analytics_activity_is_kept IS
+    'Whether the active users of a half-open period can be counted: no event it needs has expired.';
