@@ -162,7 +162,8 @@ def close(start: datetime, end: datetime, *, as_json: bool) -> None:
     """Close every hour, day and month that lies within the half-open span, through Dagster.
 
     Hours come before days before months, each range reconciled with the raw events; the runs show in
-    the Dagster UI. Closing again what is closed is harmless.
+    the Dagster UI. Closing again what is closed is harmless. The database's clock decides what has ended:
+    the rest stays open, and all of it while this machine's clock is more than five minutes off.
     """
     if end <= start:
         raise AnalyticsError(f"--end {end:%Y-%m-%dT%H:%M} must come after --start {start:%Y-%m-%dT%H:%M}.")

@@ -68,8 +68,8 @@ def run_demo(events_file: Path | None, size: SampleSize, *, confirmed: bool) -> 
     started = time.monotonic()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
     settings = get_settings()
-    with _step(console, "database, schema, policies"):
-        migrate(settings)
+    with _step(console, "database, schema, policies") as note:
+        note.extend(migrate(settings).notes)
         _refuse_foreign_events(settings, confirmed=confirmed)
     rates = settings.fx_source
     if events_file is None:

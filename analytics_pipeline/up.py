@@ -31,7 +31,8 @@ def run_up(port: int) -> None:
     settings = get_settings()
     _require_free(port)
     click.echo("Starting the databases ...")
-    migrate(settings)
+    for note in migrate(settings).notes:
+        click.echo(f"note     {note}")
     environment = {**os.environ, **dagster_environment(settings)}
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)

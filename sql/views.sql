@@ -82,6 +82,7 @@ SELECT
     m.new_users,
     m.churned_users,
     m.users_at_start,
+    m.active_before,
     analytics_round_rate(m.churn_rate) AS churn_rate,
     analytics_round_rate(m.active_user_rate) AS active_user_rate,
     analytics_round_rate(m.churn_rate_of_start) AS churn_rate_of_start,

@@ -89,9 +89,9 @@ def record_source(
     in the source's state, too.
     """
     require_erp_url(settings)
-    check_clock(connection)
     state = cursors.begin_run(connection, source)
     try:
+        check_clock(connection)
         with connect_erp(settings) as erp:
             run = _Run(connection, erp, source, state, progress)
             try:

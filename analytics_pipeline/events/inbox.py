@@ -18,6 +18,7 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.inbox_places import DroppedFile, Inbox
 from analytics_pipeline.events.ingest import IngestSummary, Progress, ingest
 from analytics_pipeline.events.sources import Source
+from analytics_pipeline.timescale.clock import ClockError
 from analytics_pipeline.timescale.connection import Connection
 
 # A file is whole when nothing about it has changed for this long, between two looks at least.
@@ -100,7 +101,7 @@ def ingest_from_inbox(
     It goes to ``done`` when at least one record was taken, or when it holds none; to ``failed`` when it can't be
     read as a whole (what could be read before the damage is in) or when every record was rejected. Rejects go
     with it. A file that isn't in ``version`` any more, or changes while it is read, stays in the inbox. Errors of
-    the database are the caller's: then the file stays, too.
+    the database and ``ClockError`` are the caller's: then the file stays, too.
     """
     found = inbox.find(name)
     summary = IngestSummary()
@@ -122,6 +123,9 @@ def ingest_from_inbox(
                 source = Source.of(path)
                 named = _InboxSource(source.path, source.format, f"{inbox.location}/{name}")
                 latest[0] = ingest([named], connection, rejects_path=rejects_path, progress=note)
+        except ClockError:
+            # Nothing was taken, and nothing is wrong with the file.
+            raise
         except AnalyticsError as error:
             if inbox.find(name) is None:
                 return InboxResult(name, Outcome.GONE, latest[0])

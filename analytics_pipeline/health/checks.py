@@ -70,8 +70,8 @@ def event_checks() -> list[HealthCheck]:
         HealthCheck(
             "timescaledb_extension",
             EVENTS,
-            "TimescaleDB is installed, of its Community edition, of a sound version, preloaded, not left in restoring "
-            "mode, and has background workers enough for its policies.",
+            "TimescaleDB is installed, of its Community edition, of a sound version, with the internal tables that are "
+            "read here, preloaded, not left in restoring mode, and has background workers enough for its policies.",
             server.timescaledb_extension,
             blocking=True,
         ),
@@ -98,13 +98,14 @@ def event_checks() -> list[HealthCheck]:
         HealthCheck(
             "compression_policy",
             EVENTS,
-            "The compression policy is as configured, and no chunk is uncompressed past its age.",
+            "The compression policy is as the database wants it, and no chunk is uncompressed past its age.",
             policies.compression_policy,
         ),
         HealthCheck(
             "retention_policy",
             EVENTS,
-            "The retention policy is as configured, no chunk outlives it, and no refresh window reaches what it drops.",
+            "The retention policy is as the database wants it, no chunk outlives it, and no refresh window reaches "
+            "what it drops.",
             policies.retention_policy,
         ),
         HealthCheck(

@@ -74,7 +74,9 @@ REVENUE_METRICS = MetricTable(
         "arr": Column("numeric", "12 x mrr."),
         "paying_customers": Column("bigint", "Customers with an MRR above zero at the period's end."),
         "arpa": Column("numeric", "mrr per paying customer."),
-        "total_users": Column("bigint", "Users seen before the period's end and not deleted before its start."),
+        "total_users": Column(
+            "bigint", "Users seen before the period's end and not deleted before its start, or back since."
+        ),
         "average_revenue_per_user": Column("numeric", "total_revenue per user."),
         **_UNCONVERTED,
         **_ORIGIN,
@@ -105,7 +107,9 @@ USER_METRICS = MetricTable(
     {
         **_COMPANY,
         **_PERIOD,
-        "total_users": Column("bigint", "Users seen before the period's end and not deleted before its start."),
+        "total_users": Column(
+            "bigint", "Users seen before the period's end and not deleted before its start, or back since."
+        ),
         "active_users": Column("bigint", "Distinct users with an event of their own in the period."),
         "new_users": Column("bigint", "Users first seen in the period."),
         "churned_users": Column("bigint", "Active in the period before and not in this one, or deleted in it."),

@@ -78,7 +78,10 @@ class PartitionState:
     """What the instance knows of partitions, read once and looked at for the length of a tick."""
 
     def __init__(self, instance: DagsterInstance, settings: Settings, now: datetime) -> None:
-        """Read the runs that tell; materialisations are read as they are asked for. ``now``: when that is."""
+        """Read the runs that tell; materialisations are read as they are asked for.
+
+        ``now`` is when that is: by the database's clock where it decides what has ended.
+        """
         self.now = now
         self._instance = instance
         self._settings = settings
@@ -111,12 +114,11 @@ class PartitionState:
         return _any_overlaps((run.window for run in self._unfinished if asset in run.assets), window)
 
     def failed_attempts(self, asset: str, window: Window) -> int:
-        """Return how many runs have failed since the last one that succeeded, over the worst part of the window.
+        """Return how many runs over the window have failed since the last one that succeeded.
 
-        A part that was closed since its last failure has no failed attempts.
+        Of several stretches that failures have left in it the worst counts, each judged by its first partition.
         """
         left = [run.window for run in self.left_by_failures(asset) if run.window.overlaps(window)]
-        # One partition of each stretch stands for it.
         starts = {max(stretch.start, window.start) for stretch in left}
         return max((self._attempts_since_success(asset, start) for start in starts), default=0)
 

@@ -51,7 +51,7 @@ class RefreshPolicy:
     """Arguments of TimescaleDB's own refresh policy, as PostgreSQL intervals.
 
     The window ``[now - start_offset, now - end_offset)`` holds at least two buckets, as TimescaleDB
-    demands, and lies inside the shortest retention the settings allow.
+    demands, and lies inside the shortest retention that is allowed.
     """
 
     start_offset: str

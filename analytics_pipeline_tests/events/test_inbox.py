@@ -14,7 +14,9 @@ from analytics_pipeline.events import sources
 from analytics_pipeline.events.inbox import Outcome, Watch, ingest_from_inbox
 from analytics_pipeline.events.inbox_places import ENDINGS, Inbox, free_names, open_inbox
 from analytics_pipeline.events.ingest import Progress
+from analytics_pipeline.timescale.clock import ClockError
 from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline_tests.clocks import shift_machine_clock
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events.samples import json_lines, payment
 
@@ -220,3 +222,16 @@ def test_an_inbox_that_is_not_there_is_an_error_unless_it_is_ours(tmp_path: Path
 def test_a_number_comes_before_the_endings(name: str, second: str) -> None:
     names = free_names(name)
     assert [next(names), next(names)] == [name, second]
+
+
+def test_a_file_stays_while_the_clocks_differ_and_is_taken_afterwards(
+    place: UPath, inbox: Inbox, connection: Connection
+) -> None:
+    (place / "a.jsonl").write_text(json_lines([payment()]))
+    with pytest.MonkeyPatch.context() as patch:
+        shift_machine_clock(patch, timedelta(days=-2))
+        with pytest.raises(ClockError):
+            ingest_from_inbox(inbox, "a.jsonl", connection)
+    assert (_names(place), _count(connection)) == (["a.jsonl"], 0)
+    assert ingest_from_inbox(inbox, "a.jsonl", connection).outcome is Outcome.DONE
+    assert _count(connection) == 1

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from click.testing import CliRunner
-from dagster import AssetKey, DagsterInstance, Definitions, ExecuteInProcessResult
+from dagster import AssetKey, AssetMaterialization, DagsterInstance, Definitions, ExecuteInProcessResult
 from dagster._core.test_utils import freeze_time
 
 from analytics_pipeline.cli import main
@@ -113,6 +113,22 @@ def test_the_closing_sensors_wait_while_the_clocks_differ_and_go_on_afterwards(
             assert "2 days ahead of the database's" in ticks.skipped
         requests = ticks.tick()
         assert bool(requests) == (name == "partition_gaps")
+
+
+def test_what_a_wrong_clock_has_closed_too_early_is_closed_again_once_it_has_ended(
+    database: Database, instance: DagsterInstance, definitions: Definitions
+) -> None:
+    today = _today()
+    yesterday = Window(today.start - timedelta(days=1), today.start)
+    with database.connect(autocommit=True) as connection:
+        for day in (yesterday, today):
+            add_event(connection, f"{day.start:%Y-%m-%dT%H:%M}", "invoice.created", category="billing")
+            partition = f"{day.start:%Y-%m-%d}"
+            instance.report_runless_asset_event(AssetMaterialization("analytics_billing_daily", partition=partition))
+    ticks = Ticks(definitions, instance, "late_events")
+    assert ticks.tick() == [], "their hours are not closed"
+    assert ticks.skipped is not None
+    assert f"daily_aggregates for {yesterday} waits" in ticks.skipped
 
 
 def test_a_clock_that_is_a_little_behind_closes_what_has_ended_by_both(

@@ -164,3 +164,13 @@ def test_a_users_own_queries_are_assets_and_a_broken_folder_breaks_nothing_else(
     assert assets() == {"erp_bills"}
     (folder / "Not a name.sql").write_text("SELECT 1")
     assert assets() == ASSETS
+
+
+def test_sources_that_a_tick_has_no_time_for_are_read_by_a_run(
+    erp: ExampleErp, ticks: Ticks, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _run(ticks).success
+    assert ticks.tick() == []
+    monkeypatch.setattr(erp_sensor, "_MOST_SECONDS_PER_TICK", -1)
+    (request,) = ticks.tick()
+    assert "the tick was over before it was its turn" in str(request.run_key)

@@ -83,6 +83,17 @@ def test_an_empty_inbox_is_made_and_said_to_be_empty(ticks: Ticks, database: Dat
     assert ticks.skipped == f"The inbox {inbox} is empty."
 
 
+def test_files_behind_the_oldest_are_named(
+    ticks: Ticks, folder: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox_sensor, "_MOST_FILES_LOOKED_AT", 2)
+    for name in ("a.jsonl", "b.jsonl", "c.jsonl", "d.jsonl"):
+        _drop(folder, name, payment())
+    assert ticks.tick() == []
+    assert ticks.skipped is not None
+    assert "not looked at before some of the 200 older ones are filed away: c.jsonl, d.jsonl" in ticks.skipped
+
+
 def test_a_dropped_file_becomes_one_run_and_is_filed_away(
     ticks: Ticks, folder: Path, database: Database, instance: DagsterInstance
 ) -> None:

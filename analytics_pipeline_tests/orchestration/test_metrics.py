@@ -80,6 +80,41 @@ def test_a_late_subscription_closes_every_later_figure_again_and_none_before(
         assert revenue_answer(connection, "acme", FEBRUARY, "EUR")["mrrMovements"]["start"] == 25
 
 
+def test_removed_events_leave_the_users_figures_by_themselves(
+    database: Database, instance: DagsterInstance, definitions: Definitions
+) -> None:
+    """21 users, of whom one had no event but those removed, and seven were first seen later than the removed ones."""
+    with database.connect(autocommit=True) as connection:
+        for user in range(21):
+            for day in (3, 20) if user else (3,):
+                add_event(connection, f"2025-01-{day:02}T09:00", user_id=f"u{user}")
+        close_span(definitions, get_settings(), instance, BOTH)
+        assert users_answer(connection, None, JANUARY)["totalUsers"] == 21
+        removed = [f"u{user}" for user in range(8)]
+        connection.execute(
+            "DELETE FROM analytics_events WHERE user_id = ANY (%s) AND \"timestamp\" < '2025-01-04Z'", [removed]
+        )
+        requests = Daemon(definitions, instance, "late_events").until_quiet()
+        asked = {
+            request.tags["dagster/asset_partition_range_start"]
+            for request in requests
+            for key in request.asset_selection or []
+            if key.to_user_string() == "analytics_users"
+        }
+        assert asked == {"2025-01-03"}
+        answer = users_answer(connection, None, JANUARY)
+        assert (answer["totalUsers"], answer["newUsers"], answer["activeUsers"]) == (20, 20, 20)
+        days = connection.execute(
+            "SELECT extract(day FROM period_start AT TIME ZONE 'UTC')::integer, total_users, new_users "
+            "FROM analytics_user_metrics WHERE granularity = 'day' AND period_start < '2025-01-22Z' ORDER BY 1"
+        ).fetchall()
+        assert days == [*((day, 13, 13 if day == 3 else 0) for day in range(3, 20)), (20, 20, 7), (21, 20, 0)]
+        stored = "SELECT total_users FROM analytics_user_metrics WHERE granularity = 'month' ORDER BY period_start"
+        assert connection.execute(stored).fetchall() == [(20,), (20,)]
+        assert stale_periods(connection) == []
+        assert _check(definitions, instance, "analytics_users", "users_match_events").passed
+
+
 def test_a_rate_that_comes_late_mends_the_figures_and_the_check(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:

@@ -16,7 +16,7 @@ from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Window
 
 REPORT = "monthly_report"
-FIGURES = (Figure("Revenue, EUR", "15,000.00", "+15.50%"), Figure("Active users", "85", "\u2013"))
+FIGURES = (Figure("Revenue, EUR", "15,000.00", "+15.5%"), Figure("Active users", "85", "\u2013"))
 
 
 def last_month() -> str:

@@ -108,7 +108,7 @@ def _empty_month(month: date) -> MonthFigures:
 
 
 def golden(company_id: str | None = "acme", **changes: Any) -> Report:
-    """Return the first scenario of DEFINITIONS.md, all figures filled in: revenue 15,000 after 12,987.01 is +15.50%."""
+    """Return the first scenario of DEFINITIONS.md, all figures filled in: revenue 15,000 after 12,987.01 is +15.5%."""
     revenue = RevenueMetrics(
         total_revenue=Decimal(15000),
         mrr=Decimal(2500),

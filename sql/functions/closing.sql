@@ -122,20 +122,28 @@ BEGIN
         coalesce(d.user_id, w.user_id) AS user_id,
         coalesce(d.deleted_at, w.deleted_at) AS deleted_at,
         d.deleted_at IS NOT NULL AS was_stored,
-        w.deleted_at IS NOT NULL OR NOT (d.deleted_at >= events_from AND d.deleted_at < p_end) AS is_known,
+        d.is_before_first IS NOT TRUE
+            AND (w.deleted_at IS NOT NULL OR NOT (d.deleted_at >= events_from AND d.deleted_at < p_end)) AS is_known,
         d.returned_at AS known_return,
         CASE WHEN NOT (d.returned_at >= events_from AND d.returned_at < p_end) THEN d.returned_at END AS returned_at,
         -- A return that is not in the window is known, but of a deletion that is new.
         d.deleted_at IS NULL OR coalesce(d.returned_at >= events_from AND d.returned_at < p_end, false) AS is_open
     FROM (
-        SELECT s.*
+        -- Before the first event that remains no event says that the user was deleted.
+        SELECT s.*, c.user_id IS NOT NULL AS is_before_first
         FROM analytics_user_deletions AS s
-        WHERE s.deleted_at < p_end AND coalesce(s.returned_at, 'infinity') >= p_start
-          AND (
-              s.deleted_at >= p_start
-              OR s.returned_at < p_end
-              OR EXISTS (SELECT FROM seen AS w WHERE w.company_id = s.company_id AND w.user_id = s.user_id)
-          )
+        LEFT JOIN changed_users AS c
+            ON c.company_id = s.company_id AND c.user_id = s.user_id
+           AND coalesce(c.first_seen, 'infinity') > s.deleted_at
+        WHERE c.user_id IS NOT NULL
+           OR (
+                s.deleted_at < p_end AND coalesce(s.returned_at, 'infinity') >= p_start
+                AND (
+                    s.deleted_at >= p_start
+                    OR s.returned_at < p_end
+                    OR EXISTS (SELECT FROM seen AS w WHERE w.company_id = s.company_id AND w.user_id = s.user_id)
+                )
+           )
     ) AS d
     FULL JOIN (
         SELECT s.company_id, s.user_id, deleted_at

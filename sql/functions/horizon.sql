@@ -1,7 +1,7 @@
 -- Which events have expired, and what is known of that time all the same.
 
 -- The program looks for lost events in every aggregate and remembers what it finds (timescale/refresh.py); here the
--- aggregate that counts all events is enough, for whoever asks before it has looked.
+-- users who were first seen are enough, for whoever asks before it has looked.
 CREATE OR REPLACE FUNCTION analytics_events_from()
 RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -11,7 +11,7 @@ AS $$
            FROM timescaledb_information.jobs AS j
           WHERE j.proc_name = 'policy_retention' AND j.hypertable_name = 'analytics_events'),
         (SELECT h.events_from FROM analytics_retention_horizon AS h),
-        -- The end of the last stretch without chunks in which events were once counted.
+        -- The end of the last stretch without chunks in which somebody was first seen.
         (SELECT max(s.stretch_end)
            FROM (
                SELECT
@@ -27,8 +27,8 @@ AS $$
            ) AS s
           WHERE s.stretch_start < s.stretch_end
             AND EXISTS (
-                SELECT FROM analytics_event_volume_hourly AS v
-                WHERE v.bucket >= s.stretch_start AND v.bucket <= s.stretch_end - interval '1 hour'
+                SELECT FROM analytics_users AS u
+                WHERE u.first_seen >= s.stretch_start AND u.first_seen < s.stretch_end
             ))
     )
 $$;

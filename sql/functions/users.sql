@@ -194,12 +194,21 @@ CREATE OR REPLACE FUNCTION analytics_total_users_by_company(
 RETURNS TABLE (company_id text, total_users bigint)
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-    SELECT u.company_id, count(*)
-    FROM analytics_known_users(p_company, p_end) AS u
-    LEFT JOIN analytics_deleted_users(p_company, p_start, p_end) AS d
-        ON d.company_id = u.company_id AND d.user_id = u.user_id
-    WHERE u.first_seen < p_end AND d.throughout IS NOT TRUE
-    GROUP BY u.company_id
+    -- Whoever was deleted has been seen: no join over all users.
+    SELECT u.company_id, u.users - coalesce(d.users, 0)
+    FROM (
+        SELECT k.company_id, count(*) AS users
+        FROM analytics_known_users(p_company, p_end) AS k
+        WHERE k.first_seen < p_end
+        GROUP BY k.company_id
+    ) AS u
+    LEFT JOIN (
+        SELECT g.company_id, count(*) AS users
+        FROM analytics_deleted_users(p_company, p_start, p_end) AS g
+        WHERE g.throughout
+        GROUP BY g.company_id
+    ) AS d ON d.company_id = u.company_id
+    WHERE u.users > coalesce(d.users, 0)
 $$;
 
 COMMENT ON FUNCTION analytics_total_users_by_company IS
@@ -231,47 +240,54 @@ AS $$
         ) AS s
         GROUP BY s.company_id, s.user_id
     ),
-    known AS (
+    seen AS (
         SELECT
-            u.company_id, u.user_id,
-            u.first_seen >= p_start AS is_new,
-            d.throughout IS NOT TRUE AS is_user,
-            u.first_seen < p_start AND d.at_start IS NOT TRUE AS is_user_at_start,
-            coalesce(a.is_active, false) AS is_active,
-            coalesce(a.was_active, false) AS was_active,
-            -- Whoever was deleted before the period and is not back since has churned then.
-            d.throughout IS NOT TRUE AND (d.at_end OR (a.was_active AND NOT a.is_active)) AS has_churned
+            u.company_id, count(*) AS users,
+            count(*) FILTER (WHERE u.first_seen >= p_start) AS new_users
         FROM analytics_known_users(p_company, p_end) AS u
-        LEFT JOIN analytics_deleted_users(p_company, p_start, p_end) AS d
-            ON d.company_id = u.company_id AND d.user_id = u.user_id
-        LEFT JOIN activity AS a ON a.company_id = u.company_id AND a.user_id = u.user_id
         WHERE u.first_seen < p_end
+        GROUP BY u.company_id
     ),
     counted AS (
         SELECT
-            k.company_id,
-            count(*) FILTER (WHERE k.is_user) AS total_users,
-            count(*) FILTER (WHERE k.is_active) AS active_users,
-            count(*) FILTER (WHERE k.is_new) AS new_users,
-            count(*) FILTER (WHERE k.has_churned) AS churned_users,
-            count(*) FILTER (WHERE k.is_user_at_start) AS users_at_start,
-            count(*) FILTER (WHERE k.was_active) AS active_before,
-            count(*) FILTER (WHERE k.has_churned AND k.was_active) AS churned_of_before,
-            coalesce(bit_xor(hashtextextended(k.user_id, 0)) FILTER (WHERE k.is_active), 0) AS active_fingerprint
-        FROM known AS k
-        GROUP BY k.company_id
+            s.company_id,
+            count(*) FILTER (WHERE s.is_deleted) AS deleted_users,
+            count(*) FILTER (WHERE s.is_deleted_at_start) AS deleted_at_start,
+            count(*) FILTER (WHERE s.is_active) AS active_users,
+            count(*) FILTER (WHERE s.was_active) AS active_before,
+            count(*) FILTER (WHERE s.has_churned) AS churned_users,
+            count(*) FILTER (WHERE s.has_churned AND s.was_active) AS churned_of_before,
+            bit_xor(hashtextextended(s.user_id, 0)) FILTER (WHERE s.is_active) AS active_fingerprint
+        FROM (
+            SELECT
+                coalesce(a.company_id, d.company_id) AS company_id,
+                coalesce(a.user_id, d.user_id) AS user_id,
+                a.is_active, a.was_active,
+                d.throughout AS is_deleted,
+                d.at_start AS is_deleted_at_start,
+                -- Whoever was deleted before the period and is not back since has churned then.
+                d.throughout IS NOT TRUE AND (d.at_end OR (a.was_active AND NOT a.is_active)) AS has_churned
+            FROM activity AS a
+            FULL JOIN analytics_deleted_users(p_company, p_start, p_end) AS d
+                ON d.company_id = a.company_id AND d.user_id = a.user_id
+        ) AS s
+        GROUP BY s.company_id
     )
+    -- Whoever is in one of the sets has been seen: there every company of the others is, and what is counted of the
+    -- deleted is taken off without a join over all users.
     SELECT
-        c.company_id, c.total_users,
-        CASE WHEN k.active THEN c.active_users END,
-        CASE WHEN k.new THEN c.new_users END,
-        CASE WHEN k.active AND k.before THEN c.churned_users END,
-        c.users_at_start,
-        CASE WHEN k.before THEN c.active_before END,
-        CASE WHEN k.active AND k.before THEN c.churned_of_before END,
-        c.active_fingerprint
-    FROM counted AS c
+        s.company_id,
+        s.users - coalesce(c.deleted_users, 0),
+        CASE WHEN k.active THEN coalesce(c.active_users, 0) END,
+        CASE WHEN k.new THEN s.new_users END,
+        CASE WHEN k.active AND k.before THEN coalesce(c.churned_users, 0) END,
+        s.users - s.new_users - coalesce(c.deleted_at_start, 0),
+        CASE WHEN k.before THEN coalesce(c.active_before, 0) END,
+        CASE WHEN k.active AND k.before THEN coalesce(c.churned_of_before, 0) END,
+        coalesce(c.active_fingerprint, 0)
+    FROM seen AS s
     CROSS JOIN kept AS k
+    LEFT JOIN counted AS c ON c.company_id = s.company_id
 $$;
 
 COMMENT ON FUNCTION analytics_user_metrics_by_company IS

@@ -37,8 +37,9 @@ _HISTORIES = (
         asset=USERS,
         table=USERS,
         description=(
-            "Every user with the time of the first event and of the deletion. It outlives the raw events; "
-            "materialising a day adds whom its events show, in any order of days."
+            "Every user with the time of the first event, and beside it (analytics_user_deletions) when users were "
+            "deleted and came back. It outlives the raw events; materialising a day settles it by the events that the "
+            "day has now, in any order of days."
         ),
         columns=USER_COLUMNS,
         update=update_users,

@@ -22,7 +22,7 @@ FRESHNESS_JOB = "freshness"
 
 # What goes wrong by itself within hours. Every evaluation leaves 5 kB in Dagster's storage for good: all of
 # the checks each hour would be 2 GB a year, these are half a gigabyte.
-_HOURLY = ("up_to_date", "events_arrive", "policy_jobs_healthy")
+_HOURLY = ("clock", "up_to_date", "events_arrive", "policy_jobs_healthy")
 
 
 def build_check_jobs() -> "list[UnresolvedAssetJobDefinition]":
@@ -38,7 +38,7 @@ def build_check_jobs() -> "list[UnresolvedAssetJobDefinition]":
         define_asset_job(
             FRESHNESS_JOB,
             selection=AssetSelection.checks(*(key for key in database if key.name in _HOURLY)),
-            description="Checks that events arrive, that aggregates keep up with them, and that policy jobs work.",
+            description="Checks that clocks agree, events arrive, aggregates keep up with them, and policy jobs work.",
         ),
     ]
 

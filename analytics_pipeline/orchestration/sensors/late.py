@@ -195,7 +195,8 @@ class _Finder:
                 f"{asset}: what {len(lost)} closed partitions behind the retention horizon ({self._horizon:%Y-%m-%d}) "
                 f"stand on has changed, from {lost[0]} on; they can't be recomputed and stay as they are"
             )
-        return [window for window in closed if window not in behind]
+        # What was closed before it had ended, by a wrong clock, waits until it has.
+        return [window for window in closed if window not in behind and window.end <= self._state.now]
 
     def _waits_for_days(self, found: RangeToClose) -> bool:
         """Tell whether months are to be computed by other definitions while days before their end still are to be."""

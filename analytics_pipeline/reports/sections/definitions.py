@@ -35,7 +35,10 @@ _TERMS = (
     ("Crypto volumes", "Quantities in the asset; their value at the rates of the days is in no revenue figure."),
     ("Period before", "The same calendar unit before when the period is whole months, else as many days just before."),
     ("Conversion", "The last rate on or before the day, at most 7 days old; without one an amount is in no figure."),
-    ("Rounding", "Amounts are exact until shown, then rounded once, half-even, to the currency's digits."),
+    (
+        "Rounding",
+        "Figures are exact until shown, then rounded once, half-even; a line of that name is what parts miss a sum by.",
+    ),
 )
 
 

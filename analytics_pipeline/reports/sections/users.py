@@ -20,6 +20,8 @@ _FIGURES = (
     figures.active_users,
     figures.new_users,
     figures.churned_users,
+    figures.users_at_start,
+    figures.active_before,
     figures.active_user_rate,
     figures.churn_rate,
     figures.churn_rate_of_start,
