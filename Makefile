@@ -6,10 +6,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo up test lint format bench lock clean
+# A worker per core, each with databases of its own; the tests of a module stay together and share theirs.
+WORKERS ?= auto
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadscope --no-loadscope-reorder
+
+.PHONY: help demo up test test-fast test-faults lint format bench lock clean
 
 help:            ## Show the targets
-	@sed -n 's/^\([a-z]*\): .*## /  make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\): .*## /  make \1	/p' Makefile
 
 demo: $(READY)   ## Run the main job: events, closed partitions, checks, a PDF report
 	@$(BIN)/analytics-pipeline demo $(ARGS)
@@ -17,8 +21,14 @@ demo: $(READY)   ## Run the main job: events, closed partitions, checks, a PDF r
 up: $(READY)     ## Start the databases and the Dagster UI
 	@$(BIN)/analytics-pipeline up $(ARGS)
 
-test: $(READY)   ## Run the tests on the embedded database, or on that of ANALYTICS_DATABASE_URL
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(READY)   ## Run the tests on the embedded database, or on the server of ANALYTICS_DATABASE_URL
+	@$(PYTEST) $(ARGS)
+
+test-fast: $(READY)  ## Run a selection that touches everything: a first verdict within 90 s
+	@$(PYTEST) -m "not (slow or faults or fuzz or daemon)" $(ARGS)
+
+test-faults: $(READY)  ## Run the tests that kill processes or wait for time to pass
+	@$(PYTEST) -m faults $(ARGS)
 
 lint: $(READY)   ## Check style and types
 	@$(BIN)/ruff check .

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import is_hypothesis_test
 
 from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.timescale.connection import Connection, connect
@@ -28,6 +29,13 @@ class Database:
 
     def connect(self, *, autocommit: bool = False) -> Connection:
         return connect(self.settings, autocommit=autocommit)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what tries generated input."""
+    for item in items:
+        if isinstance(item, pytest.Function) and is_hypothesis_test(item.obj):
+            item.add_marker(pytest.mark.fuzz)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Databases for the tests, each as new, made without migrating each.
+"""Databases for the tests, each like new, without a migration for each.
 
 On a server every database is a new one: empty, or a copy of one that was migrated once. The embedded server has one
 database only, which is brought back to what it was before the test, as far as the test has changed it.
@@ -54,8 +54,10 @@ class ServerDatabases:
             self._copy_template(name)
         else:
             self._execute("CREATE DATABASE {}", name)
-        yield self._url_of(name)
-        self._execute("DROP DATABASE {} WITH (FORCE)", name)
+        try:
+            yield self._url_of(name)
+        finally:
+            self._execute("DROP DATABASE {} WITH (FORCE)", name)
 
     def close(self) -> None:
         if "_admin" in self.__dict__:

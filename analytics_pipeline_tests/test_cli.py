@@ -94,6 +94,7 @@ def test_the_report_command_writes_a_pdf_and_prints_its_checksum(database: Datab
     assert len(document["sha256"]) == 64
 
 
+@pytest.mark.daemon
 def test_the_demo_twice_gives_the_same_figures(
     empty_database_url: str, environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

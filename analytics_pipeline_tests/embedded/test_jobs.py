@@ -61,6 +61,7 @@ def test_due_policy_runs_and_its_outcome_shows(server: EmbeddedTimescale, databa
     assert outcomes(database, job) == [True, True]
 
 
+@pytest.mark.faults
 def test_jobs_run_by_themselves(tmp_path_factory: pytest.TempPathFactory) -> None:
     embedded = EmbeddedTimescale(tmp_path_factory.mktemp("home"), job_interval=0.2)
     embedded.start()
@@ -124,6 +125,7 @@ def test_failure_is_kept_and_retried_with_patience(
     assert server.status().running
 
 
+@pytest.mark.faults
 def test_run_the_server_did_not_survive_counts_as_failed(
     server: EmbeddedTimescale, database: "psycopg.Connection[Any]"
 ) -> None:

@@ -41,6 +41,7 @@ def test_life_of_a_server(postgres: EmbeddedPostgres) -> None:
         assert value(connection, "SELECT a FROM kept") == 1
 
 
+@pytest.mark.faults
 def test_killed_server_keeps_what_was_committed(postgres: EmbeddedPostgres) -> None:
     with psycopg.connect(postgres.url) as connection:
         connection.execute("CREATE TABLE committed AS SELECT 1 AS a")

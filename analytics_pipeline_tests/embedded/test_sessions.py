@@ -18,6 +18,7 @@ INTERLEAVE_SECONDS = float(os.environ.get("EMBEDDED_INTERLEAVE_SECONDS", "6"))
 CLIENTS = 8
 
 
+@pytest.mark.faults
 def test_interleaved_transactions_neither_deadlock_nor_mix(server: EmbeddedTimescale, connect: Connect) -> None:
     admin = connect()
     admin.execute("DROP TABLE IF EXISTS interleaved")
@@ -59,6 +60,7 @@ def test_interleaved_transactions_neither_deadlock_nor_mix(server: EmbeddedTimes
     assert min(len(done) for done in committed.values()) > INTERLEAVE_SECONDS, "a client starved"
 
 
+@pytest.mark.faults
 def test_transaction_of_one_client_keeps_the_others_out(server: EmbeddedTimescale, connect: Connect) -> None:
     holder, other = connect(autocommit=False), connect()
     other.execute("CREATE TABLE IF NOT EXISTS held (a int)")
@@ -82,6 +84,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("how", ["killed", "closed"])
 def test_client_that_vanishes_is_rolled_back(server: EmbeddedTimescale, connect: Connect, how: str) -> None:
     survivor = connect()
@@ -99,6 +102,7 @@ def test_client_that_vanishes_is_rolled_back(server: EmbeddedTimescale, connect:
     assert value(survivor, "SELECT count(*) FROM vanished") == 0
 
 
+@pytest.mark.faults
 def test_client_that_vanishes_in_the_queue_is_dropped(server: EmbeddedTimescale, connect: Connect) -> None:
     holder = connect(autocommit=False)
     holder.execute("CREATE TABLE never_inserted (a int)")
@@ -119,6 +123,7 @@ def test_client_that_vanishes_in_the_queue_is_dropped(server: EmbeddedTimescale,
     assert value(holder, "SELECT count(*) FROM never_inserted") == 0
 
 
+@pytest.mark.faults
 def test_idle_transaction_is_ended(tmp_path_factory: pytest.TempPathFactory) -> None:
     embedded = EmbeddedTimescale(tmp_path_factory.mktemp("home"), idle_in_transaction=0.5)
     embedded.start()
@@ -306,6 +311,7 @@ def test_notifications_reach_those_who_listen(connect: Connect) -> None:
     assert list(listener.notifies(timeout=0.2)) == []
 
 
+@pytest.mark.faults
 def test_large_results_arrive_whole_and_slowly_read(connect: Connect) -> None:
     client, other = connect(), connect()
     rows = client.execute("SELECT i, repeat('x', 1000) FROM generate_series(1, 50000) i").fetchall()
@@ -318,6 +324,7 @@ def test_large_results_arrive_whole_and_slowly_read(connect: Connect) -> None:
         assert sum(1 for _ in stream) == 29_999
 
 
+@pytest.mark.slow
 def test_large_statement(connect: Connect) -> None:
     assert value(connect(), "SELECT length(%s)", "x" * 20_000_000) == 20_000_000
 

@@ -22,6 +22,8 @@ from analytics_pipeline.embedded import EmbeddedTimescale, engine
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline_tests.embedded.conftest import run_python, value
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -120,6 +122,7 @@ def test_folder_made_by_somebody_else_is_refused(tmp_path: Path) -> None:
         folder.unlink()
 
 
+@pytest.mark.faults
 def test_committed_data_survives_kill(embedded: EmbeddedTimescale) -> None:
     embedded.start()
     with connect(embedded) as connection:
@@ -161,6 +164,7 @@ def test_committed_data_survives_kill(embedded: EmbeddedTimescale) -> None:
         assert value(connection, compressed) > 0
 
 
+@pytest.mark.faults
 def test_killed_while_it_makes_its_data_directory(fresh: EmbeddedTimescale) -> None:
     starter = run_python(
         "import sys; from pathlib import Path; from analytics_pipeline.embedded import EmbeddedTimescale\n"
@@ -198,6 +202,7 @@ def test_stale_files_are_harmless(embedded: EmbeddedTimescale) -> None:
     state.write_text(known)
 
 
+@pytest.mark.faults
 def test_engine_that_fails_says_so(embedded: EmbeddedTimescale) -> None:
     embedded.start()
     with connect(embedded) as waiting, connect(embedded) as client:

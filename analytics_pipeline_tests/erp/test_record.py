@@ -230,6 +230,7 @@ def _add_history(erp: ExampleErp, count: int) -> None:
     )
 
 
+@pytest.mark.faults
 def test_a_killed_run_leaves_nothing_half_done(erp: ExampleErp, environment: pytest.MonkeyPatch) -> None:
     _add_history(erp, 12_000)
     command = [sys.executable, "-m", "analytics_pipeline", "sources", "run", "invoices"]

@@ -115,6 +115,7 @@ def test_a_run_of_such_a_query_says_the_same_and_records_nothing(erp: ExampleErp
     assert query("SELECT failures, last_error FROM analytics_source_cursors") == [(0, None)]
 
 
+@pytest.mark.faults
 def test_a_query_that_takes_too_long_is_told_what_to_do(
     erp: ExampleErp, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -195,6 +195,7 @@ with connect(autocommit=True) as connection:
 """
 
 
+@pytest.mark.faults
 def test_a_killed_ingestion_is_completed_by_running_it_again(
     connection: Connection, tmp_path: Path, rejects: Path
 ) -> None:

@@ -115,6 +115,7 @@ def test_spans_that_do_not_meet_stay_apart_and_many_pairs_are_counted() -> None:
     assert spans[0].cause == "rates EUR/CHF, EUR/DKK, EUR/NOK and 2 more pairs"
 
 
+@pytest.mark.faults
 @pytest.mark.skipif(SERVER_URL is None, reason="the embedded server has one session")
 def test_a_load_waits_for_whoever_changes_figures_and_sees_what_they_stored(database: Database) -> None:
     loaded: list[LoadedRates] = []

@@ -179,6 +179,7 @@ def test_a_change_waits_for_figures_that_are_being_computed_and_makes_them_stale
     assert stale(closed_alone)["mrr_movements"] == ["02-02", "02-03", "02", "03"]
 
 
+@pytest.mark.faults
 @needs_sessions
 def test_two_closings_of_one_period_take_turns(closed_alone: Connection, database: Database) -> None:
     with database.connect() as first, database.connect(autocommit=True) as second, ThreadPoolExecutor(1) as pool:

@@ -31,6 +31,8 @@ from analytics_pipeline.windows import Cadence, Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event, at
 
+pytestmark = pytest.mark.slow
+
 JANUARY = Window.of_month(date(2025, 1, 1))
 _MOST_TICKS = 12
 _ONE_VERSION = DefinitionsVersions()

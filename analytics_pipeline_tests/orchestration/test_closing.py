@@ -99,6 +99,7 @@ def test_closing_a_month_closes_every_granularity_in_order_and_proves_it(
     assert re.search(r"all \d+ passed", text), "the report says what the checks of its partitions found"
 
 
+@pytest.mark.slow
 def test_a_late_event_is_in_the_figures_once_its_partitions_are_closed_again(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:
@@ -129,6 +130,7 @@ def test_what_may_pass_by_itself_is_tried_again_and_a_real_error_is_not(
     assert (broken.success, attempts(broken)) == (False, 0)
 
 
+@pytest.mark.faults
 def test_a_killed_run_can_simply_be_repeated(database: Database, instance: DagsterInstance) -> None:
     with database.connect(autocommit=True) as connection:
         for day in range(1, 32):
@@ -148,6 +150,7 @@ def test_a_killed_run_can_simply_be_repeated(database: Database, instance: Dagst
         assert [str(value) for (value,) in total] == ["310.31"]
 
 
+@pytest.mark.slow
 def test_rows_that_differ_from_the_events_stop_the_run_and_name_the_company(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:
@@ -228,6 +231,7 @@ def test_part_of_a_day_closes_its_hours_only(
     assert [(run.job, run.partitions) for run in closed] == [("hourly_aggregates", 21)]
 
 
+@pytest.mark.daemon
 @pytest.mark.parametrize(
     ("command", "partitions"),
     [
@@ -276,6 +280,7 @@ def test_loading_the_definitions_touches_no_database(dagster_home: Path, environ
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
 
 
+@pytest.mark.daemon
 def test_a_dagster_process_of_its_own_can_load_the_code_location(dagster_home: Path) -> None:
     command = [sys.executable, "-m", "dagster", "definitions", "validate", "-w", str(project_file("workspace.yaml"))]
     run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=dagster_home)

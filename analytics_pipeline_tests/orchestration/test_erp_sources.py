@@ -21,6 +21,8 @@ from analytics_pipeline_tests.erp.example import ExampleErp, example_erp, invoic
 from analytics_pipeline_tests.erp.reading import query
 from analytics_pipeline_tests.orchestration.sensor_ticks import Ticks
 
+pytestmark = pytest.mark.slow
+
 ASSETS = {"erp_crypto_transactions", "erp_invoices", "erp_logins", "erp_payments", "erp_subscription_changes"}
 
 

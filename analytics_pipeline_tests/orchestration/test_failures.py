@@ -20,6 +20,8 @@ from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.notify.mail_catcher import Catcher, mail_server
 from analytics_pipeline_tests.orchestration.sensor_ticks import Ticks
 
+pytestmark = pytest.mark.slow
+
 ASSET = "analytics_revenue_hourly"
 HOUR = "2025-01-05-10:00"
 RANGE = {

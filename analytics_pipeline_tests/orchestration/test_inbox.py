@@ -21,6 +21,8 @@ from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events.samples import json_lines, payment
 from analytics_pipeline_tests.orchestration.sensor_ticks import Ticks
 
+pytestmark = pytest.mark.slow
+
 _KILLED_FILE_EVENTS = 60_000
 _PATIENCE_SECONDS = 60
 
@@ -208,6 +210,7 @@ def test_while_the_database_is_down_the_file_stays_and_is_tried_again(
     assert _files(folder) == ["done/a.jsonl"]
 
 
+@pytest.mark.faults
 def test_a_run_killed_in_the_middle_is_made_good_by_the_next(
     ticks: Ticks, folder: Path, database: Database, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from dagster import AssetKey, DagsterInstance, Definitions, RunRequest
 
 from analytics_pipeline.health.finding import Severity
@@ -20,6 +21,8 @@ from analytics_pipeline.windows import Cadence, Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event, at
 from analytics_pipeline_tests.orchestration.test_automation import Daemon
+
+pytestmark = pytest.mark.slow
 
 JANUARY = Window.of_month(date(2025, 1, 1))
 FEBRUARY = Window.of_month(date(2025, 2, 1))

@@ -37,6 +37,8 @@ from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.orchestration.sensor_ticks import Ticks
 from analytics_pipeline_tests.outbox.documents import publish
 
+pytestmark = pytest.mark.slow
+
 REPORT = "monthly_report"
 MONTHLY = "analytics_revenue_monthly"
 THIS_MONTH = datetime.now(UTC).date().replace(day=1)

@@ -31,6 +31,8 @@ from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.orchestration.sensor_ticks import Ticks
 
+pytestmark = pytest.mark.slow
+
 JANUARY = {"start": "2025-01-01", "end": "2025-01-31"}
 
 

@@ -402,6 +402,7 @@ def test_a_transaction_left_open_is_refused(database: Database) -> None:
         send_due(connection, {}, domain="example.com")
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("phase", ["before", "inside", "after"])
 def test_a_sender_that_is_killed_delivers_nothing_twice(
     database: Database, connection: Connection, tmp_path: Path, phase: str
@@ -459,6 +460,7 @@ def test_a_sender_that_is_killed_delivers_nothing_twice(
     assert report.unknown == (phase == "after")
 
 
+@pytest.mark.faults
 @pytest.mark.skipif(SERVER_URL is None, reason="the embedded server has one session: senders take turns")
 def test_several_senders_at_once_send_every_message_exactly_once(
     database: Database, connection: Connection, catcher: Catcher

@@ -37,6 +37,7 @@ def jobs(count: int) -> list[Job]:
     return [Job(samples.golden(f"company {n}"), replace(ORDER, company_id=f"company {n}")) for n in range(count)]
 
 
+@pytest.mark.slow
 def test_many_are_the_same_bytes_in_processes_as_here(tmp_path: Path) -> None:
     here = [made for _, made in publish_all(str(tmp_path / "here"), jobs(3))]
     spread = [made for _, made in publish_all(str(tmp_path / "spread"), jobs(20))]
@@ -70,6 +71,7 @@ def test_a_report_that_cannot_be_rendered_keeps_no_other(tmp_path: Path, count: 
     assert made == [f"company {n}" for n in (*range(2, count), 0)]
 
 
+@pytest.mark.faults
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for the processes in /proc")
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     code = (

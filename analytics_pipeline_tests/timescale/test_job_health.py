@@ -69,6 +69,7 @@ def test_a_lost_race_for_a_lock_counts_from_the_third_in_a_row(connection: Conne
         assert _health(connection, job).is_failing is (failures == 3)
 
 
+@pytest.mark.faults
 @pytest.mark.skipif(SERVER_URL is None, reason="the embedded server has no background workers")
 def test_background_jobs_are_judged_by_their_real_errors(connection: Connection) -> None:
     connection.execute(
