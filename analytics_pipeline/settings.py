@@ -57,6 +57,10 @@ class Settings(BaseSettings):
     inbox: str = Field(
         default="", description="Folder or object-store URI where files of events are dropped; unset: <home>/inbox."
     )
+    inbox_on_conflict: Literal["reject", "replace"] = Field(
+        default="reject",
+        description="What becomes of a stored event that a record in the inbox contradicts: it stays, or is replaced.",
+    )
     erp_url: SecretStr | None = Field(
         default=None, description="The ERP's database, PostgreSQL, of which events are recorded; unset: none is read."
     )

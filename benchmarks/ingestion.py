@@ -112,7 +112,7 @@ def raw_load(connection: Connection) -> Load:
 
 def copy(connection: Connection, events: Sequence[AnalyticsEvent]) -> None:
     """Store the rows with binary COPY."""
-    statement = load_sql("queries/ingest_copy.sql").replace("analytics_events_staging", "analytics_events")
+    statement = load_sql("queries/ingest_copy.sql").replace("_staging", "").replace("position, ", "")
     with connection.transaction(), connection.cursor() as cursor, cursor.copy(statement) as stream:
         stream.set_types(TYPES)
         for event in events:

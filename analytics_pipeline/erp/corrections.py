@@ -9,6 +9,7 @@ from analytics_pipeline.erp.ledger import Ledger
 from analytics_pipeline.erp.rejects import SourceReject, resolve_rejects
 from analytics_pipeline.erp.rows import parse_row
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.events.contradictions import OnConflict
 from analytics_pipeline.events.model import AnalyticsEvent
 from analytics_pipeline.events.rejection import RejectedEvent
 from analytics_pipeline.timescale.clock import check_clock
@@ -24,7 +25,7 @@ def accept_rows(connection: Connection, rejects: Sequence[SourceReject]) -> int:
     and accepting it again completes it. Raises ``AnalyticsError`` for a row that is no event at all, or of a time
     whose raw events have expired; rows before it are accepted by then.
     """
-    ledger = Ledger(connection)
+    ledger = Ledger(connection, OnConflict.REPLACE)
     now, horizon = check_clock(connection), retention_horizon(connection)
     for reject in rejects:
         try:
@@ -50,5 +51,6 @@ def _replace(connection: Connection, ledger: Ledger, reject: SourceReject, event
     with connection.transaction():
         ledger.forget(event.event_id)
     with connection.transaction():
-        ledger.record([event])
+        for refusal in ledger.record([event]).refused:
+            raise AnalyticsError(f"{reject.source_key} can't be accepted: {refusal.rejection.reason}")
         resolve_rejects(connection, reject.source, [reject.source_key])

@@ -9,10 +9,10 @@ from typing import NamedTuple
 from uuid import UUID
 
 from analytics_pipeline.erp.rows import digest
+from analytics_pipeline.events.contradictions import OnConflict, describe_differences, instant_text
 from analytics_pipeline.events.json_text import parse_json
-from analytics_pipeline.events.load import EventLoader
+from analytics_pipeline.events.load import EventLoader, Loaded
 from analytics_pipeline.events.model import AnalyticsEvent
-from analytics_pipeline.events.rejection import shown
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection
 
@@ -32,27 +32,34 @@ class Recorded(NamedTuple):
 class Ledger:
     """The events that were recorded from the ERP."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, on_conflict: OnConflict = OnConflict.REJECT) -> None:
         """Use the connection, which stays the caller's to close."""
         self._connection = connection
-        self._loader = EventLoader(connection)
+        self._loader = EventLoader(connection, on_conflict)
 
     def look_up(self, event_ids: Iterable[UUID]) -> dict[UUID, Recorded]:
         """Return which of the ids are events already."""
         rows = self._connection.execute(load_sql("queries/source_known_events.sql"), {"event_ids": list(event_ids)})
         return {event_id: Recorded(timestamp, content) for event_id, timestamp, content in rows}
 
-    def record(self, events: Sequence[AnalyticsEvent]) -> int:
-        """Store events that are not known yet, as part of the caller's transaction; return how many were new."""
+    def record(self, events: Sequence[AnalyticsEvent]) -> Loaded:
+        """Store events that are not known yet, as part of the caller's transaction; return what became of them.
+
+        Of an event that was stored in another way before, and says something else, the ledger learns what is stored.
+        """
+        loaded = self._loader.load(events)
+        refused = {refusal.event.event_id: refusal.stored for refusal in loaded.refused}
+        known = [refused.get(event.event_id, event) for event in events]
+        stored = [event for event in known if event is not None]
         self._connection.execute(
             load_sql("queries/source_add_events.sql"),
             {
-                "event_ids": [event.event_id for event in events],
-                "timestamps": [event.timestamp for event in events],
-                "contents": [digest(event) for event in events],
+                "event_ids": [event.event_id for event in stored],
+                "timestamps": [event.timestamp for event in stored],
+                "contents": [digest(event) for event in stored],
             },
         )
-        return self._loader.load(events)
+        return loaded
 
     def forget(self, event_id: UUID) -> datetime | None:
         """Take an event back, as part of the caller's transaction; return the time it had, if it was known."""
@@ -60,7 +67,9 @@ class Ledger:
         if row is None:
             return None
         values = {"event_id": event_id, "timestamp": row[0]}
-        self._connection.execute(load_sql("queries/source_delete_event.sql"), values)
+        for (company_id,) in self._connection.execute(load_sql("queries/source_event_company.sql"), values).fetchall():
+            values["company_id"] = company_id
+            self._connection.execute(load_sql("queries/source_delete_event.sql"), values)
         return row[0]  # type: ignore[no-any-return]
 
     def describe_changes(self, changed: Sequence[tuple[AnalyticsEvent, Recorded]]) -> list[str]:
@@ -77,19 +86,8 @@ class Ledger:
 def _differences(event: AnalyticsEvent, recorded: Recorded, stored: AnalyticsEvent | None) -> str:
     found = []
     if event.timestamp != recorded.timestamp:
-        found.append(f"at {_instant(recorded.timestamp)}, and the row now says {_instant(event.timestamp)}")
+        before = instant_text(recorded.timestamp.astimezone(UTC))
+        found.append(f"at {before}, and the row now says {instant_text(event.timestamp)}")
     if stored is not None:
-        found += [
-            f"with {name} {shown(_plain(before))}, and the row now says {shown(_plain(after))}"
-            for name, before, after in zip(AnalyticsEvent._fields, stored, event, strict=True)
-            if name != "timestamp" and before != after
-        ]
-    return "; ".join(found) or "with other content"
-
-
-def _plain(value: object) -> object:
-    return str(value) if value is not None and not isinstance(value, dict) else value
-
-
-def _instant(instant: datetime) -> str:
-    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        found.append(describe_differences(stored, event, "the row now"))
+    return "; ".join(filter(None, found)) or "with other content"

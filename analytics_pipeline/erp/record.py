@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
+from uuid import UUID
 
 import psycopg
 from psycopg import sql
@@ -33,6 +34,7 @@ from analytics_pipeline.erp.rows import event_id_of, parse_row
 from analytics_pipeline.erp.source_files import ErpSource
 from analytics_pipeline.erp.transactions import look_at_transactions
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.events.contradictions import Refusal, describe_differences
 from analytics_pipeline.events.model import AnalyticsEvent
 from analytics_pipeline.events.rejection import RejectedEvent
 from analytics_pipeline.settings import Settings
@@ -46,6 +48,8 @@ _WIDEST_SLICE = timedelta(days=3_650)
 _NARROWEST_SLICE = timedelta(seconds=1)
 _HISTORY_SECONDS = 600
 _FUTURE = "timestamp in the future"
+# The kind of reject that a row is which says something else than when it was recorded.
+CHANGED = "recorded with other content"
 
 
 @dataclass(slots=True)
@@ -197,16 +201,16 @@ class _Run:
         days = [list(day) for _, day in groupby(judged.events, key=lambda event: event.timestamp.date())]
         for events in days[:-1]:
             with self._connection.transaction():
-                self._record(events)
+                self._record(events, judged)
                 cursors.save(self._connection, self._state, self._saved)
         self.result.read += len(rows)
         self.result.already_there += judged.already_there
-        self.result.rejected += len(judged.rejects)
-        self.result.reasons += judged.reasons
-        self._state.last_read = self.result.read
-        self._state.last_rejected = self.result.rejected
         with self._connection.transaction():
-            self._record(days[-1] if days else [])
+            self._record(days[-1] if days else [], judged)
+            self.result.rejected += len(judged.rejects)
+            self.result.reasons += judged.reasons
+            self._state.last_read = self.result.read
+            self._state.last_rejected = self.result.rejected
             store_rejects(self._connection, self._source.name, judged.rejects)
             resolve_rejects(self._connection, self._source.name, judged.accepted_keys)
             cursors.save(self._connection, self._state, current)
@@ -214,17 +218,19 @@ class _Run:
         self.result.seconds = time.perf_counter() - self._started
         self._progress(self.result)
 
-    def _record(self, events: Sequence[AnalyticsEvent]) -> None:
+    def _record(self, events: Sequence[AnalyticsEvent], judged: "_Judged") -> None:
         if not events:
             return
-        new = self._ledger.record(events)
-        self._state.last_new += new
-        self._state.total_new += new
+        loaded = self._ledger.record(events)
+        self._state.last_new += loaded.new
+        self._state.total_new += loaded.new
         result = self.result
-        result.new += new
-        result.already_there += len(events) - new
+        result.new += loaded.new
+        result.already_there += len(events) - loaded.new - len(loaded.refused)
         result.first = min(filter(None, [result.first, events[0].timestamp]))
         result.last = max(filter(None, [result.last, events[-1].timestamp]))
+        for refusal in loaded.refused:
+            judged.refuse(self._source.name, refusal)
 
     def _judge(self, rows: Sequence[Row]) -> "_Judged":
         """Tell new events, rows that are events already, and rejects apart."""
@@ -243,8 +249,7 @@ class _Run:
             content = Recorded.of(event)
             if recorded is None:
                 known[event.event_id] = content
-                judged.events.append(event)
-                judged.keys.append(row[KEY])
+                judged.add(event, row)
             elif recorded == content:
                 judged.already_there += 1
                 judged.keys.append(row[KEY])
@@ -281,10 +286,26 @@ class _Judged:
     """The rows of a page: events to record, in order of time, and rejects."""
 
     events: list[AnalyticsEvent] = field(default_factory=list)
+    # The row of each of them, by its id.
+    rows: dict[UUID, Row] = field(default_factory=dict)
     already_there: int = 0
     keys: list[str] = field(default_factory=list)
     rejects: list[NewReject] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
+
+    def add(self, event: AnalyticsEvent, row: Row) -> None:
+        self.events.append(event)
+        self.rows[event.event_id] = row
+        self.keys.append(row[KEY])
+
+    def refuse(self, source: str, refusal: Refusal) -> None:
+        """Reject the row of an event that was stored in another way before, and said something else then."""
+        row = self.rows[refusal.event.event_id]
+        if refusal.stored is None:
+            self.reject(row, refusal.rejection)
+        else:
+            difference = describe_differences(refusal.stored, refusal.event, "the row now") or "with other content"
+            self.reject(row, _changed(source, row[KEY], difference))
 
     def reject(self, row: Row, rejection: RejectedEvent) -> None:
         self.reasons[rejection.kind] += 1
@@ -321,7 +342,7 @@ class _Window:
 
 def _changed(source: str, key: str, difference: str) -> RejectedEvent:
     return RejectedEvent(
-        "recorded with other content",
+        CHANGED,
         f"already recorded {difference}: what was recorded stays. If the row is right as it is now, replace the event: "
         f"analytics-pipeline sources accept {source} {shlex.quote(key)}",
     )

@@ -19,16 +19,31 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as ProgressBar
 
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.events.contradictions import OnConflict, event_fields, instant_text
 from analytics_pipeline.events.ingest import IngestSummary, Progress
 from analytics_pipeline.events.ingest import ingest as ingest_sources
 from analytics_pipeline.events.json_text import parse_json
-from analytics_pipeline.events.record import new_event, record_events
+from analytics_pipeline.events.load import Loaded
+from analytics_pipeline.events.model import AnalyticsEvent
+from analytics_pipeline.events.record import new_event, store_events
 from analytics_pipeline.events.sources import Format, Source
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection, connect
 
 SOME_REJECTED = 3
 _SECONDS_BETWEEN_LINES = 2.0
+# What the summary in text shows only where there is some, under the names of the JSON.
+_RARE_FIGURES = {"conflicts": "conflicts", "replaced": "replaced", "skipped NULs": "nulBytesSkipped"}
+
+
+_on_conflict_option = click.option(
+    "--on-conflict",
+    type=click.Choice([each.value for each in OnConflict]),
+    default=OnConflict.REJECT.value,
+    show_default=True,
+    help="What becomes of a stored event that a record of its event_id and timestamp contradicts: it stays, or it is "
+    "replaced.",
+)
 
 
 @click.command()
@@ -44,6 +59,7 @@ _SECONDS_BETWEEN_LINES = 2.0
     type=click.Path(dir_okay=False, path_type=Path),
     help="JSON Lines file for rejected records; default: a new one in ANALYTICS_HOME/rejects.",
 )
+@_on_conflict_option
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.pass_context
 def ingest(
@@ -51,6 +67,7 @@ def ingest(
     files: tuple[str, ...],
     file_format: str | None,
     rejects: Path | None,
+    on_conflict: str,
     *,
     as_json: bool,
 ) -> None:
@@ -60,13 +77,23 @@ def ingest(
     an event is kept, with line number and reason, in the rejects file and in analytics_ingest_rejects; the rest
     goes in.
 
-    Exit status: 0 everything is in, 3 some records were rejected, 1 a file or the database couldn't be used.
+    A record that says something else than the stored event of its event_id and timestamp is a conflict: it is
+    rejected, or replaces the event, and both are kept side by side in analytics_event_conflicts.
+
+    Exit status: 0 everything is in, 3 some records were rejected or in conflict, 1 a file or the database couldn't be
+    used.
     """
     chosen = None if file_format is None else Format(file_format)
     sources = [Source.of(file, chosen) for file in files]
     rejects_path = rejects or _new_rejects_path()
     with _database() as connection, _progress(sources) as progress:
-        summary = ingest_sources(sources, connection, rejects_path=rejects_path, progress=progress)
+        summary = ingest_sources(
+            sources,
+            connection,
+            rejects_path=rejects_path,
+            on_conflict=OnConflict(on_conflict),
+            progress=progress,
+        )
     figures = _figures(summary, rejects_path)
     click.echo(json.dumps(figures) if as_json else _table(figures))
     if summary.rejected:
@@ -83,8 +110,11 @@ def ingest(
 @click.option("--metadata", help="A JSON object.")
 @click.option("--timestamp", help="When it happened, ISO 8601 with a zone; default: now.")
 @click.option("--event-id", help="UUID; with --timestamp it makes a repetition harmless.")
-@click.option("--json", "as_json", is_flag=True, help="Print id, timestamp and whether it was new as JSON.")
+@_on_conflict_option
+@click.option("--json", "as_json", is_flag=True, help="Print id, timestamp and what became of the event as JSON.")
+@click.pass_context
 def record(
+    context: click.Context,
     company: str,
     user_id: str | None,
     event_type: str,
@@ -94,10 +124,15 @@ def record(
     metadata: str | None,
     timestamp: str | None,
     event_id: str | None,
+    on_conflict: str,
     *,
     as_json: bool,
 ) -> None:
-    """Store one event of COMPANY."""
+    """Store one event of COMPANY.
+
+    Exit status: 0 it is in, 3 it contradicts the stored event of its event_id and timestamp (both are kept in
+    analytics_event_conflicts), 1 it can't be an event or the database couldn't be used.
+    """
     event = new_event(
         company,
         user_id,
@@ -110,12 +145,33 @@ def record(
         timestamp=timestamp,
     )
     with _database() as connection:
-        is_new = bool(record_events([event], connection=connection))
+        loaded = store_events([event], connection=connection, on_conflict=OnConflict(on_conflict), source="record")
+    refusal = loaded.refused[0] if loaded.refused else None
+    if refusal is not None and refusal.stored is None:
+        raise refusal.rejection
     if as_json:
-        recorded = {"event_id": str(event.event_id), "timestamp": _instant(event.timestamp), "new": is_new}
-        click.echo(json.dumps(recorded))
+        click.echo(json.dumps(_recorded(event, loaded), default=str))
+    elif refusal is not None:
+        click.echo(f"conflict: {refusal.rejection.reason}")
     else:
-        click.echo(f"{'recorded' if is_new else 'already there'}: {event.event_id} at {_instant(event.timestamp)}")
+        outcome = "recorded" if loaded.new else "replaced" if loaded.replaced else "already there"
+        click.echo(f"{outcome}: {event.event_id} at {instant_text(event.timestamp)}")
+    if refusal is not None:
+        context.exit(SOME_REJECTED)
+
+
+def _recorded(event: AnalyticsEvent, loaded: Loaded) -> dict[str, object]:
+    """Return what the command's JSON says of an event; ``conflict`` holds both events, amounts as text."""
+    conflict = None
+    if loaded.refused and (stored := loaded.refused[0].stored) is not None:
+        conflict = {"stored": event_fields(stored), "sent": event_fields(event)}
+    return {
+        "event_id": str(event.event_id),
+        "timestamp": instant_text(event.timestamp),
+        "new": bool(loaded.new),
+        "replaced": bool(loaded.replaced),
+        "conflict": conflict,
+    }
 
 
 def _metadata(text: str) -> dict[str, object]:
@@ -191,7 +247,7 @@ def _plain_lines() -> Callable[[Progress], None]:
 def _figures_line(summary: IngestSummary) -> str:
     return (
         f"{summary.read:,} read, {summary.new:,} new, {summary.already_there:,} already there, "
-        f"{summary.rejected:,} rejected, {summary.rows_per_second:,.0f} rows/s"
+        f"{summary.rejected:,} rejected, {summary.conflicts:,} of them conflicts, {summary.rows_per_second:,.0f} rows/s"
     )
 
 
@@ -200,9 +256,12 @@ def _figures(summary: IngestSummary, rejects_path: Path) -> dict[str, object]:
         "read": summary.read,
         "new": summary.new,
         "alreadyThere": summary.already_there,
+        "replaced": summary.replaced,
         "rejected": summary.rejected,
+        "conflicts": summary.conflicts,
         "reasons": dict(summary.reasons.most_common()),
         "rejects": str(rejects_path.absolute()) if summary.rejected else None,
+        "nulBytesSkipped": summary.nul_bytes,
         "first": _instant(summary.first),
         "last": _instant(summary.last),
         "seconds": round(summary.seconds, 3),
@@ -216,6 +275,7 @@ def _table(figures: dict[str, object]) -> str:
         f"new            {figures['new']:>12,}",
         f"already there  {figures['alreadyThere']:>12,}",
         f"rejected       {figures['rejected']:>12,}",
+        *(f"{name:<15}{figures[key]:>12,}" for name, key in _RARE_FIGURES.items() if figures[key]),
         f"rows/s         {figures['rowsPerSecond']:>12,}",
         f"seconds        {figures['seconds']:>12,.1f}",
         f"time span      {figures['first']} to {figures['last']}" if figures["first"] else "time span      none",
@@ -229,4 +289,4 @@ def _table(figures: dict[str, object]) -> str:
 
 
 def _instant(instant: datetime | None) -> str | None:
-    return None if instant is None else instant.isoformat().replace("+00:00", "Z")
+    return None if instant is None else instant_text(instant)

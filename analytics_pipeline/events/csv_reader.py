@@ -5,13 +5,14 @@ Belongs here: rows, quotes and cells. Does not belong here: the rules of an even
 
 import csv
 from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO
+from typing import Any
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.columns import check_columns, with_metadata
-from analytics_pipeline.events.lines import MAX_LINE_BYTES, bounded_lines, not_utf8, overlong
+from analytics_pipeline.events.lines import LongLine, bounded_lines, decode_line
 from analytics_pipeline.events.records import Record
 from analytics_pipeline.events.rejection import RejectedEvent
+from analytics_pipeline.events.sources import OpenSource
 
 
 class _CsvLines:
@@ -20,8 +21,9 @@ class _CsvLines:
     An iterator class, not a generator: the CSV reader goes on after an exception from here.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._lines = bounded_lines(stream)
+    def __init__(self, opened: OpenSource) -> None:
+        self._opened = opened
+        self._lines = bounded_lines(opened.stream, opened.skip_nul_bytes)
         self._number = 0
         self._begin()
 
@@ -34,15 +36,20 @@ class _CsvLines:
         return self
 
     def __next__(self) -> str:
+        skipped = self._opened.nul_bytes
         line = next(self._lines)
         self._number += 1
+        if isinstance(line, LongLine):
+            self.taken.append(line.beginning)
+            raise line.rejection
+        if self.taken and self._opened.nul_bytes > skipped:
+            # Within a cell they were part of its text.
+            self.problem = RejectedEvent("NUL byte", "NUL bytes stood within a cell: repair the row.")
         self.taken.append(line)
-        if len(line) > MAX_LINE_BYTES:
-            raise overlong()
         try:
-            return line.decode()
-        except UnicodeDecodeError as error:
-            self.problem = not_utf8(error)
+            return decode_line(line)
+        except RejectedEvent as rejection:
+            self.problem = rejection
             return line.decode(errors="replace")
 
     def take(self) -> bytes:
@@ -52,9 +59,9 @@ class _CsvLines:
         return raw
 
 
-def read_csv(stream: BinaryIO, name: str) -> Iterator[Record]:
+def read_csv(opened: OpenSource, name: str) -> Iterator[Record]:
     """Yield a record for every row; raise ``AnalyticsError`` if the header is not one of events."""
-    lines = _CsvLines(stream)
+    lines = _CsvLines(opened)
     rows = csv.reader(lines, strict=True)
     header = _csv_header(rows, name)
     while True:
@@ -68,7 +75,7 @@ def read_csv(stream: BinaryIO, name: str) -> Iterator[Record]:
         except StopIteration:
             return
         except csv.Error as error:
-            content = RejectedEvent("not CSV", f"not CSV: {error}; check the quotes.")
+            content = lines.problem or RejectedEvent("not CSV", f"not CSV: {error}; check the quotes.")
         except RejectedEvent as rejection:
             content = rejection
         first = lines.first

@@ -15,6 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.events.contradictions import OnConflict
 from analytics_pipeline.events.inbox_places import DroppedFile, Inbox
 from analytics_pipeline.events.ingest import IngestSummary, Progress, ingest
 from analytics_pipeline.events.sources import Source
@@ -94,6 +95,7 @@ def ingest_from_inbox(
     connection: Connection,
     *,
     version: str | None = None,
+    on_conflict: OnConflict = OnConflict.REJECT,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> InboxResult:
     """Ingest one file of the inbox and file it away.
@@ -122,7 +124,9 @@ def ingest_from_inbox(
             with inbox.local_copy(name) as path:
                 source = Source.of(path)
                 named = _InboxSource(source.path, source.format, f"{inbox.location}/{name}")
-                latest[0] = ingest([named], connection, rejects_path=rejects_path, progress=note)
+                latest[0] = ingest(
+                    [named], connection, rejects_path=rejects_path, on_conflict=on_conflict, progress=note
+                )
         except ClockError:
             # Nothing was taken, and nothing is wrong with the file.
             raise

@@ -19,7 +19,8 @@ from pathlib import Path
 from psycopg.pq import TransactionStatus
 
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.events.load import BATCH_EVENTS, EventLoader
+from analytics_pipeline.events.contradictions import OnConflict, Origin, Refusal, event_json
+from analytics_pipeline.events.load import BATCH_EVENTS, EventLoader, Loaded
 from analytics_pipeline.events.model import AnalyticsEvent, parse_event
 from analytics_pipeline.events.readers import read_records
 from analytics_pipeline.events.records import Record
@@ -35,12 +36,19 @@ _BATCH_BYTES = 16_777_216
 
 @dataclass(slots=True)
 class IngestSummary:
-    """What an ingestion has stored so far, and at its end."""
+    """What an ingestion has stored so far, and at its end.
+
+    ``rejected`` counts the ``conflicts`` in: records that contradict a stored event. ``nul_bytes`` stood before
+    lines, where a crash leaves them, and were skipped.
+    """
 
     read: int = 0
     new: int = 0
     already_there: int = 0
+    replaced: int = 0
     rejected: int = 0
+    conflicts: int = 0
+    nul_bytes: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     first: datetime | None = None
     last: datetime | None = None
@@ -65,12 +73,30 @@ class Progress:
 class _Batch:
     source: Source
     events: list[AnalyticsEvent] = field(default_factory=list)
+    # Of each event, where it stood.
+    lines: list[int] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
+    nul_bytes: int = 0
     position: int | None = None
 
     def reject(self, record: Record, rejection: RejectedEvent) -> Reject:
         reject = Reject(self.source.name, record.line, rejection.kind, rejection.reason, record.company_id, record.text)
+        self.rejects.append(reject)
+        self.reasons[rejection.kind] += 1
+        return reject
+
+    def refuse(self, refusal: Refusal, line: int) -> Reject:
+        event, stored, rejection = refusal
+        reject = Reject(
+            source=self.source.name,
+            line=line,
+            kind=rejection.kind,
+            reason=rejection.reason,
+            company_id=event.company_id,
+            record=event_json(event),
+            stored=None if stored is None else event_json(stored),
+        )
         self.rejects.append(reject)
         self.reasons[rejection.kind] += 1
         return reject
@@ -81,9 +107,13 @@ def ingest(
     connection: Connection,
     *,
     rejects_path: Path,
+    on_conflict: OnConflict = OnConflict.REJECT,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> IngestSummary:
     """Store the events of the sources; keep what can't be one in ``rejects_path`` and in the rejects table.
+
+    A record that contradicts a stored event of its id and timestamp is rejected, or (``REPLACE``) takes its place;
+    either way both are kept in ``analytics_event_conflicts``.
 
     Commits batch by batch over the connection, which must not be inside a transaction. Raises
     ``AnalyticsError`` for a source that is unreadable as a whole, after storing what was read before, and
@@ -94,15 +124,21 @@ def ingest(
     started = time.perf_counter()
     clock = DatabaseClock(connection)
     summary = IngestSummary()
-    loader = EventLoader(connection)
-
-    def store(batch: _Batch) -> None:
-        new = loader.load(batch.events)
-        store_rejects(connection, batch.rejects)
-        _count(summary, batch, new)
-        summary.seconds = time.perf_counter() - started
+    loader = EventLoader(connection, on_conflict)
 
     with RejectsFile(rejects_path) as rejects_file, ThreadPoolExecutor(max_workers=1) as pool:
+
+        def store(batch: _Batch) -> None:
+            origin = Origin(batch.source.name, batch.events, batch.lines)
+            loaded = loader.load(batch.events, origin)
+            _count(summary, batch, loaded)
+            for refusal in loaded.refused:
+                rejects_file.add(batch.refuse(refusal, origin.line_of(refusal.event)))
+            store_rejects(connection, batch.rejects)
+            summary.rejected += len(batch.rejects)
+            summary.reasons += batch.reasons
+            summary.seconds = time.perf_counter() - started
+
         stored: Future[None] | None = None
         for batch in _batches(sources, rejects_file, clock):
             if stored is not None:
@@ -122,6 +158,7 @@ def _batches(sources: Iterable[Source], rejects_file: RejectsFile, clock: Databa
         with open_source(source) as opened:
             records = read_records(opened, source.format, source.name)
             is_more = True
+            skipped = 0
             while is_more:
                 batch = _Batch(source)
                 try:
@@ -129,9 +166,12 @@ def _batches(sources: Iterable[Source], rejects_file: RejectsFile, clock: Databa
                         is_more = _fill(batch, records, rejects_file, clock)
                 except AnalyticsError:
                     # A damaged file gives up what could be read of it.
+                    batch.nul_bytes = opened.nul_bytes - skipped
                     yield batch
                     raise
                 batch.position = opened.position
+                batch.nul_bytes = opened.nul_bytes - skipped
+                skipped = opened.nul_bytes
                 yield batch
 
 
@@ -157,6 +197,7 @@ def _fill(batch: _Batch, records: Iterator[Record], rejects_file: RejectsFile, c
             if isinstance(content, RejectedEvent):
                 raise content
             events.append(parse_event(content, now=clock.now()))
+            batch.lines.append(record.line)
         except RejectedEvent as rejection:
             rejects_file.add(batch.reject(record, rejection))
         size += record.size
@@ -165,12 +206,14 @@ def _fill(batch: _Batch, records: Iterator[Record], rejects_file: RejectsFile, c
     return False
 
 
-def _count(summary: IngestSummary, batch: _Batch, new: int) -> None:
+def _count(summary: IngestSummary, batch: _Batch, loaded: Loaded) -> None:
+    """Count what became of a batch's events; what it rejects is counted once all of it is known."""
     summary.read += len(batch.events) + len(batch.rejects)
-    summary.new += new
-    summary.already_there += len(batch.events) - new
-    summary.rejected += len(batch.rejects)
-    summary.reasons += batch.reasons
+    summary.new += loaded.new
+    summary.replaced += loaded.replaced
+    summary.already_there += len(batch.events) - loaded.new - loaded.replaced - len(loaded.refused)
+    summary.conflicts += loaded.conflicts
+    summary.nul_bytes += batch.nul_bytes
     if batch.events:
         timestamps = [event.timestamp for event in batch.events]
         first, last = min(timestamps), max(timestamps)

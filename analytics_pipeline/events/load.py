@@ -1,23 +1,39 @@
 """The one way events enter the hypertable: in bulk, each once, however often they are sent.
 
 Belongs here: transactions, COPY and its stand-in. Does not belong here: the rules of an event; what comes
-here has passed ``check_event``.
+here has passed ``check_event``. What becomes of a contradiction is in ``contradictions``.
 
 Two events are the same if event id and timestamp are: the key of the table, which has to hold the time
-column. The first one stays; the same id at another instant is another event.
+column. The first one stays, unless replacing is asked for; the same id at another instant is another event.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby, islice
 from operator import attrgetter
+from typing import Any
 
 import psycopg
 
+from analytics_pipeline.events.contradictions import (
+    Differing,
+    OnConflict,
+    Origin,
+    Refusal,
+    event_fields,
+    find_differing,
+    keep_conflicts,
+    keep_replacement,
+    refuse,
+    replace_stored,
+)
 from analytics_pipeline.events.json_text import to_json
 from analytics_pipeline.events.model import AnalyticsEvent
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.refresh import retention_horizon
 
 # A batch is parsed while the one before it is stored: two of them are what an ingestion holds in memory.
 BATCH_EVENTS = 20_000
@@ -29,9 +45,34 @@ _COPY_FROM_EVENTS = 500
 _RECORDSET_EVENTS = 10_000
 
 # Binary COPY converts nothing on the way: the types of the staging table's columns, in order.
-_STAGING_TYPES = ("uuid", "timestamptz", "text", "text", "text", "text", "numeric", "text", "text")
+_STAGING_TYPES = ("int4", "uuid", "timestamptz", "text", "text", "text", "text", "numeric", "text", "text")
 
 _by_timestamp = attrgetter("timestamp")
+
+_Insert = Callable[[psycopg.Cursor[Any], Sequence[AnalyticsEvent]], int]
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What became of events: how many were new or took the place of a stored one, and which were refused.
+
+    The others were stored before, as they are.
+    """
+
+    new: int = 0
+    replaced: int = 0
+    refused: list[Refusal] = field(default_factory=list)
+
+    @property
+    def conflicts(self) -> int:
+        """How many of the refused contradict a stored event of their company."""
+        return sum(refusal.stored is not None for refusal in self.refused)
+
+    def add(self, other: "Loaded") -> None:
+        """Count another part of the events in."""
+        self.new += other.new
+        self.replaced += other.replaced
+        self.refused += other.refused
 
 
 class EventLoader:
@@ -40,13 +81,17 @@ class EventLoader:
     Batches commit; on a connection inside a transaction they are its savepoints, and the caller commits.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, on_conflict: OnConflict = OnConflict.REJECT) -> None:
         """Use the connection, which stays the caller's to close."""
         self._connection = connection
+        self._on_conflict = on_conflict
         self._takes_copy = True
 
-    def load(self, events: Sequence[AnalyticsEvent]) -> int:
-        """Store checked events and return how many were new.
+    def load(self, events: Sequence[AnalyticsEvent], origin: Origin | None = None) -> Loaded:
+        """Store checked events and return what became of them.
+
+        Contradictions are kept in ``analytics_event_conflicts`` under their ``origin``, in the transaction of the
+        batch; without an origin the caller keeps them.
 
         Events of ranges that are materialised already go in one transaction per UTC day: TimescaleDB logs one
         span from first to last changed row per transaction, so a late batch stored at once would make stale
@@ -54,39 +99,107 @@ class EventLoader:
         """
         events = sorted(events, key=_by_timestamp)
         late = self._count_late(events)
-        new = 0
-        for _, day in groupby(islice(events, late), key=lambda event: event.timestamp.date()):
-            new += self._store(list(day))
+        parts = [list(day) for _, day in groupby(islice(events, late), key=lambda event: event.timestamp.date())]
         if late < len(events):
-            new += self._store(events[late:])
-        return new
+            parts.append(events[late:])
+        loaded = Loaded()
+        for part in parts:
+            loaded.add(self._store(part, origin))
+        return loaded
 
     def _count_late(self, events: Sequence[AnalyticsEvent]) -> int:
         with self._connection.transaction(), self._connection.cursor() as cursor:
             row = cursor.execute(load_sql("queries/ingest_closed_before.sql")).fetchone()
         return bisect_left(events, row[0], key=_by_timestamp) if row else 0
 
-    def _store(self, events: Sequence[AnalyticsEvent]) -> int:
+    def _store(self, events: Sequence[AnalyticsEvent], origin: Origin | None) -> Loaded:
         if len(events) >= _COPY_FROM_EVENTS and self._takes_copy:
             try:
-                return self._copy(events)
+                return self._store_by(_copy, events, origin)
             except psycopg.errors.FeatureNotSupported:
                 # Nothing has been sent: the refusal answers the COPY statement itself.
                 self._takes_copy = False
-        with self._connection.transaction(), self._connection.cursor() as cursor:
-            return sum(
-                cursor.execute(load_sql("queries/ingest_insert_recordset.sql"), [_json_rows(part)]).rowcount
-                for part in _parts(events, _RECORDSET_EVENTS)
-            )
+        return self._store_by(_send, events, origin)
 
-    def _copy(self, events: Sequence[AnalyticsEvent]) -> int:
+    def _store_by(self, insert: _Insert, events: Sequence[AnalyticsEvent], origin: Origin | None) -> Loaded:
         with self._connection.transaction(), self._connection.cursor() as cursor:
-            cursor.execute(load_sql("queries/ingest_staging.sql"))
-            with cursor.copy(load_sql("queries/ingest_copy.sql")) as copy:
-                copy.set_types(_STAGING_TYPES)
-                for event in events:
-                    copy.write_row((*event[:8], to_json(event.metadata)))
-            return cursor.execute(load_sql("queries/ingest_insert_staging.sql")).rowcount
+            loaded = Loaded(insert(cursor, events))
+            if loaded.new == len(events):
+                return loaded
+            # The others were there before, as they are or otherwise.
+            if insert is not _copy:
+                _stage(cursor, events)
+            differing = list(find_differing(cursor, events))
+            if self._on_conflict is OnConflict.REPLACE and differing:
+                self._replace(cursor, loaded, _in_order(cursor, differing, events), origin)
+            else:
+                loaded.refused += map(refuse, differing)
+            if origin is not None:
+                keep_conflicts(cursor, loaded.refused, origin)
+            return loaded
+
+    def _replace(
+        self,
+        cursor: psycopg.Cursor[Any],
+        loaded: Loaded,
+        changes: Iterable[Differing],
+        origin: Origin | None,
+    ) -> None:
+        horizon = retention_horizon(self._connection)
+        for change in changes:
+            event, stored = change
+            if stored is None:
+                loaded.refused.append(refuse(change))
+            elif horizon is not None and event.timestamp < horizon:
+                loaded.refused.append(refuse(change, horizon))
+            else:
+                replace_stored(cursor, event)
+                loaded.replaced += 1
+                if origin is not None:
+                    keep_replacement(cursor, event, stored, origin)
+
+
+def _copy(cursor: psycopg.Cursor[Any], events: Sequence[AnalyticsEvent]) -> int:
+    """Stage the events with COPY, insert them from there, and return how many were new."""
+    cursor.execute(load_sql("queries/ingest_staging.sql"))
+    with cursor.copy(load_sql("queries/ingest_copy.sql")) as copy:
+        copy.set_types(_STAGING_TYPES)
+        for position, event in enumerate(events):
+            copy.write_row((position, *event[:8], to_json(event.metadata)))
+    return cursor.execute(load_sql("queries/ingest_insert_staging.sql")).rowcount
+
+
+def _send(cursor: psycopg.Cursor[Any], events: Sequence[AnalyticsEvent]) -> int:
+    """Insert the events as statements' parameters and return how many were new."""
+    return sum(
+        cursor.execute(load_sql("queries/ingest_insert_recordset.sql"), [_json_rows(part)]).rowcount
+        for part in _parts(events, _RECORDSET_EVENTS)
+    )
+
+
+def _stage(cursor: psycopg.Cursor[Any], events: Sequence[AnalyticsEvent]) -> None:
+    cursor.execute(load_sql("queries/ingest_staging.sql"))
+    for number, part in enumerate(_parts(events, _RECORDSET_EVENTS)):
+        rows = _json_rows(part, first=number * _RECORDSET_EVENTS)
+        cursor.execute(load_sql("queries/ingest_stage_recordset.sql"), [rows])
+
+
+def _in_order(
+    cursor: psycopg.Cursor[Any], differing: Sequence[Differing], events: Sequence[AnalyticsEvent]
+) -> Iterator[Differing]:
+    """Yield what there is to replace, one after another: of several records of one event the last one counts.
+
+    A record of an event that occurs repeatedly is compared once those before it have been replaced.
+    """
+    known = {change.event[:2]: change for change in differing}
+    concerned = [event for event in events if event[:2] in known]
+    times = Counter(event[:2] for event in concerned)
+    for event in concerned:
+        if times[event[:2]] == 1:
+            yield known[event[:2]]
+        else:
+            _stage(cursor, [event])
+            yield from find_differing(cursor, [event])
 
 
 def _parts(events: Sequence[AnalyticsEvent], size: int) -> Iterator[Sequence[AnalyticsEvent]]:
@@ -94,10 +207,7 @@ def _parts(events: Sequence[AnalyticsEvent], size: int) -> Iterator[Sequence[Ana
         yield events[start : start + size]
 
 
-def _json_rows(events: Sequence[AnalyticsEvent]) -> str:
-    """Return the events as one JSON array of objects."""
-    return f"[{','.join([to_json(_json_row(event)) for event in events])}]"
-
-
-def _json_row(event: AnalyticsEvent) -> dict[str, object]:
-    return {**event._asdict(), "event_id": str(event.event_id), "timestamp": event.timestamp.isoformat()}
+def _json_rows(events: Sequence[AnalyticsEvent], first: int = 0) -> str:
+    """Return the events as one JSON array of objects; ``position`` counts them from ``first``."""
+    rows = [to_json({**event_fields(event), "position": first + n}) for n, event in enumerate(events)]
+    return f"[{','.join(rows)}]"

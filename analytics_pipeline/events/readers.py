@@ -22,9 +22,9 @@ def read_records(opened: OpenSource, file_format: Format, name: str) -> Iterator
     try:
         match file_format:
             case Format.JSONL:
-                yield from read_json_lines(opened.stream)
+                yield from read_json_lines(opened)
             case Format.CSV:
-                yield from read_csv(opened.stream, name)
+                yield from read_csv(opened, name)
             case Format.PARQUET:
                 # Costs a quarter of a second that no other command should pay.
                 from analytics_pipeline.events.parquet_reader import read_parquet

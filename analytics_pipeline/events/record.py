@@ -11,10 +11,15 @@ from itertools import islice
 from typing import Any
 from uuid import UUID, uuid4
 
-from analytics_pipeline.events.load import BATCH_EVENTS, EventLoader
+from analytics_pipeline.events.contradictions import OnConflict, Origin
+from analytics_pipeline.events.load import BATCH_EVENTS, EventLoader, Loaded
 from analytics_pipeline.events.model import AnalyticsEvent, check_event, parse_event
+from analytics_pipeline.events.rejection import RejectedEvent
 from analytics_pipeline.timescale.clock import DatabaseClock
 from analytics_pipeline.timescale.connection import Connection, connect
+
+# The source of events that an application records.
+RECORDED = "record_events"
 
 
 def new_event(
@@ -61,12 +66,14 @@ def record_event(
     event_id: UUID | str | None = None,
     timestamp: datetime | str | None = None,
     connection: Connection | None = None,
+    on_conflict: OnConflict = OnConflict.REJECT,
 ) -> UUID:
     """Store one event and return its id; with your own ``event_id`` and ``timestamp`` retries are harmless.
 
     Without ``connection`` one to the configured database is opened for the call. Raises ``RejectedEvent``
     naming field, value and remedy, and ``ClockError`` when this machine's clock is too far from the database's;
-    nothing is stored then.
+    nothing is stored then. That includes another event under the same id and timestamp: the contradiction is kept in
+    ``analytics_event_conflicts``, unless ``on_conflict`` is ``REPLACE``.
     """
     event = new_event(
         company_id,
@@ -79,28 +86,54 @@ def record_event(
         event_id=event_id,
         timestamp=timestamp,
     )
-    record_events([event], connection=connection)
+    record_events([event], connection=connection, on_conflict=on_conflict)
     return event.event_id
 
 
-def record_events(events: Iterable[AnalyticsEvent], *, connection: Connection | None = None) -> int:
+def record_events(
+    events: Iterable[AnalyticsEvent],
+    *,
+    connection: Connection | None = None,
+    on_conflict: OnConflict = OnConflict.REJECT,
+) -> int:
     """Store events and return how many were new: those stored before are skipped.
 
     Every batch is checked and then committed (on a connection inside a transaction: the caller commits), so
     memory does not grow with the iterable. Raises ``RejectedEvent`` at the first event that breaks a rule;
-    batches before its own are stored by then. Raises ``ClockError`` before anything is stored when this machine's
-    clock is too far from the database's.
+    batches before its own are stored by then. Also raises it, in the end, when an event contradicts a stored one of
+    its id and timestamp: all the others are stored by then, and the contradictions are kept in
+    ``analytics_event_conflicts``. ``REPLACE`` has them take the place of what is stored, and keeps both. Raises
+    ``ClockError`` before anything is stored when this machine's clock is too far from the database's.
+    """
+    loaded = store_events(events, connection=connection, on_conflict=on_conflict)
+    if loaded.refused:
+        first = loaded.refused[0].rejection
+        others = f" {len(loaded.refused) - 1} more events were refused." if len(loaded.refused) > 1 else ""
+        raise RejectedEvent(first.kind, f"{first.reason}{others}")
+    return loaded.new
+
+
+def store_events(
+    events: Iterable[AnalyticsEvent],
+    *,
+    connection: Connection | None = None,
+    on_conflict: OnConflict = OnConflict.REJECT,
+    source: str = RECORDED,
+) -> Loaded:
+    """Do what ``record_events`` does, and return what became of the events instead of raising for refused ones.
+
+    ``source`` is where contradictions are said to have come from.
     """
     with _connected(connection) as connected:
         clock = DatabaseClock(connected)
-        loader = EventLoader(connected)
+        loader = EventLoader(connected, on_conflict)
         remaining = iter(events)
-        new = 0
+        loaded = Loaded()
         while batch := list(islice(remaining, BATCH_EVENTS)):
             for event in batch:
                 check_event(event, now=clock.now())
-            new += loader.load(batch)
-        return new
+            loaded.add(loader.load(batch, Origin(source)))
+        return loaded
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Self
 
@@ -24,6 +25,7 @@ class Reject:
     """One turned-away record: where it stood, why it was turned away, and what it said.
 
     ``kind`` is the reason without the record's values, ``company_id`` the company it names, None if unreadable.
+    ``stored`` is the event that the record contradicts, if that is why.
     """
 
     source: str
@@ -32,19 +34,22 @@ class Reject:
     reason: str
     company_id: str | None
     record: str
+    stored: str | None = None
 
 
 class RejectsFile:
     """A JSON Lines file that exists, complete, only if there were rejects.
 
     It is written under a temporary name beside its own and renamed at the end, also after an error. A file of
-    that name with other content, from an earlier run, is kept under the next free number (``name.1``).
+    that name with other content, from an earlier run, is kept under the next free number (``name.1``). Rejects may
+    come from several threads.
     """
 
     def __init__(self, path: Path) -> None:
         """Remember the path; nothing is created before the first reject."""
         self.path = path
         self._part: Path | None = None
+        self._lock = Lock()
 
     def __enter__(self) -> Self:
         """Begin a run."""
@@ -52,10 +57,13 @@ class RejectsFile:
 
     def add(self, reject: Reject) -> None:
         """Append one reject as a line."""
-        if self._part is None:
-            self._begin()
         kept = {"source": reject.source, "line": reject.line, "reason": reject.reason, "record": reject.record}
-        self._file.write(json.dumps(kept, ensure_ascii=False) + "\n")
+        if reject.stored is not None:
+            kept["stored"] = reject.stored
+        with self._lock:
+            if self._part is None:
+                self._begin()
+            self._file.write(json.dumps(kept, ensure_ascii=False) + "\n")
 
     def _begin(self) -> None:
         try:

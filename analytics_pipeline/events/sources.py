@@ -76,10 +76,16 @@ class OpenSource:
     def __init__(self, buffered: "io.BufferedReader[Any]") -> None:
         """Recognise gzip by its first bytes: standard input has no name to tell by."""
         self._buffered = buffered
+        # What reading has left out so far: NUL bytes before lines.
+        self.nul_bytes = 0
         self.packed = buffered.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
         self.stream: BinaryIO = buffered
         if self.packed:
             self.stream = cast(BinaryIO, io.BufferedReader(gzip.GzipFile(fileobj=buffered), _BUFFER_BYTES))
+
+    def skip_nul_bytes(self, count: int) -> None:
+        """Count NUL bytes that are left out."""
+        self.nul_bytes += count
 
     @property
     def position(self) -> int | None:

@@ -11,7 +11,7 @@ from datetime import date
 from io import BytesIO
 
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.events.lines import MAX_LINE_BYTES, bounded_lines, not_utf8
+from analytics_pipeline.events.lines import LongLine, bounded_lines, decode_line
 from analytics_pipeline.events.records import storable
 from analytics_pipeline.events.rejection import RejectedEvent, shown
 from analytics_pipeline.events.rejects import Reject
@@ -64,13 +64,14 @@ def read_rates(content: bytes, name: str, *, today: date | None = None) -> Readi
     reading = Reading(name)
     seen: _Seen = {}
     for number, line in lines:
-        if line.isspace():
+        if _is_blank(line):
             continue
         try:
             given = spread(_cells(line))
         except RejectedEvent as rejection:
             reading.read += 1
-            _reject(reading, number, line.decode("utf-8", "backslashreplace").rstrip("\r\n"), rejection)
+            text = line.beginning if isinstance(line, LongLine) else line
+            _reject(reading, number, text.decode("utf-8", "backslashreplace").rstrip("\r\n"), rejection)
             continue
         reading.read += len(given)
         for fields in given:
@@ -98,9 +99,13 @@ def _reject(reading: Reading, line: int, text: str, rejection: RejectedEvent) ->
     reading.reasons[rejection.kind] += 1
 
 
-def _header(lines: Iterator[tuple[int, bytes]], name: str) -> list[str]:
+def _is_blank(line: bytes | LongLine) -> bool:
+    return line.is_blank if isinstance(line, LongLine) else line.isspace()
+
+
+def _header(lines: Iterator[tuple[int, bytes | LongLine]], name: str) -> list[str]:
     try:
-        return next((_cells(line) for _, line in lines if not line.isspace()), [])
+        return next((_cells(line) for _, line in lines if not _is_blank(line)), [])
     except RejectedEvent as error:
         raise AnalyticsError(f"{name} has no readable CSV header: {error}") from error
 
@@ -144,14 +149,12 @@ def _check_count(cells: list[str], header: list[str]) -> None:
         )
 
 
-def _cells(line: bytes) -> list[str]:
+def _cells(line: bytes | LongLine) -> list[str]:
     """Return the cells of a line without the blanks around them; no cell of a rate holds a line break."""
-    if len(line) > MAX_LINE_BYTES:
-        raise RejectedEvent("line too long", f"the line is longer than {MAX_LINE_BYTES:,} bytes: end every line.")
+    if isinstance(line, LongLine):
+        raise line.rejection
     try:
-        row = next(csv.reader([line.decode()], strict=True), [])
-    except UnicodeDecodeError as error:
-        raise not_utf8(error) from error
+        row = next(csv.reader([decode_line(line)], strict=True), [])
     except csv.Error as error:
         raise RejectedEvent("not CSV", f"not CSV: {error}; check the quotes.") from error
     return [cell.strip() for cell in row]

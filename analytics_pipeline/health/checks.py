@@ -13,6 +13,7 @@ import psycopg
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.health import (
     access,
+    contradictions,
     events,
     figures,
     freshness,
@@ -137,6 +138,20 @@ def event_checks() -> list[HealthCheck]:
             EVENTS,
             "Every amount has a currency, written as a code like EUR or a ticker like BTC.",
             events.currencies_present,
+        ),
+        HealthCheck(
+            contradictions.CONTRADICTIONS,
+            EVENTS,
+            "No record, and no row of the ERP, contradicts a stored event without somebody having decided which is "
+            "right.",
+            contradictions.events_contradicted,
+        ),
+        HealthCheck(
+            contradictions.TWO_INSTANTS,
+            EVENTS,
+            "No event of the last 35 days, by arrival, came in under an id that its company has at another instant, "
+            "too.",
+            contradictions.one_id_at_two_instants,
         ),
         HealthCheck(
             access.CHECK,

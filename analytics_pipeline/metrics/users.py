@@ -109,6 +109,8 @@ def update_users(connection: Connection, window: Window) -> int:
     Repeating it, in any order of windows, ends in the same tables, and an event that was removed counts as never
     recorded; what is known only from behind the retention horizon stays.
     """
+    # It remembers the horizon it finds, behind which nothing is taken back.
+    retention_horizon(connection)
     row = fetch_row(connection, "SELECT analytics_close_users(%s, %s)", [window.start, window.end])
     return int(row[0])
 

@@ -316,7 +316,7 @@ def test_the_figures_are_those_of_the_definitions_of_a_company_and_of_all(connec
         for name, metric in METRICS.items():
             figure = read_figures(connection, metric.table, Cadence.MONTH, february, {whose})
             assert figure.of(metric, whose, february.start).value == certain(Decimal(wanted[name])), name
-        assert wanted["churned_users"] > wanted["churn_rate_of_start"] * wanted["users_at_start"] / 100 > 0
+        assert wanted["churned_users"] > wanted["churn_rate_of_start"] * wanted["active_before"] / 100 > 0
         # The first of the month is another period that starts then.
         day = Window(february.start, start_of("2026-02-02"))
         figure = read_figures(connection, REVENUE_METRICS, Cadence.DAY, day, {whose})

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from analytics_pipeline.alerts.catalogue import METRICS
 from analytics_pipeline.alerts.figures import ClosedPeriod, Figures, certain
 from analytics_pipeline.alerts.judge import Judgement, judge_periods
 from analytics_pipeline.alerts.rules import Rule
@@ -191,3 +192,10 @@ def test_what_was_compared_is_shown_with_its_unit(changes: dict[str, object], be
     judged = rule(**changes)
     figures = _figures({"2026-02": before, "2026-03": now}, metric=judged.metric.name)
     assert shown(_march(judged, figures)) == text
+
+
+def test_a_count_that_is_not_known_of_a_period_is_missing_and_not_zero() -> None:
+    """As users_at_start of rows that follow version 1 of the definitions."""
+    figures = _figures({"2026-03": None}, metric="users_at_start")
+    figure = figures.of(METRICS["users_at_start"], "acme", MARCH.start)
+    assert (figure.value, figure.missing) == (None, "it is not known of this period")

@@ -12,10 +12,13 @@ from uuid import UUID, uuid5
 import pytest
 
 from analytics_pipeline.erp import record
+from analytics_pipeline.erp.corrections import accept_rows
 from analytics_pipeline.erp.cursors import read_statuses, reset
 from analytics_pipeline.erp.ledger import Ledger
+from analytics_pipeline.erp.rejects import open_rejects
 from analytics_pipeline.erp.source_files import read_sources
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.events.load import Loaded
 from analytics_pipeline.events.model import AnalyticsEvent
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import connect
@@ -167,6 +170,50 @@ def test_a_row_that_changes_after_it_was_recorded_is_kept_as_a_reject(erp: Examp
     assert [key for _, key, _ in rejected()] == ["invoice 1"]
 
 
+def test_a_row_whose_event_was_stored_otherwise_by_another_way_is_rejected_until_it_is_accepted(
+    erp: ExampleErp,
+) -> None:
+    erp.execute(invoice("A-1"), invoice("A-2"))
+    read()
+    # A ledger that was lost, and an event that another way has changed.
+    query("DELETE FROM analytics_source_events RETURNING 1")
+    query("UPDATE analytics_events SET value = 12 WHERE metadata ->> 'invoice' = 'A-2' RETURNING 1")
+    with connect(autocommit=True) as connection:
+        reset(connection, source(), datetime(2024, 1, 1, tzinfo=UTC))
+    for _ in range(2):
+        result = read()
+        assert (result.new, result.already_there, result.rejected) == (0, 1, 1)
+        assert recorded() == [("A-1", "100.00"), ("A-2", "12")]
+        ((_, key, reason),) = rejected()
+        assert (key, "with value '12', and the row now says '100.00'" in reason) == ("invoice 2", True)
+    with connect(autocommit=True) as connection:
+        accept_rows(connection, open_rejects(connection, "invoices", 10))
+    assert recorded() == [("A-1", "100.00"), ("A-2", "100.00")]
+    assert (read().rejected, rejected()) == (0, [])
+    assert query("SELECT count(*) FROM analytics_event_conflicts") == [(0,)]
+
+
+def test_a_row_is_accepted_in_a_compressed_chunk_of_many_companies(erp: ExampleErp) -> None:
+    """Without naming the company each of these segments would be unpacked: beyond 100,000 rows that is refused."""
+    # Too young for the compression policy, which would be at the same chunk.
+    issued = (datetime.now(UTC) - timedelta(days=10)).isoformat()
+    erp.execute(invoice("A-1", issued=issued))
+    read()
+    query(
+        'INSERT INTO analytics_events (event_id, "timestamp", company_id, event_type, category, value, currency) '
+        f"SELECT gen_random_uuid(), timestamptz '{issued}' + (e - 500) * interval '1 second', "
+        "'company ' || c, 'payment.received', 'revenue', 1, 'EUR' "
+        "FROM generate_series(1, 110) AS c, generate_series(1, 1000) AS e RETURNING 1"
+    )
+    query("SELECT compress_chunk(c)::text FROM show_chunks('analytics_events') AS c")
+    erp.execute("UPDATE erp.invoices SET net_amount = 120")
+    assert read().rejected == 1
+    with connect(autocommit=True) as connection:
+        assert accept_rows(connection, open_rejects(connection, "invoices", 10)) == 1
+    assert query("SELECT value::text FROM analytics_events WHERE company_id = 'acme'") == [("120",)]
+    assert query("SELECT count(*) FROM analytics_events") == [(110_001,)]
+
+
 def test_a_row_that_is_no_event_keeps_no_other_from_being_recorded(erp: ExampleErp) -> None:
     erp.execute(
         invoice("A-1"),
@@ -259,7 +306,7 @@ def test_a_run_that_dies_between_the_days_of_a_page_loses_none_of_them(
     erp.execute(*(invoice(f"A-{day}", issued=f"2025-01-0{day}Z") for day in (1, 2, 3)))
     days: list[object] = []
 
-    def die(self: Ledger, events: Sequence[AnalyticsEvent]) -> int:
+    def die(self: Ledger, events: Sequence[AnalyticsEvent]) -> Loaded:
         days.append(events)
         if len(days) == 2:
             raise KeyboardInterrupt

@@ -11,6 +11,7 @@ from upath import UPath
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events import sources
+from analytics_pipeline.events.contradictions import OnConflict
 from analytics_pipeline.events.inbox import Outcome, Watch, ingest_from_inbox
 from analytics_pipeline.events.inbox_places import ENDINGS, Inbox, free_names, open_inbox
 from analytics_pipeline.events.ingest import Progress
@@ -164,6 +165,40 @@ def test_a_file_that_gives_nothing_is_filed_as_failed_with_the_reason(
         assert (place / "failed" / f"{name}.reason.txt").read_text().strip() == result.reason
     expected = [f"failed/{name}{ending}" for name in BAD_FILES for ending in ("", ".reason.txt")]
     assert _names(place) == sorted([*expected, "failed/a.jsonl.rejects.jsonl"])
+
+
+def test_a_file_that_contradicts_what_is_stored_changes_nothing_unless_it_may_replace(
+    place: UPath, inbox: Inbox, connection: Connection
+) -> None:
+    stored = payment(value="120.00")
+    (place / "a.jsonl").write_text(json_lines([stored]))
+    ingest_from_inbox(inbox, "a.jsonl", connection)
+    (place / "b.jsonl").write_text(json_lines([{**stored, "value": "12.00"}, payment()]))
+    rejected = ingest_from_inbox(inbox, "b.jsonl", connection)
+    assert (rejected.outcome, rejected.summary.conflicts, rejected.summary.new) == (Outcome.DONE, 1, 1)
+    assert '"stored": ' in (place / "done" / "b.jsonl.rejects.jsonl").read_text()
+    sources = connection.execute("SELECT source, outcome FROM analytics_event_conflicts").fetchall()
+    assert sources == [(f"{inbox.location}/b.jsonl", "open")]
+    (place / "c.jsonl").write_text(json_lines([{**stored, "value": "12.00"}]))
+    only = ingest_from_inbox(inbox, "c.jsonl", connection)
+    assert only.outcome is Outcome.FAILED
+    assert "most often: contradicts a stored event" in str(only.reason)
+    (place / "d.jsonl").write_text(json_lines([{**stored, "value": "12.00"}]))
+    replaced = ingest_from_inbox(inbox, "d.jsonl", connection, on_conflict=OnConflict.REPLACE)
+    assert (replaced.outcome, replaced.summary.replaced, replaced.rejects) == (Outcome.DONE, 1, None)
+    amounts = connection.execute("SELECT value::text FROM analytics_events ORDER BY 1").fetchall()
+    assert amounts == [("12.00",), ("29.33",)]
+
+
+def test_nul_bytes_and_over_long_lines_of_a_dropped_file_are_told(
+    place: UPath, inbox: Inbox, connection: Connection
+) -> None:
+    event = json_lines([payment()]).encode()
+    (place / "a.jsonl").write_bytes(b"\0" * 2_000_000 + event + b" " * 1_048_577 + event)
+    result = ingest_from_inbox(inbox, "a.jsonl", connection)
+    assert (result.summary.new, result.summary.rejected, result.summary.nul_bytes) == (1, 1, 2_000_000)
+    (reason,) = connection.execute("SELECT reason FROM analytics_ingest_rejects").fetchall()
+    assert f"has {1_048_576 + len(event):,} bytes" in reason[0]
 
 
 def test_an_empty_file_is_done(place: UPath, inbox: Inbox, connection: Connection) -> None:

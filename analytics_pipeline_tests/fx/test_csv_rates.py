@@ -234,3 +234,13 @@ def test_an_address_that_leads_nowhere_is_one_sentence_without_secrets(address: 
         read_source(address)
     assert "secret" not in str(caught.value)
     assert "secret" not in source_name(address)
+
+
+@pytest.mark.parametrize("byte", [" ", "\0"])
+def test_a_rate_behind_too_many_blanks_or_nul_bytes_is_rejected_with_the_length_of_its_line(byte: str) -> None:
+    line = byte * 1_048_577 + "2025-01-31,EUR,USD,1.0393"
+    reading = read_rates(f"{HEADER}{line}\n2025-01-30,EUR,USD,1.0400\n".encode(), "rates.csv", today=TODAY)
+    assert [rate.rate_date for rate in reading.rates] == [date(2025, 1, 30)]
+    (reject,) = reading.rejects
+    assert (reject.line, reject.kind) == (2, "line too long")
+    assert f"has {len(line):,} bytes" in reject.reason

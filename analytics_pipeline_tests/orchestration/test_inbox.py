@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from dagster import AssetKey, DagsterInstance, DagsterRunStatus, Definitions, ExecuteInProcessResult
 
+from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.orchestration.assets.inbox import INGESTION_JOB
 from analytics_pipeline.orchestration.sensors import inbox as inbox_sensor
 from analytics_pipeline.settings import get_settings
@@ -263,3 +264,22 @@ def test_an_inbox_in_an_object_store(
     assert (root / "done" / "a.jsonl").exists()
     assert not (root / "a.jsonl").exists()
     assert _metadata(result)["location"] == f"{str(root).rstrip('/')}/done/a.jsonl"
+
+
+def test_the_inbox_replaces_what_a_file_contradicts_where_the_settings_say_so(
+    ticks: Ticks, folder: Path, database: Database, environment: pytest.MonkeyPatch
+) -> None:
+    stored = payment(value="120.00")
+    told = []
+    for name, value, setting in (("a", "120.00", ""), ("b", "12.00", "replace")):
+        environment.setenv("ANALYTICS_INBOX_ON_CONFLICT", setting)
+        get_settings.cache_clear()
+        _drop(folder, f"{name}.jsonl", {**stored, "value": value})
+        (request,) = _settle(ticks)
+        metadata = _metadata(ticks.launch(request))
+        told.append((metadata["new events"], metadata["replaced"], metadata["conflicts"]))
+    assert told == [(1, 0, 0), (0, 1, 0)]
+    environment.setenv("ANALYTICS_INBOX_ON_CONFLICT", "maybe")
+    get_settings.cache_clear()
+    with pytest.raises(AnalyticsError, match="ANALYTICS_INBOX_ON_CONFLICT"):
+        get_settings()

@@ -1,3 +1,3 @@
 COPY analytics_events_staging (
-    event_id, "timestamp", company_id, user_id, event_type, category, value, currency, metadata
+    position, event_id, "timestamp", company_id, user_id, event_type, category, value, currency, metadata
 ) FROM STDIN (FORMAT binary)

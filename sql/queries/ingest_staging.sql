@@ -1,5 +1,7 @@
--- Where COPY puts a batch before it is inserted. Lives as long as the session, empty between transactions.
+-- Where COPY puts a batch before it is inserted, and where events are compared with what is stored. Lives as long as
+-- the session, empty between transactions.
 CREATE TEMPORARY TABLE IF NOT EXISTS analytics_events_staging (
+    position    integer,
     event_id    uuid,
     "timestamp" timestamptz,
     company_id  text,

@@ -19,6 +19,7 @@ from dagster import (
 )
 from pydantic import Field
 
+from analytics_pipeline.events.contradictions import OnConflict
 from analytics_pipeline.events.inbox import InboxResult, Outcome, ingest_from_inbox
 from analytics_pipeline.events.inbox_places import Inbox, open_inbox
 from analytics_pipeline.events.ingest import Progress
@@ -59,10 +60,15 @@ def build_ingestion_job() -> JobDefinition:
         inbox = inbox_of(timescale.settings)
         with timescale.session() as connection:
             result = ingest_from_inbox(
-                inbox, config.name, connection, version=config.version or None, progress=_log_progress(context)
+                inbox,
+                config.name,
+                connection,
+                version=config.version or None,
+                on_conflict=OnConflict(timescale.settings.inbox_on_conflict),
+                progress=_log_progress(context),
             )
         metadata = _metadata(result)
-        if result.summary.read:
+        if result.summary.read or result.summary.nul_bytes:
             context.log_event(
                 AssetObservation(AssetKey(EVENTS), description=f"Ingested {result.name}", metadata=metadata)
             )
@@ -120,7 +126,10 @@ def _metadata(result: InboxResult) -> MetadataMap:
         "records read": summary.read,
         "new events": summary.new,
         "already there": summary.already_there,
+        "replaced": summary.replaced,
         "rejected": summary.rejected,
+        "conflicts": summary.conflicts,
+        "NUL bytes skipped": summary.nul_bytes,
         "seconds": round(summary.seconds, 3),
         "rows per second": round(summary.rows_per_second),
     }

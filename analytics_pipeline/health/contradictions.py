@@ -1,0 +1,125 @@
+"""Events that are stated in two ways: by a later record that contradicts them, or under one id at two instants.
+
+Which of the two is right is for a person to say. So both are warnings, and both name what settles them.
+"""
+
+import shlex
+from datetime import timedelta
+
+from analytics_pipeline.erp.record import CHANGED
+from analytics_pipeline.health.finding import Finding, Problem, Severity
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale.aggregates import EVENTS
+from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.hypertable import hypertable_status
+
+CONTRADICTIONS = "events_contradicted"
+TWO_INSTANTS = "one_id_at_two_instants"
+LOOK_BACK = timedelta(days=35)
+# Up to so many events all ids are compared (some seconds), beyond it an even share of them.
+MAX_IDS = 2_000_000
+
+_MAX_LISTED = 10
+_MAX_NAMED = 3
+
+
+def events_contradicted(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form
+    """Judge that no record contradicts a stored event without somebody having decided which of them is right."""
+    parameters = {"changed": CHANGED, "most": _MAX_LISTED}
+    rows = connection.execute(load_sql("queries/open_conflicts.sql"), parameters).fetchall()
+    count = rows[0][-1] if rows else 0
+    named = []
+    problems = []
+    for company, name, timestamp, source, source_key, _, difference, _ in rows:
+        if source_key is None:
+            named.append(f"event {name} of {company} at {timestamp:%Y-%m-%dT%H:%M:%S.%fZ}, by {source}: {difference}")
+        else:
+            named.append(f"row {name} of {company}, source {source}")
+    if rows:
+        more = f"; and {count - _MAX_NAMED} more" if count > _MAX_NAMED else ""
+        problems.append(
+            Problem(
+                f"{count} records contradict what is stored, and nobody has decided which is right: "
+                f"{'; '.join(named[:_MAX_NAMED])}{more}",
+                severity=Severity.WARNING,
+            )
+        )
+    if in_files := [row for row in rows if row[4] is None]:
+        _, name, timestamp, *_ = in_files[0]
+        of_event = f"event_id = '{name}' AND \"timestamp\" = '{timestamp:%Y-%m-%d %H:%M:%S.%f}+00'"
+        keep = "UPDATE analytics_event_conflicts SET outcome = 'kept', decided_at = now() WHERE outcome = 'open'"
+        problems.append(
+            Problem(
+                "table analytics_event_conflicts holds stored and sent values side by side; if the record is right, "
+                "have it replace the event, and if the event is right, say so",
+                "analytics-pipeline ingest --on-conflict replace FILE",
+                Severity.WARNING,
+                f"{keep} AND {of_event};",
+            )
+        )
+    if of_erp := [row for row in rows if row[4] is not None]:
+        *_, source, source_key, _, _, _ = of_erp[0]
+        problems.append(
+            Problem(
+                "a row of the ERP that is right replaces its event, one that is wrong is to be corrected there",
+                f"analytics-pipeline sources accept {source} {shlex.quote(source_key)}",
+                Severity.WARNING,
+            )
+        )
+    return Finding.judge(
+        CONTRADICTIONS,
+        EVENTS,
+        problems,
+        good="No record contradicts a stored event.",
+        metadata={"undecided contradictions": count, "such contradictions allowed": 0, "the newest of them": named},
+    )
+
+
+def one_id_at_two_instants(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form
+    """Judge that no event of the last 35 days came in under an id that its company has at another instant, too.
+
+    Each such event counts: an exporter whose times differ from one export to the next counts everything twice.
+    """
+    events = hypertable_status(connection).approximate_rows
+    shares = max(1, -(-events // MAX_IDS))
+    parameters = {"look_back": LOOK_BACK, "most": _MAX_LISTED, "shares": shares}
+    rows = connection.execute(load_sql("queries/repeated_event_ids.sql"), parameters).fetchall()
+    count = rows[0][-1] if rows else 0
+    named = [
+        f"{event_id} of {company} at {' and '.join(f'{instant:%Y-%m-%dT%H:%M:%S.%fZ}' for instant in instants)}"
+        for company, event_id, instants, _, _ in rows
+    ]
+    problems = []
+    if rows:
+        company, event_id, instants, _, _ = rows[0]
+        more = f"; and {count - _MAX_NAMED} more" if count > _MAX_NAMED else ""
+        of_event = f"company_id = {_literal(company)} AND event_id = '{event_id}'"
+        instant = f"\"timestamp\" = '{instants[-1]:%Y-%m-%d %H:%M:%S.%f}+00'"
+        problems.append(
+            Problem(
+                f"{count} ids stand for several events, at several instants, of which each counts: "
+                f"{'; '.join(named[:_MAX_NAMED])}{more}. If they are one event, delete the wrong one, and have its "
+                "source send the same time always; if not, give each an id of its own",
+                f"DELETE FROM {EVENTS} WHERE {of_event} AND {instant};",  # noqa: S608  # for people to read and run
+                Severity.WARNING,
+            )
+        )
+    return Finding.judge(
+        TWO_INSTANTS,
+        EVENTS,
+        problems,
+        good=f"No id that came in within {LOOK_BACK.days} days stands for events at several instants.",
+        metadata={
+            "ids at several instants": count,
+            "such ids allowed": 0,
+            "the newest of them": named,
+            "share of the ids that was compared": f"1 in {shares}",
+            "days looked at, by arrival": LOOK_BACK.days,
+        },
+    )
+
+
+def _literal(text: str) -> str:
+    # For statements that people read and run: standard_conforming_strings is on everywhere here.
+    return "'" + text.replace("'", "''") + "'"
