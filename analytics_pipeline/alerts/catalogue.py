@@ -46,16 +46,18 @@ def _of(
 
 
 _MOVED = ("mrrMovements",)
+# Refunds without a rate are listed apart from the payments.
+_REVENUE = ("totalRevenue", "refunds")
 
 METRICS: Mapping[str, Metric] = {
     **_of(
         REVENUE_METRICS,
         Unit.MONEY,
         {
-            "total_revenue": ("totalRevenue",),
+            "total_revenue": _REVENUE,
             "previous_revenue": ("revenueGrowth",),
             "invoiced": ("invoiced",),
-            "refunds": ("totalRevenue",),
+            "refunds": ("refunds",),
             "mrr": ("mrr",),
             "arr": ("mrr",),
         },
@@ -63,10 +65,10 @@ METRICS: Mapping[str, Metric] = {
     **_of(
         REVENUE_METRICS,
         Unit.MONEY,
-        {"arpa": ("mrr",), "average_revenue_per_user": ("totalRevenue",)},
+        {"arpa": ("mrr",), "average_revenue_per_user": _REVENUE},
         ratio=True,
     ),
-    **_of(REVENUE_METRICS, Unit.PERCENT, {"revenue_growth": ("totalRevenue", "revenueGrowth")}, ratio=True),
+    **_of(REVENUE_METRICS, Unit.PERCENT, {"revenue_growth": (*_REVENUE, "revenueGrowth")}, ratio=True),
     **_of(REVENUE_METRICS, Unit.COUNT, {"paying_customers": ()}),
     **_of(
         MRR_MOVEMENTS,
@@ -79,7 +81,7 @@ METRICS: Mapping[str, Metric] = {
             "contraction": _MOVED,
             "churn": _MOVED,
             "fx": ("mrr", *_MOVED),
-            "end_mrr": ("mrr",),
+            "end_mrr": ("mrr", *_MOVED),
         },
     ),
     # Also a column of analytics_revenue_metrics, where it is the same figure.

@@ -204,6 +204,13 @@ def subscription_checks() -> list[HealthCheck]:
             "Every change of a subscription of the last 35 days says what its monthly amount is made of.",
             subscriptions.subscription_events,
         ),
+        HealthCheck(
+            subscriptions.ORDER_CHECK,
+            SUBSCRIPTIONS_ASSET,
+            "Of several changes of a subscription at one instant their sequence, an end, or their arrival says which "
+            "one counts, and never an id alone.",
+            subscriptions.subscription_order,
+        ),
     ]
 
 

@@ -90,23 +90,23 @@ def amounts_converted(
             "figure": figure,
             "currency": currency,
             "amount": f"{round_money(amount, currency):f}",
-            "first period": f"{first:%Y-%m-%d}",
-            "last period": f"{last:%Y-%m-%d}",
+            "first day": f"{first:%Y-%m-%d}",
+            "last day": f"{last:%Y-%m-%d}",
         }
         for company, figure, currency, amount, first, last in rows
     ]
     problems = []
     if listed:
         told = "; ".join(
-            f"{row['company']}: {row['figure']} of {row['amount']} {row['currency']} ({row['first period']} to "
-            f"{row['last period']})"
+            f"{row['company']}: {row['figure']} of {row['amount']} {row['currency']} ({row['first day']} to "
+            f"{row['last day']})"
             for row in listed[:_MOST_TOLD]
         )
         more = f"; and {len(listed) - _MOST_TOLD} more" if len(listed) > _MOST_TOLD else ""
         problems.append(
             Problem(
-                f"amounts are in no figure because no rate to {settings.base_currency} of the 7 days up to their day "
-                f"is known: {told}{more}",
+                f"amounts are left out because no rate to {settings.base_currency} of the 7 days up to their day, or "
+                f"to that of another part of their movement, is known: {told}{more}",
                 "analytics-pipeline fx load FILE -- the periods are computed again by themselves",
             )
         )

@@ -1,6 +1,8 @@
-"""Subscription events that are in no figure: whoever wrote them past the ingestion left something out."""
+"""Changes of subscriptions that are in no figure, or of which only an id says which one counts."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+
+from psycopg import sql
 
 from analytics_pipeline.events.catalogue import KNOWN_TYPES
 from analytics_pipeline.events.model import AnalyticsEvent, check_event
@@ -11,8 +13,10 @@ from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import EVENTS
 from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.refresh import retention_horizon
 
 CHECK = "subscription_events"
+ORDER_CHECK = "subscription_order"
 LOOK_BACK = timedelta(days=35)
 _MOST_LISTED = 10
 _MOST_TOLD = 3
@@ -48,6 +52,58 @@ def subscription_events(connection: Connection, settings: Settings) -> Finding: 
             "days looked at": LOOK_BACK.days,
         },
     )
+
+
+def subscription_order(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form
+    """Judge that of several changes of a subscription at one instant something better than an id says which counts.
+
+    Changes behind the retention horizon are left out: no event is left there that could be given a sequence.
+    """
+    parameters = {"horizon": retention_horizon(connection), "most": _MOST_LISTED}
+    rows = connection.execute(load_sql("queries/subscriptions_ordered_by_id.sql"), parameters).fetchall()
+    named = [f"{subscription} of {company} at {at:%Y-%m-%dT%H:%M:%S.%f}Z" for company, subscription, at, _ in rows]
+    count = rows[0][-1] if rows else 0
+    problems = []
+    if named:
+        more = f"; and {count - _MOST_TOLD} more" if count > _MOST_TOLD else ""
+        company, subscription, at, _ = rows[0]
+        problems.append(
+            Problem(
+                f"{count} times several changes of a subscription are of one instant and arrived together, and only "
+                f"their ids say which one counts: {'; '.join(named[:_MOST_TOLD])}{more}",
+                _numbering(company, subscription, at),
+            )
+        )
+    return Finding.judge(
+        ORDER_CHECK,
+        SUBSCRIPTIONS_ASSET,
+        problems,
+        good="No id decides which of several changes of a subscription at one instant counts.",
+        metadata={
+            "instants at which an id decides": count,
+            "such instants allowed": 0,
+            "the newest of them": named,
+        },
+    )
+
+
+def _numbering(company: str, subscription: str, at: datetime) -> str:
+    # For people to read, complete and run: it is not executed here.
+    day, instant = f"{at:%Y-%m-%d}", f"{at:%Y-%m-%d %H:%M:%S.%f}+00"
+    of_event = (
+        f"event_id = '<id>' AND company_id = {_literal(company)} AND \"timestamp\" = '{instant}' "
+        f"AND metadata ->> 'subscription_id' = {_literal(subscription)}"
+    )
+    change = "metadata = metadata || '{\"sequence\": <1, 2, ...>}'"
+    return (
+        f"UPDATE {EVENTS} SET {change} WHERE {of_event}; -- each event of that instant, the last one highest"  # noqa: S608
+        f" and then analytics-pipeline close --start {day} --end {at + timedelta(days=1):%Y-%m-%d}, and let the source "
+        "send metadata.sequence"
+    )
+
+
+def _literal(text: str) -> str:
+    return sql.Literal(text).as_string()
 
 
 def _describe(event: AnalyticsEvent) -> str:

@@ -182,6 +182,7 @@ def _unconverted(missing: list[Unconverted]) -> list[Answer]:
     return [
         {
             "figure": row.figure,
+            **({"part": row.part} if row.part else {}),
             "currency": row.currency,
             "amount": round_money(row.amount, row.currency),
             "firstDate": f"{row.first_day}",

@@ -37,9 +37,10 @@ class RevenueMonth:
 
 @dataclass(frozen=True, slots=True)
 class RevenueMetrics:
-    """The revenue answer's figures of a period, unrounded, in the reporting currency; a ratio without a base is None.
+    """The revenue answer's figures of a period, unrounded, in the reporting currency.
 
-    ``refunds`` is positive; ``total_users`` is what ``average_revenue_per_user`` is per.
+    A ratio is None without a base, or while an amount of it lacks a rate. ``refunds`` is positive; ``total_users`` is
+    what ``average_revenue_per_user`` is per.
     """
 
     total_revenue: Decimal
@@ -73,13 +74,19 @@ class MrrMovements:
 
 @dataclass(frozen=True, slots=True)
 class Unconverted:
-    """An amount no rate is known for: the answer's field it is missing from, in its own currency, and its days."""
+    """An amount that is left out for want of a rate, in its own currency: the answer's field that lacks it, its days.
+
+    ``part`` is what of a figure with several it is: of ``mrrMovements`` the movement, or ``start`` or ``end``, of
+    ``revenueGrowth`` the ``refunds`` of the previous period. Gains and losses, payments and refunds are apart, those of
+    movements and refunds positive.
+    """
 
     figure: str
     currency: str
     amount: Decimal
     first_day: date
     last_day: date
+    part: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +117,11 @@ def mrr_movements(connection: Connection, company_id: str | None, window: Window
 
 
 def unconverted(connection: Connection, company_id: str | None, window: Window, currency: str) -> list[Unconverted]:
-    """Return the amounts of a window that are in no figure because no rate is known, over all its companies."""
+    """Return the amounts of a window that are left out because no rate is known, over all its companies."""
     rows = connection.execute(
-        "SELECT figure, currency, sum(amount), min(first_day), max(last_day) "
-        "FROM analytics_unconverted(%s, %s, %s, %s) GROUP BY figure, currency ORDER BY figure, currency",
+        "SELECT figure, currency, sum(amount), min(first_day), max(last_day), part "
+        "FROM analytics_unconverted(%s, %s, %s, %s) "
+        "GROUP BY figure, part, currency, sign(amount) ORDER BY figure, part NULLS FIRST, currency, sign(amount)",
         [company_id, window.start, window.end, currency],
     ).fetchall()
     return [Unconverted(*row) for row in rows]

@@ -15,7 +15,8 @@ class Scope:
     """The scope of an answer.
 
     ``as_of`` is the instant its balances are of: the period's end or, while it is ``provisional`` (has not ended
-    yet), the newest event.
+    yet), ``data_through``, but never before its start. ``data_through`` is the newest event of the whole data set,
+    whatever company is asked for; None without any.
     """
 
     company_id: str | None
@@ -27,7 +28,7 @@ class Scope:
 
 def scope(connection: Connection, company_id: str | None, window: Window) -> Scope:
     """Return the scope of an answer for a company (``None``: all) and a window."""
-    query = "SELECT analytics_as_of(%s, %s), analytics_data_through(%s), now() < %s"
-    row = fetch_row(connection, query, [company_id, window.end, company_id, window.end])
+    query = "SELECT analytics_as_of(%s, %s), analytics_data_through(), now() < %s"
+    row = fetch_row(connection, query, [window.start, window.end, window.end])
     as_of, data_through, unfinished = row
     return Scope(company_id, window, as_of, data_through, unfinished)

@@ -23,10 +23,12 @@ SUBSCRIPTION_COLUMNS: Mapping[str, Column] = {
     "interval_count": Column("integer", "How many of them one price is for."),
     "quantity": Column("bigint", "Units."),
     "monthly_amount": Column("numeric", "Monthly recurring amount, to 40 places; zero unless active or past_due."),
-    "was_paid": Column("boolean", "Whether the monthly amount was above zero then or before."),
+    "was_paid": Column("boolean", "Whether the monthly amount was above zero, for that user, then or before."),
     "event_type": Column("text", "Type of the event that made it so."),
     "event_id": Column("uuid", "That event."),
-    "event_user_id": Column("text", "The user that event names."),
+    "event_user_id": Column("text", "The user that event, or one before it at that instant, names."),
+    "decided_by_id": Column("boolean", "Whether of several changes at that instant only the id decided which counts."),
+    "otherwise": Column("jsonb", "The change that counts if the subscription ran before and did not, or the reverse."),
 }
 
 

@@ -23,7 +23,7 @@ _PERIOD: Mapping[str, Column] = {
     "period_end": Column("timestamptz", "End of the period, exclusive, UTC."),
 }
 _CURRENCY = {"currency": Column("text", "The reporting currency of the amounts.")}
-_UNCONVERTED = {"unconverted": Column("jsonb", "Amounts without a rate, which are in none of the figures.")}
+_UNCONVERTED = {"unconverted": Column("jsonb", "Amounts left out of the figures for want of a rate, with their days.")}
 _ORIGIN: Mapping[str, Column] = {
     "definitions_version": Column("integer", "Version of the definitions the figures follow."),
     "computed_at": Column("timestamptz", "When they were computed."),
@@ -73,11 +73,11 @@ REVENUE_METRICS = MetricTable(
         "mrr": Column("numeric", "Monthly recurring revenue at the period's end."),
         "arr": Column("numeric", "12 x mrr."),
         "paying_customers": Column("bigint", "Customers with an MRR above zero at the period's end."),
-        "arpa": Column("numeric", "mrr per paying customer."),
+        "arpa": Column("numeric", "mrr per paying customer; null while an amount lacks a rate."),
         "total_users": Column(
             "bigint", "Users seen before the period's end and not deleted before its start, or back since."
         ),
-        "average_revenue_per_user": Column("numeric", "total_revenue per user."),
+        "average_revenue_per_user": Column("numeric", "total_revenue per user; null while an amount lacks a rate."),
         **_UNCONVERTED,
         **_ORIGIN,
     },

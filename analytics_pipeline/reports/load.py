@@ -189,7 +189,6 @@ class _Reading:
         months = self._months(keys) if wanted.months else {}
         quality = self._quality(keys, has_raw=has_raw) if wanted.quality else {}
         companies = self._companies(countable=window in countable) if wanted.companies and not self._each else ()
-        data_through = dict(self._rows("data_through", companies=keys))
         scoped = scope(self._connection, self._company, window)
         last_month = scope(self._connection, self._company, Window.of_month(window.last_day))
         return [
@@ -200,7 +199,7 @@ class _Reading:
                 currency=self._currency,
                 as_of=scoped.as_of,
                 # What happened later is no part of the report: its bytes stay those of its period.
-                data_through=_earlier(data_through[key], window.end),
+                data_through=_earlier(scoped.data_through, window.end),
                 provisional=scoped.provisional,
                 last_month_open=last_month.provisional,
                 definitions_version=DEFINITIONS_VERSION,

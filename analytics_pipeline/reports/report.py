@@ -169,11 +169,12 @@ class Report:
     """Everything a report says of a company, or with ``company_id`` None of all of them.
 
     ``window`` is made of whole UTC days, ``previous`` is what it is compared with. ``data_through`` is the time of the
-    newest event, at most the window's end, None without any. Amounts are in ``currency``, the reporting one, unless
-    their row names another. ``months`` holds the thirteen calendar months up to the one in which the window ends;
-    ``last_month_open``: that one is not over. ``events`` holds the most frequent types of the ``all_events`` there
-    were. ``users`` is None where raw events it needs have expired; ``quality``, ``months`` and ``companies``
-    (in the report over all of them, the one with the most revenue first) are empty when no section asked for them.
+    newest event of all companies, at most the window's end, None without any. Amounts are in ``currency``, the
+    reporting one, unless their row names another. ``months`` holds the thirteen calendar months up to the one in which
+    the window ends; ``last_month_open``: that one is not over. ``events`` holds the most frequent types of the
+    ``all_events`` there were. ``users`` is None where raw events it needs have expired; ``quality``, ``months`` and
+    ``companies`` (in the report over all of them, the one with the most revenue first) are empty when no section asked
+    for them.
     """
 
     company_id: str | None

@@ -8,7 +8,7 @@ import pytest
 
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.conftest import Database, migrated_database
-from analytics_pipeline_tests.metrics.subscription_changes import RATES
+from analytics_pipeline_tests.metrics.subscription_changes import QUOTES
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +27,12 @@ def shared(shared_database: Database) -> Iterator[Connection]:
 @pytest.fixture(scope="module")
 def rates(shared: Connection) -> Connection:
     """The connection to a database that has the rates."""
-    for day, rate in RATES.items():
-        shared.execute(
-            "INSERT INTO analytics_fx_rates (rate_date, base, quote, rate, source) VALUES (%s, 'EUR', 'USD', %s, 'x')",
-            [day, Decimal(rate)],
-        )
+    for pair, quotes in QUOTES.items():
+        for day, quote in quotes.items():
+            shared.execute(
+                "INSERT INTO analytics_fx_rates (rate_date, base, quote, rate, source) VALUES (%s, %s, %s, %s, 'x')",
+                [day, *pair, Decimal(quote)],
+            )
     return shared
 
 

@@ -1,21 +1,49 @@
 """MRR and what moved it, worked out again from the events in exact fractions: a second reading of DEFINITIONS."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from fractions import Fraction
 from itertools import groupby
+from uuid import UUID
 
 from analytics_pipeline.events.model import AnalyticsEvent
 
-# Which of several events of one instant counts: the last one here.
-LIFE = ("started", "changed", "cancel_scheduled", "paused", "resumed", "past_due", "ended")
 MONTHS = {"day": Fraction(12, 365), "week": Fraction(12, 52), "month": Fraction(1), "year": Fraction(12)}
 GAINS = ("new", "reactivation", "expansion")
 LOSSES = ("contraction", "churn")
+DAYS_VALID = timedelta(days=7)
 
 Rate = Callable[[str, date], Fraction | None]
+# What one unit of the first currency costs in the second, by day.
+Quotes = Mapping[tuple[str, str], Mapping[date, Fraction]]
+Arrivals = Mapping[UUID, datetime]
+
+
+def rate_between(quotes: Quotes, sold: str, bought: str, day: date) -> Fraction | None:
+    """Return what a unit costs: 1, or by the pair's newest own rate, or else by the newest rates of two legs."""
+    if sold == bought:
+        return Fraction(1)
+    if own := _own_rate(quotes, sold, bought, day):
+        return own[1]
+    paths = []
+    for via in sorted({currency for pair in quotes for currency in pair} - {sold, bought}):
+        legs = [_own_rate(quotes, sold, via, day), _own_rate(quotes, via, bought, day)]
+        if legs[0] and legs[1]:
+            paths.append((min(legs[0][0], legs[1][0]), legs[0][1] * legs[1][1]))
+    # The first of those whose older leg is the newest.
+    return max(paths, key=lambda path: path[0])[1] if paths else None
+
+
+def _own_rate(quotes: Quotes, sold: str, bought: str, day: date) -> tuple[date, Fraction] | None:
+    found = [(at, 1, quote) for at, quote in quotes.get((sold, bought), {}).items()]
+    found += [(at, 0, 1 / quote) for at, quote in quotes.get((bought, sold), {}).items()]
+    valid = [each for each in found if timedelta(0) <= day - each[0] <= DAYS_VALID]
+    if not valid:
+        return None
+    at, _, quote = max(valid)
+    return at, quote
 
 
 @dataclass(frozen=True)
@@ -27,28 +55,52 @@ class State:
     mrr: Fraction
     currency: str | None
     user: str | None
-    was_paid: bool = False
 
 
-def histories(events: Iterable[AnalyticsEvent]) -> dict[str, list[State]]:
-    """Return the states of every subscription, in order, each with the user who has it then."""
+def histories(events: Iterable[AnalyticsEvent], arrivals: Arrivals | None = None) -> dict[str, list[State]]:
+    """Return the states of every subscription, in order, each with the user who has it then.
+
+    Without ``arrivals`` all events arrived together.
+    """
     by_subscription: defaultdict[str, list[AnalyticsEvent]] = defaultdict(list)
     for event in events:
         by_subscription[event.metadata["subscription_id"]].append(event)
-    return {name: _owned(_states(each)) for name, each in by_subscription.items()}
+    return {name: _owned(_states(each, arrivals or {})) for name, each in by_subscription.items()}
 
 
-def _states(events: list[AnalyticsEvent]) -> list[State]:
-    states = []
-    for instant, together in groupby(sorted(events, key=_order), key=lambda event: event.timestamp):
-        *others, last = together
-        user = last.user_id or max((e.user_id for e in others if e.user_id), default=None)
+def _states(events: list[AnalyticsEvent], arrivals: Arrivals) -> list[State]:
+    states: list[State] = []
+    for instant, together in groupby(sorted(events, key=lambda e: e.timestamp), key=lambda e: e.timestamp):
+        ran = bool(states) and states[-1].status != "ended"
+        ordered = _in_order(list(together), arrivals, ran=ran)
+        last = ordered[-1]
+        user = next((event.user_id for event in reversed(ordered) if event.user_id), None)
         states.append(State(instant, last.metadata["status"], _mrr(last), last.currency, user))
     return states
 
 
-def _order(event: AnalyticsEvent) -> tuple[datetime, int, int]:
-    return event.timestamp, LIFE.index(event.event_type.removeprefix("subscription.")), event.event_id.int
+def _in_order(together: list[AnalyticsEvent], arrivals: Arrivals, *, ran: bool) -> list[AnalyticsEvent]:
+    """Order the changes of one instant: by sequence, an end first or last, by arrival, by id."""
+    sequences = {event.event_id: _number(event.metadata.get("sequence")) for event in together}
+    numbered = None not in sequences.values()
+
+    def place(event: AnalyticsEvent) -> tuple[object, ...]:
+        is_end = event.metadata["status"] == "ended"
+        return (
+            sequences[event.event_id] if numbered else 0,
+            is_end != ran,
+            arrivals.get(event.event_id, event.timestamp),
+            event.event_id.int,
+        )
+
+    return sorted(together, key=place)
+
+
+def _number(sequence: object) -> Fraction | None:
+    try:
+        return Fraction(str(sequence))
+    except ValueError:
+        return None
 
 
 def _mrr(event: AnalyticsEvent) -> Fraction:
@@ -61,11 +113,10 @@ def _mrr(event: AnalyticsEvent) -> Fraction:
 def _owned(states: list[State]) -> list[State]:
     """A change that names nobody is of the user named last, or else of the one named first."""
     owner = next((state.user for state in states if state.user), None)
-    paid, owned = False, []
+    owned = []
     for state in states:
         owner = state.user or owner
-        paid = paid or state.mrr > 0
-        owned.append(replace(state, user=owner, was_paid=paid))
+        owned.append(replace(state, user=owner))
     return owned
 
 
@@ -80,56 +131,88 @@ class Held:
 
 def held_before(lives: Mapping[str, list[State]], instant: datetime) -> dict[str, Held]:
     """Return every customer's MRR by currency, those above zero, and whether they are paused, or have ever paid."""
-    latest = {
-        name: [state for state in states if state.since < instant][-1]
-        for name, states in lives.items()
-        if states[0].since < instant
-    }
-    holding: defaultdict[str, list[State]] = defaultdict(list)
-    for name, state in latest.items():
-        holding[_customer(name, state)].append(state)
-    return {customer: _held(states) for customer, states in holding.items()}
+    past = {name: [state for state in states if state.since < instant] for name, states in lives.items()}
+    customers = {_customer(name, state) for name, states in past.items() for state in states}
+    return {customer: _held(customer, past) for customer in customers}
 
 
 def _customer(name: str, state: State) -> str:
     return f"user {state.user}" if state.user else f"subscription {name}"
 
 
-def _held(states: list[State]) -> Held:
+def _held(customer: str, past: Mapping[str, list[State]]) -> Held:
     mrr: defaultdict[str, Fraction] = defaultdict(Fraction)
-    for state in states:
-        if state.mrr and state.currency:
-            mrr[state.currency] += state.mrr
-    return Held(
-        mrr,
-        paused=any(state.was_paid and state.status == "paused" for state in states),
-        paid_before=any(state.was_paid for state in states),
-    )
+    paused = paid_before = False
+    for name, states in past.items():
+        paid = any(state.mrr > 0 for state in states if _customer(name, state) == customer)
+        paid_before = paid_before or paid
+        if states and _customer(name, states[-1]) == customer:
+            paused = paused or (paid and states[-1].status == "paused")
+            if states[-1].mrr and states[-1].currency:
+                mrr[states[-1].currency] += states[-1].mrr
+    return Held(mrr, paused, paid_before)
 
 
 NOTHING = Held({}, paused=False, paid_before=False)
 
 
-def movements(lives: Mapping[str, list[State]], start: datetime, end: datetime, rate: Rate) -> dict[str, Fraction]:
-    """Return start, end and the movements between, converted; what has no rate is left out."""
+@dataclass(frozen=True)
+class Bridge:
+    """Start, end and the movements between, converted; and what is left out of them, by part and currency."""
+
+    moved: Mapping[str, Fraction]
+    left_out: Mapping[tuple[str, str], tuple[Fraction, date, date]]
+
+
+def movements(lives: Mapping[str, list[State]], start: datetime, end: datetime, rate: Rate) -> Bridge:
+    """Return the bridge; of what a customer pays in a currency all is left out when a part of it has no rate."""
     at_start, at_end = held_before(lives, start), held_before(lives, end)
     steps = _steps(lives, start, end)
     moved = {name: Fraction(0) for name in (*GAINS, *LOSSES)}
-    for customer, changes in steps.items():
+    opening = closing = Fraction(0)
+    left_out: dict[tuple[str, str], tuple[Fraction, date, date]] = {}
+    for customer in at_start.keys() | at_end.keys():
         before, after = at_start.get(customer, NOTHING), at_end.get(customer, NOTHING)
-        nets = {
-            currency: net
-            for currency in changes
-            if (net := after.mrr.get(currency, Fraction(0)) - before.mrr.get(currency, Fraction(0)))
-        }
-        converted = {currency: _convert(net, changes[currency], currency, rate) for currency, net in nets.items()}
-        total = sum((amount for amount in converted.values() if amount is not None), Fraction(0))
-        if nets and (kind := _kind(before, after, total)):
-            moved[kind] += total if kind in GAINS else -total
-    opening = _converted_balance(at_start, start, rate)
-    closing = _converted_balance(at_end, end, rate)
+        kept, missing = Fraction(0), []
+        for currency in before.mrr.keys() | after.mrr.keys():
+            first, last = before.mrr.get(currency, Fraction(0)), after.mrr.get(currency, Fraction(0))
+            at_first, at_last = rate(currency, _last_day(start)), rate(currency, _last_day(end))
+            changes = steps.get(customer, {}).get(currency, {})
+            net = _convert(last - first, changes, currency, rate)
+            if (first and at_first is None) or (last and at_last is None) or net is None:
+                missing.append((currency, last - first))
+                if first:
+                    _add(left_out, ("start", currency), first, [_last_day(start)])
+                if last and at_last is not None:
+                    _add(left_out, ("end", currency), last, [_last_day(end)])
+            else:
+                opening += first * (at_first or 0)
+                closing += last * (at_last or 0)
+                kept += net
+        if kept and (kind := _kind(before, after, kept)):
+            moved[kind] += kept if kind in GAINS else -kept
+        for currency, net in missing:
+            if net and (kind := _kind(before, after, net)):
+                _add(
+                    left_out, (kind, currency), abs(net), _days_to_list(net, steps[customer][currency], currency, rate)
+                )
     known = sum(moved[name] for name in GAINS) - sum(moved[name] for name in LOSSES)
-    return {"start": opening, **moved, "fx": closing - opening - known, "end": closing}
+    return Bridge({"start": opening, **moved, "fx": closing - opening - known, "end": closing}, left_out)
+
+
+def _add(
+    left_out: dict[tuple[str, str], tuple[Fraction, date, date]],
+    key: tuple[str, str],
+    amount: Fraction,
+    days: Sequence[date],
+) -> None:
+    so_far, first, last = left_out.get(key, (Fraction(0), date.max, date.min))
+    left_out[key] = so_far + amount, min(first, *days), max(last, *days)
+
+
+def _days_to_list(net: Fraction, changes: Mapping[datetime, Fraction], currency: str, rate: Rate) -> list[date]:
+    days = [at.date() for at, amount in changes.items() if amount * net > 0]
+    return [day for day in days if rate(currency, day) is None] or days
 
 
 def _kind(before: Held, after: Held, total: Fraction) -> str | None:
@@ -159,6 +242,8 @@ def _steps(
 
 def _convert(net: Fraction, changes: Mapping[datetime, Fraction], currency: str, rate: Rate) -> Fraction | None:
     """Convert a net at the average rate of the changes that go its way, each at the rate of its own day."""
+    if not net:
+        return net
     same_way = {at: amount for at, amount in changes.items() if amount * net > 0}
     rates = {at: rate(currency, at.date()) for at in same_way}
     amounts = [(amount, rates[at]) for at, amount in same_way.items()]
@@ -168,13 +253,8 @@ def _convert(net: Fraction, changes: Mapping[datetime, Fraction], currency: str,
     return converted * net / sum(same_way.values())
 
 
-def _converted_balance(held: Mapping[str, Held], instant: datetime, rate: Rate) -> Fraction:
-    day = (instant - timedelta(microseconds=1)).date()
-    total = Fraction(0)
-    for each in held.values():
-        for currency, amount in each.mrr.items():
-            total += amount * (rate(currency, day) or 0)
-    return total
+def _last_day(instant: datetime) -> date:
+    return (instant - timedelta(microseconds=1)).date()
 
 
 def paying_customers(lives: Mapping[str, list[State]], instant: datetime) -> int:

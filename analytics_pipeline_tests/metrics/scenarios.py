@@ -159,7 +159,6 @@ def _headline() -> Scenario:
                 revenueGrowth="15.5",
                 currency="EUR",
                 asOf="2026-03-01T00:00:00Z",
-                dataThrough="2026-02-28T23:59:00Z",
                 provisional=False,
                 payingCustomers=25,
                 arpa="100.00",
@@ -281,6 +280,27 @@ SCENARIOS = (
         ),
     ),
     Scenario(
+        "pause-and-dearer-return",
+        (
+            started("01-10", "50"),
+            subscription("03-03", "paused", "paused", "50"),
+            subscription("04-20", "resumed", "active", "80"),
+        ),
+        (
+            movements(3, "50.00", "0.00", contraction="50.00"),
+            movements(4, "0.00", "80.00", expansion="80.00"),
+        ),
+    ),
+    Scenario(
+        "ended-and-started-at-one-instant",
+        (
+            started("01-10", "50"),
+            subscription("02-05 00:00", "ended", "ended", "50"),
+            started("02-05 00:00", "80"),
+        ),
+        (movements(2, "50.00", "80.00", expansion="30.00"),),
+    ),
+    Scenario(
         "yearly-refunded",
         (
             started("01-05", "1200", "year"),
@@ -354,7 +374,6 @@ SCENARIOS = (
                 arpa=None,
                 mrrMovements=bridge("0.00", "0.00"),
                 unconverted=[],
-                dataThrough=None,
             ),
             Question("movements", *month(1), bridge("0.00", "0.00")),
             Question(

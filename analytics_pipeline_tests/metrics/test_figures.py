@@ -9,7 +9,9 @@ import pytest
 from analytics_pipeline.events.load import EventLoader
 from analytics_pipeline.metrics.answers import revenue_answer, users_answer
 from analytics_pipeline.metrics.revenue import RevenueMonth, revenue_by_currency, revenue_metrics, revenue_series
+from analytics_pipeline.metrics.subscriptions import update_subscriptions
 from analytics_pipeline.metrics.users import UserMonth, active_users, new_users, update_users, user_series
+from analytics_pipeline.reports.load import Wanted, load_report
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Window
 from analytics_pipeline_tests.conftest import Database
@@ -153,6 +155,72 @@ def test_an_unfinished_period_is_as_of_the_newest_event(database: Database) -> N
         answer = revenue_answer(connection, None, to_come, "EUR")
         assert (answer["mrrMovements"]["start"], answer["mrrMovements"]["fx"], answer["mrr"]) == (100, 0, 100)
         assert answer["unconverted"] == []
+
+
+def _a_quiet_company(connection: Connection, newest: datetime, first: date) -> None:
+    """A yearly subscription in dollars, and long after its last event another company's newest event of all."""
+    at_start = datetime(first.year, first.month, first.day, tzinfo=UTC)
+    change = a_change("01-01", price="1200", currency="USD", interval="year")
+    EventLoader(connection).load(as_events([change._replace(at=at_start - timedelta(days=100))]))
+    add_event(connection, f"{newest:%Y-%m-%dT%H:%M:%S}", company_id="beta", currency="EUR", value="1")
+    for day, rate in ((first - timedelta(days=100), "1.00"), (first - timedelta(days=2), "1.13"), (newest, "1.17")):
+        connection.execute("INSERT INTO analytics_fx_rates VALUES (%s, 'EUR', 'USD', %s, 'x')", [day, Decimal(rate)])
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_quiet_company_s_open_period_is_as_of_the_newest_event_of_all(database: Database, closed: bool) -> None:  # noqa: FBT001
+    newest = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=2)
+    window = Window.of_dates(newest.date() - timedelta(days=26), newest.date() + timedelta(days=1))
+    with database.connect(autocommit=True) as connection:
+        _a_quiet_company(connection, newest, window.start.date())
+        if closed:
+            update_subscriptions(connection, Window(window.start - timedelta(days=200), window.start))
+        for company in ("acme", None):
+            answer = revenue_answer(connection, company, window, "EUR")
+            assert (answer["mrr"], answer["mrrMovements"]["fx"]) == (Decimal("85.47"), Decimal("-3.03"))
+            assert answer["mrrMovements"]["start"] == Decimal("88.50")
+            assert answer["asOf"] == answer["dataThrough"] == f"{newest:%Y-%m-%dT%H:%M:%SZ}"
+            assert (answer["provisional"], answer["unconverted"]) == (True, [])
+        rows = connection.execute(
+            "SELECT company_id, round(mrr, 2) FROM analytics_revenue_metrics_by_company(NULL, %s, %s, 'EUR') "
+            "WHERE mrr > 0",
+            [window.start, window.end],
+        ).fetchall()
+        assert rows == [("acme", Decimal("85.47"))]
+        parts = Wanted(months=False, quality=False)
+        (alone, everyone) = (load_report(connection, key, window, "EUR", parts) for key in ("acme", None))
+        assert alone.as_of == everyone.as_of == alone.data_through == newest
+        assert alone.movements == everyone.movements
+        (quiet,) = [each for each in everyone.companies if each.company_id == "acme"]
+        assert quiet.revenue.figures.mrr == alone.revenue.figures.mrr
+
+
+def test_a_period_that_began_after_the_newest_event_is_as_of_its_own_start(database: Database) -> None:
+    """Nothing is known since then: neither a balance nor a rate of an earlier day may move it."""
+    today = datetime.now(UTC).date()
+    with database.connect(autocommit=True) as connection:
+        newest = datetime(today.year, today.month, today.day, 12, tzinfo=UTC) - timedelta(days=5)
+        _a_quiet_company(connection, newest, newest.date())
+        connection.execute("UPDATE analytics_fx_rates SET rate = 1.25 WHERE rate_date = %s", [newest.date()])
+        between = today - timedelta(days=3)
+        connection.execute("INSERT INTO analytics_fx_rates VALUES (%s, 'EUR', 'USD', 2, 'x')", [between])
+        answer = revenue_answer(connection, "acme", Window.of_dates(today - timedelta(days=1), today), "EUR")
+        assert answer["asOf"] == f"{today - timedelta(days=1)}T00:00:00Z"
+        assert answer["dataThrough"] == f"{newest:%Y-%m-%dT%H:%M:%SZ}"
+        assert (answer["mrr"], answer["mrrMovements"]["start"], answer["mrrMovements"]["fx"]) == (50, 50, 0)
+
+
+def test_an_event_at_midnight_is_the_first_of_its_day(database: Database) -> None:
+    """The rate of an unfinished period is that of the day of dataThrough."""
+    today = datetime.now(UTC).date()
+    midnight = datetime(today.year, today.month, today.day, tzinfo=UTC)
+    change = a_change("01-01", price="120", currency="USD")._replace(at=midnight)
+    with database.connect(autocommit=True) as connection:
+        EventLoader(connection).load(as_events([change]))
+        for day, rate in ((today - timedelta(days=1), "2"), (today, "1.20")):
+            connection.execute("INSERT INTO analytics_fx_rates VALUES (%s, 'EUR', 'USD', %s, 'x')", [day, rate])
+        answer = revenue_answer(connection, None, Window.of_dates(today - timedelta(days=1), today), "EUR")
+        assert (answer["mrr"], answer["mrrMovements"]["new"], answer["mrrMovements"]["fx"]) == (100, 100, 0)
 
 
 def test_the_session_s_time_zone_changes_no_figure(database: Database) -> None:

@@ -8,11 +8,22 @@ import pytest
 
 from analytics_pipeline.metrics.revenue import MrrMovements, mrr_movements, revenue_metrics
 from analytics_pipeline.metrics.subscriptions import update_subscriptions
-from analytics_pipeline.metrics.tables import MRR_MOVEMENTS, close_metric
+from analytics_pipeline.metrics.tables import MRR_MOVEMENTS, close_metric, stale_periods
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Cadence, Window
 from analytics_pipeline_tests.metrics.closing import days
-from analytics_pipeline_tests.metrics.subscription_changes import COMPANY, SPAN, a_change, adds_up, load, table
+from analytics_pipeline_tests.metrics.subscription_changes import (
+    ARRIVED,
+    COMPANY,
+    SPAN,
+    a_change,
+    adds_up,
+    arrivals_of,
+    as_events,
+    load,
+    load_events,
+    table,
+)
 
 
 def moved(connection: Connection, window: Window) -> dict[str, int]:
@@ -21,6 +32,7 @@ def moved(connection: Connection, window: Window) -> dict[str, int]:
     return {name: int(amount) for name, amount in amounts.items() if amount}
 
 
+PAUSED = {"what": "paused", "status": "paused"}
 JANUARY, FEBRUARY = days("2025-01-01", "2025-01-31"), days("2025-02-01", "2025-02-28")
 
 
@@ -49,23 +61,175 @@ def test_who_is_named_later_was_the_customer_from_the_start(rates: Connection) -
     assert revenue_metrics(rates, COMPANY, JANUARY, "EUR").paying_customers == 1
 
 
-def test_of_changes_at_one_instant_the_later_in_life_counts_and_any_may_name_the_user(rates: Connection) -> None:
+def test_ended_and_started_at_one_instant_goes_on(rates: Connection) -> None:
+    """Whichever came in first: an end comes before what starts again if the subscription ran."""
+    for order in ((0, 1), (1, 0), (0, 0)):
+        load(
+            rates,
+            a_change("01-05", price="50"),
+            a_change("02-05T00:00", "ended", "ended", price="50", arrived=order[0]),
+            a_change("02-05T00:00", "started", price="80", arrived=order[1]),
+        )
+        both(rates, {"new": 50, "end": 50}, {"start": 50, "expansion": 30, "end": 80})
+        assert not any(row[-2] for row in table(rates))
+
+
+def test_what_starts_and_ends_at_one_instant_has_never_been(rates: Connection) -> None:
     load(
         rates,
-        a_change("01-20", "ended", "ended", user=None, name="s2"),
-        a_change("01-20", "started", name="s2"),
-        a_change("01-05", "changed", price="50", user=None),
-        a_change("01-05", "started", price="30"),
-        a_change("02-05", "resumed", price="50"),
-        a_change("02-05", "paused", "paused", price="50"),
+        a_change("01-05", "ended", "ended"),
+        a_change("01-05", "started", arrived=1),
+        a_change("02-05", "started", price="40"),
     )
-    both(rates, {"new": 50, "end": 50}, {"start": 50, "end": 50})
-    assert {row[4] for row in table(rates)} == {"u1"}
+    both(rates, {}, {"new": 40, "end": 40})
+
+
+@pytest.mark.parametrize(
+    ("sequences", "arrivals", "price"),
+    [
+        # Of each: the highest counts, whatever else.
+        ((2, 1), (0, 1), 40),
+        ((-1, 0.5), (1, 0), 60),
+        (("10", 9), (0, 1), 40),
+        # Not of each: the last to arrive.
+        ((2, None), (0, 1), 60),
+        ((2, "second"), (1, 0), 40),
+        ((2, 2), (1, 0), 40),
+        # Not even that: the highest id.
+        ((None, None), (0, 0), 60),
+    ],
+)
+def test_changes_of_one_instant_are_ordered_by_sequence_else_by_arrival_else_by_id(
+    rates: Connection, sequences: tuple[object, object], arrivals: tuple[int, int], price: int
+) -> None:
+    one, other = (
+        a_change("01-05", "changed", price=amount, sequence=sequence, arrived=arrived)
+        for amount, sequence, arrived in zip(("40", "60"), sequences, arrivals, strict=True)
+    )
+    load(rates, one, other)
+    both(rates, {"new": price, "end": price}, {"start": price, "end": price})
+    assert [row[-2] for row in table(rates)] == [arrivals == (0, 0)]
+
+
+def test_a_sequence_outranks_an_end(rates: Connection) -> None:
+    load(
+        rates,
+        a_change("01-05"),
+        a_change("02-05", "ended", "ended", sequence=2),
+        a_change("02-05", "started", sequence=1),
+    )
+    both(rates, {"new": 30, "end": 30}, {"start": 30, "churn": 30})
+
+
+def test_who_is_named_at_an_instant_by_any_change_has_it(rates: Connection) -> None:
+    load(
+        rates,
+        a_change("01-05", "started", price="30"),
+        a_change("01-05", "changed", price="50", user=None, arrived=1),
+        a_change("02-05", "paused", "paused", price="50", user="u2", sequence=1),
+        a_change("02-05", "resumed", price="50", user=None, sequence=2),
+    )
+    both(rates, {"new": 50, "end": 50}, {"start": 50, "new": 50, "churn": 50, "end": 50})
+
+
+def test_an_end_that_arrives_late_turns_a_later_instant_over(rates: Connection) -> None:
+    """What counts of an instant closed long ago depends on what came before it."""
+    life = [
+        a_change("01-05", price="50"),
+        a_change("02-05", "ended", "ended", price="50"),
+        a_change("02-05", "started", price="80"),
+        a_change("01-20", "ended", "ended", price="50"),
+    ]
+    load(rates, *life[:3])
+    update_subscriptions(rates, SPAN)
+    assert moved(rates, FEBRUARY) == {"start": 50, "expansion": 30, "end": 80}
+    load_events(rates, as_events(life), arrivals_of(life))
+    update_subscriptions(rates, days("2025-01-20"))
+    assert [moved(rates, month) for month in (JANUARY, FEBRUARY)] == [{}, {}]
+    rates.execute("DELETE FROM analytics_events WHERE event_id = %s", [UUID(int=4)])
+    update_subscriptions(rates, days("2025-01-20"))
+    assert moved(rates, FEBRUARY) == {"start": 50, "expansion": 30, "end": 80}
 
 
 def test_a_subscription_that_changes_hands_is_lost_by_one_and_won_by_the_other(rates: Connection) -> None:
     load(rates, a_change("01-05"), a_change("02-05", "changed", user="u2"))
     both(rates, {"new": 30, "end": 30}, {"start": 30, "new": 30, "churn": 30, "end": 30})
+
+
+@pytest.mark.parametrize(
+    ("life", "january", "february"),
+    [
+        # Passed on in January; its first holder comes back by another subscription, or by the same one.
+        (
+            [("01-05", {}), ("01-12", {"user": "u2"}), ("02-05", {"name": "s2"})],
+            {"new": 30, "end": 30},
+            {"start": 30, "reactivation": 30, "end": 60},
+        ),
+        (
+            [("01-05", {}), ("01-12", {"user": "u2"}), ("02-05", {})],
+            {"new": 30, "end": 30},
+            {"start": 30, "reactivation": 30, "churn": 30, "end": 30},
+        ),
+        # Paused when it passes: what the new holder resumes is new.
+        (
+            [("01-05", {}), ("01-06", PAUSED), ("01-12", {**PAUSED, "user": "u2"}), ("02-05", {"user": "u2"})],
+            {},
+            {"new": 30, "end": 30},
+        ),
+        (
+            [("01-05", {}), ("02-06", PAUSED), ("02-12", {**PAUSED, "user": "u2"})],
+            {"new": 30, "end": 30},
+            {"start": 30, "churn": 30},
+        ),
+        # Paused, passed on and back: the first holder resumes what it had paused.
+        (
+            [("01-05", {}), ("01-06", PAUSED), ("01-12", {**PAUSED, "user": "u2"}), ("01-13", PAUSED), ("02-05", {})],
+            {},
+            {"expansion": 30, "end": 30},
+        ),
+        # Its new holder has paid before, for another one.
+        (
+            [
+                ("01-02", {"name": "s2", "user": "u2"}),
+                ("01-03", {"name": "s2", "user": "u2", "what": "ended", "status": "ended"}),
+                ("01-05", {}),
+                ("02-05", {"user": "u2"}),
+            ],
+            {"new": 30, "end": 30},
+            {"start": 30, "reactivation": 30, "churn": 30, "end": 30},
+        ),
+    ],
+)
+def test_a_customer_keeps_its_past_when_a_subscription_passes_to_another(
+    rates: Connection, life: list[tuple[str, dict[str, str]]], january: dict[str, int], february: dict[str, int]
+) -> None:
+    load(rates, *(a_change(when, **{"what": "changed", **fields}) for when, fields in life))
+    both(rates, january, february)
+
+
+def test_a_pause_and_a_dearer_return_are_contraction_and_expansion(rates: Connection) -> None:
+    load(
+        rates,
+        a_change("01-02", price="50"),
+        a_change("01-31T23:00", "paused", "paused", price="50"),
+        a_change("02-20", "resumed", price="80"),
+    )
+    both(rates, {}, {"expansion": 80, "end": 80})
+
+
+def test_a_first_payment_that_arrives_late_makes_a_later_new_customer_come_back(rates: Connection) -> None:
+    """By another subscription that has passed on since, of which no row of that later period tells."""
+    life = [a_change("02-05", name="s2"), a_change("01-05", "changed"), a_change("01-12", "changed", user="u2")]
+    load(rates, life[0], life[2]._replace(user="u2"))
+    update_subscriptions(rates, SPAN)
+    for month in (JANUARY, FEBRUARY):
+        close_metric(rates, MRR_MOVEMENTS, Cadence.MONTH, month, "EUR")
+    assert moved(rates, FEBRUARY) == {"start": 30, "new": 30, "end": 60}
+    late = as_events([life[1]])[0]._replace(event_id=UUID(int=9))
+    load_events(rates, [late], {late.event_id: ARRIVED})
+    update_subscriptions(rates, days("2025-01-05"))
+    assert moved(rates, FEBRUARY) == {"start": 30, "reactivation": 30, "end": 60}
+    assert [period.window for period in stale_periods(rates)] == [JANUARY, FEBRUARY]
 
 
 @pytest.mark.parametrize(

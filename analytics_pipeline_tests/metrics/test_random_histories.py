@@ -19,12 +19,14 @@ from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Cadence, Window
 from analytics_pipeline_tests.metrics.closing import days
 from analytics_pipeline_tests.metrics.reference_users import users_of
-from analytics_pipeline_tests.metrics.subscription_changes import EXACT, clear, rate
+from analytics_pipeline_tests.metrics.subscription_changes import EXACT, EXAMPLES, clear, rate
 
 COMPANY = "acme"
 SPAN = days("2025-01-01", "2025-03-31")
 modest = settings(
-    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    deadline=None,
+    max_examples=25 * EXAMPLES,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 instants = st.builds(
@@ -77,7 +79,7 @@ acts = st.builds(
     what=st.sampled_from(KINDS),
     user=st.sampled_from(["u1", "u2", "u3", "u4", None]),
     value=st.sampled_from(["0", "10", "19.99", "0.333333333333333333", "1000000.01"]),
-    currency=st.sampled_from(["EUR", "USD", "CHF"]),
+    currency=st.sampled_from(["EUR", "USD", "CHF", "BTC"]),
 )
 
 
@@ -202,47 +204,68 @@ def test_amounts_are_converted_at_the_rate_of_their_own_day_or_listed(
     EventLoader(rates).load(events)
     for window in windows:
         figures = revenue_metrics(rates, COMPANY, window, "EUR")
-        revenue, missing = converted(within(events, window), "revenue")
+        refunded, others = apart(within(events, window))
+        refunded_before, others_before = apart(within(events, before(window)))
+        revenue, _ = converted(within(events, window), "revenue")
         invoiced, not_invoiced = converted(within(events, window), "billing")
-        previous, missing_before = converted(within(events, before(window)), "revenue")
-        refunds, _ = converted([e for e in within(events, window) if e.event_type == "payment.refunded"], "revenue")
+        previous, _ = converted(within(events, before(window)), "revenue")
+        refunds, not_refunded = converted(refunded, "revenue")
+        missing, missing_before = converted(others, "revenue")[1], converted(others_before, "revenue")[1]
+        not_refunded_before = converted(refunded_before, "revenue")[1]
         for value, wanted in (
             (figures.total_revenue, revenue),
             (figures.invoiced, invoiced),
             (figures.refunds, -refunds),
         ):
             assert abs(Fraction(value) - wanted) < EXACT
-        if previous > 0 and not missing and not missing_before:
+        is_known = not (missing or not_refunded)
+        if previous > 0 and is_known and not (missing_before or not_refunded_before):
             assert figures.revenue_growth is not None
             assert abs(Fraction(figures.revenue_growth) - (revenue - previous) / previous * 100) < EXACT
         else:
             assert figures.revenue_growth is None
+        assert (figures.average_revenue_per_user is None) == (not is_known or not figures.total_users)
         listed = {
-            (row.figure, row.currency): Fraction(row.amount) for row in unconverted(rates, COMPANY, window, "EUR")
+            (row.figure, row.part, row.currency, row.amount > 0): Fraction(row.amount)
+            for row in unconverted(rates, COMPANY, window, "EUR")
         }
         assert listed == {
-            (figure, currency): amount
-            for figure, found in (
-                ("totalRevenue", missing),
-                ("invoiced", not_invoiced),
-                ("revenueGrowth", missing_before),
+            (figure, part, currency, amount > 0): amount
+            for figure, part, found in (
+                ("totalRevenue", None, missing),
+                ("refunds", None, negative(not_refunded)),
+                ("invoiced", None, not_invoiced),
+                ("revenueGrowth", None, missing_before),
+                ("revenueGrowth", "refunds", negative(not_refunded_before)),
             )
-            for currency, amount in found.items()
+            for currency, amounts in found.items()
+            for amount in amounts
         }
 
 
-def converted(events: list[AnalyticsEvent], category: str) -> tuple[Fraction, dict[str, Fraction]]:
-    """Return the sum in euros, and what has no rate, by currency: amounts of a day that are nothing need none."""
+def apart(events: list[AnalyticsEvent]) -> tuple[list[AnalyticsEvent], list[AnalyticsEvent]]:
+    """Return the refunds, and everything else."""
+    refunds = [event for event in events if event.event_type == "payment.refunded"]
+    return refunds, [event for event in events if event.event_type != "payment.refunded"]
+
+
+def negative(found: dict[str, list[Fraction]]) -> dict[str, list[Fraction]]:
+    return {currency: [-amount for amount in amounts] for currency, amounts in found.items()}
+
+
+def converted(events: list[AnalyticsEvent], category: str) -> tuple[Fraction, dict[str, list[Fraction]]]:
+    """Return the sum in euros, and what has no rate, by currency, gains and losses of days apart."""
     total = Fraction(0)
-    by_day: defaultdict[tuple[str, date], list[Fraction]] = defaultdict(list)
+    by_day: defaultdict[tuple[str, date], Fraction] = defaultdict(Fraction)
     for event in events:
         if event.category == category and event.value is not None and event.currency:
-            by_day[event.currency, event.timestamp.date()].append(Fraction(event.value))
-    missing: defaultdict[str, Fraction] = defaultdict(Fraction)
-    for (currency, day), amounts in by_day.items():
+            by_day[event.currency, event.timestamp.date()] += Fraction(event.value)
+    missing: defaultdict[str, dict[bool, Fraction]] = defaultdict(dict)
+    for (currency, day), amount in by_day.items():
         in_euros = rate(currency, day)
         if in_euros is not None:
-            total += sum(amounts) * in_euros
-        elif any(amounts) and not (category == "billing" and not sum(amounts)):
-            missing[currency] += sum(amounts)
-    return total, dict(missing)
+            total += amount * in_euros
+        elif amount:
+            sums = missing[currency]
+            sums[amount > 0] = sums.get(amount > 0, Fraction(0)) + amount
+    return total, {currency: list(sums.values()) for currency, sums in missing.items()}

@@ -127,6 +127,11 @@ def test_the_command_answers_as_defined_from_events_and_from_what_is_closed(
     assert answers.closed[asked] == answers.live[asked]
 
 
+def test_every_answer_says_how_far_the_whole_data_set_reaches(answers: Answers) -> None:
+    newest = max(raw["timestamp"] for scenario in SCENARIOS for raw in scenario.events)
+    assert {answer["dataThrough"] for each in (answers.live, answers.closed) for answer in each.values()} == {newest}
+
+
 def test_the_answers_have_the_defined_fields_and_no_others(answers: Answers) -> None:
     headline = {q.command: answers.live[company, q] for company, q in ASKED if company == "headline"}
     assert list(headline["revenue"]) == [

@@ -322,11 +322,11 @@ def test_all_events_of_the_period_are_counted(connection: Connection) -> None:
 
 
 def test_data_reach_as_far_as_the_hours_whose_events_have_expired(connection: Connection) -> None:
-    through = load(connection).data_through
+    (through,) = fetch_row(connection, "SELECT analytics_data_through()")
     connection.execute("ALTER TABLE analytics_events RENAME TO analytics_events_kept")
     connection.execute("CREATE TABLE analytics_events (LIKE analytics_events_kept)")
     try:
-        expired = fetch_row(connection, "SELECT analytics_data_through('acme')")[0]
+        expired = fetch_row(connection, "SELECT analytics_data_through()")[0]
     finally:
         connection.execute("DROP TABLE analytics_events")
         connection.execute("ALTER TABLE analytics_events_kept RENAME TO analytics_events")

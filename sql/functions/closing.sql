@@ -300,7 +300,8 @@ BEGIN
         greatest(
             CASE WHEN w.company_id IS NOT NULL THEN coalesce(w.valid_to, 'infinity') END,
             CASE WHEN s.company_id IS NOT NULL THEN coalesce(s.valid_to, 'infinity') END
-        ) AS changed_until
+        ) AS changed_until,
+        w.user_id AS user_now, s.user_id AS user_before
     FROM wanted AS w
     FULL JOIN (
         SELECT f.*
@@ -322,6 +323,17 @@ BEGIN
     WHERE d.changed_from IS NOT NULL
     GROUP BY d.company_id;
 
+    -- Whoever has paid before comes back instead of being new, by another subscription too.
+    CREATE TEMP TABLE payers ON COMMIT DROP AS
+    SELECT p.company_id, p.user_id, analytics_first_paid(p.company_id, p.user_id) AS first_paid
+    FROM (
+        SELECT d.company_id, u.user_id
+        FROM differing AS d
+        CROSS JOIN LATERAL (VALUES (d.user_now), (d.user_before)) AS u (user_id)
+        WHERE u.user_id IS NOT NULL
+        GROUP BY d.company_id, u.user_id
+    ) AS p;
+
     DELETE FROM analytics_subscriptions AS s
     USING differing AS d
     WHERE s.company_id = d.company_id AND s.subscription_id = d.subscription_id AND s.valid_from = d.valid_from;
@@ -331,18 +343,40 @@ BEGIN
     JOIN differing AS d
         ON d.company_id = w.company_id AND d.subscription_id = w.subscription_id AND d.valid_from = w.valid_from;
 
+    INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, metrics, cause)
+    SELECT
+        p.company_id, min(least(p.first_paid, p.first_paid_now)),
+        nullif(max(greatest(p.first_paid, p.first_paid_now)), 'infinity'), ARRAY['mrr_movements'], 'first payers'
+    FROM (
+        SELECT f.*, analytics_first_paid(f.company_id, f.user_id) AS first_paid_now FROM payers AS f
+    ) AS p
+    WHERE p.first_paid <> p.first_paid_now
+    GROUP BY p.company_id;
+
     SELECT count(*) INTO changed FROM differing;
     IF changed >= 500 THEN
         ANALYZE analytics_subscriptions;
     END IF;
     PERFORM analytics_note_closed('analytics_subscriptions', p_start, p_end);
-    DROP TABLE wanted, differing;
+    DROP TABLE wanted, differing, payers;
     RETURN changed;
 END
 $$;
 
 COMMENT ON FUNCTION analytics_close_subscriptions IS
     'Takes the changes of a half-open window into analytics_subscriptions and returns how many rows changed.';
+
+CREATE OR REPLACE FUNCTION analytics_first_paid(p_company text, p_user text)
+RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT coalesce(min(s.valid_from), 'infinity')
+    FROM analytics_subscriptions AS s
+    WHERE s.company_id = p_company AND s.user_id = p_user AND s.monthly_amount > 0
+$$;
+
+COMMENT ON FUNCTION analytics_first_paid IS
+    'From when on a user has first had monthly recurring revenue in analytics_subscriptions; infinity: never.';
 
 -- Asked under the lock, before anything is computed.
 CREATE OR REPLACE FUNCTION analytics_newest_change()
@@ -378,8 +412,11 @@ LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
     SELECT coalesce(
         jsonb_agg(
-            jsonb_build_object('figure', u.figure, 'currency', u.currency, 'amount', u.amount)
-            ORDER BY u.figure, u.currency
+            jsonb_strip_nulls(jsonb_build_object(
+                'figure', u.figure, 'part', u.part, 'currency', u.currency, 'amount', u.amount,
+                'first_day', u.first_day, 'last_day', u.last_day
+            ))
+            ORDER BY u.figure, u.part NULLS FIRST, u.currency, u.amount
         ),
         '[]'
     )
@@ -407,13 +444,13 @@ AS $$
         m.total_revenue, m.previous_revenue,
         analytics_growth(m.total_revenue, m.previous_revenue, m.is_comparable),
         m.invoiced, m.refunds, m.mrr, 12 * m.mrr, m.paying_customers,
-        analytics_ratio(m.mrr, m.paying_customers), m.total_users,
-        analytics_ratio(m.total_revenue, m.total_users),
+        CASE WHEN m.is_mrr_converted THEN analytics_ratio(m.mrr, m.paying_customers) END, m.total_users,
+        CASE WHEN m.is_revenue_converted THEN analytics_ratio(m.total_revenue, m.total_users) END,
         CASE
             WHEN m.is_converted THEN '[]'
             ELSE analytics_unconverted_list(
                 m.company_id, p.period_start, p.period_end, p_currency,
-                ARRAY['totalRevenue', 'invoiced', 'mrr', 'revenueGrowth']
+                ARRAY['totalRevenue', 'refunds', 'invoiced', 'mrr', 'revenueGrowth']
             )
         END,
         p_version

@@ -56,18 +56,38 @@ $$;
 COMMENT ON FUNCTION analytics_previous_start IS
     'The start of the period before, which ends where this one starts.';
 
-CREATE OR REPLACE FUNCTION analytics_as_of(p_company text, p_end timestamptz)
+CREATE OR REPLACE FUNCTION analytics_as_of(p_start timestamptz, p_end timestamptz)
 RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
     SELECT CASE
         WHEN p_end <= now() THEN p_end
-        ELSE least(p_end, coalesce(analytics_data_through(p_company), now()))
+        ELSE greatest(p_start, least(p_end, coalesce(analytics_data_through(), now())))
     END
 $$;
 
 COMMENT ON FUNCTION analytics_as_of IS
-    'The instant a balance at a period''s end is of: that end, or dataThrough while the period is unfinished.';
+    'The instant a period is as of: its end or, while it is unfinished, dataThrough, but never before its start.';
+
+-- A balance is converted at the rate of its last instant. That of a period's start is the balance at the end of
+-- whatever came before it: ask with -infinity as the start.
+CREATE OR REPLACE FUNCTION analytics_balance_date(p_start timestamptz, p_end timestamptz)
+RETURNS date
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT CASE
+        WHEN p_end <= now() THEN analytics_date(p_end - interval '1 microsecond')
+        -- Without an event since the period began, its balance is still that of its start.
+        WHEN p_start <= now() THEN greatest(
+            analytics_date(coalesce(analytics_data_through(), now())),
+            analytics_date(p_start - interval '1 microsecond')
+        )
+        ELSE analytics_date(coalesce(analytics_data_through(), now()))
+    END
+$$;
+
+COMMENT ON FUNCTION analytics_balance_date IS
+    'The day (UTC) whose rate converts the balance at a period''s end: of an unfinished period that of dataThrough.';
 
 CREATE OR REPLACE FUNCTION analytics_open_windows(p_relation text, p_until timestamptz)
 RETURNS tstzmultirange

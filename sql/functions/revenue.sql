@@ -1,5 +1,5 @@
 -- Revenue: payments received minus refunds, each on its own date (cash basis), and what was invoiced.
--- DEFINITIONS version 1. Periods are half-open; a null company means all companies; amounts of different
+-- DEFINITIONS version 2. Periods are half-open; a null company means all companies; amounts of different
 -- currencies are never added.
 
 CREATE OR REPLACE FUNCTION analytics_revenue_days(p_company text, p_start timestamptz, p_end timestamptz)
@@ -122,7 +122,8 @@ CREATE OR REPLACE FUNCTION analytics_converted_revenue(
     p_company text, p_start timestamptz, p_end timestamptz, p_currency text
 )
 RETURNS TABLE (
-    company_id text, figure text, currency text, day date, original numeric, converted numeric, refunded numeric
+    company_id text, figure text, currency text, day date, original numeric, converted numeric,
+    refunds numeric, refunded numeric
 )
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
@@ -148,10 +149,11 @@ AS $$
         a.company_id, a.figure, a.currency, a.day, a.value,
         CASE WHEN a.value = 0 AND a.refunds = 0 THEN 0
              ELSE analytics_fraction(a.value, r.numerator, r.denominator) END,
+        a.refunds,
         CASE WHEN a.refunds = 0 THEN 0 ELSE analytics_fraction(a.refunds, r.numerator, r.denominator) END
     FROM amount AS a
     LEFT JOIN rate AS r ON r.currency = a.currency AND r.day = a.day
 $$;
 
 COMMENT ON FUNCTION analytics_converted_revenue IS
-    'totalRevenue and invoiced per company, original currency and day, each at the rate of its own day.';
+    'totalRevenue, with its refunds (original and converted, negative or 0), and invoiced per company, original currency and day, each at the rate of its own day.';

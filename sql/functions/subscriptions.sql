@@ -1,4 +1,4 @@
--- Subscriptions and their monthly recurring revenue, DEFINITIONS version 1.
+-- Subscriptions and their monthly recurring revenue, DEFINITIONS version 2.
 
 CREATE OR REPLACE FUNCTION analytics_monthly_amount(
     p_status text, p_price numeric, p_interval text, p_interval_count integer, p_quantity bigint
@@ -20,26 +20,105 @@ $$;
 COMMENT ON FUNCTION analytics_monthly_amount IS
     'Monthly recurring amount of a subscription: zero unless active or past_due.';
 
--- Which of several changes at the same instant counts: the later one in a subscription's life; whose it is, may
--- another of them have said. Events written past the ingestion may lack what makes a subscription; the check subscription_events names them.
+-- Several changes at one instant are ordered: by the sequence their source gives where each has one, else an end comes
+-- first if the subscription ran before and last if it did not, else by arrival, else by id; the last one counts. So an
+-- instant has up to two rows, one for either case (ran_before), where that makes a difference. Whose the subscription
+-- is may be said by an earlier one of them. Events written past the ingestion may lack what makes a subscription; the
+-- check subscription_events names them.
 CREATE OR REPLACE FUNCTION analytics_subscription_events(
     p_company text, p_start timestamptz, p_end timestamptz
 )
 RETURNS TABLE (
     company_id text, subscription_id text, valid_from timestamptz, status text, price numeric, currency text,
     "interval" text, interval_count integer, quantity bigint, monthly_amount numeric, event_type text,
-    event_id uuid, event_user_id text
+    event_id uuid, event_user_id text, decided_by_id boolean, ran_before boolean
 )
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-    SELECT DISTINCT ON (e.company_id, e.subscription_id, e."timestamp")
-        e.company_id, e.subscription_id, e."timestamp", e.status, e.value, e.currency,
-        e."interval", e.interval_count::integer, e.quantity::bigint,
-        analytics_monthly_amount(
-            e.status, e.value, e."interval", e.interval_count::integer, e.quantity::bigint
-        ),
-        e.event_type, e.event_id,
-        coalesce(e.user_id, max(e.user_id) OVER (PARTITION BY e.company_id, e.subscription_id, e."timestamp"))
+    WITH told AS MATERIALIZED (
+        SELECT v.*, count(*) OVER instant AS together, count(v.sequence) OVER instant AS in_sequence
+        FROM analytics_complete_changes(p_company, p_start, p_end) AS v
+        WINDOW instant AS (PARTITION BY v.company_id, v.subscription_id, v."timestamp")
+    ),
+    several AS (
+        SELECT
+            t.*,
+            t.status = 'ended' AS is_end,
+            CASE WHEN t.in_sequence = t.together THEN t.sequence END AS place,
+            ROW(
+                t.status, trim_scale(t.value), t.currency, t."interval", t.interval_count, t.quantity
+            )::text COLLATE "C" AS says
+        FROM told AS t
+        WHERE t.together > 1
+    ),
+    ordered AS (
+        SELECT
+            e.*,
+            row_number() OVER (
+                instant ORDER BY e.place DESC, e.is_end, e.ingested_at DESC, e.event_id DESC
+            ) = 1 AS counts_if_ran,
+            row_number() OVER (
+                instant ORDER BY e.place DESC, e.is_end DESC, e.ingested_at DESC, e.event_id DESC
+            ) = 1 AS counts_if_not,
+            first_value(e.user_id) OVER (
+                instant ORDER BY e.user_id IS NULL, e.place DESC, e.is_end, e.ingested_at DESC, e.event_id DESC
+            ) AS user_if_ran,
+            first_value(e.user_id) OVER (
+                instant ORDER BY e.user_id IS NULL, e.place DESC, e.is_end DESC, e.ingested_at DESC, e.event_id DESC
+            ) AS user_if_not,
+            -- Of changes that say the same it doesn't matter which one counts.
+            min(e.says) OVER tied <> max(e.says) OVER tied
+                OR coalesce(min(e.user_id) OVER tied <> max(e.user_id) OVER tied, false) AS decided_by_id
+        FROM several AS e
+        WINDOW
+            instant AS (PARTITION BY e.company_id, e.subscription_id, e."timestamp"),
+            tied AS (PARTITION BY e.company_id, e.subscription_id, e."timestamp", e.place, e.is_end, e.ingested_at)
+    ),
+    last AS (
+        SELECT
+            o.*,
+            o.counts_if_ran AND o.counts_if_not AND o.user_if_ran IS NOT DISTINCT FROM o.user_if_not AS counts_always
+        FROM ordered AS o
+        WHERE o.counts_if_ran OR o.counts_if_not
+    )
+    SELECT
+        t.company_id, t.subscription_id, t."timestamp", t.status, t.value, t.currency,
+        t."interval", t.interval_count, t.quantity,
+        analytics_monthly_amount(t.status, t.value, t."interval", t.interval_count, t.quantity),
+        t.event_type, t.event_id, t.user_id, false, NULL::boolean
+    FROM told AS t
+    WHERE t.together = 1
+    UNION ALL
+    SELECT
+        l.company_id, l.subscription_id, l."timestamp", l.status, l.value, l.currency,
+        l."interval", l.interval_count, l.quantity,
+        analytics_monthly_amount(l.status, l.value, l."interval", l.interval_count, l.quantity),
+        l.event_type, l.event_id, c.event_user_id, l.decided_by_id,
+        CASE WHEN NOT l.counts_always THEN c.ran_before END
+    FROM last AS l
+    CROSS JOIN LATERAL (
+        VALUES
+            (true, l.counts_if_ran, l.user_if_ran),
+            (false, l.counts_if_not AND NOT l.counts_always, l.user_if_not)
+    ) AS c (ran_before, counts, event_user_id)
+    WHERE c.counts
+$$;
+
+COMMENT ON FUNCTION analytics_subscription_events IS
+    'The changes of subscriptions in a half-open period: one row a subscription and instant, two where it matters whether the subscription ran before.';
+
+CREATE OR REPLACE FUNCTION analytics_complete_changes(p_company text, p_start timestamptz, p_end timestamptz)
+RETURNS TABLE (
+    company_id text, subscription_id text, "timestamp" timestamptz, event_id uuid, event_type text, user_id text,
+    status text, value numeric, currency text, "interval" text, interval_count integer, quantity bigint,
+    sequence numeric, ingested_at timestamptz
+)
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT
+        e.company_id, e.subscription_id, e."timestamp", e.event_id, e.event_type, e.user_id,
+        e.status, e.value, e.currency, e."interval", e.interval_count::integer, e.quantity::bigint,
+        e.sequence::numeric, e.ingested_at
     FROM (
         SELECT
             s.*,
@@ -50,7 +129,9 @@ AS $$
             CASE WHEN s.metadata ->> 'interval_count' ~ '^[1-9][0-9]{0,3}$'
                  THEN s.metadata ->> 'interval_count' END AS interval_count,
             CASE WHEN s.metadata ->> 'quantity' ~ '^[0-9]{1,10}$'
-                 THEN s.metadata ->> 'quantity' END AS quantity
+                 THEN s.metadata ->> 'quantity' END AS quantity,
+            CASE WHEN s.metadata ->> 'sequence' ~ '^-?[0-9]{1,40}([.][0-9]{1,40})?$'
+                 THEN s.metadata ->> 'sequence' END AS sequence
         FROM analytics_events AS s
         WHERE s."timestamp" >= p_start AND s."timestamp" < p_end
           AND s.category = 'subscription'
@@ -59,17 +140,10 @@ AS $$
     WHERE analytics_is_subscription_event(
         e.event_type, e.value, e.currency, e.subscription_id, e.status, e."interval", e.interval_count, e.quantity
     )
-    ORDER BY
-        e.company_id, e.subscription_id, e."timestamp",
-        array_position(ARRAY[
-            'subscription.started', 'subscription.changed', 'subscription.cancel_scheduled',
-            'subscription.paused', 'subscription.resumed', 'subscription.past_due', 'subscription.ended'
-        ], e.event_type) DESC,
-        e.event_id DESC
 $$;
 
-COMMENT ON FUNCTION analytics_subscription_events IS
-    'The changes of subscriptions in a half-open period, one a subscription and instant.';
+COMMENT ON FUNCTION analytics_complete_changes IS
+    'The events of a half-open period that say all that a subscription''s change has to say.';
 
 CREATE OR REPLACE FUNCTION analytics_is_subscription_event(
     p_event_type text, p_value numeric, p_currency text, p_subscription_id text, p_status text,
@@ -121,39 +195,94 @@ AS $$
         JOIN analytics_subscriptions AS s ON s.valid_from >= p.span_start AND s.valid_from < p.span_end
         WHERE p_company IS NULL OR s.company_id = p_company
     ),
+    stored AS MATERIALIZED (
+        SELECT s.*
+        FROM analytics_subscriptions AS s
+        JOIN touched AS t ON t.company_id = s.company_id AND t.subscription_id = s.subscription_id
+        WHERE NOT p_windows @> s.valid_from
+    ),
     change AS (
         SELECT * FROM fresh
         UNION ALL
         SELECT
             s.company_id, s.subscription_id, s.valid_from, s.status, s.price, s.currency,
             s."interval", s.interval_count, s.quantity, s.monthly_amount, s.event_type,
-            s.event_id, s.event_user_id
-        FROM analytics_subscriptions AS s
-        JOIN touched AS t ON t.company_id = s.company_id AND t.subscription_id = s.subscription_id
-        WHERE NOT p_windows @> s.valid_from
+            s.event_id, s.event_user_id, s.decided_by_id, NOT (s.otherwise ->> 'ran_before')::boolean
+        FROM stored AS s
+        UNION ALL
+        SELECT
+            s.company_id, s.subscription_id, s.valid_from, o.status, o.price, o.currency,
+            o."interval", o.interval_count, o.quantity, o.monthly_amount, o.event_type,
+            o.event_id, o.event_user_id, o.decided_by_id, (s.otherwise ->> 'ran_before')::boolean
+        FROM stored AS s
+        CROSS JOIN LATERAL jsonb_populate_record(NULL::analytics_subscriptions, s.otherwise) AS o
+        WHERE s.otherwise IS NOT NULL
+    ),
+    paired AS (
+        SELECT
+            c.*,
+            coalesce(lag(c.itself) OVER either_case, lead(c.itself) OVER either_case) AS otherwise
+        FROM (
+            SELECT
+                f.*,
+                CASE WHEN f.ran_before IS NOT NULL
+                     THEN to_jsonb(f) - ARRAY['company_id', 'subscription_id', 'valid_from'] END AS itself
+            FROM change AS f
+        ) AS c
+        WINDOW either_case AS (
+            PARTITION BY c.company_id, c.subscription_id, c.valid_from ORDER BY c.ran_before
+        )
+    ),
+    settled AS (
+        -- Whether it runs from then on; null: as before.
+        SELECT
+            p.*,
+            CASE WHEN p.otherwise IS NULL OR (p.otherwise ->> 'status' = 'ended') = (p.status = 'ended')
+                 THEN p.status <> 'ended' END AS runs
+        FROM paired AS p
+    ),
+    judged AS (
+        SELECT
+            p.*,
+            coalesce(max(p.valid_from) FILTER (WHERE p.runs) OVER before, '-infinity')
+                > coalesce(max(p.valid_from) FILTER (WHERE NOT p.runs) OVER before, '-infinity') AS ran
+        FROM settled AS p
+        WINDOW before AS (
+            PARTITION BY p.company_id, p.subscription_id ORDER BY p.valid_from
+            GROUPS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        )
     ),
     named AS (
         -- How many changes up to this one name a user: changes that don't are of the last one named.
-        SELECT c.*, count(c.event_user_id) OVER life AS users_named
-        FROM change AS c
-        WINDOW life AS (PARTITION BY c.company_id, c.subscription_id ORDER BY c.valid_from)
+        SELECT j.*, count(j.event_user_id) OVER life AS users_named
+        FROM judged AS j
+        WHERE j.ran_before IS NULL OR j.ran_before = j.ran
+        WINDOW life AS (PARTITION BY j.company_id, j.subscription_id ORDER BY j.valid_from)
+    ),
+    owned AS (
+        SELECT
+            n.*,
+            lead(n.valid_from) OVER life AS valid_to,
+            CASE
+                WHEN n.users_named > 0 THEN first_value(n.event_user_id) OVER (
+                    PARTITION BY n.company_id, n.subscription_id, n.users_named ORDER BY n.valid_from
+                )
+                ELSE first_value(n.event_user_id) OVER (
+                    PARTITION BY n.company_id, n.subscription_id ORDER BY n.event_user_id IS NULL, n.valid_from
+                )
+            END AS user_id
+        FROM named AS n
+        WINDOW life AS (PARTITION BY n.company_id, n.subscription_id ORDER BY n.valid_from)
     )
     SELECT
-        n.company_id, n.subscription_id, n.valid_from,
-        lead(n.valid_from) OVER life,
-        CASE
-            WHEN n.users_named > 0 THEN first_value(n.event_user_id) OVER (
-                PARTITION BY n.company_id, n.subscription_id, n.users_named ORDER BY n.valid_from
-            )
-            ELSE first_value(n.event_user_id) OVER (
-                PARTITION BY n.company_id, n.subscription_id ORDER BY n.event_user_id IS NULL, n.valid_from
-            )
-        END,
-        n.status, n.price, n.currency, n."interval", n.interval_count, n.quantity, n.monthly_amount,
-        bool_or(n.monthly_amount > 0) OVER life,
-        n.event_type, n.event_id, n.event_user_id
-    FROM named AS n
-    WINDOW life AS (PARTITION BY n.company_id, n.subscription_id ORDER BY n.valid_from)
+        o.company_id, o.subscription_id, o.valid_from, o.valid_to, o.user_id,
+        o.status, o.price, o.currency, o."interval", o.interval_count, o.quantity, o.monthly_amount,
+        -- Of the one who has it: a new holder has paid nothing yet.
+        bool_or(o.monthly_amount > 0) OVER (
+            PARTITION BY o.company_id, o.subscription_id, o.user_id ORDER BY o.valid_from
+        ),
+        o.event_type, o.event_id, o.event_user_id, o.decided_by_id, o.otherwise
+    FROM owned AS o
 $$;
 
 COMMENT ON FUNCTION analytics_relinked_subscriptions IS

@@ -6,7 +6,9 @@ SELECT
     analytics_growth(
         sum(r.total_revenue), sum(r.previous_revenue),
         bool_and(NOT (
-            r.unconverted @> '[{"figure": "totalRevenue"}]' OR r.unconverted @> '[{"figure": "revenueGrowth"}]'
+            jsonb_path_exists(
+                r.unconverted, '$[*].figure ? (@ == "totalRevenue" || @ == "refunds" || @ == "revenueGrowth")'
+            )
         ))
     ),
     sum(r.invoiced), sum(r.refunds), sum(r.mrr), sum(r.paying_customers)::bigint,

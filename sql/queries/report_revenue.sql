@@ -2,10 +2,10 @@
 SELECT
     s.company_id,
     s.total_revenue, s.mrr, 12 * s.mrr,
-    analytics_ratio(s.total_revenue, s.total_users),
+    CASE WHEN s.is_revenue_converted THEN analytics_ratio(s.total_revenue, s.total_users) END,
     analytics_growth(s.total_revenue, s.previous_revenue, s.is_comparable),
     s.invoiced, s.refunds, s.paying_customers,
-    analytics_ratio(s.mrr, s.paying_customers),
+    CASE WHEN s.is_mrr_converted THEN analytics_ratio(s.mrr, s.paying_customers) END,
     s.total_users,
     s.is_converted
 FROM (
@@ -13,7 +13,9 @@ FROM (
         CASE WHEN %(each)s THEN c.company_id END AS company_id,
         sum(c.total_revenue) AS total_revenue,
         sum(c.previous_revenue) AS previous_revenue,
+        bool_and(c.is_revenue_converted) AS is_revenue_converted,
         bool_and(c.is_comparable) AS is_comparable,
+        bool_and(c.is_mrr_converted) AS is_mrr_converted,
         sum(c.invoiced) AS invoiced,
         sum(c.refunds) AS refunds,
         sum(c.mrr) AS mrr,

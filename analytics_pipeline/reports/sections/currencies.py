@@ -2,6 +2,7 @@
 
 from reportlab.platypus import Flowable
 
+from analytics_pipeline.metrics.revenue import Unconverted
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.report import OriginalRevenue, Report
 from analytics_pipeline.reports.sections.section import Section
@@ -9,10 +10,21 @@ from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, excha
 
 MISSING_FROM = {
     "totalRevenue": "Total revenue",
+    "refunds": "Refunds",
     "invoiced": "Invoiced",
     "revenueGrowth": "Total revenue of the period before",
     "mrr": "MRR at the end",
     "mrrMovements": "What moved MRR",
+}
+_PARTS = {
+    "start": "MRR at the start",
+    "end": "MRR at the end",
+    "new": "new",
+    "reactivation": "reactivation",
+    "expansion": "expansion",
+    "contraction": "contraction",
+    "churn": "churn",
+    "refunds": "refunds",
 }
 
 
@@ -82,10 +94,15 @@ def _unconverted(report: Report) -> Table:
             Column("lastDate", "Last day", Kind.DAY),
         ),
         [
-            (MISSING_FROM[row.figure], row.currency, money(row.amount, row.currency), row.first_day, row.last_day)
+            (_missing_from(row), row.currency, money(row.amount, row.currency), row.first_day, row.last_day)
             for row in report.unconverted
         ],
     )
+
+
+def _missing_from(row: Unconverted) -> str:
+    figure = MISSING_FROM[row.figure]
+    return f"{figure}: {_PARTS[row.part]}" if row.part else figure
 
 
 def pages(content: Content) -> list[Flowable]:
@@ -94,7 +111,10 @@ def pages(content: Content) -> list[Flowable]:
     flowables = _converted(content, by_currency)
     if unconverted.rows:
         currency = content.report.currency
-        missing = f"No rate of the 7 days up to their day is known: they are in none of the figures in {currency}."
+        missing = (
+            f"No rate of the 7 days up to their day, or to that of another part of their movement, is known: they are "
+            f"left out of these figures in {currency}."
+        )
         flowables += [*content.titled(unconverted), content.note(missing)]
     return flowables
 
