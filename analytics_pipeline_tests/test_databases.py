@@ -60,7 +60,8 @@ WAYS = {
 # One line per thing that anybody can see of a database: rows, definitions, rights, settings.
 _SEEN = r"""
 SELECT 'class', concat_ws(' ', oid::regclass, relkind, relacl, reloptions, relrowsecurity, relforcerowsecurity,
-                          obj_description(oid, 'pg_class')) FROM pg_class WHERE relkind <> 't' AND relpersistence <> 't'
+                          obj_description(oid, 'pg_class')) FROM pg_class
+WHERE relnamespace <> 'pg_toast'::regnamespace AND relpersistence <> 't'
 UNION ALL SELECT 'column', concat_ws(' ', attrelid::regclass, attname, format_type(atttypid, atttypmod), attacl)
 FROM pg_attribute WHERE attnum > 0 AND NOT attisdropped AND attrelid::regclass::text !~ '^pg_(toast|temp)'
 UNION ALL SELECT 'constraint', concat_ws(' ', conrelid::regclass, conname, pg_get_constraintdef(oid)) FROM pg_constraint

@@ -71,7 +71,7 @@ class Figures:
             return Figure(None, currency, "amounts without a rate of exchange are missing from it")
         value = row[metric.name]
         if value is None:
-            return Figure(None, currency, _NO_BASE if metric.ratio else "it is not known of this period")
+            return Figure(None, currency, "it is not known of this period" if metric.unit is Unit.COUNT else _NO_BASE)
         return Figure(certain(Decimal(value)), currency)
 
     def _without_row(self, metric: Metric, company: str | None, period: datetime, currency: str | None) -> Figure:

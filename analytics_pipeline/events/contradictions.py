@@ -25,7 +25,7 @@ from analytics_pipeline.sql_files import load_sql
 
 CONTRADICTED = "contradicts a stored event"
 
-_STRETCH = timedelta(days=7)
+_STRETCH = timedelta(days=28)
 
 # Beyond this the list of companies costs more than the segments it leaves out.
 _MAX_COMPANIES = 100
@@ -73,7 +73,7 @@ class Refusal(NamedTuple):
 def find_differing(cursor: Cursor[Any], events: Sequence[AnalyticsEvent]) -> Iterator[Differing]:
     """Yield the events that differ from what is stored, in order; all of them are staged, sorted by time.
 
-    Stretch by stretch, each of about one chunk: so a batch that spans years doesn't read years to compare a few rows,
+    Stretch by stretch, each of a few chunks: so a batch that spans years doesn't read years to compare a few rows,
     and the server knows which chunks it needs before it begins.
     """
     for _, group in groupby(events, key=lambda event: (event.timestamp - FIRST_INSTANT) // _STRETCH):
@@ -118,7 +118,7 @@ def replace_stored(cursor: Cursor[Any], event: AnalyticsEvent) -> None:
 
     TimescaleDB notes the change like every other, so that what was closed over it is closed again.
     """
-    # A batch may touch many compressed segments, each of which counts as wholly unpacked.
+    # A batch may touch many compressed segments; what of them counts towards the limit depends on the version.
     cursor.execute("SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0")
     cursor.execute(load_sql("queries/ingest_replace.sql"), {**event._asdict(), "metadata": to_json(event.metadata)})
 

@@ -194,7 +194,7 @@ def test_a_row_whose_event_was_stored_otherwise_by_another_way_is_rejected_until
 
 
 def test_a_row_is_accepted_in_a_compressed_chunk_of_many_companies(erp: ExampleErp) -> None:
-    """Without naming the company each of these segments would be unpacked: beyond 100,000 rows that is refused."""
+    """More than 100,000 rows lie around it: the statement names company and time, and unpacks one segment."""
     # Too young for the compression policy, which would be at the same chunk.
     issued = (datetime.now(UTC) - timedelta(days=10)).isoformat()
     erp.execute(invoice("A-1", issued=issued))

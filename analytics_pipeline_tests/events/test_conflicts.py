@@ -314,22 +314,25 @@ def compress(connection: Connection, first: AnalyticsEvent, companies: int, each
     ) == [(True,)]
 
 
-def test_a_conflict_is_found_and_replaced_in_a_compressed_chunk_of_many_companies(
+def test_conflicts_are_found_and_replaced_in_compressed_segments_of_many_companies(
     connection: Connection, folder: Path
 ) -> None:
-    """Without naming the company each of these segments would be unpacked: beyond 100,000 rows that is refused."""
+    """In one transaction, each event in a segment of its own, among more than 100,000 compressed rows."""
     # Too young for the compression policy, which would be at the same chunk.
     instant = datetime.now(UTC) - timedelta(days=10)
-    stored = new_event("acme", "u", "payment.received", "revenue", "120.00", "EUR", timestamp=instant)
-    record_events([stored], connection=connection)
-    compress(connection, stored, companies=110, each=1_000)
-    wrong = stored._replace(value=Decimal("12.00"))
-    with pytest.raises(RejectedEvent, match=r"with value '120\.00'"):
-        record_events([wrong], connection=connection)
-    assert record_events([stored], connection=connection) == 0
-    assert EventLoader(connection, OnConflict.REPLACE).load([wrong]).replaced == 1
-    assert rows(connection, "SELECT value::text FROM analytics_events WHERE company_id = 'acme'") == [("12.00",)]
-    assert rows(connection, "SELECT count(*) FROM analytics_events") == [(110_001,)]
+    stored = [
+        new_event(f"company {n}", "u", "payment.received", "revenue", "120.00", "EUR", timestamp=instant)
+        for n in range(1, 111)
+    ]
+    record_events(stored, connection=connection)
+    compress(connection, stored[0], companies=110, each=999)
+    wrong = [event._replace(value=Decimal("12.00")) for event in stored]
+    with pytest.raises(RejectedEvent, match=r"with value '120\.00'.*109 more"):
+        record_events(wrong, connection=connection)
+    assert record_events(stored, connection=connection) == 0
+    assert EventLoader(connection, OnConflict.REPLACE).load(wrong).replaced == 110
+    amounts = rows(connection, "SELECT value::text, count(*) FROM analytics_events GROUP BY 1 ORDER BY 2")
+    assert amounts == [("12.00", 110), ("1", 109_890)]
 
 
 def test_behind_the_horizon_nothing_is_replaced(connection: Connection, folder: Path) -> None:

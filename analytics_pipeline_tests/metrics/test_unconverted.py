@@ -168,11 +168,11 @@ def test_a_ratio_of_which_an_amount_lacks_a_rate_is_null(rates: Connection, clos
     stored = "SELECT arpa, average_revenue_per_user FROM analytics_revenue_metrics WHERE period_start = %s"
     assert fetch_row(rates, stored, [JANUARY.start]) == (None, None)
     finding = amounts_converted(rates, get_settings(), "mrr_movements_monthly", MRR_MOVEMENTS, Cadence.MONTH, JANUARY)
-    assert "acme: mrrMovements new of 70 CHF (2025-01-03 to 2025-01-03)" in finding.summary
+    assert "acme: mrrMovements new of 70.00 CHF (2025-01-03 to 2025-01-03)" in finding.summary
     finding = amounts_converted(
         rates, get_settings(), "revenue_metrics_monthly", REVENUE_METRICS, Cadence.MONTH, JANUARY
     )
-    assert "acme: refunds of 1 CHF (2025-01-10 to 2025-01-10)" in finding.summary
+    assert "acme: refunds of 1.00 CHF (2025-01-10 to 2025-01-10)" in finding.summary
     assert revenue_answer(rates, COMPANY, JANUARY, "EUR")["arpa"] is None
 
 

@@ -235,6 +235,7 @@ def test_what_a_database_of_version_1_holds_is_taken_over(connection: Connection
     connection.execute("DELETE FROM analytics_schema_migrations WHERE version = 22")
     connection.execute(f"DROP TABLE {USER_DELETIONS}")
     connection.execute("ALTER TABLE analytics_users ADD COLUMN deleted_at timestamptz")
+    connection.execute("DROP VIEW analytics_user_metrics_rounded")
     connection.execute("ALTER TABLE analytics_user_metrics DROP COLUMN users_at_start")
     connection.execute("ALTER TABLE analytics_user_metrics RENAME COLUMN active_before TO users_at_start")
     connection.execute(

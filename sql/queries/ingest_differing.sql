@@ -3,15 +3,19 @@
 SELECT
     s.position, e.company_id IS NOT NULL,
     e.user_id, e.event_type, e.category, e.value, e.currency, e.metadata::text
-FROM analytics_events_staging AS s
-LEFT JOIN (
+FROM (
+    SELECT * FROM analytics_events_staging WHERE "timestamp" >= %(first)s AND "timestamp" <= %(last)s
+) AS s
+-- FULL, and below a condition that doesn't turn it into LEFT: the server knows nothing of the staged events and little of
+-- a chunk that has just been filled, takes both for a few rows, and would compare each with each. So it hashes.
+FULL JOIN (
     SELECT *
     FROM analytics_events
     -- The staged events' own bounds: chunks and compressed segments outside of them are not opened.
     WHERE "timestamp" >= %(first)s AND "timestamp" <= %(last)s
       AND (%(companies)s::text[] IS NULL OR company_id = ANY (%(companies)s::text[]))
 ) AS e ON e.event_id = s.event_id AND e."timestamp" = s."timestamp" AND e.company_id = s.company_id
-WHERE s."timestamp" >= %(first)s AND s."timestamp" <= %(last)s
+WHERE coalesce(s.position, -1) >= 0
   -- By meaning: 120.0 is 120.00, and the keys of metadata have no order.
   AND (e.company_id, e.user_id, e.event_type, e.category, e.value, e.currency, e.metadata)
       IS DISTINCT FROM
