@@ -47,6 +47,9 @@ _RECORDSET_EVENTS = 10_000
 # Binary COPY converts nothing on the way: the types of the staging table's columns, in order.
 _STAGING_TYPES = ("int4", "uuid", "timestamptz", "text", "text", "text", "text", "numeric", "text", "text")
 
+# Two that replace the same event take turns: each keeps the value that it has really replaced.
+_REPLACE_LOCK = 7_261_940_003
+
 _by_timestamp = attrgetter("timestamp")
 
 _Insert = Callable[[psycopg.Cursor[Any], Sequence[AnalyticsEvent]], int]
@@ -127,6 +130,8 @@ class EventLoader:
             if loaded.new == len(events):
                 return loaded
             # The others were there before, as they are or otherwise.
+            if self._on_conflict is OnConflict.REPLACE:
+                cursor.execute("SELECT pg_advisory_xact_lock(%s::bigint)", [_REPLACE_LOCK])
             if insert is not _copy:
                 _stage(cursor, events)
             differing = list(find_differing(cursor, events))

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -35,7 +36,7 @@ from analytics_pipeline.events.sources import Source
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.invalidation import stale_ranges
 from analytics_pipeline.windows import Window
-from analytics_pipeline_tests.conftest import Database
+from analytics_pipeline_tests.conftest import SERVER_URL, Database
 from analytics_pipeline_tests.events.samples import json_lines, payment, subscription
 from analytics_pipeline_tests.events.test_record import MANY, CopyRefusingCursor, payments
 
@@ -225,14 +226,16 @@ def test_replace_takes_the_record_and_keeps_both_values(connection: Connection, 
     ingest_raws(connection, folder, stored, *more)
     right = {**stored, "value": "12.00", "user_id": "u-9", "metadata": {"n": 1.5}}
     assert ingest_raws(connection, folder, right, *more).conflicts == 1
+    arrivals = "SELECT ingested_at FROM analytics_events WHERE event_id = %s"
+    arrived = connection.execute(arrivals, [stored["event_id"]]).fetchall()
     summary = ingest_raws(connection, folder, right, *more, on_conflict=OnConflict.REPLACE)
     assert (summary.replaced, summary.rejected, summary.already_there) == (1, 0, others)
-    ((value, user, metadata, late),) = rows(
-        connection,
-        "SELECT value::text, user_id, metadata, ingested_at = max(ingested_at) OVER () FROM analytics_events "
-        "WHERE user_id = 'u-9'",
+    ((value, user, metadata),) = rows(
+        connection, "SELECT value::text, user_id, metadata FROM analytics_events WHERE user_id = 'u-9'"
     )
-    assert (value, user, metadata, late) == ("12.00", "u-9", {"n": 1.5}, True)
+    assert (value, user, metadata) == ("12.00", "u-9", {"n": 1.5})
+    # Its place among changes of the same instant stays.
+    assert connection.execute(arrivals, [stored["event_id"]]).fetchall() == arrived
     # The one that was open is settled by it, and repeating it changes nothing.
     assert conflicts(connection) == [("120.00", "12.00", "replaced")]
     again = ingest_raws(connection, folder, right, *more, on_conflict=OnConflict.REPLACE)
@@ -452,3 +455,25 @@ def test_a_killed_ingestion_of_conflicts_is_completed_by_running_it_again(databa
             assert conflicts(connection) == [("1.00", "2.00", "open")] * 30
             assert rows(connection, "SELECT count(*) FROM analytics_ingest_rejects") == [(30,)]
             assert len(rejects.read_text().splitlines()) == 30
+
+
+@pytest.mark.skipif(SERVER_URL is None, reason="the embedded server has one session")
+def test_replacements_of_one_event_take_turns_and_each_keeps_what_it_replaced(database: Database) -> None:
+    first = new_event("acme", "u1", "payment.received", "revenue", value="0.00", currency="EUR", timestamp=START)
+    record_events([first])
+    sent = [first._replace(value=Decimal(value)) for value in range(1, 9)]
+
+    def replace(event: AnalyticsEvent) -> None:
+        with database.connect(autocommit=True) as connection:
+            record_events([event], connection=connection, on_conflict=OnConflict.REPLACE)
+
+    with ThreadPoolExecutor(len(sent)) as pool:
+        list(pool.map(replace, sent))
+    with database.connect(autocommit=True) as connection:
+        replaced = dict(rows(connection, "SELECT stored ->> 'value', sent ->> 'value' FROM analytics_event_conflicts"))
+        (last,) = values(connection)
+    chain = [str(first.value)]
+    while chain[-1] in replaced:
+        chain.append(replaced[chain[-1]])
+    assert len(chain) == len(sent) + 1
+    assert Decimal(chain[-1]) == Decimal(last)
