@@ -72,7 +72,6 @@ class Pristine:
         if filled := self._filled(connection):
             # Together, or a foreign key between them is in the way; what references them was empty too.
             connection.execute(f"TRUNCATE {', '.join(filled)} CASCADE")
-        connection.execute(f"DELETE FROM pg_statistic WHERE {self._is_young}")
         changed = self._changed(connection)
         if changed - self._rows.keys():
             return False

@@ -111,8 +111,9 @@ class DatabaseClock:
     """
 
     def __init__(self, connection: Connection) -> None:
-        """Read the database's clock; raises ``ClockError`` as ``check_clock`` does."""
-        self._read = check_clock(connection)
+        """Read the database's clock, in a transaction of its own; raises ``ClockError`` as ``check_clock`` does."""
+        with connection.transaction():
+            self._read = check_clock(connection)
         self._read_at = time.monotonic()
 
     def now(self) -> datetime:

@@ -187,8 +187,9 @@ def test_stale_files_are_harmless(embedded: EmbeddedTimescale) -> None:
     kill_server(embedded)
     state = embedded.folder / "server.json"
     # The number of the dead server's process is somebody else's by now: ours.
-    state.write_text(json.dumps({**json.loads(state.read_text()), "pid": os.getpid()}))
-    assert (embedded.folder / "run" / ".s.PGSQL.5432").exists()
+    left_behind = json.loads(state.read_text())
+    state.write_text(json.dumps({**left_behind, "pid": os.getpid()}))
+    assert (Path(left_behind["socket_dir"]) / ".s.PGSQL.5432").exists()
     embedded.stop()
     embedded.start()
     assert embedded.status().running

@@ -63,7 +63,7 @@ def test_the_checks_alone_run_over_an_empty_database_and_pass(
     assert not unsound
     assert result.get_asset_materialization_events() == []
     hourly = _evaluations(_run(definitions, instance, FRESHNESS_JOB))
-    assert {name for name, _ in hourly} == {"up_to_date", "events_arrive", "policy_jobs_healthy"}
+    assert {name for name, _ in hourly} == {"up_to_date", "events_arrive", "policy_jobs_healthy", "clock"}
     assert all(e.passed for e in hourly.values())
 
 
