@@ -72,8 +72,8 @@ def _judge(asset: str, runs: list[CoveringRun]) -> Finding:
             Problem(
                 f"the last run failed for {told}{more}; the run's log says why",
                 f"analytics-pipeline close --start {first:%Y-%m-%dT%H:%M} --end {last:%Y-%m-%dT%H:%M}",
-                fallback=f"in the UI: Assets > {asset} > Materialize, with the failed range of partitions; if its "
-                "events have expired, nothing can close it any more: delete the failed run under Runs",
+                fallback=f"in the UI: Assets > {asset} > Materialize, with the failed range of partitions; a run "
+                "that was refused because its events have expired has materialised nothing: delete it under Runs",
             )
         )
     return Finding.judge(
