@@ -40,6 +40,7 @@ def equals_definitions(
         "end": wanted.end,
         "currency": settings.base_currency,
         "version": DEFINITIONS_VERSION,
+        "horizon": retention_horizon(connection),
         "most": _MOST_TOLD,
     }
     query = sql.SQL(load_sql("queries/compare_metric.sql")).format(

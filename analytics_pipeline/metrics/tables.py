@@ -167,18 +167,19 @@ def close_metric(
     """Compute the days or months of a window anew, for every company; autocommit connection.
 
     A month of days, or a year of months, is one transaction: a killed run leaves each of them as it was or as it
-    should be. Raises ``AnalyticsError`` for a window that is not made of whole days or months, ``HorizonError`` for
-    one whose raw events have expired if it needs them.
+    should be. A first day that was closed and can't be computed any more, because who has churned in it is told by the
+    day before, keeps its figures. Raises ``AnalyticsError`` for a window that is not made of whole days or months,
+    ``HorizonError`` for one whose raw events have expired if it needs them.
     """
     if not window.is_aligned(cadence):
         raise AnalyticsError(f"{table.table} is closed in whole {cadence}s, not for {window}.")
-    if table.needs_raw_events and cadence is Cadence.DAY:
-        # Who has churned is told by the day before.
-        before, *_ = Window(window.start - (cadence.next(window.start) - window.start), window.end).split(cadence)
-        require_within_horizon(connection, table.table, cadence, before)
     started = time.monotonic()
     rows = changed = 0
-    for part in window.split(Cadence.MONTH) if cadence is Cadence.DAY else [window]:
+    parts = list(window.split(Cadence.MONTH)) if cadence is Cadence.DAY else [window]
+    if table.needs_raw_events and cadence is Cadence.DAY:
+        require_within_horizon(connection, table.table, cadence, window)
+        parts[:1] = _without_kept_day(connection, table, parts[0])
+    for part in parts:
         with connection.transaction():
             # Workers cost more to start than any of these periods takes.
             connection.execute("SET LOCAL max_parallel_workers_per_gather = 0")
@@ -189,6 +190,18 @@ def close_metric(
             )
         rows, changed = rows + written[0], changed + written[1]
     return ClosedMetric(rows, changed, time.monotonic() - started)
+
+
+def _without_kept_day(connection: Connection, table: MetricTable, window: Window) -> list[Window]:
+    """Return the window without its first day if that was closed and keeps its figures; empty if nothing is left."""
+    (is_kept,) = fetch_row(
+        connection,
+        "SELECT EXISTS (SELECT FROM analytics_metric_periods AS m WHERE m.metric = %s AND m.granularity = 'day' "
+        "AND m.period_start = %s AND analytics_is_kept(m, %s))",
+        [table.metric, window.start, retention_horizon(connection)],
+    )
+    start = Cadence.DAY.next(window.start) if is_kept else window.start
+    return [Window(start, window.end)] if start < window.end else []
 
 
 def stale_periods(connection: Connection, currency: str | None = None) -> list[StalePeriod]:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from analytics_pipeline.health.metrics import equals_definitions
 from analytics_pipeline.metrics.answers import users_answer
 from analytics_pipeline.metrics.tables import USER_METRICS, close_metric
 from analytics_pipeline.metrics.users import (
@@ -13,6 +14,7 @@ from analytics_pipeline.metrics.users import (
     update_users,
     user_series,
 )
+from analytics_pipeline.settings import get_settings
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection, fetch_row
@@ -138,6 +140,25 @@ def test_events_are_removed_from_compressed_chunks_too(connection: Connection) -
     assert users_answer(connection, None, days("2025-03-05"))["totalUsers"] == 20
 
 
+def test_of_a_month_that_waits_to_be_closed_again_only_users_are_active(connection: Connection) -> None:
+    """Users are settled by the day; until its month is closed again the aggregate still names those who are none."""
+    for user, day in (("a", 5), ("b", 6), ("c", 7)):
+        add_login(connection, f"03-{day:02}T10:00", user)
+    add_login(connection, "03-01T10:00", "gone")
+    add_login(connection, "03-02T10:00", "gone", "user.deleted")
+    add_login(connection, "03-08T10:00", "gone")
+    close_inputs(connection, MONTHS)
+    _remove(connection, "b", 6)
+    _remove(connection, "c", 7)
+    _remove(connection, "gone", 8)
+    close_inputs(connection, days("2025-03-06", "2025-03-08"))
+    asked = ("totalUsers", "activeUsers", "newUsers", "activeUserRate")
+    march = users_answer(connection, None, MARCH)
+    assert [march[field] for field in asked] == [2, 2, 2, 100]
+    later = users_answer(connection, None, Window(at("2025-03-03T00:00"), at("2025-04-03T00:00")))
+    assert later["activeUserRate"] <= 100
+
+
 @pytest.fixture
 def expired(connection: Connection) -> Connection:
     """January to March closed, of which raw events remain from 20 February on."""
@@ -195,6 +216,36 @@ def test_in_sql_what_would_need_expired_events_is_null_and_what_is_kept_is_count
     assert [(m.active_users, m.new_users) for m in user_series(expired, None, MONTHS)] == [(3, 3), (1, 0), (0, 0)]
     # Before there was anything, nothing is missing.
     assert new_users(expired, None, days("2024-11-05")) == 0
+
+
+def test_the_first_day_after_the_horizon_keeps_its_figures_and_the_others_are_closed_again(
+    connection: Connection,
+) -> None:
+    """Who has churned in it is told by the day before, whose events have expired."""
+    first, second = days("2025-03-01"), days("2025-03-02")
+    for user in ("a", "b"):
+        add_login(connection, "02-28T10:00", user)
+    add_login(connection, "03-01T10:00", "a")
+    add_login(connection, "03-02T10:00", "a")
+    close_inputs(connection, MONTHS)
+    close_figures(connection, MARCH)
+    connection.execute("INSERT INTO analytics_retention_horizon (events_from) VALUES ('2025-03-01Z')")
+    connection.execute("SELECT drop_chunks('analytics_events', '2025-03-01'::timestamptz)")
+    add_login(connection, "03-01T11:00", "late")
+    close_inputs(connection, MARCH)
+    assert stale(connection)["user_metrics"][:2] == ["03-02", "03-03"]
+    close_metric(connection, USER_METRICS, Cadence.DAY, MARCH, "EUR")
+    stored = "SELECT active_users, churned_users FROM analytics_user_metrics WHERE granularity = 'day' "
+    assert fetch_row(connection, f"{stored} AND period_start = '2025-03-01Z'") == (1, 1)
+    assert fetch_row(connection, f"{stored} AND period_start = '2025-03-02Z'") == (1, 1)
+    assert close_metric(connection, USER_METRICS, Cadence.DAY, first, "EUR").rows == 0
+    finding = equals_definitions(connection, get_settings(), "user_metrics", USER_METRICS, Cadence.DAY, MARCH)
+    assert finding.passed, finding.summary
+    assert finding.metadata["days compared"] == 30
+    # A day that was never closed has the figures that its own events give.
+    connection.execute("DELETE FROM analytics_metric_periods WHERE metric = 'user_metrics'")
+    close_metric(connection, USER_METRICS, Cadence.DAY, Window(first.start, second.end), "EUR")
+    assert fetch_row(connection, f"{stored} AND period_start = '2025-03-01Z'") == (2, None)
 
 
 def test_of_a_month_that_expired_before_it_was_closed_nothing_is_known(connection: Connection) -> None:

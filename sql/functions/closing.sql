@@ -658,8 +658,20 @@ $$;
 COMMENT ON FUNCTION analytics_is_behind_horizon IS
     'Whether events that a closed metric partition was computed from have expired (null: none have).';
 
+-- Months of users, and the other metrics, are computed from what outlives the events.
+CREATE OR REPLACE FUNCTION analytics_is_kept(p_period analytics_metric_periods, p_horizon timestamptz)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT (p_period).metric = 'user_metrics' AND (p_period).granularity = 'day'
+       AND analytics_is_behind_horizon(p_period, p_horizon)
+$$;
+
+COMMENT ON FUNCTION analytics_is_kept IS
+    'Whether a closed metric partition can''t be computed again, whatever has changed: it keeps its figures.';
+
 -- Without a version and a currency only changes count. Because of those two nothing is computed again whose events
--- have expired: it keeps its figures.
+-- have expired, and because of changes nothing that can't be without them: it keeps its figures.
 CREATE OR REPLACE FUNCTION analytics_stale_metric_periods(
     p_version integer DEFAULT NULL, p_currency text DEFAULT NULL, p_horizon timestamptz DEFAULT NULL
 )
@@ -676,6 +688,7 @@ AS $$
         SELECT m.metric, m.granularity, m.period_start, m.period_end, c.cause, false AS has_other_definitions
         FROM analytics_metric_changes AS c
         JOIN analytics_metric_periods AS m ON analytics_is_stale(m, c)
+        WHERE NOT analytics_is_kept(m, p_horizon)
         UNION ALL
         SELECT
             m.metric, m.granularity, m.period_start, m.period_end,

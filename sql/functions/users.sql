@@ -229,6 +229,13 @@ AS $$
             analytics_activity_is_kept(p_start, p_end) AS active,
             analytics_activity_is_kept(analytics_previous_start(p_start, p_end), p_start) AS before
     ),
+    known AS MATERIALIZED (
+        SELECT u.company_id, u.user_id, u.first_seen
+        FROM analytics_known_users(p_company, p_end) AS u
+        WHERE u.first_seen < p_end
+    ),
+    -- Users only: of a month that waits to be closed again after events were removed, the aggregate still names whoever
+    -- had them, and users are settled by the day.
     activity AS MATERIALIZED (
         SELECT s.company_id, s.user_id, bool_or(s.is_now) AS is_active, bool_or(NOT s.is_now) AS was_active
         FROM (
@@ -238,14 +245,14 @@ AS $$
             SELECT b.company_id, b.user_id, false
             FROM analytics_active_user_set(p_company, analytics_previous_start(p_start, p_end), p_start) AS b
         ) AS s
+        WHERE EXISTS (SELECT FROM known AS u WHERE u.company_id = s.company_id AND u.user_id = s.user_id)
         GROUP BY s.company_id, s.user_id
     ),
     seen AS (
         SELECT
             u.company_id, count(*) AS users,
             count(*) FILTER (WHERE u.first_seen >= p_start) AS new_users
-        FROM analytics_known_users(p_company, p_end) AS u
-        WHERE u.first_seen < p_end
+        FROM known AS u
         GROUP BY u.company_id
     ),
     counted AS (
@@ -262,7 +269,7 @@ AS $$
             SELECT
                 coalesce(a.company_id, d.company_id) AS company_id,
                 coalesce(a.user_id, d.user_id) AS user_id,
-                a.is_active, a.was_active,
+                a.is_active AND d.throughout IS NOT TRUE AS is_active, a.was_active,
                 d.throughout AS is_deleted,
                 d.at_start AS is_deleted_at_start,
                 -- Whoever was deleted before the period and is not back since has churned then.

@@ -1,4 +1,4 @@
--- The stored rows of a metric's closed periods, those known to be stale or outdated left out, beside what the
+-- The stored rows of a metric's closed periods, those known to be stale, outdated or kept left out, beside what the
 -- definitions give now. Table and function come in by name.
 WITH period AS MATERIALIZED (
     SELECT m.period_start
@@ -7,6 +7,7 @@ WITH period AS MATERIALIZED (
       AND m.period_start >= %(start)s AND m.period_start < %(end)s
       AND m.definitions_version = %(version)s AND m.currency = %(currency)s
       AND NOT EXISTS (SELECT FROM analytics_metric_changes AS c WHERE analytics_is_stale(m, c))
+      AND NOT analytics_is_kept(m, %(horizon)s)
 ),
 wanted AS MATERIALIZED (
     SELECT f.company_id, f.period_start, to_jsonb(f) AS figures
