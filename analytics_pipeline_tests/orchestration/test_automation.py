@@ -110,8 +110,9 @@ def test_after_an_outage_every_missed_partition_is_closed_once_and_in_order(
         expected = [w for w in Window(start, ended).split(cadence) if w.end <= now - timedelta(hours=2)]
         assert materialized.keys() >= {w.start for w in expected}
         assert set(materialized.values()) <= {1}, f"{asset} was closed twice"
-    jobs = [str(request.job_name) for request in requests]
-    assert jobs == sorted(jobs, key=list(CLOSING_JOBS).index) or len(set(jobs)) == 1
+    # An hour that has come of age meanwhile is asked for by itself, after the others.
+    jobs = [str(r.job_name) for r in requests if f"{ended:%Y-%m-%d-%H:%M}" not in r.tags.values()]
+    assert jobs == sorted(jobs, key=list(CLOSING_JOBS).index)
     assert daemon.skipped[-1].startswith("Every partition of")
 
 
