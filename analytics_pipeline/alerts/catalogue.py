@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from analytics_pipeline.metrics.revenue import OF_TOTAL_REVENUE
 from analytics_pipeline.metrics.tables import MRR_MOVEMENTS, REVENUE_METRICS, USER_METRICS, MetricTable
 
 
@@ -46,15 +47,13 @@ def _of(
 
 
 _MOVED = ("mrrMovements",)
-# Refunds without a rate are listed apart from the payments.
-_REVENUE = ("totalRevenue", "refunds")
 
 METRICS: Mapping[str, Metric] = {
     **_of(
         REVENUE_METRICS,
         Unit.MONEY,
         {
-            "total_revenue": _REVENUE,
+            "total_revenue": OF_TOTAL_REVENUE,
             "previous_revenue": ("revenueGrowth",),
             "invoiced": ("invoiced",),
             "refunds": ("refunds",),
@@ -65,10 +64,10 @@ METRICS: Mapping[str, Metric] = {
     **_of(
         REVENUE_METRICS,
         Unit.MONEY,
-        {"arpa": ("mrr",), "average_revenue_per_user": _REVENUE},
+        {"arpa": ("mrr",), "average_revenue_per_user": OF_TOTAL_REVENUE},
         ratio=True,
     ),
-    **_of(REVENUE_METRICS, Unit.PERCENT, {"revenue_growth": (*_REVENUE, "revenueGrowth")}, ratio=True),
+    **_of(REVENUE_METRICS, Unit.PERCENT, {"revenue_growth": (*OF_TOTAL_REVENUE, "revenueGrowth")}, ratio=True),
     **_of(REVENUE_METRICS, Unit.COUNT, {"paying_customers": ()}),
     **_of(
         MRR_MOVEMENTS,

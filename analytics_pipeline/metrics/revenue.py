@@ -9,6 +9,9 @@ from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Cadence, Window
 
+OF_TOTAL_REVENUE = ("totalRevenue", "refunds")
+"""The figures under which amounts that total revenue lacks are listed: refunds stand apart from payments."""
+
 
 @dataclass(frozen=True, slots=True)
 class CurrencyRevenue:

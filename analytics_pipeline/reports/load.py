@@ -72,7 +72,7 @@ class _MonthRevenue(NamedTuple):
     refunds: Decimal
     mrr: Decimal
     paying_customers: int
-    is_converted: bool
+    incomplete: frozenset[str]
 
 
 class _ClosedPeriod(NamedTuple):
@@ -92,12 +92,12 @@ class _MonthUsers(NamedTuple):
 
 
 _ZERO = Decimal(0)
-_NO_REVENUE = PeriodRevenue(
-    RevenueMetrics(_ZERO, _ZERO, _ZERO, None, None, _ZERO, _ZERO, 0, None, 0), is_converted=True
-)
+# Listed with the amounts of the revenue figures, of which it is none.
+_OF_THE_BRIDGE = "mrrMovements"
+_NO_REVENUE = PeriodRevenue(RevenueMetrics(_ZERO, _ZERO, _ZERO, None, None, _ZERO, _ZERO, 0, None, 0))
 _NO_MOVEMENTS = _Movements(MrrMovements(*[_ZERO] * 8), is_converted=True)
 _NO_USERS = UserMetrics(0, 0, 0, 0, 0, 0, None, None, None)
-_NO_MONTH_REVENUE = _MonthRevenue(_ZERO, None, _ZERO, _ZERO, _ZERO, 0, is_converted=True)
+_NO_MONTH_REVENUE = _MonthRevenue(_ZERO, None, _ZERO, _ZERO, _ZERO, 0, frozenset())
 _NO_MONTH_USERS = _MonthUsers(0, 0, 0, 0)
 _NO_RAW = RawEvents(0, 0, _ZERO, _ZERO, 0, 0, timedelta(0))
 
@@ -169,6 +169,7 @@ class _Reading:
         self._horizon = horizon
         self._each = each
         self._revenue_read: dict[Window, dict[Key, PeriodRevenue]] = {}
+        self._left_out_read: dict[tuple[Window, bool], defaultdict[Key, list[Unconverted]]] = {}
         self._users_read: dict[Window, dict[Key, UserMetrics]] = {}
 
     def reports(
@@ -240,20 +241,35 @@ class _Reading:
         }
         return self._connection.execute(load_sql(f"queries/report_{query}.sql"), parameters).fetchall()
 
-    def _listed(self, query: str, kind: Callable[..., T]) -> defaultdict[Key, list[T]]:
+    def _listed(
+        self, query: str, kind: Callable[..., T], window: Window | None = None, **more: object
+    ) -> defaultdict[Key, list[T]]:
         """Return the rows of a query as lists by their first column."""
         found: defaultdict[Key, list[T]] = defaultdict(list)
-        for key, *fields in self._rows(query):
+        for key, *fields in self._rows(query, window, **more):
             found[key].append(kind(*fields))
         return found
 
     def _revenue(self, window: Window) -> dict[Key, PeriodRevenue]:
         if window not in self._revenue_read:
-            self._revenue_read[window] = {
-                key: PeriodRevenue(RevenueMetrics(*figures), is_converted)
-                for key, *figures, is_converted in self._rows("revenue", window)
-            }
+            self._revenue_read[window] = self._read_revenue(window, each=self._each)
         return self._revenue_read[window]
+
+    def _read_revenue(self, window: Window, *, each: bool) -> dict[Key, PeriodRevenue]:
+        rows = self._rows("revenue", window, each=each)
+        is_converted = all(converted for *_, converted in rows)
+        missing = defaultdict(list) if is_converted else self._left_out(window, each=each)
+        return {
+            key: PeriodRevenue(
+                RevenueMetrics(*figures), frozenset(one.figure for one in missing[key]) - {_OF_THE_BRIDGE}
+            )
+            for key, *figures, _ in rows
+        }
+
+    def _left_out(self, window: Window, *, each: bool) -> defaultdict[Key, list[Unconverted]]:
+        if (window, each) not in self._left_out_read:
+            self._left_out_read[window, each] = self._listed("unconverted", Unconverted, window, each=each)
+        return self._left_out_read[window, each]
 
     def _users(self, window: Window) -> dict[Key, UserMetrics]:
         if window not in self._users_read:
@@ -269,9 +285,9 @@ class _Reading:
     def _unconverted(
         self, revenue: Mapping[Key, PeriodRevenue], movements: Mapping[Key, _Movements]
     ) -> defaultdict[Key, list[Unconverted]]:
-        if all(r.is_converted for r in revenue.values()) and all(m.is_converted for m in movements.values()):
+        if not any(r.incomplete for r in revenue.values()) and all(m.is_converted for m in movements.values()):
             return defaultdict(list)
-        return self._listed("unconverted", Unconverted)
+        return self._left_out(self._window, each=self._each)
 
     def _currencies(self) -> tuple[defaultdict[Key, list[OriginalRevenue]], defaultdict[Key, list[RefundDay]]]:
         currencies: defaultdict[Key, list[OriginalRevenue]] = defaultdict(list)
@@ -296,12 +312,9 @@ class _Reading:
         """Return the companies with figures, the one with the most revenue first."""
         users = {key: UserMetrics(*figures) for key, *figures in self._rows("users", each=True)} if countable else {}
         found = [
-            CompanyFigures(
-                key,
-                PeriodRevenue(RevenueMetrics(*figures), is_converted),
-                users.get(key, _NO_USERS).active_users if countable else None,
-            )
-            for key, *figures, is_converted in self._rows("revenue", each=True)
+            CompanyFigures(key, revenue, users.get(key, _NO_USERS).active_users if countable else None)
+            for key, revenue in self._read_revenue(self._window, each=True).items()
+            if key is not None
         ]
         return sorted(found, key=lambda company: (-company.revenue.figures.total_revenue, company.company_id))
 
@@ -324,7 +337,7 @@ class _Reading:
             table: {w.start for w in trend if w != self._window and (table.metric, w.start) in standing}
             for table in (REVENUE_METRICS, USER_METRICS)
         }
-        revenue = self._closed("revenue", _MonthRevenue, Cadence.MONTH, stored[REVENUE_METRICS])
+        revenue = self._closed("revenue", _stored_revenue, Cadence.MONTH, stored[REVENUE_METRICS])
         users = self._closed("users", _MonthUsers, Cadence.MONTH, stored[USER_METRICS])
         for w in trend:
             if w.start not in stored[REVENUE_METRICS]:
@@ -385,7 +398,7 @@ class _Reading:
             found = self._closed(part, kind, cadence, {start})[start]
             return lambda key: found.get(key, none)
 
-        revenue = stored(REVENUE_METRICS, "revenue", _MonthRevenue, _NO_MONTH_REVENUE)
+        revenue = stored(REVENUE_METRICS, "revenue", _stored_revenue, _NO_MONTH_REVENUE)
         start_mrr = stored(MRR_MOVEMENTS, "movements", Decimal, _ZERO)
         users = stored(USER_METRICS, "users", _MonthUsers, _NO_MONTH_USERS)
         return {key: _closed_figures(revenue(key), start_mrr(key), users(key)) for key in keys}
@@ -427,8 +440,12 @@ def _month_revenue(revenue: PeriodRevenue) -> _MonthRevenue:
         figures.refunds,
         figures.mrr,
         figures.paying_customers,
-        revenue.is_converted,
+        revenue.incomplete,
     )
+
+
+def _stored_revenue(*row: Any) -> _MonthRevenue:
+    return _MonthRevenue(*row)._replace(incomplete=frozenset(row[-1]))
 
 
 def _month_users(figures: UserMetrics) -> _MonthUsers:

@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from analytics_pipeline.alerts.history import FiredAlert
-from analytics_pipeline.metrics.revenue import MrrMovements, RevenueMetrics, Unconverted
+from analytics_pipeline.metrics.revenue import OF_TOTAL_REVENUE, MrrMovements, RevenueMetrics, Unconverted
 from analytics_pipeline.metrics.top_events import EventCount
 from analytics_pipeline.metrics.users import UserMetrics
 from analytics_pipeline.windows import Cadence, Window
@@ -20,10 +20,13 @@ ALL_COMPANIES = "All companies"
 
 @dataclass(frozen=True, slots=True)
 class PeriodRevenue:
-    """The revenue answer of a period. ``is_converted``: no rate was missing for any part of it."""
+    """The revenue answer of a period.
+
+    ``incomplete`` names the figures that lack amounts without a rate, as ``Unconverted`` does.
+    """
 
     figures: RevenueMetrics
-    is_converted: bool
+    incomplete: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +42,9 @@ class CompanyFigures:
 class MonthFigures:
     """A calendar month of the trend, UTC; amounts are in the reporting currency, ``refunds`` is positive.
 
-    ``growth`` is that of ``total_revenue`` in per cent, None without a base. ``is_converted``: no rate was missing for
-    any part of its amounts, or of those they are compared with. ``definitions_version`` is older than the report's
-    for a month that keeps its figures because its events have expired.
+    ``growth`` is that of ``total_revenue`` in per cent, None without a base. ``incomplete`` names the figures that lack
+    amounts without a rate (``Unconverted``), ``revenueGrowth`` those of the month before. ``definitions_version`` is
+    older than the report's for a month that keeps its figures because its events have expired.
     """
 
     month: date
@@ -51,7 +54,7 @@ class MonthFigures:
     refunds: Decimal
     mrr: Decimal
     paying_customers: int
-    is_converted: bool
+    incomplete: frozenset[str]
     total_users: int
     active_users: int | None
     new_users: int | None
@@ -206,6 +209,12 @@ class Report:
     def is_month(self) -> bool:
         """Whether the period is a calendar month."""
         return self.window == Window.of_month(self.window.start.date()) and self.window.is_aligned(Cadence.MONTH)
+
+    @property
+    def whole_revenue(self) -> Decimal | None:
+        """The total revenue that shares are of, None while an amount of it lacks a rate."""
+        is_whole = self.revenue.incomplete.isdisjoint(OF_TOTAL_REVENUE)
+        return self.revenue.figures.total_revenue if is_whole else None
 
     @property
     def company(self) -> str:

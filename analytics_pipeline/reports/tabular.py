@@ -117,9 +117,9 @@ def percent(rate: Decimal | None) -> Decimal | None:
     return None if rate is None else round_rate(rate)
 
 
-def share(part: Decimal | int | None, whole: Decimal | int) -> Decimal | None:
-    """Return a part of a whole in per cent as it is shown, None where the whole is not above zero."""
-    if part is None or whole <= 0:
+def share(part: Decimal | int | None, whole: Decimal | int | None) -> Decimal | None:
+    """Return a part of a whole in per cent as it is shown, None where one is not known or the whole not above zero."""
+    if part is None or whole is None or whole <= 0:
         return None
     with localcontext(prec=PRECISION):
         return round_rate(Decimal(part) / Decimal(whole) * 100)

@@ -176,6 +176,31 @@ def test_a_ratio_of_which_an_amount_lacks_a_rate_is_null(rates: Connection, clos
     assert revenue_answer(rates, COMPANY, JANUARY, "EUR")["arpa"] is None
 
 
+def test_the_check_adds_flows_up_and_tells_the_newest_of_balances(rates: Connection) -> None:
+    load(
+        rates,
+        a_change("01-27", price="1517", currency="JPY"),
+        a_change("01-29", price="100", currency="JPY", name="s2", user="u2"),
+        a_change("01-31", "ended", "ended", price="1517", currency="JPY"),
+    )
+    window = days("2025-01-26", "2025-01-31")
+    found: dict[str, set[tuple[str, ...]]] = {}
+    for table in (REVENUE_METRICS, MRR_MOVEMENTS):
+        close_metric(rates, table, Cadence.DAY, window, "EUR")
+        finding = amounts_converted(rates, get_settings(), table.metric, table, Cadence.DAY, window)
+        fields = ("figure", "amount", "first day", "last day")
+        unconverted_rows: Any = finding.metadata["unconverted"]
+        found[table.metric] = {tuple(row[field] for field in fields) for row in unconverted_rows}
+    mrr = ("mrr", "100", "2025-01-27", "2025-01-31")
+    assert found["revenue_metrics"] == {mrr}
+    assert found["mrr_movements"] == {
+        mrr,
+        ("mrrMovements start", "1617", "2025-01-27", "2025-01-30"),
+        ("mrrMovements new", "1617", "2025-01-27", "2025-01-29"),
+        ("mrrMovements churn", "1517", "2025-01-31", "2025-01-31"),
+    }
+
+
 def test_crypto_without_a_rate_on_any_day_has_no_value(rates: Connection) -> None:
     clear(rates)
     for day in ("01-20", "02-20"):

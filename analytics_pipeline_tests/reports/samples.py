@@ -70,8 +70,8 @@ def empty(company_id: str | None = "acme", **changes: Any) -> Report:
         provisional=False,
         last_month_open=False,
         definitions_version=VERSION,
-        revenue=PeriodRevenue(_NO_REVENUE, is_converted=True),
-        revenue_before=PeriodRevenue(_NO_REVENUE, is_converted=True),
+        revenue=PeriodRevenue(_NO_REVENUE),
+        revenue_before=PeriodRevenue(_NO_REVENUE),
         movements=MrrMovements(*[_ZERO] * 8),
         users=_NO_USERS,
         users_before=_NO_USERS,
@@ -98,7 +98,7 @@ def _empty_month(month: date) -> MonthFigures:
         refunds=_ZERO,
         mrr=_ZERO,
         paying_customers=0,
-        is_converted=True,
+        incomplete=frozenset(),
         total_users=0,
         active_users=0,
         new_users=0,
@@ -128,8 +128,8 @@ def golden(company_id: str | None = "acme", **changes: Any) -> Report:
     report = empty(
         company_id,
         data_through=DATA_THROUGH,
-        revenue=PeriodRevenue(revenue, is_converted=True),
-        revenue_before=PeriodRevenue(before, is_converted=True),
+        revenue=PeriodRevenue(revenue),
+        revenue_before=PeriodRevenue(before),
         movements=MrrMovements(
             *(Decimal(part) for part in ("2400", "200", "0", "150.335", "90.335", "163", "3", "2500"))
         ),
@@ -199,7 +199,7 @@ def _months(last: Decimal) -> list[MonthFigures]:
             refunds=Decimal(20 * index),
             mrr=Decimal(1000 + 110 * index),
             paying_customers=10 + index,
-            is_converted=True,
+            incomplete=frozenset(),
             total_users=40 + 5 * index,
             active_users=35 + 4 * index,
             new_users=5 + index,
@@ -216,7 +216,7 @@ def many_currencies(count: int, company_id: str | None = None) -> Report:
     each = Decimal("10.00333")
     rows = [OriginalRevenue(f"T{number:04}", each, _ZERO, 1, each, _ZERO, *_RATE_OF_ONE) for number in range(count)]
     revenue = replace(golden().revenue.figures, total_revenue=each * count, refunds=_ZERO)
-    return golden(company_id, currencies=rows, refund_days=(), revenue=PeriodRevenue(revenue, is_converted=True))
+    return golden(company_id, currencies=rows, refund_days=(), revenue=PeriodRevenue(revenue))
 
 
 def refunds_by_day(*converted: str | None) -> Report:
@@ -228,7 +228,7 @@ def refunds_by_day(*converted: str | None) -> Report:
     known = sum((day.converted for day in days if day.converted is not None), _ZERO)
     row = OriginalRevenue("XTS", Decimal(5000), Decimal(100 * len(days)), 50, Decimal(5000), known, None, None, None)
     revenue = replace(golden().revenue.figures, total_revenue=Decimal(5000), refunds=known)
-    return golden(currencies=[row], refund_days=days, revenue=PeriodRevenue(revenue, is_converted=True))
+    return golden(currencies=[row], refund_days=days, revenue=PeriodRevenue(revenue))
 
 
 def bold_lines(pdf: bytes) -> list[list[str]]:
@@ -253,10 +253,10 @@ def many_companies(count: int) -> Report:
     companies = [
         CompanyFigures(
             f"company-{number}",
-            PeriodRevenue(replace(figures, total_revenue=revenue, mrr=Decimal(10)), is_converted=True),
+            PeriodRevenue(replace(figures, total_revenue=revenue, mrr=Decimal(10))),
             active_users=2,
         )
         for number, revenue in enumerate(revenues)
     ]
     whole = replace(figures, total_revenue=sum(revenues, _ZERO), mrr=Decimal(10) * count)
-    return golden(None, companies=companies, revenue=PeriodRevenue(whole, is_converted=True))
+    return golden(None, companies=companies, revenue=PeriodRevenue(whole))

@@ -213,8 +213,8 @@ def test_months_with_amounts_without_a_rate_are_marked_and_followed_by_no_change
         ):
             computed = load(connection)
 
-    assert [month.is_converted for month in closed.months[-2:]] == [True, True]
-    assert [month.is_converted for month in computed.months[-2:]] == [False, True]
+    assert [month.incomplete for month in closed.months[-2:]] == [set(), set()]
+    assert [month.incomplete for month in computed.months[-2:]] == [{"mrr"}, set()]
     assert mrr.tables(computed)[2].column("changePercent")[-2:] == [None, None]
     assert mrr.tables(load(connection))[2].column("changePercent")[-1] is not None
 

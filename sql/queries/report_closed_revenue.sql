@@ -1,4 +1,5 @@
--- Closed periods of revenue_metrics, of each company or (each false) of all that are asked for together.
+-- Closed periods of revenue_metrics, of each company or (each false) of all that are asked for together;
+-- last the figures that lack amounts without a rate.
 SELECT
     CASE WHEN %(each)s THEN r.company_id END,
     r.period_start,
@@ -12,7 +13,7 @@ SELECT
         ))
     ),
     sum(r.invoiced), sum(r.refunds), sum(r.mrr), sum(r.paying_customers)::bigint,
-    bool_and(r.unconverted = '[]')
+    jsonb_path_query_array(jsonb_agg(r.unconverted), '$[*][*].figure')
 FROM analytics_revenue_metrics AS r
 WHERE r.granularity = %(granularity)s
   AND r.period_start = ANY (%(starts)s::timestamptz[])

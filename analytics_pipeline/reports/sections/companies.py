@@ -26,7 +26,7 @@ def _row(report: Report, company: CompanyFigures) -> tuple[Value, ...]:
     return (
         company.company_id,
         money(figures.total_revenue, report.currency),
-        share(figures.total_revenue, report.revenue.figures.total_revenue),
+        share(figures.total_revenue, report.whole_revenue),
         percent(figures.revenue_growth),
         money(figures.mrr, report.currency),
         figures.paying_customers,
@@ -81,7 +81,7 @@ def _others(report: Report, companies: Sequence[CompanyFigures]) -> tuple[Value,
     return (
         f"{len(companies)} others",
         money(revenue, report.currency),
-        share(revenue, report.revenue.figures.total_revenue),
+        share(revenue, report.whole_revenue),
         "",
         money(mrr, report.currency),
         sum(each.paying_customers for each in figures),

@@ -35,8 +35,7 @@ def tables(report: Report) -> list[Table]:
 
 def _by_currency(report: Report) -> Table:
     currency = report.currency
-    revenue = report.revenue.figures.total_revenue
-    rows = [_row(row, currency, share(row.converted, revenue)) for row in report.currencies]
+    rows = [_row(row, currency, share(row.converted, report.whole_revenue)) for row in report.currencies]
     return Table(
         "revenueByCurrency",
         "Revenue by original currency",

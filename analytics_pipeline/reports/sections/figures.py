@@ -1,10 +1,10 @@
 """Figures that several sections show, each with that of the period before."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from decimal import Decimal
 from typing import TypeVar
 
-from analytics_pipeline.metrics.revenue import RevenueMetrics
+from analytics_pipeline.metrics.revenue import OF_TOTAL_REVENUE, RevenueMetrics
 from analytics_pipeline.metrics.users import UserMetrics
 from analytics_pipeline.reports.figures import change
 from analytics_pipeline.reports.report import Report
@@ -15,12 +15,14 @@ T = TypeVar("T")
 FigureOf = Callable[[Report], Figure]
 
 
-def _amount(key: str, name: str, read: Callable[[RevenueMetrics], Decimal | None]) -> FigureOf:
-    """Return an amount of the revenue answer; without a change where a part is missing for want of a rate."""
+def _amount(
+    key: str, name: str, read: Callable[[RevenueMetrics], Decimal | None], made_of: Collection[str]
+) -> FigureOf:
+    """Return an amount of the revenue answer; without a change while a figure it is made of lacks amounts in either."""
 
     def figure(report: Report) -> Figure:
         this, before = read(report.revenue.figures), read(report.revenue_before.figures)
-        comparable = report.revenue.is_converted and report.revenue_before.is_converted
+        comparable = (report.revenue.incomplete | report.revenue_before.incomplete).isdisjoint(made_of)
         changed = change(this, before) if comparable and this is not None and before is not None else None
         return Figure(key, name, report.currency, money(this, report.currency), money(before, report.currency), changed)
 
@@ -69,14 +71,17 @@ def paying_customers(report: Report) -> Figure:
     return Figure("payingCustomers", "Paying customers", "", this, before, change(this, before))
 
 
-invoiced = _amount("invoiced", "Invoiced", lambda revenue: revenue.invoiced)
-refunds = _amount("refunds", "Refunds", lambda revenue: revenue.refunds)
+invoiced = _amount("invoiced", "Invoiced", lambda revenue: revenue.invoiced, ("invoiced",))
+refunds = _amount("refunds", "Refunds", lambda revenue: revenue.refunds, ("refunds",))
 average_revenue_per_user = _amount(
-    "averageRevenuePerUser", "Average revenue per user", lambda revenue: revenue.average_revenue_per_user
+    "averageRevenuePerUser",
+    "Average revenue per user",
+    lambda revenue: revenue.average_revenue_per_user,
+    OF_TOTAL_REVENUE,
 )
-mrr = _amount("mrr", "MRR", lambda revenue: revenue.mrr)
-arr = _amount("arr", "ARR", lambda revenue: revenue.arr)
-arpa = _amount("arpa", "ARPA", lambda revenue: revenue.arpa)
+mrr = _amount("mrr", "MRR", lambda revenue: revenue.mrr, ("mrr",))
+arr = _amount("arr", "ARR", lambda revenue: revenue.arr, ("mrr",))
+arpa = _amount("arpa", "ARPA", lambda revenue: revenue.arpa, ("mrr",))
 total_users = _users("totalUsers", "Total users", lambda users: users.total_users)
 active_users = _users("activeUsers", "Active users", lambda users: users.active_users)
 new_users = _users("newUsers", "New users", lambda users: users.new_users)

@@ -55,7 +55,7 @@ def tables(report: Report) -> list[Table]:
 
 
 def _change(this: MonthFigures, before: MonthFigures) -> Decimal | None:
-    return change(this.mrr, before.mrr) if this.is_converted and before.is_converted else None
+    return change(this.mrr, before.mrr) if "mrr" not in this.incomplete | before.incomplete else None
 
 
 def bridge(report: Report) -> Table:

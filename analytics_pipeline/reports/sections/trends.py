@@ -81,7 +81,7 @@ def older_months(content: Content) -> list[Flowable]:
 
 def incomplete_months(content: Content) -> list[Flowable]:
     """Return a note that names the months whose amounts are not wholly known, nothing when all are."""
-    names = [content.sheet.formats.month(m.month) for m in months_shown(content.report) if not m.is_converted]
+    names = [content.sheet.formats.month(m.month) for m in months_shown(content.report) if m.incomplete]
     if not names:
         return []
     return [content.note(f"Not wholly known, for want of rates of exchange: {', '.join(names)}.")]
