@@ -81,8 +81,7 @@ def policies(
         drop = None
         if any(change.drops_events for change in preview):
             drop = _first_drop(connection, asked.get("retention", current.retention))
-        if not as_json:
-            _print_preview(current, asked, preview, drop)
+        _print_preview(current, asked, preview, drop, err=as_json)
         if preview or _changed(current, asked):
             _confirm(yes=yes)
         changes = change_policies(connection, server, asked, expected=current)
@@ -130,20 +129,22 @@ def _first_drop(connection: Connection, retention: str) -> _Drop | None:
 
 
 def _print_preview(
-    current: PolicyValues, asked: dict[str, str], preview: list[PolicyChange], drop: _Drop | None
+    current: PolicyValues, asked: dict[str, str], preview: list[PolicyChange], drop: _Drop | None, *, err: bool
 ) -> None:
+    """Print what a change would do, with ``err`` to standard error: standard output may be one JSON object."""
     for name, (old, new) in _changed(current, asked).items():
-        click.echo(f"{_title(name):<15} {old} -> {new}")
+        click.echo(f"{_title(name):<15} {old} -> {new}", err=err)
     for change in preview:
-        click.echo(f"{change.procedure} on {change.relation}: {change.action}")
+        click.echo(f"{change.procedure} on {change.relation}: {change.action}", err=err)
     if drop is None:
         return
-    click.echo(f"DROPS           {drop.events:,} raw events of [{drop.start:%Y-%m-%d}, {drop.end:%Y-%m-%d})")
+    click.echo(f"DROPS           {drop.events:,} raw events of [{drop.start:%Y-%m-%d}, {drop.end:%Y-%m-%d})", err=err)
     if drop.unclosed is not None:
         start, end = drop.unclosed.start, drop.unclosed.end
         click.echo(
             f"NOT CLOSED      events of [{start:%Y-%m-%d}, {end:%Y-%m-%d}) would be missing from the figures for ever. "
-            f"Close them first: analytics-pipeline close --start {start:%Y-%m-%d} --end {end:%Y-%m-%d}"
+            f"Close them first: analytics-pipeline close --start {start:%Y-%m-%d} --end {end:%Y-%m-%d}",
+            err=err,
         )
 
 

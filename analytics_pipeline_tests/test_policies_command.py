@@ -35,6 +35,18 @@ def _call(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["db", "policies", *arguments])
 
 
+def _answer(answer: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Call the command with its input at a terminal, where somebody types an answer."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "analytics_pipeline", "db", "policies", *arguments]
+    try:
+        os.write(ours, f"{answer}\n".encode())
+        return subprocess.run(command, stdin=theirs, capture_output=True, text=True, check=False)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
 def _retention(connection: Connection) -> str:
     policies = [p for p in read_policies(connection) if p.procedure == RETENTION]
     return policies[0].config["drop_after"] if policies else "never"
@@ -103,17 +115,27 @@ def test_it_says_what_would_be_dropped_and_what_of_it_is_in_no_figure_yet(connec
 
 @pytest.mark.parametrize(("answer", "status", "retention"), [("y", 0, "2 years"), ("n", 1, "never"), ("", 1, "never")])
 def test_at_a_terminal_it_asks(connection: Connection, answer: str, status: int, retention: str) -> None:
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "analytics_pipeline", "db", "policies", "--retention", "2 years"]
-    try:
-        os.write(ours, f"{answer}\n".encode())
-        run = subprocess.run(command, stdin=theirs, capture_output=True, text=True, check=False)
-    finally:
-        os.close(ours)
-        os.close(theirs)
+    run = _answer(answer, "--retention", "2 years")
     assert run.returncode == status, run.stderr
     assert "Change the policies? [y/N]" in run.stderr
     assert _retention(connection) == retention
+
+
+@pytest.mark.parametrize(("answer", "status"), [("y", 0), ("n", 1)])
+def test_at_a_terminal_json_too_says_what_would_be_dropped_before_it_asks(
+    connection: Connection, answer: str, status: int
+) -> None:
+    add_event(connection, "2020-03-05T12:00")
+    run = _answer(answer, "--retention", "2 years", "--json")
+    assert run.returncode == status, run.stderr
+    shown, asked, _ = run.stderr.partition("Change the policies? [y/N]")
+    assert asked
+    for line in ("never -> 2 years", "DROPS           1 raw events of [2020-03-05, ", "NOT CLOSED      events of ["):
+        assert line in shown
+    if status == 0:
+        assert json.loads(run.stdout)["drops"]["events"] == 1
+    else:
+        assert run.stdout == ""
 
 
 def test_the_environment_says_nothing_about_an_existing_database(
@@ -134,6 +156,10 @@ def test_the_environment_says_nothing_about_an_existing_database(
         (["--retention", "soon"], "--retention must look like '2 years' or '30 days', or be never, not 'soon'"),
         (["--compress-after", "-1 days"], "--compress-after must look like"),
         (["--retention", "3 months", "--yes"], "A retention of 3 months is too short"),
+        (
+            ["--retention", "6 months", "--compress-after", "2 years", "--yes"],
+            "With a retention of 6 months, compressing after 2 years would never compress anything",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_changes_nothing(connection: Connection, arguments: list[str], message: str) -> None:

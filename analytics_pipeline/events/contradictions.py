@@ -129,11 +129,23 @@ def keep_conflicts(cursor: Cursor[Any], refused: Iterable[Refusal], origin: Orig
     _write_conflicts(cursor, conflicts, origin, "open")
 
 
+def keep_superseded(
+    cursor: Cursor[Any], superseded: Sequence[tuple[AnalyticsEvent, AnalyticsEvent]], origin: Origin
+) -> None:
+    """Keep records beside the later one of their event, which counts: pairs of the later and the earlier one.
+
+    One that says the same as the later one is not kept, and one that is known is left as it is. None of them is an
+    open conflict any more.
+    """
+    _write_conflicts(cursor, superseded, origin, "replaced", is_change=False)
+    for _, earlier in superseded:
+        _settle(cursor, earlier)
+
+
 def keep_replacement(cursor: Cursor[Any], event: AnalyticsEvent, stored: AnalyticsEvent, origin: Origin) -> None:
     """Keep what was stored beside what took its place; the same record is no open conflict any more."""
     _write_conflicts(cursor, [(event, stored)], origin, "replaced")
-    values = {"event_id": event.event_id, "timestamp": event.timestamp, "sent": event_json(event)}
-    cursor.execute(load_sql("queries/ingest_conflicts_settled.sql"), values)
+    _settle(cursor, event)
 
 
 def describe_differences(stored: AnalyticsEvent, event: AnalyticsEvent, sender: str) -> str:
@@ -166,8 +178,18 @@ def _stored(event: AnalyticsEvent, columns: Sequence[Any]) -> AnalyticsEvent:
     return AnalyticsEvent._make([*event[:3], *fields, parse_json(metadata)])
 
 
+def _settle(cursor: Cursor[Any], sent: AnalyticsEvent) -> None:
+    values = {"event_id": sent.event_id, "timestamp": sent.timestamp, "sent": event_json(sent)}
+    cursor.execute(load_sql("queries/ingest_conflicts_settled.sql"), values)
+
+
 def _write_conflicts(
-    cursor: Cursor[Any], conflicts: Sequence[tuple[AnalyticsEvent, AnalyticsEvent]], origin: Origin, outcome: str
+    cursor: Cursor[Any],
+    conflicts: Sequence[tuple[AnalyticsEvent, AnalyticsEvent]],
+    origin: Origin,
+    outcome: str,
+    *,
+    is_change: bool = True,
 ) -> None:
     if not conflicts:
         return
@@ -182,7 +204,12 @@ def _write_conflicts(
         }
         for event, stored in conflicts
     ]
-    values = {"source": storable(origin.source), "outcome": outcome, "conflicts": to_json(rows)}
+    values = {
+        "source": storable(origin.source),
+        "outcome": outcome,
+        "conflicts": to_json(rows),
+        "is_change": is_change,
+    }
     cursor.execute(load_sql("queries/ingest_conflicts.sql"), values)
 
 

@@ -4,12 +4,12 @@ Belongs here: transactions, COPY and its stand-in. Does not belong here: the rul
 here has passed ``check_event``. What becomes of a contradiction is in ``contradictions``.
 
 Two events are the same if event id and timestamp are: the key of the table, which has to hold the time
-column. The first one stays, unless replacing is asked for; the same id at another instant is another event.
+column. The first one stays, unless replacing is asked for: then the last one counts. The same id at another instant
+is another event.
 """
 
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from operator import attrgetter
@@ -26,6 +26,7 @@ from analytics_pipeline.events.contradictions import (
     find_differing,
     keep_conflicts,
     keep_replacement,
+    keep_superseded,
     refuse,
     replace_stored,
 )
@@ -51,6 +52,7 @@ _STAGING_TYPES = ("int4", "uuid", "timestamptz", "text", "text", "text", "text",
 _REPLACE_LOCK = 7_261_940_003
 
 _by_timestamp = attrgetter("timestamp")
+_event_of = attrgetter("event_id", "timestamp", "company_id")
 
 _Insert = Callable[[psycopg.Cursor[Any], Sequence[AnalyticsEvent]], int]
 
@@ -59,7 +61,7 @@ _Insert = Callable[[psycopg.Cursor[Any], Sequence[AnalyticsEvent]], int]
 class Loaded:
     """What became of events: how many were new or took the place of a stored one, and which were refused.
 
-    The others were stored before, as they are.
+    The others were stored before, as they are, or a later record of their event counts.
     """
 
     new: int = 0
@@ -100,6 +102,9 @@ class EventLoader:
         span from first to last changed row per transaction, so a late batch stored at once would make stale
         every partition between its ends. Newer events leave no such log and go in one transaction.
         """
+        if self._on_conflict is OnConflict.REPLACE:
+            # The first one in order is stored.
+            events = events[::-1]
         events = sorted(events, key=_by_timestamp)
         late = self._count_late(events)
         parts = [list(day) for _, day in groupby(islice(events, late), key=lambda event: event.timestamp.date())]
@@ -136,7 +141,7 @@ class EventLoader:
                 _stage(cursor, events)
             differing = list(find_differing(cursor, events))
             if self._on_conflict is OnConflict.REPLACE and differing:
-                self._replace(cursor, loaded, _in_order(cursor, differing, events), origin)
+                self._replace(cursor, loaded, differing, events, origin)
             else:
                 loaded.refused += map(refuse, differing)
             if origin is not None:
@@ -147,21 +152,32 @@ class EventLoader:
         self,
         cursor: psycopg.Cursor[Any],
         loaded: Loaded,
-        changes: Iterable[Differing],
+        differing: Sequence[Differing],
+        events: Sequence[AnalyticsEvent],
         origin: Origin | None,
     ) -> None:
+        """Put the record that counts in the event's place; it comes before the earlier ones that it supersedes."""
         horizon = retention_horizon(self._connection)
-        for change in changes:
+        counting = {_event_of(event): event for event in reversed(events)}
+        expired = set()
+        superseded = []
+        for change in differing:
             event, stored = change
+            key = _event_of(event)
             if stored is None:
                 loaded.refused.append(refuse(change))
+            elif event is not counting[key] and key not in expired:
+                superseded.append((counting[key], event))
             elif horizon is not None and event.timestamp < horizon:
+                expired.add(key)
                 loaded.refused.append(refuse(change, horizon))
             else:
                 replace_stored(cursor, event)
                 loaded.replaced += 1
                 if origin is not None:
                     keep_replacement(cursor, event, stored, origin)
+        if origin is not None:
+            keep_superseded(cursor, superseded, origin)
 
 
 def _copy(cursor: psycopg.Cursor[Any], events: Sequence[AnalyticsEvent]) -> int:
@@ -187,24 +203,6 @@ def _stage(cursor: psycopg.Cursor[Any], events: Sequence[AnalyticsEvent]) -> Non
     for number, part in enumerate(_parts(events, _RECORDSET_EVENTS)):
         rows = _json_rows(part, first=number * _RECORDSET_EVENTS)
         cursor.execute(load_sql("queries/ingest_stage_recordset.sql"), [rows])
-
-
-def _in_order(
-    cursor: psycopg.Cursor[Any], differing: Sequence[Differing], events: Sequence[AnalyticsEvent]
-) -> Iterator[Differing]:
-    """Yield what there is to replace, one after another: of several records of one event the last one counts.
-
-    A record of an event that occurs repeatedly is compared once those before it have been replaced.
-    """
-    known = {change.event[:2]: change for change in differing}
-    concerned = [event for event in events if event[:2] in known]
-    times = Counter(event[:2] for event in concerned)
-    for event in concerned:
-        if times[event[:2]] == 1:
-            yield known[event[:2]]
-        else:
-            _stage(cursor, [event])
-            yield from find_differing(cursor, [event])
 
 
 def _parts(events: Sequence[AnalyticsEvent], size: int) -> Iterator[Sequence[AnalyticsEvent]]:

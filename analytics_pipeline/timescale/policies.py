@@ -382,3 +382,14 @@ def _require_sound(connection: Connection, server: ServerInfo, values: PolicyVal
             "reaches into dropped events erases history. Use at least '5 months', or never (ANALYTICS_RETENTION of a "
             "new database, --retention of 'db policies')."
         )
+    if values.compress_after == NEVER:
+        return
+    row = connection.execute(
+        "SELECT now() - %s::interval > now() - %s::interval", [values.compress_after, values.retention]
+    ).fetchone()
+    if row != (True,):
+        raise AnalyticsError(
+            f"With a retention of {values.retention}, compressing after {values.compress_after} would never compress "
+            "anything, because events are dropped before: use a shorter age, or never (ANALYTICS_COMPRESS_AFTER of a "
+            "new database, --compress-after of 'db policies')."
+        )

@@ -250,32 +250,91 @@ def test_replace_takes_the_record_and_keeps_both_values(connection: Connection, 
 
 
 @pytest.mark.parametrize("others", [0, MANY])
+@pytest.mark.parametrize("stored", ["1.00", "2.00", "3.00", "7.00", None])
 def test_of_several_replacements_in_a_file_the_last_one_counts(
-    connection: Connection, folder: Path, others: int
+    connection: Connection, folder: Path, stored: str | None, others: int
 ) -> None:
-    stored = payment(value="1.00")
-    ingest_raws(connection, folder, stored)
-    versions = [{**stored, "value": value} for value in ("2.00", "3.00", "1.00", "4.00", "4.00")]
+    event = payment()
+    if stored is not None:
+        ingest_raws(connection, folder, {**event, "value": stored})
+    versions = [{**event, "value": value} for value in ("1.00", "2.00", "1.00", "3.0", "3.00")]
     more = [payment(value="9.00") for _ in range(others)]
+    everything = "SELECT * FROM analytics_event_conflicts ORDER BY stored"
+    summary = ingest_raws(connection, folder, *more, *versions, on_conflict=OnConflict.REPLACE)
+    replaced = {"1.00", "2.00", "7.00"} & {stored}
+    assert (summary.new, summary.replaced, summary.rejected) == (others + (stored is None), len(replaced), 0)
+    assert set(values(connection)) - {"9.00"} == {"3.00"}
+    kept = rows(connection, everything)
+    assert set(conflicts(connection)) == {(value, "3.00", "replaced") for value in {"1.00", "2.00"} | replaced}
+    assert len(kept) == len({"1.00", "2.00"} | replaced)
+    # Repeating the file changes nothing, not even when it was decided.
+    again = ingest_raws(connection, folder, *more, *versions, on_conflict=OnConflict.REPLACE)
+    assert (again.new, again.replaced, again.rejected) == (0, 0, 0)
+    assert set(values(connection)) - {"9.00"} == {"3.00"}
+    assert rows(connection, everything) == kept
+
+
+def test_across_batches_the_last_record_counts_too(
+    connection: Connection, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_module, "BATCH_EVENTS", 2)
+    event = payment()
+    versions = [{**event, "value": value} for value in ("1.00", "2.00", "1.00", "3.00")]
     for _ in range(2):
-        ingest_raws(connection, folder, *more, *versions, on_conflict=OnConflict.REPLACE)
-        assert set(values(connection)) == ({"4.00", "9.00"} if others else {"4.00"})
-    assert {row[:2] for row in conflicts(connection)} == {
-        ("1.00", "2.00"),
-        ("2.00", "3.00"),
-        ("3.00", "1.00"),
-        ("1.00", "4.00"),
-        ("4.00", "2.00"),
+        ingest_raws(connection, folder, *versions, on_conflict=OnConflict.REPLACE)
+        assert values(connection) == ["3.00"]
+
+
+def test_replacing_settles_what_the_same_file_left_open(connection: Connection, folder: Path) -> None:
+    event = payment()
+    versions = [{**event, "value": value} for value in ("1.00", "2.00", "3.00")]
+    ingest_raws(connection, folder, *versions)
+    assert conflicts(connection) == [("1.00", "2.00", "open"), ("1.00", "3.00", "open")]
+    ingest_raws(connection, folder, *versions, on_conflict=OnConflict.REPLACE)
+    assert set(conflicts(connection)) == {
+        ("1.00", "2.00", "replaced"),
+        ("1.00", "3.00", "replaced"),
+        ("2.00", "3.00", "replaced"),
     }
 
 
-def test_a_decision_to_keep_the_event_stays(connection: Connection, folder: Path) -> None:
-    stored = payment(value="120.00")
-    wrong = {**stored, "value": "12.00"}
+def test_a_replaced_record_tells_metadata_apart_as_json_does(connection: Connection, folder: Path) -> None:
+    """True is not 1, though Python says so."""
+    event = payment()
+    versions = [{**event, "metadata": {"paid": value}} for value in (1, True)]
+    for _ in range(2):
+        assert ingest_raws(connection, folder, *versions, on_conflict=OnConflict.REPLACE).replaced == 0
+        assert rows(connection, "SELECT metadata -> 'paid' IS NOT DISTINCT FROM 'true' FROM analytics_events") == [
+            (True,)
+        ]
+    told = "SELECT (stored -> 'metadata')::text, (sent -> 'metadata')::text, outcome FROM analytics_event_conflicts"
+    assert rows(connection, told) == [('{"paid": 1}', '{"paid": true}', "replaced")]
+
+
+FORMS = ("12.00", "12", "12.0", "1.2e1")
+
+
+@pytest.mark.parametrize("batch", [1, 100])
+def test_one_contradiction_in_several_forms_of_its_numbers_is_one(
+    connection: Connection, folder: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr(ingest_module, "BATCH_EVENTS", batch)
+    stored = payment(value="120.00", metadata={"n": 1})
     ingest_raws(connection, folder, stored)
-    ingest_raws(connection, folder, wrong)
+    wrong = [{**stored, "value": value, "metadata": {"n": n}} for value in FORMS for n in (1, 1.0)]
+    assert ingest_raws(connection, folder, *wrong).conflicts == len(wrong)
+    assert conflicts(connection) == [("120.00", "12.00", "open")]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_decision_to_keep_the_event_stays_whatever_form_the_record_comes_in(
+    connection: Connection, folder: Path, form: str
+) -> None:
+    stored = payment(value="120.00")
+    ingest_raws(connection, folder, stored)
+    ingest_raws(connection, folder, {**stored, "value": "12.00"})
     connection.execute("UPDATE analytics_event_conflicts SET outcome = 'kept', decided_at = now()")
-    assert ingest_raws(connection, folder, wrong).conflicts == 1
+    assert ingest_raws(connection, folder, {**stored, "value": form}).conflicts == 1
     assert conflicts(connection) == [("120.00", "12.00", "kept")]
 
 
@@ -351,6 +410,25 @@ def test_behind_the_horizon_nothing_is_replaced(connection: Connection, folder: 
     assert conflicts(connection) == [("120.00", "12.00", "open")]
     ((reason,),) = rows(connection, "SELECT reason FROM analytics_ingest_rejects")
     assert "can't be replaced: raw events before 2025-02-01 have expired" in reason
+
+
+def test_behind_the_horizon_earlier_records_share_the_fate_of_the_last_one(
+    connection: Connection, folder: Path
+) -> None:
+    event = payment()
+    versions = [{**event, "value": value} for value in ("1.00", "2.00", "3.00")]
+    ingest_raws(connection, folder, *versions, on_conflict=OnConflict.REPLACE)
+    connection.execute(
+        "INSERT INTO analytics_retention_horizon (events_from) VALUES ('2025-02-01Z') "
+        "ON CONFLICT (singleton) DO UPDATE SET events_from = excluded.events_from"
+    )
+    known = {("1.00", "3.00", "replaced"), ("2.00", "3.00", "replaced")}
+    summary = ingest_raws(connection, folder, *versions, on_conflict=OnConflict.REPLACE)
+    assert (summary.replaced, summary.conflicts, set(conflicts(connection))) == (0, 0, known)
+    more = {**event, "value": "4.00"}
+    summary = ingest_raws(connection, folder, *versions, more, on_conflict=OnConflict.REPLACE)
+    assert (summary.replaced, summary.conflicts, values(connection)) == (0, 3, ["3.00"])
+    assert set(conflicts(connection)) == known | {("3.00", value, "open") for value in ("1.00", "2.00", "4.00")}
 
 
 def test_python_is_told_of_a_contradiction_once_everything_else_is_stored(connection: Connection) -> None:

@@ -277,6 +277,33 @@ def test_a_retention_within_reach_of_a_refresh_window_is_refused(
 
 
 @pytest.mark.parametrize("attempt", [_new_database, _existing_database])
+@pytest.mark.parametrize("compress_after", ["2 years", "6 months"])
+def test_compressing_what_has_been_dropped_before_is_refused(
+    environment: pytest.MonkeyPatch, attempt: type, compress_after: str
+) -> None:
+    message = (
+        f"With a retention of 6 months, compressing after {compress_after} would never .*: use a shorter age, or never "
+        r"\(ANALYTICS_COMPRESS_AFTER of a new database, --compress-after of 'db policies'\)\.$"
+    )
+    with pytest.raises(AnalyticsError, match=message):
+        attempt(environment, retention="6 months", compress_after=compress_after)
+    with connect(autocommit=True) as connection:
+        assert _retention(connection) == "never"
+        assert policy_records(connection) == {} or policy_values(connection).compress_after == "30 days"
+
+
+@pytest.mark.parametrize("attempt", [_new_database, _existing_database])
+@pytest.mark.parametrize("values", [("6 months", "never"), ("never", "2 years"), ("6 months", "5 months")])
+def test_compressing_never_or_before_the_retention_is_sound(
+    environment: pytest.MonkeyPatch, attempt: type, values: tuple[str, str]
+) -> None:
+    retention, compress_after = values
+    attempt(environment, retention=retention, compress_after=compress_after)
+    with connect(autocommit=True) as connection:
+        assert policy_values(connection) == PolicyValues(retention, compress_after, "dagster")
+
+
+@pytest.mark.parametrize("attempt", [_new_database, _existing_database])
 def test_the_engine_refreshes_only_where_that_is_safe(environment: pytest.MonkeyPatch, attempt: type) -> None:
     with connect(autocommit=True) as connection:
         connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")

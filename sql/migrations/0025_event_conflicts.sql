@@ -12,15 +12,16 @@ CREATE TABLE IF NOT EXISTS analytics_event_conflicts (
     line_number bigint,
     found_at    timestamptz NOT NULL DEFAULT now(),
     -- open: the stored event stays, nobody has decided; kept: somebody has decided that it stays;
-    -- replaced: what was sent took its place.
+    -- replaced: what was sent took its place, or a later record of the same batch did.
     outcome     text        NOT NULL DEFAULT 'open' CHECK (outcome IN ('open', 'kept', 'replaced')),
     decided_at  timestamptz,
     CHECK ((outcome = 'open') = (decided_at IS NULL))
 );
 
 -- A record sent again, or an ingestion repeated after a kill, contradicts the same event in the same way: once.
+-- By meaning, as jsonb compares: 12.0 and 12.00 are one number, and their texts are two.
 CREATE UNIQUE INDEX IF NOT EXISTS analytics_event_conflicts_key
-    ON analytics_event_conflicts (event_id, "timestamp", md5(stored::text), md5(sent::text));
+    ON analytics_event_conflicts (event_id, "timestamp", jsonb_hash_extended(stored, 0), jsonb_hash_extended(sent, 0));
 
 CREATE INDEX IF NOT EXISTS analytics_event_conflicts_open_idx
     ON analytics_event_conflicts (found_at) WHERE outcome = 'open';
