@@ -45,6 +45,8 @@ class Pristine:
     def __init__(self, connection: Connection, *, since: str) -> None:
         """Record the database as it is; of rows older than the transaction ``since`` only their number."""
         self._is_young = f"age(xmin) <= age('{since}'::xid)"
+        # The schemas of temporary tables come with the first of them, and stay.
+        connection.execute("CREATE TEMPORARY TABLE first_of_them (); DROP TABLE first_of_them")
         tables = {name for (name,) in connection.execute(_TABLES)}
         # For each name that can be truncated, the query that has rows when it should be.
         self._emptied: dict[str, str] = {}
