@@ -24,7 +24,7 @@ up: $(READY)     ## Start the databases and the Dagster UI
 test: $(READY)   ## Run the tests on the embedded database, or on the server of ANALYTICS_DATABASE_URL
 	@$(PYTEST) $(ARGS)
 
-test-fast: $(READY)  ## Run a selection that touches everything: a first verdict within 90 s
+test-fast: $(READY)  ## Run a selection that touches everything: a first verdict
 	@$(PYTEST) -m "not (slow or faults or fuzz or daemon)" $(ARGS)
 
 test-faults: $(READY)  ## Run the tests that kill processes or wait for time to pass
