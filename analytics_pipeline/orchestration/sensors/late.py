@@ -187,7 +187,8 @@ class _Finder:
         if asset in _METRICS:
             changed = {p.window for p in self._stale_metrics if (p.metric, p.cadence) == _metric_of(asset)}
             touched |= changed
-            behind = (behind - changed) | {w for w in changed if self._is_behind_horizon(asset, w)}
+            # Of these the database has left out what can't be computed any more.
+            behind -= changed
         closed = self._state.materialized(asset, touched) if touched else {}
         lost = sorted(behind & closed.keys())
         if lost:
@@ -206,14 +207,6 @@ class _Finder:
             and any(month.overlaps(found.window) for month in outdated[Cadence.MONTH])
             and any(day.start < found.window.end for day in outdated[Cadence.DAY])
         )
-
-    def _is_behind_horizon(self, asset: str, window: Window) -> bool:
-        """Tell whether events that a metric partition is computed from have expired; most stand on what is kept."""
-        table, cadence = _METRICS[asset]
-        if self._horizon is None or not table.needs_raw_events or cadence is not Cadence.DAY:
-            return False
-        # Who churned in a day is told by the day before.
-        return window.start - (window.end - window.start) < self._horizon
 
     def _is_covered(self, late: RangeToClose) -> bool:
         return any(self._state.is_covered(asset, late.window) for asset in late.assets)
