@@ -41,10 +41,10 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield _connection_finding(connection, settings, time.monotonic() - started)
         try:
             yield from _examine_database(connection, settings)
+            yield from _examine_partitions(connection, settings)
         except psycopg.OperationalError as error:
             reason = str(error).strip().splitlines()[0]
             yield Finding.judge("connection", "server", [Problem(f"the connection was lost: {reason}")], good="")
-    yield from _examine_partitions(settings)
 
 
 @click.command("doctor")
@@ -123,9 +123,12 @@ def _migrations_finding(connection: Connection) -> Finding:
     )
 
 
-def _examine_partitions(settings: Settings) -> Iterator[Finding]:
-    """Judge the partitions by Dagster's records, if its storage runs; it isn't started for that."""
+def _examine_partitions(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """Judge the partitions, if Dagster's storage runs, which tells what is under way; it isn't started for that."""
     check = "no_failed_partitions"
+    if fetch_row(connection, "SELECT to_regclass('analytics_partitions') IS NOT NULL") != (True,):
+        yield _skipped(check, "partitions", f"The schema lacks analytics_partitions: {_MIGRATE}.")
+        return
     if reason := _why_storage_is_out_of_reach(settings):
         yield _skipped(check, "Dagster", reason)
         return
@@ -136,10 +139,14 @@ def _examine_partitions(settings: Settings) -> Iterator[Finding]:
     from dagster import DagsterInstance
 
     from analytics_pipeline.orchestration.checks.failed_partitions import failed_partition_findings, partitioned_assets
+    from analytics_pipeline.orchestration.checks.recorded_partitions import recorded_partitions_finding
 
     try:
         with DagsterInstance.get() as instance:
-            findings = list(failed_partition_findings(instance, settings, partitioned_assets()))
+            findings = list(failed_partition_findings(instance, connection, settings, partitioned_assets()))
+            findings.append(recorded_partitions_finding(instance, connection, settings))
+    except psycopg.OperationalError:
+        raise
     except Exception as error:  # noqa: BLE001  # whatever keeps Dagster from answering, the other findings count
         yield _skipped(check, "Dagster", f"Dagster's records can't be read: {type(error).__name__}.")
         return

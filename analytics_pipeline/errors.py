@@ -9,5 +9,9 @@ class AnalyticsError(Exception):
     """
 
 
+class RefusedError(AnalyticsError):
+    """What was asked for is not possible, and nothing was begun: no failure of what is there."""
+
+
 class DatabaseUnreachableError(AnalyticsError):
     """No connection to the database could be had now; later it may be."""

@@ -1,5 +1,6 @@
 """Half-open windows of time in UTC, aligned to hours, days and months."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -80,6 +81,10 @@ class Window:
             yield Window(start, end)
             start = end
 
+    def widen(self, cadence: Cadence) -> "Window":
+        """Return the smallest window of whole buckets of the cadence that holds this one."""
+        return Window(cadence.floor(self.start), cadence.ceil(self.end))
+
     def overlaps(self, other: "Window") -> bool:
         """Tell whether the two windows share an instant."""
         return self.start < other.end and other.start < self.end
@@ -99,6 +104,31 @@ def join_windows(windows: Iterable[Window]) -> list[Window]:
         else:
             joined.append(window)
     return joined
+
+
+def without_windows(windows: Iterable[Window], others: Iterable[Window]) -> list[Window]:
+    """Return the stretches of the windows that none of the others covers, in order."""
+    left: list[Window] = []
+    cuts = deque(join_windows(others))
+    for window in join_windows(windows):
+        start = window.start
+        while cuts and cuts[0].start < window.end:
+            cut = cuts[0]
+            if start < cut.start:
+                left.append(Window(start, cut.start))
+            start = max(start, cut.end)
+            if cut.end > window.end:
+                break
+            cuts.popleft()
+        if start < window.end:
+            left.append(Window(start, window.end))
+    return left
+
+
+def common_windows(windows: Iterable[Window], others: Iterable[Window]) -> list[Window]:
+    """Return the stretches that both the windows and the others cover, in order."""
+    left = join_windows(windows)
+    return without_windows(left, without_windows(left, others))
 
 
 def midnight(day: date) -> datetime:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from analytics_pipeline.health.finding import Finding, Problem, Severity
 from analytics_pipeline.metrics.access import READER, list_grants, readers_without_grants
+from analytics_pipeline.metrics.partitions import PARTITIONS
 from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS
 from analytics_pipeline.metrics.tables import METRIC_TABLES
 from analytics_pipeline.metrics.users import USERS
@@ -19,7 +20,7 @@ _POLICIES = {_GRANTS: ["own_grants", "pipeline"]} | {
     table.table: ["own_companies", "pipeline"] for table in METRIC_TABLES
 }
 # These hold every company's rows, and no row-level security stands before them.
-_HIDDEN = [EVENTS, USERS, SUBSCRIPTIONS, *(aggregate.name for aggregate in AGGREGATES)]
+_HIDDEN = [EVENTS, USERS, SUBSCRIPTIONS, PARTITIONS, *(aggregate.name for aggregate in AGGREGATES)]
 _MIGRATE = "analytics-pipeline db migrate"
 
 

@@ -16,6 +16,7 @@ from analytics_pipeline.orchestration.assets.storage import build_storage_asset
 from analytics_pipeline.orchestration.checks.alerts import build_alert_checks
 from analytics_pipeline.orchestration.checks.failed_partitions import build_partition_checks
 from analytics_pipeline.orchestration.checks.health import build_health_checks
+from analytics_pipeline.orchestration.checks.recorded_partitions import build_recorded_check
 from analytics_pipeline.orchestration.checks.schedule import build_check_jobs, build_check_schedules
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, build_jobs
 from analytics_pipeline.orchestration.report_mail import build_mail_job
@@ -49,7 +50,12 @@ def build_definitions(settings: Settings) -> Definitions:
                 *build_report_assets(settings),
                 build_custom_report_asset(),
             ],
-            asset_checks=[*build_health_checks(), *build_partition_checks(settings), *build_alert_checks()],
+            asset_checks=[
+                *build_health_checks(),
+                *build_partition_checks(settings),
+                build_recorded_check(settings),
+                *build_alert_checks(),
+            ],
             jobs=[
                 *jobs,
                 *build_check_jobs(),

@@ -9,12 +9,13 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.orchestration.build import build_definitions
-from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, SETUP_JOB
+from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, SETUP_JOB, assets_of
 from analytics_pipeline.orchestration.partitions import partitions_for, range_runs
 from analytics_pipeline.orchestration.run_errors import describe_failure
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import check_clock, machine_now
 from analytics_pipeline.timescale.connection import connect
+from analytics_pipeline.timescale.refresh import require_within_horizon
 from analytics_pipeline.windows import Cadence, Window
 
 # The console log of an in-process run says what the caller says better; the run's log is in the UI.
@@ -83,8 +84,9 @@ def close_span(
 
     The database's clock tells what has ended. Partitions that only reach into the span stay as they are.
     Repeating it is harmless. Raises ``AnalyticsError`` when the span holds no whole partition that has ended or
-    begins before ``ANALYTICS_START``, and when a run or a check fails: what was closed before stays closed;
-    ``ClockError`` when this machine's clock is too far from the database's.
+    begins before ``ANALYTICS_START``, and when a run or a check fails: what was closed before stays closed.
+    Before there is a run it raises ``ClockError`` when this machine's clock is too far from the database's, and
+    ``HorizonError`` when the span begins behind the retention horizon.
     """
     _require_within_partitions(settings, span)
     ended = _ended_part(settings, span)
@@ -104,7 +106,10 @@ def _ended_part(settings: Settings, span: Window) -> Window | None:
     with connect(settings, autocommit=True) as connection:
         # Dagster has no partition that has not ended by this machine's clock, too.
         now = min(check_clock(connection), machine_now())
-    return Window(span.start, min(span.end, now)) if span.start < now else None
+        if span.start >= now:
+            return None
+        require_within_horizon(connection, next(iter(assets_of("hourly_aggregates"))), Cadence.HOUR, span)
+    return Window(span.start, min(span.end, now))
 
 
 def _require_within_partitions(settings: Settings, span: Window) -> None:

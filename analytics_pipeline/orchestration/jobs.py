@@ -42,6 +42,11 @@ def build_jobs() -> "list[UnresolvedAssetJobDefinition]":
     ]
 
 
+def cadence_of(asset: str) -> Cadence:
+    """Return the width of the partitions of an asset that a closing job materialises."""
+    return next(cadence for job, cadence in CLOSING_JOBS.items() if asset in assets_of(job))
+
+
 def assets_of(job: str) -> list[str]:
     """Return the names of the assets that a job materialises."""
     if job == SETUP_JOB:

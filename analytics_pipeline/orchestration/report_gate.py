@@ -31,6 +31,7 @@ from analytics_pipeline.orchestration.partitions import partitions_for
 from analytics_pipeline.orchestration.records import run_events
 from analytics_pipeline.reports.documents import RecordedDocument, hold
 from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Cadence, Window
 
@@ -52,7 +53,7 @@ def judge_documents(
         return {}
     # What is made while they are judged is judged the next time.
     (judged_at,) = fetch_row(connection, "SELECT now()")
-    gate = ReportGate(instance, settings)
+    gate = ReportGate(instance, connection, settings)
     verdicts = {}
     for (report, period), end in months.items():
         start = datetime.fromisoformat(f"{period}-01").replace(tzinfo=UTC)
@@ -64,22 +65,24 @@ def judge_documents(
 class ReportGate:
     """Judges months by one reading of the instance."""
 
-    def __init__(self, instance: DagsterInstance, settings: Settings) -> None:
-        """Read the recent runs."""
+    def __init__(self, instance: DagsterInstance, connection: Connection, settings: Settings) -> None:
+        """Read what is closed, and the runs that are under way; autocommit connection."""
         self._instance = instance
         self._settings = settings
-        self._state = PartitionState(instance, settings, datetime.now(UTC))
+        self._state = PartitionState(instance, connection, settings, database_now(connection))
 
     def why_held(self, month: Window) -> str | None:
         """Return why the reports of a month must not be mailed now, None when they may be."""
         for asset in _MONTHLY:
-            if not self._state.closed(asset, [month]):
+            if not self._state.is_closed(asset, month):
                 return f"{asset} of the month is not closed"
-            if self._state.is_covered(asset, month):
-                return f"a run over {asset} of the month is under way"
+            for run in self._state.runs_over(asset, month):
+                return f"run {run.run_id} over {asset} of the month is under way"
         for job in reversed(CLOSING_JOBS):
             if waiting := open_sources(self._state, job, month):
-                return f"{len(waiting)} of the partitions it is made from are not closed, from {waiting[0]} on"
+                return (
+                    f"{len(waiting)} stretches of the partitions it is made from are not closed, from {waiting[0]} on"
+                )
         failed = sorted({f"{c.check_name} of {c.asset_key.to_user_string()}" for c in self._failed_checks(month)})
         if failed:
             more = f" and {len(failed) - _MOST_TOLD} more" if len(failed) > _MOST_TOLD else ""

@@ -11,6 +11,16 @@ TELLING_EVENTS = {
     DagsterEventType.RUN_FAILURE,
 }
 
+# The name of the metadata that marks a step which was refused before it had begun anything.
+REFUSED = "refused"
+
+
+def is_refused(events: Iterable[DagsterEvent]) -> bool:
+    """Tell whether a run has failed because of refusals alone: whatever was closed before is as it was."""
+    failures = [event.step_failure_data for event in events if event.event_type is DagsterEventType.STEP_FAILURE]
+    reasons = [failure.user_failure_data for failure in failures]
+    return bool(reasons) and all(reason is not None and REFUSED in (reason.metadata or {}) for reason in reasons)
+
 
 def describe_failure(events: Iterable[DagsterEvent]) -> str | None:
     """Return why the first step failed, else what the run itself says; None if neither says anything.

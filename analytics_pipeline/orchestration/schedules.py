@@ -17,7 +17,10 @@ from analytics_pipeline.orchestration.closing import open_sources
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS
 from analytics_pipeline.orchestration.partition_state import PartitionState
 from analytics_pipeline.orchestration.partitions import partitions_for
+from analytics_pipeline.orchestration.resources import Timescale
+from analytics_pipeline.orchestration.sensors.notes import in_words
 from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.clock import ClockError, check_clock
 from analytics_pipeline.windows import Cadence, Window
 
 
@@ -56,14 +59,23 @@ def _build_schedule(job: str, timing: _Timing, settings: Settings) -> ScheduleDe
             "sources are not closed yet or because Dagster was down, the sensor partition_gaps closes."
         ),
     )
-    def _schedule(context: ScheduleEvaluationContext) -> Iterator[RunRequest | SkipReason]:
+    def _schedule(context: ScheduleEvaluationContext, timescale: Timescale) -> Iterator[RunRequest | SkipReason]:
         window = _just_ended(cadence, context.scheduled_execution_time.astimezone(UTC))
         key = f"{window.start:{partitions_for(cadence, settings).fmt}}"
-        waiting = open_sources(PartitionState(context.instance, settings, datetime.now(UTC)), job, window)
-        if waiting:
+        with timescale.session() as connection:
+            try:
+                now = check_clock(connection)
+            except ClockError as error:
+                # The run would be refused like this.
+                yield SkipReason(str(error))
+                return
+            waiting = open_sources(PartitionState(context.instance, connection, settings, now), job, window)
+        if window.end > now:
+            yield SkipReason(f"The {cadence} {key} has not ended by the database's clock; partition_gaps closes it.")
+        elif waiting:
             yield SkipReason(
-                f"The {cadence} {key} waits for {len(waiting)} of its partitions below, from {waiting[0]} on; "
-                "partition_gaps closes it once they are closed."
+                f"The {cadence} {key} waits for {in_words(map(str, waiting))}; partition_gaps closes it once they are "
+                "closed."
             )
         else:
             yield RunRequest(run_key=f"{job}:{key}", partition_key=key)

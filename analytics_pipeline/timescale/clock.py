@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import RefusedError
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Window
 
@@ -21,7 +21,7 @@ MAX_DIFFERENCE = timedelta(minutes=5)
 SET_CLOCK = "timedatectl set-ntp true"
 
 
-class ClockError(AnalyticsError):
+class ClockError(RefusedError):
     """The machine's clock and the database's are too far apart to close anything or to date events."""
 
 
@@ -90,18 +90,13 @@ def say_difference(clocks: Clocks) -> None:
 
 
 def require_ended(connection: Connection, what: str, window: Window) -> None:
-    """Raise ``AnalyticsError`` if the window has not ended by the database's clock, or the clocks differ too much."""
+    """Raise ``RefusedError`` if the window has not ended by the database's clock, or the clocks differ too much."""
     now = check_clock(connection)
     if window.end > now:
-        raise not_ended(what, window, now)
-
-
-def not_ended(what: str, window: Window, now: datetime) -> AnalyticsError:
-    """Return the error that says that a window has not ended at ``now``, the database's time."""
-    return AnalyticsError(
-        f"{what} can't be closed for {window}: by the database's clock it is {now:%Y-%m-%d %H:%M:%S} UTC, and the "
-        "window has not ended yet. Close it once it has."
-    )
+        raise RefusedError(
+            f"{what} can't be closed for {window}: by the database's clock it is {now:%Y-%m-%d %H:%M:%S} UTC, and the "
+            "window has not ended yet. Close it once it has."
+        )
 
 
 class DatabaseClock:

@@ -9,11 +9,11 @@ from typing import NamedTuple
 import psycopg
 from psycopg import sql
 
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import AnalyticsError, RefusedError
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import AGGREGATES, ContinuousAggregate
 from analytics_pipeline.timescale.catalog import require_known_catalog
-from analytics_pipeline.timescale.clock import check_clock, database_now
+from analytics_pipeline.timescale.clock import check_clock, database_now, require_ended
 from analytics_pipeline.timescale.connection import Connection, advisory_lock, fetch_row
 from analytics_pipeline.timescale.invalidation import StaleRange, stale_ranges
 from analytics_pipeline.windows import Cadence, Window
@@ -29,7 +29,7 @@ _UP_TO_DATE = "already up-to-date"
 UNBATCHED = '{"buckets_per_batch": 0}'
 
 
-class HorizonError(AnalyticsError):
+class HorizonError(RefusedError):
     """The window reaches into a range whose raw events have expired or may expire at any moment."""
 
 
@@ -123,6 +123,12 @@ def retention_horizon(connection: Connection) -> datetime | None:
     return max((instant for instant in (policy_horizon, remembered, lost) if instant), default=None)
 
 
+def behind_horizon(cadence: Cadence, horizon: datetime | None) -> list[Window]:
+    """Return the window of the buckets that begin before a horizon, as a list: empty without one."""
+    beginning = datetime.min.replace(tzinfo=UTC)
+    return [] if horizon is None or horizon <= beginning else [Window(beginning, cadence.ceil(horizon))]
+
+
 def require_within_horizon(connection: Connection, relation: str, cadence: Cadence, window: Window) -> None:
     """Raise ``HorizonError`` if computing a relation's window anew could erase or falsify expired history."""
     horizon = retention_horizon(connection)
@@ -133,6 +139,20 @@ def require_within_horizon(connection: Connection, relation: str, cadence: Caden
         "retention horizon) have expired, and a refresh there would erase the history it still holds. "
         f"Ask for a window that starts at {cadence.ceil(horizon):%Y-%m-%d %H:%M} UTC or later."
     )
+
+
+def require_closable(
+    connection: Connection, relation: str, cadence: Cadence, window: Window, *, needs_events: bool
+) -> None:
+    """Raise ``RefusedError`` for a window that can't be closed: nothing of it is begun then.
+
+    It is not made of whole partitions of the cadence, has not ended by the database's clock, or begins before the
+    retention horizon although its raw events are needed.
+    """
+    _require_aligned(relation, cadence, window)
+    require_ended(connection, relation, window)
+    if needs_events:
+        require_within_horizon(connection, relation, cadence, window)
 
 
 def count_buckets(connection: Connection, aggregate: ContinuousAggregate, window: Window) -> list[BucketCount]:
@@ -152,11 +172,7 @@ def materialized_tables(connection: Connection) -> dict[str, MaterializedTable]:
 
 def _closed_part(connection: Connection, aggregate: ContinuousAggregate, window: Window) -> Window:
     cadence = aggregate.cadence
-    if not window.is_aligned(cadence):
-        raise AnalyticsError(
-            f"{aggregate.name} is refreshed in whole {cadence}s, and {window} doesn't begin and end on a {cadence}'s "
-            f"boundary: use {Window(cadence.floor(window.start), cadence.ceil(window.end))}."
-        )
+    _require_aligned(aggregate.name, cadence, window)
     now = check_clock(connection)
     end = min(window.end, cadence.floor(now))
     if end <= window.start:
@@ -165,6 +181,14 @@ def _closed_part(connection: Connection, aggregate: ContinuousAggregate, window:
             f"it is {now:%Y-%m-%d %H:%M:%S} UTC."
         )
     return Window(window.start, end)
+
+
+def _require_aligned(relation: str, cadence: Cadence, window: Window) -> None:
+    if not window.is_aligned(cadence):
+        raise RefusedError(
+            f"{relation} is refreshed in whole {cadence}s, and {window} doesn't begin and end on a {cadence}'s "
+            f"boundary: use {window.widen(cadence)}."
+        )
 
 
 def _note_change(connection: Connection, aggregate: ContinuousAggregate, window: Window) -> None:

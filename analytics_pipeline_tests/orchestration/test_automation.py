@@ -8,7 +8,6 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from dagster import (
     AssetKey,
-    AssetMaterialization,
     DagsterInstance,
     Definitions,
     RunRequest,
@@ -18,6 +17,7 @@ from dagster import (
     build_sensor_context,
 )
 
+from analytics_pipeline.metrics.partitions import begin_attempt, record_closed
 from analytics_pipeline.orchestration.build import build_definitions
 from analytics_pipeline.orchestration.close import close_span
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, assets_of
@@ -113,7 +113,7 @@ def test_after_an_outage_every_missed_partition_is_closed_once_and_in_order(
     # An hour that has come of age meanwhile is asked for by itself, after the others.
     jobs = [str(r.job_name) for r in requests if f"{ended:%Y-%m-%d-%H:%M}" not in r.tags.values()]
     assert jobs == sorted(jobs, key=list(CLOSING_JOBS).index)
-    assert daemon.skipped[-1].startswith("Every partition of")
+    assert daemon.skipped[-1].startswith("Every partition that has ended is closed")
 
 
 def test_a_day_waits_for_its_hours_and_a_month_for_its_days(
@@ -183,15 +183,17 @@ def test_late_events_close_exactly_the_touched_partitions_again_whoever_wrote_th
 
 
 def test_reports_are_behind_for_as_long_as_their_trend_shows_a_month_that_was_closed_again(
-    instance: DagsterInstance,
+    database: Database, instance: DagsterInstance
 ) -> None:
     def close(asset: str, *months: Window) -> None:
-        for month in months:
-            instance.report_runless_asset_event(AssetMaterialization(asset, partition=f"{month.start:%Y-%m-%d}"))
+        with database.connect(autocommit=True) as connection:
+            for month in months:
+                begin_attempt(connection, asset, Cadence.MONTH, month, "run")
+                record_closed(connection, asset, month, "run")
 
     def behind(versions: DefinitionsVersions = _ONE_VERSION) -> dict[str, list[Window]]:
-        settings = get_settings()
-        return reports_behind(PartitionState(instance, settings, datetime.now(UTC)), settings, versions)
+        with database.connect(autocommit=True) as connection:
+            return reports_behind(PartitionState(instance, connection, get_settings(), datetime.now(UTC)), versions)
 
     months = list(Window.of_dates(date(2025, 1, 1), date(2026, 3, 31)).split(Cadence.MONTH))
     for job in ("monthly_aggregates", "monthly_reports"):
@@ -284,7 +286,9 @@ def _database_down() -> Iterator[None]:
 def _schedule_tick(
     definitions: Definitions, instance: DagsterInstance, schedule: str, moment: str
 ) -> RunRequest | SkipReason:
-    context = build_schedule_context(instance=instance, scheduled_execution_time=at(moment))
+    context = build_schedule_context(
+        instance=instance, scheduled_execution_time=at(moment), resources=definitions.resources
+    )
     (result,) = definitions.resolve_schedule_def(schedule)(context)  # type: ignore[misc]
     assert isinstance(result, RunRequest | SkipReason)
     return result

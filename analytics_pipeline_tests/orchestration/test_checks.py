@@ -9,7 +9,6 @@ from dagster import (
     AssetCheckSeverity,
     DagsterEventType,
     DagsterInstance,
-    DagsterRunStatus,
     Definitions,
     ExecuteInProcessResult,
     PartitionsDefinition,
@@ -22,13 +21,11 @@ from analytics_pipeline.orchestration.checks.failed_partitions import (
     partitioned_assets,
 )
 from analytics_pipeline.orchestration.checks.schedule import CHECKS_JOB, FRESHNESS_JOB
-from analytics_pipeline.orchestration.partition_state import CoveringRun, failed_ranges
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import materialized_tables
-from analytics_pipeline.windows import Window
 from analytics_pipeline_tests.conftest import Database
-from analytics_pipeline_tests.events_factory import add_event, at
+from analytics_pipeline_tests.events_factory import add_event
 
 HOURLY = "analytics_revenue_hourly"
 RANGE = {
@@ -58,7 +55,8 @@ def test_the_checks_alone_run_over_an_empty_database_and_pass(
     evaluations = _evaluations(result)
     assert result.success
     of_database = {(c.name, c.subject) for c in all_checks()}
-    assert set(evaluations) == of_database | {("no_failed_partitions", asset) for asset in partitioned_assets()}
+    of_partitions = {("no_failed_partitions", asset) for asset in partitioned_assets()}
+    assert set(evaluations) == of_database | of_partitions | {("partitions_recorded", "analytics_events")}
     unsound = {key: e.description for key, e in evaluations.items() if not e.passed}
     assert not unsound
     assert result.get_asset_materialization_events() == []
@@ -122,7 +120,7 @@ def test_a_failed_range_is_told_until_a_later_run_has_closed_it(
         assert another.success
         told = _evaluations(another)["no_failed_partitions", HOURLY]
         assert (told.passed, told.severity) == (False, AssetCheckSeverity.ERROR)
-        assert f"[2025-01-05T10:00Z, 2025-01-05T12:00Z) (run {failed.run_id[:8]})" in (told.description or "")
+        assert f"[2025-01-05T10:00Z, 2025-01-05T12:00Z) (run {failed.run_id}, " in (told.description or "")
         assert "analytics-pipeline close --start 2025-01-05T10:00 --end 2025-01-05T12:00" in (told.description or "")
         assert f"Assets > {HOURLY} > Materialize" in (told.description or "")
         assert told.metadata["failed ranges found"].value == 1
@@ -133,29 +131,8 @@ def test_a_failed_range_is_told_until_a_later_run_has_closed_it(
         force = re.findall(r"CALL refresh_continuous_aggregate.*?;", proof)
         connection.execute(force[0])
         assert _run(definitions, instance, "hourly_aggregates", tags=RANGE).success
-    (finding,) = failed_partition_findings(instance, get_settings(), [HOURLY])
+        (finding,) = failed_partition_findings(instance, connection, get_settings(), [HOURLY])
     assert finding.passed
-
-
-def test_a_partly_repaired_range_keeps_what_is_left_and_counts_nothing_twice() -> None:
-    def run(name: str, start: str, end: str, status: DagsterRunStatus, created: str) -> CoveringRun:
-        return CoveringRun(
-            name, "hourly_aggregates", frozenset({HOURLY}), Window(at(start), at(end)), status, at(created)
-        )
-
-    runs = [
-        run("ok", "2025-01-01", "2025-02-01", DagsterRunStatus.SUCCESS, "2025-03-01"),
-        run("first", "2025-01-05", "2025-01-10", DagsterRunStatus.FAILURE, "2025-03-02"),
-        run("again", "2025-01-08", "2025-01-12", DagsterRunStatus.FAILURE, "2025-03-03"),
-        run("repair", "2025-01-06", "2025-01-07", DagsterRunStatus.SUCCESS, "2025-03-04"),
-        run("now", "2025-01-05", "2025-01-12", DagsterRunStatus.STARTED, "2025-03-05"),
-    ]
-    assert [(str(window), by.run_id) for window, by in failed_ranges(runs)] == [
-        ("[2025-01-08T00:00Z, 2025-01-12T00:00Z)", "again"),
-        ("[2025-01-05T00:00Z, 2025-01-06T00:00Z)", "first"),
-        ("[2025-01-07T00:00Z, 2025-01-08T00:00Z)", "first"),
-    ]
-    assert failed_ranges(runs[:1]) == []
 
 
 def test_every_partitioned_asset_has_its_check(definitions: Definitions) -> None:

@@ -23,7 +23,7 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 from analytics_pipeline.orchestration import report_gate
 from analytics_pipeline.orchestration.build import build_definitions
 from analytics_pipeline.orchestration.checks.schedule import CHECKS_JOB
-from analytics_pipeline.orchestration.closing import open_sources
+from analytics_pipeline.orchestration.closing import Obstacle, open_sources
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, REPORT_JOB
 from analytics_pipeline.orchestration.partition_state import PartitionState
 from analytics_pipeline.orchestration.report_mail import MAIL_JOB
@@ -74,7 +74,7 @@ def month(events: Definitions, instance: DagsterInstance, monkeypatch: pytest.Mo
 
 
 def _count_days_as_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def without_days(state: PartitionState, job: str, window: Window) -> list[Window]:
+    def without_days(state: PartitionState, job: str, window: Window) -> list[Obstacle]:
         return open_sources(state, job, window) if job == REPORT_JOB else []
 
     monkeypatch.setattr(report_gate, "open_sources", without_days)

@@ -3,12 +3,12 @@
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
 
 from analytics_pipeline.orchestration import names
+from analytics_pipeline.orchestration.attempts import attempt
 from analytics_pipeline.orchestration.metadata import refresh_metadata, table_schema
-from analytics_pipeline.orchestration.partitions import backfill_policy_for, partitions_for, window_of
+from analytics_pipeline.orchestration.partitions import backfill_policy_for, partitions_for
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES, COLUMNS, ContinuousAggregate
-from analytics_pipeline.timescale.clock import database_now, not_ended
 from analytics_pipeline.timescale.refresh import RefreshResult, refresh
 
 
@@ -35,12 +35,9 @@ def _build_asset(*, aggregate: ContinuousAggregate, settings: Settings) -> Asset
         },
     )
     def _aggregate(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
-        with timescale.session() as connection:
-            window = window_of(context)
+        closing = attempt(context, timescale, aggregate.name, needs_events=True, proved_by_check=True)
+        with closing as (connection, window):
             result = refresh(connection, aggregate, window)
-            if result.window != window:
-                # Dagster would mark all of it as closed.
-                raise not_ended(aggregate.name, window, database_now(connection))
         _describe_partitions(context, aggregate, result)
         return MaterializeResult(metadata=refresh_metadata(result))
 

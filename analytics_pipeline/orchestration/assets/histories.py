@@ -13,12 +13,12 @@ from analytics_pipeline.metrics.subscriptions import (
 )
 from analytics_pipeline.metrics.users import USER_COLUMNS, USERS, update_users
 from analytics_pipeline.orchestration import names
+from analytics_pipeline.orchestration.attempts import attempt
 from analytics_pipeline.orchestration.metadata import table_schema
-from analytics_pipeline.orchestration.partitions import backfill_policy_for, partitions_for, window_of
+from analytics_pipeline.orchestration.partitions import backfill_policy_for, partitions_for
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import EVENTS, Column
-from analytics_pipeline.timescale.clock import require_ended
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Cadence, Window
 
@@ -30,6 +30,8 @@ class _History:
     description: str
     columns: Mapping[str, Column]
     update: Callable[[Connection, Window], int]
+    # Whether its days can't be settled any more once their events have expired.
+    needs_events: bool
 
 
 _HISTORIES = (
@@ -43,6 +45,7 @@ _HISTORIES = (
         ),
         columns=USER_COLUMNS,
         update=update_users,
+        needs_events=False,
     ),
     _History(
         asset=SUBSCRIPTIONS_ASSET,
@@ -53,6 +56,7 @@ _HISTORIES = (
         ),
         columns=SUBSCRIPTION_COLUMNS,
         update=update_subscriptions,
+        needs_events=True,
     ),
 )
 
@@ -77,9 +81,8 @@ def _build_asset(history: _History, settings: Settings) -> AssetsDefinition:
         metadata={"dagster/table_name": history.table, "dagster/column_schema": table_schema(history.columns)},
     )
     def _history_asset(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
-        window = window_of(context)
-        with timescale.session() as connection:
-            require_ended(connection, history.asset, window)
+        closing = attempt(context, timescale, history.asset, needs_events=history.needs_events, proved_by_check=False)
+        with closing as (connection, window):
             changed = history.update(connection, window)
         return MaterializeResult(metadata={"window": str(window), "rows added, changed or removed": changed})
 

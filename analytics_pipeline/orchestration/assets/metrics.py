@@ -16,13 +16,14 @@ from analytics_pipeline.metrics.tables import (
 )
 from analytics_pipeline.metrics.users import USERS
 from analytics_pipeline.orchestration import names
+from analytics_pipeline.orchestration.attempts import attempt
 from analytics_pipeline.orchestration.metadata import table_schema
-from analytics_pipeline.orchestration.partitions import backfill_policy_for, partitions_for, window_of
+from analytics_pipeline.orchestration.partitions import backfill_policy_for, partitions_for
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.timescale.clock import require_ended
 from analytics_pipeline.windows import Cadence
 
+# Days are not built on months: whole months alone are counted over the monthly user grain.
 _SOURCES = {
     REVENUE_METRICS: [
         "analytics_revenue_daily",
@@ -36,14 +37,19 @@ _SOURCES = {
 }
 
 
+def metric_sources(table: MetricTable, cadence: Cadence) -> list[str]:
+    """Return the assets that the days, or the months, of a metric are computed from."""
+    return [source for source in _SOURCES[table] if cadence is Cadence.MONTH or not source.endswith("_monthly")]
+
+
 def build_metric_assets(settings: Settings) -> list[AssetsDefinition]:
     """Return an asset per metric table and granularity."""
     return [_build_asset(table, cadence, settings) for cadence in GRANULARITIES for table in METRIC_TABLES]
 
 
 def _build_asset(table: MetricTable, cadence: Cadence, settings: Settings) -> AssetsDefinition:
-    # Days are not built on months: whole months alone are counted over the monthly user grain.
-    sources = [s for s in _SOURCES[table] if cadence is Cadence.MONTH or not s.endswith("_monthly")]
+    sources = metric_sources(table, cadence)
+    needs_events = table.needs_raw_events and cadence is Cadence.DAY
 
     @asset(
         name=table.asset(cadence),
@@ -64,9 +70,8 @@ def _build_asset(table: MetricTable, cadence: Cadence, settings: Settings) -> As
         metadata={"dagster/table_name": table.table, "dagster/column_schema": table_schema(table.columns)},
     )
     def _metric(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
-        window = window_of(context)
-        with timescale.session() as connection:
-            require_ended(connection, table.asset(cadence), window)
+        closing = attempt(context, timescale, table.asset(cadence), needs_events=needs_events, proved_by_check=True)
+        with closing as (connection, window):
             closed = close_metric(connection, table, cadence, window, timescale.settings.base_currency)
         return MaterializeResult(
             metadata={

@@ -6,11 +6,11 @@ from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, 
 
 from analytics_pipeline.metrics.tables import METRIC_TABLES
 from analytics_pipeline.orchestration import names
-from analytics_pipeline.orchestration.partitions import backfill_policy_for, partitions_for, window_of
+from analytics_pipeline.orchestration.attempts import attempt
+from analytics_pipeline.orchestration.partitions import backfill_policy_for, partitions_for
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.reports.documents import MONTHLY_REPORT
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.timescale.clock import require_ended
 from analytics_pipeline.windows import Cadence
 
 COMPANY_REPORTS = "company_reports"
@@ -48,10 +48,9 @@ def build_report_assets(settings: Settings) -> list[AssetsDefinition]:
         from analytics_pipeline.orchestration.report_metadata import document_metadata
         from analytics_pipeline.reports.monthly import publish_platform_month
 
-        window = window_of(context)
-        months = list(window.split(Cadence.MONTH))
-        with timescale.session() as connection:
-            require_ended(connection, MONTHLY_REPORT, window)
+        closing = attempt(context, timescale, MONTHLY_REPORT, needs_events=False, proved_by_check=False)
+        with closing as (connection, window):
+            months = list(window.split(Cadence.MONTH))
             for key, month in zip(context.partition_keys, months, strict=True):
                 made = publish_platform_month(
                     connection, timescale.settings, month.start.date(), run_id=context.run.run_id
@@ -67,11 +66,10 @@ def build_report_assets(settings: Settings) -> list[AssetsDefinition]:
         from analytics_pipeline.orchestration.report_metadata import documents_metadata
         from analytics_pipeline.reports.monthly import publish_company_months
 
-        window = window_of(context)
-        months = list(window.split(Cadence.MONTH))
         count = 0
-        with timescale.session() as connection:
-            require_ended(connection, COMPANY_REPORTS, window)
+        closing = attempt(context, timescale, COMPANY_REPORTS, needs_events=False, proved_by_check=False)
+        with closing as (connection, window):
+            months = list(window.split(Cadence.MONTH))
             for key, month in zip(context.partition_keys, months, strict=True):
                 made = list(
                     publish_company_months(

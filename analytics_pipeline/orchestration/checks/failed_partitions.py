@@ -1,12 +1,11 @@
-"""``no_failed_partitions``: ranges of an asset's partitions whose last run failed.
+"""``no_failed_partitions``: stretches of an asset's partitions whose last attempt has failed.
 
 Dagster's own mark of a failed partition can't be relied on here: with a range bundled into one planned
 event (orchestration.instance says why) a failed range marks none, and a blocking check fails after the
-materialisation it judges. The runs tell.
+materialisation it judges. ``analytics_partitions`` tells.
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 from dagster import (
     AssetCheckExecutionContext,
@@ -18,33 +17,45 @@ from dagster import (
 )
 
 from analytics_pipeline.health.finding import Finding, Problem
+from analytics_pipeline.metrics.partitions import FailedRange
 from analytics_pipeline.orchestration.checks.results import check_result
-from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, assets_of
-from analytics_pipeline.orchestration.partition_state import CoveringRun, PartitionState, failed_ranges
+from analytics_pipeline.orchestration.closing import close_command
+from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, assets_of, cadence_of
+from analytics_pipeline.orchestration.names import POOL, RETRY
+from analytics_pipeline.orchestration.partition_state import PartitionState
+from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.clock import database_now
+from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.refresh import behind_horizon
+from analytics_pipeline.windows import common_windows
 
 CHECK = "no_failed_partitions"
 DESCRIPTION = (
-    "Every partition whose run failed was closed by a later run, however long ago that is; read from the runs, because "
-    "a failed range marks none of its partitions."
+    "Every partition whose last attempt failed was closed since, however long ago that is; told by "
+    "analytics_partitions, because a failed range marks none of its partitions in Dagster."
 )
-_MOST_TOLD = 5
+_MAX_TOLD = 5
 
 
 def build_partition_checks(settings: Settings) -> list[AssetChecksDefinition]:
-    """Return ``no_failed_partitions`` for every partitioned asset, in one step that asks the instance once."""
+    """Return ``no_failed_partitions`` for every partitioned asset, in one step that asks once."""
     assets = partitioned_assets()
 
     @multi_asset_check(
         name="partition_checks",
-        description="The checks of partitions that Dagster's own records tell.",
+        description="The checks of partitions that have failed.",
         specs=[AssetCheckSpec(CHECK, asset=asset, description=DESCRIPTION) for asset in assets],
         can_subset=True,
+        pool=POOL,
+        retry_policy=RETRY,
     )
-    def _partition_checks(context: AssetCheckExecutionContext) -> Iterator[AssetCheckResult]:
+    def _partition_checks(context: AssetCheckExecutionContext, timescale: Timescale) -> Iterator[AssetCheckResult]:
         selected = {key.asset_key.to_user_string() for key in context.selected_asset_check_keys}
-        for finding in failed_partition_findings(context.instance, settings, [a for a in assets if a in selected]):
-            yield check_result(finding)
+        with timescale.session() as connection:
+            judged = [asset for asset in assets if asset in selected]
+            for finding in failed_partition_findings(context.instance, connection, settings, judged):
+                yield check_result(finding)
 
     return [_partition_checks]
 
@@ -54,45 +65,48 @@ def partitioned_assets() -> list[str]:
     return [asset for job in CLOSING_JOBS for asset in assets_of(job)]
 
 
-def failed_partition_findings(instance: DagsterInstance, settings: Settings, assets: list[str]) -> Iterator[Finding]:
-    """Judge assets by the instance's runs."""
-    state = PartitionState(instance, settings, datetime.now(UTC))
+def failed_partition_findings(
+    instance: DagsterInstance, connection: Connection, settings: Settings, assets: list[str]
+) -> Iterator[Finding]:
+    """Judge assets by the attempts at closing them; those of runs under way are not judged yet."""
+    state = PartitionState(instance, connection, settings, database_now(connection))
     for asset in assets:
-        yield _judge(asset, state.left_by_failures(asset))
+        expired = behind_horizon(cadence_of(asset), state.horizon)
+        # Behind the horizon nothing can be closed any more: no remedy is left.
+        lost = [failed for failed in state.failed(asset) if common_windows([failed.window], expired)]
+        yield _judge(asset, [failed for failed in state.failed(asset) if failed not in lost], len(lost))
 
 
-def _judge(asset: str, runs: list[CoveringRun]) -> Finding:
-    failed = failed_ranges(runs)
-    problems = []
-    if failed:
-        told = ", ".join(f"{window} (run {run.run_id[:8]})" for window, run in failed[:_MOST_TOLD])
-        more = f", and {len(failed) - _MOST_TOLD} more" if len(failed) > _MOST_TOLD else ""
-        first, last = min(w.start for w, _ in failed), max(w.end for w, _ in failed)
-        problems.append(
-            Problem(
-                f"the last run failed for {told}{more}; the run's log says why",
-                f"analytics-pipeline close --start {first:%Y-%m-%dT%H:%M} --end {last:%Y-%m-%dT%H:%M}",
-                fallback=f"in the UI: Assets > {asset} > Materialize, with the failed range of partitions; a run "
-                "that was refused because its events have expired has materialised nothing: delete it under Runs",
-            )
+def _judge(asset: str, failed: list[FailedRange], lost: int) -> Finding:
+    more = f"; and {len(failed) - _MAX_TOLD} more stretches" if len(failed) > _MAX_TOLD else ""
+    problems = [
+        Problem(
+            f"the last run failed for {f.window} (run {f.run_id}{f', {f.failure}' if f.failure else ''})"
+            f"{more if f is failed[:_MAX_TOLD][-1] else ''}",
+            close_command(f.window),
+            fallback=f"in the UI: Assets > {asset} > Materialize, with the failed range of partitions",
         )
+        for f in failed[:_MAX_TOLD]
+    ]
     return Finding.judge(
         CHECK,
         asset,
         problems,
-        good="No partition was left by a failed run.",
+        good="No partition was left by a failed run."
+        + (f" {lost} failed stretches are behind the retention horizon, where nothing can be closed." if lost else ""),
         metadata={
             "failed ranges": [
                 {
-                    "start": f"{window.start:%Y-%m-%d %H:%M}",
-                    "end": f"{window.end:%Y-%m-%d %H:%M}",
-                    "run": run.run_id,
-                    "job": run.job,
-                    "status": run.status.value,
+                    "start": f"{f.window.start:%Y-%m-%d %H:%M}",
+                    "end": f"{f.window.end:%Y-%m-%d %H:%M}",
+                    "run": f.run_id,
+                    "attempts": f.attempts,
+                    "reason": f.failure or "",
                 }
-                for window, run in failed
+                for f in failed
             ],
             "failed ranges found": len(failed),
             "failed ranges allowed": 0,
+            "failed ranges behind the retention horizon": lost,
         },
     )

@@ -19,6 +19,7 @@ from dagster import (
 
 from analytics_pipeline.health.checks import HealthCheck, all_checks, run_check
 from analytics_pipeline.health.results import record_result
+from analytics_pipeline.orchestration.attempts import end_attempt
 from analytics_pipeline.orchestration.checks.results import check_result, window_judged
 from analytics_pipeline.orchestration.names import POOL, RETRY
 from analytics_pipeline.orchestration.resources import Timescale
@@ -77,4 +78,6 @@ def _run(
     finding = run_check(check, connection, settings, window)
     if window is not None:
         record_result(connection, finding, window)
+        if check.blocking:
+            end_attempt(connection, context.op_execution_context.run, finding, window)
     return check_result(finding)

@@ -13,6 +13,8 @@ from dagster import (
 
 from analytics_pipeline.health.checks import all_checks
 from analytics_pipeline.orchestration.checks.failed_partitions import CHECK, partitioned_assets
+from analytics_pipeline.orchestration.checks.recorded_partitions import CHECK as RECORDED
+from analytics_pipeline.timescale.aggregates import EVENTS
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -29,6 +31,7 @@ def build_check_jobs() -> "list[UnresolvedAssetJobDefinition]":
     """Return the jobs that run checks alone, without materialising anything."""
     database = [AssetCheckKey(AssetKey(check.subject), check.name) for check in all_checks()]
     partitions = [AssetCheckKey(AssetKey(asset), CHECK) for asset in partitioned_assets()]
+    partitions.append(AssetCheckKey(AssetKey(EVENTS), RECORDED))
     return [
         define_asset_job(
             CHECKS_JOB,

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 from dagster import (
+    DagsterEvent,
     DagsterEventType,
     DagsterInstance,
     DagsterRun,
@@ -42,16 +43,16 @@ from analytics_pipeline.notify.channels import notifier_for
 from analytics_pipeline.notify.notifier import DeliveryUnknown, NotDelivered, Notifier
 from analytics_pipeline.notify.text import Incident, compose, first_line
 from analytics_pipeline.orchestration.assets.inbox import FILE_TAG
-from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, assets_of
+from analytics_pipeline.orchestration.covering_runs import covered_by
 from analytics_pipeline.orchestration.partition_state import PartitionState
 from analytics_pipeline.orchestration.records import run_events
 from analytics_pipeline.orchestration.resources import Timescale
-from analytics_pipeline.orchestration.run_errors import TELLING_EVENTS, describe_failure
+from analytics_pipeline.orchestration.run_errors import TELLING_EVENTS, describe_failure, is_refused
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.job_health import JobHealth, read_job_health
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Window
 
 _log = logging.getLogger("analytics_pipeline.notify")
 
@@ -165,7 +166,7 @@ def _policy_failure(health: JobHealth, started_at: datetime) -> incidents.Failur
 def _read_runs(instance: DagsterInstance, connection: Connection, settings: Settings, cursor: str | None) -> str | None:
     """Record failed runs and recoveries after the cursor, and return the new cursor."""
     changes, reached = _status_changes(instance, cursor)
-    history = _History(instance, settings)
+    history = _History(instance, connection, settings)
     successes: dict[str, datetime] = {}
     for change in changes:
         at = datetime.fromtimestamp(change.timestamp, UTC)
@@ -174,8 +175,12 @@ def _read_runs(instance: DagsterInstance, connection: Connection, settings: Sett
             continue
         run = instance.get_run_by_id(change.run_id)
         # Dagster starts a crashed run again by itself: only the last attempt is a failure.
-        if run is not None and run.tags.get(WILL_RETRY_TAG) != "true":
-            incidents.record_failure(connection, _run_failure(settings, history, run, at))
+        if run is None or run.tags.get(WILL_RETRY_TAG) == "true":
+            continue
+        events = list(run_events(instance, run.run_id, TELLING_EVENTS))
+        # What is refused has changed nothing, and whoever asked for it reads why.
+        if not is_refused(events):
+            incidents.record_failure(connection, _run_failure(settings, run, at, events))
     if successes:
         _record_recoveries(connection, history, successes)
     return reached
@@ -209,25 +214,22 @@ def _status_changes(instance: DagsterInstance, cursor: str | None) -> tuple[list
 class _History:
     """The state of partitions, read when it is first asked for."""
 
-    def __init__(self, instance: DagsterInstance, settings: Settings) -> None:
+    def __init__(self, instance: DagsterInstance, connection: Connection, settings: Settings) -> None:
         self.instance = instance
+        self._connection = connection
         self._settings = settings
         self._state: PartitionState | None = None
 
     @property
     def state(self) -> PartitionState:
         if self._state is None:
-            self._state = PartitionState(self.instance, self._settings, datetime.now(UTC))
+            now = database_now(self._connection)
+            self._state = PartitionState(self.instance, self._connection, self._settings, now)
         return self._state
 
-    def is_closed(self, asset: str, window: Window) -> bool:
-        partitions = list(window.split(_cadence_of(asset)))
-        return len(self.state.closed(asset, partitions)) == len(partitions)
 
-
-def _run_failure(settings: Settings, history: _History, run: DagsterRun, at: datetime) -> incidents.Failure:
-    events = run_events(history.instance, run.run_id, TELLING_EVENTS)
-    assets, window = history.state.covers(run) or (None, None)
+def _run_failure(settings: Settings, run: DagsterRun, at: datetime, events: list[DagsterEvent]) -> incidents.Failure:
+    assets, window = covered_by(run, settings) or (None, None)
     first = run.tags.get(ASSET_PARTITION_RANGE_START_TAG) or run.tags.get(PARTITION_NAME_TAG)
     last = run.tags.get(ASSET_PARTITION_RANGE_END_TAG) or first
     return incidents.Failure(
@@ -246,10 +248,6 @@ def _run_failure(settings: Settings, history: _History, run: DagsterRun, at: dat
             "end": window.end.isoformat() if window else None,
         },
     )
-
-
-def _cadence_of(asset: str) -> Cadence:
-    return next(cadence for job, cadence in CLOSING_JOBS.items() if asset in assets_of(job))
 
 
 def _subject(run: DagsterRun, first: str | None, last: str | None) -> str:
@@ -293,7 +291,7 @@ def _record_recoveries(connection: Connection, history: _History, successes: Map
         names, start, end = details.get("assets"), details.get("start"), details.get("end")
         if names and start and end:
             window = Window(datetime.fromisoformat(start), datetime.fromisoformat(end))
-            at = latest if all(history.is_closed(name, window) for name in names.split(",")) else None
+            at = latest if all(history.state.is_closed(name, window) for name in names.split(",")) else None
         else:
             at = finished.get((details.get("job"), details.get("file")))
         if at is not None:

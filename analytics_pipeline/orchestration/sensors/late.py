@@ -8,14 +8,13 @@ every chunk, and trust every writer to fill the column.)
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from dagster import (
     DefaultSensorStatus,
-    RunRequest,
     SensorDefinition,
     SensorEvaluationContext,
     SensorResult,
@@ -23,38 +22,35 @@ from dagster import (
     sensor,
 )
 
+from analytics_pipeline.metrics.partitions import closing_times, late_behind_horizon
 from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS_ASSET
-from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES, StalePeriod, restated_months, stale_periods
+from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES, restated_months, stale_periods
 from analytics_pipeline.metrics.users import USERS
-from analytics_pipeline.orchestration.closing import (
-    MOST_RUNS_PER_TICK,
-    RangeToClose,
-    group_ranges,
-    open_sources,
-    run_request,
-    why_given_up,
-)
-from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, REPORT_JOB, assets_of
+from analytics_pipeline.orchestration.closing import ClosingPlan, Obstacle
+from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, REPORT_JOB, assets_of, cadence_of
 from analytics_pipeline.orchestration.partition_state import PartitionState
 from analytics_pipeline.orchestration.resources import Timescale
+from analytics_pipeline.orchestration.sensors.notes import in_words, warn_of_news
 from analytics_pipeline.reports.documents import MONTHLY_REPORT, months_of_other_definitions
 from analytics_pipeline.reports.figures import trailing_months
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES, EVENTS
 from analytics_pipeline.timescale.clock import ClockError, check_clock
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.timescale.invalidation import StaleRange, count_future_events, stale_ranges
-from analytics_pipeline.timescale.refresh import retention_horizon
-from analytics_pipeline.windows import Cadence, Window, midnight
+from analytics_pipeline.timescale.invalidation import count_future_events, stale_ranges
+from analytics_pipeline.timescale.refresh import behind_horizon
+from analytics_pipeline.windows import Cadence, Window, common_windows, join_windows, midnight, without_windows
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 _NAME = "late_events"
 _INTERVAL_SECONDS = 30
-_MAX_SHOWN = 5
 _NOTHING = "No event has changed in a closed partition."
-_CADENCES = {aggregate.name: aggregate.cadence for aggregate in AGGREGATES}
+# TimescaleDB names both ends of a range that has changed; ours are half-open.
+_RESOLUTION = timedelta(microseconds=1)
+# The aggregate that counts every event, whatever its category.
+_ALL_EVENTS = "analytics_event_volume_hourly"
 _METRICS = {table.asset(cadence): (table, cadence) for table in METRIC_TABLES for cadence in GRANULARITIES}
 # What stands on the events day by day, or month by month, as these aggregates do.
 _ON_EVENTS = {
@@ -89,127 +85,88 @@ def build_late_sensor(settings: Settings, jobs: "Sequence[UnresolvedAssetJobDefi
             try:
                 now = check_clock(connection)
             except ClockError as error:
-                # A run would be refused like this, and count as an attempt.
-                return SensorResult(skip_reason=SkipReason(str(error)))
-            span = Window(midnight(settings.start), Cadence.MONTH.next(Cadence.MONTH.floor(now)))
-            stale = stale_ranges(connection, span)
-            horizon = retention_horizon(connection)
-            stale_metrics = stale_periods(connection, settings.base_currency)
-            versions = DefinitionsVersions.read(connection)
-            future = count_future_events(connection)
-        state = PartitionState(context.instance, settings, now)
-        finder = _Finder(state, settings, horizon, stale, stale_metrics, versions)
-        found = [late for job in CLOSING_JOBS for late in finder.late(job)]
-        for note in [*finder.notes, *_describe_future(future)]:
-            context.log.warning(note)
-        requested = [finder.request(late) for late in found[:MOST_RUNS_PER_TICK]]
+                # A run would be refused like this.
+                return SensorResult(skip_reason=SkipReason(str(error)), cursor=context.cursor)
+            state = PartitionState(context.instance, connection, settings, now)
+            finder = _Finder(state)
+            plan = ClosingPlan(state, _NAME)
+            wanted: dict[str, dict[str, list[Window]]] = {}
+            for job in CLOSING_JOBS:
+                # The level above waits for this one, whether it is asked for now or is under way already.
+                below = [obstacle for lower in wanted.values() for obstacle in _late_sources(lower)]
+                wanted[job] = finder.late(job)
+                plan.add(job, wanted[job], [*below, *finder.months_before_their_days(job)])
+            requests = plan.requests()
+            notes = [*plan.exhausted, *_describe_behind_horizon(state, finder), *_describe_future(connection)]
+        told = in_words([*plan.waiting, *notes])
         return SensorResult(
-            run_requests=requested,
-            skip_reason=None if requested else SkipReason(finder.describe_nothing(_describe_future(future))),
+            run_requests=requests,
+            skip_reason=None if requests else SkipReason(told or _NOTHING),
+            cursor=warn_of_news(context, notes),
         )
 
     return _late_events
 
 
 class _Finder:
-    """Looks for closed partitions that are stale, job by job, with one reading of log and instance."""
+    """Looks for closed partitions that are stale, job by job, with one reading of log and record."""
 
-    def __init__(
-        self,
-        state: PartitionState,
-        settings: Settings,
-        horizon: datetime | None,
-        stale: list[StaleRange],
-        stale_metrics: list[StalePeriod],
-        versions: "DefinitionsVersions",
-    ) -> None:
+    def __init__(self, state: PartitionState) -> None:
         self._state = state
-        self._settings = settings
-        self._horizon = horizon
-        self._stale: defaultdict[str, list[StaleRange]] = defaultdict(list)
-        for found in stale:
-            self._stale[found.aggregate].append(found)
-        self._stale_metrics = stale_metrics
+        connection, settings = state.connection, state.settings
+        span = Window(midnight(settings.start), Cadence.MONTH.next(Cadence.MONTH.floor(state.now)))
+        self._stale: defaultdict[str, list[Window]] = defaultdict(list)
+        for stale in stale_ranges(connection, span):
+            self._stale[stale.aggregate].append(Window(stale.first, stale.last + _RESOLUTION))
+        self._stale_metrics = stale_periods(connection, settings.base_currency)
         self._of_other_definitions = {
-            cadence: {p.window for p in stale_metrics if p.has_other_definitions and p.cadence is cadence}
+            cadence: [p.window for p in self._stale_metrics if p.has_other_definitions and p.cadence is cadence]
             for cadence in GRANULARITIES
         }
-        self._versions = versions
-        self._unsettled: list[RangeToClose] = []
-        self.notes: list[str] = []
+        self._versions = DefinitionsVersions.read(connection)
 
-    def late(self, job: str) -> list[RangeToClose]:
-        """Return the ranges of a job to close again now, and note what can't be."""
-        late = (
-            reports_behind(self._state, self._settings, self._versions)
-            if job == REPORT_JOB
-            else {a: self._late_partitions(a) for a in assets_of(job)}
-        )
-        ready = []
-        for found in group_ranges(job, late):
-            # The level above waits for this one, whether it is asked for now or is under way already.
-            waits = any(below.window.overlaps(found.window) for below in self._unsettled if below.job != job)
-            waits = waits or self._waits_for_days(found)
-            if waits or self._is_covered(found) or open_sources(self._state, job, found.window):
-                self._unsettled.append(found)
-            elif given_up := why_given_up(self._state, found):
-                self.notes.append(given_up)
-            else:
-                ready.append(found)
-        self._unsettled.extend(ready)
-        return ready
+    def late(self, job: str) -> dict[str, list[Window]]:
+        """Return by asset the stretches of whole partitions that a job has to close again."""
+        if job == REPORT_JOB:
+            return reports_behind(self._state, self._versions)
+        return {asset: self._late_partitions(asset) for asset in assets_of(job)}
 
-    def request(self, late: RangeToClose) -> RunRequest:
-        """Return the run for a range."""
-        return run_request(late, self._settings, self._state, _NAME)
+    def changed_behind_horizon(self) -> list[Window]:
+        """Return the stretches behind the retention horizon that the log names: expired, or changed before."""
+        horizon = self._state.horizon
+        if horizon is None:
+            return []
+        return common_windows(self._stale[_ALL_EVENTS], behind_horizon(Cadence.HOUR, horizon))
 
-    def describe_nothing(self, future: list[str]) -> str:
-        """Say why no run was asked for."""
-        waiting = [
-            f"{late.job} for {late.window} waits for what it is built on, or for a run under way"
-            for late in self._unsettled
-        ]
-        more = [f"and {len(waiting) - _MAX_SHOWN} more"] if len(waiting) > _MAX_SHOWN else []
-        return "; ".join([*waiting[:_MAX_SHOWN], *more, *self.notes, *future]) or _NOTHING
+    def months_before_their_days(self, job: str) -> list[Obstacle]:
+        """Return the months to be computed by other definitions while days before their end still are to be."""
+        days, months = (self._of_other_definitions[cadence] for cadence in (Cadence.DAY, Cadence.MONTH))
+        if not days or CLOSING_JOBS[job] is not Cadence.MONTH:
+            return []
+        first = min(day.start for day in days)
+        return [Obstacle("days before", month, "of other definitions") for month in months if first < month.end]
 
     def _late_partitions(self, asset: str) -> list[Window]:
-        """Return the partitions of an asset that were closed once and are stale."""
-        aggregate = _STALE_LIKE.get(asset, asset)
-        cadence = _CADENCES[aggregate]
-        touched: set[Window] = set()
-        for stale in self._stale[aggregate]:
-            window = Window(cadence.floor(stale.first), cadence.next(cadence.floor(stale.last)))
-            touched.update(window.split(cadence))
-        behind = {w for w in touched if self._horizon is not None and w.start < self._horizon}
+        """Return the stretches of an asset that are closed and stale, in whole partitions."""
+        cadence = cadence_of(asset)
+        # What has expired is not stale: there is nothing left to compute it from.
+        expired = behind_horizon(cadence, self._state.horizon)
+        stale = join_windows(window.widen(cadence) for window in self._stale[_STALE_LIKE.get(asset, asset)])
         if asset in _HISTORIES:
             # The figures of a day are computed by other definitions from users and subscriptions that are, too.
-            touched |= self._of_other_definitions[Cadence.DAY]
+            stale += self._of_other_definitions[Cadence.DAY]
+        touched = without_windows(stale, expired)
         if asset in _METRICS:
-            changed = {p.window for p in self._stale_metrics if (p.metric, p.cadence) == _metric_of(asset)}
-            touched |= changed
             # Of these the database has left out what can't be computed any more.
-            behind -= changed
-        closed = self._state.materialized(asset, touched) if touched else {}
-        lost = sorted(behind & closed.keys())
-        if lost:
-            self.notes.append(
-                f"{asset}: what {len(lost)} closed partitions behind the retention horizon ({self._horizon:%Y-%m-%d}) "
-                f"stand on has changed, from {lost[0]} on; they can't be recomputed and stay as they are"
-            )
+            touched += [p.window for p in self._stale_metrics if (p.metric, p.cadence) == _metric_of(asset)]
         # What was closed before it had ended, by a wrong clock, waits until it has.
-        return [window for window in closed if window not in behind and window.end <= self._state.now]
+        first, end = midnight(self._state.settings.start), cadence.floor(self._state.now)
+        return common_windows(touched, self._state.closed(asset, Window(first, end))) if first < end else []
 
-    def _waits_for_days(self, found: RangeToClose) -> bool:
-        """Tell whether months are to be computed by other definitions while days before their end still are to be."""
-        outdated = self._of_other_definitions
-        return (
-            found.cadence is Cadence.MONTH
-            and any(month.overlaps(found.window) for month in outdated[Cadence.MONTH])
-            and any(day.start < found.window.end for day in outdated[Cadence.DAY])
-        )
 
-    def _is_covered(self, late: RangeToClose) -> bool:
-        return any(self._state.is_covered(asset, late.window) for asset in late.assets)
+def _late_sources(late: Mapping[str, list[Window]]) -> Iterator[Obstacle]:
+    for asset, windows in late.items():
+        yield from (Obstacle(asset, window, "changed since it was closed") for window in windows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,37 +186,36 @@ class DefinitionsVersions:
         return cls(restated_months(connection), months_of_other_definitions(connection))
 
 
-def reports_behind(
-    state: PartitionState, settings: Settings, versions: "DefinitionsVersions"
-) -> dict[str, list[Window]]:
+def reports_behind(state: PartitionState, versions: DefinitionsVersions) -> dict[str, list[Window]]:
     """Return by asset the months whose reports are older than figures they show, of the month or of its trend.
 
     Figures that only other definitions have changed count as little as the definitions do: a document of an older
     version stays as it is until its data change.
     """
-    this_month = Cadence.MONTH.floor(state.now)
-    if midnight(settings.start) >= this_month:
-        return {}
-    months = list(Window(midnight(settings.start), this_month).split(Cadence.MONTH))
-    newest: defaultdict[Window, int] = defaultdict(int)
-    newest_by_data: defaultdict[Window, int] = defaultdict(int)
-    for asset in assets_of("monthly_aggregates"):
-        for window, storage_id in state.closed(asset, months).items():
-            newest[window] = max(newest[window], storage_id)
+    figures, reports = assets_of("monthly_aggregates"), assets_of(REPORT_JOB)
+    times = closing_times(state.connection, [*figures, *reports])
+    newest: dict[Window, datetime] = {}
+    newest_by_data: dict[Window, datetime] = {}
+    for asset in figures:
+        for window, closing in times[asset].items():
+            newest[window] = max(closing.closed_at, newest.get(window, closing.closed_at))
             if (asset, window) not in versions.restated:
-                newest_by_data[window] = max(newest_by_data[window], storage_id)
-    shown = {month: [Window.of_month(day) for day in trailing_months(month.start.date())] for month in months}
+                newest_by_data[window] = max(closing.closed_at, newest_by_data.get(window, closing.closed_at))
 
-    def is_behind(report: str, month: Window, storage_id: int) -> bool:
+    def is_behind(report: str, month: Window, read_at: datetime) -> bool:
         is_older = (report == MONTHLY_REPORT, month) in versions.older_documents
         closed = newest_by_data if is_older else newest
-        return any(closed[earlier] > storage_id for earlier in shown[month])
+        shown = (Window.of_month(day) for day in trailing_months(month.start.date()))
+        return any(earlier in closed and closed[earlier] > read_at for earlier in shown)
 
+    this_month = Cadence.MONTH.floor(state.now)
     return {
         report: [
-            month for month, storage_id in state.closed(report, months).items() if is_behind(report, month, storage_id)
+            month
+            for month, closing in sorted(times[report].items())
+            if month.end <= this_month and is_behind(report, month, closing.attempted_at)
         ]
-        for report in assets_of(REPORT_JOB)
+        for report in reports
     }
 
 
@@ -268,7 +224,23 @@ def _metric_of(asset: str) -> tuple[str, Cadence]:
     return table.metric, cadence
 
 
-def _describe_future(count: int) -> list[str]:
+def _describe_behind_horizon(state: PartitionState, finder: _Finder) -> list[str]:
+    """Say which events came in for partitions that can't be closed again; that events have expired is no news."""
+    changed = finder.changed_behind_horizon()
+    if not changed or state.horizon is None:
+        return []
+    late = late_behind_horizon(state.connection, changed, state.horizon)
+    if late is None:
+        return []
+    return [
+        f"{late.count} events from {late.first:%Y-%m-%d %H:%M} to {late.last:%Y-%m-%d %H:%M} UTC came in for closed "
+        f"partitions behind the retention horizon ({state.horizon:%Y-%m-%d}), which can't be closed again: they are in "
+        "no figure"
+    ]
+
+
+def _describe_future(connection: Connection) -> list[str]:
+    count = count_future_events(connection)
     if not count:
         return []
     return [

@@ -1,7 +1,6 @@
-"""Which partitions are closed, told by Dagster's runs, however many of them there are and however old they are."""
+"""Which partitions Dagster's own record says are closed, however many runs there are and however old they are."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import psycopg
 import pytest
@@ -19,15 +18,13 @@ from dagster._core.test_utils import create_run_for_test
 
 from analytics_pipeline.orchestration import records
 from analytics_pipeline.orchestration.assets.erp_sources import ERP_JOB
-from analytics_pipeline.orchestration.checks.failed_partitions import failed_partition_findings
+from analytics_pipeline.orchestration.covering_runs import UNFINISHED, covering_runs
+from analytics_pipeline.orchestration.dagster_record import DagsterRecord
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, assets_of
-from analytics_pipeline.orchestration.partition_state import PartitionState
 from analytics_pipeline.orchestration.records import run_events, run_records
 from analytics_pipeline.settings import get_settings
-from analytics_pipeline.timescale.refresh import materialized_tables
-from analytics_pipeline.windows import Window
-from analytics_pipeline_tests.conftest import Database
-from analytics_pipeline_tests.events_factory import add_event, at
+from analytics_pipeline.windows import Window, common_windows
+from analytics_pipeline_tests.events_factory import at
 
 HOURLY = "analytics_revenue_hourly"
 KEY = "2025-01-05-10:00"
@@ -48,8 +45,11 @@ def storage(dagster_home: object) -> Iterator[psycopg.Connection[tuple[object, .
         yield connection
 
 
-def _state(instance: DagsterInstance) -> PartitionState:
-    return PartitionState(instance, get_settings(), datetime.now(UTC))
+def _is_closed(instance: DagsterInstance) -> bool:
+    """Return whether the hour is closed as far as the record tells."""
+    record = DagsterRecord(instance, get_settings())
+    left = [run.window for run in record.left_by_failures(HOURLY)]
+    return HOUR in record.materialized(HOURLY, [HOUR]) and not common_windows(left, [HOUR])
 
 
 def _materialize(instance: DagsterInstance) -> None:
@@ -101,15 +101,12 @@ def test_a_failed_hour_is_open_however_many_other_runs_follow(
     instance: DagsterInstance, storage: psycopg.Connection[tuple[object, ...]], job: str
 ) -> None:
     _materialize(instance)
-    assert _state(instance).closed(HOURLY, [HOUR]).keys() == {HOUR}
+    assert _is_closed(instance)
     failed = _fail(instance, job)
     _repeat(storage, instance.add_run(DagsterRun(job_name=ERP_JOB, status=DagsterRunStatus.SUCCESS)), MANY)
-    state = _state(instance)
-    assert state.closed(HOURLY, [HOUR]) == {}
-    assert state.failed_attempts(HOURLY, HOUR) == 1
-    (finding,) = failed_partition_findings(instance, get_settings(), [HOURLY])
-    assert not finding.passed
-    assert failed.run_id[:8] in finding.summary
+    assert not _is_closed(instance)
+    (left,) = DagsterRecord(instance, get_settings()).left_by_failures(HOURLY)
+    assert (left.run_id, left.window) == (failed.run_id, HOUR)
 
 
 def test_a_failed_hour_is_open_after_pages_of_closing_runs_until_it_is_closed_itself(
@@ -120,51 +117,17 @@ def test_a_failed_hour_is_open_after_pages_of_closing_runs_until_it_is_closed_it
     _fail(instance)
     assert records._PAGE_RUNS * 2 < MANY
     _repeat(storage, _run(instance, "hourly_aggregates", "2025-01-05-09:00"), MANY)
-    state = _state(instance)
-    assert (state.closed(HOURLY, [HOUR]), state.failed_attempts(HOURLY, HOUR)) == ({}, 2)
+    assert not _is_closed(instance)
     _materialize(instance)
-    state = _state(instance)
-    assert state.closed(HOURLY, [HOUR]).keys() == {HOUR}
-    assert state.failed_attempts(HOURLY, HOUR) == 0
-
-
-def test_attempts_that_fail_after_they_materialized_are_counted_from_the_last_success_on(
-    database: Database, instance: DagsterInstance, definitions: Definitions
-) -> None:
-    def close() -> bool:
-        job = definitions.resolve_job_def("hourly_aggregates")
-        selection = [AssetKey(HOURLY)]
-        return job.execute_in_process(
-            instance=instance, partition_key=KEY, asset_selection=selection, raise_on_error=False
-        ).success
-
-    def falsify(factor: str) -> None:
-        table = materialized_tables(connection)[HOURLY].identifier.as_string(connection)
-        connection.execute(f"UPDATE {table} SET total_value = total_value * {factor}")
-
-    with database.connect(autocommit=True) as connection:
-        add_event(connection, "2025-01-05T10:10")
-        assert close()
-        falsify("2")
-        for attempt in (1, 2):
-            assert not close(), "the proof fails after the materialisation"
-            state = _state(instance)
-            assert (state.closed(HOURLY, [HOUR]), state.failed_attempts(HOURLY, HOUR)) == ({}, attempt)
-        falsify("0.5")
-        assert close()
-        assert _state(instance).failed_attempts(HOURLY, HOUR) == 0
-        falsify("2")
-        assert not close()
-    state = _state(instance)
-    assert (state.closed(HOURLY, [HOUR]), state.failed_attempts(HOURLY, HOUR)) == ({}, 1)
+    assert _is_closed(instance)
 
 
 def test_a_run_without_events_is_compared_by_its_time(instance: DagsterInstance) -> None:
     _materialize(instance)
     _run(instance, "hourly_aggregates", KEY, status=DagsterRunStatus.FAILURE)
-    assert _state(instance).closed(HOURLY, [HOUR]) == {}
+    assert not _is_closed(instance)
     _materialize(instance)
-    assert _state(instance).closed(HOURLY, [HOUR]).keys() == {HOUR}
+    assert _is_closed(instance)
 
 
 @pytest.mark.parametrize("status", [DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED])
@@ -174,9 +137,7 @@ def test_pages_of_failed_runs_hide_none_of_them(
     _materialize(instance)
     _run(instance, "hourly_aggregates", KEY, status=status)
     _repeat(storage, _run(instance, "hourly_aggregates", "2025-01-05-09:00", status=status), MANY)
-    state = _state(instance)
-    assert state.closed(HOURLY, [HOUR]) == {}
-    assert state.failed_attempts(HOURLY, HOUR) == 1
+    assert not _is_closed(instance)
 
 
 def test_a_run_that_waits_is_seen_behind_pages_of_others(
@@ -185,7 +146,8 @@ def test_a_run_that_waits_is_seen_behind_pages_of_others(
     waiting = _run(instance, OF_THE_UI, "2025-01-05-08:00", KEY, status=DagsterRunStatus.NOT_STARTED)
     _date_back(storage, waiting, 100)
     _repeat(storage, _run(instance, "hourly_aggregates", "2025-01-07-09:00", status=DagsterRunStatus.NOT_STARTED), MANY)
-    assert _state(instance).is_covered(HOURLY, HOUR)
+    (run,) = [r for r in covering_runs(instance, get_settings(), UNFINISHED) if r.window.overlaps(HOUR)]
+    assert run.run_id == waiting.run_id
 
 
 def test_a_failure_stays_open_however_old_it_is_until_its_partition_is_closed(
@@ -194,16 +156,9 @@ def test_a_failure_stays_open_however_old_it_is_until_its_partition_is_closed(
     _materialize(instance)
     failed = _fail(instance)
     _date_back(storage, failed, 400)
-    state = _state(instance)
-    assert (state.closed(HOURLY, [HOUR]), state.failed_attempts(HOURLY, HOUR)) == ({}, 1)
-    (finding,) = failed_partition_findings(instance, get_settings(), [HOURLY])
-    assert "[2025-01-05T10:00Z, 2025-01-05T11:00Z)" in finding.summary
+    assert not _is_closed(instance)
     _materialize(instance)
-    state = _state(instance)
-    assert state.closed(HOURLY, [HOUR]).keys() == {HOUR}
-    assert state.failed_attempts(HOURLY, HOUR) == 0
-    (finding,) = failed_partition_findings(instance, get_settings(), [HOURLY])
-    assert finding.passed
+    assert _is_closed(instance)
 
 
 def test_of_an_old_failed_range_only_what_nothing_has_closed_since_is_open(
@@ -213,28 +168,8 @@ def test_of_an_old_failed_range_only_what_nothing_has_closed_since_is_open(
     instance.report_run_failed(failed)
     _date_back(storage, failed, 400)
     _materialize(instance)
-    left = [str(run.window) for run in _state(instance).left_by_failures(HOURLY)]
+    left = [str(run.window) for run in DagsterRecord(instance, get_settings()).left_by_failures(HOURLY)]
     assert left == ["[2025-01-05T08:00Z, 2025-01-05T10:00Z)", "[2025-01-05T11:00Z, 2025-01-05T13:00Z)"]
-
-
-def test_what_names_the_last_change_is_another_after_every_run(
-    instance: DagsterInstance, storage: psycopg.Connection[tuple[object, ...]]
-) -> None:
-    def latest() -> str:
-        return _state(instance).latest_change([HOURLY], DAY)
-
-    seen = [latest()]
-    _materialize(instance)
-    seen.append(latest())
-    _date_back(storage, _fail(instance), 400)
-    seen.append(latest())
-    _fail(instance)
-    seen.append(latest())
-    _materialize(instance)
-    seen.append(latest())
-    assert len(set(seen)) == len(seen)
-    _repeat(storage, instance.add_run(DagsterRun(job_name=ERP_JOB, status=DagsterRunStatus.FAILURE)), MANY)
-    assert latest() == seen[-1]
 
 
 def test_every_job_over_closing_assets_is_read(definitions: Definitions) -> None:

@@ -1,0 +1,207 @@
+"""What is closed: the table ``analytics_partitions``, a row for each partition of each asset that was ever begun.
+
+An attempt over a window makes its partitions open, and they are closed when their proof is recorded: an attempt that
+was begun and has ended without a proof, whatever ended it, leaves them open. What is refused begins no attempt. Belongs
+here: writing that down, and reading it as stretches of time. Does not belong here: Dagster's runs, and what is to be
+closed next.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg import sql
+
+from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES
+from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale.aggregates import AGGREGATES
+from analytics_pipeline.timescale.connection import Connection, fetch_row
+from analytics_pipeline.timescale.refresh import materialized_tables
+from analytics_pipeline.windows import Cadence, Window
+
+PARTITIONS = "analytics_partitions"
+_MAX_FAILURE = 500
+# The aggregate of hours that counts every event, whatever its category.
+_ALL_EVENTS = "analytics_event_volume_hourly"
+_AGGREGATES = {aggregate.name for aggregate in AGGREGATES}
+_METRICS = {table.asset(cadence): (table, cadence) for table in METRIC_TABLES for cadence in GRANULARITIES}
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRange:
+    """Partitions beside each other whose last attempt has not closed them: it has failed, or is under way.
+
+    ``attempts`` counts those since the last success, the last one included. ``failure`` says why it failed, as far as
+    it could say so itself; ``run_id`` is its run in Dagster.
+    """
+
+    asset: str
+    window: Window
+    attempts: int
+    run_id: str
+    attempted_at: datetime
+    failure: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClosingTimes:
+    """When the last attempt at a closed partition began, and when it was proved."""
+
+    attempted_at: datetime
+    closed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LateEvents:
+    """Events that came in too late: how many, and the times (UTC) of the first and the last of them."""
+
+    count: int
+    first: datetime
+    last: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptedPartition:
+    """A partition that was closed before ``analytics_partitions``: when, and by which run."""
+
+    window: Window
+    closed_at: datetime
+    run_id: str
+
+
+def begin_attempt(connection: Connection, asset: str, cadence: Cadence, window: Window, run_id: str) -> None:
+    """Note that a run begins to close the partitions of a half-open window, aligned to the cadence.
+
+    They are not closed from now on. A step that is repeated in its run is the same attempt. Autocommit connection.
+    """
+    width = f"1 {cadence}"
+    parameters = {"asset": asset, "start": window.start, "end": window.end, "width": width, "run_id": run_id}
+    connection.execute(load_sql("queries/partitions_begin.sql"), parameters)
+
+
+def record_closed(connection: Connection, asset: str, window: Window, run_id: str, *earlier: str) -> int:
+    """Note that the partitions of a half-open window are proved, and return how many are closed by that.
+
+    Those count whose last attempt was this run's, or one of the ``earlier`` runs that it repeats: another run that has
+    begun since has them in hand. The proof is counted here, from what is stored: the rows, and the events behind them.
+    """
+    counted, rows, events = _counts(connection, asset)
+    query = sql.SQL(load_sql("queries/partitions_close.sql")).format(counted=counted, rows=rows, events=events)
+    return connection.execute(query, _attempt(asset, window, run_id, *earlier)).rowcount
+
+
+def record_failure(
+    connection: Connection, asset: str, window: Window, failure: str, run_id: str, *earlier: str
+) -> None:
+    """Note why the attempt of a run, or of an earlier one that it repeats, at a half-open window has failed."""
+    text = " ".join(failure.split())
+    short = text if len(text) <= _MAX_FAILURE else f"{text[: _MAX_FAILURE - 3]}..."
+    parameters = {**_attempt(asset, window, run_id, *earlier), "failure": short}
+    connection.execute(load_sql("queries/partitions_fail.sql"), parameters)
+
+
+def closed_ranges(connection: Connection) -> dict[str, list[Window]]:
+    """Return by asset the half-open stretches that are closed, in order, of the whole history."""
+    found: defaultdict[str, list[Window]] = defaultdict(list)
+    for asset, start, end in connection.execute(load_sql("queries/partitions_closed.sql")):
+        found[asset].append(Window(start, end))
+    return dict(found)
+
+
+def failed_ranges(connection: Connection) -> dict[str, list[FailedRange]]:
+    """Return by asset the stretches whose last attempt has not closed them, in order, of the whole history.
+
+    Whether an attempt is still under way is told by Dagster's runs alone.
+    """
+    found: defaultdict[str, list[FailedRange]] = defaultdict(list)
+    for asset, start, end, *attempt in connection.execute(load_sql("queries/partitions_failed.sql")):
+        found[asset].append(FailedRange(asset, Window(start, end), *attempt))
+    return dict(found)
+
+
+def closing_times(connection: Connection, assets: Collection[str]) -> dict[str, dict[Window, ClosingTimes]]:
+    """Return by asset when each of its closed partitions was begun and proved; for assets of few partitions."""
+    found: dict[str, dict[Window, ClosingTimes]] = {asset: {} for asset in assets}
+    query = load_sql("queries/partitions_times.sql")
+    for asset, start, end, attempted_at, closed_at in connection.execute(query, {"assets": list(assets)}):
+        found[asset][Window(start, end)] = ClosingTimes(attempted_at, closed_at)
+    return found
+
+
+def last_attempt(connection: Connection, assets: Sequence[str], window: Window) -> datetime | None:
+    """Return when the last attempt at a partition of the assets within the window began, None without any."""
+    parameters = {"assets": list(assets), "start": window.start, "end": window.end}
+    return fetch_row(connection, load_sql("queries/partitions_last_attempt.sql"), parameters)[0]  # type: ignore[no-any-return]
+
+
+def late_behind_horizon(connection: Connection, stretches: Sequence[Window], horizon: datetime) -> LateEvents | None:
+    """Return the events before the retention horizon, within stretches, that came in after their hour was closed.
+
+    None without any. They are in no figure, and can't get into any.
+    """
+    parameters = {
+        "asset": _ALL_EVENTS,
+        "lows": [stretch.start for stretch in stretches],
+        "highs": [stretch.end for stretch in stretches],
+        "horizon": horizon,
+    }
+    count, first, last = fetch_row(connection, load_sql("queries/late_behind_horizon.sql"), parameters)
+    return LateEvents(count, first, last) if count else None
+
+
+def mark_final(connection: Connection, horizon: datetime | None) -> int:
+    """Mark as final what is closed and begins before the retention horizon, and nothing else; return the changes."""
+    return connection.execute(load_sql("queries/partitions_final.sql"), {"horizon": horizon}).rowcount
+
+
+def adopted_assets(connection: Connection) -> set[str]:
+    """Return the assets of which an earlier record of closed partitions was taken over."""
+    return {asset for (asset,) in connection.execute("SELECT asset FROM analytics_partition_adoptions")}
+
+
+def adopt_closed(connection: Connection, asset: str, partitions: Iterable[AdoptedPartition]) -> int:
+    """Take over which partitions of an asset an earlier record says are closed; return how many were not known.
+
+    What was begun meanwhile stays as it is. That it was done is noted in the same transaction.
+    """
+    listed = list(partitions)
+    parameters = {
+        "asset": asset,
+        "starts": [p.window.start for p in listed],
+        "ends": [p.window.end for p in listed],
+        "times": [p.closed_at for p in listed],
+        "runs": [p.run_id for p in listed],
+    }
+    with connection.transaction():
+        adopted = connection.execute(load_sql("queries/partitions_adopt.sql"), parameters).rowcount
+        connection.execute(
+            "INSERT INTO analytics_partition_adoptions (asset, partitions) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+            [asset, adopted],
+        )
+    return adopted
+
+
+def _attempt(asset: str, window: Window, run_id: str, *earlier: str) -> dict[str, object]:
+    runs = [run_id, *earlier]
+    return {"asset": asset, "start": window.start, "end": window.end, "run_id": run_id, "runs": runs}
+
+
+def _counts(connection: Connection, asset: str) -> tuple[sql.Composable, sql.SQL, sql.SQL]:
+    """Return the query that counts an asset's stored rows by partition, and what stands for rows and for events."""
+    within = sql.SQL("{column} >= %(start)s AND {column} < %(end)s GROUP BY {column}")
+    if asset in _AGGREGATES:
+        query = sql.SQL("SELECT bucket, count(*), sum(event_count)::bigint FROM {} WHERE {}").format(
+            materialized_tables(connection)[asset].identifier, within.format(column=sql.Identifier("bucket"))
+        )
+        return query, sql.SQL("coalesce(counted.rows, 0)"), sql.SQL("coalesce(counted.events, 0)")
+    if asset in _METRICS:
+        table, cadence = _METRICS[asset]
+        query = sql.SQL("SELECT period_start, count(*), NULL::bigint FROM {} WHERE granularity = {} AND {}").format(
+            sql.Identifier(table.table),
+            sql.Literal(str(cadence)),
+            within.format(column=sql.Identifier("period_start")),
+        )
+        return query, sql.SQL("coalesce(counted.rows, 0)"), sql.SQL("NULL::bigint")
+    nothing = sql.SQL("SELECT NULL::timestamptz, NULL::bigint, NULL::bigint WHERE false")
+    return nothing, sql.SQL("NULL::bigint"), sql.SQL("NULL::bigint")

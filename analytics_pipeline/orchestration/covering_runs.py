@@ -1,0 +1,104 @@
+"""Dagster's runs over partitions: which assets and which window a run covers, and how it went.
+
+Runs are read by status, in pages to the last one: those of the closing jobs, and those that the UI starts for assets or
+backfills of them. The thousands that succeed in a week hide none of those that wait, work or have failed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunRecord, RunsFilter
+from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+)
+
+from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, assets_of
+from analytics_pipeline.orchestration.partitions import partitions_for
+from analytics_pipeline.orchestration.records import run_records
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.windows import Window
+
+# The jobs whose runs close partitions: ours, and the one in which the UI materialises assets and runs backfills.
+_JOBS = (*CLOSING_JOBS, IMPLICIT_ASSET_JOB_NAME)
+_AT_WORK = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
+UNFINISHED = [DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED, *_AT_WORK]
+FAILED = [DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
+# A run that has not ended by then is dead: its process was killed. run_monitoring in dagster.yaml, where it
+# works, calls it failed a little earlier.
+LONGEST_RUN = timedelta(hours=3)
+
+
+@dataclass(frozen=True, slots=True)
+class CoveringRun:
+    """A run over partitions: the assets and the window it covers, how it went, when it was created.
+
+    ``ended_at`` is when it ended, in seconds since 1970, as far as Dagster knows.
+    """
+
+    run_id: str
+    job: str
+    assets: frozenset[str]
+    window: Window
+    status: DagsterRunStatus
+    created: datetime
+    ended_at: float = 0.0
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether the run waits or works."""
+        return self.status in UNFINISHED
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the run failed or was cancelled."""
+        return self.status in FAILED
+
+
+def covering_runs(
+    instance: DagsterInstance, settings: Settings, statuses: Sequence[DagsterRunStatus]
+) -> list[CoveringRun]:
+    """Return the runs over partitions that Dagster has in one of these statuses, however old they are."""
+    found: dict[str, CoveringRun] = {}
+    for job in _JOBS:
+        for record in run_records(instance, RunsFilter(job_name=job, statuses=list(statuses))):
+            run = record.dagster_run
+            covered = covered_by(run, settings)
+            if covered is not None:
+                ended_at = record.end_time or record.update_timestamp.timestamp()
+                found[run.run_id] = CoveringRun(
+                    run.run_id, run.job_name, *covered, _status(record), record.create_timestamp, ended_at
+                )
+    return list(found.values())
+
+
+def covered_by(run: DagsterRun, settings: Settings) -> tuple[frozenset[str], Window] | None:
+    """Return the closing assets and the window that a run is over, None if it is over none."""
+    first = run.tags.get(ASSET_PARTITION_RANGE_START_TAG) or run.tags.get(PARTITION_NAME_TAG)
+    last = run.tags.get(ASSET_PARTITION_RANGE_END_TAG) or first
+    cadences = {name: cadence for job, cadence in CLOSING_JOBS.items() for name in assets_of(job)}
+    names = {key.to_user_string() for key in run.asset_selection or ()}
+    if not names and run.job_name in CLOSING_JOBS:
+        names = set(assets_of(run.job_name))
+    names &= cadences.keys()
+    if first is None or last is None or not names:
+        return None
+    cadence = cadences[next(iter(names))]
+    key_format = partitions_for(cadence, settings).fmt
+    try:
+        start, last_start = (datetime.strptime(f"{key} +0000", f"{key_format} %z") for key in (first, last))
+        return frozenset(names), Window(start, cadence.next(last_start)).widen(cadence)
+    except ValueError:
+        # The partitions had another form or another first day when this run was made.
+        return None
+
+
+def _status(record: RunRecord) -> DagsterRunStatus:
+    """Return a run's status; one that began long ago and has not ended is dead."""
+    status = record.dagster_run.status
+    began = datetime.fromtimestamp(record.start_time, UTC) if record.start_time else record.create_timestamp
+    is_dead = status in _AT_WORK and datetime.now(UTC) - began > LONGEST_RUN
+    return DagsterRunStatus.FAILURE if is_dead else status

@@ -1,0 +1,140 @@
+"""What Dagster's own record says of partitions: which were materialised, and what failed runs have left of that.
+
+It was all there was before ``analytics_partitions``, and is taken over from here once. In it a partition is closed when
+it was materialised and no run over it has failed since. That a run failed has to be read from the runs themselves:
+with ranges bundled into one planned event (the setting that makes a year of hours cost seconds) Dagster doesn't mark
+the partitions of a failed range, and a failed blocking check comes after the materialisation it judges. Whether it was
+settled is told by the event log: what a later run materialised stands behind the end of the failed one.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from dagster import AssetKey, AssetRecordsFilter, DagsterEventType, DagsterInstance
+
+from analytics_pipeline.metrics.partitions import AdoptedPartition, adopt_closed, adopted_assets
+from analytics_pipeline.orchestration.covering_runs import FAILED, UNFINISHED, CoveringRun, covering_runs
+from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, assets_of, cadence_of
+from analytics_pipeline.orchestration.partitions import partitions_for
+from analytics_pipeline.orchestration.records import failure_events, materialization_times, materializations
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.refresh import behind_horizon, retention_horizon
+from analytics_pipeline.windows import Window, join_windows, midnight, without_windows
+
+
+def adopt_once(instance: DagsterInstance, connection: Connection, settings: Settings) -> int:
+    """Take over into ``analytics_partitions`` what Dagster alone knew to be closed, once for each asset.
+
+    Returns how many partitions that were. Whatever is behind the retention horizon counts as closed if it was ever
+    materialised: it can't be closed again, and a run over it that failed was refused.
+    """
+    assets = {asset for job in CLOSING_JOBS for asset in assets_of(job)} - adopted_assets(connection)
+    if not assets:
+        return 0
+    record, horizon = DagsterRecord(instance, settings), retention_horizon(connection)
+    adopted = 0
+    for asset in sorted(assets):
+        latest = record.materialized(asset)
+        left = join_windows(run.window for run in record.left_by_failures(asset))
+        left = without_windows(left, behind_horizon(cadence_of(asset), horizon))
+        times = materialization_times(instance, asset) if latest else {}
+        adopted += adopt_closed(connection, asset, list(_closed(latest, left, times)))
+    return adopted
+
+
+class DagsterRecord:
+    """What the instance has recorded of partitions; runs are read once, materialisations as they are asked for."""
+
+    def __init__(self, instance: DagsterInstance, settings: Settings) -> None:
+        """Read the runs that have failed, and from where on nothing of them stands in the event log."""
+        self._instance = instance
+        self._settings = settings
+        runs = covering_runs(instance, settings, [*FAILED, *UNFINISHED])
+        self._failures = [run for run in runs if run.has_failed]
+        # What ended the failed runs; of a killed one it is looked up when it is asked for.
+        self._ends: dict[str, int | None] = {**failure_events(instance)} if self._failures else {}
+
+    def materialized(self, asset: str, partitions: Iterable[Window] | None = None) -> dict[Window, int]:
+        """Return which of the asset's partitions (None: of all) were ever materialised, with the id of the latest."""
+        cadence = cadence_of(asset)
+        key_format = partitions_for(cadence, self._settings).fmt
+        wanted = None if partitions is None else {f"{window.start:{key_format}}" for window in partitions}
+        latest: Mapping[str, int] = self._instance.event_log_storage.get_latest_storage_id_by_partition(
+            AssetKey(asset), DagsterEventType.ASSET_MATERIALIZATION, partitions=wanted
+        )
+        return {
+            window: storage_id
+            for key, storage_id in latest.items()
+            if (window := window_of_key(asset, key, self._settings)) is not None
+        }
+
+    def left_by_failures(self, asset: str) -> list[CoveringRun]:
+        """Return the failed runs over the asset, each once for every stretch of partitions that it left.
+
+        Those are the partitions that nothing has materialised since it ended.
+        """
+        return list(self._find_left(asset))
+
+    def _find_left(self, asset: str) -> Iterator[CoveringRun]:
+        # Of several failures over a partition it is the newest that tells whether it was settled.
+        failed = _newest_failures([run for run in self._failures if asset in run.assets])
+        cadence, first = cadence_of(asset), midnight(self._settings.start)
+        partitions = {p for window, _ in failed for p in window.split(cadence) if p.start >= first}
+        latest = self.materialized(asset, partitions) if partitions else {}
+        for window, run in failed:
+            end = self._end(run, asset)
+            left = (p for p in window.split(cadence) if p in partitions and latest.get(p, 0) <= end)
+            for stretch in join_windows(left):
+                yield replace(run, window=stretch)
+
+    def _end(self, run: CoveringRun, asset: str) -> int:
+        """Return the position in the event log behind which nothing of a failed run stands."""
+        if run.run_id not in self._ends:
+            self._ends[run.run_id] = self._last_event(run.run_id)
+        end = self._ends[run.run_id]
+        if end is not None:
+            return end
+        # Its events were deleted: it may have been the last to materialise what there was when it ended.
+        before = AssetRecordsFilter(AssetKey(asset), before_timestamp=run.ended_at)
+        newest = next(materializations(self._instance, before), None)
+        return newest.storage_id if newest is not None else 0
+
+    def _last_event(self, run_id: str) -> int | None:
+        """Return the position of the last event of a run, None if its events were deleted."""
+        found = self._instance.get_records_for_run(run_id, limit=1, ascending=False).records
+        return found[0].storage_id if found else None
+
+
+def window_of_key(asset: str, key: str, settings: Settings) -> Window | None:
+    """Return the window of a partition that Dagster has recorded, None for one that there is not any more."""
+    cadence = cadence_of(asset)
+    try:
+        start = datetime.strptime(f"{key} +0000", f"{partitions_for(cadence, settings).fmt} %z")
+    except ValueError:
+        return None
+    window = Window(start, cadence.next(start))
+    return window if window.is_aligned(cadence) and start >= midnight(settings.start) else None
+
+
+def _closed(
+    latest: Mapping[Window, int], left: list[Window], times: Mapping[int, tuple[datetime, str]]
+) -> Iterator[AdoptedPartition]:
+    stretches = iter(left)
+    stretch = next(stretches, None)
+    for window in sorted(latest):
+        while stretch is not None and stretch.end <= window.start:
+            stretch = next(stretches, None)
+        if (stretch is None or not stretch.overlaps(window)) and latest[window] in times:
+            yield AdoptedPartition(window, *times[latest[window]])
+
+
+def _newest_failures(runs: list[CoveringRun]) -> list[tuple[Window, CoveringRun]]:
+    """Return what failed runs covered, newest failure first, nothing twice."""
+    found: list[tuple[Window, CoveringRun]] = []
+    settled: list[Window] = []
+    for run in sorted(runs, key=lambda r: r.created, reverse=True):
+        found += [(window, run) for window in without_windows([run.window], settled)]
+        settled.append(run.window)
+    return found
