@@ -85,7 +85,16 @@ def _judge(aggregate: ContinuousAggregate, result: Reconciliation) -> Finding:
                 {"side": d.side, **{name: str(value) for name, value in d.row.items()}} for d in result.differences
             ],
         },
+        failed_windows=_failed_windows(aggregate, result),
     )
+
+
+def _failed_windows(aggregate: ContinuousAggregate, result: Reconciliation) -> list[Window]:
+    """Return the partitions that differ, none if there are more differences than are listed."""
+    if result.difference_count > len(result.differences):
+        return []
+    starts = sorted({_bucket(difference) for difference in result.differences})
+    return [Window(start, aggregate.cadence.next(start)) for start in starts]
 
 
 def _closed_windows(connection: Connection, aggregate: ContinuousAggregate, table: MaterializedTable) -> list[Window]:

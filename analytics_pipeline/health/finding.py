@@ -1,9 +1,11 @@
 """What a check found, in words and in numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from analytics_pipeline.windows import Window
 
 # Counts, texts, instants, lists and objects: whatever JSON can say, plus datetimes and intervals as text.
 Metadata = Mapping[str, Any]
@@ -43,6 +45,7 @@ class Finding:
     """The outcome of one check of one subject (a relation, or ``server``).
 
     ``summary`` is for people; ``metadata`` holds what was measured beside the threshold it was held against.
+    ``failed_windows``: the partitions that fail, if all of them are known; the rest of what was judged passes.
     """
 
     check: str
@@ -53,10 +56,18 @@ class Finding:
     remedies: tuple[str, ...] = ()
     metadata: Metadata = field(default_factory=dict)
     skipped: bool = False
+    failed_windows: tuple[Window, ...] = ()
 
     @classmethod
     def judge(
-        cls, check: str, subject: str, problems: Sequence[Problem], *, good: str, metadata: Metadata | None = None
+        cls,
+        check: str,
+        subject: str,
+        problems: Sequence[Problem],
+        *,
+        good: str,
+        metadata: Metadata | None = None,
+        failed_windows: Iterable[Window] = (),
     ) -> "Finding":
         """Return a finding that fails with the problems, as severe as the worst of them, or passes with ``good``."""
         severe = any(problem.severity is Severity.ERROR for problem in problems)
@@ -69,6 +80,7 @@ class Finding:
             summary=" ".join(_sentence(problem.text) for problem in problems) or good,
             remedies=tuple(dict.fromkeys(given)),
             metadata=metadata or {},
+            failed_windows=tuple(failed_windows),
         )
 
     @property

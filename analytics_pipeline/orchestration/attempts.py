@@ -19,7 +19,7 @@ from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.run_errors import REFUSED
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import require_closable
-from analytics_pipeline.windows import Window
+from analytics_pipeline.windows import Window, join_windows, without_windows
 
 
 @contextmanager
@@ -51,11 +51,12 @@ def attempt(
 
 
 def end_attempt(connection: Connection, run: DagsterRun, finding: Finding, window: Window) -> None:
-    """Close the window of a run whose proof has passed, or note why it has not."""
-    if finding.passed:
-        record_closed(connection, finding.subject, window, *_runs(run))
-    else:
-        record_failure(connection, finding.subject, window, f"{finding.check}: {finding.summary}", *_runs(run))
+    """Close the partitions of a run that its proof has passed, and note why it has not passed the others."""
+    failed = list(finding.failed_windows) or ([] if finding.passed else [window])
+    for proved in without_windows([window], failed):
+        record_closed(connection, finding.subject, proved, *_runs(run))
+    for part in join_windows(failed):
+        record_failure(connection, finding.subject, part, f"{finding.check}: {finding.summary}", *_runs(run))
 
 
 def _runs(run: DagsterRun) -> list[str]:

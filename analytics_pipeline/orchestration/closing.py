@@ -96,11 +96,12 @@ class ClosingPlan:
     def requests(self) -> list[RunRequest]:
         """Return the runs to ask for, a bounded number of them, the first jobs first."""
         requests: list[RunRequest] = []
-        for ready in self._ready:
-            if len(requests) == MAX_RUNS_PER_TICK:
-                break
-            if request := self._request(ready):
-                requests.append(request)
+        with self._state.connection.transaction():
+            for ready in self._ready:
+                if len(requests) == MAX_RUNS_PER_TICK:
+                    break
+                if request := self._request(ready):
+                    requests.append(request)
         return requests
 
     def _leave_exhausted(self, asset: str, windows: list[Window]) -> list[Window]:

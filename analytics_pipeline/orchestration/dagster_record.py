@@ -8,8 +8,9 @@ settled is told by the event log: what a later run materialised stands behind th
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from dagster import AssetKey, AssetRecordsFilter, DagsterEventType, DagsterInstance
 
@@ -64,11 +65,8 @@ class DagsterRecord:
         latest: Mapping[str, int] = self._instance.event_log_storage.get_latest_storage_id_by_partition(
             AssetKey(asset), DagsterEventType.ASSET_MATERIALIZATION, partitions=wanted
         )
-        return {
-            window: storage_id
-            for key, storage_id in latest.items()
-            if (window := window_of_key(asset, key, self._settings)) is not None
-        }
+        windows = windows_of_keys(asset, latest, self._settings)
+        return {window: latest[key] for key, window in windows.items()}
 
     def left_by_failures(self, asset: str) -> list[CoveringRun]:
         """Return the failed runs over the asset, each once for every stretch of partitions that it left.
@@ -107,15 +105,17 @@ class DagsterRecord:
         return found[0].storage_id if found else None
 
 
-def window_of_key(asset: str, key: str, settings: Settings) -> Window | None:
-    """Return the window of a partition that Dagster has recorded, None for one that there is not any more."""
-    cadence = cadence_of(asset)
-    try:
-        start = datetime.strptime(f"{key} +0000", f"{partitions_for(cadence, settings).fmt} %z")
-    except ValueError:
-        return None
-    window = Window(start, cadence.next(start))
-    return window if window.is_aligned(cadence) and start >= midnight(settings.start) else None
+def windows_of_keys(asset: str, keys: Iterable[str], settings: Settings) -> dict[str, Window]:
+    """Return the windows of partitions that Dagster has recorded, without those that there are not any more."""
+    cadence, first = cadence_of(asset), midnight(settings.start)
+    key_format = f"{partitions_for(cadence, settings).fmt} %z"
+    found: dict[str, Window] = {}
+    for key in keys:
+        with suppress(ValueError):
+            start = datetime.strptime(f"{key} +0000", key_format).astimezone(UTC)
+            if cadence.floor(start) == start >= first:
+                found[key] = Window(start, cadence.next(start))
+    return found
 
 
 def _closed(

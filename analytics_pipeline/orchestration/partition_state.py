@@ -31,12 +31,14 @@ class PartitionState:
         self.instance = instance
         self.connection = connection
         self.settings = settings
-        self.horizon = retention_horizon(connection)
         # Runs first: what they close meanwhile is then closed, or under way, and never open.
         runs = covering_runs(instance, settings, UNFINISHED)
         self._unfinished = [run for run in runs if run.is_unfinished]
-        self._closed = closed_ranges(connection)
-        self._failed = failed_ranges(connection)
+        # The embedded database has one session: each statement outside of a transaction waits for its turn anew.
+        with connection.transaction():
+            self.horizon = retention_horizon(connection)
+            self._closed = closed_ranges(connection)
+            self._failed = failed_ranges(connection)
 
     def closed(self, asset: str, span: Window) -> list[Window]:
         """Return the stretches of a span that are closed, in order."""

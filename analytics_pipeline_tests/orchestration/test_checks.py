@@ -120,8 +120,8 @@ def test_a_failed_range_is_told_until_a_later_run_has_closed_it(
         assert another.success
         told = _evaluations(another)["no_failed_partitions", HOURLY]
         assert (told.passed, told.severity) == (False, AssetCheckSeverity.ERROR)
-        assert f"[2025-01-05T10:00Z, 2025-01-05T12:00Z) (run {failed.run_id}, " in (told.description or "")
-        assert "analytics-pipeline close --start 2025-01-05T10:00 --end 2025-01-05T12:00" in (told.description or "")
+        assert f"[2025-01-05T10:00Z, 2025-01-05T11:00Z) (run {failed.run_id}, " in (told.description or "")
+        assert "analytics-pipeline close --start 2025-01-05T10:00 --end 2025-01-05T11:00" in (told.description or "")
         assert f"Assets > {HOURLY} > Materialize" in (told.description or "")
         assert told.metadata["failed ranges found"].value == 1
         doctor = CliRunner().invoke(main, ["doctor"])

@@ -16,7 +16,7 @@ from analytics_pipeline.health.finding import Finding, Problem, Severity
 from analytics_pipeline.orchestration.checks.failed_partitions import partitioned_assets
 from analytics_pipeline.orchestration.checks.results import check_result
 from analytics_pipeline.orchestration.closing import close_command
-from analytics_pipeline.orchestration.dagster_record import window_of_key
+from analytics_pipeline.orchestration.dagster_record import windows_of_keys
 from analytics_pipeline.orchestration.jobs import cadence_of
 from analytics_pipeline.orchestration.names import POOL, RETRY
 from analytics_pipeline.orchestration.partition_state import PartitionState
@@ -105,5 +105,4 @@ def _listed(found: list[tuple[str, Window]]) -> str:
 
 def _materialized(instance: DagsterInstance, asset: str, settings: Settings) -> list[Window]:
     keys = instance.get_materialized_partitions(AssetKey(asset))
-    windows = (window_of_key(asset, key, settings) for key in keys)
-    return join_windows(window for window in windows if window is not None)
+    return join_windows(windows_of_keys(asset, keys, settings).values())

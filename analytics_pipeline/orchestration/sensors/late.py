@@ -88,16 +88,18 @@ def build_late_sensor(settings: Settings, jobs: "Sequence[UnresolvedAssetJobDefi
                 # A run would be refused like this.
                 return SensorResult(skip_reason=SkipReason(str(error)), cursor=context.cursor)
             state = PartitionState(context.instance, connection, settings, now)
-            finder = _Finder(state)
-            plan = ClosingPlan(state, _NAME)
-            wanted: dict[str, dict[str, list[Window]]] = {}
-            for job in CLOSING_JOBS:
-                # The level above waits for this one, whether it is asked for now or is under way already.
-                below = [obstacle for lower in wanted.values() for obstacle in _late_sources(lower)]
-                wanted[job] = finder.late(job)
-                plan.add(job, wanted[job], [*below, *finder.months_before_their_days(job)])
-            requests = plan.requests()
-            notes = [*plan.exhausted, *_describe_behind_horizon(state, finder), *_describe_future(connection)]
+            # One turn at the only session of the embedded database, however many statements there are.
+            with connection.transaction():
+                finder = _Finder(state)
+                plan = ClosingPlan(state, _NAME)
+                wanted: dict[str, dict[str, list[Window]]] = {}
+                for job in CLOSING_JOBS:
+                    # The level above waits for this one, whether it is asked for now or is under way already.
+                    below = [obstacle for lower in wanted.values() for obstacle in _late_sources(lower)]
+                    wanted[job] = finder.late(job)
+                    plan.add(job, wanted[job], [*below, *finder.months_before_their_days(job)])
+                requests = plan.requests()
+                notes = [*plan.exhausted, *_describe_behind_horizon(state, finder), *_describe_future(connection)]
         told = in_words([*plan.waiting, *notes])
         return SensorResult(
             run_requests=requests,
