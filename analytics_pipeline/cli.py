@@ -29,6 +29,9 @@ from analytics_pipeline.timescale.migrations import migrate
 from analytics_pipeline.timescale.server import server_info
 from analytics_pipeline.windows import Window
 
+# As --help and the remedies of checks write them; close refuses what is no full hour.
+_INSTANTS = ("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S")
+
 
 class _Commands(click.Group):
     """Turns the errors a user can mend into one line and exit status 1."""
@@ -152,11 +155,11 @@ def db_status(*, as_json: bool) -> None:
 @main.command("close")
 @click.option(
     "--start",
-    type=click.DateTime(),
+    type=click.DateTime(_INSTANTS),
     required=True,
     help="First instant, UTC: 2025-01-01 or 2025-01-01T06:00.",
 )
-@click.option("--end", type=click.DateTime(), required=True, help="First instant after the span, UTC.")
+@click.option("--end", type=click.DateTime(_INSTANTS), required=True, help="First instant after the span, UTC.")
 @click.option("--json", "as_json", is_flag=True, help="Print the closed ranges as JSON.")
 def close(start: datetime, end: datetime, *, as_json: bool) -> None:
     """Close every hour, day and month that lies within the half-open span, through Dagster.

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
+from analytics_pipeline.errors import AnalyticsError
+
 
 class Cadence(StrEnum):
     """The width of a bucket, and of a partition."""
@@ -93,6 +95,12 @@ class Window:
     def last_day(self) -> date:
         """The last calendar day (UTC) the window touches."""
         return (self.end - timedelta(microseconds=1)).date()
+
+
+def require_aligned(what: str, cadence: Cadence, window: Window) -> None:
+    """Raise ``AnalyticsError`` if a window of what is closed doesn't begin and end on boundaries of the cadence."""
+    if not window.is_aligned(cadence):
+        raise AnalyticsError(f"{what} is closed in whole {cadence}s, not for {window}.")
 
 
 def join_windows(windows: Iterable[Window]) -> list[Window]:

@@ -101,7 +101,7 @@ def _through_dagster(events: int) -> tuple[float, Counter[str]]:
 
 
 def _kind(step: str, job: str) -> str:
-    if step.endswith("reconciles_with_events"):
+    if step.endswith("window_reconciles"):
         return "reconciliation"
     if job == "monthly_reports":
         return "PDF reports"

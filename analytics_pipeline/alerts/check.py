@@ -17,7 +17,7 @@ from analytics_pipeline.outbox.message import one_line
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Cadence
 
 CHECK = "alerts"
 _MOST_TOLD = 5
@@ -25,10 +25,8 @@ _MOST_TOLD = 5
 _MOST_ROWS = 100
 
 
-def check_alerts(
-    connection: Connection, settings: Settings, table: MetricTable, cadence: Cadence, window: Window | None
-) -> Finding:
-    """Load the file of rules, bring alerts to the latest closed period, and judge a window (None: that period).
+def check_alerts(connection: Connection, settings: Settings, table: MetricTable, cadence: Cadence) -> Finding:
+    """Load the file of rules, bring alerts to the latest closed period, and judge that period.
 
     A file that is refused fails the finding; the rules loaded before are judged. Autocommit connection.
     """
@@ -39,7 +37,7 @@ def check_alerts(
         problem = str(error)
     changes = update_alerts(connection, table, cadence, database_now(connection), ui_url=settings.ui_url)
     rules = [active.rule for active in rules_for(connection, table, cadence)]
-    evaluation = evaluate(connection, table, cadence, window, rules)
+    evaluation = evaluate(connection, table, cadence, rules)
     return _finding(table.asset(cadence), evaluation, changes, problem)
 
 

@@ -1,9 +1,9 @@
-"""Evaluates the rules over closed periods: what they say of a window, and what that changes today.
+"""Evaluates the rules over closed periods: what they say of the latest one, and what that changes today.
 
 Belongs here: which periods are judged, and that the latest closed one alone begins and ends alerts. Does not belong
 here: judging one period (``judge``), alerts themselves (``incidents``).
 
-Filling in or closing old periods again is judged and shown, and tells nobody. The latest closed period is judged
+Filling in or closing old periods again notifies nobody. The latest closed period is judged
 each time, because late events may have changed it, or what it is compared with. A new version of the definitions
 begins and ends no alert about what has been judged by the one before.
 """
@@ -25,7 +25,7 @@ from analytics_pipeline.windows import Cadence, Window
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What rules say of the closed periods of a window (None: nothing is closed).
+    """What rules say of the latest closed period, the window (None: nothing is closed).
 
     ``firing`` and ``silent`` (no data, of rules that tell of it) are in the order of rules, companies, periods;
     ``judged`` counts companies and periods, ``without_data`` those that have nothing to compare.
@@ -70,14 +70,9 @@ def update_alerts(
     return changes
 
 
-def evaluate(
-    connection: Connection, table: MetricTable, cadence: Cadence, window: Window | None, rules: Sequence[Rule]
-) -> Evaluation:
-    """Return what rules over this table and cadence say of the closed periods of a window; changes nothing.
-
-    Without a window it is the latest closed period.
-    """
-    window = window or latest_closed(connection, table, cadence)
+def evaluate(connection: Connection, table: MetricTable, cadence: Cadence, rules: Sequence[Rule]) -> Evaluation:
+    """Return what rules over this table and cadence say of the latest closed period; changes nothing."""
+    window = latest_closed(connection, table, cadence)
     if window is None:
         return Evaluation(None, len(rules), 0, 0, [], [])
     if not rules:

@@ -39,9 +39,10 @@ from analytics_pipeline.windows import Cadence, Window
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """One check of one subject. ``blocking``: what is built on the subject must wait when it fails.
+    """One check of one subject: of its state, which is that of its newest closed periods.
 
-    ``judge_window`` judges the window of a run over partitions in place of ``judge``.
+    ``blocking``: what is built on the subject must wait when it fails. ``judge_window``, where there is one, proves a
+    window of partitions that a run has just closed; a subject has one such check at most.
     """
 
     name: str
@@ -63,6 +64,11 @@ def all_checks() -> list[HealthCheck]:
         *(check for aggregate in AGGREGATES for check in aggregate_checks(aggregate)),
         *(check for table in METRIC_TABLES for cadence in GRANULARITIES for check in metric_checks(table, cadence)),
     ]
+
+
+def window_checks() -> list[HealthCheck]:
+    """Return the checks that prove windows, one for each subject whose windows hold figures or what they stand on."""
+    return [check for check in all_checks() if check.judge_window is not None]
 
 
 def event_checks() -> list[HealthCheck]:
@@ -191,6 +197,7 @@ def user_checks() -> list[HealthCheck]:
             "Stored users, deletions and returns are those of the events: of the last 35 days all of them, both ways, "
             f"and a sample of {users.SAMPLE} older ones, another each day. What is stale is left out.",
             users.users_match_events,
+            judge_window=users.users_match_events,
         ),
     ]
 
@@ -198,6 +205,14 @@ def user_checks() -> list[HealthCheck]:
 def subscription_checks() -> list[HealthCheck]:
     """Return the checks whose subject is ``subscriptions``."""
     return [
+        HealthCheck(
+            subscriptions.MATCH_CHECK,
+            SUBSCRIPTIONS_ASSET,
+            "Stored changes of subscriptions are those that the events of the last 35 days give. What is stale is left "
+            "out.",
+            subscriptions.subscriptions_match_events,
+            judge_window=subscriptions.subscriptions_match_events,
+        ),
         HealthCheck(
             subscriptions.CHECK,
             SUBSCRIPTIONS_ASSET,
@@ -245,10 +260,9 @@ def aggregate_checks(aggregate: ContinuousAggregate) -> list[HealthCheck]:
         HealthCheck(
             figures.CHECK,
             aggregate.name,
-            "The stored rows of the run's window equal, column for column, what the declaration gives over the raw "
-            "events. Run on its own it covers the last 35 days of what is closed.",
+            "The stored rows of the last 35 days of what is closed equal, column for column, what the declaration "
+            "gives over the raw events. What is stale is left out.",
             partial(_aggregate_judge, figures.reconciles_with_events, aggregate),
-            blocking=True,
             judge_window=lambda connection, settings, window: figures.reconciles_with_events(
                 connection, settings, aggregate, window
             ),
@@ -261,12 +275,11 @@ def metric_checks(table: MetricTable, cadence: Cadence) -> list[HealthCheck]:
     subject = table.asset(cadence)
     checks = [
         HealthCheck(
-            "equals_definitions",
+            metrics.EQUALS_CHECK,
             subject,
-            f"The stored rows of the run's window, its newest {metrics.LOOK_BACK[cadence].days} days at most, equal "
-            "what the SQL functions that define the figures give. Run on its own it covers the newest closed periods.",
+            f"The stored rows of the newest closed {cadence}s, those of {metrics.LOOK_BACK[cadence].days} days, equal "
+            "what the SQL functions that define the figures give. What is stale is left out.",
             lambda connection, settings: metrics.equals_definitions(connection, settings, subject, table, cadence),
-            blocking=True,
             judge_window=lambda connection, settings, window: metrics.equals_definitions(
                 connection, settings, subject, table, cadence, window
             ),
@@ -282,14 +295,11 @@ def metric_checks(table: MetricTable, cadence: Cadence) -> list[HealthCheck]:
     if table.converts:
         checks.append(
             HealthCheck(
-                "amounts_converted",
+                metrics.CONVERTED_CHECK,
                 subject,
-                "Every amount of the run's window has a rate to the reporting currency, at most 7 days old. Run on its "
-                "own it covers the newest closed periods.",
+                f"Every amount of the newest closed {cadence}s, those of {metrics.LOOK_BACK[cadence].days} days, has a "
+                "rate to the reporting currency, at most 7 days old.",
                 lambda connection, settings: metrics.amounts_converted(connection, settings, subject, table, cadence),
-                judge_window=lambda connection, settings, window: metrics.amounts_converted(
-                    connection, settings, subject, table, cadence, window
-                ),
             )
         )
     return checks

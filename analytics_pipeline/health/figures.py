@@ -8,9 +8,9 @@ from typing import Any
 from analytics_pipeline.health.finding import Finding, Problem
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import ContinuousAggregate
-from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.connection import Connection, one_state
 from analytics_pipeline.timescale.invalidation import stale_ranges
-from analytics_pipeline.timescale.reconcile import Difference, Reconciliation, reconcile
+from analytics_pipeline.timescale.reconcile import Difference, Reconciliation, prove, reconcile
 from analytics_pipeline.timescale.refresh import UNBATCHED, MaterializedTable, materialized_tables, retention_horizon
 from analytics_pipeline.windows import Window
 
@@ -19,6 +19,7 @@ LOOK_BACK = timedelta(days=35)
 _MOST_TOLD = 3
 
 CHECK = "reconciles_with_events"
+CHANGED_MEANWHILE = "their events have changed since they were closed, and late_events closes them again"
 
 
 def reconciles_with_events(
@@ -27,19 +28,22 @@ def reconciles_with_events(
     aggregate: ContinuousAggregate,
     window: Window | None = None,
 ) -> Finding:
-    """Judge a closed window, or the last 35 days of what is closed.
+    """Judge a window that was just closed, or the last 35 days of what is closed; autocommit connection.
 
-    Without a window, buckets that late events have made stale are left out: they are known to differ until
-    they are closed again.
+    Buckets whose events have changed since are no failure: TimescaleDB's log has them closed again. Of a window they
+    are closed again at once where that is possible.
     """
     table = materialized_tables(connection).get(aggregate.name)
     if table is None:
         return _judge_nothing(aggregate, Problem(f"{aggregate.name} does not exist", "analytics-pipeline db migrate"))
-    windows = [window] if window else _closed_windows(connection, aggregate, table)
-    results = [reconcile(connection, aggregate, part) for part in windows]
-    if not results:
+    if window is not None:
+        return _judge(aggregate, prove(connection, aggregate, window))
+    newest = _newest_part(connection, aggregate, table)
+    if newest is None:
         return _judge_nothing(aggregate)
-    return _judge(aggregate, _merge(results))
+    with one_state(connection):
+        stale = stale_ranges(connection, newest, aggregate.name)
+        return _judge(aggregate, reconcile(connection, aggregate, newest, stale))
 
 
 def _judge_nothing(aggregate: ContinuousAggregate, *problems: Problem) -> Finding:
@@ -74,13 +78,14 @@ def _judge(aggregate: ContinuousAggregate, result: Reconciliation) -> Finding:
         CHECK,
         aggregate.name,
         problems,
-        good=f"All {result.stored_rows} stored rows of {result.window} equal the raw events.",
+        good=_good(aggregate, result),
         metadata={
             "window": str(result.window),
             "rows stored": result.stored_rows,
             "rows expected": result.expected_rows,
             "differences": result.difference_count,
             "differences allowed": 0,
+            f"{aggregate.cadence}s changed meanwhile": len(result.changed),
             "differing rows": [
                 {"side": d.side, **{name: str(value) for name, value in d.row.items()}} for d in result.differences
             ],
@@ -97,40 +102,24 @@ def _failed_windows(aggregate: ContinuousAggregate, result: Reconciliation) -> l
     return [Window(start, aggregate.cadence.next(start)) for start in starts]
 
 
-def _closed_windows(connection: Connection, aggregate: ContinuousAggregate, table: MaterializedTable) -> list[Window]:
-    """Return the newest closed windows, without what is stale and what has expired."""
+def _good(aggregate: ContinuousAggregate, result: Reconciliation) -> str:
+    if not result.changed:
+        return f"All {result.stored_rows} stored rows of {result.window} equal the raw events."
+    return (
+        f"The stored rows of {result.window} equal the raw events, but for {len(result.changed)} {aggregate.cadence}s "
+        f"from {result.changed[0]:%Y-%m-%dT%H:%MZ} on: {CHANGED_MEANWHILE}."
+    )
+
+
+def _newest_part(connection: Connection, aggregate: ContinuousAggregate, table: MaterializedTable) -> Window | None:
+    """Return the newest 35 days of what is stored, without what has expired; None if nothing is."""
     if table.watermark is None:
-        return []
-    cadence = aggregate.cadence
-    start = cadence.floor(table.watermark - LOOK_BACK)
+        return None
+    start = aggregate.cadence.floor(table.watermark - LOOK_BACK)
     horizon = retention_horizon(connection)
     if horizon is not None:
-        start = max(start, cadence.ceil(horizon))
-    if start >= table.watermark:
-        return []
-    windows = []
-    stale_first = sorted(
-        stale_ranges(connection, Window(start, table.watermark), aggregate.name), key=lambda r: r.first
-    )
-    for stale in stale_first:
-        first, last = cadence.floor(stale.first), cadence.next(cadence.floor(stale.last))
-        if start < first:
-            windows.append(Window(start, first))
-        start = max(start, last)
-    if start < table.watermark:
-        windows.append(Window(start, table.watermark))
-    return windows
-
-
-def _merge(results: list[Reconciliation]) -> Reconciliation:
-    return Reconciliation(
-        aggregate=results[0].aggregate,
-        window=Window(results[0].window.start, results[-1].window.end),
-        expected_rows=sum(r.expected_rows for r in results),
-        stored_rows=sum(r.stored_rows for r in results),
-        difference_count=sum(r.difference_count for r in results),
-        differences=tuple(d for r in results for d in r.differences),
-    )
+        start = max(start, aggregate.cadence.ceil(horizon))
+    return Window(start, table.watermark) if start < table.watermark else None
 
 
 def _tell(aggregate: ContinuousAggregate, differences: tuple[Difference, ...]) -> Iterable[str]:

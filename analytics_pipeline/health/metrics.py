@@ -11,13 +11,18 @@ from analytics_pipeline.metrics.tables import KeptPeriods, MetricTable, kept_per
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.clock import database_now
-from analytics_pipeline.timescale.connection import Connection, fetch_row
+from analytics_pipeline.timescale.connection import Connection, fetch_row, one_state
+from analytics_pipeline.timescale.invalidation import stale_ranges
 from analytics_pipeline.timescale.refresh import retention_horizon
 from analytics_pipeline.windows import Cadence, Window
 
 # What is proved of days at most: each takes about as long as it took to compute.
 LOOK_BACK = {Cadence.DAY: timedelta(days=35), Cadence.MONTH: timedelta(days=400)}
 _MOST_TOLD = 5
+
+EQUALS_CHECK = "equals_definitions"
+CONVERTED_CHECK = "amounts_converted"
+_CHANGED = "what they stand on has changed since they were computed, and late_events has them computed again"
 
 
 def equals_definitions(
@@ -30,14 +35,17 @@ def equals_definitions(
 ) -> Finding:
     """Judge the stored rows of a window, or of the newest closed periods, against what the functions give now.
 
-    Days are proved for the last 35 of a window, months for the last 13. Periods known to be stale are left out.
+    Days are proved for the last 35 of a window, months for the last 13; autocommit connection. Periods under which
+    something has changed since they were computed are no failure: they are computed again.
     """
-    wanted = _proved_window(connection, table, cadence, window)
+    judged = _proved_window(connection, table, cadence, window)
+    before = cadence.floor(judged.start - timedelta(days=1))
     parameters = {
         "metric": table.metric,
         "granularity": str(cadence),
-        "start": wanted.start,
-        "end": wanted.end,
+        "before": before,
+        "start": judged.start,
+        "end": judged.end,
         "currency": settings.base_currency,
         "version": DEFINITIONS_VERSION,
         "horizon": retention_horizon(connection),
@@ -46,29 +54,35 @@ def equals_definitions(
     query = sql.SQL(load_sql("queries/compare_metric.sql")).format(
         table=sql.Identifier(table.table), rows=sql.Identifier(table.rows_function)
     )
-    compared = fetch_row(connection, query, parameters)
-    periods, rows, differing, examples = compared
+    with one_state(connection):
+        found = stale_ranges(connection, Window(before, judged.end))
+        stale = [each for each in found if each.aggregate in table.aggregates]
+        parameters |= {"stale_first": [each.first for each in stale], "stale_last": [each.last for each in stale]}
+        periods, rows, differing, examples, changed = fetch_row(connection, query, parameters)
     problems = []
     if differing:
         problems.append(
             Problem(
-                f"{differing} rows of {wanted} differ from what the definitions give: {'; '.join(examples)}",
-                f"analytics-pipeline close --start {wanted.start:%Y-%m-%dT%H:%M} --end {wanted.end:%Y-%m-%dT%H:%M}",
+                f"{differing} rows of {judged} differ from what the definitions give: {'; '.join(examples)}",
+                f"analytics-pipeline close --start {judged.start:%Y-%m-%dT%H:%M} --end {judged.end:%Y-%m-%dT%H:%M}",
             )
         )
+    good = "Nothing is closed yet, or all of it waits to be computed again."
+    if periods:
+        good = f"All {rows} rows of {periods} {cadence}s equal what the definitions give"
+        good += f", but for {len(changed)} {cadence}s from {changed[0]:%Y-%m-%d} on: {_CHANGED}." if changed else "."
     return Finding.judge(
-        "equals_definitions",
+        EQUALS_CHECK,
         subject,
         problems,
-        good=f"All {rows} rows of {periods} {cadence}s equal what the definitions give."
-        if periods
-        else "Nothing is closed yet, or all of it waits to be computed again.",
+        good=good,
         metadata={
-            "window": str(wanted),
+            "window": str(judged),
             f"{cadence}s compared": periods,
             "rows compared": rows,
             "differences": differing,
             "differences allowed": 0,
+            f"{cadence}s changed meanwhile": len(changed),
         },
     )
 
@@ -112,7 +126,7 @@ def amounts_converted(
             )
         )
     return Finding.judge(
-        "amounts_converted",
+        CONVERTED_CHECK,
         subject,
         problems,
         good=f"Every amount of {wanted} is converted to {settings.base_currency}.",

@@ -1,4 +1,4 @@
-"""Changes of subscriptions that are in no figure, or of which only an id says which one counts."""
+"""What is stored of subscriptions against the events; changes that are in no figure, or ordered by their ids alone."""
 
 from datetime import datetime, timedelta
 
@@ -11,16 +11,75 @@ from analytics_pipeline.health.finding import Finding, Problem, Severity
 from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS_ASSET
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
-from analytics_pipeline.timescale.aggregates import EVENTS
-from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.aggregates import EVENTS, LOGS_DAYS
+from analytics_pipeline.timescale.clock import database_now
+from analytics_pipeline.timescale.connection import Connection, fetch_row, one_state
+from analytics_pipeline.timescale.invalidation import days_of, stale_ranges
 from analytics_pipeline.timescale.refresh import retention_horizon
+from analytics_pipeline.windows import Cadence, Window
 
+MATCH_CHECK = "subscriptions_match_events"
 CHECK = "subscription_events"
 ORDER_CHECK = "subscription_order"
 LOOK_BACK = timedelta(days=35)
 _MOST_LISTED = 10
 _MOST_TOLD = 3
 _TYPES = [name for name, known in KNOWN_TYPES.items() if known.category == "subscription"]
+
+
+def subscriptions_match_events(
+    connection: Connection,
+    settings: Settings,  # noqa: ARG001  # a check's form
+    window: Window | None = None,
+) -> Finding:
+    """Judge that stored subscriptions are what the events of a window, or of the last 35 days, give; autocommit.
+
+    Of a longer window the newest 35 days. Days whose events have changed since are left out, they are closed again, and
+    so is what lies behind the retention horizon.
+    """
+    horizon = retention_horizon(connection)
+    end = window.end if window is not None else Cadence.DAY.floor(database_now(connection))
+    start = Cadence.DAY.floor(end - LOOK_BACK)
+    if window is not None:
+        start = max(start, window.start)
+    judged = Window(start, end)
+    with one_state(connection):
+        stale = days_of(stale_ranges(connection, judged, LOGS_DAYS))
+        stored, differing, first, last, examples = fetch_row(
+            connection,
+            load_sql("queries/subscriptions_against_events.sql"),
+            {
+                "start": start,
+                "end": end,
+                "horizon": horizon,
+                "stale_starts": [day.start for day in stale],
+                "stale_ends": [day.end for day in stale],
+                "most": _MOST_TOLD,
+            },
+        )
+    problems = []
+    if differing:
+        more = f"; and {differing - len(examples)} more" if differing > len(examples) else ""
+        problems.append(
+            Problem(
+                f"{differing} changes of subscriptions are not stored as the events give them: "
+                f"{'; '.join(examples)}{more}",
+                f"analytics-pipeline close --start {first:%Y-%m-%d} --end {last + timedelta(days=1):%Y-%m-%d}",
+            )
+        )
+    return Finding.judge(
+        MATCH_CHECK,
+        SUBSCRIPTIONS_ASSET,
+        problems,
+        good=f"All {stored} stored changes of the subscriptions of {judged} are those that the events give.",
+        metadata={
+            "window": str(judged),
+            "changes compared": stored,
+            "differences": differing,
+            "differences allowed": 0,
+            "examples": examples,
+        },
+    )
 
 
 def subscription_events(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form

@@ -6,9 +6,9 @@ from analytics_pipeline.health.finding import Finding, Problem
 from analytics_pipeline.metrics.users import USERS
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
-from analytics_pipeline.timescale.aggregates import AGGREGATES, EVENTS
-from analytics_pipeline.timescale.connection import Connection, fetch_row
-from analytics_pipeline.timescale.invalidation import stale_ranges
+from analytics_pipeline.timescale.aggregates import LOGS_DAYS
+from analytics_pipeline.timescale.connection import Connection, fetch_row, one_state
+from analytics_pipeline.timescale.invalidation import days_of, stale_ranges
 from analytics_pipeline.windows import Cadence, Window
 
 CHECK = "users_match_events"
@@ -16,30 +16,39 @@ CHECK = "users_match_events"
 LOOK_BACK = timedelta(days=35)
 SAMPLE = 500
 _MAX_SHOWN = 5
-# Logs every event that is added or removed in a closed day.
-_LOGGED_BY = next(a.name for a in AGGREGATES if a.cadence is Cadence.DAY and a.source == EVENTS)
 _EVER = Window(datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
 
 
-def users_match_events(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form
-    """Judge that stored users, deletions and returns are those of the events.
+def users_match_events(
+    connection: Connection,
+    settings: Settings,  # noqa: ARG001  # a check's form
+    window: Window | None = None,
+) -> Finding:
+    """Judge that stored users, deletions and returns are those of the events; autocommit connection.
 
-    Days that wait to be closed again are left out, and what lies behind the retention horizon.
+    Those of the last 35 days of a window; without one of the last 35 days, with a sample of older facts. Days whose
+    events have changed since are left out, they are closed again, and so is what lies behind the retention horizon.
     """
     now = datetime.now(UTC)
-    stale = stale_ranges(connection, _EVER, _LOGGED_BY)
-    users, sampled, differing, first, last, examples = fetch_row(
-        connection,
-        load_sql("queries/users_against_events.sql"),
-        {
-            "since": Cadence.DAY.floor(now - LOOK_BACK),
-            "stale_starts": [Cadence.DAY.floor(each.first) for each in stale],
-            "stale_ends": [Cadence.DAY.next(Cadence.DAY.floor(each.last)) for each in stale],
-            "seed": now.date().toordinal(),
-            "sample": SAMPLE,
-            "most": _MAX_SHOWN,
-        },
-    )
+    until = window.end if window is not None else now
+    since = Cadence.DAY.floor(until - LOOK_BACK)
+    if window is not None:
+        since = max(since, window.start)
+    with one_state(connection):
+        stale = days_of(stale_ranges(connection, _EVER, LOGS_DAYS))
+        users, sampled, differing, first, last, examples = fetch_row(
+            connection,
+            load_sql("queries/users_against_events.sql"),
+            {
+                "since": since,
+                "until": until,
+                "stale_starts": [day.start for day in stale],
+                "stale_ends": [day.end for day in stale],
+                "seed": now.date().toordinal(),
+                "sample": SAMPLE if window is None else 0,
+                "most": _MAX_SHOWN,
+            },
+        )
     problems = []
     if differing:
         more = f"; and {differing - len(examples)} more" if differing > len(examples) else ""
@@ -53,7 +62,7 @@ def users_match_events(connection: Connection, settings: Settings) -> Finding:  
         CHECK,
         USERS,
         problems,
-        good=f"What is stored of the {users} users of the last {LOOK_BACK.days} closed days, and {sampled} older "
+        good=f"What is stored of the {users} users of the closed days of {Window(since, until)}, and {sampled} older "
         "facts by sample, equal the events.",
         metadata={
             "users compared": users,

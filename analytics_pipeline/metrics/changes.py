@@ -1,10 +1,11 @@
-"""The lock under which figures and what they stand on are changed, so that no change is missed.
+"""The lock under which figures and what they stand on are changed, so that no change is missed; days to be read again.
 
-Belongs here: taking the lock. What a change is, and who has seen it: ``sql/functions/closing.sql`` and the
-metric tables (``tables``).
+Belongs here: taking the lock, and the days that users and subscriptions have to take in again. What a change of figures
+is, and who has seen it: ``sql/functions/closing.sql`` and the metric tables (``tables``).
 """
 
 from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.windows import Window
 
 
 def lock_changes(connection: Connection, *, shared: bool = False) -> None:
@@ -14,3 +15,18 @@ def lock_changes(connection: Connection, *, shared: bool = False) -> None:
     to be the transaction's first statement: what is read before may be older than the lock.
     """
     connection.execute("SELECT analytics_lock_changes(%s)", [shared])
+
+
+def changed_windows(connection: Connection) -> dict[str, list[Window]]:
+    """Return by table the closed days whose events have changed since, as far as a refresh has noted them.
+
+    Of the tables that are made of the events of each day and kept: ``analytics_users`` and ``analytics_subscriptions``.
+    What no refresh has come by since is in TimescaleDB's invalidation logs (``timescale.invalidation``).
+    """
+    rows = connection.execute(
+        "SELECT c.relation, lower(r), upper(r) FROM analytics_closed_windows AS c, unnest(c.changed) AS r ORDER BY 2"
+    ).fetchall()
+    found: dict[str, list[Window]] = {}
+    for relation, start, end in rows:
+        found.setdefault(relation, []).append(Window(start, end))
+    return found

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from analytics_pipeline.timescale.aggregates import Column
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.refresh import require_within_horizon
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Cadence, Window, require_aligned
 
 SUBSCRIPTIONS = "analytics_subscriptions"
 # The name under which its days are closed.
@@ -36,8 +36,10 @@ def update_subscriptions(connection: Connection, window: Window) -> int:
     """Bring ``analytics_subscriptions`` up to date with the events of a window and return the rows it changed.
 
     The rows of the window are those its events give now: repeating it, in any order of windows, ends in the same
-    table. Raises ``HorizonError`` for a window whose raw events have expired: its rows are all there is of them.
+    table. Raises ``AnalyticsError`` for a window that is not made of whole days, ``HorizonError`` for one whose raw
+    events have expired: its rows are all there is of them.
     """
+    require_aligned(SUBSCRIPTIONS, Cadence.DAY, window)
     require_within_horizon(connection, SUBSCRIPTIONS, Cadence.DAY, window)
     row = fetch_row(connection, "SELECT analytics_close_subscriptions(%s, %s)", [window.start, window.end])
     return int(row[0])

@@ -8,13 +8,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import Column
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.refresh import require_within_horizon, retention_horizon
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Cadence, Window, require_aligned
 
 _COMPANY = {"company_id": Column("text", "The tenant.")}
 _PERIOD: Mapping[str, Column] = {
@@ -34,12 +33,14 @@ _ORIGIN: Mapping[str, Column] = {
 class MetricTable:
     """One metric as a table of closed periods. ``converts``: its amounts are in the reporting currency.
 
-    ``needs_raw_events``: its days are computed from events, its months from what outlives them.
+    ``needs_raw_events``: its days are computed from events, its months from what outlives them. ``aggregates``: what it
+    is computed from, or whose invalidation log says which events it is computed from have changed.
     """
 
     metric: str
     description: str
     columns: Mapping[str, Column] = field(hash=False)
+    aggregates: tuple[str, ...] = ()
     converts: bool = True
     needs_raw_events: bool = False
 
@@ -81,6 +82,7 @@ REVENUE_METRICS = MetricTable(
         **_UNCONVERTED,
         **_ORIGIN,
     },
+    aggregates=("analytics_revenue_daily", "analytics_billing_daily"),
 )
 MRR_MOVEMENTS = MetricTable(
     "mrr_movements",
@@ -121,6 +123,7 @@ USER_METRICS = MetricTable(
         "active_fingerprint": Column("bigint", "Tells one set of active users from another of the same size."),
         **_ORIGIN,
     },
+    aggregates=("analytics_user_activity_daily", "analytics_user_activity_monthly"),
     converts=False,
     needs_raw_events=True,
 )
@@ -171,8 +174,7 @@ def close_metric(
     day before, keeps its figures. Raises ``AnalyticsError`` for a window that is not made of whole days or months,
     ``HorizonError`` for one whose raw events have expired if it needs them.
     """
-    if not window.is_aligned(cadence):
-        raise AnalyticsError(f"{table.table} is closed in whole {cadence}s, not for {window}.")
+    require_aligned(table.table, cadence, window)
     started = time.monotonic()
     rows = changed = 0
     parts = list(window.split(Cadence.MONTH)) if cadence is Cadence.DAY else [window]

@@ -9,7 +9,7 @@ from analytics_pipeline.metrics.periods import previous_window
 from analytics_pipeline.timescale.aggregates import Column
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.refresh import HorizonError, retention_horizon
-from analytics_pipeline.windows import Window
+from analytics_pipeline.windows import Cadence, Window, require_aligned
 
 USERS = "analytics_users"
 USER_COLUMNS: Mapping[str, Column] = {
@@ -107,8 +107,10 @@ def update_users(connection: Connection, window: Window) -> int:
     """Settle users and their deletions by the events of a half-open window and return how many rows changed.
 
     Repeating it, in any order of windows, ends in the same tables, and an event that was removed counts as never
-    recorded; what is known only from behind the retention horizon stays.
+    recorded; what is known only from behind the retention horizon stays. Raises ``AnalyticsError`` for a window that is
+    not made of whole days.
     """
+    require_aligned(USERS, Cadence.DAY, window)
     # It remembers the horizon it finds, behind which nothing is taken back.
     retention_horizon(connection)
     row = fetch_row(connection, "SELECT analytics_close_users(%s, %s)", [window.start, window.end])

@@ -18,10 +18,12 @@ from analytics_pipeline.orchestration.checks.failed_partitions import build_part
 from analytics_pipeline.orchestration.checks.health import build_health_checks
 from analytics_pipeline.orchestration.checks.recorded_partitions import build_recorded_check
 from analytics_pipeline.orchestration.checks.schedule import build_check_jobs, build_check_schedules
+from analytics_pipeline.orchestration.checks.window import build_window_checks
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, build_jobs
 from analytics_pipeline.orchestration.report_mail import build_mail_job
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.schedules import build_schedules
+from analytics_pipeline.orchestration.sensors.check_states import build_check_states_sensor
 from analytics_pipeline.orchestration.sensors.erp_sources import build_erp_sensor
 from analytics_pipeline.orchestration.sensors.failures import build_failure_sensors
 from analytics_pipeline.orchestration.sensors.gaps import build_gaps_sensor
@@ -51,6 +53,7 @@ def build_definitions(settings: Settings) -> Definitions:
                 build_custom_report_asset(),
             ],
             asset_checks=[
+                *build_window_checks(),
                 *build_health_checks(),
                 *build_partition_checks(settings),
                 build_recorded_check(settings),
@@ -69,6 +72,7 @@ def build_definitions(settings: Settings) -> Definitions:
             sensors=[
                 build_gaps_sensor(settings, closing_jobs),
                 build_late_sensor(settings, closing_jobs),
+                build_check_states_sensor(settings),
                 build_inbox_sensor(),
                 build_erp_sensor(),
                 build_mail_sensor(),

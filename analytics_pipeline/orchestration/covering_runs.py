@@ -10,14 +10,9 @@ from datetime import UTC, datetime, timedelta
 
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunRecord, RunsFilter
 from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
-from dagster._core.storage.tags import (
-    ASSET_PARTITION_RANGE_END_TAG,
-    ASSET_PARTITION_RANGE_START_TAG,
-    PARTITION_NAME_TAG,
-)
 
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, assets_of
-from analytics_pipeline.orchestration.partitions import partitions_for
+from analytics_pipeline.orchestration.partitions import partition_keys, partition_start, partitions_for
 from analytics_pipeline.orchestration.records import run_records
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.windows import Window
@@ -77,22 +72,21 @@ def covering_runs(
 
 def covered_by(run: DagsterRun, settings: Settings) -> tuple[frozenset[str], Window] | None:
     """Return the closing assets and the window that a run is over, None if it is over none."""
-    first = run.tags.get(ASSET_PARTITION_RANGE_START_TAG) or run.tags.get(PARTITION_NAME_TAG)
-    last = run.tags.get(ASSET_PARTITION_RANGE_END_TAG) or first
+    keys = partition_keys(run.tags)
     cadences = {name: cadence for job, cadence in CLOSING_JOBS.items() for name in assets_of(job)}
     names = {key.to_user_string() for key in run.asset_selection or ()}
     if not names and run.job_name in CLOSING_JOBS:
         names = set(assets_of(run.job_name))
     names &= cadences.keys()
-    if first is None or last is None or not names:
+    if keys is None or not names:
         return None
     cadence = cadences[next(iter(names))]
-    key_format = partitions_for(cadence, settings).fmt
+    partitions = partitions_for(cadence, settings)
     try:
-        start, last_start = (datetime.strptime(f"{key} +0000", f"{key_format} %z") for key in (first, last))
-        return frozenset(names), Window(start, cadence.next(last_start)).widen(cadence)
+        start, last = (partition_start(partitions, key) for key in keys)
+        return frozenset(names), Window(start, cadence.next(last))
     except ValueError:
-        # The partitions had another form or another first day when this run was made.
+        # No such partitions: they had another form when this run was made, or it was refused.
         return None
 
 

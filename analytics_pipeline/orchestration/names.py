@@ -9,6 +9,9 @@ POOL = "timescaledb"
 # For what may pass by itself, see resources.Timescale: after about 1, 2, 4 and 8 seconds.
 RETRY = RetryPolicy(max_retries=4, delay=1, backoff=Backoff.EXPONENTIAL, jitter=Jitter.PLUS_MINUS)
 
+# The check that proves the partitions which a run has just closed, of every asset that has one.
+WINDOW_CHECK = "window_reconciles"
+
 # The groups of the asset graph. Plain strings: Dagster can't serialise an enum in their place.
 STORAGE = "storage"
 AGGREGATES = "aggregates"

@@ -1,14 +1,25 @@
 """The partitions of every asset: UTC hours, days and months from one shared start."""
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
 from dagster import (
     AssetExecutionContext,
     BackfillPolicy,
     DailyPartitionsDefinition,
+    Failure,
     HourlyPartitionsDefinition,
     MonthlyPartitionsDefinition,
     TimeWindowPartitionsDefinition,
 )
+from dagster._core.definitions.partitions.schedule_type import ScheduleType
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+)
 
+from analytics_pipeline.orchestration.run_errors import REFUSED
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.windows import Cadence, Window
 
@@ -19,6 +30,13 @@ PARTITIONS_PER_RUN = {Cadence.HOUR: 92 * 24, Cadence.DAY: 92, Cadence.MONTH: 12}
 # The command that closes a span takes a year at a time: somebody watches it, repeating it skips what is
 # done, and each run costs Dagster a look at every partition there is.
 _PARTITIONS_PER_CLOSE = {Cadence.HOUR: 366 * 24, Cadence.DAY: 366, Cadence.MONTH: 12}
+
+
+_CADENCES: Mapping[ScheduleType | None, Cadence] = {
+    ScheduleType.HOURLY: Cadence.HOUR,
+    ScheduleType.DAILY: Cadence.DAY,
+    ScheduleType.MONTHLY: Cadence.MONTH,
+}
 
 
 def partitions_for(cadence: Cadence, settings: Settings) -> TimeWindowPartitionsDefinition:
@@ -37,9 +55,58 @@ def backfill_policy_for(cadence: Cadence) -> BackfillPolicy:
 
 
 def window_of(context: AssetExecutionContext) -> Window:
-    """Return the window of the run's partition, or of its whole range of partitions."""
-    span = context.partition_time_window
-    return Window(span.start, span.end)
+    """Return the window of the run's partition, or of its whole range of partitions.
+
+    Raises ``Failure``, which is not retried, for a key of the run that is no partition: Dagster would close another
+    range without a word, from the next partition on.
+    """
+    partitions = context.assets_def.partitions_def
+    if not isinstance(partitions, TimeWindowPartitionsDefinition):
+        raise TypeError(f"{context.asset_key.to_user_string()} has no partitions of time")
+    try:
+        keys = partition_keys(context.run.tags) or (context.partition_key,) * 2
+        return _window_of_keys(partitions, *keys)
+    except ValueError as error:
+        raise Failure(
+            description=f"Nothing of {context.asset_key.to_user_string()} was closed: {error}.",
+            metadata={REFUSED: True},
+            allow_retries=False,
+        ) from error
+
+
+def partition_keys(tags: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return the first and the last partition that a run's tags ask for, as they are written; None if for none."""
+    first = tags.get(ASSET_PARTITION_RANGE_START_TAG) or tags.get(PARTITION_NAME_TAG)
+    if first is None:
+        return None
+    return first, tags.get(ASSET_PARTITION_RANGE_END_TAG) or first
+
+
+def partition_start(partitions: TimeWindowPartitionsDefinition, key: str) -> datetime:
+    """Return the start of the partition that has exactly this key; raises ``ValueError`` if none has."""
+    try:
+        start = partitions.start_time_for_partition_key(key).astimezone(UTC)
+    except ValueError:
+        start = None
+    cadence = _CADENCES[partitions.schedule_type]
+    # Dagster takes another minute of an hour, and another day of a month, for keys.
+    if start is None or cadence.floor(start) != start or f"{start:{partitions.fmt}}" != key:
+        raise ValueError(
+            f"{key} is no key of a partition, which are the starts of partitions in UTC such as "
+            f"{partitions.start:{partitions.fmt}}"
+        )
+    return start
+
+
+def _window_of_keys(partitions: TimeWindowPartitionsDefinition, first: str, last: str) -> Window:
+    start, last_start = partition_start(partitions, first), partition_start(partitions, last)
+    if start < partitions.start:
+        raise ValueError(
+            f"{first} is before the first partition, {partitions.start:{partitions.fmt}} (ANALYTICS_START)"
+        )
+    if last_start < start:
+        raise ValueError(f"the range from {first} to {last} ends before it starts")
+    return Window(start, _CADENCES[partitions.schedule_type].next(last_start))
 
 
 def range_runs(span: Window, cadence: Cadence) -> list[Window]:

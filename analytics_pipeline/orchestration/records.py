@@ -12,7 +12,9 @@ from dagster import (
     EventLogRecord,
     RunRecord,
     RunsFilter,
+    RunStatusChangeRecordsFilter,
 )
+from dagster._core.event_api import RunStatusChangeEventType
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from sqlalchemy import select
@@ -20,6 +22,11 @@ from sqlalchemy import select
 _PAGE_RUNS = 1000
 _PAGE_EVENTS = 1000
 _PAGE_MATERIALIZATIONS = 20
+_ENDS: tuple[RunStatusChangeEventType, ...] = (
+    DagsterEventType.RUN_SUCCESS,
+    DagsterEventType.RUN_FAILURE,
+    DagsterEventType.RUN_CANCELED,
+)
 
 
 def run_records(instance: DagsterInstance, wanted: RunsFilter) -> Iterator[RunRecord]:
@@ -59,6 +66,30 @@ def failure_events(instance: DagsterInstance) -> dict[str, int]:
                 break
             cursor = page.cursor
     return found
+
+
+def ended_runs(instance: DagsterInstance, after: int | None) -> tuple[set[str], int]:
+    """Return the runs that have ended behind a position of the event log, and the newest position there is.
+
+    Without a position no runs, only where the log ends now.
+    """
+    found: set[str] = set()
+    newest = after or 0
+    for event_type in _ENDS:
+        if after is None:
+            last = instance.fetch_run_status_changes(event_type, limit=1).records
+            newest = max([newest, *(record.storage_id for record in last)])
+            continue
+        cursor: str | None = None
+        while True:
+            wanted = RunStatusChangeRecordsFilter(event_type, after_storage_id=after)
+            page = instance.fetch_run_status_changes(wanted, limit=_PAGE_EVENTS, cursor=cursor)
+            found |= {record.run_id for record in page.records}
+            newest = max([newest, *(record.storage_id for record in page.records)])
+            if not page.has_more:
+                break
+            cursor = page.cursor
+    return found, newest
 
 
 def materializations(instance: DagsterInstance, wanted: AssetRecordsFilter) -> Iterator[EventLogRecord]:

@@ -3,8 +3,8 @@
 Belongs here: what Dagster's records say of a partition. Does not belong here: mails (``reports.mail``).
 
 A month may be mailed when its reports, its aggregates and every day and hour below them are closed, no run over
-them is under way, and no check failed with severity error in the runs that closed it. A newer run of the checks
-alone overrules those: with what passed, and with what proves the figures and failed.
+them is under way, no check failed with severity error in the runs that closed it, and every amount of it has a rate. A
+newer run of the checks alone overrules those runs: with what passed, and with what proves the figures and failed.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,6 +22,9 @@ from dagster import (
 )
 
 from analytics_pipeline.alerts.check import CHECK as ALERTS
+from analytics_pipeline.health.checks import window_checks
+from analytics_pipeline.health.metrics import CONVERTED_CHECK, amounts_converted
+from analytics_pipeline.metrics.tables import METRIC_TABLES
 from analytics_pipeline.orchestration.checks.failed_partitions import CHECK as NO_FAILED_PARTITIONS
 from analytics_pipeline.orchestration.checks.schedule import CHECKS_JOB
 from analytics_pipeline.orchestration.closing import open_sources
@@ -37,7 +40,8 @@ from analytics_pipeline.windows import Cadence, Window
 
 _MONTHLY = [asset for job, cadence in CLOSING_JOBS.items() if cadence is Cadence.MONTH for asset in assets_of(job)]
 # They judge other partitions, the mails themselves, or how business goes, and nothing of the month's figures.
-_OF_OTHER_MATTERS = {"up_to_date", NO_FAILED_PARTITIONS, "mail_delivered", ALERTS}
+_OF_OTHER_MATTERS = {"up_to_date", NO_FAILED_PARTITIONS, "mail_delivered", ALERTS, CONVERTED_CHECK}
+_PROOFS = {check.name for check in window_checks()}
 _MOST_TOLD = 3
 
 
@@ -68,6 +72,7 @@ class ReportGate:
     def __init__(self, instance: DagsterInstance, connection: Connection, settings: Settings) -> None:
         """Read what is closed, and the runs that are under way; autocommit connection."""
         self._instance = instance
+        self._connection = connection
         self._settings = settings
         self._state = PartitionState(instance, connection, settings, database_now(connection))
 
@@ -83,7 +88,12 @@ class ReportGate:
                 return (
                     f"{len(waiting)} stretches of the partitions it is made from are not closed, from {waiting[0]} on"
                 )
-        failed = sorted({f"{c.check_name} of {c.asset_key.to_user_string()}" for c in self._failed_checks(month)})
+        failed = sorted(
+            {
+                *(f"{c.check_name} of {c.asset_key.to_user_string()}" for c in self._failed_checks(month)),
+                *self._unconverted(month),
+            }
+        )
         if failed:
             more = f" and {len(failed) - _MOST_TOLD} more" if len(failed) > _MOST_TOLD else ""
             return f"checks failed: {', '.join(failed[:_MOST_TOLD])}{more}"
@@ -99,7 +109,7 @@ class ReportGate:
             if alone is not None and alone.create_timestamp > self._created(run_id):
                 # It looks at other months too: what proves no figures counts there as good news only.
                 found = self._evaluations(alone.dagster_run.run_id, assets)
-                latest |= {check.asset_check_key: check for check in found if check.passed or check.blocking}
+                latest |= {c.asset_check_key: c for c in found if c.passed or c.check_name in _PROOFS}
         return [
             check
             for check in latest.values()
@@ -107,6 +117,15 @@ class ReportGate:
             and check.severity is AssetCheckSeverity.ERROR
             and check.check_name not in _OF_OTHER_MATTERS
         ]
+
+    def _unconverted(self, month: Window) -> Iterator[str]:
+        """Yield the check on rates for each of the month's metrics that lacks one, judged for the month alone."""
+        for table in METRIC_TABLES:
+            if table.converts:
+                subject = table.asset(Cadence.MONTH)
+                found = amounts_converted(self._connection, self._settings, subject, table, Cadence.MONTH, month)
+                if not found.passed:
+                    yield f"{found.check} of {subject}"
 
     def _created(self, run_id: str) -> datetime:
         record = self._instance.get_run_record_by_id(run_id)

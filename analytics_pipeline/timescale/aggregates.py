@@ -173,3 +173,7 @@ AGGREGATES: tuple[ContinuousAggregate, ...] = (
         measures={"event_count": "count(*)"},
     ),
 )
+
+# The aggregate whose invalidation log says of which days the events have changed, for what is made of the events of
+# whole days beside the aggregates: every change of an event is in the log of every aggregate that is built on events.
+LOGS_DAYS = next(a.name for a in AGGREGATES if a.cadence is Cadence.DAY and a.source == EVENTS)

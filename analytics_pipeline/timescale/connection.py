@@ -57,6 +57,17 @@ def connect(settings: Settings | None = None, *, autocommit: bool = False) -> Co
 
 
 @contextmanager
+def one_state(connection: Connection) -> Iterator[None]:
+    """Let every statement of the block see the database at one and the same instant; it may only read.
+
+    For a connection outside of a transaction: the block is one of its own.
+    """
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
+@contextmanager
 def advisory_lock(connection: Connection, kind: int, name: str) -> Iterator[None]:
     """Let one session at a time into the block, of all that give this kind and name; others wait for it.
 

@@ -1,12 +1,13 @@
 """What has changed under a closed partition, as TimescaleDB itself has logged it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.catalog import require_known_catalog
 from analytics_pipeline.timescale.connection import Connection, fetch_row
-from analytics_pipeline.windows import Window
+from analytics_pipeline.windows import Cadence, Window, join_windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,13 @@ def stale_ranges(connection: Connection, window: Window, aggregate: str | None =
     parameters = {"start": window.start, "end": window.end, "aggregate": aggregate}
     rows = connection.execute(load_sql("queries/stale_ranges.sql"), parameters).fetchall()
     return [StaleRange(*row) for row in rows]
+
+
+def days_of(ranges: Iterable[StaleRange]) -> list[Window]:
+    """Return the stretches of whole UTC days that the ranges touch, in order."""
+    return join_windows(
+        Window(Cadence.DAY.floor(each.first), Cadence.DAY.next(Cadence.DAY.floor(each.last))) for each in ranges
+    )
 
 
 def count_future_events(connection: Connection) -> int:

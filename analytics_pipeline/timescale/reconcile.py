@@ -1,7 +1,13 @@
-"""Proves a closed window: the stored rows of an aggregate against its declaration over the raw events."""
+"""Proves a closed window: the stored rows of an aggregate against its declaration over the raw events.
+
+Events may change at any time. Writers leave word of it in TimescaleDB's invalidation log, in their own transaction: who
+reads stored rows, events and log at one state of the database knows which differences are such changes.
+"""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -10,11 +16,14 @@ from psycopg import sql
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import EVENTS, ContinuousAggregate
-from analytics_pipeline.timescale.connection import Connection, fetch_row
-from analytics_pipeline.timescale.refresh import materialized_tables
-from analytics_pipeline.windows import Window
+from analytics_pipeline.timescale.connection import Connection, fetch_row, one_state
+from analytics_pipeline.timescale.invalidation import StaleRange, stale_ranges
+from analytics_pipeline.timescale.refresh import materialized_tables, refresh
+from analytics_pipeline.windows import Window, join_windows
 
 _MOST_DIFFERENCES = 100
+# How often what changes during the proof is closed again: beside a writer that never pauses it would never end.
+_MAX_ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +41,11 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """The result for one aggregate and window; ``differences`` holds the first hundred of ``difference_count``."""
+    """The result for one aggregate and window; ``differences`` holds the first hundred of ``difference_count``.
+
+    ``changed`` are the starts of buckets that differ too, as the invalidation log says they do: their events have
+    changed since they were stored, and they are closed again. They are in no other count of differences.
+    """
 
     aggregate: str
     window: Window
@@ -40,18 +53,60 @@ class Reconciliation:
     stored_rows: int
     difference_count: int
     differences: tuple[Difference, ...]
+    changed: tuple[datetime, ...] = ()
 
     @property
     def agrees(self) -> bool:
-        """Whether the stored rows are exactly those the raw events give."""
+        """Whether the stored rows are those the raw events give, but for what is known to have changed since."""
         return self.difference_count == 0
 
 
-def reconcile(connection: Connection, aggregate: ContinuousAggregate, window: Window) -> Reconciliation:
+def prove(connection: Connection, aggregate: ContinuousAggregate, window: Window) -> Reconciliation:
+    """Compare the stored rows of a window that was refreshed with the raw events; autocommit connection.
+
+    Buckets whose events have changed meanwhile are refreshed and compared again, three times at most; those that then
+    have changed once more, or stand on an aggregate that is stale itself, are left in ``changed``. The rows counted are
+    those of the first comparison. Raises what ``refresh`` raises.
+    """
+    proof, ready = _compare(connection, aggregate, window)
+    for _ in range(_MAX_ROUNDS):
+        if not ready:
+            break
+        again = join_windows(Window(bucket, aggregate.cadence.next(bucket)) for bucket in ready)
+        waiting = set(proof.changed) - set(ready)
+        ready = []
+        for part in again:
+            refresh(connection, aggregate, part)
+            found, more = _compare(connection, aggregate, part)
+            waiting |= set(found.changed)
+            ready += more
+            proof = replace(
+                proof,
+                difference_count=proof.difference_count + found.difference_count,
+                differences=(*proof.differences, *found.differences)[:_MOST_DIFFERENCES],
+            )
+        proof = replace(proof, changed=tuple(sorted(waiting)))
+    return proof
+
+
+def _compare(
+    connection: Connection, aggregate: ContinuousAggregate, window: Window
+) -> tuple[Reconciliation, list[datetime]]:
+    """Compare a window at one state and return, too, which of the changed buckets a refresh would bring up to date."""
+    with one_state(connection):
+        found = reconcile(connection, aggregate, window, stale_ranges(connection, window, aggregate.name))
+        # Where it is built on the events themselves, nothing below can be stale.
+        below = stale_ranges(connection, window, aggregate.source) if found.changed else []
+    return found, [bucket for bucket in found.changed if not _is_stale(bucket, aggregate, below)]
+
+
+def reconcile(
+    connection: Connection, aggregate: ContinuousAggregate, window: Window, stale: Sequence[StaleRange] = ()
+) -> Reconciliation:
     """Compare the stored rows of a window, without the real-time part, with the raw events.
 
-    Every dimension and every measure counts, at full precision. Raises ``AnalyticsError`` when the
-    aggregate does not exist.
+    Every dimension and every measure counts, at full precision. Buckets within the stale ranges, read at the same state
+    (``one_state``), may differ. Raises ``AnalyticsError`` when the aggregate does not exist.
     """
     table = materialized_tables(connection).get(aggregate.name)
     if table is None:
@@ -70,9 +125,21 @@ def reconcile(connection: Connection, aggregate: ContinuousAggregate, window: Wi
         condition=sql.SQL(aggregate.condition),
         stored=table.identifier,
     )
-    row = fetch_row(connection, query, {"start": window.start, "end": window.end, "most": _MOST_DIFFERENCES})
-    expected_rows, stored_rows, difference_count, listed = row
+    parameters = {
+        "start": window.start,
+        "end": window.end,
+        "stale_first": [each.first for each in stale],
+        "stale_last": [each.last for each in stale],
+        "most": _MOST_DIFFERENCES,
+    }
+    expected_rows, stored_rows, difference_count, listed, changed = fetch_row(connection, query, parameters)
     differences = tuple(
         Difference(side=entry.pop("side"), row=entry) for entry in json.loads(listed, parse_float=Decimal)
     )
-    return Reconciliation(aggregate.name, window, expected_rows, stored_rows, difference_count, differences)
+    return Reconciliation(
+        aggregate.name, window, expected_rows, stored_rows, difference_count, differences, tuple(changed)
+    )
+
+
+def _is_stale(bucket: datetime, aggregate: ContinuousAggregate, stale: Sequence[StaleRange]) -> bool:
+    return any(each.first < aggregate.cadence.next(bucket) and bucket <= each.last for each in stale)

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from analytics_pipeline.errors import AnalyticsError, RefusedError
 from analytics_pipeline.sql_files import load_sql
-from analytics_pipeline.timescale.aggregates import AGGREGATES, ContinuousAggregate
+from analytics_pipeline.timescale.aggregates import AGGREGATES, LOGS_DAYS, ContinuousAggregate
 from analytics_pipeline.timescale.catalog import require_known_catalog
 from analytics_pipeline.timescale.clock import check_clock, database_now, require_ended
 from analytics_pipeline.timescale.connection import Connection, advisory_lock, fetch_row
@@ -102,8 +102,9 @@ def refresh(connection: Connection, aggregate: ContinuousAggregate, window: Wind
         # A refresh is one transaction: months keep each of them short at a year's range, and
         # measured as fast as one call for the whole range.
         results = [_call_refresh(connection, aggregate, part) for part in window.split(Cadence.MONTH)]
-        if stale:
-            # Again, for figures computed meanwhile; the first note is for a process killed before this one.
+        if stale or not all(results):
+            # Again, for what was computed meanwhile, and for events that have changed since the log was read; the first
+            # note is for a process killed before this one.
             _note_change(connection, aggregate, window)
     buckets = tuple(count_buckets(connection, aggregate, window))
     return RefreshResult(aggregate.name, window, buckets, time.monotonic() - started, all(results), stale)
@@ -192,7 +193,13 @@ def _require_aligned(relation: str, cadence: Cadence, window: Window) -> None:
 
 
 def _note_change(connection: Connection, aggregate: ContinuousAggregate, window: Window) -> None:
-    """Note what figures built on the aggregate have to be computed again; nobody builds on single hours."""
+    """Note what has to be computed again because of a refresh; nobody builds on single hours.
+
+    Those are the figures built on the aggregate and, since the refresh clears the log they go by, the days of users
+    and subscriptions.
+    """
+    if aggregate.name == LOGS_DAYS:
+        connection.execute("SELECT analytics_note_changed_events(%s, %s)", [window.start, window.end])
     if aggregate.cadence is not Cadence.HOUR:
         parameters = [window.start, window.end, str(aggregate.cadence), aggregate.name]
         connection.execute("SELECT analytics_note_refresh(%s, %s, %s, %s)", parameters)

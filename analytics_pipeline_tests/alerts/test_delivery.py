@@ -16,8 +16,8 @@ from analytics_pipeline.outbox.decisions import list_messages
 from analytics_pipeline.outbox.sending import count_due
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.windows import Cadence, Window
-from analytics_pipeline_tests.alerts.figures_factory import close_revenue, start_of
+from analytics_pipeline.windows import Cadence
+from analytics_pipeline_tests.alerts.figures_factory import close_revenue
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.notify.mail_catcher import Catcher, mail_server
 from analytics_pipeline_tests.outbox.conftest import states
@@ -75,8 +75,8 @@ def settings(shared_database: Database, rules: Path, catcher: Catcher, receiver:
     )
 
 
-def _check(connection: Connection, settings: Settings, window: Window | None = None) -> Finding:
-    return check_alerts(connection, settings, REVENUE_METRICS, Cadence.MONTH, window)
+def _check(connection: Connection, settings: Settings) -> Finding:
+    return check_alerts(connection, settings, REVENUE_METRICS, Cadence.MONTH)
 
 
 def _told(receiver: Receiver) -> list[tuple[str, str]]:
@@ -179,25 +179,28 @@ def test_one_message_about_many_companies_is_followed_by_those_about_each_of_the
     assert _told(receiver)[1:] == [("c00", "alert.firing"), ("c07", "alert.resolved")]
 
 
-def test_the_finding_names_what_fires_in_the_window_of_the_run(connection: Connection, settings: Settings) -> None:
-    for month, amount in (("2026-01", "80"), ("2026-02", "100"), ("2026-03", "150")):
-        close_revenue(connection, month, {"acme": amount})
-    assert _check(connection, settings).summary == ("Of 1 rule none fires in [2026-03-01T00:00Z, 2026-04-01T00:00Z).")
-    finding = _check(connection, settings, Window(start_of("2026-01"), start_of("2026-04")))
-    assert finding.summary == "Rules fire: low: acme total_revenue 80.00 EUR (below 100 EUR) 2026-01."
+def test_the_finding_names_what_fires_in_the_latest_closed_period_alone(
+    connection: Connection, settings: Settings
+) -> None:
+    close_revenue(connection, "2026-03", {"acme": "80"})
+    finding = _check(connection, settings)
+    assert finding.summary == "Rules fire: low: acme total_revenue 80.00 EUR (below 100 EUR) 2026-03."
     assert finding.metadata["firing rules"] == [
         {
             "rule": "low",
             "severity": "warning",
             "company": "acme",
-            "period": "2026-01",
+            "period": "2026-03",
             "value": "80.00 EUR",
             "threshold": "below 100 EUR",
             "why": "",
         }
     ]
-    assert finding.metadata["companies and periods judged"] == 3
-    assert connection.execute("SELECT count(*) FROM analytics_outbox").fetchone() == (0,)
+    assert finding.metadata["companies and periods judged"] == 1
+    # Old months that are closed later are shown by nobody's latest period.
+    close_revenue(connection, "2026-01", {"acme": "10"})
+    close_revenue(connection, "2026-03", {"acme": "150"})
+    assert _check(connection, settings).summary == "Of 1 rule none fires in [2026-03-01T00:00Z, 2026-04-01T00:00Z)."
 
 
 def test_a_broken_file_fails_the_finding_and_the_rules_before_it_are_judged(

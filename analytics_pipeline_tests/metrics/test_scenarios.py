@@ -15,10 +15,11 @@ from click.testing import CliRunner
 from analytics_pipeline.cli import main
 from analytics_pipeline.currencies import round_money, round_rate
 from analytics_pipeline.health.checks import all_checks, run_check
-from analytics_pipeline.health.finding import State
+from analytics_pipeline.health.finding import Finding, State
+from analytics_pipeline.health.metrics import amounts_converted
 from analytics_pipeline.metrics.revenue import MrrMovements, revenue_series
 from analytics_pipeline.metrics.rounding import round_movements
-from analytics_pipeline.metrics.tables import METRIC_TABLES, MetricTable, close_metric
+from analytics_pipeline.metrics.tables import METRIC_TABLES, REVENUE_METRICS, MetricTable, close_metric
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Cadence, Window
 from analytics_pipeline_tests.conftest import Database
@@ -211,15 +212,16 @@ def test_all_companies_together_are_the_sum_of_the_table(answers: Answers, share
 
 
 def test_an_amount_without_a_rate_fails_the_check_on_conversion(answers: Answers, shared_database: Database) -> None:
-    (check,) = [c for c in all_checks() if (c.name, c.subject) == ("amounts_converted", "revenue_metrics")]
     with shared_database.connect(autocommit=True) as connection:
-        assert check.judge_window is not None
-        finding = check.judge_window(connection, shared_database.settings, days("2026-05-10"))
-        assert finding.state is State.ERROR
-        assert "yen: totalRevenue of 5000 JPY" in finding.summary
-        finding = check.judge_window(connection, shared_database.settings, days("2026-05-11"))
-        assert "yen: revenueGrowth of 5000 JPY" in finding.summary
-        assert "yen" not in check.judge_window(connection, shared_database.settings, days("2026-05-12")).summary
+
+        def judged(day: str) -> Finding:
+            settings = shared_database.settings
+            return amounts_converted(connection, settings, "revenue_metrics", REVENUE_METRICS, Cadence.DAY, days(day))
+
+        assert judged("2026-05-10").state is State.ERROR
+        assert "yen: totalRevenue of 5000 JPY" in judged("2026-05-10").summary
+        assert "yen: revenueGrowth of 5000 JPY" in judged("2026-05-11").summary
+        assert "yen" not in judged("2026-05-12").summary
         (gaps,) = [c for c in all_checks() if c.name == "rates_without_gaps"]
         assert "JPY 2026-05-10" in run_check(gaps, connection, shared_database.settings).summary
 

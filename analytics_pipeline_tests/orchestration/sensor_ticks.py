@@ -21,6 +21,8 @@ class Ticks:
         evaluated = self._sensor.evaluate_tick(context)
         self.cursor = evaluated.cursor
         self.skipped = evaluated.skip_message
+        for event in evaluated.asset_events:
+            self._instance.report_runless_asset_event(event)
         return [request for request in evaluated.run_requests or [] if not self._is_known(request)]
 
     def launch(self, request: RunRequest) -> ExecuteInProcessResult:

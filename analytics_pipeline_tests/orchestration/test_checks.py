@@ -6,7 +6,9 @@ from pathlib import Path
 from click.testing import CliRunner
 from dagster import (
     AssetCheckEvaluation,
+    AssetCheckKey,
     AssetCheckSeverity,
+    AssetKey,
     DagsterEventType,
     DagsterInstance,
     Definitions,
@@ -26,6 +28,7 @@ from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import materialized_tables
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
+from analytics_pipeline_tests.orchestration.sensor_ticks import Ticks
 
 HOURLY = "analytics_revenue_hourly"
 RANGE = {
@@ -41,6 +44,16 @@ def _run(definitions: Definitions, instance: DagsterInstance, job: str, **option
 
 def _evaluations(result: ExecuteInProcessResult) -> dict[tuple[str, str], AssetCheckEvaluation]:
     return {(e.check_name, e.asset_key.to_user_string()): e for e in result.get_asset_check_evaluations()}
+
+
+def _state(instance: DagsterInstance, asset: str, check: str) -> AssetCheckEvaluation:
+    """Return what the UI shows of a check: its latest evaluation, of a run or of a sensor."""
+    key = AssetCheckKey(AssetKey(asset), check)
+    record = instance.event_log_storage.get_latest_asset_check_execution_by_key([key])[key]
+    event = record.event
+    assert event is not None
+    assert event.dagster_event is not None
+    return event.dagster_event.asset_check_evaluation_data
 
 
 def _tamper(connection: Connection) -> None:
@@ -92,33 +105,44 @@ def test_what_is_wrong_is_told_with_severity_threshold_and_remedy_and_hides_noth
     assert evaluations["matches_declaration", HOURLY].passed
 
 
-def test_closing_a_partition_runs_the_checks_of_its_assets_and_old_partitions_may_be_closed_first(
+def test_closing_partitions_proves_their_window_and_the_state_of_their_assets_is_judged_once_it_has_ended(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:
+    ticks = Ticks(definitions, instance, "check_states")
+    ticks.tick()
     with database.connect(autocommit=True) as connection:
         add_event(connection, "2025-01-05T10:10")
         add_event(connection, "2025-01-06T10:10")
     result = _run(definitions, instance, "hourly_aggregates", partition_key="2025-01-05-10:00")
-    evaluations = _evaluations(result)
     assert result.success
-    assert {asset for _, asset in evaluations} == {HOURLY, "analytics_event_volume_hourly"}
-    assert evaluations["reconciles_with_events", HOURLY].passed
-    assert evaluations["no_failed_partitions", HOURLY].passed
-    assert not evaluations["up_to_date", HOURLY].passed
+    assert set(_evaluations(result)) == {
+        ("window_reconciles", HOURLY),
+        ("window_reconciles", "analytics_event_volume_hourly"),
+    }
+    # A row for each partition and check of a run is what a year of hours costs.
+    assert _run(definitions, instance, "hourly_aggregates", tags=RANGE).success
+    assert ticks.tick() == []
+    assert ticks.skipped == f"Judged the checks of {HOURLY}, analytics_event_volume_hourly."
+    assert _state(instance, HOURLY, "no_failed_partitions").passed
+    assert not _state(instance, HOURLY, "up_to_date").passed, "an old partition was closed, a newer one waits"
+    assert ticks.tick() == []
+    assert ticks.skipped == "No run over a partitioned asset has ended since."
 
 
-def test_a_failed_range_is_told_until_a_later_run_has_closed_it(
+def test_a_failed_range_is_red_until_a_run_that_has_closed_it_has_ended(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:
+    ticks = Ticks(definitions, instance, "check_states")
+    ticks.tick()
+    assert _state(instance, HOURLY, "no_failed_partitions").passed
     with database.connect(autocommit=True) as connection:
         add_event(connection, "2025-01-05T10:10")
         assert _run(definitions, instance, "hourly_aggregates", tags=RANGE).success
         _tamper(connection)
         failed = _run(definitions, instance, "hourly_aggregates", tags=RANGE)
         assert not failed.success
-        another = _run(definitions, instance, "hourly_aggregates", partition_key="2025-01-06-10:00")
-        assert another.success
-        told = _evaluations(another)["no_failed_partitions", HOURLY]
+        ticks.tick()
+        told = _state(instance, HOURLY, "no_failed_partitions")
         assert (told.passed, told.severity) == (False, AssetCheckSeverity.ERROR)
         assert f"[2025-01-05T10:00Z, 2025-01-05T11:00Z) (run {failed.run_id}, " in (told.description or "")
         assert "analytics-pipeline close --start 2025-01-05T10:00 --end 2025-01-05T11:00" in (told.description or "")
@@ -127,12 +151,39 @@ def test_a_failed_range_is_told_until_a_later_run_has_closed_it(
         doctor = CliRunner().invoke(main, ["doctor"])
         assert doctor.exit_code == 1
         assert f"no_failed_partitions     {HOURLY}: The last run failed for" in doctor.output
-        proof = _evaluations(failed)["reconciles_with_events", HOURLY].description or ""
+        proof = _evaluations(failed)["window_reconciles", HOURLY].description or ""
         force = re.findall(r"CALL refresh_continuous_aggregate.*?;", proof)
+        # The proof of the newest closed hours has failed meanwhile, too.
+        assert not _run(definitions, instance, CHECKS_JOB).success
         connection.execute(force[0])
         assert _run(definitions, instance, "hourly_aggregates", tags=RANGE).success
-        (finding,) = failed_partition_findings(instance, connection, get_settings(), [HOURLY])
+    assert not _state(instance, HOURLY, "no_failed_partitions").passed, "nobody has judged it since"
+    (request,) = ticks.tick()
+    assert _state(instance, HOURLY, "no_failed_partitions").passed
+    assert request.asset_check_keys == [AssetCheckKey(AssetKey(HOURLY), "reconciles_with_events")]
+    (finding,) = failed_partition_findings(instance, connection, get_settings(), [HOURLY])
     assert finding.passed
+
+
+def test_amounts_of_the_newest_closed_days_stay_red_while_an_old_backfill_is_fine(
+    database: Database, instance: DagsterInstance, definitions: Definitions
+) -> None:
+    ticks = Ticks(definitions, instance, "check_states")
+    ticks.tick()
+    with database.connect(autocommit=True) as connection:
+        add_event(connection, "2025-01-05T10:10")
+        add_event(connection, "2025-11-20T10:10", currency="JPY")
+    for day in ("2025-11-20", "2025-01-05"):
+        job = definitions.resolve_job_def("daily_aggregates")
+        closed = job.execute_in_process(
+            instance=instance, partition_key=day, asset_selection=[AssetKey("revenue_metrics")]
+        )
+        assert _evaluations(closed)["window_reconciles", "revenue_metrics"].passed
+        ticks.tick()
+        state = _state(instance, "revenue_metrics", "amounts_converted")
+        assert not state.passed
+        assert "10 JPY (2025-11-20 to 2025-11-20)" in (state.description or "")
+        assert _state(instance, "revenue_metrics", "alerts").passed
 
 
 def test_every_partitioned_asset_has_its_check(definitions: Definitions) -> None:
@@ -150,12 +201,7 @@ def test_every_partitioned_asset_has_its_check(definitions: Definitions) -> None
 def test_only_what_proves_and_protects_figures_blocks(definitions: Definitions) -> None:
     graph = definitions.resolve_asset_graph()
     blocking = {key.name for key in graph.asset_check_keys if graph.get_check_spec(key).blocking}
-    assert blocking == {
-        "reconciles_with_events",
-        "equals_definitions",
-        "timescaledb_extension",
-        "hypertable_layout",
-    }
+    assert blocking == {"window_reconciles", "timescaledb_extension", "hypertable_layout"}
     assert all(graph.get_check_spec(key).description for key in graph.asset_check_keys)
 
 

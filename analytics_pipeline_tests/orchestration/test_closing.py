@@ -159,7 +159,7 @@ def test_rows_that_differ_from_the_events_stop_the_run_and_name_the_company(
         _close(definitions, instance, JANUARY)
         table = materialized_tables(connection)["analytics_revenue_hourly"].identifier.as_string(connection)
         connection.execute(f"UPDATE {table} SET total_value = total_value * 2")
-        with pytest.raises(AnalyticsError, match=r"reconciles_with_events of analytics_revenue_hourly: 2 rows .*beta"):
+        with pytest.raises(AnalyticsError, match=r"window_reconciles of analytics_revenue_hourly: 2 rows .*beta"):
             _close(definitions, instance, JANUARY)
         failed = connection.execute(
             "SELECT subject, check_name, window_start FROM analytics_check_results WHERE NOT passed"

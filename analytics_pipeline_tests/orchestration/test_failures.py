@@ -98,7 +98,7 @@ def test_a_failed_range_is_told_once_and_recovers_when_its_partitions_are_closed
     text = _text(mails)
     assert "Partitions: 2025-01-05-09:00 to 2025-01-05-10:00\n" in text
     assert "Failed since: 20" in text
-    assert "error: reconciles_with_events of analytics_revenue_hourly: " in text
+    assert "error: window_reconciles of analytics_revenue_hourly: " in text
     assert "https://dagster.example.com/runs/" in text
     assert "analytics-pipeline close" in text
     _falsify(database, "0.5")

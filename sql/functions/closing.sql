@@ -24,12 +24,29 @@ LANGUAGE sql VOLATILE
 AS $$
     INSERT INTO analytics_closed_windows AS c (relation, windows)
     VALUES (p_relation, tstzmultirange(tstzrange(p_start, p_end)))
-    ON CONFLICT (relation) DO UPDATE SET windows = c.windows + excluded.windows
-    WHERE NOT c.windows @> excluded.windows
+    ON CONFLICT (relation) DO UPDATE
+        SET windows = c.windows + excluded.windows, changed = c.changed - excluded.windows
+    WHERE NOT c.windows @> excluded.windows OR c.changed && excluded.windows
 $$;
 
 COMMENT ON FUNCTION analytics_note_closed IS
     'Notes that a table has taken in the events of a half-open window.';
+
+-- Under the lock: a table that is reading these events has noted that it took them in before, or reads them after.
+CREATE OR REPLACE FUNCTION analytics_note_changed_events(p_start timestamptz, p_end timestamptz)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    PERFORM analytics_lock_changes(false);
+    UPDATE analytics_closed_windows AS c
+    SET changed = c.changed + c.windows * tstzmultirange(tstzrange(p_start, p_end))
+    WHERE NOT c.changed @> (c.windows * tstzmultirange(tstzrange(p_start, p_end)));
+END
+$$;
+
+COMMENT ON FUNCTION analytics_note_changed_events IS
+    'Notes that events of a half-open window may have changed since users and subscriptions have taken them in.';
 
 CREATE OR REPLACE FUNCTION analytics_note_refresh(
     p_start timestamptz, p_end timestamptz, p_granularity text, p_relation text

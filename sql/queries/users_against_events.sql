@@ -1,9 +1,10 @@
--- What is stored of users beside the events: all of what is closed since an instant, both ways, and of what was closed
--- before a sample (by a hash that changes with the seed), whose events must be there. Left out is what is stale, and
--- what lies behind the retention horizon.
+-- What is stored of users beside the events: all of what is closed within a span, both ways, and of what was closed
+-- before it a sample (by a hash that changes with the seed), whose events must be there. Left out is what has changed
+-- since it was taken in, by the stale ranges or by what refreshes have noted, and what lies behind the retention horizon.
 WITH judged AS MATERIALIZED (
     SELECT
         c.windows
+        - c.changed
         - tstzmultirange(tstzrange(NULL, coalesce(analytics_events_from(), '-infinity')))
         - coalesce(
             (SELECT range_agg(tstzrange(stale_start, stale_end))
@@ -16,7 +17,7 @@ WITH judged AS MATERIALIZED (
 newest AS MATERIALIZED (
     SELECT lower(r) AS span_start, upper(r) AS span_end
     FROM judged AS j
-    CROSS JOIN LATERAL unnest(j.windows * tstzmultirange(tstzrange(%(since)s, NULL))) AS r
+    CROSS JOIN LATERAL unnest(j.windows * tstzmultirange(tstzrange(%(since)s, %(until)s))) AS r
 ),
 held AS MATERIALIZED (
     SELECT s.company_id, s.user_id, min(s.first_seen) AS first_seen

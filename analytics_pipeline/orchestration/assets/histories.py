@@ -18,7 +18,7 @@ from analytics_pipeline.orchestration.metadata import table_schema
 from analytics_pipeline.orchestration.partitions import backfill_policy_for, partitions_for
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.timescale.aggregates import EVENTS, Column
+from analytics_pipeline.timescale.aggregates import EVENTS, LOGS_DAYS, Column
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Cadence, Window
 
@@ -70,7 +70,8 @@ def _build_asset(history: _History, settings: Settings) -> AssetsDefinition:
     @asset(
         name=history.asset,
         description=history.description,
-        deps=[EVENTS],
+        # After the refresh that clears the log by which late events find the days of both.
+        deps=[EVENTS, LOGS_DAYS],
         partitions_def=partitions_for(Cadence.DAY, settings),
         backfill_policy=backfill_policy_for(Cadence.DAY),
         group_name=names.METRICS,
@@ -81,7 +82,7 @@ def _build_asset(history: _History, settings: Settings) -> AssetsDefinition:
         metadata={"dagster/table_name": history.table, "dagster/column_schema": table_schema(history.columns)},
     )
     def _history_asset(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
-        closing = attempt(context, timescale, history.asset, needs_events=history.needs_events, proved_by_check=False)
+        closing = attempt(context, timescale, history.asset, needs_events=history.needs_events, proved_by_check=True)
         with closing as (connection, window):
             changed = history.update(connection, window)
         return MaterializeResult(metadata={"window": str(window), "rows added, changed or removed": changed})

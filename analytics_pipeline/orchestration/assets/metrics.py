@@ -23,23 +23,19 @@ from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.windows import Cadence
 
-# Days are not built on months: whole months alone are counted over the monthly user grain.
+# Besides its aggregates.
 _SOURCES = {
-    REVENUE_METRICS: [
-        "analytics_revenue_daily",
-        "analytics_billing_daily",
-        USERS,
-        SUBSCRIPTIONS_ASSET,
-        FX_ASSET,
-    ],
+    REVENUE_METRICS: [USERS, SUBSCRIPTIONS_ASSET, FX_ASSET],
     MRR_MOVEMENTS: [SUBSCRIPTIONS_ASSET, FX_ASSET],
-    USER_METRICS: ["analytics_user_activity_daily", "analytics_user_activity_monthly", USERS],
+    USER_METRICS: [USERS],
 }
 
 
 def metric_sources(table: MetricTable, cadence: Cadence) -> list[str]:
     """Return the assets that the days, or the months, of a metric are computed from."""
-    return [source for source in _SOURCES[table] if cadence is Cadence.MONTH or not source.endswith("_monthly")]
+    # Days are not built on months: whole months alone are counted over the monthly user grain.
+    aggregates = [a for a in table.aggregates if cadence is Cadence.MONTH or not a.endswith("_monthly")]
+    return [*aggregates, *_SOURCES[table]]
 
 
 def build_metric_assets(settings: Settings) -> list[AssetsDefinition]:

@@ -1,7 +1,7 @@
-"""Asset checks over the database, generated from ``analytics_pipeline.health``.
+"""Asset checks over the database, generated from ``analytics_pipeline.health``: of the state of each asset.
 
-Blocking checks are steps of their own, so that only what is built on their asset waits for them; all the
-others share one step and one connection.
+Blocking checks, those of the set-up, are steps of their own, so that only what is built on their asset waits for them;
+all the others share one step and one connection. None looks at the partitions of a run (``checks.window`` does).
 """
 
 from collections.abc import Iterator
@@ -13,18 +13,16 @@ from dagster import (
     AssetChecksDefinition,
     AssetCheckSpec,
     AssetKey,
+    Failure,
     asset_check,
     multi_asset_check,
 )
 
 from analytics_pipeline.health.checks import HealthCheck, all_checks, run_check
-from analytics_pipeline.health.results import record_result
-from analytics_pipeline.orchestration.attempts import end_attempt
+from analytics_pipeline.health.finding import Finding
 from analytics_pipeline.orchestration.checks.results import check_result, window_judged
 from analytics_pipeline.orchestration.names import POOL, RETRY
 from analytics_pipeline.orchestration.resources import Timescale
-from analytics_pipeline.settings import Settings
-from analytics_pipeline.timescale.connection import Connection
 
 
 def build_health_checks() -> list[AssetChecksDefinition]:
@@ -43,9 +41,9 @@ def _build_blocking_check(check: HealthCheck) -> AssetChecksDefinition:
         pool=POOL,
         retry_policy=RETRY,
     )
-    def _blocking_check(context: AssetCheckExecutionContext, timescale: Timescale) -> AssetCheckResult:
+    def _blocking_check(timescale: Timescale) -> AssetCheckResult:
         with timescale.session() as connection:
-            return _run(check, context, connection, timescale.settings)
+            return check_result(run_check(check, connection, timescale.settings))
 
     return _blocking_check
 
@@ -62,22 +60,17 @@ def _build_shared_checks(checks: list[HealthCheck]) -> AssetChecksDefinition:
         retry_policy=RETRY,
     )
     def _database_checks(context: AssetCheckExecutionContext, timescale: Timescale) -> Iterator[AssetCheckResult]:
+        refuted: list[Finding] = []
         with timescale.session() as connection:
             for key, check in by_key.items():
                 if key in context.selected_asset_check_keys:
-                    yield _run(check, context, connection, timescale.settings)
+                    finding = run_check(check, connection, timescale.settings)
+                    if check.judge_window is not None and not finding.passed:
+                        refuted.append(finding)
+                    yield check_result(finding)
+        if refuted and window_judged(context) is None:
+            # A run of checks alone blocks nothing: by its failure operators are notified of figures that are wrong.
+            reasons = "; ".join(f"{finding.check} of {finding.subject}: {finding.text}" for finding in refuted)
+            raise Failure(description=reasons, allow_retries=False)
 
     return _database_checks
-
-
-def _run(
-    check: HealthCheck, context: AssetCheckExecutionContext, connection: Connection, settings: Settings
-) -> AssetCheckResult:
-    """Run a check; what it finds over the window of a run over partitions is kept for the reports."""
-    window = window_judged(context) if check.judge_window else None
-    finding = run_check(check, connection, settings, window)
-    if window is not None:
-        record_result(connection, finding, window)
-        if check.blocking:
-            end_attempt(connection, context.op_execution_context.run, finding, window)
-    return check_result(finding)

@@ -2,7 +2,16 @@
 
 from typing import TYPE_CHECKING
 
-from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetCheckSeverity, MetadataValue, TableRecord
+from dagster import (
+    AssetCheckEvaluation,
+    AssetCheckExecutionContext,
+    AssetCheckResult,
+    AssetCheckSeverity,
+    AssetKey,
+    MetadataValue,
+    TableRecord,
+)
+from dagster._core.definitions.metadata import normalize_metadata
 
 from analytics_pipeline.health.finding import Finding, Metadata, Severity
 from analytics_pipeline.windows import Window
@@ -32,8 +41,24 @@ def check_result(finding: Finding) -> AssetCheckResult:
         check_name=finding.check,
         severity=_SEVERITIES[finding.severity],
         description=finding.text,
-        metadata={name: _metadata_value(value) for name, value in _shown(finding.metadata).items()},
+        metadata=_metadata(finding),
     )
+
+
+def check_evaluation(finding: Finding) -> AssetCheckEvaluation:
+    """Return the finding as an evaluation of its asset check that no run has made."""
+    return AssetCheckEvaluation(
+        asset_key=AssetKey(finding.subject),
+        check_name=finding.check,
+        passed=finding.passed,
+        severity=_SEVERITIES[finding.severity],
+        description=finding.text,
+        metadata=normalize_metadata(_metadata(finding)),
+    )
+
+
+def _metadata(finding: Finding) -> "dict[str, RawMetadataValue]":
+    return {name: _metadata_value(value) for name, value in _shown(finding.metadata).items()}
 
 
 def _shown(metadata: Metadata) -> Metadata:

@@ -22,8 +22,9 @@ from dagster import (
     sensor,
 )
 
+from analytics_pipeline.metrics.changes import changed_windows
 from analytics_pipeline.metrics.partitions import closing_times, late_behind_horizon
-from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS_ASSET
+from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS, SUBSCRIPTIONS_ASSET
 from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES, restated_months, stale_periods
 from analytics_pipeline.metrics.users import USERS
 from analytics_pipeline.orchestration.closing import ClosingPlan, Obstacle
@@ -57,8 +58,8 @@ _ON_EVENTS = {
     cadence: next(a.name for a in AGGREGATES if a.cadence is cadence and a.source == EVENTS)
     for cadence in GRANULARITIES
 }
-# What figures stand on besides the aggregates: made from the events of each day, and kept.
-_HISTORIES = (USERS, SUBSCRIPTIONS_ASSET)
+# What figures stand on besides the aggregates: made from the events of each day, and kept; and in which table.
+_HISTORIES = {USERS: USERS, SUBSCRIPTIONS_ASSET: SUBSCRIPTIONS}
 _STALE_LIKE = {
     **dict.fromkeys(_HISTORIES, _ON_EVENTS[Cadence.DAY]),
     **{asset: _ON_EVENTS[cadence] for asset, (_, cadence) in _METRICS.items()},
@@ -120,6 +121,7 @@ class _Finder:
         self._stale: defaultdict[str, list[Window]] = defaultdict(list)
         for stale in stale_ranges(connection, span):
             self._stale[stale.aggregate].append(Window(stale.first, stale.last + _RESOLUTION))
+        self._stale_histories = changed_windows(connection)
         self._stale_metrics = stale_periods(connection, settings.base_currency)
         self._of_other_definitions = {
             cadence: [p.window for p in self._stale_metrics if p.has_other_definitions and p.cadence is cadence]
@@ -155,6 +157,7 @@ class _Finder:
         expired = behind_horizon(cadence, self._state.horizon)
         stale = join_windows(window.widen(cadence) for window in self._stale[_STALE_LIKE.get(asset, asset)])
         if asset in _HISTORIES:
+            stale += self._stale_histories.get(_HISTORIES[asset], [])
             # The figures of a day are computed by other definitions from users and subscriptions that are, too.
             stale += self._of_other_definitions[Cadence.DAY]
         touched = without_windows(stale, expired)

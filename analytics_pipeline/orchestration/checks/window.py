@@ -1,0 +1,71 @@
+"""``window_reconciles``: proves exactly the partitions that a run has just closed; what is built on them waits for it.
+
+An asset has one such check, and the jobs that close run no other: Dagster keeps a row for each check and partition of a
+run. What speaks of an asset as a whole is judged apart (``sensors.check_states``): closing an old month again turns
+nothing green.
+"""
+
+from dataclasses import replace
+
+from dagster import (
+    AssetCheckExecutionContext,
+    AssetCheckResult,
+    AssetChecksDefinition,
+    asset_check,
+)
+
+from analytics_pipeline.alerts.check import check_alerts
+from analytics_pipeline.health.checks import HealthCheck, run_check, window_checks
+from analytics_pipeline.health.finding import Finding
+from analytics_pipeline.health.results import record_result
+from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES
+from analytics_pipeline.orchestration.attempts import end_attempt
+from analytics_pipeline.orchestration.checks.results import check_evaluation, check_result, window_judged
+from analytics_pipeline.orchestration.names import POOL, RETRY, WINDOW_CHECK
+from analytics_pipeline.orchestration.resources import Timescale
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.windows import Window
+
+_METRICS = {table.asset(cadence): (table, cadence) for table in METRIC_TABLES for cadence in GRANULARITIES}
+
+
+def build_window_checks() -> list[AssetChecksDefinition]:
+    """Return ``window_reconciles`` of every asset that has it."""
+    return [_build_check(check) for check in window_checks()]
+
+
+def _build_check(check: HealthCheck) -> AssetChecksDefinition:
+    @asset_check(
+        asset=check.subject,
+        name=WINDOW_CHECK,
+        description=(
+            f"What {check.name} proves of the newest closed partitions, for exactly those of the run. What changes "
+            "while they are closed is closed again, or left to late_events, and said."
+        ),
+        blocking=True,
+        pool=POOL,
+        retry_policy=RETRY,
+    )
+    def _window_check(context: AssetCheckExecutionContext, timescale: Timescale) -> AssetCheckResult:
+        window = window_judged(context)
+        with timescale.session() as connection:
+            if window is None:
+                finding = run_check(check, connection, timescale.settings)
+            else:
+                finding = _prove(check, connection, timescale.settings, window)
+                end_attempt(connection, context.op_execution_context.run, finding, window)
+            if finding.passed and check.subject in _METRICS:
+                # Reports that are made next show them, and nobody has to wait for a sensor.
+                alerts = check_alerts(connection, timescale.settings, *_METRICS[check.subject])
+                context.instance.report_runless_asset_event(check_evaluation(alerts))
+        return check_result(replace(finding, check=WINDOW_CHECK))
+
+    return _window_check
+
+
+def _prove(check: HealthCheck, connection: Connection, settings: Settings, window: Window) -> Finding:
+    """Prove a window that a run has closed, whatever it is made of, and keep what was found for the reports."""
+    finding = run_check(check, connection, settings, window)
+    record_result(connection, finding, window)
+    return finding
