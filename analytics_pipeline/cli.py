@@ -110,6 +110,9 @@ def db_migrate(*, as_json: bool) -> None:
 
     A new database gets the policies that ANALYTICS_RETENTION, ANALYTICS_COMPRESS_AFTER and ANALYTICS_REFRESH_OWNER
     ask for. Those of an existing one stay as they are: "db policies" shows and changes them.
+
+    What stands already is left alone, without a lock. What changes waits for other sessions two seconds at a time, so
+    that nobody queues behind it for longer, names them, and stops after ANALYTICS_LOCK_TIMEOUT seconds.
     """
     report = migrate()
     if as_json:
@@ -117,6 +120,8 @@ def db_migrate(*, as_json: bool) -> None:
         return
     for name in report.applied:
         click.echo(f"applied  {name}")
+    for part in report.renewed:
+        click.echo(f"renewed  {part}")
     for change in report.policy_changes:
         click.echo(f"policy   {change.procedure} on {change.relation}: {change.action}")
     for note in report.notes:

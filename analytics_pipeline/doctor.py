@@ -14,6 +14,7 @@ import psycopg
 
 from analytics_pipeline.embedded import EmbeddedPostgres
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.health.access import function_access
 from analytics_pipeline.health.checks import all_checks, run_check
 from analytics_pipeline.health.disk import disk_space
 from analytics_pipeline.health.finding import Finding, Problem, State
@@ -107,6 +108,7 @@ def _examine_database(connection: Connection, settings: Settings) -> Iterator[Fi
     yield _migrations_finding(connection)
     for check in checks:
         yield run_check(check, connection, settings)
+    yield function_access(connection)
     server = read_server_settings(connection)
     yield judge_settings(server, machine_memory() if server.local else None)
     yield from disk_space(settings, server.database_bytes)

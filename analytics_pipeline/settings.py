@@ -48,6 +48,12 @@ class Settings(BaseSettings):
     refresh_owner: Literal["dagster", "timescaledb"] = Field(
         default="dagster", description="Who refreshes the open tail of a new database's continuous aggregates."
     )
+    lock_timeout: int = Field(
+        default=600,
+        ge=1,
+        le=1_000_000,
+        description="Seconds that a statement waits for other sessions before it stops with an error that names them.",
+    )
     artifacts: str = Field(default="", description="Folder or object-store URI for reports.")
     base_currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$", description="Reporting currency.")
     fx_source: str = Field(

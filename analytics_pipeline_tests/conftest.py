@@ -14,7 +14,8 @@ import pytest
 from hypothesis import is_hypothesis_test
 
 from analytics_pipeline.settings import Settings, get_settings
-from analytics_pipeline.timescale.connection import Connection, connect
+from analytics_pipeline.timescale.connection import connect
+from analytics_pipeline.timescale.waiting import WatchedConnection
 from analytics_pipeline_tests.databases import MIGRATED_WITH, EmbeddedDatabases, Kind, ServerDatabases
 
 SERVER_URL = os.environ.get("ANALYTICS_DATABASE_URL")
@@ -27,7 +28,7 @@ class Database:
     url: str
     settings: Settings
 
-    def connect(self, *, autocommit: bool = False) -> Connection:
+    def connect(self, *, autocommit: bool = False) -> WatchedConnection:
         return connect(self.settings, autocommit=autocommit)
 
 

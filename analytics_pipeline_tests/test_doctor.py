@@ -52,6 +52,8 @@ def test_a_migrated_database_has_no_error(database: Database) -> None:
     assert "Dagster's storage isn't running" in result.output
     if "embedded" in result.output:
         assert " 0 warnings" in result.output
+    else:
+        assert "mend it:  REVOKE EXECUTE ON FUNCTION add_job(" in result.output
 
 
 def test_an_error_fails_and_is_followed_by_what_mends_it(database: Database) -> None:

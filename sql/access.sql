@@ -1,5 +1,6 @@
--- Who may read what, brought to this version at every migration. analytics_reader reads the metric tables,
--- a company at a time (row-level security), and never events or aggregates: those hold every company's rows.
+-- Who may read and call what. analytics_reader reads the metric tables, a company at a time (row-level security), and
+-- never events or aggregates: those hold every company's rows. Nobody but the owner calls our functions, which lock
+-- and write; readers call those that round, for the views of rounded figures.
 DO $$
 BEGIN
     IF to_regrole('analytics_reader') IS NULL THEN
@@ -17,24 +18,26 @@ BEGIN
             analytics_revenue_metrics_rounded, analytics_mrr_movements_rounded, analytics_user_metrics_rounded,
             analytics_metric_periods, analytics_company_grants, analytics_fx_rates
         TO analytics_reader;
+        GRANT EXECUTE ON FUNCTION
+            analytics_currency_digits, analytics_round_half_even, analytics_round_shown, analytics_round_money,
+            analytics_round_rate, analytics_round_unconverted
+        TO analytics_reader;
     END IF;
 END
 $$;
 
--- Whoever has logged in stays bound by its grants, whatever role it takes on by SET ROLE; only who serves others as
--- the owner is bound by the role taken on.
-DROP POLICY IF EXISTS own_grants ON analytics_company_grants;
-CREATE POLICY own_grants ON analytics_company_grants FOR SELECT
-    USING (
-        pg_has_role(
-            CASE
-                WHEN pg_has_role(
-                    session_user,
-                    (SELECT t.relowner FROM pg_class AS t WHERE t.oid = 'analytics_company_grants'::regclass),
-                    'MEMBER'
-                )
-                THEN current_user ELSE session_user
-            END,
-            to_regrole(quote_ident(role_name)), 'MEMBER'
-        )
-    );
+-- PostgreSQL lets everybody call a new function; one that somebody else has made is theirs to close.
+DO $$
+DECLARE
+    open_function regprocedure;
+BEGIN
+    FOR open_function IN
+        SELECT p.oid
+        FROM pg_proc AS p
+        WHERE p.pronamespace = current_schema()::regnamespace AND p.proname LIKE 'analytics\_%'
+          AND pg_has_role(p.proowner, 'USAGE') AND has_function_privilege('public', p.oid, 'EXECUTE')
+    LOOP
+        EXECUTE format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC', open_function);
+    END LOOP;
+END
+$$;

@@ -22,6 +22,9 @@ _POLICIES = {_GRANTS: ["own_grants", "pipeline"]} | {
 # These hold every company's rows, and no row-level security stands before them.
 _HIDDEN = [EVENTS, USERS, SUBSCRIPTIONS, PARTITIONS, *(aggregate.name for aggregate in AGGREGATES)]
 _MIGRATE = "analytics-pipeline db migrate"
+# What TimescaleDB lets every login call and does something for it although it owns nothing: a job of its own runs on
+# and on, in one of the background workers that our policies need. Its other functions ask for the owner.
+_OPENED_BY_TIMESCALEDB = ["add_job"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,33 @@ def reader_access(connection: Connection, settings: Settings) -> Finding:  # noq
             "grants": len(list_grants(connection)),
             "readers that name their company by analytics.company": readers_without_grants(connection),
         },
+    )
+
+
+def function_access(connection: Connection) -> Finding:
+    """Judge that a role that may only log in can call no function that locks, writes or occupies a worker."""
+    parameters = {"timescaledb": _OPENED_BY_TIMESCALEDB}
+    rows = connection.execute(load_sql("queries/open_functions.sql"), parameters).fetchall()
+    ours, theirs = ([signature for signature, is_ours in rows if is_ours is wanted] for wanted in (True, False))
+    problems = []
+    if ours:
+        problems.append(Problem(f"every login may call our {', '.join(ours)}", _MIGRATE, Severity.WARNING))
+    if theirs:
+        problems.append(
+            Problem(
+                f"TimescaleDB lets every login call {', '.join(theirs)}: jobs of anybody then occupy the background "
+                "workers that compression and retention need",
+                " ".join(f"REVOKE EXECUTE ON FUNCTION {signature} FROM PUBLIC;" for signature in theirs)
+                + " -- as a superuser",
+                Severity.WARNING,
+            )
+        )
+    return Finding.judge(
+        "function_access",
+        "server",
+        problems,
+        good="Only the owner calls functions that lock, write or schedule jobs.",
+        metadata={"open functions of ours": ours, "open functions of TimescaleDB": theirs, "allowed": 0},
     )
 
 

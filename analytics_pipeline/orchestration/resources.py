@@ -4,11 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
-from dagster import ConfigurableResource, Failure
+from dagster import ConfigurableResource, DagsterInvariantViolationError, Failure, OpExecutionContext
 
 from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
 from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.timescale.connection import Connection, connect
+
+# Seconds that a sensor waits for other sessions: Dagster ends a tick after a minute, and the next one tries again.
+SENSOR_LOCK_TIMEOUT = 20
 
 
 class Timescale(ConfigurableResource):  # type: ignore[type-arg]
@@ -21,14 +24,23 @@ class Timescale(ConfigurableResource):  # type: ignore[type-arg]
 
     @contextmanager
     def session(self) -> Iterator[Connection]:
-        """Open an autocommit session for one step.
+        """Open an autocommit session for one step, or one tick of a sensor.
 
-        What may pass by itself (no connection, a lock, a deadlock, a serialization failure) is raised as it is,
-        and the step's retry policy repeats the step. Everything else ends the run at once, in one sentence:
-        repeating it would fail the same way.
+        What may pass by itself (no connection, a conflict of refreshes, a deadlock, a serialization failure) is raised
+        as it is, and the step's retry policy repeats the step. Everything else ends the run at once, in one sentence:
+        repeating it would fail the same way. So does a wait for another session that took too long: it was repeated
+        all the while.
+
+        What a step waits for stands in its run's log.
         """
+        step = _current_step()
         try:
-            with connect(self.settings, autocommit=True) as connection:
+            with connect(
+                self.settings,
+                autocommit=True,
+                lock_timeout=None if step else min(SENSOR_LOCK_TIMEOUT, self.settings.lock_timeout),
+                on_wait=step.log.warning if step else None,
+            ) as connection:
                 yield connection
         except (DatabaseUnreachableError, psycopg.OperationalError):
             raise
@@ -45,3 +57,11 @@ class Timescale(ConfigurableResource):  # type: ignore[type-arg]
                 description=f"The database refused the statement: {str(error).strip().splitlines()[0]}",
                 allow_retries=False,
             ) from error
+
+
+def _current_step() -> OpExecutionContext | None:
+    """Return the context of the step that is running, None in a sensor."""
+    try:
+        return OpExecutionContext.get()
+    except DagsterInvariantViolationError:
+        return None

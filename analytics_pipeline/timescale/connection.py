@@ -1,6 +1,7 @@
 """Connections to TimescaleDB: the configured server, or the embedded one started on demand."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
 from analytics_pipeline.settings import Settings, get_settings
+from analytics_pipeline.timescale.waiting import WatchedConnection
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -27,20 +29,30 @@ def database_url(settings: Settings | None = None) -> str:
     return embedded.url
 
 
-def connect(settings: Settings | None = None, *, autocommit: bool = False) -> Connection:
-    """Open a connection whose session time zone is UTC.
+def connect(
+    settings: Settings | None = None,
+    *,
+    autocommit: bool = False,
+    lock_timeout: float | None = None,
+    on_wait: Callable[[str], None] | None = None,
+) -> WatchedConnection:
+    """Open a connection whose session time zone is UTC, and whose statements don't wait in silence (``waiting``).
 
-    Raises ``AnalyticsError`` naming server and remedy, never the password, when it can't be reached.
+    ``lock_timeout`` is how many seconds a statement waits for others, None: ``ANALYTICS_LOCK_TIMEOUT``; what it waits
+    for is logged, and given to ``on_wait``. Raises ``AnalyticsError`` naming server and remedy, never the password,
+    when it can't be reached.
     """
+    settings = settings or get_settings()
     url = database_url(settings)
     try:
-        connection = psycopg.connect(
+        connection = WatchedConnection.connect(
             url,
             autocommit=autocommit,
             # The embedded server has one backend session, and poolers have many: no server-side
             # prepared statements on either.
             prepare_threshold=None,
-            application_name="analytics_pipeline",
+            # The embedded server can't see which process a client is.
+            application_name="analytics_pipeline" if settings.database_url else f"analytics_pipeline {os.getpid()}",
             connect_timeout=30,
         )
     except psycopg.OperationalError as error:
@@ -50,6 +62,7 @@ def connect(settings: Settings | None = None, *, autocommit: bool = False) -> Co
         ) from error
     except psycopg.ProgrammingError as error:
         raise AnalyticsError(f"ANALYTICS_DATABASE_URL is not a PostgreSQL URL: {error}") from error
+    connection.watch_waits(url, settings.lock_timeout if lock_timeout is None else lock_timeout, on_wait)
     connection.execute("SET TIME ZONE 'UTC'")
     if not autocommit:
         connection.commit()

@@ -1,18 +1,18 @@
-"""Brings a database to the schema of ``sql/``: numbered migrations once each, functions, views and grants always.
+"""Brings a database to the schema of ``sql/``: numbered migrations once each, the other files where they differ.
 
 A migration and the record of it are one transaction, so a process killed anywhere leaves either
-both or neither; a session lock lets parallel commands take turns.
+both or neither; a session lock lets parallel commands take turns. What has nothing to do takes no lock that
+anybody would wait for; what changes something waits for others only briefly at a time.
 """
 
 import hashlib
-import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from psycopg import sql
 
-from analytics_pipeline.currencies import TICKER_DIGITS, known_currency_digits
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.sql_files import list_sql, load_sql
@@ -29,7 +29,9 @@ from analytics_pipeline.timescale.policies import (
     same_age,
     settle_policies,
 )
+from analytics_pipeline.timescale.schema_parts import bring_up_to_date
 from analytics_pipeline.timescale.server import ensure_extension
+from analytics_pipeline.timescale.waiting import WatchedConnection, change_briefly
 
 _LOCK = 7_261_940_001
 _NAME = re.compile(r"^migrations/(\d{4})_[a-z0-9_]+\.sql$")
@@ -37,10 +39,14 @@ _NAME = re.compile(r"^migrations/(\d{4})_[a-z0-9_]+\.sql$")
 
 @dataclass(frozen=True, slots=True)
 class MigrationReport:
-    """What one migration command changed; ``notes`` are sentences about policies that it left as they are."""
+    """What one migration command changed; ``notes`` are sentences about policies that it left as they are.
+
+    ``renewed`` names the parts of the schema (functions, views, access, row_security) that were applied again.
+    """
 
     applied: tuple[str, ...]
     already_applied: int
+    renewed: tuple[str, ...]
     policy_changes: tuple[PolicyChange, ...]
     notes: tuple[str, ...]
 
@@ -56,16 +62,17 @@ class _Migration:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
-def migrate(settings: Settings | None = None) -> MigrationReport:
-    """Apply what is missing: migrations in order, all functions, views and grants, the policies of a new database.
+def migrate(settings: Settings | None = None, *, on_wait: Callable[[str], None] | None = None) -> MigrationReport:
+    """Apply what is missing: migrations in order, functions, views and grants, the policies of a new database.
 
     The settings' retention, compression and refresh owner count for a new database only: a policy that is there
     stays as it is. Safe to run twice, in parallel and after being killed. Logs a warning if this machine's clock and
-    the database's differ. Raises ``AnalyticsError`` for an unfit server, for an applied file that was edited later,
-    and for a database newer than this program.
+    the database's differ, and what it waits for, which ``on_wait`` is given too. Raises ``AnalyticsError`` for an
+    unfit server, for an applied file that was edited later, for a database newer than this program, and when another
+    session holds what has to change for longer than ``ANALYTICS_LOCK_TIMEOUT``.
     """
     settings = settings or get_settings()
-    with connect(settings, autocommit=True) as connection:
+    with connect(settings, autocommit=True, on_wait=on_wait) as connection:
         connection.execute("SELECT pg_advisory_lock(%s::bigint)", [_LOCK])
         server = ensure_extension(connection)
         say_difference(read_clocks(connection))
@@ -74,23 +81,12 @@ def migrate(settings: Settings | None = None) -> MigrationReport:
         migrations = _read_migrations()
         _refuse_newer_database(connection, migrations)
         applied = tuple(m.name for m in migrations if _apply(connection, m))
-        with connection.transaction():
-            # Functions call each other whatever their order.
-            connection.execute("SET LOCAL check_function_bodies = off")
-            for name in list_sql("functions"):
-                connection.execute(sql.SQL(load_sql(name)))
-            connection.execute(
-                sql.SQL(load_sql("currency_digits.sql")).format(
-                    digits=sql.Literal(json.dumps(known_currency_digits())), ticker_digits=sql.Literal(TICKER_DIGITS)
-                )
-            )
-            connection.execute(load_sql("views.sql"))
-            connection.execute(load_sql("access.sql"))
+        renewed = bring_up_to_date(connection)
         was_settled = bool(policy_records(connection))
         asked = PolicyValues(settings.retention, settings.compress_after, settings.refresh_owner)
         changes = settle_policies(connection, server, asked)
         notes = (*_policy_notes(connection, settings, was_settled=was_settled),)
-        return MigrationReport(applied, len(migrations) - len(applied), tuple(changes), notes)
+        return MigrationReport(applied, len(migrations) - len(applied), renewed, tuple(changes), notes)
 
 
 def _policy_notes(connection: Connection, settings: Settings, *, was_settled: bool) -> Iterator[str]:
@@ -138,18 +134,30 @@ def _refuse_newer_database(connection: Connection, migrations: list[_Migration])
         )
 
 
-def _apply(connection: Connection, migration: _Migration) -> bool:
+def _apply(connection: WatchedConnection, migration: _Migration) -> bool:
+    """Apply a migration unless it is there, and tell whether it was missing."""
+    if _is_applied(connection, migration):
+        return False
+    return change_briefly(connection, partial(_execute, connection, migration))
+
+
+def _is_applied(connection: Connection, migration: _Migration) -> bool:
+    row = connection.execute(
+        "SELECT sha256, applied_at FROM analytics_schema_migrations WHERE version = %s",
+        [migration.version],
+    ).fetchone()
+    if row is not None and row[0] != migration.sha256:
+        raise AnalyticsError(
+            f"sql/migrations/{migration.name} was edited after it was applied on {row[1]:%Y-%m-%d}: "
+            "restore the file and put the change into a new migration."
+        )
+    return row is not None
+
+
+def _execute(connection: Connection, migration: _Migration) -> bool:
     with connection.transaction():
-        row = connection.execute(
-            "SELECT sha256, applied_at FROM analytics_schema_migrations WHERE version = %s",
-            [migration.version],
-        ).fetchone()
-        if row is not None:
-            if row[0] != migration.sha256:
-                raise AnalyticsError(
-                    f"sql/migrations/{migration.name} was edited after it was applied on {row[1]:%Y-%m-%d}: "
-                    "restore the file and put the change into a new migration."
-                )
+        # Again: on the embedded database the lock of migrations lets everybody in, and transactions take turns.
+        if _is_applied(connection, migration):
             return False
         connection.execute(sql.SQL(migration.text))
         connection.execute(

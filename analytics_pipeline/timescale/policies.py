@@ -188,6 +188,9 @@ def settle_policies(connection: Connection, server: ServerInfo, initial: PolicyV
     a refresh policy that is missing is added, such as that of a new aggregate: it drops nothing. One transaction.
     Raises ``AnalyticsError`` when the values for a new database contradict each other or the server's version.
     """
+    # With nothing to do it takes no lock.
+    if policy_records(connection) and not _missing_refreshes(connection, policy_values(connection)):
+        return []
     with connection.transaction():
         _lock(connection)
         if policy_records(connection):
@@ -323,10 +326,13 @@ def _apply(connection: Connection, values: PolicyValues) -> Iterator[PolicyChang
 
 
 def _add_missing_refreshes(connection: Connection, values: PolicyValues) -> Iterator[PolicyChange]:
+    for policy in _missing_refreshes(connection, values):
+        yield _add(connection, policy, "added")
+
+
+def _missing_refreshes(connection: Connection, values: PolicyValues) -> list[Policy]:
     found = {p.relation for p in read_policies(connection) if p.procedure == REFRESH}
-    for policy in wanted_policies(values):
-        if policy.procedure == REFRESH and policy.relation not in found:
-            yield _add(connection, policy, "added")
+    return [p for p in wanted_policies(values) if p.procedure == REFRESH and p.relation not in found]
 
 
 def _add(connection: Connection, policy: Policy, action: str) -> PolicyChange:

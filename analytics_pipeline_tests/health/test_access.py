@@ -4,9 +4,13 @@ import uuid
 
 import pytest
 
+from analytics_pipeline.health.access import function_access
 from analytics_pipeline.health.finding import State
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.migrations import migrate
+from analytics_pipeline.timescale.policies import change_policies
+from analytics_pipeline.timescale.server import server_info
+from analytics_pipeline_tests.conftest import SERVER_URL
 from analytics_pipeline_tests.health.conftest import Ask
 
 
@@ -60,3 +64,33 @@ def test_readers_who_name_their_company_are_told(ask: Ask, connection: Connectio
         assert role in ask("reader_access").metadata["readers that name their company by analytics.company"]
     finally:
         connection.execute(f"DROP ROLE {role}")
+
+
+def test_a_function_of_ours_that_was_opened_is_closed_by_the_next_migration(connection: Connection) -> None:
+    connection.execute("GRANT EXECUTE ON FUNCTION analytics_lock_changes TO PUBLIC")
+    finding = function_access(connection)
+    assert finding.state is State.WARNING
+    assert finding.metadata["open functions of ours"] == ["analytics_lock_changes(boolean)"]
+    assert "analytics-pipeline db migrate" in finding.remedies
+    migrate()
+    assert function_access(connection).metadata["open functions of ours"] == []
+
+
+@pytest.mark.skipif(SERVER_URL is None, reason="nobody else can log in to the embedded server")
+def test_what_timescaledb_lets_everybody_call_is_named_with_the_statement_that_closes_it(
+    connection: Connection,
+) -> None:
+    finding = function_access(connection)
+    assert finding.state is State.WARNING
+    assert "every login call add_job(" in finding.summary
+    (remedy,) = finding.remedies
+    connection.execute(remedy)
+    assert function_access(connection).passed
+    # Our own policies need none of it.
+    connection.execute("SELECT remove_compression_policy('analytics_events')")
+    change_policies(connection, server_info(connection), {})
+
+
+@pytest.mark.skipif(SERVER_URL is not None, reason="for the embedded server")
+def test_the_embedded_server_has_nobody_to_close_functions_to(connection: Connection) -> None:
+    assert function_access(connection).passed

@@ -191,6 +191,26 @@ def test_a_role_that_is_no_reader_sees_nothing_at_all(stranger: Login) -> None:
         _seen(connection)
 
 
+def test_nobody_but_the_owner_calls_our_functions_and_readers_those_that_round(figures: Connection) -> None:
+    rows = figures.execute(
+        "SELECT proname, has_function_privilege('public', oid, 'EXECUTE'), "
+        "has_function_privilege('analytics_reader', oid, 'EXECUTE') "
+        "FROM pg_proc WHERE proname LIKE 'analytics\\_%' AND pronamespace = 'public'::regnamespace"
+    ).fetchall()
+    assert len(rows) > 50
+    assert [name for name, everybody, _ in rows if everybody] == []
+    readers = {name for name, _, reader in rows if reader}
+    assert readers == {"analytics_currency_digits", *(name for name, *_ in rows if name.startswith("analytics_round_"))}
+
+
+@needs_server
+def test_a_role_that_may_only_log_in_holds_up_neither_closing_nor_rates(stranger: Login) -> None:
+    connection = stranger()
+    for call in ("analytics_lock_changes(false)", "analytics_lock_changes(true)", "analytics_newest_change()"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied for function"):
+            connection.execute(f"SELECT {call}")
+
+
 @needs_server
 def test_the_last_grant_takes_the_right_to_read_with_it(login: Login, figures: Connection) -> None:
     """Else a role that loses its only company could name any other."""

@@ -1,5 +1,7 @@
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,13 +10,18 @@ import pytest
 
 from analytics_pipeline import sql_files
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.settings import get_settings
+from analytics_pipeline.timescale import waiting
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import connect
 from analytics_pipeline.timescale.declaration import declaration_drift
 from analytics_pipeline.timescale.hypertable import hypertable_drift
 from analytics_pipeline.timescale.migrations import migrate
 from analytics_pipeline.timescale.server import ServerInfo, ensure_extension, require_fit_server
-from analytics_pipeline_tests.conftest import Database
+from analytics_pipeline.timescale.waiting import LockTimeoutError
+from analytics_pipeline_tests.conftest import SERVER_URL, Database
+
+needs_server = pytest.mark.skipif(SERVER_URL is None, reason="the embedded server has one session")
 
 
 def test_a_migrated_database_has_every_declared_aggregate_as_declared(database: Database) -> None:
@@ -27,6 +34,126 @@ def test_migrating_again_changes_nothing(database: Database) -> None:
     report = migrate()
     assert report.applied == ()
     assert report.policy_changes == ()
+
+
+@needs_server
+def test_a_migration_with_nothing_to_do_needs_no_lock_that_anybody_could_hold(
+    database: Database, environment: pytest.MonkeyPatch
+) -> None:
+    """Every table and view of ours is held in the mode that lets others read, and nothing beyond that."""
+    environment.setenv("ANALYTICS_LOCK_TIMEOUT", "1")
+    get_settings.cache_clear()
+    with database.connect() as other:
+        relations = other.execute(
+            "SELECT string_agg(oid::regclass::text, ', ') FROM pg_class "
+            "WHERE relname LIKE 'analytics\\_%' AND relkind IN ('r', 'v') AND relnamespace = 'public'::regnamespace"
+        ).fetchone()
+        assert relations is not None
+        other.execute(f"LOCK TABLE {relations[0]} IN EXCLUSIVE MODE".encode())
+        report = migrate()
+    assert (report.applied, report.renewed, report.policy_changes) == ((), (), ())
+
+
+@pytest.mark.parametrize(
+    ("part", "alter", "as_migrated"),
+    [
+        (
+            "functions",
+            "CREATE OR REPLACE FUNCTION analytics_round_rate(p_rate numeric, p_places integer DEFAULT 1) "
+            "RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT 0.0'",
+            "SELECT analytics_round_rate(1.26) = 1.3",
+        ),
+        (
+            "functions",
+            "DROP FUNCTION analytics_lock_changes",
+            "SELECT to_regproc('analytics_lock_changes') IS NOT NULL",
+        ),
+        (
+            "views",
+            "DROP VIEW analytics_user_metrics_rounded",
+            "SELECT to_regclass('analytics_user_metrics_rounded') > 0",
+        ),
+        (
+            "views",
+            "ALTER VIEW analytics_user_metrics_rounded RESET (security_invoker)",
+            "SELECT reloptions = '{security_invoker=true}' FROM pg_class "
+            "WHERE relname = 'analytics_user_metrics_rounded'",
+        ),
+        (
+            "access",
+            "REVOKE SELECT ON analytics_fx_rates FROM analytics_reader",
+            "SELECT has_table_privilege('analytics_reader', 'analytics_fx_rates', 'SELECT')",
+        ),
+        (
+            "access",
+            "GRANT EXECUTE ON FUNCTION analytics_lock_changes TO PUBLIC",
+            "SELECT NOT has_function_privilege('public', 'analytics_lock_changes(boolean)', 'EXECUTE')",
+        ),
+        (
+            "row_security",
+            "DROP POLICY own_grants ON analytics_company_grants",
+            "SELECT count(*) = 1 FROM pg_policy WHERE polname = 'own_grants'",
+        ),
+        (
+            "row_security",
+            "ALTER POLICY own_grants ON analytics_company_grants USING (true)",
+            "SELECT pg_get_expr(polqual, polrelid) <> 'true' FROM pg_policy WHERE polname = 'own_grants'",
+        ),
+    ],
+)
+def test_what_was_altered_by_hand_is_brought_back_once(
+    database: Database, part: str, alter: str, as_migrated: str
+) -> None:
+    with database.connect(autocommit=True) as connection:
+        connection.execute(alter.encode())
+        assert part in migrate().renewed
+        assert connection.execute(as_migrated.encode()).fetchone() == (True,)
+        assert migrate().renewed == ()
+
+
+@needs_server
+def test_a_change_names_who_is_in_its_way_and_lets_readers_in_between(
+    database: Database, environment: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    environment.setattr(waiting, "BRIEF_TIMEOUT", 0.5)
+    environment.setattr(waiting, "BRIEF_PAUSE", 0.2)
+    with database.connect() as reader, database.connect(autocommit=True) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("ALTER VIEW analytics_user_metrics_rounded RESET (security_invoker)")
+        reader.execute("SELECT FROM analytics_user_metrics_rounded")
+        migration = pool.submit(migrate)
+        _until(lambda: "A change of the schema waits" in caplog.text)
+        # One that comes later, while the change waits, and by a lock that can't be had together with it.
+        assert other.execute("SELECT count(*) FROM analytics_user_metrics_rounded").fetchone() == (0,)
+        assert not migration.done()
+        reader.rollback()
+        assert migration.result().renewed == ("views",)
+        holder = f"a lock on analytics_user_metrics_rounded, held by process {reader.info.backend_pid}"
+    assert holder in caplog.text
+    assert "last statement: SELECT FROM analytics_user_metrics_rounded" in caplog.text
+
+
+@needs_server
+def test_a_change_that_never_gets_its_lock_stops_and_leaves_everything_as_it_was(
+    database: Database, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    environment.setenv("ANALYTICS_LOCK_TIMEOUT", "1")
+    get_settings.cache_clear()
+    root = _copy_sql(tmp_path, environment)
+    (root / "migrations" / "9998_wider.sql").write_text("ALTER TABLE analytics_fx_rates ADD COLUMN note text;")
+    with database.connect() as reader:
+        reader.execute("SELECT FROM analytics_fx_rates")
+        remedy = rf"pg_terminate_backend\({reader.info.backend_pid}\)"
+        with pytest.raises(LockTimeoutError, match=rf"a lock on analytics_fx_rates, held by .*{remedy}"):
+            migrate()
+        reader.rollback()
+        assert migrate().applied == ("9998_wider.sql",)
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_two_processes_migrating_at_once_leave_one_schema(environment: pytest.MonkeyPatch) -> None:

@@ -7,11 +7,21 @@ import { EngineError } from './engine.mjs';
 import { ReplyScanner } from './replies.mjs';
 import { SYNC, errorResponse, query } from './wire.mjs';
 
+/** Characters of the holder's statement in the state file. */
+const SHOWN_STATEMENT = 500;
+
 export class Arbiter {
   #engine;
   #sessions;
   #idleLimit;
   #holder = null;
+  /** Since when the holder has the engine. */
+  #heldSince = 0;
+  /** Since when it does nothing with it: between two statements of its transaction. @type {number | null} */
+  #idleSince = null;
+  #statement = '';
+  /** What the server's own work of the moment is. @type {string | null} */
+  #task = null;
   #queue = [];
   #running = false;
   #guard = null;
@@ -35,6 +45,19 @@ export class Arbiter {
     return this.#queue.length;
   }
 
+  /** Who keeps the others waiting, for the state file: a client, or with pid 0 the server itself; null if nobody. */
+  get holder() {
+    const client = this.#holder;
+    if (!client && !this.#task) return null;
+    return {
+      pid: client?.pid ?? 0,
+      application: client?.session.startup.get('application_name') ?? '',
+      since: new Date(this.#heldSince).toISOString(),
+      idle_since: this.#idleSince && new Date(this.#idleSince).toISOString(),
+      statement: client ? this.#statement : this.#task,
+    };
+  }
+
   /** A client has a batch to run. */
   wake(client) {
     if (client !== this.#holder && !client.queued) {
@@ -56,18 +79,24 @@ export class Arbiter {
    * Runs a task of the server's own in its turn, with the engine in the server's own session.
    *
    * @template T
+   * @param {string} name what it is, for whoever waits for it
    * @param {() => Promise<T>} task
    * @returns {Promise<T>}
    */
-  task(task) {
+  task(name, task) {
     return new Promise((resolve, reject) => {
       this.#queue.push({
         task: async () => {
+          this.#task = name;
+          this.#heldSince = Date.now();
+          this.#idleSince = null;
           try {
             await this.#sessions.switchTo(null);
             resolve(await task());
           } catch (error) {
             reject(error);
+          } finally {
+            this.#task = null;
           }
         },
       });
@@ -120,6 +149,9 @@ export class Arbiter {
     const { client } = entry;
     client.queued = false;
     this.#holder = client;
+    this.#heldSince = Date.now();
+    this.#idleSince = null;
+    this.#statement = '';
     try {
       await this.#sessions.switchTo(client);
     } catch (error) {
@@ -135,6 +167,9 @@ export class Arbiter {
   async #run(client) {
     const batch = client.takeBatch();
     this.busySince = Date.now();
+    this.#idleSince = null;
+    const text = batch.messages.findLast((one) => one.text)?.text;
+    if (text) this.#statement = text.slice(0, SHOWN_STATEMENT);
     await this.#sessions.provide(client, batch);
     const reply = new ReplyScanner();
     const onData = (chunk, size) => client.send(reply.push(chunk), () => this.#engine.credit(size));
@@ -142,6 +177,7 @@ export class Arbiter {
     // A refused COPY has swallowed the Sync that ends the batch.
     if (batch.complete && !reply.status) await this.#engine.run(SYNC, onData);
     this.busySince = null;
+    this.#idleSince = Date.now();
     this.#sessions.note(client, batch, reply);
     this.#deliver(reply.notifications);
     if (reply.status !== 'I') return;

@@ -54,6 +54,8 @@ export class Client {
   batches = [];
   queued = false;
   gone = false;
+  /** The number the client knows its session by. */
+  pid = 0;
   session = new SessionState(new Map());
 
   /**
@@ -183,13 +185,14 @@ export class Client {
 
   #welcome() {
     this.#phase = 'ready';
+    this.pid = this.#server.nextPid();
     const { startup } = this.session;
     const reported = [...this.#server.parameters].map(([name, value]) => {
       const asked = [...startup].find(([key]) => key.toLowerCase() === name.toLowerCase());
       return parameterStatus(name, asked ? asked[1] : value);
     });
     this.#socket.write(
-      Buffer.concat([authenticationOk(), ...reported, backendKeyData(this.#server.nextPid(), randomBytes(4)), readyForQuery('I')]),
+      Buffer.concat([authenticationOk(), ...reported, backendKeyData(this.pid, randomBytes(4)), readyForQuery('I')]),
     );
   }
 

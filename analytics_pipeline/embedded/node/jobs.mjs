@@ -99,12 +99,12 @@ export class JobRunner {
   async #runDue() {
     for (const [id, proc, relation] of await this.#due()) {
       // Each job is a turn of its own: clients come between.
-      await this.#arbiter.task(() => this.#runOne(id, proc, relation));
+      await this.#arbiter.task(`policy job ${id} ${proc} ${relation}`, () => this.#runOne(id, proc, relation));
     }
   }
 
   #due() {
-    return this.#arbiter.task(async () => {
+    return this.#arbiter.task('looking for due policy jobs', async () => {
       const [[[ready]]] = await this.#engine.query(READY);
       if (ready !== 't') return [];
       if (!this.#checkedUnfinished) await this.#engine.query(CLOSE_UNFINISHED);

@@ -85,6 +85,8 @@ const parameters = new Map([
   ['TimeZone', 'UTC'],
   ['integer_datetimes', engine.versions.integers],
   ['standard_conforming_strings', 'on'],
+  // Where a client that waits for its turn reads who has it.
+  ['analytics_state_file', config.stateFile],
 ]);
 
 let pid = 0;
@@ -132,7 +134,7 @@ try {
 
 let checkpointAt = null;
 async function checkpointIfDue() {
-  await arbiter.task(async () => {
+  await arbiter.task('a checkpoint', async () => {
     const [[[position]]] = await engine.query("SELECT pg_current_wal_lsn() - '0/0'");
     checkpointAt ??= Number(position);
     if (Number(position) - checkpointAt < CHECKPOINT_EVERY_BYTES) return;
@@ -156,6 +158,7 @@ function refreshState() {
   state.update({
     clients: clients.size,
     waiting: arbiter.waiting,
+    holder: arbiter.holder,
     busy_since: arbiter.busySince && new Date(arbiter.busySince).toISOString(),
     job_scans: jobs.scans,
     last_error: jobs.error,

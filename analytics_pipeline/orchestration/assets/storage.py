@@ -28,7 +28,7 @@ def build_storage_asset() -> AssetsDefinition:
     )
     def _analytics_events(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
         with timescale.session() as connection:
-            report = migrate(timescale.settings)
+            report = migrate(timescale.settings, on_wait=context.log.warning)
             status = hypertable_status(connection)
         for change in report.policy_changes:
             context.log.info(f"{change.procedure} on {change.relation}: {change.action}")

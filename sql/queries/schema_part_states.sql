@@ -1,0 +1,48 @@
+-- What stands in the database of each part of the schema that migrations apply again, as a checksum: it differs when
+-- anything was dropped, altered, granted or revoked by hand. Reads the catalog, and locks nothing but against DDL.
+SELECT 'functions' AS part, md5(string_agg(
+    concat_ws(E'\n', pg_get_functiondef(p.oid), obj_description(p.oid, 'pg_proc')), E'\n'
+    ORDER BY p.proname, p.oid::regprocedure::text
+)) AS state
+FROM pg_proc AS p
+WHERE p.pronamespace = current_schema()::regnamespace AND p.proname LIKE 'analytics\_%' AND p.prokind IN ('f', 'p')
+UNION ALL
+SELECT 'views', md5(string_agg(
+    concat_ws(E'\n', c.relname, pg_get_viewdef(c.oid), c.reloptions::text, obj_description(c.oid, 'pg_class')), E'\n'
+    ORDER BY c.relname
+))
+FROM pg_class AS c
+WHERE c.relnamespace = current_schema()::regnamespace AND c.relname LIKE 'analytics\_%' AND c.relkind = 'v'
+  AND NOT EXISTS (
+      SELECT FROM timescaledb_information.continuous_aggregates AS a
+      WHERE a.view_schema = current_schema() AND a.view_name = c.relname
+  )
+UNION ALL
+SELECT 'access', md5(concat_ws(E'\n',
+    to_regrole('analytics_reader')::text,
+    (
+        SELECT string_agg(concat_ws(' ', c.relname, c.relacl::text), E'\n' ORDER BY c.relname)
+        FROM pg_class AS c
+        WHERE c.relnamespace = current_schema()::regnamespace AND c.relname LIKE 'analytics\_%'
+          AND c.relkind IN ('r', 'p', 'v', 'm')
+    ),
+    (
+        SELECT string_agg(
+            concat_ws(' ', p.oid::regprocedure::text, coalesce(p.proacl, acldefault('f', p.proowner))::text), E'\n'
+            ORDER BY p.proname, p.oid::regprocedure::text
+        )
+        FROM pg_proc AS p
+        WHERE p.pronamespace = current_schema()::regnamespace AND p.proname LIKE 'analytics\_%'
+    )
+))
+UNION ALL
+SELECT 'row_security', md5(string_agg(
+    concat_ws(
+        ' ', c.relname, p.polname, p.polcmd, p.polpermissive, p.polroles::text, pg_get_expr(p.polqual, p.polrelid),
+        pg_get_expr(p.polwithcheck, p.polrelid)
+    ),
+    E'\n' ORDER BY c.relname, p.polname
+))
+FROM pg_policy AS p
+JOIN pg_class AS c ON c.oid = p.polrelid
+WHERE c.oid = 'analytics_company_grants'::regclass
