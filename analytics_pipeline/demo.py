@@ -230,9 +230,10 @@ def _is_beyond(connection: Connection, instant: datetime, age: str) -> bool:
 def _close(console: Console, settings: Settings, span: Window) -> "list[ClosedRange]":
     # Dagster takes a second to import: not before there is something to close.
     from analytics_pipeline.orchestration.close import close_with_instance, set_up_with_instance
+    from analytics_pipeline.orchestration.names import DEMO
 
     with _step(console, "analytics_events, its checks") as note:
-        note.append(f"{set_up_with_instance(settings)} checks passed")
+        note.append(f"{set_up_with_instance(settings, reason=DEMO)} checks passed")
     closed: list[ClosedRange] = []
     with console.status("closing partitions") as status:
 
@@ -242,7 +243,7 @@ def _close(console: Console, settings: Settings, span: Window) -> "list[ClosedRa
             if not console.is_terminal:
                 console.print(f"     {run}")
 
-        close_with_instance(settings, span, show)
+        close_with_instance(settings, span, show, reason=DEMO)
     for job, runs in _by_job(closed).items():
         console.print(
             f"  [green]ok[/] {job:<44}{sum(r.seconds for r in runs):6.1f} s  "

@@ -54,7 +54,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
 def doctor(*, as_json: bool, strict: bool) -> None:
     """Examine server, schema, policies, data and partitions, and print what mends each finding.
 
-    It mends nothing by itself. Exit status 1 if there is an error; a warning means that no figure is wrong.
+    It fixes nothing by itself, but marks failed the runs that a dead process has left. Exit status 1 if there is an
+    error; a warning means that no figure is wrong.
     """
     findings = []
     for finding in examine(get_settings()):
@@ -126,46 +127,43 @@ def _migrations_finding(connection: Connection) -> Finding:
 
 
 def _examine_partitions(connection: Connection, settings: Settings) -> Iterator[Finding]:
-    """Judge the partitions, if Dagster's storage runs, which tells what is under way; it isn't started for that."""
+    """Judge runs and partitions; an embedded storage of Dagster that isn't running is not started for that.
+
+    Runs that a dead process has left are marked failed: they would hold up all others.
+    """
     check = "no_failed_partitions"
     if fetch_row(connection, "SELECT to_regclass('analytics_partitions') IS NOT NULL") != (True,):
         yield _skipped(check, "partitions", f"The schema lacks analytics_partitions: {_MIGRATE}.")
         return
-    if reason := _why_storage_is_out_of_reach(settings):
-        yield _skipped(check, "Dagster", reason)
+    if settings.dagster_postgres_url is None and not EmbeddedPostgres(settings.home).status().running:
+        yield _skipped(check, "Dagster", "Dagster's storage isn't running: analytics-pipeline up starts it.")
         return
     # Dagster takes a second to import: not before there is something to ask it.
     from analytics_pipeline.orchestration.instance import enter_dagster_environment
 
     enter_dagster_environment(settings)
-    from dagster import DagsterInstance
-
     from analytics_pipeline.orchestration.checks.failed_partitions import failed_partition_findings, partitioned_assets
     from analytics_pipeline.orchestration.checks.recorded_partitions import recorded_partitions_finding
+    from analytics_pipeline.orchestration.dead_runs import fail_dead_runs
+    from analytics_pipeline.orchestration.storage import StorageError, open_instance
 
     try:
-        with DagsterInstance.get() as instance:
+        with open_instance(settings) as instance:
+            dead = fail_dead_runs(instance, settings)
             findings = list(failed_partition_findings(instance, connection, settings, partitioned_assets()))
             findings.append(recorded_partitions_finding(instance, connection, settings))
     except psycopg.OperationalError:
         raise
+    except StorageError as error:
+        yield Finding.judge("storage", "Dagster", [Problem(str(error))], good="")
+        yield _skipped(check, "Dagster", "Dagster's storage can't be used.")
+        return
     except Exception as error:  # noqa: BLE001  # whatever keeps Dagster from answering, the other findings count
         yield _skipped(check, "Dagster", f"Dagster's records can't be read: {type(error).__name__}.")
         return
+    good = f"Marked failed: {'; '.join(dead)}." if dead else "The process of every unfinished run lives."
+    yield Finding.judge("dead_runs", "Dagster", [], good=good, metadata={"dead runs": len(dead)})
     yield from findings
-
-
-def _why_storage_is_out_of_reach(settings: Settings) -> str | None:
-    if settings.dagster_postgres_url is None:
-        running = EmbeddedPostgres(settings.home).status().running
-        return None if running else "Dagster's storage isn't running: analytics-pipeline up starts it."
-    url = settings.dagster_postgres_url.get_secret_value()
-    try:
-        # Dagster itself would try for a quarter of a minute.
-        psycopg.connect(url, connect_timeout=5).close()
-    except psycopg.Error:
-        return f"Dagster's storage {describe_url(url)} can't be reached: check DAGSTER_POSTGRES_URL and the server."
-    return None
 
 
 def _skipped(check: str, subject: str, why: str) -> Finding:

@@ -85,7 +85,10 @@ class Settings(BaseSettings):
     artifacts_url: str = Field(
         default="", description="Web address under which people find the reports, for links in mails."
     )
-    ui_url: str = Field(default="", description="Where people open the Dagster UI, for links in mails.")
+    ui_url: str = Field(default="", description="Where people open the Dagster UI, for links in messages.")
+    code_location: str = Field(
+        default="analytics_pipeline", description="Name of the code location in Dagster's workspace."
+    )
     alert_rules: str = Field(
         default="", description="File of threshold rules; unset: <home>/alerts.toml, if there is one."
     )

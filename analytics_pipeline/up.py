@@ -14,13 +14,12 @@ import click
 
 from analytics_pipeline.embedded import EmbeddedPostgres, EmbeddedTimescale
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.orchestration.instance import dagster_environment
-from analytics_pipeline.settings import get_settings
+from analytics_pipeline.orchestration.instance import enter_dagster_environment
+from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.timescale.migrations import migrate
 
 _STOP_SECONDS = 30
 _POLL_SECONDS = 0.5
-_LOCATION = "analytics_pipeline"
 
 
 def run_up(port: int) -> None:
@@ -33,7 +32,9 @@ def run_up(port: int) -> None:
     click.echo("Starting the databases ...")
     for note in migrate(settings).notes:
         click.echo(f"note     {note}")
-    environment = {**os.environ, **dagster_environment(settings)}
+    enter_dagster_environment(settings)
+    _require_storage(settings)
+    environment = dict(os.environ)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     # Socket paths are short by nature: not under a home that may be deep.
@@ -41,9 +42,9 @@ def run_up(port: int) -> None:
     running: dict[str, subprocess.Popen[bytes]] = {}
     try:
         code_socket = runtime / "code.sock"
-        running["code server"] = _start(_code_server(code_socket), environment)
+        running["code server"] = _start(_code_server(settings, code_socket), environment)
         _wait_for(code_socket, running)
-        for name, module in _services(runtime, code_socket, port).items():
+        for name, module in _services(settings, runtime, code_socket, port).items():
             running[name] = _start(module, environment)
         click.echo(f"Dagster is starting: http://127.0.0.1:{port} (Ctrl-C stops everything)")
         _wait_until_one_ends(running)
@@ -59,17 +60,23 @@ def run_up(port: int) -> None:
             EmbeddedPostgres(settings.home).stop()
 
 
-def _code_server(code_socket: Path) -> list[str]:
-    definitions = ["-m", "analytics_pipeline.definitions", "--location-name", _LOCATION]
+def _require_storage(settings: Settings) -> None:
+    # Dagster takes a second to import, and only reads its environment then.
+    from analytics_pipeline.orchestration.storage import require_storage
+
+    require_storage(settings)
+
+
+def _code_server(settings: Settings, code_socket: Path) -> list[str]:
+    definitions = ["-m", "analytics_pipeline.definitions", "--location-name", settings.code_location]
     return ["dagster", "api", "grpc", "--socket", str(code_socket), *definitions]
 
 
-def _services(runtime: Path, code_socket: Path, port: int) -> dict[str, list[str]]:
+def _services(settings: Settings, runtime: Path, code_socket: Path, port: int) -> dict[str, list[str]]:
     """Return webserver and daemon, which share the code server."""
     workspace = runtime / "workspace.yaml"
-    workspace.write_text(
-        f"load_from: [{{grpc_server: {{socket: {code_socket}, location_name: {_LOCATION}}}}}]\n", encoding="utf-8"
-    )
+    server = f"{{socket: {code_socket}, location_name: {settings.code_location}}}"
+    workspace.write_text(f"load_from: [{{grpc_server: {server}}}]\n", encoding="utf-8")
     return {
         "webserver": ["dagster_webserver", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port)],
         "daemon": ["dagster._daemon", "run", "-w", str(workspace)],

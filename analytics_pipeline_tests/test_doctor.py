@@ -111,16 +111,18 @@ def test_an_unreachable_server_is_one_finding_without_the_password(environment: 
     assert "secret" not in result.output
 
 
-def test_dagsters_storage_out_of_reach_is_told_and_is_no_error(
+def test_dagsters_storage_out_of_reach_is_one_error_without_the_password(
     database: Database, environment: pytest.MonkeyPatch
 ) -> None:
+    environment.setattr("dagster_postgres.utils.calculate_delay", lambda **_: 0.02)
     environment.setenv("DAGSTER_POSTGRES_URL", "postgresql://nobody:secret@127.0.0.1:1/none")
     get_settings.cache_clear()
     result = _doctor("--json")
-    partitions = _findings(result)["no_failed_partitions", "Dagster"]
-    assert result.exit_code == 0
-    assert partitions["state"] == "skipped"
-    assert "127.0.0.1:1/none can't be reached" in partitions["summary"]
+    assert result.exit_code == 1
+    storage = _findings(result)["storage", "Dagster"]
+    assert storage["state"] == "error"
+    assert "Dagster's storage 127.0.0.1:1/none can't be used: connection to server" in storage["summary"]
+    assert _findings(result)["no_failed_partitions", "Dagster"]["state"] == "skipped"
     assert "secret" not in result.output
 
 

@@ -101,6 +101,25 @@ def record_failure(
     connection.execute(load_sql("queries/partitions_fail.sql"), parameters)
 
 
+@dataclass(frozen=True, slots=True)
+class DeadRun:
+    """A run whose process has died: why that is known, and whether its attempt says nothing against another one."""
+
+    run_id: str
+    why: str
+    is_taken_back: bool
+
+
+def record_deaths(connection: Connection, runs: Sequence[DeadRun]) -> None:
+    """Note what dead processes have left of their attempts, if there are any."""
+    parameters = {
+        "runs": [run.run_id for run in runs],
+        "reasons": [run.why for run in runs],
+        "taken_back": [run.is_taken_back for run in runs],
+    }
+    connection.execute(load_sql("queries/partitions_died.sql"), parameters)
+
+
 def closed_ranges(connection: Connection) -> dict[str, list[Window]]:
     """Return by asset the half-open stretches that are closed, in order, of the whole history."""
     found: defaultdict[str, list[Window]] = defaultdict(list)

@@ -2,7 +2,7 @@
 
 import warnings
 
-from dagster import BetaWarning, Definitions, in_process_executor
+from dagster import BetaWarning, Definitions
 
 from analytics_pipeline.orchestration.assets.aggregates import build_aggregate_assets
 from analytics_pipeline.orchestration.assets.custom_report import build_custom_report_asset, build_custom_report_job
@@ -19,11 +19,13 @@ from analytics_pipeline.orchestration.checks.health import build_health_checks
 from analytics_pipeline.orchestration.checks.recorded_partitions import build_recorded_check
 from analytics_pipeline.orchestration.checks.schedule import build_check_jobs, build_check_schedules
 from analytics_pipeline.orchestration.checks.window import build_window_checks
+from analytics_pipeline.orchestration.executor import owning_executor
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, build_jobs
 from analytics_pipeline.orchestration.report_mail import build_mail_job
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.schedules import build_schedules
 from analytics_pipeline.orchestration.sensors.check_states import build_check_states_sensor
+from analytics_pipeline.orchestration.sensors.dead_runs import build_dead_runs_sensor
 from analytics_pipeline.orchestration.sensors.erp_sources import build_erp_sensor
 from analytics_pipeline.orchestration.sensors.failures import build_failure_sensors
 from analytics_pipeline.orchestration.sensors.gaps import build_gaps_sensor
@@ -78,11 +80,10 @@ def build_definitions(settings: Settings) -> Definitions:
                 build_mail_sensor(),
                 build_report_requests_sensor(),
                 *build_failure_sensors(),
+                build_dead_runs_sensor(settings),
             ],
             resources={"timescale": Timescale()},
-            # Steps are single statements to the database: processes of their own would only cost
-            # their start (four steps: 3 s in one process, 11 to 14 s in four).
-            executor=in_process_executor,
+            executor=owning_executor,
         )
         # Resolved here and kept by Dagster: resolving sensors warns too, of a parameter nobody has set.
         definitions.get_repository_def()

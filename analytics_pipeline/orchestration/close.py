@@ -9,17 +9,19 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.orchestration.build import build_definitions
+from analytics_pipeline.orchestration.command_runs import execute_run
+from analytics_pipeline.orchestration.dead_runs import fail_dead_runs
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, SETUP_JOB, assets_of
+from analytics_pipeline.orchestration.names import CLOSE
 from analytics_pipeline.orchestration.partitions import partitions_for, range_runs
 from analytics_pipeline.orchestration.run_errors import describe_failure
+from analytics_pipeline.orchestration.run_links import describe_run
+from analytics_pipeline.orchestration.storage import open_instance
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import check_clock, machine_now
 from analytics_pipeline.timescale.connection import connect
 from analytics_pipeline.timescale.refresh import require_within_horizon
 from analytics_pipeline.windows import Cadence, Window
-
-# The console log of an in-process run says what the caller says better; the run's log is in the UI.
-_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +58,24 @@ class ClosedRange:
 
 
 def close_with_instance(
-    settings: Settings, span: Window, on_closed: Callable[[ClosedRange], None] = lambda _: None
+    settings: Settings,
+    span: Window,
+    on_closed: Callable[[ClosedRange], None] = lambda _: None,
+    *,
+    reason: str = CLOSE,
 ) -> list[ClosedRange]:
     """Close a span as ``close_span`` does, on the instance of ``DAGSTER_HOME``."""
-    with DagsterInstance.get() as instance:
-        return close_span(build_definitions(settings), settings, instance, span, on_closed)
+    with open_instance(settings) as instance:
+        return close_span(build_definitions(settings), settings, instance, span, on_closed, reason=reason)
 
 
-def set_up_with_instance(settings: Settings) -> int:
+def set_up_with_instance(settings: Settings, *, reason: str) -> int:
     """Materialise ``analytics_events`` on the instance of ``DAGSTER_HOME`` and return the checks that passed.
 
     Raises ``AnalyticsError`` when the set-up or a check of it fails.
     """
-    with DagsterInstance.get() as instance:
-        result = _execute(build_definitions(settings), instance, SETUP_JOB)
-    return _passed_checks(result)
+    with open_instance(settings) as instance:
+        return _passed_checks(_execute(build_definitions(settings), settings, instance, SETUP_JOB, reason))
 
 
 def close_span(
@@ -79,21 +84,25 @@ def close_span(
     instance: DagsterInstance,
     span: Window,
     on_closed: Callable[[ClosedRange], None] = lambda _: None,
+    *,
+    reason: str = CLOSE,
 ) -> list[ClosedRange]:
     """Close the hours, days and months that lie within the half-open span and have ended.
 
     The database's clock tells what has ended. Partitions that only reach into the span stay as they are.
-    Repeating it is harmless. Raises ``AnalyticsError`` when the span holds no whole partition that has ended or
-    begins before ``ANALYTICS_START``, and when a run or a check fails: what was closed before stays closed.
+    Repeating it is harmless. Runs that a dead process has left are marked failed first; ``reason`` is what the runs
+    of this span say they were made for. Raises ``AnalyticsError`` when the span holds no whole partition that has ended
+    or begins before ``ANALYTICS_START``, and when a run or a check fails: what was closed before stays closed.
     Before there is a run it raises ``ClockError`` when this machine's clock is too far from the database's, and
     ``HorizonError`` when the span begins behind the retention horizon.
     """
     _require_within_partitions(settings, span)
     ended = _ended_part(settings, span)
+    fail_dead_runs(instance, settings)
     closed = []
     for job, cadence in CLOSING_JOBS.items():
         for window in range_runs(ended, cadence) if ended is not None else []:
-            result = _close_range(definitions, settings, instance, job, window)
+            result = _close_range(definitions, settings, instance, job, window, reason)
             closed.append(result)
             on_closed(result)
     if not closed:
@@ -124,7 +133,7 @@ def _require_within_partitions(settings: Settings, span: Window) -> None:
 
 
 def _close_range(
-    definitions: Definitions, settings: Settings, instance: DagsterInstance, job: str, window: Window
+    definitions: Definitions, settings: Settings, instance: DagsterInstance, job: str, window: Window, reason: str
 ) -> ClosedRange:
     started = time.monotonic()
     cadence = CLOSING_JOBS[job]
@@ -132,8 +141,10 @@ def _close_range(
     key_format = partitions_for(cadence, settings).fmt
     result = _execute(
         definitions,
+        settings,
         instance,
         job,
+        reason,
         {
             ASSET_PARTITION_RANGE_START_TAG: partitions[0].start.strftime(key_format),
             ASSET_PARTITION_RANGE_END_TAG: partitions[-1].start.strftime(key_format),
@@ -160,18 +171,21 @@ def _passed_checks(result: ExecuteInProcessResult) -> int:
 
 
 def _execute(
-    definitions: Definitions, instance: DagsterInstance, job: str, tags: dict[str, str] | None = None
+    definitions: Definitions,
+    settings: Settings,
+    instance: DagsterInstance,
+    job: str,
+    reason: str,
+    tags: dict[str, str] | None = None,
 ) -> ExecuteInProcessResult:
     """Run a job in this process; a failed step or check is an ``AnalyticsError`` that says why."""
-    result = definitions.resolve_job_def(job).execute_in_process(
-        instance=instance, raise_on_error=False, tags=tags, run_config=_QUIET
-    )
+    result = execute_run(definitions, settings, instance, job, reason, tags)
     # Whether the newest events are closed yet, and the like, is no matter of this run: what blocks counts.
     failed = [check for check in result.get_asset_check_evaluations() if check.blocking and not check.passed]
     if failed:
         reasons = "; ".join(f"{c.check_name} of {c.asset_key.to_user_string()}: {c.description}" for c in failed)
-        raise AnalyticsError(f"{job} (run {result.run_id}) has failed checks. {reasons}")
+        raise AnalyticsError(f"{job} ({describe_run(settings, result.run_id)}) has failed checks. {reasons}")
     if not result.success:
         reason = describe_failure(result.all_events) or "see its log in the Dagster UI"
-        raise AnalyticsError(f"{job} (run {result.run_id}) failed: {reason}")
+        raise AnalyticsError(f"{job} ({describe_run(settings, result.run_id)}) failed: {reason}")
     return result

@@ -19,12 +19,14 @@ from analytics_pipeline.metrics.tables import METRIC_TABLES
 from analytics_pipeline.orchestration.assets.metrics import metric_sources
 from analytics_pipeline.orchestration.covering_runs import FAILED
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, assets_of
+from analytics_pipeline.orchestration.names import REASON_TAG
 from analytics_pipeline.orchestration.partition_state import PartitionState
 from analytics_pipeline.orchestration.partitions import PARTITIONS_PER_RUN, partitions_for
+from analytics_pipeline.orchestration.run_links import describe_run
+from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.refresh import behind_horizon
 from analytics_pipeline.windows import Cadence, Window, common_windows, join_windows, without_windows
 
-REASON_TAG = "analytics/closed_because"
 # What a sensor asks for, in words that change when something has happened to it: runs that failed are counted by it.
 REQUEST_TAG = "analytics/request"
 
@@ -108,7 +110,7 @@ class ClosingPlan:
         exhausted = [failed for failed in self._state.failed(asset) if failed.attempts >= MAX_ATTEMPTS]
         for failed in exhausted:
             for stretch in common_windows(windows, [failed.window]):
-                self.exhausted.append(describe_exhausted(replace(failed, window=stretch)))
+                self.exhausted.append(describe_exhausted(self._state.settings, replace(failed, window=stretch)))
         return without_windows(windows, [failed.window for failed in exhausted])
 
     def _obstacles(
@@ -151,7 +153,7 @@ class ClosingPlan:
         attempts = [f for asset in ready.assets for f in state.failed(asset) if f.window.overlaps(ready.window)]
         if len(runs) + max((failed.attempts for failed in attempts), default=0) >= MAX_ATTEMPTS and runs:
             failed = FailedRange(", ".join(ready.assets), ready.window, MAX_ATTEMPTS, runs[0].run_id, state.now, None)
-            self.exhausted.append(describe_exhausted(failed))
+            self.exhausted.append(describe_exhausted(self._state.settings, failed))
             return None
         return RunRequest(
             run_key=f"{base}, attempt {len(runs) + 1}",
@@ -179,10 +181,10 @@ def open_sources(state: PartitionState, job: str, window: Window) -> list[Obstac
     return sorted(found, key=lambda obstacle: (obstacle.window, obstacle.asset))
 
 
-def describe_exhausted(failed: FailedRange) -> str:
+def describe_exhausted(settings: Settings, failed: FailedRange) -> str:
     """Say that a stretch is left to a person, with its last run and what to do."""
     return (
-        f"{failed.asset} for {failed.window} failed {failed.attempts} times, last in run {failed.run_id}"
+        f"{failed.asset} for {failed.window} failed {failed.attempts} times, last in {describe_run(settings, failed.run_id)}"
         f"{f': {failed.failure}' if failed.failure else ''}; fix the cause, then {close_command(failed.window)}"
     )
 
@@ -254,13 +256,16 @@ def _sources_within(job: str, asset: str) -> list[str]:
 
 
 def _under_way(state: PartitionState, asset: str, span: Window) -> list[Obstacle]:
-    return [Obstacle(asset, run.window, f"run {run.run_id} is under way") for run in state.runs_over(asset, span)]
+    return [
+        Obstacle(asset, run.window, f"{describe_run(state.settings, run.run_id)} is under way")
+        for run in state.runs_over(asset, span)
+    ]
 
 
 def _describe_open(state: PartitionState, asset: str, stretches: list[Window]) -> Iterator[Obstacle]:
     """Yield stretches that are not closed with why: those that have failed with their last run."""
     for failed in state.failed(asset):
-        times = f"failed {failed.attempts} times, last in run {failed.run_id}"
+        times = f"failed {failed.attempts} times, last in {describe_run(state.settings, failed.run_id)}"
         yield from (Obstacle(asset, stretch, times) for stretch in common_windows(stretches, [failed.window]))
     never = without_windows(stretches, [failed.window for failed in state.failed(asset)])
     yield from (Obstacle(asset, stretch, "not closed") for stretch in never)

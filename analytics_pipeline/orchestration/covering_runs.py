@@ -14,6 +14,7 @@ from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NA
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, assets_of
 from analytics_pipeline.orchestration.partitions import partition_keys, partition_start, partitions_for
 from analytics_pipeline.orchestration.records import run_records
+from analytics_pipeline.orchestration.run_owner import never_began
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.windows import Window
 
@@ -62,7 +63,7 @@ def covering_runs(
         for record in run_records(instance, RunsFilter(job_name=job, statuses=list(statuses))):
             run = record.dagster_run
             covered = covered_by(run, settings)
-            if covered is not None:
+            if covered is not None and not never_began(record):
                 ended_at = record.end_time or record.update_timestamp.timestamp()
                 found[run.run_id] = CoveringRun(
                     run.run_id, run.job_name, *covered, _status(record), record.create_timestamp, ended_at

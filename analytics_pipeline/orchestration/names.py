@@ -12,6 +12,10 @@ RETRY = RetryPolicy(max_retries=4, delay=1, backoff=Backoff.EXPONENTIAL, jitter=
 # The check that proves the partitions which a run has just closed, of every asset that has one.
 WINDOW_CHECK = "window_reconciles"
 
+# What a closing run was made for: the name of the sensor that asked for it, or of the command that executes it.
+REASON_TAG = "analytics/closed_because"
+CLOSE, DEMO = "close", "demo"
+
 # The groups of the asset graph. Plain strings: Dagster can't serialise an enum in their place.
 STORAGE = "storage"
 AGGREGATES = "aggregates"

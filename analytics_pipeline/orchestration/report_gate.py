@@ -32,6 +32,7 @@ from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, assets_of
 from analytics_pipeline.orchestration.partition_state import PartitionState
 from analytics_pipeline.orchestration.partitions import partitions_for
 from analytics_pipeline.orchestration.records import run_events
+from analytics_pipeline.orchestration.run_links import describe_run
 from analytics_pipeline.reports.documents import RecordedDocument, hold
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import database_now
@@ -82,7 +83,7 @@ class ReportGate:
             if not self._state.is_closed(asset, month):
                 return f"{asset} of the month is not closed"
             for run in self._state.runs_over(asset, month):
-                return f"run {run.run_id} over {asset} of the month is under way"
+                return f"{describe_run(self._settings, run.run_id)} over {asset} of the month is under way"
         for job in reversed(CLOSING_JOBS):
             if waiting := open_sources(self._state, job, month):
                 return (

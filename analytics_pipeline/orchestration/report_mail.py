@@ -22,6 +22,7 @@ from analytics_pipeline.orchestration import names
 from analytics_pipeline.orchestration.metadata import MetadataMap
 from analytics_pipeline.orchestration.report_gate import judge_documents
 from analytics_pipeline.orchestration.resources import Timescale
+from analytics_pipeline.orchestration.storage import open_instance
 from analytics_pipeline.outbox.channels import send_by_settings
 from analytics_pipeline.outbox.sending import SendReport
 from analytics_pipeline.reports.mail import enqueue_wanted, wanted_documents
@@ -59,7 +60,7 @@ def mail_reports(instance: DagsterInstance, connection: Connection, settings: Se
 
 def mail_with_instance(settings: Settings) -> MailRound:
     """Do one round on the instance of ``DAGSTER_HOME``, without a run."""
-    with DagsterInstance.get() as instance, connect(settings, autocommit=True) as connection:
+    with open_instance(settings) as instance, connect(settings, autocommit=True) as connection:
         return mail_reports(instance, connection, settings)
 
 

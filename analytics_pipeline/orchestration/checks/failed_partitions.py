@@ -24,6 +24,7 @@ from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, assets_of, caden
 from analytics_pipeline.orchestration.names import POOL, RETRY
 from analytics_pipeline.orchestration.partition_state import PartitionState
 from analytics_pipeline.orchestration.resources import Timescale
+from analytics_pipeline.orchestration.run_links import describe_run
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
@@ -80,14 +81,15 @@ def judge_failed_partitions(state: PartitionState, asset: str) -> Finding:
     expired = behind_horizon(cadence_of(asset), state.horizon)
     # Behind the horizon nothing can be closed any more: no remedy is left.
     lost = [failed for failed in state.failed(asset) if common_windows([failed.window], expired)]
-    return _judge(asset, [failed for failed in state.failed(asset) if failed not in lost], len(lost))
+    return _judge(state.settings, asset, [failed for failed in state.failed(asset) if failed not in lost], len(lost))
 
 
-def _judge(asset: str, failed: list[FailedRange], lost: int) -> Finding:
+def _judge(settings: Settings, asset: str, failed: list[FailedRange], lost: int) -> Finding:
     more = f"; and {len(failed) - _MAX_TOLD} more stretches" if len(failed) > _MAX_TOLD else ""
     problems = [
         Problem(
-            f"the last run failed for {f.window} (run {f.run_id}{f', {f.failure}' if f.failure else ''})"
+            f"the last run failed for {f.window} ({describe_run(settings, f.run_id)}"
+            f"{f', {f.failure}' if f.failure else ''})"
             f"{more if f is failed[:_MAX_TOLD][-1] else ''}",
             close_command(f.window),
             fallback=f"in the UI: Assets > {asset} > Materialize, with the failed range of partitions",

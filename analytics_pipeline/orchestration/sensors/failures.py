@@ -48,6 +48,7 @@ from analytics_pipeline.orchestration.partition_state import PartitionState
 from analytics_pipeline.orchestration.records import run_events
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.run_errors import TELLING_EVENTS, describe_failure, is_refused
+from analytics_pipeline.orchestration.run_links import describe_run
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
@@ -239,7 +240,7 @@ def _run_failure(settings: Settings, run: DagsterRun, at: datetime, events: list
         error=describe_failure(events) or "the run ended without saying why",
         remedy=_remedy(run, is_partitioned=first is not None),
         partitions=None if first is None else first if first == last else f"{first} to {last}",
-        link=f"{settings.ui_url}/runs/{run.run_id}" if settings.ui_url else f"run {run.run_id} in the Dagster UI",
+        link=describe_run(settings, run.run_id),
         details={
             "job": run.job_name,
             "file": run.tags.get(FILE_TAG),

@@ -30,6 +30,8 @@ from analytics_pipeline.orchestration.assets.custom_report import (
 )
 from analytics_pipeline.orchestration.records import run_records
 from analytics_pipeline.orchestration.resources import Timescale
+from analytics_pipeline.orchestration.run_links import describe_run
+from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import database_now
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ def build_report_requests_sensor() -> SensorDefinition:
                     notes.append(f"{name} can't be met: {error}")
                     continue
                 if len(earlier) >= _MOST_RUNS_PER_REQUEST:
-                    fail(connection, request.request_id, _given_up(earlier), request.run_id)
+                    fail(connection, request.request_id, _given_up(timescale.settings, earlier), request.run_id)
                     notes.append(f"{name} was given up")
                 elif len(requested) == _MOST_RUNS_PER_TICK:
                     notes.append(f"{name} waits for the next tick")
@@ -120,8 +122,8 @@ def _run(request: "ReportRequest", attempt: int) -> RunRequest:
     )
 
 
-def _given_up(earlier: Sequence[DagsterRun]) -> str:
+def _given_up(settings: Settings, earlier: Sequence[DagsterRun]) -> str:
     return (
-        f"{len(earlier)} runs ended without a report, the last of them {earlier[0].run_id}: see in the Dagster UI what "
-        "ended it, mend it, and insert the request again."
+        f"{len(earlier)} runs ended without a report, the last of them {describe_run(settings, earlier[0].run_id)}: "
+        "see in the Dagster UI what ended it, fix it, and insert the request again."
     )
