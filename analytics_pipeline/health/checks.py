@@ -30,7 +30,7 @@ from analytics_pipeline.health.finding import Finding, Problem
 from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS_ASSET
 from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES, MetricTable
 from analytics_pipeline.metrics.users import USERS
-from analytics_pipeline.reports.documents import MONTHLY_REPORT
+from analytics_pipeline.reports.documents import COMPANY_REPORTS, MONTHLY_REPORT
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES, EVENTS, ContinuousAggregate
 from analytics_pipeline.timescale.connection import Connection
@@ -238,6 +238,16 @@ def mail_checks() -> list[HealthCheck]:
             "Everything put into the outbox of the last 14 days was delivered, and nothing waits for long.",
             mail.mail_delivered,
         ),
+        *(
+            HealthCheck(
+                mail.CURRENT_CHECK,
+                subject,
+                "Every document that was mailed to a recipient last shows the figures of the current one, by the same "
+                "definitions; those made anew within 45 days.",
+                partial(_subject_judge, mail.mailed_documents_current, subject),
+            )
+            for subject in (MONTHLY_REPORT, COMPANY_REPORTS)
+        ),
     ]
 
 
@@ -343,3 +353,9 @@ def _aggregate_judge(
     settings: Settings,
 ) -> Finding:
     return judge(connection, settings, aggregate)
+
+
+def _subject_judge(
+    judge: Callable[[Connection, Settings, str], Finding], subject: str, connection: Connection, settings: Settings
+) -> Finding:
+    return judge(connection, settings, subject)

@@ -1,11 +1,14 @@
-"""Whether what was to be sent has been sent."""
+"""Whether what was to be sent has been sent, and still holds."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from analytics_pipeline.health.finding import Finding, Problem, Severity
-from analytics_pipeline.reports.documents import MONTHLY_REPORT
+from analytics_pipeline.reports.documents import COMPANY_REPORTS, MONTHLY_REPORT
+from analytics_pipeline.reports.mailed import OutdatedMail, Relation, describe_relation, outdated_mails
+from analytics_pipeline.reports.recipients import describe_audience
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 
 # Long enough for somebody to look; what was not mended by then has been talked about otherwise.
@@ -13,6 +16,11 @@ LOOK_BACK = timedelta(days=14)
 # A message may wait for a mail server that is restarted.
 PATIENCE = timedelta(hours=1)
 CHECK = "mail_delivered"
+# A document that was made anew so long ago was resent by now, or is not to be.
+CORRECTIONS_LOOK_BACK = timedelta(days=45)
+CURRENT_CHECK = "mailed_documents_current"
+_MAX_SHOWN = 3
+_MAX_LISTED = 100
 
 
 def mail_delivered(connection: Connection, settings: Settings) -> Finding:
@@ -61,3 +69,65 @@ def mail_delivered(connection: Connection, settings: Settings) -> Finding:
             "days looked at": LOOK_BACK.days,
         },
     )
+
+
+def mailed_documents_current(connection: Connection, settings: Settings, subject: str) -> Finding:  # noqa: ARG001
+    """Judge whether the documents that were mailed last are those that count, or show the same figures.
+
+    ``subject`` is the asset whose documents are judged: ``monthly_report`` or ``company_reports``.
+    """
+    since = database_now(connection) - CORRECTIONS_LOOK_BACK
+    of_companies = subject == COMPANY_REPORTS
+    differing = [
+        mail
+        for mail in outdated_mails(connection)
+        if (mail.company_id is not None) == of_companies and mail.relation is not Relation.SAME_FIGURES
+    ]
+    lately = [mail for mail in differing if _is_later(mail.current_since, since)]
+    problems = []
+    if lately:
+        told = "; ".join(_told(mail) for mail in lately[:_MAX_SHOWN])
+        more = f"; and {len(lately) - _MAX_SHOWN} more" if len(lately) > _MAX_SHOWN else ""
+        problems.append(
+            Problem(
+                f"{len(lately)} documents that were mailed no longer equal the current ones: {told}{more}",
+                "analytics-pipeline outbox resend --outdated --preview, then without --preview",
+                Severity.WARNING,
+            )
+        )
+    return Finding.judge(
+        CURRENT_CHECK,
+        subject,
+        problems,
+        good="Every document that was mailed shows the figures of the current one.",
+        metadata={
+            "documents": [
+                {
+                    "period": mail.period,
+                    "company": mail.company_id or "",
+                    "document": _relation(mail),
+                    "recipients": len(mail.addresses),
+                    "held back": mail.held_because or "",
+                }
+                for mail in lately[:_MAX_LISTED]
+            ],
+            "documents that differ": len(lately),
+            "documents that differ allowed": 0,
+            f"made anew more than {CORRECTIONS_LOOK_BACK.days} days ago": len(differing) - len(lately),
+        },
+    )
+
+
+def _is_later(instant: datetime | None, since: datetime) -> bool:
+    """Tell whether a document was made since; one that counts no more without another has no instant."""
+    return instant is None or instant > since
+
+
+def _told(mail: OutdatedMail) -> str:
+    return (
+        f"{mail.period} for {describe_audience(mail.company_id)}, {_relation(mail)} ({len(mail.addresses)} recipients)"
+    )
+
+
+def _relation(mail: OutdatedMail) -> str:
+    return describe_relation(mail.relation, mail.mailed_definitions, mail.current_definitions, mail.changes)

@@ -184,7 +184,8 @@ def open_sources(state: PartitionState, job: str, window: Window) -> list[Obstac
 def describe_exhausted(settings: Settings, failed: FailedRange) -> str:
     """Say that a stretch is left to a person, with its last run and what to do."""
     return (
-        f"{failed.asset} for {failed.window} failed {failed.attempts} times, last in {describe_run(settings, failed.run_id)}"
+        f"{failed.asset} for {failed.window} failed {failed.attempts} times, last in "
+        f"{describe_run(settings, failed.run_id)}"
         f"{f': {failed.failure}' if failed.failure else ''}; fix the cause, then {close_command(failed.window)}"
     )
 

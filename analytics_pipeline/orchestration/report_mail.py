@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from dagster import (
+    AssetCheckEvaluation,
+    AssetKey,
     DagsterInstance,
     Failure,
     JobDefinition,
@@ -18,13 +20,16 @@ from dagster import (
     op,
 )
 
+from analytics_pipeline.health.mail import CURRENT_CHECK, mailed_documents_current
 from analytics_pipeline.orchestration import names
+from analytics_pipeline.orchestration.checks.results import check_result
 from analytics_pipeline.orchestration.metadata import MetadataMap
-from analytics_pipeline.orchestration.report_gate import judge_documents
+from analytics_pipeline.orchestration.report_gate import describe_held, judge_documents
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.storage import open_instance
 from analytics_pipeline.outbox.channels import send_by_settings
 from analytics_pipeline.outbox.sending import SendReport
+from analytics_pipeline.reports.documents import COMPANY_REPORTS, MONTHLY_REPORT
 from analytics_pipeline.reports.mail import enqueue_wanted, wanted_documents
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection, connect
@@ -34,20 +39,20 @@ MAIL_JOB = "report_mail"
 POOL = "mail"
 # What is left when it is over goes with the next run.
 _WITHIN = timedelta(minutes=10)
+_MOST_TOLD = 10
 
 
 @dataclass(frozen=True, slots=True)
 class MailRound:
-    """What one round came to: new rows, months held back with the reason, and how sending went."""
+    """What one round came to: new rows, what is held back and why, and how sending went."""
 
     added: int
-    held: dict[str, str]
+    held: list[str]
     report: SendReport
 
     def __str__(self) -> str:
         """Say it for people."""
-        held = "".join(f"; {month} is held back: {reason}" for month, reason in self.held.items())
-        return f"{self.added} put into the outbox, {self.report}{held}"
+        return "; ".join([f"{self.added} put into the outbox, {self.report}", *self.held])
 
 
 def mail_reports(instance: DagsterInstance, connection: Connection, settings: Settings) -> MailRound:
@@ -55,7 +60,7 @@ def mail_reports(instance: DagsterInstance, connection: Connection, settings: Se
     verdicts = judge_documents(instance, connection, settings, wanted_documents(connection))
     added = enqueue_wanted(connection, settings)
     report = send_by_settings(connection, settings, within=_WITHIN)
-    return MailRound(added, {month: reason for month, reason in verdicts.items() if reason is not None}, report)
+    return MailRound(added, describe_held(verdicts, _MOST_TOLD), report)
 
 
 def mail_with_instance(settings: Settings) -> MailRound:
@@ -69,7 +74,7 @@ def build_mail_job() -> JobDefinition:
 
     @op(
         name="send_mails",
-        description="Mails the reports whose checks passed to their recipients, each once, and sends what is due.",
+        description="Mails reports whose data are judged well to their recipients, each once, and sends what is due.",
         pool=POOL,
         retry_policy=names.RETRY,
         out=Out(Nothing),
@@ -77,6 +82,8 @@ def build_mail_job() -> JobDefinition:
     def _send_mails(context: OpExecutionContext, timescale: Timescale) -> Output[None]:
         with timescale.session() as connection:
             done = mail_reports(context.instance, connection, timescale.settings)
+            if done.report.sent:
+                _judge_mailed(context.instance, connection, timescale.settings)
         metadata = _metadata(done)
         if done.report.needs_a_person:
             raise Failure(
@@ -97,6 +104,22 @@ def build_mail_job() -> JobDefinition:
     return _report_mail
 
 
+def _judge_mailed(instance: DagsterInstance, connection: Connection, settings: Settings) -> None:
+    """Show at once that the documents that were mailed are the current ones, or which are not."""
+    for asset in (MONTHLY_REPORT, COMPANY_REPORTS):
+        result = check_result(mailed_documents_current(connection, settings, asset))
+        instance.report_runless_asset_event(
+            AssetCheckEvaluation(
+                asset_key=AssetKey(asset),
+                check_name=CURRENT_CHECK,
+                passed=result.passed,
+                metadata=result.metadata,
+                severity=result.severity,
+                description=result.description,
+            )
+        )
+
+
 def _metadata(done: MailRound) -> MetadataMap:
     report = done.report
     metadata: MetadataMap = {
@@ -110,5 +133,5 @@ def _metadata(done: MailRound) -> MetadataMap:
     if report.problems:
         metadata["problems"] = "; ".join(report.problems)
     if done.held:
-        metadata["held back"] = "; ".join(f"{month}: {reason}" for month, reason in done.held.items())
+        metadata["held back"] = "; ".join(done.held)
     return metadata

@@ -7,6 +7,8 @@ from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
 
 from analytics_pipeline.orchestration.metadata import MetadataMap
 from analytics_pipeline.reports.artifacts import read_artifact
+from analytics_pipeline.reports.changes import ChangedFigure
+from analytics_pipeline.reports.mailed import OutdatedMail, describe_relation
 from analytics_pipeline.reports.monthly import MonthlyDocument
 from analytics_pipeline.reports.preview import first_page
 from analytics_pipeline.reports.publish import PublishedReport
@@ -14,8 +16,24 @@ from analytics_pipeline.settings import Settings
 
 # The UI shows so many documents of a month; analytics_report_documents has them all.
 _MOST_DOCUMENTS = 200
+# So many figures of a document that corrects another; analytics_report_documents.corrections has them all.
+_MAX_CORRECTIONS = 500
 # Enough to tell one revision of a document from another.
 _SHOWN_DIGITS = 16
+
+
+def monthly_document_metadata(
+    made: MonthlyDocument, outdated: Sequence[OutdatedMail], settings: Settings
+) -> MetadataMap:
+    """Return what ``document_metadata`` does, what the document corrects, and who was mailed another one."""
+    metadata = document_metadata(made.published, settings)
+    document = made.document
+    metadata["definitions version"] = document.definitions_version
+    metadata["said of the data"] = " ".join(document.cautions) or "nothing is wrong with them"
+    metadata["corrected figures"] = len(document.corrections)
+    if document.corrections:
+        metadata["corrections"] = _corrections(document.corrections)
+    return metadata | _mailed(outdated)
 
 
 def document_metadata(published: PublishedReport, settings: Settings) -> MetadataMap:
@@ -36,8 +54,13 @@ def document_metadata(published: PublishedReport, settings: Settings) -> Metadat
     return metadata
 
 
-def documents_metadata(made: Sequence[MonthlyDocument], settings: Settings) -> MetadataMap:
-    """Return how many documents of companies there are, their size, a list, and the first page of the first one."""
+def documents_metadata(
+    made: Sequence[MonthlyDocument], outdated: Sequence[OutdatedMail], settings: Settings
+) -> MetadataMap:
+    """Return how many documents of companies there are, their size, a list, and the first page of the first one.
+
+    And how many of them correct an earlier one, and to whom others were mailed.
+    """
     published = [one.published for one in made]
     altered = sorted({character for one in published for character in one.altered_characters})
     metadata: MetadataMap = {
@@ -45,6 +68,7 @@ def documents_metadata(made: Sequence[MonthlyDocument], settings: Settings) -> M
         "pages": sum(one.pages or 0 for one in published),
         "size (bytes)": sum(one.size for one in published),
         "replaced documents": sum(one.earlier_revision is not None for one in published),
+        "corrected documents": sum(bool(one.document.corrections) for one in made),
         "characters the font lacks": ", ".join(altered) or "none",
         "list": _list(made[:_MOST_DOCUMENTS]),
     }
@@ -52,7 +76,44 @@ def documents_metadata(made: Sequence[MonthlyDocument], settings: Settings) -> M
         metadata["not in the list"] = f"{len(made) - _MOST_DOCUMENTS} documents: see analytics_report_documents"
     if made:
         metadata["first page"] = _picture(published[0], settings)
+    return metadata | _mailed(outdated)
+
+
+def _mailed(outdated: Sequence[OutdatedMail]) -> MetadataMap:
+    """Return which documents that were mailed no longer equal the current ones."""
+    metadata: MetadataMap = {"recipients of another document": sum(len(mail.addresses) for mail in outdated)}
+    if outdated:
+        records = [
+            TableRecord(
+                {
+                    "company": mail.company_id or "",
+                    "recipients": len(mail.addresses),
+                    "mailed document": describe_relation(
+                        mail.relation, mail.mailed_definitions, mail.current_definitions, mail.changes
+                    ),
+                }
+            )
+            for mail in outdated[:_MOST_DOCUMENTS]
+        ]
+        metadata["mailed documents"] = MetadataValue.table(records)
     return metadata
+
+
+def _corrections(changes: Sequence[ChangedFigure]) -> MetadataValue:
+    columns = ("figure", "before", "after", "difference")
+    records = [
+        TableRecord(
+            dict(
+                zip(
+                    columns,
+                    (change.label, change.before or "", change.after or "", change.difference or ""),
+                    strict=True,
+                )
+            )
+        )
+        for change in changes[:_MAX_CORRECTIONS]
+    ]
+    return MetadataValue.table(records, TableSchema([TableColumn(name) for name in columns]))
 
 
 def _list(made: Sequence[MonthlyDocument]) -> MetadataValue:
@@ -62,6 +123,7 @@ def _list(made: Sequence[MonthlyDocument]) -> MetadataValue:
                 "company": one.document.company_id or "",
                 "pages": one.document.pages,
                 "bytes": one.published.size,
+                "corrected figures": len(one.document.corrections),
                 "sha256": one.published.sha256[:_SHOWN_DIGITS],
                 "uri": one.published.uri,
             }
@@ -69,7 +131,7 @@ def _list(made: Sequence[MonthlyDocument]) -> MetadataValue:
         for one in made
     ]
     # The longest comes last: what stands behind it is off the screen.
-    columns = [TableColumn("company"), TableColumn("pages", "int"), TableColumn("bytes", "int")]
+    columns = [TableColumn("company"), *(TableColumn(name, "int") for name in ("pages", "bytes", "corrected figures"))]
     return MetadataValue.table(records, TableSchema([*columns, TableColumn("sha256"), TableColumn("uri")]))
 
 

@@ -12,8 +12,11 @@ from rich.table import Table
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.outbox.channels import send_by_settings
 from analytics_pipeline.outbox.decisions import STATES, OutboxRow, discard_messages, list_messages, retry_messages
-from analytics_pipeline.reports.mail import enqueue_wanted, resend_report
+from analytics_pipeline.reports.mail import enqueue_wanted
+from analytics_pipeline.reports.mailed import describe_relation
+from analytics_pipeline.reports.recipients import describe_audience
 from analytics_pipeline.reports.recipients_cli import audience_options, one_audience
+from analytics_pipeline.reports.resend import Resent, resend_one, resend_outdated
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import connect
 
@@ -29,12 +32,17 @@ def outbox() -> None:
 @outbox.command("list")
 @click.option("--state", type=click.Choice(STATES), help="Only messages of this state.")
 @click.option("--company", help="Only messages about this company.")
+@click.option("--outdated", is_flag=True, help="Only mailed reports that no longer equal the current document.")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="The newest so many.")
-@click.option("--json", "as_json", is_flag=True, help="Print the messages as JSON.")
-def list_(state: str | None, company: str | None, limit: int, *, as_json: bool) -> None:
-    """Show the newest messages with their state, and why the ones that are not sent are not."""
+@click.option("--json", "as_json", is_flag=True, help="Print the messages as JSON, with every figure that differs.")
+def list_(state: str | None, company: str | None, limit: int, *, outdated: bool, as_json: bool) -> None:
+    """Show the newest messages with their state, and why the ones that are not sent are not.
+
+    Of a report that was mailed the column "document" says whether it still equals the current one: "corrected since"
+    when figures differ, and then 'outbox resend --outdated' mails the current one.
+    """
     with connect(autocommit=True) as connection:
-        messages = list_messages(connection, state=state, company_id=company, most=limit)
+        messages = list_messages(connection, state=state, company_id=company, most=limit, outdated=outdated)
     if as_json:
         click.echo(json.dumps([_as_json(message) for message in messages]))
         return
@@ -42,12 +50,12 @@ def list_(state: str | None, company: str | None, limit: int, *, as_json: bool) 
         click.echo("There is no such message in the outbox.")
         return
     table = Table()
-    for heading in ("id", "state", "target", "subject", "attempts", "sent or next attempt", "problem"):
+    for heading in ("id", "state", "target", "subject", "attempts", "sent or next attempt", "problem", "document"):
         table.add_column(heading, overflow="fold")
     for message in messages:
         moment = message.sent_at or (message.next_attempt_at if message.state == "pending" else None)
         cells = (message.state, message.target, message.subject, str(message.attempts), _instant(moment) or "")
-        table.add_row(str(message.outbox_id), *cells, message.problem or "")
+        table.add_row(str(message.outbox_id), *cells, message.problem or "", _document(message))
     Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)
 
 
@@ -90,26 +98,98 @@ def discard(ids: tuple[int, ...]) -> None:
 
 @outbox.command("resend")
 @audience_options
-@click.option("--period", required=True, help="The month, 2025-01.")
-def resend(company: str | None, report: str, period: str, *, all_companies: bool) -> None:
-    """Mail a report that has changed since it was sent, marked as corrected, once for each revision.
+@click.option("--period", help="The month, 2025-01.")
+@click.option(
+    "--outdated", is_flag=True, help="Every report whose figures, or definitions, differ from the mailed one."
+)
+@click.option("--preview", is_flag=True, help="Show who would get what, and change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print who gets what as JSON, with every figure that differs.")
+def resend(
+    company: str | None,
+    report: str,
+    period: str | None,
+    *,
+    all_companies: bool,
+    outdated: bool,
+    preview: bool,
+    as_json: bool,
+) -> None:
+    """Mail reports that have changed since they were mailed, once for each revision.
 
-    Everybody who gets the report and has no mail with the document that counts now, sent or discarded, gets it.
-    Repeating it sends nothing twice.
+    With --company or --all-companies and --period it is that report: everybody who gets it and has no mail with the
+    current document, sent or discarded, gets it. With --outdated it is every report of which the current document has
+    other figures than the mailed one, or follows other definitions, and those who were mailed that one get it; the
+    other options then narrow it down. A mail says which figures differ and by how much. Repeating it sends nothing
+    twice.
     """
-    try:
-        datetime.strptime(f"{period}-01", "%Y-%m-%d")  # noqa: DTZ007  # only its form
-    except ValueError as error:
-        raise AnalyticsError(f"The period {period!r} is no month: write it like 2025-01.") from error
+    _require_month(period)
     settings = get_settings()
     with connect(settings, autocommit=True) as connection:
-        added = resend_report(connection, settings, report, one_audience(company, all_companies=all_companies), period)
-    if added:
-        click.echo(f"{added} mails are in the outbox; 'analytics-pipeline outbox send' sends now.")
-    else:
-        click.echo(
-            "Nothing new to send: everybody has a mail with this document, see 'analytics-pipeline outbox list'."
-        )
+        if outdated:
+            audience = (
+                None if company is None and not all_companies else one_audience(company, all_companies=all_companies)
+            )
+            done = resend_outdated(
+                connection,
+                settings,
+                report=report,
+                period=period,
+                company_id=audience,
+                of_one=company is not None or all_companies,
+                preview=preview,
+            )
+        else:
+            audience = one_audience(company, all_companies=all_companies)
+            if period is None:
+                raise AnalyticsError("Say which report is meant: --period 2025-01, or --outdated for all that differ.")
+            done = resend_one(connection, settings, report, audience, period, preview=preview)
+    click.echo(json.dumps(_resent_as_json(done, preview=preview)) if as_json else _resent(done, preview=preview))
+
+
+def _require_month(period: str | None) -> None:
+    try:
+        datetime.strptime(f"{period or '2025-01'}-01", "%Y-%m-%d")  # noqa: DTZ007  # only its form
+    except ValueError as error:
+        raise AnalyticsError(f"The period {period!r} is no month: write it like 2025-01.") from error
+
+
+def _resent(done: Resent, *, preview: bool) -> str:
+    lines = [
+        f"{mail.address}: {mail.report} of {mail.period} for {describe_audience(mail.company_id)}, {mail.why}"
+        for mail in done.mails
+    ]
+    lines += [f"Not sent: the {held}." for held in done.held]
+    if not done.mails:
+        nothing = "Nothing new to send: everybody has a mail with this document, see 'analytics-pipeline outbox list'."
+        return "\n".join([*lines, nothing])
+    if preview:
+        return "\n".join([*lines, f"{len(done.mails)} mails would be put into the outbox; nothing was changed."])
+    return "\n".join([*lines, f"{done.added} mails are in the outbox; 'analytics-pipeline outbox send' sends now."])
+
+
+def _resent_as_json(done: Resent, *, preview: bool) -> dict[str, object]:
+    return {
+        "preview": preview,
+        "added": done.added,
+        "mails": [
+            {
+                "report": mail.report,
+                "companyId": mail.company_id,
+                "period": mail.period,
+                "address": mail.address,
+                "why": mail.why,
+                "changedFigures": [change.as_json() for change in mail.changes],
+            }
+            for mail in done.mails
+        ],
+        "heldBack": list(done.held),
+    }
+
+
+def _document(message: OutboxRow) -> str:
+    if message.relation is None:
+        return ""
+    return describe_relation(message.relation, message.definitions, message.current_definitions, message.changes)
 
 
 def _as_json(message: OutboxRow) -> dict[str, object]:
@@ -129,6 +209,9 @@ def _as_json(message: OutboxRow) -> dict[str, object]:
         "nextAttemptAt": _instant(message.next_attempt_at) if message.state == "pending" else None,
         "sentAt": _instant(message.sent_at),
         "messageId": message.message_id,
+        "document": message.relation,
+        "definitionsVersion": message.definitions,
+        "changedFigures": [change.as_json() for change in message.changes],
     }
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.reports.changes import ChangedFigure, changed_figures_of
+from analytics_pipeline.reports.mailed import Relation
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection
 
@@ -13,8 +15,14 @@ STATES = ("pending", "sending", "sent", "failed", "unknown", "discarded")
 
 @dataclass(frozen=True, slots=True)
 class OutboxRow:
-    """A message as it stands; ``problem`` says why it has not been sent, as far as there is a reason."""
+    """A message as it stands; ``problem`` says why it has not been sent, as far as there is a reason.
 
+    Of a report that was mailed ``relation`` says what the document that counts now is to the mailed one, by which
+    ``definitions`` and ``current_definitions`` they are, and ``changes`` which figures differ under the same ones.
+    """
+
+    relation: Relation | None
+    changes: Sequence[ChangedFigure]
     outbox_id: int
     kind: str
     channel: str
@@ -30,16 +38,28 @@ class OutboxRow:
     next_attempt_at: datetime
     sent_at: datetime | None
     message_id: str | None
+    definitions: int | None
+    current_definitions: int | None
 
 
 def list_messages(
-    connection: Connection, *, state: str | None = None, company_id: str | None = None, most: int = 100
+    connection: Connection,
+    *,
+    state: str | None = None,
+    company_id: str | None = None,
+    most: int = 100,
+    outdated: bool = False,
 ) -> list[OutboxRow]:
-    """Return the newest messages first, of one state or company if one is given."""
-    rows = connection.execute(
-        load_sql("queries/outbox_list.sql"), {"state": state, "company": company_id, "most": most}
-    ).fetchall()
-    return [OutboxRow(*row) for row in rows]
+    """Return the newest messages first, of one state or company if one is given.
+
+    ``outdated``: only reports whose recipients were mailed nothing newer than a document that counts no more.
+    """
+    parameters = {"state": state, "company": company_id, "most": most, "outdated": outdated}
+    rows = connection.execute(load_sql("queries/outbox_list.sql"), parameters).fetchall()
+    return [
+        OutboxRow(relation and Relation(relation), changed_figures_of(changes), *fields)
+        for relation, changes, *fields in rows
+    ]
 
 
 def retry_messages(connection: Connection, ids: Sequence[int]) -> None:

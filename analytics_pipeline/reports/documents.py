@@ -1,4 +1,4 @@
-"""The register of documents: every revision that was published, with its headline figures.
+"""The register of documents: every revision that was published, with its figures and what it corrects.
 
 Belongs here: the rows of ``analytics_report_documents``. Does not belong here: rendering (``monthly``), storing
 bytes (``artifacts``), mailing (``mail``).
@@ -6,7 +6,7 @@ bytes (``artifacts``), mailing (``mail``).
 A mail needs no rendering: what it says stands here, as it is printed in the very document.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
@@ -15,11 +15,14 @@ from psycopg.types.json import Jsonb
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
+from analytics_pipeline.reports.changes import ChangedFigure, changed_figures_of
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Window
 
 MONTHLY_REPORT = "monthly_report"
+# The asset that makes the same report of each company.
+COMPANY_REPORTS = "company_reports"
 REPORTS = (MONTHLY_REPORT,)
 
 
@@ -38,6 +41,8 @@ class Document:
 
     ``company_id`` None: over all companies. ``period`` is its partition, ``2025-01``, and ``period_end`` the
     first instant after it, UTC. ``name`` is its name in the store, ``uri`` where it is, ``size`` in bytes.
+    ``figures`` are the headline figures, ``cautions`` what page one says of its data, ``corrections`` the figures that
+    differ from an earlier document under the same definitions.
     """
 
     report: str
@@ -53,37 +58,97 @@ class Document:
     data_through: datetime | None
     provisional: bool
     definitions_version: int
+    cautions: Sequence[str] = ()
+    corrections: Sequence[ChangedFigure] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedDocument:
-    """A document that counts, with its row; ``held_because`` says why nothing of it is mailed, None: it may be."""
+    """A document that counts, with its row.
+
+    ``held_because`` says why nothing of it is mailed, None: it may be. ``judged_at`` is when its data were found to be
+    the reason, None: they are not.
+    """
 
     document_id: int
     document: Document
     held_because: str | None
+    judged_at: datetime | None
 
     @classmethod
     def of_row(cls, row: Sequence[Any]) -> "RecordedDocument":
         """Read a row of the queries ``report_mail_wanted.sql`` and ``report_document_current.sql``."""
-        document_id, *fields, held_because = row
+        document_id, *fields, held_because, judged_at = row
         values = dict(zip(Document.__dataclass_fields__, fields, strict=True))
         values["figures"] = tuple(Figure(**figure) for figure in values["figures"])
-        return cls(document_id, Document(**values), held_because)
+        values["cautions"] = tuple(values["cautions"] or ())
+        values["corrections"] = changed_figures_of(values["corrections"])
+        return cls(document_id, Document(**values), held_because, judged_at)
 
 
-def record_document(connection: Connection, document: Document, *, run_id: str | None = None) -> int:
+def record_document(
+    connection: Connection, document: Document, shown: Mapping[str, Any], *, run_id: str | None = None
+) -> int:
     """Record a document that was just stored and return its id; it takes the place of the one before.
 
-    Nothing of it is mailed until the checks of its partition are known to have passed (``hold``).
+    ``shown`` are all its figures (``ShownFigures.as_json``). Nothing of it is mailed until its month is known to be
+    judged well (``hold``).
     """
-    parameters = {**asdict(document), "figures": Jsonb([asdict(figure) for figure in document.figures])}
+    parameters = {
+        **asdict(document),
+        "figures": Jsonb([asdict(figure) for figure in document.figures]),
+        "cautions": Jsonb(list(document.cautions)),
+        "corrections": Jsonb([asdict(change) for change in document.corrections]),
+        "shown_figures": Jsonb(shown),
+    }
     with connection.transaction():
         # Two at once take turns, or both would count.
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('analytics_report_documents', 0))")
         connection.execute(load_sql("queries/report_document_supersede.sql"), parameters)
         row = fetch_row(connection, load_sql("queries/report_document_record.sql"), {**parameters, "run_id": run_id})
     return int(row[0])
+
+
+def corrected_figures(
+    connection: Connection,
+    report: str,
+    company_id: str | None,
+    period: str,
+    definitions_version: int,
+    shown: Mapping[str, Any],
+) -> tuple[ChangedFigure, ...]:
+    """Return the figures in which a document that shows these corrects an earlier one, the most important first.
+
+    That is the newest earlier document of the same definitions whose figures differ, so that the same data correct the
+    same: empty if there is none.
+    """
+    parameters = {
+        "report": report,
+        "company_id": company_id,
+        "period": period,
+        "version": definitions_version,
+        "shown": Jsonb(shown),
+    }
+    row = connection.execute(load_sql("queries/report_document_corrections.sql"), parameters).fetchone()
+    return () if row is None else changed_figures_of(row[0])
+
+
+def changes_since(
+    connection: Connection, report: str, company_id: str | None, period: str, shown: Mapping[str, Any]
+) -> tuple[tuple[ChangedFigure, ...], Sequence[str] | None]:
+    """Return in which figures these differ from the document that counts, and what page one of that says of its data.
+
+    None and no figure where it follows other definitions than today's or was made by an earlier release.
+    """
+    parameters = {
+        "report": report,
+        "company_id": company_id,
+        "period": period,
+        "version": DEFINITIONS_VERSION,
+        "shown": Jsonb(shown),
+    }
+    row = connection.execute(load_sql("queries/report_document_changes.sql"), parameters).fetchone()
+    return ((), None) if row is None else (changed_figures_of(row[0]), row[1])
 
 
 def months_of_other_definitions(connection: Connection) -> set[tuple[bool, Window]]:
@@ -103,18 +168,32 @@ def withdraw_others(connection: Connection, report: str, period: str, companies:
 
 
 def hold(
-    connection: Connection, report: str, period: str, because: str | None, *, rendered_before: datetime | None = None
+    connection: Connection,
+    report: str,
+    period: str,
+    because: str | None,
+    *,
+    companies: Collection[str | None] | None = None,
+    rendered_before: datetime | None = None,
+    by_data: bool = False,
 ) -> None:
-    """Keep all documents of a partition from being mailed, or with None let them go; again changes nothing.
+    """Keep documents of a partition from being mailed, or with None let them go; again changes nothing.
 
-    Only those are let go that were made before ``rendered_before``, when the partition was judged (None: all).
+    Those of the companies given (None among them: the one over all of them), without any all. Only those are let go
+    that were made before ``rendered_before``, when they were judged (None: all). ``by_data``: it is their data that
+    hold them back.
     """
     connection.execute(
-        "UPDATE analytics_report_documents SET held_because = %(because)s "
-        "WHERE report = %(report)s AND period = %(period)s AND is_current "
-        "AND held_because IS DISTINCT FROM %(because)s "
-        "AND (%(because)s::text IS NOT NULL OR %(before)s::timestamptz IS NULL OR rendered_at < %(before)s)",
-        {"report": report, "period": period, "because": because, "before": rendered_before},
+        load_sql("queries/report_documents_hold.sql"),
+        {
+            "report": report,
+            "period": period,
+            "because": because,
+            "of_all": companies is None or None in companies,
+            "companies": None if companies is None else [company for company in companies if company is not None],
+            "before": rendered_before,
+            "by_data": by_data,
+        },
     )
 
 

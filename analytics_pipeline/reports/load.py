@@ -34,7 +34,6 @@ from analytics_pipeline.metrics.top_events import EventCount
 from analytics_pipeline.metrics.users import UserMetrics, require_raw_users
 from analytics_pipeline.reports.figures import trailing_months
 from analytics_pipeline.reports.report import (
-    Checks,
     ClosedFigures,
     CompanyFigures,
     CryptoVolume,
@@ -48,8 +47,10 @@ from analytics_pipeline.reports.report import (
     Report,
 )
 from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.invalidation import stale_ranges
 from analytics_pipeline.timescale.refresh import HorizonError, retention_horizon
 from analytics_pipeline.windows import Cadence, Window
 
@@ -91,6 +92,7 @@ class _MonthUsers(NamedTuple):
     churned_users: int | None
 
 
+_CADENCES = {aggregate.name: aggregate.cadence for aggregate in AGGREGATES}
 _ZERO = Decimal(0)
 # Listed with the amounts of the revenue figures, of which it is none.
 _OF_THE_BRIDGE = "mrrMovements"
@@ -188,9 +190,9 @@ class _Reading:
         unconverted = self._unconverted(revenue, movements)
         keys = self._keys(revenue, movements, users or {}, crypto, events)
         months = self._months(keys) if wanted.months else {}
-        quality = self._quality(keys, has_raw=has_raw) if wanted.quality else {}
-        companies = self._companies(countable=window in countable) if wanted.companies and not self._each else ()
         scoped = scope(self._connection, self._company, window)
+        quality = self._quality(keys, has_raw=has_raw, provisional=scoped.provisional) if wanted.quality else {}
+        companies = self._companies(countable=window in countable) if wanted.companies and not self._each else ()
         last_month = scope(self._connection, self._company, Window.of_month(window.last_day))
         return [
             Report(
@@ -364,12 +366,12 @@ class _Reading:
             for key in keys
         }
 
-    def _quality(self, keys: Iterable[Key], *, has_raw: bool) -> dict[Key, Quality]:
+    def _quality(self, keys: Iterable[Key], *, has_raw: bool, provisional: bool) -> dict[Key, Quality]:
         raw = {key: RawEvents(*figures) for key, *figures in self._rows("raw")} if has_raw else {}
         closed = self._closed_figures(keys)
         rejects = self._listed("rejects", Rejects)
-        causes = self._listed("changes", str)
-        ((judged, failed),) = self._rows("checks")
+        causes = self._listed("changes", str, horizon=self._horizon)
+        unclosed, open_days = ((), None) if provisional else (self._unclosed(), self._open_days())
         return {
             key: Quality(
                 raw=raw.get(key, _NO_RAW) if has_raw else None,
@@ -377,15 +379,44 @@ class _Reading:
                 rejects=rejects[key],
                 # What concerns no company in particular concerns every one.
                 to_recompute=sorted({*causes[None], *(causes[key] if self._each else chain(*causes.values()))}),
-                checks=Checks(judged, failed),
+                unclosed=unclosed,
+                open_days=open_days,
             )
             for key in keys
         }
 
+    def _cadence(self) -> Cadence | None:
+        """Return of which granularity the window is a period, None when it is no day or month."""
+        window = self._window
+        return next((c for c in GRANULARITIES if window.is_aligned(c) and c.next(window.start) == window.end), None)
+
+    def _unclosed(self) -> tuple[str, ...]:
+        """Return the metrics that the window, a day or a month, is not closed of."""
+        cadence = self._cadence()
+        if cadence is None:
+            return ()
+        rows = self._rows(
+            "unclosed",
+            granularity=str(cadence),
+            version=DEFINITIONS_VERSION,
+            metrics=[table.metric for table in METRIC_TABLES],
+            horizon=self._horizon,
+        )
+        return tuple(metric for (metric,) in rows)
+
+    def _open_days(self) -> Window | None:
+        """Return the days from the first to the last with events that an aggregate lacks; expired ones lack nothing."""
+        spans = []
+        for stale in stale_ranges(self._connection, self._window):
+            cadence = _CADENCES[stale.aggregate]
+            first = stale.first if self._horizon is None else max(stale.first, cadence.ceil(self._horizon))
+            if first <= stale.last:
+                spans.append((Cadence.DAY.floor(first), Cadence.DAY.next(Cadence.DAY.floor(stale.last))))
+        return Window(min(start for start, _ in spans), max(end for _, end in spans)) if spans else None
+
     def _closed_figures(self, keys: Iterable[Key]) -> dict[Key, ClosedFigures]:
         """Return what the metric tables hold of the window, nothing when it is no closed day or month."""
-        window, start = self._window, self._window.start
-        cadence = next((c for c in GRANULARITIES if window.is_aligned(c) and c.next(start) == window.end), None)
+        window, start, cadence = self._window, self._window.start, self._cadence()
         if cadence is None:
             return {}
         closed = {p.metric for p in self._closed_periods(cadence, [window]) if p.version == DEFINITIONS_VERSION}

@@ -10,14 +10,16 @@ the text part, and is escaped before it goes into the HTML part.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from enum import StrEnum
 from html import escape
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
-from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.outbox.message import one_line
-from analytics_pipeline.reports.documents import MONTHLY_REPORT, Document, Figure, RecordedDocument, current_document
+from analytics_pipeline.reports.changes import ChangedFigure, changed_figures_of, count_changes, describe_changes
+from analytics_pipeline.reports.documents import MONTHLY_REPORT, Document, Figure, RecordedDocument
 from analytics_pipeline.reports.formats import Formats
+from analytics_pipeline.reports.mailed import Relation
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection, fetch_row
@@ -29,7 +31,21 @@ _TITLES = {MONTHLY_REPORT: "Monthly report"}
 _ALL_COMPANIES = "All companies"
 _LINE_CHARACTERS = 200
 _COMPANY_CHARACTERS = 100
+_CAUTION_CHARACTERS = 500
+MAX_LISTED_IN_MAIL = 10
 _KILO = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierDocument:
+    """A document of the period that was mailed before, and what the one that counts now is to it.
+
+    ``changes`` are the figures that differ, under the same ``definitions_version`` only.
+    """
+
+    relation: Relation
+    definitions_version: int
+    changes: Sequence[ChangedFigure] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +53,8 @@ class ReportMail:
     """What a mail says of a report.
 
     ``period`` and ``data_through`` are in words. ``file`` is the document's name for people, ``size`` its bytes;
-    ``link`` is where it is, None: it is attached. ``correction``: the recipient has had another one before,
-    by ``earlier_definitions`` if those were not these.
+    ``link`` is where it is, None: it is attached. ``cautions`` is what page one says of its data. ``earlier`` is what
+    the recipient was mailed before, None: nothing.
     """
 
     company: str
@@ -52,8 +68,8 @@ class ReportMail:
     data_through: str
     provisional: bool
     definitions_version: int
-    correction: bool = False
-    earlier_definitions: int | None = None
+    cautions: Sequence[str] = ()
+    earlier: EarlierDocument | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +84,9 @@ class ComposedMail:
 def compose(mail: ReportMail) -> ComposedMail:
     """Return the mail; nothing in it can be markup, a second header or a line of its own but what stands here."""
     company = one_line(mail.company, _COMPANY_CHARACTERS)
-    correction = "Corrected: " if mail.correction else ""
+    correction = ""
+    if mail.earlier is not None:
+        correction = "Corrected: " if mail.earlier.relation is Relation.CORRECTED else "Replaced: "
     provisional = " (provisional)" if mail.provisional else ""
     heading = one_line(f"{mail.title}, {mail.period}{provisional}")
     figures = [tuple(one_line(part, _LINE_CHARACTERS) for part in (f.label, f.value, f.change)) for f in mail.figures]
@@ -82,9 +100,7 @@ def compose(mail: ReportMail) -> ComposedMail:
     )
 
 
-def report_mail(
-    document: Document, settings: Settings, *, correction: bool = False, earlier_definitions: int | None = None
-) -> ReportMail:
+def report_mail(document: Document, settings: Settings, *, earlier: EarlierDocument | None = None) -> ReportMail:
     """Return what is said of a document; above ANALYTICS_MAIL_ATTACHMENT_LIMIT with a link in its place."""
     formats = Formats()
     through = document.data_through
@@ -104,8 +120,8 @@ def report_mail(
         data_through="no events yet" if through is None else formats.instant(through),
         provisional=document.provisional,
         definitions_version=document.definitions_version,
-        correction=correction,
-        earlier_definitions=earlier_definitions,
+        cautions=document.cautions,
+        earlier=earlier,
     )
 
 
@@ -133,71 +149,113 @@ def enqueue_wanted(connection: Connection, settings: Settings) -> int:
     )
 
 
-def enqueue_report(
-    connection: Connection, settings: Settings, recorded: RecordedDocument, *, correction: bool = False
-) -> int:
-    """Put one mail into the outbox for each recipient of the document and return how many are new.
+class Whom(StrEnum):
+    """Who is mailed a document.
 
-    Repeating it changes nothing: a recipient has one row for a report and a period. Mails that have not left
-    yet are made anew from this document. As a ``correction`` the recipients who have not been sent this very
-    revision get another mail. A document that is held back, or no longer counts, is mailed to nobody.
+    ``DUE``: by itself, who has no mail of the period, and who was mailed other figures and asked for corrections.
+    ``OUTDATED``: who was mailed other figures, or one by other definitions. ``ALL``: who was not mailed this revision.
     """
-    query = load_sql("queries/report_earlier_definitions.sql")
-    (earlier,) = fetch_row(connection, query, {"document_id": recorded.document_id})
-    plain, corrected = (_parameters(recorded, settings, earlier, correction=kind) for kind in (False, True))
+
+    DUE = "due"
+    OUTDATED = "outdated"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class MailGroup:
+    """Recipients who were mailed the same of a period before, and the addresses of those who lack the new document."""
+
+    earlier: EarlierDocument | None
+    recipients: Sequence[int]
+    addresses: Sequence[str]
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether what they were mailed has other figures, or follows other definitions."""
+        return self.earlier is not None and self.earlier.relation.is_outdated
+
+
+def enqueue_report(
+    connection: Connection, settings: Settings, recorded: RecordedDocument, whom: Whom = Whom.DUE
+) -> int:
+    """Put one mail of a document into the outbox for each of these recipients and return how many are new.
+
+    Repeating it changes nothing. Mails that have not left yet are made anew from this document. Each says what has
+    changed since the one that its recipient was mailed before. A document that is held back, or no longer counts, is
+    mailed to nobody.
+    """
     with connection.transaction():
         # Two at once take turns: each sees the rows of the other.
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('analytics_report_mail', 0))")
-        for parameters in (plain, corrected):
+        groups = [(group, _parameters(recorded, settings, group, whom)) for group in mail_groups(connection, recorded)]
+        for _, parameters in groups:
             connection.execute(load_sql("queries/report_mail_renew.sql"), parameters)
-        connection.execute(load_sql("queries/report_mail_superfluous.sql"), plain)
-        wanted = corrected if correction else plain
-        return connection.execute(load_sql("queries/report_mail_enqueue.sql"), wanted).rowcount
-
-
-def resend_report(connection: Connection, settings: Settings, report: str, company_id: str | None, period: str) -> int:
-    """Mail the document that counts, as a correction, to all who have not been sent it; return how many that is.
-
-    Raises ``AnalyticsError`` when there is none, or when it is held back.
-    """
-    recorded = current_document(connection, report, company_id, period)
-    if recorded.held_because is not None:
-        raise AnalyticsError(
-            f"The {report} of {period} is held back: {recorded.held_because}. It can be sent when that is over; the "
-            "sensor report_mail looks every minute."
+        connection.execute(load_sql("queries/report_mail_superfluous.sql"), {"document_id": recorded.document_id})
+        return sum(
+            connection.execute(load_sql("queries/report_mail_enqueue.sql"), parameters).rowcount
+            for group, parameters in groups
+            if whom is not Whom.OUTDATED or group.is_outdated
         )
-    return enqueue_report(connection, settings, recorded, correction=True)
 
 
-def _parameters(
-    recorded: RecordedDocument, settings: Settings, earlier_definitions: int | None, *, correction: bool
-) -> dict[str, object]:
-    mail = report_mail(recorded.document, settings, correction=correction, earlier_definitions=earlier_definitions)
+def mail_groups(connection: Connection, recorded: RecordedDocument) -> list[MailGroup]:
+    """Return the recipients of a document by what they were mailed of its period last."""
+    parameters = {"document_id": recorded.document_id}
+    rows = connection.execute(load_sql("queries/report_mail_earlier.sql"), parameters).fetchall()
+    return [
+        MailGroup(
+            None if version is None else EarlierDocument(Relation(relation), version, changed_figures_of(changes)),
+            recipients,
+            addresses,
+        )
+        for relation, version, changes, recipients, addresses in rows
+    ]
+
+
+def _parameters(recorded: RecordedDocument, settings: Settings, group: MailGroup, whom: Whom) -> dict[str, object]:
+    mail = report_mail(recorded.document, settings, earlier=group.earlier)
     composed = compose(mail)
     return {
         "document_id": recorded.document_id,
+        "recipients": list(group.recipients),
         "subject": composed.subject,
         "text": composed.text,
         "html": composed.html,
         "attach": mail.link is None,
         "file": mail.file,
-        "is_correction": correction,
+        "by_hand": whom is not Whom.DUE,
+        "is_another": group.earlier is not None,
         "within": MAILED_WITHIN,
     }
 
 
 def _notes(mail: ReportMail) -> list[str]:
-    notes = [f"Data through {one_line(mail.data_through)}. Metric definitions, version {mail.definitions_version}."]
-    if mail.provisional:
-        notes.append("Provisional: the period is not complete, and its figures will change.")
-    if mail.correction:
-        notes.append("This replaces the reports of this period that were sent before: its figures have changed since.")
-        if mail.earlier_definitions is not None:
-            notes.append(
-                f"Those follow version {mail.earlier_definitions} of the definitions, this one version "
-                f"{mail.definitions_version}."
-            )
-    return [*notes, f"SHA-256 of the document: {mail.sha256}"]
+    return [
+        *_since_earlier(mail),
+        f"Data through {one_line(mail.data_through)}. Metric definitions, version {mail.definitions_version}.",
+        *(one_line(caution, _CAUTION_CHARACTERS) for caution in mail.cautions),
+        f"SHA-256 of the document: {mail.sha256}",
+    ]
+
+
+def _since_earlier(mail: ReportMail) -> list[str]:
+    """Return what differs from the document that was mailed before, in lines."""
+    earlier = mail.earlier
+    if earlier is None:
+        return []
+    if earlier.relation is Relation.OTHER_DEFINITIONS:
+        return [
+            f"This replaces the report of this period that was sent before. That one follows version "
+            f"{earlier.definitions_version} of the definitions, this one version {mail.definitions_version}: figures "
+            "may differ by definition alone."
+        ]
+    if earlier.relation is not Relation.CORRECTED:
+        return ["This replaces the report of this period that was sent before. No figure differs."]
+    listed = describe_changes(earlier.changes, Formats(), MAX_LISTED_IN_MAIL)
+    return [
+        f"This replaces the report of this period that was sent before: {count_changes(earlier.changes)}.",
+        *(one_line(line, _LINE_CHARACTERS) for line in listed),
+    ]
 
 
 def _where(file: str, size: str, link: str | None) -> str:

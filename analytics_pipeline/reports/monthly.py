@@ -4,18 +4,30 @@ Belongs here: what a monthly report is made of, where it is kept, what is record
 rendering (``document``), mailing (``mail``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import Any, NamedTuple
 
 from analytics_pipeline.reports.artifacts import artifact_name
-from analytics_pipeline.reports.catalogue import choose_sections, wanted_by
-from analytics_pipeline.reports.documents import MONTHLY_REPORT, Document, record_document, withdraw_others
+from analytics_pipeline.reports.catalogue import choose_sections, sections_of, wanted_by
+from analytics_pipeline.reports.changes import count_changes
+from analytics_pipeline.reports.documents import (
+    MONTHLY_REPORT,
+    Document,
+    changes_since,
+    corrected_figures,
+    record_document,
+    withdraw_others,
+)
+from analytics_pipeline.reports.formats import Formats
+from analytics_pipeline.reports.judgement import cautions, why_held
 from analytics_pipeline.reports.load import load_company_reports
 from analytics_pipeline.reports.order import ReportOrder, order_report
 from analytics_pipeline.reports.publish import Job, PublishedReport, load_order, publish, publish_all
 from analytics_pipeline.reports.report import Report
+from analytics_pipeline.reports.shown_figures import shown_figures
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection, advisory_lock
 from analytics_pipeline.windows import Window
@@ -49,8 +61,8 @@ def publish_platform_month(
     """Render, store and record the month's report over all companies; a re-run replaces it."""
     order = monthly_order(settings, None, month)
     with _turn(connection, month):
-        job = _job(load_order(connection, order), order)
-        return _recorded(connection, job, publish(settings.artifacts_root, job), run_id)
+        planned = _planned(connection, load_order(connection, order), order)
+        return _recorded(connection, planned, publish(settings.artifacts_root, planned.job), run_id)
 
 
 def publish_company_months(
@@ -64,9 +76,10 @@ def publish_company_months(
     order = monthly_order(settings, None, month)
     with _turn(connection, month):
         reports = load_company_reports(connection, order.window, order.currency, wanted_by(order.sections))
-        jobs = [_job(report, order) for report in reports]
+        planned = {report.company_id: _planned(connection, report, order) for report in reports}
+        jobs = [one.job for one in planned.values()]
         for job, published in publish_all(settings.artifacts_root, jobs):
-            yield _recorded(connection, job, published, run_id)
+            yield _recorded(connection, planned[job.report.company_id], published, run_id)
         companies = [report.company_id for report in reports if report.company_id is not None]
         withdraw_others(connection, MONTHLY_REPORT, _period(order), companies)
 
@@ -76,15 +89,68 @@ def _turn(connection: Connection, month: date) -> AbstractContextManager[None]:
     return advisory_lock(connection, _LOCK_CLASS, f"{MONTHLY_REPORT} {month:%Y-%m}")
 
 
-def _job(report: Report, order: ReportOrder) -> Job:
+def judge_month(
+    connection: Connection, settings: Settings, month: date, companies: Collection[str | None]
+) -> dict[str | None, str | None]:
+    """Return for each of the companies (None: all together) why its report of a month must not be mailed now.
+
+    None: it may be. It is the judgement that page one shows, of the days of the month and as their data are now, and
+    whether the document that counts still shows the figures that these give.
+    """
+    order = monthly_order(settings, None, month)
+    reports = [load_order(connection, order)] if None in companies else []
+    if any(company is not None for company in companies):
+        reports += load_company_reports(connection, order.window, order.currency, wanted_by(order.sections))
+    judged = {one.company_id: _why_held(connection, one, order) for one in reports if one.company_id in companies}
+    return {company: judged.get(company, "it has no figures in the month any more") for company in companies}
+
+
+def _why_held(connection: Connection, report: Report, order: ReportOrder) -> str | None:
+    if (because := why_held(report)) is not None:
+        return because
+    changes, said = changes_since(connection, MONTHLY_REPORT, report.company_id, _period(order), _shown(report))
+    if changes:
+        return f"{count_changes(changes)} from its data now: it is to be made again"
+    if said is not None and list(said) != _said(report, order):
+        return "page one says of its data what is no longer so: it is to be made again"
+    return None
+
+
+class _Planned(NamedTuple):
+    """A document to be rendered, with all the figures it shows."""
+
+    job: Job
+    shown: Mapping[str, Any]
+
+
+def _planned(connection: Connection, report: Report, order: ReportOrder) -> _Planned:
+    """Return the job of a report, which says what it corrects."""
     name = monthly_report_name(report.company_id, order.window.start.date())
-    sections = choose_sections((), of_company=report.company_id is not None)
-    return Job(report, replace(order, company_id=report.company_id, sections=sections), name)
+    shown = _shown(report)
+    corrections = corrected_figures(
+        connection, MONTHLY_REPORT, report.company_id, _period(order), report.definitions_version, shown
+    )
+    own_order = replace(order, company_id=report.company_id, sections=_sections(report))
+    return _Planned(Job(replace(report, corrections=corrections), own_order, name), shown)
 
 
-def _recorded(connection: Connection, job: Job, published: PublishedReport, run_id: str | None) -> MonthlyDocument:
-    document = _document(job, published)
-    record_document(connection, document, run_id=run_id)
+def _said(report: Report, order: ReportOrder) -> list[str]:
+    return [caution.text for caution in cautions(report, Formats(order.locale))]
+
+
+def _shown(report: Report) -> Mapping[str, Any]:
+    return shown_figures(report, sections_of(_sections(report))).as_json()
+
+
+def _sections(report: Report) -> tuple[str, ...]:
+    return choose_sections((), of_company=report.company_id is not None)
+
+
+def _recorded(
+    connection: Connection, planned: _Planned, published: PublishedReport, run_id: str | None
+) -> MonthlyDocument:
+    document = _document(planned.job, published)
+    record_document(connection, document, planned.shown, run_id=run_id)
     return MonthlyDocument(published, document)
 
 
@@ -104,6 +170,8 @@ def _document(job: Job, published: PublishedReport) -> Document:
         data_through=report.data_through,
         provisional=report.provisional,
         definitions_version=report.definitions_version,
+        cautions=tuple(_said(report, job.order)),
+        corrections=report.corrections,
     )
 
 

@@ -19,20 +19,28 @@ from analytics_pipeline.timescale.connection import Connection, fetch_row
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """An address that gets a report of a company, None: of all companies together."""
+    """An address that gets a report of a company, None: of all companies together.
+
+    ``corrections``: it is mailed corrected reports by itself, else when a person resends them.
+    """
 
     company_id: str | None
     report: str
     address: str
     added_at: datetime
+    corrections: bool
 
 
-def add_recipient(connection: Connection, company_id: str | None, report: str, address: str) -> bool:
+def add_recipient(
+    connection: Connection, company_id: str | None, report: str, address: str, *, corrections: bool | None = None
+) -> bool:
     """Add an address, whatever its case only once, and tell whether that changed anything.
 
-    Raises ``AnalyticsError`` for anything but a plain address, for an unknown report and for what is no company id.
+    ``corrections``: whether documents that are corrected from now on are mailed to it by themselves; None: as it is, of
+    a new one no. Raises ``AnalyticsError`` for anything but a plain address, for an unknown report and for what is no
+    company id.
     """
-    parameters = _parameters(company_id, report, address)
+    parameters = {**_parameters(company_id, report, address), "corrections": corrections}
     return connection.execute(load_sql("queries/recipient_add.sql"), parameters).fetchone() is not None
 
 

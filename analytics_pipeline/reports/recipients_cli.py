@@ -42,14 +42,23 @@ def recipients() -> None:
 
 @recipients.command("add")
 @click.argument("address")
+@click.option(
+    "--corrections/--no-corrections",
+    default=None,
+    help="Whether a report that is corrected from now on is mailed again by itself; without it no, or as it is.",
+)
 @audience_options
-def add(address: str, company: str | None, report: str, *, all_companies: bool) -> None:
-    """Have a report mailed to ADDRESS, the ones of months that have just ended included."""
+def add(address: str, company: str | None, report: str, *, all_companies: bool, corrections: bool | None) -> None:
+    """Have a report mailed to ADDRESS, the ones of months that have just ended included.
+
+    Of an ADDRESS that gets the report already it changes whether corrections are mailed to it.
+    """
     audience = one_audience(company, all_companies=all_companies)
     with connect(autocommit=True) as connection:
-        is_new = add_recipient(connection, audience, report, address)
+        is_new = add_recipient(connection, audience, report, address, corrections=corrections)
         unknown = company is not None and not is_known_company(connection, company)
-    click.echo(f"{address} {'gets' if is_new else 'already gets'} {report} of {describe_audience(audience)}.")
+    also = {None: "", True: ", and corrections by themselves", False: ", and no corrections by themselves"}[corrections]
+    click.echo(f"{address} {'gets' if is_new else 'already gets'} {report} of {describe_audience(audience)}{also}.")
     if unknown:
         click.echo(f"There is no event of {describe_audience(company)} yet: is it spelled as in the events?", err=True)
 
@@ -84,12 +93,14 @@ def list_(company: str | None, report: str | None, *, all_companies: bool, as_js
                 "report": recipient.report,
                 "address": recipient.address,
                 "addedAt": f"{recipient.added_at:%Y-%m-%dT%H:%M:%SZ}",
+                "corrections": recipient.corrections,
             }
             for recipient in found
         ]
         click.echo(json.dumps(rows))
         return
     for recipient in found:
-        click.echo(f"{recipient.report}  {recipient.company_id or '(all companies)'}  {recipient.address}")
+        corrections = "  with corrections" if recipient.corrections else ""
+        click.echo(f"{recipient.report}  {recipient.company_id or '(all companies)'}  {recipient.address}{corrections}")
     if not found:
         click.echo("Nobody gets a report yet: 'analytics-pipeline recipients add' changes that.")

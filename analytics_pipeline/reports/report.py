@@ -13,6 +13,7 @@ from analytics_pipeline.alerts.history import FiredAlert
 from analytics_pipeline.metrics.revenue import OF_TOTAL_REVENUE, MrrMovements, RevenueMetrics, Unconverted
 from analytics_pipeline.metrics.top_events import EventCount
 from analytics_pipeline.metrics.users import UserMetrics
+from analytics_pipeline.reports.changes import ChangedFigure
 from analytics_pipeline.windows import Cadence, Window
 
 ALL_COMPANIES = "All companies"
@@ -144,27 +145,22 @@ class Rejects:
 
 
 @dataclass(frozen=True, slots=True)
-class Checks:
-    """How many checks judged closed partitions of the period, and the names of those that failed there."""
-
-    judged: int
-    failed: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
 class Quality:
     """What is known of the data behind the figures.
 
     ``raw`` is None when raw events of the period have expired, ``closed`` when it is no closed day or month.
-    ``to_recompute`` names changes that closed figures of the period have not seen yet. ``checks`` are of the
-    partitions, which all companies share.
+    ``to_recompute`` names changes that closed figures of the period have not seen yet, ``unclosed`` the metrics of
+    which the day or month is not closed. ``open_days`` holds the days (UTC) of the period, from the first to the last,
+    with events that were never taken into the aggregates, or have changed since, whichever company they are of; None
+    without any. Of a period that is not over both are empty.
     """
 
     raw: RawEvents | None
     closed: ClosedFigures | None
     rejects: Sequence[Rejects]
     to_recompute: Sequence[str]
-    checks: Checks
+    unclosed: Sequence[str] = ()
+    open_days: Window | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +173,7 @@ class Report:
     the window ends; ``last_month_open``: that one is not over. ``events`` holds the most frequent types of the
     ``all_events`` there were. ``users`` is None where raw events it needs have expired; ``quality``, ``months`` and
     ``companies`` (in the report over all of them, the one with the most revenue first) are empty when no section asked
-    for them.
+    for them. ``corrections`` holds the figures that differ from an earlier document of the period.
     """
 
     company_id: str | None
@@ -204,6 +200,7 @@ class Report:
     all_events: int
     alerts: Sequence[FiredAlert]
     quality: Quality | None
+    corrections: Sequence[ChangedFigure] = ()
 
     @property
     def is_month(self) -> bool:

@@ -17,7 +17,6 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 
 from analytics_pipeline.alerts.check import CHECK
 from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES
-from analytics_pipeline.orchestration import report_gate
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
@@ -103,9 +102,8 @@ def test_a_broken_file_fails_the_check_and_not_the_run(
     assert "rule 'low', metric: there is no figure 'total_revenu' (did you mean total_revenue" in str(found.description)
 
 
-def test_every_metric_asset_has_the_check_and_it_holds_back_no_report(definitions: Definitions) -> None:
+def test_every_metric_asset_has_the_check(definitions: Definitions) -> None:
     checks = [key for key in definitions.resolve_asset_graph().asset_check_keys if key.name == CHECK]
     assert {key.asset_key.to_user_string() for key in checks} == {
         table.asset(cadence) for table in METRIC_TABLES for cadence in GRANULARITIES
     }
-    assert CHECK in report_gate._OF_OTHER_MATTERS

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from dagster import (
     AssetCheckEvaluation,
+    AssetCheckKey,
     AssetKey,
     DagsterEvent,
     DagsterEventType,
@@ -22,20 +23,20 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from analytics_pipeline.orchestration import report_gate
 from analytics_pipeline.orchestration.build import build_definitions
-from analytics_pipeline.orchestration.checks.schedule import CHECKS_JOB
 from analytics_pipeline.orchestration.closing import Obstacle, open_sources
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, REPORT_JOB
 from analytics_pipeline.orchestration.partition_state import PartitionState
 from analytics_pipeline.orchestration.report_mail import MAIL_JOB
 from analytics_pipeline.orchestration.sensors import mail as mail_sensor
-from analytics_pipeline.reports.mail import resend_report
+from analytics_pipeline.reports.mailed import outdated_mails
 from analytics_pipeline.reports.recipients import add_recipient
+from analytics_pipeline.reports.resend import resend_one
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.windows import Cadence, Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
+from analytics_pipeline_tests.metrics.closing import close_inputs
 from analytics_pipeline_tests.orchestration.sensor_ticks import Ticks
-from analytics_pipeline_tests.outbox.documents import publish
 
 pytestmark = pytest.mark.slow
 
@@ -58,9 +59,10 @@ def spool(dagster_home: Path, environment: pytest.MonkeyPatch, tmp_path: Path) -
 
 @pytest.fixture
 def events(spool: Path, database: Database) -> Definitions:
-    """A month with one event and one recipient of its report, nothing of it closed."""
+    """A month with one event and one recipient of its report, closed in the database, and as yet not in Dagster."""
     with database.connect(autocommit=True) as connection:
         add_event(connection, f"{MONTH.start:%Y-%m}-05T12:00", value="100")
+        close_inputs(connection, MONTH)
         add_recipient(connection, None, REPORT, "board@example.com")
     return build_definitions(get_settings())
 
@@ -86,19 +88,11 @@ def _close_monthly(definitions: Definitions, instance: DagsterInstance) -> None:
             assert _run(definitions, instance, job, partition_key=KEY).success
 
 
-def _checks_run(instance: DagsterInstance) -> DagsterRun:
-    """Leave the record of a run of the checks alone."""
-    return instance.add_run(DagsterRun(job_name=CHECKS_JOB, status=DagsterRunStatus.SUCCESS))
-
-
-def _evaluate(instance: DagsterInstance, run: DagsterRun, check: str, *, passed: bool) -> None:
-    """Let a check have had this outcome in a run."""
+def _fail_check(instance: DagsterInstance) -> None:
+    """Let a check have failed in the run that closed the month, which covered days of another month as well."""
+    run = instance.get_runs(RunsFilter(job_name="monthly_aggregates"))[0]
     evaluation = AssetCheckEvaluation(
-        asset_key=AssetKey(MONTHLY),
-        check_name=check,
-        passed=passed,
-        blocking=check == "reconciles_with_events",
-        metadata={},
+        asset_key=AssetKey("revenue_metrics_monthly"), check_name="amounts_converted", passed=False, metadata={}
     )
     event = DagsterEvent(DagsterEventType.ASSET_CHECK_EVALUATION.value, run.job_name, event_specific_data=evaluation)
     instance.report_dagster_event(event, run.run_id)
@@ -136,20 +130,20 @@ def test_a_report_is_mailed_once_its_month_is_closed_and_proved_and_never_again(
     assert ticks.tick() == []
     assert "of the partitions it is made from are not closed, from " in (ticks.skipped or "")
     _count_days_as_closed(monkeypatch)
-    closed_by = instance.get_runs(RunsFilter(job_name="monthly_aggregates"))[0]
-    _evaluate(instance, closed_by, "up_to_date", passed=False)
-    assert len(ticks.tick()) == 1, "it is about other months"
-    _evaluate(instance, closed_by, "matches_declaration", passed=False)
-    assert ticks.tick() == []
-    assert "held back: checks failed: matches_declaration of analytics_revenue_monthly." in (ticks.skipped or "")
-    _evaluate(instance, _checks_run(instance), "matches_declaration", passed=True)
-    assert len(ticks.tick()) == 1, "looked at again later, it passes"
-    _evaluate(instance, _checks_run(instance), "reconciles_with_events", passed=False)
-    assert ticks.tick() == []
-    assert "reconciles_with_events of analytics_revenue_monthly" in (ticks.skipped or "")
-    assert _run(events, instance, MAIL_JOB).success, "started by hand it mails nothing either"
-    assert _mails(spool) == []
-    _evaluate(instance, _checks_run(instance), "matches_declaration", passed=True)
+    _fail_check(instance)
+    assert len(ticks.tick()) == 1, "the days of the month say themselves how they are"
+    differing = "UPDATE analytics_user_metrics SET new_users = new_users + %s WHERE granularity = 'month'"
+    with database.connect(autocommit=True) as connection:
+        connection.execute(differing, [1])
+        assert ticks.tick() == []
+        held = f"The report for all companies of {KEY[:7]} is held back: Not reconciled: New users"
+        assert held in (ticks.skipped or "")
+        assert _run(events, instance, MAIL_JOB).success, "started by hand it mails nothing either"
+        assert _mails(spool) == []
+        connection.execute(differing, [-1])
+        assert ticks.tick() == [], "what its data hold back is judged again after a while"
+        assert held in (ticks.skipped or "")
+        connection.execute("UPDATE analytics_report_documents SET judged_at = judged_at - interval '10 minutes'")
     _launch(ticks)
     (mail,) = _mails(spool)
     assert mail["To"] == "board@example.com"
@@ -185,7 +179,8 @@ def test_nothing_is_mailed_from_a_month_whose_run_failed_or_is_under_way(
     assert "of the month is under way" in (ticks.skipped or "")
     instance.report_run_canceled(running)
     assert ticks.tick() == [], "a cancelled run leaves its partitions open"
-    assert f"The reports of {KEY[:7]} are held back: {MONTHLY} of the month is not closed" in (ticks.skipped or "")
+    held = f"The report for all companies of {KEY[:7]} is held back: {MONTHLY} of the month is not closed"
+    assert held in (ticks.skipped or "")
     assert ticks.launch(request).success, "asked for before the month was opened"
     assert _mails(spool) == []
     assert _run(month, instance, "monthly_aggregates", partition_key=KEY).success
@@ -199,7 +194,9 @@ def test_a_document_made_anew_is_judged_though_everybody_had_the_one_before_and_
     ticks = Ticks(month, instance, MAIL_JOB)
     _launch(ticks)
     with database.connect(autocommit=True) as connection:
-        publish(connection, content=b"%PDF with late data", released=False)
+        add_event(connection, f"{MONTH.start:%Y-%m}-06T12:00", value="10")
+        close_inputs(connection, MONTH)
+        _close_monthly(month, instance)
         running = instance.add_run(
             DagsterRun(job_name=REPORT_JOB, status=DagsterRunStatus.STARTED, tags={PARTITION_NAME_TAG: KEY})
         )
@@ -208,9 +205,13 @@ def test_a_document_made_anew_is_judged_though_everybody_had_the_one_before_and_
         instance.delete_run(running.run_id)
         assert ticks.tick() == [], "nobody is mailed by itself"
         assert ticks.skipped == "Nothing is due."
-        assert resend_report(connection, get_settings(), REPORT, None, KEY[:7]) == 1
+        assert [mail.relation for mail in outdated_mails(connection)] == ["corrected"]
+        assert resend_one(connection, get_settings(), REPORT, None, KEY[:7]).added == 1
     _launch(ticks)
     assert sorted(str(mail["Subject"]).partition(" ")[0] for mail in _mails(spool)) == ["Corrected:", "Monthly"]
+    key = AssetCheckKey(AssetKey(REPORT), "mailed_documents_current")
+    shown = [record.evaluation for record in instance.event_log_storage.get_asset_check_execution_history(key, limit=2)]
+    assert [found.passed for found in shown if found] == [True, False], "red when made anew, green when it was sent"
     assert ticks.tick() == []
     assert ticks.skipped == "Nothing is due."
 

@@ -101,7 +101,14 @@ def test_the_assets_show_their_documents(definitions: Definitions, instance: Dag
     assert isinstance(documents, TableMetadataValue)
     assert companies["documents"].value == 2
     assert [record.data["company"] for record in documents.records] == ["acme", "globex"]
-    assert [column.name for column in documents.schema.columns] == ["company", "pages", "bytes", "sha256", "uri"]
+    assert [column.name for column in documents.schema.columns] == [
+        "company",
+        "pages",
+        "bytes",
+        "corrected figures",
+        "sha256",
+        "uri",
+    ]
     assert {len(str(record.data["sha256"])) for record in documents.records} == {16}
     assert all(Path(str(r.data["uri"]).removeprefix("file://")).exists() for r in documents.records)
 

@@ -17,6 +17,22 @@ from analytics_pipeline.windows import Window
 
 REPORT = "monthly_report"
 FIGURES = (Figure("Revenue, EUR", "15,000.00", "+15.5%"), Figure("Active users", "85", "\u2013"))
+REVENUE, LATE_REVENUE = "15000.00", "15010.00"
+
+
+def shown(revenue: str = REVENUE) -> dict[str, object]:
+    """Return all figures of a document that shows this revenue, in the form of the register."""
+    figures = [
+        {"name": "headline/value/totalRevenue", "label": "Total revenue, EUR", "value": revenue},
+        {"name": "headline/value/activeUsers", "label": "Active users", "value": "85"},
+        {
+            "name": "headline/changePercent/activeUsers",
+            "label": "Active users (change)",
+            "value": None,
+            "kind": "change",
+        },
+    ]
+    return {"columns": ["headline/value", "headline/changePercent"], "figures": figures}
 
 
 def last_month() -> str:
@@ -33,8 +49,11 @@ def publish(
     content: bytes = b"%PDF first",
     period: str | None = None,
     released: bool = True,
+    revenue: str = REVENUE,
+    definitions_version: int = 1,
+    cautions: tuple[str, ...] = (),
 ) -> RecordedDocument:
-    """Store and record a document, and let it be mailed."""
+    """Store and record a document that shows this revenue, and let it be mailed."""
     period = period or last_month()
     name = artifact_name(
         REPORT, period, *(["companies", company_id] if company_id else ["all-companies"]), suffix=".pdf"
@@ -56,8 +75,10 @@ def publish(
             figures=FIGURES,
             data_through=month.end,
             provisional=False,
-            definitions_version=1,
+            definitions_version=definitions_version,
+            cautions=cautions,
         ),
+        shown(revenue),
         run_id="a run",
     )
     if released:

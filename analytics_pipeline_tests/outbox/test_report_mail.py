@@ -1,6 +1,7 @@
 """The right people get the mail of the right document, once, and it says what the document says."""
 
 import json
+from dataclasses import replace
 from email.message import EmailMessage
 from email.policy import SMTP
 from html.parser import HTMLParser
@@ -23,14 +24,14 @@ from analytics_pipeline.reports.mail import (
     enqueue_report,
     enqueue_wanted,
     report_mail,
-    resend_report,
 )
 from analytics_pipeline.reports.recipients import add_recipient, remove_recipient
+from analytics_pipeline.reports.resend import resend_one
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline_tests.notify.mail_catcher import Catcher
 from analytics_pipeline_tests.outbox.conftest import Send, pass_time, states
-from analytics_pipeline_tests.outbox.documents import FIGURES, REPORT, last_month, publish
+from analytics_pipeline_tests.outbox.documents import FIGURES, LATE_REVENUE, REPORT, last_month, publish
 from analytics_pipeline_tests.reports.samples import CONTROLS, LONG_NAME, MARKUP, RIGHT_TO_LEFT, empty, golden
 
 MAIL = ReportMail(
@@ -57,6 +58,10 @@ def _attached(mail: EmailMessage) -> bytes:
     content = attachment.get_content()
     assert isinstance(content, bytes)
     return content
+
+
+def _resend(connection: Connection, company: str | None, period: str | None = None) -> int:
+    return resend_one(connection, get_settings(), REPORT, company, period or last_month()).added
 
 
 def _set(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
@@ -159,18 +164,20 @@ def test_a_document_rendered_again_mails_nobody_again_until_a_person_wants_it(
     publish(connection, "acme")
     enqueue_wanted(connection, settings)
     send()
-    first = publish(connection, "acme", content=b"%PDF with late data")
+    first = publish(connection, "acme", content=b"%PDF with late data", revenue=LATE_REVENUE)
     assert count_missing(connection) == 0
     assert enqueue_report(connection, settings, first) == 0
     assert send() == SendReport()
-    assert resend_report(connection, settings, REPORT, "acme", last_month()) == 2
-    assert resend_report(connection, settings, REPORT, "acme", last_month()) == 0
+    assert _resend(connection, "acme") == 2
+    assert _resend(connection, "acme") == 0
     assert send().sent == 2
-    assert resend_report(connection, settings, REPORT, "acme", last_month()) == 0
+    assert _resend(connection, "acme") == 0
     corrected = [mail for mail in catcher.mails if str(mail["Subject"]).startswith("Corrected: ")]
     assert {_attached(mail) for mail in corrected} == {b"%PDF with late data"}
     told = corrected[0].get_body(("plain",)).get_content()  # type: ignore[union-attr]
-    assert "This replaces the reports of this period that were sent before" in told
+    told_of = told.splitlines()
+    assert "This replaces the report of this period that was sent before: 1 figure differs." in told_of
+    assert "Total revenue, EUR 15,010.00, before 15,000.00 (+10.00)" in told_of
     assert len({mail["Message-ID"] for mail in catcher.mails}) == 4
 
 
@@ -178,27 +185,67 @@ def test_a_report_that_was_resent_is_not_mailed_once_more_by_itself(connection: 
     settings = get_settings()
     add_recipient(connection, "acme", REPORT, "cfo@acme.com")
     publish(connection, "acme")
-    assert resend_report(connection, settings, REPORT, "acme", last_month()) == 1
+    assert _resend(connection, "acme") == 1
     add_recipient(connection, "acme", REPORT, "ceo@acme.com")
     assert enqueue_wanted(connection, settings) == 1
     assert [row.target for row in list_messages(connection)].count("cfo@acme.com") == 1
 
 
-def test_a_correction_by_another_version_of_the_definitions_says_so(connection: Connection) -> None:
+def test_a_correction_is_mailed_by_itself_only_to_who_asked_for_it_before(connection: Connection) -> None:
+    settings = get_settings()
+
+    def put_in() -> list[str]:
+        missing = count_missing(connection)
+        assert enqueue_wanted(connection, settings) == missing
+        assert count_missing(connection) == 0
+        targets = sorted(row.target for row in list_messages(connection, state="pending"))
+        connection.execute(
+            "UPDATE analytics_outbox SET state = 'sent', sent_at = clock_timestamp(), settled_at = now() "
+            "WHERE state = 'pending'"
+        )
+        return targets
+
+    add_recipient(connection, "acme", REPORT, "cfo@acme.com")
+    add_recipient(connection, "acme", REPORT, "audit@acme.com", corrections=True)
+    publish(connection, "acme")
+    assert put_in() == ["audit@acme.com", "cfo@acme.com"]
+    publish(connection, "acme", content=b"%PDF other arrivals")
+    assert put_in() == [], "no figure differs"
+    publish(connection, "acme", content=b"%PDF with late data", revenue=LATE_REVENUE)
+    assert put_in() == ["audit@acme.com"]
+    assert add_recipient(connection, "acme", REPORT, "cfo@acme.com", corrections=True)
+    assert put_in() == [], "it was corrected before they asked"
+    publish(connection, "acme", content=b"%PDF with later data", revenue="15020.00", released=False)
+    assert put_in() == [], "held back"
+    hold(connection, REPORT, last_month(), None)
+    assert put_in() == ["audit@acme.com", "cfo@acme.com"]
+    publish(connection, "acme", content=b"%PDF by version 2", revenue="9.00", definitions_version=2)
+    assert put_in() == [], "another version of the definitions corrects nothing"
+    assert add_recipient(connection, "acme", REPORT, "audit@acme.com", corrections=False)
+    publish(connection, "acme", content=b"%PDF corrected", revenue="8.00", definitions_version=2)
+    assert put_in() == [], "what they were mailed follows another version"
+
+
+def test_a_document_by_another_version_of_the_definitions_is_no_correction_and_says_so(connection: Connection) -> None:
     settings = get_settings()
     add_recipient(connection, "acme", REPORT, "cfo@acme.com")
     publish(connection, "acme")
     enqueue_wanted(connection, settings)
     connection.execute("UPDATE analytics_outbox SET state = 'sent', sent_at = now(), settled_at = now()")
-    publish(connection, "acme", content=b"%PDF with late data")
-    connection.execute("UPDATE analytics_report_documents SET definitions_version = 2 WHERE is_current")
-    assert resend_report(connection, settings, REPORT, "acme", last_month()) == 1
-    first, corrected = (
-        row[0] for row in connection.execute("SELECT text_body FROM analytics_outbox ORDER BY outbox_id")
-    )
-    assert "Metric definitions, version 2." in corrected
-    assert "Those follow version 1 of the definitions, this one version 2." in corrected
-    assert "Those follow" not in first
+    (row,) = json.loads(_call("list", "--json").output)
+    assert (row["document"], row["definitionsVersion"]) == ("current", 1)
+    assert "current, by version 1" in " ".join(_call("list").output.split())
+    publish(connection, "acme", content=b"%PDF with late data", revenue=LATE_REVENUE, definitions_version=2)
+    (row,) = json.loads(_call("list", "--outdated", "--json").output)
+    assert (row["document"], row["changedFigures"]) == ("other definitions", [])
+    assert _resend(connection, "acme") == 1
+    (_, first), (subject, newer) = connection.execute(
+        "SELECT subject, text_body FROM analytics_outbox ORDER BY outbox_id"
+    ).fetchall()
+    assert subject.startswith("Replaced: Monthly report")
+    assert "Metric definitions, version 2." in newer
+    assert "That one follows version 1 of the definitions, this one version 2" in newer
+    assert "That one follows" not in first
 
 
 def test_whoever_has_the_newer_document_is_sent_no_other_mail_of_the_period(connection: Connection) -> None:
@@ -210,7 +257,7 @@ def test_whoever_has_the_newer_document_is_sent_no_other_mail_of_the_period(conn
         "UPDATE analytics_outbox SET state = 'sending', claimed_by = 'x', claimed_at = now(), lease_until = now()"
     )
     publish(connection, "acme", content=b"%PDF with late data")
-    assert resend_report(connection, settings, REPORT, "acme", last_month()) == 1
+    assert _resend(connection, "acme") == 1
     # The server answers at last that it can't take it now.
     connection.execute("UPDATE analytics_outbox SET state = 'pending' WHERE state = 'sending'")
     assert enqueue_wanted(connection, settings) == 0
@@ -238,12 +285,12 @@ def test_a_discarded_mail_stays_discarded_and_a_newer_document_is_another_matter
     enqueue_wanted(connection, settings)
     discard_messages(connection, [row.outbox_id for row in list_messages(connection) if row.target == "cfo@acme.com"])
     assert send().sent == 1
-    assert resend_report(connection, settings, REPORT, "acme", last_month()) == 0
+    assert _resend(connection, "acme") == 0
     publish(connection, "acme", content=b"%PDF with late data")
-    assert resend_report(connection, settings, REPORT, "acme", last_month()) == 2
+    assert _resend(connection, "acme") == 2
     pending = list_messages(connection, state="pending")
     discard_messages(connection, [row.outbox_id for row in pending if row.target == "cfo@acme.com"])
-    assert resend_report(connection, settings, REPORT, "acme", last_month()) == 0
+    assert _resend(connection, "acme") == 0
     assert send().sent == 1
     assert [str(mail["To"]) for mail in catcher.mails] == ["ceo@acme.com"] * 2
 
@@ -285,7 +332,7 @@ def test_nothing_is_mailed_of_what_is_held_back(
     hold(connection, REPORT, last_month(), "reconciles_with_events failed")
     assert send() == SendReport()
     with pytest.raises(AnalyticsError, match="held back: reconciles_with_events failed"):
-        resend_report(connection, settings, REPORT, "acme", last_month())
+        _resend(connection, "acme")
     assert catcher.mails == []
     hold(connection, REPORT, last_month(), None)
     assert send().sent == 1
@@ -295,7 +342,7 @@ def test_filling_in_old_months_mails_nobody_until_a_person_wants_it(connection: 
     add_recipient(connection, None, REPORT, "board@platform.com")
     publish(connection, None, period="2020-01")
     assert enqueue_wanted(connection, get_settings()) == 0
-    assert resend_report(connection, get_settings(), REPORT, None, "2020-01") == 1
+    assert _resend(connection, None, "2020-01") == 1
     # What is due of it brings nobody else theirs.
     add_recipient(connection, None, REPORT, "new@platform.com")
     assert enqueue_wanted(connection, get_settings()) == 0
@@ -381,9 +428,11 @@ def test_a_mail_says_what_the_document_says() -> None:
         assert part in composed.html
     assert ">Change</th>" in composed.html
     assert "rovisional" not in composed.text
-    provisional = compose(ReportMail(**{name: getattr(MAIL, name) for name in MAIL.__slots__} | {"provisional": True}))
+    caution = "Provisional: the period is not over and its figures will change. No event of it is in yet."
+    provisional = compose(replace(MAIL, provisional=True, cautions=(caution,)))
     assert provisional.subject == "Monthly report January 2026 (provisional): acme"
-    assert "figures will change" in provisional.text
+    assert f"\n{caution}\n" in provisional.text
+    assert caution in provisional.html
 
 
 def test_what_has_no_blanks_breaks_on_a_narrow_screen() -> None:
@@ -471,7 +520,10 @@ def test_the_command_shows_sends_and_decides(
     assert _call("discard", str(row["id"])).exit_code == 1
     publish(connection, "acme", content=b"%PDF corrected")
     resent = _call("resend", "--company", "acme", "--period", last_month())
-    assert resent.output.startswith("1 mails are in the outbox")
+    assert resent.output.splitlines() == [
+        f"cfo@acme.com: monthly_report of {last_month()} for the company 'acme', made anew since, no figure differs",
+        "1 mails are in the outbox; 'analytics-pipeline outbox send' sends now.",
+    ]
     (pending,) = json.loads(_call("list", "--state", "pending", "--json").output)
     assert _call("discard", str(pending["id"])).output == "1 discarded.\n"
     assert "Nothing new to send" in _call("resend", "--company", "acme", "--period", last_month()).output

@@ -70,10 +70,15 @@ def ledger_database(embedded_home: Path, folder: Path) -> Iterator[Database]:
     with migrated_database(embedded_home, folder) as database:
         with database.connect(autocommit=True) as connection:
             fill(connection)
-            close_inputs(connection, BOTH)
-            for table in METRIC_TABLES:
-                close_metric(connection, table, Cadence.MONTH, BOTH, "EUR")
+            close_months(connection)
         yield database
+
+
+def close_months(connection: Connection) -> None:
+    """Close both months, or close them again."""
+    close_inputs(connection, BOTH)
+    for table in METRIC_TABLES:
+        close_metric(connection, table, Cadence.MONTH, BOTH, "EUR")
 
 
 def fill(connection: Connection) -> None:

@@ -18,7 +18,6 @@ from analytics_pipeline.reports.document import Pdf, render_pdf
 from analytics_pipeline.reports.figures import trailing_months
 from analytics_pipeline.reports.layout import PageSize
 from analytics_pipeline.reports.report import (
-    Checks,
     ClosedFigures,
     CompanyFigures,
     CryptoVolume,
@@ -84,7 +83,7 @@ def empty(company_id: str | None = "acme", **changes: Any) -> Report:
         events=(),
         all_events=0,
         alerts=(),
-        quality=Quality(None, None, (), (), Checks(0, ())),
+        quality=Quality(None, None, (), ()),
     )
     return replace(report, **changes)
 
@@ -180,7 +179,6 @@ def golden(company_id: str | None = "acme", **changes: Any) -> Report:
             ClosedFigures(Decimal(15000), Decimal("16100.00"), Decimal(2500), Decimal(2400), 100, 85, 15, 5),
             [Rejects("amount: not a number", 3)],
             (),
-            Checks(29, ()),
         ),
     )
     return replace(report, **changes)

@@ -15,7 +15,7 @@ from analytics_pipeline.currencies import round_money
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.ingest import ingest
 from analytics_pipeline.events.sources import Source
-from analytics_pipeline.health.finding import Finding, Severity
+from analytics_pipeline.health.finding import Finding
 from analytics_pipeline.health.results import record_result
 from analytics_pipeline.metrics.answers import (
     movements_answer,
@@ -27,14 +27,15 @@ from analytics_pipeline.metrics.answers import (
 from analytics_pipeline.metrics.rounding import round_movements
 from analytics_pipeline.reports.catalogue import SECTION_NAMES
 from analytics_pipeline.reports.json_text import render_json
+from analytics_pipeline.reports.judgement import why_held
 from analytics_pipeline.reports.load import MOST_EVENT_TYPES, Wanted, load_company_reports, load_report
-from analytics_pipeline.reports.report import Checks, RefundDay, Report
+from analytics_pipeline.reports.reconciliation import disagreements
+from analytics_pipeline.reports.report import RefundDay, Report
 from analytics_pipeline.reports.sections import companies, mrr, revenue, users
-from analytics_pipeline.reports.sections.reconciliation import disagreements
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Cadence, Window
 from analytics_pipeline_tests.events_factory import add_event
-from analytics_pipeline_tests.reports.ledger import BOTH, COMPANIES, DECEMBER, JANUARY, ODD_DAYS
+from analytics_pipeline_tests.reports.ledger import BOTH, COMPANIES, DECEMBER, JANUARY, ODD_DAYS, close_months
 
 ALL = Wanted()
 
@@ -440,32 +441,74 @@ def test_an_event_that_came_after_closing_is_found_and_counted_as_late(connectio
     assert (before.raw.late, before.raw.longest_delay) == (0, timedelta(minutes=5))
 
 
-def test_a_failed_check_is_told_until_all_of_what_it_failed_over_has_passed(connection: Connection) -> None:
-    def judge(subject: str, first: int, end: int, *, passed: bool, severity: Severity = Severity.ERROR) -> None:
-        found = Finding(check="reconciles_with_events", subject=subject, passed=passed, severity=severity, summary="")
-        start = JANUARY.start + timedelta(days=first)
-        record_result(connection, found, Window(start, JANUARY.start + timedelta(days=end)))
-
-    def checks() -> Checks:
-        quality = load(connection).quality
-        assert quality is not None
-        return quality.checks
-
-    failed = ["reconciles_with_events of analytics_revenue_daily"]
+def test_a_period_is_judged_by_its_own_days_as_they_are_now(connection: Connection) -> None:
+    close_months(connection)
+    assert [why_held(load(connection, company)) for company in (None, *COMPANIES)] == [None] * 3
+    # What runs found, however often, and over which days, is no matter of the period.
+    found = Finding(check="amounts_converted", subject="revenue_metrics", passed=False, summary="")
     with changed(connection, "SELECT 1", "DELETE FROM analytics_check_results"):
-        assert checks() == Checks(0, [])
-        judge("analytics_revenue_daily", -31, 31, passed=False)
-        judge("analytics_revenue_daily", 0, 15, passed=True)
-        judge("user_metrics", 0, 31, passed=False, severity=Severity.WARNING)
-        assert checks() == Checks(2, failed)
-        judge("analytics_revenue_daily", 15, 31, passed=True)
-        assert checks() == Checks(2, [])
-        judge("analytics_revenue_daily", 31, 32, passed=False)
-        assert checks() == Checks(2, [])
-        judge("analytics_revenue_daily", 3, 4, passed=False)
-        assert checks() == Checks(2, failed)
-        judge("analytics_revenue_daily", 0, 31, passed=True)
-        assert checks() == Checks(2, [])
+        before = load(connection)
+        for end in (1, 2):
+            record_result(connection, found, Window(DECEMBER.start, JANUARY.end + timedelta(days=end)))
+        assert load(connection) == before
+    # A day after the period without rates, or with events that nothing has taken in, is none either.
+    add_event(connection, "2026-02-06T13:00", company_id="acme", value="5", currency="JPY")
+    try:
+        assert why_held(load(connection)) is None
+        assert why_held(load(connection, "acme", Window(JANUARY.start, JANUARY.end + timedelta(days=28)))) == (
+            "Incomplete: for want of a rate, amounts in JPY are missing from Total revenue. Not up to date: closed "
+            "figures of the period lack events of 1 Feb 2026 to 28 Feb 2026"
+        )
+    finally:
+        connection.execute("DELETE FROM analytics_events WHERE value = 5")
+    add_event(connection, "2026-01-06T13:00", company_id="globex", user_id="eve", value="5")
+    try:
+        held = {company: why_held(load(connection, company)) for company in (None, *COMPANIES)}
+    finally:
+        connection.execute("DELETE FROM analytics_events WHERE value = 5")
+        close_months(connection)
+    lacks = "Not up to date: closed figures of the period lack events of 6 Jan 2026"
+    differs = f"{lacks}. Not reconciled: Total revenue, Events. See the section on reconciliation"
+    assert held == {None: differs, "acme": lacks, "globex": differs}
+
+
+@pytest.mark.parametrize(
+    ("change", "undo", "because"),
+    [
+        (
+            "UPDATE analytics_metric_periods SET definitions_version = 1 WHERE metric = 'mrr_movements'",
+            "UPDATE analytics_metric_periods SET definitions_version = 2",
+            "Not up to date: closed figures of the period lack all of mrr_movements",
+        ),
+        (
+            "INSERT INTO analytics_metric_changes (company_id, changed_from, cause) "
+            "VALUES ('acme', '2026-01-05T00:00Z', 'rates of exchange')",
+            "DELETE FROM analytics_metric_changes",
+            "Not up to date: closed figures of the period lack rates of exchange",
+        ),
+        (
+            "UPDATE analytics_user_metrics SET new_users = new_users + 1 WHERE company_id = 'acme'",
+            "UPDATE analytics_user_metrics SET new_users = new_users - 1 WHERE company_id = 'acme'",
+            "Not reconciled: New users. See the section on reconciliation",
+        ),
+        (
+            "UPDATE analytics_fx_rates SET quote = 'XXX' WHERE quote = 'USD' AND rate_date BETWEEN '2025-12-25' AND "
+            "'2026-01-31'",
+            "UPDATE analytics_fx_rates SET quote = 'USD' WHERE quote = 'XXX'",
+            "Incomplete: for want of a rate, amounts in USD are missing from",
+        ),
+    ],
+)
+def test_what_holds_back_a_report_is_its_companys_own(
+    connection: Connection, change: str, undo: str, because: str
+) -> None:
+    with changed(connection, change, undo):
+        held = {report.company_id: why_held(report) for report in load_company_reports(connection, JANUARY, "EUR", ALL)}
+
+    assert because in (held["acme"] or "")
+    of_both = "mrr_movements" in because
+    assert (held["globex"] == because) is of_both
+    assert why_held(load(connection)) is None
 
 
 def test_expired_raw_events_leave_whole_months_and_mark_the_rest(connection: Connection) -> None:
@@ -481,6 +524,24 @@ def test_expired_raw_events_leave_whole_months_and_mark_the_rest(connection: Con
     assert month.quality.raw is None
     assert odd.users is None
     assert odd.users_before is None
+
+
+def test_a_change_under_days_that_keep_their_figures_holds_nothing_back(connection: Connection) -> None:
+    change = (
+        "INSERT INTO analytics_metric_changes (changed_from, granularity, cause) VALUES ('2026-01-05Z', 'day', 'users')"
+    )
+    day = (
+        "INSERT INTO analytics_metric_periods (metric, granularity, period_start, period_end, currency, "
+        "definitions_version, changes_seen) VALUES ('user_metrics', 'day', '2026-01-05Z', '2026-01-06Z', 'EUR', 2, 0)"
+    )
+    horizon = "INSERT INTO analytics_retention_horizon (events_from) VALUES ('2026-01-20T00:00Z')"
+    with (
+        changed(connection, change, "DELETE FROM analytics_metric_changes"),
+        changed(connection, day, "DELETE FROM analytics_metric_periods WHERE granularity = 'day'"),
+    ):
+        assert "lack users" in (why_held(load(connection)) or "")
+        with changed(connection, horizon, "DELETE FROM analytics_retention_horizon"):
+            assert why_held(load(connection)) is None
 
 
 def test_only_the_parts_that_sections_need_are_read(connection: Connection) -> None:

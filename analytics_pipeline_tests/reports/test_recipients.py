@@ -95,6 +95,14 @@ def test_the_command_adds_lists_and_removes(database: Database) -> None:
         "board@example.com"
     ]
     assert _call("list", "--company", "acme").output == "monthly_report  acme  cfo@example.com\n"
+    assert [row["corrections"] for row in rows] == [False] * 3
+    asked = _call("add", "--company", "acme", "--corrections", "cfo@example.com").output
+    assert asked == "cfo@example.com gets monthly_report of the company 'acme', and corrections by themselves.\n"
+    assert _call("list", "--company", "acme").output == "monthly_report  acme  cfo@example.com  with corrections\n"
+    _call("add", "--company", "acme", "cfo@example.com")
+    assert [row["corrections"] for row in json.loads(_call("list", "--json").output)] == [False, True, False]
+    _call("add", "--company", "acme", "--no-corrections", "cfo@example.com")
+    assert [row["corrections"] for row in json.loads(_call("list", "--json").output)] == [False] * 3
     assert _call("remove", "--company", "acme", "cfo@example.com").exit_code == 0
     assert "Nobody gets a report yet" in _call("list", "--company", "acme").output
 

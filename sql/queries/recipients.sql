@@ -1,5 +1,5 @@
 -- Who gets which report, of one company, of the whole platform, or of all of them.
-SELECT company_id, report, address, added_at
+SELECT company_id, report, address, added_at, corrections_from IS NOT NULL
 FROM analytics_report_recipients
 WHERE active
   AND (%(everywhere)s OR company_id IS NOT DISTINCT FROM %(company_id)s::text)

@@ -1,4 +1,4 @@
--- What has not left yet leaves as the document that counts now.
+-- What has not left yet to these recipients leaves as the document that counts now.
 UPDATE analytics_outbox AS o
 SET subject = %(subject)s,
     text_body = %(text)s,
@@ -8,11 +8,19 @@ SET subject = %(subject)s,
     attachment_file = CASE WHEN %(attach)s THEN %(file)s::text END,
     attachment_sha256 = CASE WHEN %(attach)s THEN d.sha256 END,
     attachment_size = CASE WHEN %(attach)s THEN d.size END,
+    -- One of a revision is that of the new one now, unless an earlier release left that key to another row.
+    dedupe_key = CASE
+        WHEN o.is_correction AND NOT EXISTS (
+            SELECT FROM analytics_outbox AS k WHERE k.dedupe_key = analytics_report_mail_key(d, r.address_key, true)
+        ) THEN analytics_report_mail_key(d, r.address_key, true)
+        ELSE o.dedupe_key
+    END,
     document_id = d.document_id
 FROM analytics_report_documents AS d
+JOIN analytics_report_recipients AS r ON r.report = d.report AND r.audience = d.audience
 WHERE d.document_id = %(document_id)s AND d.is_current AND d.held_because IS NULL
-  AND o.report = d.report AND o.audience = d.audience AND o.period = d.period
-  AND o.state = 'pending' AND o.is_correction = %(is_correction)s AND o.document_id <> d.document_id
+  AND r.recipient_id = ANY (%(recipients)s::bigint[]) AND o.recipient_id = r.recipient_id
+  AND o.period = d.period AND o.state = 'pending' AND o.document_id <> d.document_id
   AND NOT EXISTS (
       SELECT
       FROM analytics_outbox AS e

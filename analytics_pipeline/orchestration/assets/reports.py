@@ -9,11 +9,10 @@ from analytics_pipeline.orchestration import names
 from analytics_pipeline.orchestration.attempts import attempt
 from analytics_pipeline.orchestration.partitions import backfill_policy_for, partitions_for
 from analytics_pipeline.orchestration.resources import Timescale
-from analytics_pipeline.reports.documents import MONTHLY_REPORT
+from analytics_pipeline.reports.documents import COMPANY_REPORTS, MONTHLY_REPORT
+from analytics_pipeline.reports.mailed import outdated_mails
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.windows import Cadence
-
-COMPANY_REPORTS = "company_reports"
 
 _DEPS = [
     *(table.asset(Cadence.MONTH) for table in METRIC_TABLES),
@@ -45,7 +44,7 @@ def build_report_assets(settings: Settings) -> list[AssetsDefinition]:
     )
     def _monthly_report(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
         # Rendering takes a second to import: only a process that renders pays for it.
-        from analytics_pipeline.orchestration.report_metadata import document_metadata
+        from analytics_pipeline.orchestration.report_metadata import monthly_document_metadata
         from analytics_pipeline.reports.monthly import publish_platform_month
 
         closing = attempt(context, timescale, MONTHLY_REPORT, needs_events=False, proved_by_check=False)
@@ -55,7 +54,10 @@ def build_report_assets(settings: Settings) -> list[AssetsDefinition]:
                 made = publish_platform_month(
                     connection, timescale.settings, month.start.date(), run_id=context.run.run_id
                 )
-                context.add_asset_metadata(document_metadata(made.published, timescale.settings), partition_key=key)
+                outdated = outdated_mails(connection, period=made.document.period, of_one=True)
+                context.add_asset_metadata(
+                    monthly_document_metadata(made, outdated, timescale.settings), partition_key=key
+                )
         return MaterializeResult(metadata={"reports": len(months)})
 
     @report_asset(
@@ -77,7 +79,9 @@ def build_report_assets(settings: Settings) -> list[AssetsDefinition]:
                     )
                 )
                 count += len(made)
-                context.add_asset_metadata(documents_metadata(made, timescale.settings), partition_key=key)
+                mailed = outdated_mails(connection, period=f"{month.start:%Y-%m}")
+                outdated = [one for one in mailed if one.company_id is not None]
+                context.add_asset_metadata(documents_metadata(made, outdated, timescale.settings), partition_key=key)
         return MaterializeResult(metadata={"reports": count})
 
     return [_monthly_report, _company_reports]

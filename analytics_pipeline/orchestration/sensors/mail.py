@@ -1,6 +1,5 @@
 """Starts the job that mails reports when there is something for it to do."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from dagster import (
@@ -15,7 +14,7 @@ from dagster import (
     sensor,
 )
 
-from analytics_pipeline.orchestration.report_gate import judge_documents
+from analytics_pipeline.orchestration.report_gate import describe_held, judge_documents
 from analytics_pipeline.orchestration.report_mail import MAIL_JOB
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.outbox.channels import channels_for
@@ -37,8 +36,9 @@ def build_mail_sensor() -> SensorDefinition:
         minimum_interval_seconds=_INTERVAL_SECONDS,
         default_status=DefaultSensorStatus.RUNNING,
         description=(
-            "Mails the reports of closed months whose checks passed, for 45 days after a month has ended, and tries "
-            "again what could not be sent. Without ANALYTICS_SMTP_URL the mails wait."
+            "Mails the reports of closed months whose data are judged well, for 45 days after a month has ended, and "
+            "corrections to those who asked for them; tries again what could not be sent. Without ANALYTICS_SMTP_URL "
+            "the mails wait."
         ),
     )
     def _report_mail(context: SensorEvaluationContext, timescale: Timescale) -> SensorResult:
@@ -51,19 +51,12 @@ def build_mail_sensor() -> SensorDefinition:
             waiting = count_waiting(connection, channels)
         if due:
             return _run(context.instance)
-        notes = _held(verdicts)
+        notes = describe_held(verdicts, _MOST_TOLD)
         notes += [f"{number} messages wait: {setting} is not set" for setting, number in waiting.items()]
         told = "; ".join(notes) or "nothing is due"
         return SensorResult(skip_reason=SkipReason(f"{told[0].upper()}{told[1:]}."))
 
     return _report_mail
-
-
-def _held(verdicts: Mapping[str, str | None]) -> list[str]:
-    """Return which months are held back and why, the newest first; the rest of many as their number."""
-    told = [f"the reports of {month} are held back: {verdicts[month]}" for month in sorted(verdicts) if verdicts[month]]
-    rest = [f"{len(told) - _MOST_TOLD} earlier months, too"] if len(told) > _MOST_TOLD else []
-    return [*told[: -_MOST_TOLD - 1 : -1], *rest]
 
 
 def _run(instance: DagsterInstance) -> SensorResult:

@@ -96,4 +96,4 @@ def _as_printed(words: str) -> str:
     return re.sub(r"(?<=\d) %", "%", re.sub(r"(?<!\w)-(?=\d)", "\u2212", words))
 
 
-SECTION = Section("alerts", tables, pages)
+SECTION = Section("alerts", tables, pages, has_figures=False)

@@ -4,18 +4,11 @@ from reportlab.platypus import Flowable
 
 from analytics_pipeline.metrics.revenue import Unconverted
 from analytics_pipeline.reports.content import Content
+from analytics_pipeline.reports.judgement import MISSING_FROM
 from analytics_pipeline.reports.report import OriginalRevenue, Report
 from analytics_pipeline.reports.sections.section import Section
 from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, exchange_rate, money, share, text
 
-MISSING_FROM = {
-    "totalRevenue": "Total revenue",
-    "refunds": "Refunds",
-    "invoiced": "Invoiced",
-    "revenueGrowth": "Total revenue of the period before",
-    "mrr": "MRR at the end",
-    "mrrMovements": "What moved MRR",
-}
 _PARTS = {
     "start": "MRR at the start",
     "end": "MRR at the end",

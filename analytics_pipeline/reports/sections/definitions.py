@@ -55,4 +55,4 @@ def pages(content: Content) -> list[Flowable]:
     return [*content.heading("Definitions", need), content.note(version), Spacer(0, 5), glossary]
 
 
-SECTION = Section("definitions", tables, pages)
+SECTION = Section("definitions", tables, pages, has_figures=False)

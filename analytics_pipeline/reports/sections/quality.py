@@ -5,8 +5,8 @@ from datetime import timedelta
 from reportlab.platypus import Flowable
 
 from analytics_pipeline.reports.content import Content
-from analytics_pipeline.reports.report import Checks, Quality, Report
-from analytics_pipeline.reports.sections.reconciliation import disagreements
+from analytics_pipeline.reports.reconciliation import disagreements
+from analytics_pipeline.reports.report import Quality, Report
 from analytics_pipeline.reports.sections.section import Section
 from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, name, share, text
 
@@ -33,6 +33,7 @@ def tables(report: Report) -> list[Table]:
             "by arrival" if report.company_id is None else "by arrival; those that name the company",
         ),
         ("unconverted", "Amounts without a rate", len(report.unconverted), None, ""),
+        _unclosed(quality),
         (
             "toRecompute",
             "Changes that closed figures have not seen",
@@ -41,7 +42,6 @@ def tables(report: Report) -> list[Table]:
             ", ".join(quality.to_recompute),
         ),
         ("disagreements", "Figures that do not reconcile", len(disagreements(report)), None, ""),
-        _failed_checks(quality.checks),
     ]
     return [
         Table(
@@ -76,11 +76,11 @@ def _arrivals(quality: Quality) -> list[tuple[Value, ...]]:
     ]
 
 
-def _failed_checks(checks: Checks) -> tuple[Value, ...]:
-    name, title = "failedChecks", "Checks of closed partitions that failed"
-    if not checks.judged:
-        return (name, title, None, None, "no partition of the period has been checked")
-    return (name, title, len(checks.failed), None, ", ".join(checks.failed) or f"all {checks.judged} passed")
+def _unclosed(quality: Quality) -> tuple[Value, ...]:
+    days = quality.open_days
+    remarks = [*quality.unclosed, *([] if days is None else [f"events of {days.start:%Y-%m-%d} to {days.last_day}"])]
+    number = len(quality.unclosed) + (0 if days is None else (days.end - days.start).days)
+    return ("notClosed", "Metrics, and days with events, that are not closed", number, None, ", ".join(remarks))
 
 
 def _duration(delay: timedelta) -> str:
@@ -97,4 +97,4 @@ def pages(content: Content) -> list[Flowable]:
     return [*flowables, *content.titled(rejects)] if rejects.rows else flowables
 
 
-SECTION = Section("data-quality", tables, pages, needs_quality=True)
+SECTION = Section("data-quality", tables, pages, needs_quality=True, has_figures=False)

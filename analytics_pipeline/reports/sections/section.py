@@ -16,7 +16,8 @@ class Section:
     """A section under the name it is chosen by.
 
     ``needs_months`` and ``needs_quality`` say which of the costlier parts of a report it reads;
-    ``compares_companies``: it is part of reports over all companies only.
+    ``compares_companies``: it is part of reports over all companies only. ``has_figures``: its numbers are figures, of
+    which a change makes a correction, and not what is known of the data or said in words.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Section:
     needs_months: bool = False
     needs_quality: bool = False
     compares_companies: bool = False
+    has_figures: bool = True
 
 
 @dataclass(frozen=True, slots=True)

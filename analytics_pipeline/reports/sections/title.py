@@ -2,10 +2,10 @@
 
 from reportlab.platypus import Flowable, Spacer
 
+from analytics_pipeline.reports.changes import count_changes, describe_changes
 from analytics_pipeline.reports.content import Content
+from analytics_pipeline.reports.judgement import cautions
 from analytics_pipeline.reports.layout import CAUTION_TINT
-from analytics_pipeline.reports.sections.currencies import MISSING_FROM
-from analytics_pipeline.reports.sections.reconciliation import disagreements
 from analytics_pipeline.reports.tables import placed
 from analytics_pipeline.reports.text import fitted_paragraph
 
@@ -38,29 +38,20 @@ def title_block(content: Content) -> list[Flowable]:
         sheet.say(kind, styles.kicker),
         fitted_paragraph(content.show(report.company), styles.title, sheet.width, lines=2),
         sheet.say(content.period, styles.subtitle),
-        *(flowable for caution in _cautions(content) for flowable in (_mark(content, caution), Spacer(0, 8))),
+        *(flowable for words in _marks(content) for flowable in (_mark(content, words), Spacer(0, 8))),
         block,
     ]
 
 
-def _cautions(content: Content) -> list[str]:
+def _marks(content: Content) -> list[str]:
     report, formats = content.report, content.sheet.formats
-    cautions = []
-    if report.provisional:
-        has_events = report.data_through is not None and report.data_through >= report.window.start
-        as_of = f"They are as of {formats.instant(report.as_of)}" if has_events else "No event of it is in yet"
-        cautions.append(f"Provisional: the period is not over and its figures will change. {as_of}.")
-    if report.unconverted:
-        currencies = ", ".join(sorted({row.currency for row in report.unconverted}))
-        figures = ", ".join(dict.fromkeys(MISSING_FROM[row.figure] for row in report.unconverted))
-        cautions.append(f"Incomplete: for want of a rate, amounts in {currencies} are missing from {figures}.")
-    if differing := disagreements(report):
-        cautions.append(f"Not reconciled: {', '.join(differing)}. See the section on reconciliation.")
-    if report.quality and report.quality.checks.failed:
-        cautions.append("Checks of the data failed. See the section on data quality.")
-    return cautions
+    marks = [caution.text for caution in cautions(report, formats)]
+    if report.corrections:
+        number, listed = count_changes(report.corrections), "; ".join(describe_changes(report.corrections, formats))
+        marks.insert(0, f"Corrected: {number} from the document of this period that was made before. {listed}.")
+    return marks
 
 
-def _mark(content: Content, caution: str) -> Flowable:
-    words = content.sheet.say(caution, content.sheet.styles.caution)
-    return placed(content.sheet, [[words]], [content.sheet.width], padding=(8, 8, 3, 5), background=CAUTION_TINT)
+def _mark(content: Content, words: str) -> Flowable:
+    said = content.sheet.say(words, content.sheet.styles.caution)
+    return placed(content.sheet, [[said]], [content.sheet.width], padding=(8, 8, 3, 5), background=CAUTION_TINT)
