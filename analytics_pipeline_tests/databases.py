@@ -121,7 +121,7 @@ class EmbeddedDatabases:
     """The one database of the embedded server of a home, again and again."""
 
     def __init__(self, home: Path) -> None:
-        self._server = EmbeddedTimescale(home)
+        self._server = EmbeddedTimescale(home, durable=False)
         self._copies = home / "copies"
         self._pristine: dict[Kind, Pristine] = {}
         self._kind: Kind | None = None

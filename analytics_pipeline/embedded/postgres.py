@@ -87,14 +87,19 @@ class _Account:
 class EmbeddedPostgres:
     """The PostgreSQL server of one home folder, with the database ``dagster``."""
 
-    def __init__(self, home: Path, *, start_timeout: float = 60) -> None:
-        """Name the server of ``home``; nothing is started. ``start_timeout`` is in seconds."""
+    def __init__(self, home: Path, *, start_timeout: float = 60, durable: bool = True) -> None:
+        """Name the server of ``home``; nothing is started.
+
+        ``start_timeout`` is in seconds. A server that is started here without ``durable`` waits for nothing to
+        reach the disk: killed, it loses nothing; with the machine it loses everything.
+        """
         self.folder = Path(home).expanduser().absolute() / "postgres"
         self.data_dir = self.folder / "data"
         self.log_file = self.folder / "server.log"
         self._lock_file = self.folder / "server.lock"
         self._password_file = self.folder / "password"
         self._start_timeout = start_timeout
+        self._durable = durable
 
     @property
     def url(self) -> str:
@@ -193,6 +198,8 @@ class EmbeddedPostgres:
         # We hold the lock, so no server runs: a pid file is a dead one's, even if its number is in use again.
         (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
         settings = {**_SETTINGS, "unix_socket_directories": f'"{run}"'}
+        if not self._durable:
+            settings |= {"fsync": "off", "full_page_writes": "off"}
         arguments = [f"--{name}={value}" for name, value in settings.items()]
         log = os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:

@@ -54,12 +54,15 @@ class EmbeddedTimescale:
         idle_in_transaction: float = 300,
         job_interval: float = 15,
         start_timeout: float = 120,
+        durable: bool = True,
     ) -> None:
         """Name the server of ``home``; nothing is started.
 
         ``idle_in_transaction`` (how long one client may keep the others waiting while it does
-        nothing), ``job_interval`` and ``start_timeout`` are seconds. The first two and ``tcp_port``
-        hold for a server that this object starts, not for one that is running already.
+        nothing), ``job_interval`` and ``start_timeout`` are seconds. Without ``durable`` nothing is
+        waited for to reach the disk: a killed server loses nothing, a machine that goes down everything.
+        The first two, ``durable`` and ``tcp_port`` hold for a server that this object starts, not for
+        one that is running already.
         """
         self.folder = Path(home).expanduser().absolute() / "timescaledb"
         self.data_dir = self.folder / "data"
@@ -72,6 +75,7 @@ class EmbeddedTimescale:
         self._idle_in_transaction = idle_in_transaction
         self._job_interval = job_interval
         self._start_timeout = start_timeout
+        self._durable = durable
 
     @property
     def url(self) -> str:
@@ -212,6 +216,7 @@ class EmbeddedTimescale:
             "passwordFile": str(self._password_file),
             "idleInTransactionSeconds": self._idle_in_transaction,
             "jobIntervalSeconds": self._job_interval,
+            "durable": self._durable,
         }
         private_folder(self.data_dir)
         if self.log_file.exists() and self.log_file.stat().st_size > _LOG_BYTES:

@@ -88,7 +88,10 @@ def record_closed(connection: Connection, asset: str, window: Window, run_id: st
     """
     counted, rows, events = _counts(connection, asset)
     query = sql.SQL(load_sql("queries/partitions_close.sql")).format(counted=counted, rows=rows, events=events)
-    return connection.execute(query, _attempt(asset, window, run_id, *earlier)).rowcount
+    with connection.transaction():
+        # A table that has just been filled has no statistics: each partition would look through all of the counts.
+        connection.execute("SET LOCAL enable_nestloop = off")
+        return connection.execute(query, _attempt(asset, window, run_id, *earlier)).rowcount
 
 
 def record_failure(

@@ -16,6 +16,8 @@ from decimal import Decimal
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
+from psycopg import sql
+
 from analytics_pipeline.alerts.history import FiredAlert, fired_alerts
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.answers import one_view
@@ -252,21 +254,42 @@ class _Reading:
             found[key].append(kind(*fields))
         return found
 
-    def _revenue(self, window: Window) -> dict[Key, PeriodRevenue]:
-        if window not in self._revenue_read:
-            self._revenue_read[window] = self._read_revenue(window, each=self._each)
-        return self._revenue_read[window]
+    def _answers(self, query: str, windows: Sequence[Window], *, each: bool) -> dict[Window, list[tuple[Any, ...]]]:
+        """Return the rows of a query that answers for several periods, by period: it is planned for once."""
+        periods = sql.SQL(", ").join(
+            sql.SQL("({}::timestamptz, {}::timestamptz)").format(*map(sql.Placeholder, _bounds(n)))
+            for n in range(len(windows))
+        )
+        parameters: dict[str, object] = {"company": self._company, "each": each, "currency": self._currency}
+        for n, window in enumerate(windows):
+            parameters |= dict(zip(_bounds(n), (window.start, window.end), strict=True))
+        statement = sql.SQL(load_sql(f"queries/report_{query}.sql")).format(periods=periods)
+        answers: dict[Window, list[tuple[Any, ...]]] = {window: [] for window in windows}
+        by_start = {window.start: window for window in windows}
+        for start, *row in self._connection.execute(statement, parameters):
+            answers[by_start[start]].append(tuple(row))
+        return answers
 
-    def _read_revenue(self, window: Window, *, each: bool) -> dict[Key, PeriodRevenue]:
-        rows = self._rows("revenue", window, each=each)
-        is_converted = all(converted for *_, converted in rows)
-        missing = defaultdict(list) if is_converted else self._left_out(window, each=each)
-        return {
-            key: PeriodRevenue(
-                RevenueMetrics(*figures), frozenset(one.figure for one in missing[key]) - {_OF_THE_BRIDGE}
-            )
-            for key, *figures, _ in rows
-        }
+    def _revenue(self, window: Window) -> dict[Key, PeriodRevenue]:
+        return self._revenues([window])[window]
+
+    def _revenues(self, windows: Sequence[Window]) -> dict[Window, dict[Key, PeriodRevenue]]:
+        if missing := [window for window in windows if window not in self._revenue_read]:
+            self._revenue_read |= self._read_revenues(missing, each=self._each)
+        return {window: self._revenue_read[window] for window in windows}
+
+    def _read_revenues(self, windows: Sequence[Window], *, each: bool) -> dict[Window, dict[Key, PeriodRevenue]]:
+        found = {}
+        for window, rows in self._answers("revenue", windows, each=each).items():
+            is_converted = all(converted for *_, converted in rows)
+            missing = defaultdict(list) if is_converted else self._left_out(window, each=each)
+            found[window] = {
+                key: PeriodRevenue(
+                    RevenueMetrics(*figures), frozenset(one.figure for one in missing[key]) - {_OF_THE_BRIDGE}
+                )
+                for key, *figures, _ in rows
+            }
+        return found
 
     def _left_out(self, window: Window, *, each: bool) -> defaultdict[Key, list[Unconverted]]:
         if (window, each) not in self._left_out_read:
@@ -274,9 +297,18 @@ class _Reading:
         return self._left_out_read[window, each]
 
     def _users(self, window: Window) -> dict[Key, UserMetrics]:
-        if window not in self._users_read:
-            self._users_read[window] = {key: UserMetrics(*figures) for key, *figures in self._rows("users", window)}
-        return self._users_read[window]
+        return self._users_of([window])[window]
+
+    def _users_of(self, windows: Sequence[Window]) -> dict[Window, dict[Key, UserMetrics]]:
+        if missing := [window for window in windows if window not in self._users_read]:
+            self._users_read |= self._read_users(missing, each=self._each)
+        return {window: self._users_read[window] for window in windows}
+
+    def _read_users(self, windows: Sequence[Window], *, each: bool) -> dict[Window, dict[Key, UserMetrics]]:
+        return {
+            window: {key: UserMetrics(*figures) for key, *figures in rows}
+            for window, rows in self._answers("users", windows, each=each).items()
+        }
 
     def _movements(self) -> dict[Key, _Movements]:
         return {
@@ -312,10 +344,11 @@ class _Reading:
 
     def _companies(self, *, countable: bool) -> list[CompanyFigures]:
         """Return the companies with figures, the one with the most revenue first."""
-        users = {key: UserMetrics(*figures) for key, *figures in self._rows("users", each=True)} if countable else {}
+        window = self._window
+        users = self._read_users([window], each=True)[window] if countable else {}
         found = [
             CompanyFigures(key, revenue, users.get(key, _NO_USERS).active_users if countable else None)
-            for key, revenue in self._read_revenue(self._window, each=True).items()
+            for key, revenue in self._read_revenues([window], each=True)[window].items()
             if key is not None
         ]
         return sorted(found, key=lambda company: (-company.revenue.figures.total_revenue, company.company_id))
@@ -341,11 +374,10 @@ class _Reading:
         }
         revenue = self._closed("revenue", _stored_revenue, Cadence.MONTH, stored[REVENUE_METRICS])
         users = self._closed("users", _MonthUsers, Cadence.MONTH, stored[USER_METRICS])
-        for w in trend:
-            if w.start not in stored[REVENUE_METRICS]:
-                revenue[w.start] = {key: _month_revenue(one) for key, one in self._revenue(w).items()}
-            if w.start not in stored[USER_METRICS]:
-                users[w.start] = {key: _month_users(one) for key, one in self._users(w).items()}
+        for w, answers in self._revenues([w for w in trend if w.start not in stored[REVENUE_METRICS]]).items():
+            revenue[w.start] = {key: _month_revenue(one) for key, one in answers.items()}
+        for w, counts in self._users_of([w for w in trend if w.start not in stored[USER_METRICS]]).items():
+            users[w.start] = {key: _month_users(one) for key, one in counts.items()}
         version = {
             w: min(
                 [standing[table.metric, w.start] for table, starts in stored.items() if w.start in starts],
@@ -456,6 +488,11 @@ class _Reading:
             for key, start, *figures in self._rows(f"closed_{part}", granularity=str(cadence), starts=list(starts)):
                 found[start][key] = kind(*figures)
         return found
+
+
+def _bounds(number: int) -> tuple[str, str]:
+    """Return the names of the parameters that bound a period of a statement over several."""
+    return f"start_{number}", f"end_{number}"
 
 
 def _earlier(instant: datetime | None, end: datetime) -> datetime | None:

@@ -14,7 +14,7 @@ from analytics_pipeline_tests.erp.example import ExampleErp, example_erp
 @pytest.fixture(scope="session")
 def erp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a PostgreSQL that takes two-phase commits, as servers of ERPs do."""
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("erp"))
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("erp"), durable=False)
     server.start()
     with psycopg.connect(server.url, autocommit=True) as admin:
         admin.execute("ALTER SYSTEM SET max_prepared_transactions = 5")

@@ -27,7 +27,7 @@ def _pooled_storage() -> Iterator[None]:
 def storage_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The home of the session's Dagster storage, which is stopped in the end."""
     home = tmp_path_factory.mktemp("storage")
-    EmbeddedPostgres(home).start()
+    EmbeddedPostgres(home, durable=False).start()
     yield home
     EmbeddedPostgres(home).stop()
 

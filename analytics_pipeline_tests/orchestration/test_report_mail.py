@@ -21,6 +21,7 @@ from dagster import (
 )
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
+from analytics_pipeline.metrics.partitions import begin_attempt
 from analytics_pipeline.orchestration import report_gate
 from analytics_pipeline.orchestration.build import build_definitions
 from analytics_pipeline.orchestration.closing import Obstacle, open_sources
@@ -167,7 +168,7 @@ def test_a_report_is_mailed_once_its_month_is_closed_and_proved_and_never_again(
 
 
 def test_nothing_is_mailed_from_a_month_whose_run_failed_or_is_under_way(
-    month: Definitions, instance: DagsterInstance, spool: Path
+    month: Definitions, database: Database, instance: DagsterInstance, spool: Path
 ) -> None:
     ticks = Ticks(month, instance, MAIL_JOB)
     (request,) = ticks.tick()
@@ -177,6 +178,8 @@ def test_nothing_is_mailed_from_a_month_whose_run_failed_or_is_under_way(
     )
     assert ticks.tick() == []
     assert "of the month is under way" in (ticks.skipped or "")
+    with database.connect(autocommit=True) as connection:
+        begin_attempt(connection, MONTHLY, Cadence.MONTH, MONTH, running.run_id)
     instance.report_run_canceled(running)
     assert ticks.tick() == [], "a cancelled run leaves its partitions open"
     held = f"The report for all companies of {KEY[:7]} is held back: {MONTHLY} of the month is not closed"

@@ -12,12 +12,13 @@ from analytics_pipeline.metrics.changes import changed_windows
 from analytics_pipeline.metrics.tables import stale_periods
 from analytics_pipeline.orchestration.close import close_span
 from analytics_pipeline.settings import get_settings
-from analytics_pipeline.timescale.aggregates import AGGREGATES
+from analytics_pipeline.timescale.aggregates import AGGREGATES, LOGS_DAYS
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.invalidation import stale_ranges
+from analytics_pipeline.timescale.refresh import refresh
 from analytics_pipeline.windows import Cadence, Window
 from analytics_pipeline_tests.conftest import Database
-from analytics_pipeline_tests.events_factory import at
+from analytics_pipeline_tests.events_factory import add_event, at
 from analytics_pipeline_tests.orchestration.sensor_ticks import Ticks
 from analytics_pipeline_tests.writer import prepare, touched_since, writing
 
@@ -84,6 +85,11 @@ def test_closing_beside_a_writer_succeeds_and_forgets_nothing(
                 snapshot = _snapshot(connection)
                 close_span(definitions, get_settings(), instance, WEEK)
                 _assert_only_newer_is_stale(connection, WEEK, snapshot)
+        _settle(definitions, instance)
+        _assert_all_reconciles(connection, WEEK)
+        # Somebody refreshes by hand the aggregate whose log names the days of users and subscriptions.
+        add_event(connection, "2025-01-05T09:00", user_id="new")
+        refresh(connection, next(a for a in AGGREGATES if a.name == LOGS_DAYS), WEEK)
         _settle(definitions, instance)
         _assert_all_reconciles(connection, WEEK)
 

@@ -29,14 +29,14 @@ export class Engine {
   versions = null;
 
   /**
-   * @param {{packageDir: string, dataDir: string, onFatal: (reason: string, detail: string) => void,
+   * @param {{packageDir: string, dataDir: string, durable: boolean, onFatal: (reason: string, detail: string) => void,
    *   onLog: (line: string) => void}} options
    */
-  constructor({ packageDir, dataDir, onFatal, onLog }) {
+  constructor({ packageDir, dataDir, durable, onFatal, onLog }) {
     this.#onFatal = onFatal;
     this.#onLog = onLog;
     this.#worker = new Worker(new URL('./engine_worker.mjs', import.meta.url), {
-      workerData: { packageDir, dataDir, inFlight: this.#inFlight.buffer },
+      workerData: { packageDir, dataDir, durable, inFlight: this.#inFlight.buffer },
     });
   }
 

@@ -206,7 +206,7 @@ parentPort.on('message', ({ kind, bytes }) => {
 
 try {
   await open();
-  makeDurable(mod);
+  if (workerData.durable) makeDurable(mod);
   installStreams();
   // Before anything else: without it compressed data is silently missing from results.
   runOwn("LOAD 'timescaledb'");

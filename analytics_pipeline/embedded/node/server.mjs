@@ -61,6 +61,7 @@ process.on('unhandledRejection', (error) => fail(error?.message ?? String(error)
 const engine = new Engine({
   packageDir: config.packageDir,
   dataDir: config.dataDir,
+  durable: config.durable,
   onFatal: (reason, detail) => fail(reason, detail),
   onLog: (line) => log(`engine: ${line}`),
 });

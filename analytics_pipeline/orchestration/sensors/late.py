@@ -101,7 +101,7 @@ def build_late_sensor(settings: Settings, jobs: "Sequence[UnresolvedAssetJobDefi
                     plan.add(job, wanted[job], [*below, *finder.months_before_their_days(job)])
                 requests = plan.requests()
                 notes = [*plan.exhausted, *_describe_behind_horizon(state, finder), *_describe_future(connection)]
-        told = in_words([*plan.waiting, *notes])
+        told = in_words([*notes, *plan.waiting])
         return SensorResult(
             run_requests=requests,
             skip_reason=None if requests else SkipReason(told or _NOTHING),
