@@ -24,6 +24,7 @@ from analytics_pipeline.reports.cli import report
 from analytics_pipeline.reports.recipients_cli import recipients
 from analytics_pipeline.sample.cli import sample
 from analytics_pipeline.settings import Settings, get_settings
+from analytics_pipeline.signals import describing, end_if_interrupted
 from analytics_pipeline.timescale.connection import connect, describe_url
 from analytics_pipeline.timescale.migrations import migrate
 from analytics_pipeline.timescale.server import server_info
@@ -38,6 +39,14 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
+        try:
+            return self._invoke(ctx)
+        except Exception:
+            # What an interrupted statement leaves behind may look like an error.
+            end_if_interrupted()
+            raise
+
+    def _invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except AnalyticsError as error:
@@ -58,6 +67,9 @@ def main() -> None:
 
     Without ANALYTICS_DATABASE_URL every command works on the embedded database under ANALYTICS_HOME
     (default .local/), which starts on demand.
+
+    SIGTERM and Ctrl-C end a command within seconds, with status 143 and 130: what runs is cancelled, what was
+    committed stays.
     """
 
 
@@ -183,7 +195,8 @@ def close(start: datetime, end: datetime, *, as_json: bool) -> None:
     enter_dagster_environment(settings)
     from analytics_pipeline.orchestration.close import close_with_instance
 
-    closed = close_with_instance(settings, span, lambda run: click.echo(str(run), err=as_json))
+    with describing(lambda: "what was closed stays closed; the same command closes the rest."):
+        closed = close_with_instance(settings, span, lambda run: click.echo(str(run), err=as_json))
     if as_json:
         click.echo(json.dumps([run.as_json() for run in closed]))
 
@@ -209,13 +222,19 @@ def demo(*, events: Path | None, months: int, companies: int, scale: float, seed
     """Run the main job once: events, closed partitions, checks, a PDF report."""
     from analytics_pipeline.demo import SampleSize, run_demo
 
-    run_demo(events, SampleSize(months, companies, scale, seed), confirmed=yes)
+    with describing(lambda: "the demo is not complete; the same command goes on."):
+        run_demo(events, SampleSize(months, companies, scale, seed), confirmed=yes)
 
 
 @main.command("up")
 @click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Port of the Dagster UI.")
 def up(port: int) -> None:
-    """Start the databases and Dagster (UI, daemon, code location); Ctrl-C stops all of it."""
+    """Start the databases and Dagster (UI, daemon, code location) and watch them; Ctrl-C stops all of it.
+
+    The console shows the address of the UI, warnings and errors; all else is in logs/up.log under ANALYTICS_HOME. A
+    part that ends is started again, and one that ends again and again ends all of it, with status 1. A home has one
+    "up". Databases that ran before, or that another command uses, go on running.
+    """
     from analytics_pipeline.up import run_up
 
     run_up(port)

@@ -1,63 +1,171 @@
-"""Runs databases and Dagster in the foreground until Ctrl-C."""
+"""Runs databases and Dagster in the foreground, and watches them, until Ctrl-C."""
 
 import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import click
-
+from analytics_pipeline import signals
 from analytics_pipeline.embedded import EmbeddedPostgres, EmbeddedTimescale
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.orchestration.instance import enter_dagster_environment
 from analytics_pipeline.settings import Settings, get_settings
+from analytics_pipeline.supervisor.claim import ClaimFile, claim_home
+from analytics_pipeline.supervisor.output import Output
+from analytics_pipeline.supervisor.parts import Database, Service, Watch
 from analytics_pipeline.timescale.migrations import migrate
 
-_STOP_SECONDS = 30
+if TYPE_CHECKING:
+    from analytics_pipeline.orchestration.cancellation import ServerRuns
+
+# Together less than a command may take to end, see ``signals``.
+_STOP_SERVICES_SECONDS = 3.0
+_STOP_DATABASE_SECONDS = 1.5
 _POLL_SECONDS = 0.5
 
 
 def run_up(port: int) -> None:
-    """Start everything, print the address of the UI, and stop everything on Ctrl-C or SIGTERM.
+    """Start everything, print the address of the UI, and watch it; stop everything on Ctrl-C or SIGTERM.
 
-    Raises ``AnalyticsError`` when the port is taken or a part of Dagster ends by itself.
+    Raises ``AnalyticsError`` when the home has an ``up`` already, the port is taken, or a part does not start or
+    ends again and again.
     """
     settings = get_settings()
-    _require_free(port)
-    click.echo("Starting the databases ...")
-    for note in migrate(settings).notes:
-        click.echo(f"note     {note}")
-    enter_dagster_environment(settings)
-    _require_storage(settings)
-    environment = dict(os.environ)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    address = f"http://127.0.0.1:{port}"
     # Socket paths are short by nature: not under a home that may be deep.
-    runtime = Path(tempfile.mkdtemp(prefix="analytics-up-"))
-    running: dict[str, subprocess.Popen[bytes]] = {}
+    folder = Path(tempfile.mkdtemp(prefix="analytics-up-"))
     try:
-        code_socket = runtime / "code.sock"
-        running["code server"] = _start(_code_server(settings, code_socket), environment)
-        _wait_for(code_socket, running)
-        for name, module in _services(settings, runtime, code_socket, port).items():
-            running[name] = _start(module, environment)
-        click.echo(f"Dagster is starting: http://127.0.0.1:{port} (Ctrl-C stops everything)")
-        _wait_until_one_ends(running)
-    except KeyboardInterrupt:
-        click.echo("\nStopping Dagster and the databases ...")
+        with signals.describing(lambda: "Dagster is stopped."), claim_home(settings.home, address, folder) as claim:
+            _require_free(port)
+            output = Output(settings.home / "logs" / "up.log")
+            with _databases(settings, output) as databases:
+                _serve(settings, port, folder, claim, output, databases)
     finally:
-        for service in reversed(running.values()):
-            _stop(service)
-        shutil.rmtree(runtime, ignore_errors=True)
-        if settings.database_url is None:
-            EmbeddedTimescale(settings.home).stop()
-        if settings.dagster_postgres_url is None:
-            EmbeddedPostgres(settings.home).stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _databases(settings: Settings, output: Output) -> Iterator[list[Database]]:
+    """Start the embedded databases that the settings ask for, and stop what was started here and nobody else uses."""
+    databases = []
+    if settings.database_url is None:
+        databases.append(Database("TimescaleDB", EmbeddedTimescale(settings.home)))
+    if settings.dagster_postgres_url is None:
+        databases.append(Database("storage of Dagster", EmbeddedPostgres(settings.home)))
+    output.say("Starting the databases ...")
+    try:
+        for database in databases:
+            database.start()
+        for note in migrate(settings).notes:
+            output.say(f"note     {note}")
+        enter_dagster_environment(settings)
+        _require_storage(settings)
+        yield databases
+    finally:
+        for database in databases:
+            if (reason := database.stop(timeout=_STOP_DATABASE_SECONDS)) is not None:
+                output.note(f"The {database.name} keeps running: {reason}. 'analytics-pipeline db stop' ends it.")
+
+
+def _serve(
+    settings: Settings, port: int, folder: Path, claim: ClaimFile, output: Output, databases: list[Database]
+) -> None:
+    """Run Dagster's programs until this process is asked to end or one of the parts won't run."""
+    code_socket = folder / "code.sock"
+    environment = dict(os.environ)
+    code_server = Service(
+        "code server",
+        _code_server(settings, code_socket),
+        environment,
+        output,
+        # Left by one that was killed, it would be in the way.
+        before=lambda: code_socket.unlink(missing_ok=True),
+    )
+    programs = _programs(settings, folder, code_socket, port)
+    services = [code_server, *(Service(name, module, environment, output) for name, module in programs.items())]
+
+    def note_services() -> None:
+        claim.note_services({service.name: service.pid for service in services if service.pid is not None})
+
+    def kill() -> None:
+        for service in services:
+            service.signal(signal.SIGKILL)
+
+    runs: ServerRuns | None = None
+    try:
+        with signals.leaving_nothing(kill):
+            output.say(f"Starting Dagster ... (its log: {output.path})")
+            # It makes the tables of a new storage: the programs, which begin together, would collide.
+            runs = _runs_of(code_socket)
+            code_server.start()
+            note_services()
+            # Started earlier, the others would report it missing.
+            while not code_socket.exists():
+                _require_running([code_server], output)
+                time.sleep(_POLL_SECONDS)
+            for service in services[1:]:
+                service.start()
+            note_services()
+            while not _answers(port):
+                _require_running(services, output)
+                time.sleep(_POLL_SECONDS)
+            _announce(settings, port, services, databases, output)
+            watch = Watch([*databases, *services], output.note)
+            while True:
+                for part in watch.check():
+                    note_services()
+                    output.note(f"The {part.name} runs again.")
+                time.sleep(_POLL_SECONDS)
+    finally:
+        _stop(services, runs, output)
+
+
+def _runs_of(code_socket: Path) -> "ServerRuns":
+    # Now, and not when everything has to end: Dagster takes seconds to import.
+    from dagster import DagsterInstance
+
+    from analytics_pipeline.orchestration.cancellation import ServerRuns
+
+    return ServerRuns(DagsterInstance.get(), code_socket)
+
+
+def _announce(
+    settings: Settings, port: int, services: list[Service], databases: list[Database], output: Output
+) -> None:
+    names = [*(f"{database.name} (embedded)" for database in databases), *(service.name for service in services)]
+    output.say(f"\nDagster's UI is at http://127.0.0.1:{port}\n")
+    output.say(f"  running   {', '.join(names)}")
+    output.say(f"  data      {settings.home}")
+    output.say(f"  log       {output.path}")
+    output.say("\nWarnings and errors are shown here. Ctrl-C stops all of it.\n")
+
+
+def _stop(services: list[Service], runs: "ServerRuns | None", output: Output) -> None:
+    """Cancel the runs that are executed here, and end the programs, of which the code server comes first."""
+    number = signals.received()
+    output.note(f"Stopping Dagster{'' if number is None else f' ({number.name})'} ...")
+    # Nobody starts a run from now on; those that are executed end with the code server.
+    for service in services[1:]:
+        service.signal(signal.SIGINT)
+    # Whatever the storage says, the programs are ended.
+    with suppress(Exception):
+        if runs is not None and (count := runs.ask_to_end()):
+            output.note(f"{count} runs are cancelled.")
+    ends_at = time.monotonic() + _STOP_SERVICES_SECONDS
+    services[0].signal(signal.SIGINT)
+    for service in reversed(services):
+        service.wait(ends_at - time.monotonic())
+    if runs is not None:
+        with suppress(Exception):
+            runs.mark_ended()
 
 
 def _require_storage(settings: Settings) -> None:
@@ -72,47 +180,30 @@ def _code_server(settings: Settings, code_socket: Path) -> list[str]:
     return ["dagster", "api", "grpc", "--socket", str(code_socket), *definitions]
 
 
-def _services(settings: Settings, runtime: Path, code_socket: Path, port: int) -> dict[str, list[str]]:
-    """Return webserver and daemon, which share the code server."""
-    workspace = runtime / "workspace.yaml"
+def _programs(settings: Settings, folder: Path, code_socket: Path, port: int) -> dict[str, list[str]]:
+    """Return daemon and web server, which share the code server."""
+    workspace = folder / "workspace.yaml"
     server = f"{{socket: {code_socket}, location_name: {settings.code_location}}}"
     workspace.write_text(f"load_from: [{{grpc_server: {server}}}]\n", encoding="utf-8")
     return {
-        "webserver": ["dagster_webserver", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port)],
         "daemon": ["dagster._daemon", "run", "-w", str(workspace)],
+        "web server": ["dagster_webserver", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port)],
     }
 
 
-def _start(module: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    # A session of its own: Ctrl-C reaches this process alone, which then stops the services in order.
-    # The instance's folder as the current one: Dagster warns of a dagster.yaml beside the one it uses.
-    return subprocess.Popen(
-        [sys.executable, "-m", *module],
-        env=environment,
-        cwd=environment["DAGSTER_HOME"],
-        start_new_session=True,
-    )
+def _require_running(services: list[Service], output: Output) -> None:
+    """Raise ``AnalyticsError`` for one that has ended before everything has started."""
+    for service in services:
+        if (reason := service.ended()) is not None:
+            raise AnalyticsError(f"Dagster's {service.name} {reason}. See {output.path}.")
 
 
-def _wait_for(code_socket: Path, running: dict[str, subprocess.Popen[bytes]]) -> None:
-    """Wait until the code server listens: started earlier, the others would report it missing."""
-    while not code_socket.exists():
-        _require_running(running)
-        time.sleep(_POLL_SECONDS)
-
-
-def _wait_until_one_ends(running: dict[str, subprocess.Popen[bytes]]) -> None:
-    while True:
-        _require_running(running)
-        time.sleep(_POLL_SECONDS)
-
-
-def _require_running(running: dict[str, subprocess.Popen[bytes]]) -> None:
-    for name, service in running.items():
-        if service.poll() is not None:
-            raise AnalyticsError(
-                f"Dagster's {name} ended by itself with status {service.returncode}: see its messages above."
-            )
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=2) as answer:
+            return bool(answer.status == 200)  # noqa: PLR2004
+    except (OSError, urllib.error.URLError):
+        return False
 
 
 def _require_free(port: int) -> None:
@@ -122,13 +213,3 @@ def _require_free(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise AnalyticsError(f"Port {port} is taken: choose another with --port.") from error
-
-
-def _stop(service: subprocess.Popen[bytes]) -> None:
-    if service.poll() is None:
-        os.killpg(service.pid, signal.SIGINT)
-    try:
-        service.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(service.pid, signal.SIGKILL)
-        service.wait()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from analytics_pipeline.cli import main
+from analytics_pipeline_tests.commands import running
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
 
@@ -115,3 +117,14 @@ def test_the_demo_twice_gives_the_same_figures(
         subprocess.run([sys.executable, "-m", "analytics_pipeline", "db", "stop"], capture_output=True, check=False)
         environment.delenv("ANALYTICS_DATABASE_URL")
         subprocess.run([sys.executable, "-m", "analytics_pipeline", "db", "stop"], capture_output=True, check=False)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_that_comes_while_the_command_is_still_being_loaded_ends_it(
+    number: signal.Signals, status: int
+) -> None:
+    with running("metrics", "--help") as command:
+        command.until(lambda: command.catches(signal.SIGTERM))
+        command.send(number)
+        assert command.result() == (status, "", f"{number.name}: ended before the work was complete.\n")

@@ -7,7 +7,7 @@ import signal
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from analytics_pipeline.errors import AnalyticsError
 
 _SOCKET_PATH_BYTES = 107
 _SOCKET_NAME = ".s.PGSQL.00000"
+
+# What this process uses, with the open file that says so to others.
+_uses: dict[Path, int] = {}
 
 
 def private_folder(path: Path, *, mode: int = 0o700) -> Path:
@@ -112,6 +115,29 @@ def is_locked(path: Path) -> bool:
     finally:
         os.close(handle)
     return False
+
+
+def hold_use(path: Path) -> None:
+    """Note, for as long as this process lives, that it uses what ``path`` stands for."""
+    if path not in _uses:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # Waits for one who is just stopping it, and for nobody else.
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        _uses[path] = handle
+
+
+def stop_if_unused(path: Path, stop: Callable[[], None]) -> bool:
+    """Call ``stop`` unless another process uses it, and tell whether that was so; who wants to use it then, waits."""
+    hold_use(path)
+    try:
+        fcntl.flock(_uses[path], fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    try:
+        stop()
+    finally:
+        os.close(_uses.pop(path))
+    return True
 
 
 @contextmanager

@@ -17,17 +17,19 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
 from analytics_pipeline.embedded.files import (
+    hold_use,
     is_locked,
     private_folder,
     remove_short_folder,
     signal_server,
     socket_folder,
+    stop_if_unused,
     try_lock,
 )
 from analytics_pipeline.embedded.status import EmbeddedStatus, State
@@ -97,6 +99,7 @@ class EmbeddedPostgres:
         self.data_dir = self.folder / "data"
         self.log_file = self.folder / "server.log"
         self._lock_file = self.folder / "server.lock"
+        self._use_file = self.folder / "users.lock"
         self._password_file = self.folder / "password"
         self._start_timeout = start_timeout
         self._durable = durable
@@ -112,18 +115,22 @@ class EmbeddedPostgres:
             ) from error
         return f"postgresql://postgres:{password}@/{_DATABASE}?host={quote(str(self._socket_dir()), safe='/')}"
 
-    def start(self) -> None:
-        """Start the server unless it runs, and wait until it answers; safe from several processes."""
-        if self._answers():
-            return
+    def start(self) -> bool:
+        """Start the server unless it runs, wait until it answers, and tell whether this call started it.
+
+        Safe from several processes.
+        """
         # As root the folder can be passed through, by the server's user; what is inside is private.
         private_folder(self.folder, mode=0o711 if os.geteuid() == 0 else 0o700)
+        hold_use(self._use_file)
+        if self._answers():
+            return False
         deadline = time.monotonic() + self._start_timeout
         while time.monotonic() < deadline:
             handle = try_lock(self._lock_file)
             if handle is None:
                 if self._answers():
-                    return
+                    return False
                 time.sleep(0.02)
                 continue
             try:
@@ -131,7 +138,7 @@ class EmbeddedPostgres:
             finally:
                 os.close(handle)
             self._wait_for(child, deadline)
-            return
+            return True
         raise AnalyticsError(
             "Dagster's embedded storage is held by a process that doesn't answer: "
             f"see {self.log_file}, then stop and start it."
@@ -153,6 +160,10 @@ class EmbeddedPostgres:
             time.sleep(0.05)
         _reap()
         remove_short_folder(self.folder / "run")
+
+    def stop_if_unused(self, *, timeout: float) -> bool:
+        """Stop the server as ``stop`` does, unless another process uses it; tell whether it is stopped."""
+        return stop_if_unused(self._use_file, partial(self.stop, timeout=timeout))
 
     def status(self) -> EmbeddedStatus:
         """Look at the server without waiting for it."""

@@ -14,17 +14,20 @@ import struct
 import subprocess
 import time
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from analytics_pipeline.embedded.engine import SOURCES, ensure_engine, node_binary, node_environment
 from analytics_pipeline.embedded.files import (
+    hold_use,
     is_locked,
     private_folder,
     remove_short_folder,
     signal_server,
     socket_folder,
+    stop_if_unused,
     try_lock,
 )
 from analytics_pipeline.embedded.status import EmbeddedStatus
@@ -69,6 +72,7 @@ class EmbeddedTimescale:
         self.log_file = self.folder / "server.log"
         self._home = self.folder.parent
         self._lock_file = self.folder / "server.lock"
+        self._use_file = self.folder / "users.lock"
         self._state_file = self.folder / "server.json"
         self._password_file = self.folder / "tcp_password"
         self._tcp_port = tcp_port
@@ -92,16 +96,17 @@ class EmbeddedTimescale:
             f"postgresql://postgres:{self._password_file.read_text().strip()}@127.0.0.1:{port}/postgres?sslmode=disable"
         )
 
-    def start(self, *, tcp: bool = False) -> None:
-        """Start the server unless it runs, and wait until it answers.
+    def start(self, *, tcp: bool = False) -> bool:
+        """Start the server unless it runs, wait until it answers, and tell whether this call started it.
 
         Safe to call from several processes at once: one server comes of it, which all can use.
         With ``tcp`` it also listens on ``tcp_port`` of the loopback interface.
         """
+        private_folder(self._home_folder())
+        hold_use(self._use_file)
         if self._answers():
             self._require_tcp(tcp=tcp)
-            return
-        private_folder(self._home_folder())
+            return False
         package = ensure_engine(self._home)
         deadline = time.monotonic() + self._start_timeout
         while time.monotonic() < deadline:
@@ -110,7 +115,7 @@ class EmbeddedTimescale:
                 # Another process is starting it, or it is stopping just now.
                 if self._answers():
                     self._require_tcp(tcp=tcp)
-                    return
+                    return False
                 time.sleep(0.05)
                 continue
             try:
@@ -118,7 +123,7 @@ class EmbeddedTimescale:
             finally:
                 os.close(handle)
             self._wait_for(child, deadline)
-            return
+            return True
         raise AnalyticsError(
             "The embedded TimescaleDB is held by a process that doesn't answer: "
             f"see {self.log_file}, then stop and start it."
@@ -142,6 +147,10 @@ class EmbeddedTimescale:
             time.sleep(0.02)
         _reap()
         remove_short_folder(self.folder / "run")
+
+    def stop_if_unused(self, *, timeout: float) -> bool:
+        """Stop the server as ``stop`` does, unless another process uses it; tell whether it is stopped."""
+        return stop_if_unused(self._use_file, partial(self.stop, timeout=timeout))
 
     def status(self) -> EmbeddedStatus:
         """Look at the server without waiting for it."""

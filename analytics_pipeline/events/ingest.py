@@ -10,7 +10,7 @@ import gc
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,11 +27,14 @@ from analytics_pipeline.events.records import Record
 from analytics_pipeline.events.rejection import RejectedEvent
 from analytics_pipeline.events.rejects import Reject, RejectsFile, store_rejects
 from analytics_pipeline.events.sources import Source, open_source
+from analytics_pipeline.signals import describing
 from analytics_pipeline.timescale.clock import DatabaseClock
-from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.connection import Connection, cancel_statements
 
 # Records may be large: a batch ends early when it has taken this much of the file.
 _BATCH_BYTES = 16_777_216
+# An interrupted batch is cancelled again and again: it may have been between two statements.
+_CANCEL_SECONDS = 0.1
 
 
 @dataclass(slots=True)
@@ -126,7 +129,17 @@ def ingest(
     summary = IngestSummary()
     loader = EventLoader(connection, on_conflict)
 
-    with RejectsFile(rejects_path) as rejects_file, ThreadPoolExecutor(max_workers=1) as pool:
+    def stored_so_far() -> str:
+        return (
+            f"{summary.read:,} records are read and stay stored, {summary.new:,} of them new, {summary.rejected:,} "
+            "rejected; run the same command again for the rest."
+        )
+
+    with (
+        describing(stored_so_far),
+        RejectsFile(rejects_path) as rejects_file,
+        ThreadPoolExecutor(max_workers=1) as pool,
+    ):
 
         def store(batch: _Batch) -> None:
             origin = Origin(batch.source.name, batch.events, batch.lines)
@@ -140,15 +153,22 @@ def ingest(
             summary.seconds = time.perf_counter() - started
 
         stored: Future[None] | None = None
-        for batch in _batches(sources, rejects_file, clock):
+        try:
+            for batch in _batches(sources, rejects_file, clock):
+                if stored is not None:
+                    stored.result()
+                    progress(Progress(batch.source, batch.position, summary))
+                # The server stores this batch while the next one is parsed.
+                stored = pool.submit(store, batch)
             if stored is not None:
                 stored.result()
                 progress(Progress(batch.source, batch.position, summary))
-            # The server stores this batch while the next one is parsed.
-            stored = pool.submit(store, batch)
-        if stored is not None:
-            stored.result()
-            progress(Progress(batch.source, batch.position, summary))
+        except (KeyboardInterrupt, SystemExit):
+            # The batch at hand is undone: it may be waiting for a lock.
+            while stored is not None and not stored.done():
+                cancel_statements()
+                wait([stored], timeout=_CANCEL_SECONDS)
+            raise
     return summary
 
 

@@ -6,6 +6,7 @@ no failure of the range: the range is tried again when Dagster's storage is back
 
 import time
 from collections.abc import Mapping
+from functools import partial
 
 from dagster import DagsterInstance, DagsterRunStatus, Definitions, ExecuteInProcessResult, JobDefinition
 from dagster._core.definitions.job_base import InMemoryJob
@@ -14,6 +15,7 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobO
 from dagster._core.storage.tags import MAX_RETRIES_TAG
 from dagster._core.utils import make_new_run_id
 
+from analytics_pipeline.orchestration.cancellation import cancel_on_signal
 from analytics_pipeline.orchestration.names import REASON_TAG
 from analytics_pipeline.orchestration.run_owner import Owner
 from analytics_pipeline.orchestration.sign_of_life import sign_of_life
@@ -48,7 +50,9 @@ def execute_run(
             with storage_in_use(settings, instance):
                 if interrupted is not None:
                     _end(instance, interrupted, "Dagster's storage failed while it was executed")
-                result = _execute(instance, job_def, origin, run_id, {**(tags or {}), REASON_TAG: reason})
+                all_tags = {**(tags or {}), REASON_TAG: reason}
+                execute = partial(_execute, instance, job_def, origin, run_id, all_tags)
+                result = cancel_on_signal(instance, run_id, execute)
         except StorageError:
             if not left:
                 raise
@@ -106,6 +110,8 @@ def _end(instance: DagsterInstance, run_id: str, why: str) -> None:
             return
         if run.status is DagsterRunStatus.NOT_STARTED:
             instance.delete_run(run_id)
+        elif run.status is DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(run, f"{why}.")
         else:
             instance.report_run_failed(run, f"{why}.")
     except Exception as error:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import psycopg
 from dagster import ConfigurableResource, DagsterInvariantViolationError, Failure, OpExecutionContext
+from dagster._utils.interrupts import raise_interrupts_as
 
 from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
 from analytics_pipeline.settings import Settings, get_settings
@@ -35,12 +36,17 @@ class Timescale(ConfigurableResource):  # type: ignore[type-arg]
         """
         step = _current_step()
         try:
-            with connect(
-                self.settings,
-                autocommit=True,
-                lock_timeout=None if step else min(SENSOR_LOCK_TIMEOUT, self.settings.lock_timeout),
-                on_wait=step.log.warning if step else None,
-            ) as connection:
+            # As a KeyboardInterrupt, at which psycopg cancels the statement: of Dagster's own interruption it knows
+            # nothing, and the server would go on with the statement and hold its locks.
+            with (
+                raise_interrupts_as(KeyboardInterrupt),
+                connect(
+                    self.settings,
+                    autocommit=True,
+                    lock_timeout=None if step else min(SENSOR_LOCK_TIMEOUT, self.settings.lock_timeout),
+                    on_wait=step.log.warning if step else None,
+                ) as connection,
+            ):
                 yield connection
         except (DatabaseUnreachableError, psycopg.OperationalError):
             raise

@@ -18,6 +18,7 @@ from analytics_pipeline.reports.recipients import describe_audience
 from analytics_pipeline.reports.recipients_cli import audience_options, one_audience
 from analytics_pipeline.reports.resend import Resent, resend_one, resend_outdated
 from analytics_pipeline.settings import get_settings
+from analytics_pipeline.signals import describing
 from analytics_pipeline.timescale.connection import connect
 
 # Where there is no terminal whose width to keep, a line stays a line.
@@ -67,7 +68,10 @@ def send(*, as_json: bool) -> None:
     Exit status 1 if a message failed for good or may have been delivered without anybody knowing.
     """
     settings = get_settings()
-    with connect(settings, autocommit=True) as connection:
+    with (
+        describing(lambda: "what was sent is recorded, and the rest stays due."),
+        connect(settings, autocommit=True) as connection,
+    ):
         enqueue_wanted(connection, settings)
         report = send_by_settings(connection, settings)
     click.echo(json.dumps(asdict(report)) if as_json else f"{str(report)[:1].upper()}{str(report)[1:]}.")

@@ -15,12 +15,14 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
 
 from analytics_pipeline.notify.notifier import ChannelDown, DeliveryUnknown, NotDelivered, Refused
 from analytics_pipeline.outbox.message import Attachment, ChannelName, ClaimedMessage, storable
+from analytics_pipeline.signals import held_back
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 
@@ -94,13 +96,15 @@ class LeaseLost(NotDelivered):
 class Transmitting:
     """Marks a message as being transmitted; raises ``LeaseLost`` when it is no longer this sender's."""
 
-    def __init__(self, connection: Connection, sender: str, outbox_id: int) -> None:
-        """Take what identifies the claim."""
+    def __init__(self, connection: Connection, sender: str, outbox_id: int, held: ExitStack) -> None:
+        """Take what identifies the claim, and what holds back signals from the mark on."""
         self._connection = connection
         self._parameters = {"id": outbox_id, "sender": sender, "lease": LEASE}
+        self._held = held
 
     def __call__(self) -> None:
-        """Write the mark, durably."""
+        """Write the mark, durably; from now on the outcome is waited for, or nobody would know it."""
+        self._held.enter_context(held_back())
         if self._connection.execute(load_sql("queries/outbox_transmitting.sql"), self._parameters).rowcount != 1:
             raise LeaseLost("another sender has taken the message over, because this one was too slow")
 
@@ -126,18 +130,39 @@ def send_due(
     ends_at = time.monotonic() + within.total_seconds() if within is not None else None
     usable = dict(channels)
     while usable and (ends_at is None or time.monotonic() < ends_at):
-        message = _claim(connection, usable, sender, domain)
-        if message is None:
+        if not _send_next(connection, usable, sender, domain, report):
             break
-        outcome, problem, is_down = _attempt(connection, usable[message.channel], sender, message)
+    report.waiting = count_waiting(connection, channels)
+    return report
+
+
+def _send_next(
+    connection: Connection, usable: dict[ChannelName, Channel], sender: str, domain: str, report: SendReport
+) -> bool:
+    """Send the next message and count it; tell whether there was one. A channel that is down is taken out.
+
+    Interrupted before the message is being transmitted, it gives it back; after that, it records the outcome first.
+    """
+    message = None
+    with ExitStack() as held:
+        try:
+            with held_back():
+                message = _claim(connection, usable, sender, domain)
+            if message is None:
+                return False
+            outcome, problem, is_down = _attempt(connection, usable[message.channel], sender, message, held)
+            held.enter_context(held_back())
+        except (KeyboardInterrupt, SystemExit):
+            if message is not None:
+                _record(connection, sender, message, "pending", "the sender was stopped before it knew of a delivery")
+            raise
         for state in _record(connection, sender, message, outcome, problem):
             report.count(state, problem)
         if is_down:
             del usable[message.channel]
             for state, number in _defer(connection, message.channel, problem).items():
                 report.count(state, problem, number)
-    report.waiting = count_waiting(connection, channels)
-    return report
+    return True
 
 
 def count_due(connection: Connection, channels: Mapping[ChannelName, Channel]) -> int:
@@ -174,11 +199,11 @@ def _message(row: tuple[Any, ...]) -> ClaimedMessage:
 
 
 def _attempt(
-    connection: Connection, channel: Channel, sender: str, message: ClaimedMessage
+    connection: Connection, channel: Channel, sender: str, message: ClaimedMessage, held: ExitStack
 ) -> tuple[str, str | None, bool]:
     """Send one message; return the outcome, the problem, and whether the channel is down."""
     try:
-        channel.send(message, Transmitting(connection, sender, message.outbox_id))
+        channel.send(message, Transmitting(connection, sender, message.outbox_id, held))
     except Refused as error:
         return "failed", str(error), False
     except NotDelivered as error:

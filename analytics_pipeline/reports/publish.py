@@ -6,6 +6,7 @@ neighbours), the names and the register of monthly documents (``monthly``).
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -154,6 +155,8 @@ def _results(root: str, jobs: Iterator[Job]) -> Iterator[tuple[Job, Callable[[],
 
 
 def _start_worker(fonts: FontFiles) -> None:
+    # Ctrl-C is for the process that started this one, which ends it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     adopt_fonts(fonts)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

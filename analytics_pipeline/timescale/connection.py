@@ -1,19 +1,26 @@
 """Connections to TimescaleDB: the configured server, or the embedded one started on demand."""
 
 import os
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
+from weakref import WeakSet
 
 import psycopg
 from psycopg.abc import Params, QueryNoTemplate
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
 
 from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
 from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.timescale.waiting import WatchedConnection
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+
+# Those of this process, while somebody uses them.
+_connections: WeakSet[Connection] = WeakSet()
+_connections_lock = threading.Lock()
 
 
 def database_url(settings: Settings | None = None) -> str:
@@ -63,10 +70,22 @@ def connect(
     except psycopg.ProgrammingError as error:
         raise AnalyticsError(f"ANALYTICS_DATABASE_URL is not a PostgreSQL URL: {error}") from error
     connection.watch_waits(url, settings.lock_timeout if lock_timeout is None else lock_timeout, on_wait)
+    with _connections_lock:
+        _connections.add(connection)
     connection.execute("SET TIME ZONE 'UTC'")
     if not autocommit:
         connection.commit()
     return connection
+
+
+def cancel_statements() -> None:
+    """Cancel what other threads of this process are running on servers; the embedded database can't do so."""
+    with _connections_lock:
+        connections = list(_connections)
+    for connection in connections:
+        if not connection.closed and connection.info.transaction_status is TransactionStatus.ACTIVE:
+            with suppress(psycopg.Error):
+                connection.cancel_safe(timeout=1)
 
 
 @contextmanager

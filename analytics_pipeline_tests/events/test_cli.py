@@ -1,18 +1,59 @@
 """The commands say what happened, in figures and in their exit status."""
 
 import json
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from analytics_pipeline.embedded import EmbeddedTimescale
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.cli import SOME_REJECTED, ingest, record
+from analytics_pipeline.events.load import BATCH_EVENTS
 from analytics_pipeline.events.rejection import RejectedEvent
-from analytics_pipeline_tests.conftest import Database
+from analytics_pipeline.timescale.connection import fetch_row
+from analytics_pipeline_tests.commands import is_waiting, locked, running
+from analytics_pipeline_tests.conftest import SERVER_URL, Database
 from analytics_pipeline_tests.events.samples import json_lines, payment
 
 RUNNER = CliRunner()
+
+
+@pytest.mark.faults
+def test_a_signal_ends_ingest_and_what_is_committed_stays(database: Database, embedded_home: Path) -> None:
+    with (
+        database.connect(autocommit=True) as connection,
+        running("ingest", "-", "--format", "jsonl", stdin=subprocess.PIPE) as command,
+    ):
+
+        def send(events: int) -> None:
+            assert command.process.stdin is not None
+            command.process.stdin.write(json_lines(payment() for _ in range(events)).encode())
+            command.process.stdin.flush()
+
+        def stored() -> int:
+            return int(fetch_row(connection, "SELECT count(*) FROM analytics_events")[0])
+
+        # More than a batch: what is read ahead has to be there.
+        send(BATCH_EVENTS + 5_000)
+        command.until(lambda: stored() == BATCH_EVENTS)
+        with locked(connection, "analytics_events"):
+            send(BATCH_EVENTS)
+            command.until(lambda: is_waiting(connection) if SERVER_URL else _clients_wait(embedded_home))
+            command.send(signal.SIGTERM)
+            code, _, said = command.result()
+        assert (code, said.splitlines()[-1]) == (
+            143,
+            "SIGTERM: 20,000 records are read and stay stored, 20,000 of them new, 0 rejected; run the same command "
+            "again for the rest.",
+        )
+        assert stored() == BATCH_EVENTS
+
+
+def _clients_wait(embedded_home: Path) -> bool:
+    return bool(EmbeddedTimescale(embedded_home).status().waiting)
 
 
 def test_ingest_prints_a_summary_and_succeeds(database: Database, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email import message_from_bytes, policy
@@ -21,6 +22,7 @@ class Catcher:
         self.data_answer: str | None = None
         self.data_answers: dict[str, str] = {}
         self.silent_after_data = False
+        self.speaks_again = threading.Event()
         self.refused: dict[str, str] = {}
         self.was_encrypted: list[bool] = []
         self.port = 0
@@ -44,7 +46,7 @@ class Catcher:
         self.senders.append((envelope.mail_from, list(envelope.rcpt_tos)))
         self.was_encrypted.append(session.ssl is not None)
         if self.silent_after_data:
-            await asyncio.sleep(30)
+            await asyncio.to_thread(self.speaks_again.wait, 30)
         return "250 taken"
 
 
@@ -73,4 +75,5 @@ def mail_server(
     try:
         yield catcher
     finally:
+        catcher.speaks_again.set()
         controller.stop()

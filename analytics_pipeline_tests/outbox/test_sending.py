@@ -27,6 +27,7 @@ from analytics_pipeline.outbox.sending import MOST_ATTEMPTS, SendReport, send_du
 from analytics_pipeline.reports.artifacts import artifact_name, store_artifact
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline_tests.commands import running
 from analytics_pipeline_tests.conftest import SERVER_URL, Database
 from analytics_pipeline_tests.notify.mail_catcher import Catcher, mail_server
 from analytics_pipeline_tests.notify.test_mail import server_context
@@ -501,3 +502,44 @@ def _wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+@pytest.mark.faults
+def test_a_signal_while_the_server_has_the_mail_lets_the_outcome_be_recorded_and_nothing_is_sent_twice(
+    connection: Connection, catcher: Catcher, send: Send, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("ANALYTICS_SMTP_URL", f"smtp://127.0.0.1:{catcher.port}")
+    put(connection, "a")
+    put(connection, "b")
+    catcher.silent_after_data = True
+    with running("outbox", "send") as command:
+        command.until(lambda: catcher.mails)
+        command.send(signal.SIGTERM)
+        catcher.silent_after_data = False
+        catcher.speaks_again.set()
+        code, _, said = command.result()
+    assert (code, said) == (143, "SIGTERM: what was sent is recorded, and the rest stays due.\n")
+    assert states(connection) == ["sent", "pending"]
+    assert str(send()) == "1 sent"
+    assert [mail["Subject"] for mail in catcher.mails] == ["subject a", "subject b"]
+
+
+@pytest.mark.faults
+def test_a_signal_before_a_server_has_the_mail_gives_it_back_at_once(
+    connection: Connection, send: Send, environment: pytest.MonkeyPatch
+) -> None:
+    put(connection)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        environment.setenv("ANALYTICS_SMTP_URL", f"smtp://127.0.0.1:{mute.getsockname()[1]}")
+        with running("outbox", "send") as command:
+            mute.settimeout(60)
+            conversation, _ = mute.accept()
+            command.send(signal.SIGINT)
+            assert command.result()[0] == 130
+            conversation.close()
+    assert (states(connection), problem(connection)) == (
+        ["pending"],
+        "the sender was stopped before it knew of a delivery",
+    )
+    pass_time(connection, minutes=5)
+    assert str(send()) == "1 sent"

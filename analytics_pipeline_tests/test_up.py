@@ -1,0 +1,174 @@
+"""``up`` as people use it: one for each home, which keeps running what it runs, and cancels it in the end."""
+
+import json
+import os
+import signal
+import socket
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dagster import DagsterEventType, DagsterInstance, DagsterRunStatus
+
+from analytics_pipeline.embedded import EmbeddedPostgres
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.orchestration.instance import dagster_environment
+from analytics_pipeline.settings import get_settings
+from analytics_pipeline.supervisor.output import Output
+from analytics_pipeline.supervisor.parts import Service, Watch
+from analytics_pipeline_tests.commands import Command, is_waiting, locked, running
+from analytics_pipeline_tests.conftest import SERVER_URL, Database
+
+LAUNCH = """
+mutation ($job: String!) {
+  launchRun(executionParams: {
+    selector: {
+      repositoryLocationName: "analytics_pipeline", repositoryName: "__repository__", jobName: $job
+    }
+  }) { ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } }
+}
+"""
+TERMINATE = "mutation ($run: String!) { terminateRun(runId: $run) { __typename } }"
+
+
+@pytest.fixture
+def home(database: Database, environment: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """A home with a storage of its own; nothing is started."""
+    environment.delenv("DAGSTER_HOME", raising=False)
+    environment.delenv("DAGSTER_POSTGRES_URL", raising=False)
+    environment.setenv("ANALYTICS_HOME", str(tmp_path))
+    # Little is missing for the sensors to close meanwhile.
+    environment.setenv("ANALYTICS_START", f"{datetime.now(UTC):%Y-%m}-01")
+    get_settings.cache_clear()
+    yield tmp_path
+    EmbeddedPostgres(tmp_path).stop()
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+class Up:
+    """A running ``up`` whose console is kept."""
+
+    def __init__(self, command: Command, home: Path, port: int) -> None:
+        self._command, self._home, self.port = command, home, port
+        assert command.process.stdout is not None
+        os.set_blocking(command.process.stdout.fileno(), False)
+        self.console = ""
+
+    def until_said(self, text: str) -> None:
+        self._command.until(lambda: text in self._read())
+
+    def service(self, name: str) -> int:
+        claim = json.loads((self._home / "up.lock").read_text())
+        return int(claim["services"][name])
+
+    def ask(self, query: str, **variables: object) -> Any:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/graphql",
+            json.dumps({"query": query, "variables": variables}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            return json.load(answer)["data"]
+
+    def launch(self, job: str) -> str:
+        return str(self.ask(LAUNCH, job=job)["launchRun"]["run"]["runId"])
+
+    def _read(self) -> str:
+        assert self._command.process.stdout is not None
+        self.console += (self._command.process.stdout.read() or b"").decode()
+        return self.console
+
+
+@pytest.mark.faults
+@pytest.mark.daemon
+def test_a_home_has_one_up_which_can_be_killed_and_started_again_and_starts_again_what_is_killed(
+    home: Path, port: int
+) -> None:
+    with running("up", "--port", str(port)) as first:
+        up = Up(first, home, port)
+        up.until_said(f"Dagster's UI is at http://127.0.0.1:{port}")
+        with running("up", "--port", str(port + 1)) as second:
+            code, _, said = second.result(within=None)
+        assert (code, f"already at http://127.0.0.1:{port} (process {first.process.pid})" in said) == (1, True), said
+        left = up.service("web server")
+    with running("up", "--port", str(port)) as again:
+        up = Up(again, home, port)
+        up.until_said(f"Dagster's UI is at http://127.0.0.1:{port}")
+        assert not Path(f"/proc/{left}").exists(), "what the killed one left would serve the port"
+        os.kill(up.service("daemon"), signal.SIGKILL)
+        up.until_said("The daemon runs again.")
+        services = [up.service(name) for name in ("code server", "daemon", "web server")]
+        again.send(signal.SIGTERM)
+        code, rest, said = again.result()
+        assert (code, said) == (143, "SIGTERM: Dagster is stopped.\n")
+        assert not any(Path(f"/proc/{pid}").exists() for pid in services)
+        assert "The storage of Dagster keeps running: it ran before." in rest
+        assert EmbeddedPostgres(home).status().running
+        assert " - DEBUG - " not in up.console + rest
+
+
+@pytest.mark.faults
+@pytest.mark.daemon
+@pytest.mark.skipif(SERVER_URL is None, reason="only a server can cancel a statement")
+def test_a_run_that_is_ended_in_the_ui_or_with_up_is_cancelled_and_so_is_its_statement(
+    database: Database, home: Path, port: int, environment: pytest.MonkeyPatch
+) -> None:
+    with (
+        database.connect(autocommit=True) as connection,
+        running("up", "--port", str(port)) as command,
+        ExitStack() as locks,
+    ):
+        up = Up(command, home, port)
+        up.until_said("Dagster's UI is at")
+        locks.enter_context(locked(connection, "analytics_schema_migrations"))
+        for name, value in dagster_environment(get_settings()).items():
+            environment.setenv(name, value)
+        with DagsterInstance.get() as instance:
+
+            def status(run: str) -> DagsterRunStatus:
+                found = instance.get_run_by_id(run)
+                assert found is not None
+                return found.status
+
+            in_ui = up.launch("hypertable_setup")
+            command.until(lambda: is_waiting(connection))
+            assert up.ask(TERMINATE, run=in_ui)["terminateRun"]["__typename"] == "TerminateRunSuccess"
+            command.until(lambda: status(in_ui) is DagsterRunStatus.CANCELED)
+            assert not is_waiting(connection)
+            events = {entry.dagster_event_type for entry in instance.all_logs(in_ui)}
+            assert DagsterEventType.STEP_UP_FOR_RETRY not in events
+            with_up = up.launch("hypertable_setup")
+            command.until(lambda: is_waiting(connection))
+            command.send(signal.SIGINT)
+            code, rest, said = command.result()
+            assert (code, status(with_up)) == (130, DagsterRunStatus.CANCELED), rest + said
+            assert not is_waiting(connection)
+        # This process uses it.
+        assert "The storage of Dagster keeps running: another program uses it." in rest
+
+
+def test_a_part_that_ends_again_and_again_ends_all_with_the_reason(tmp_path: Path) -> None:
+    said: list[str] = []
+    broken = Service(
+        "daemon", ["json.tool", "missing.json"], {**os.environ, "DAGSTER_HOME": str(tmp_path)}, Output(tmp_path / "log")
+    )
+    broken.start()
+    watch = Watch([broken], said.append, pauses=(0, 0))
+
+    def watch_on() -> None:
+        while True:
+            watch.check()
+
+    with pytest.raises(AnalyticsError, match=r"The daemon was started 2 times .* status 2.*missing\.json"):
+        watch_on()
+    assert len(said) == 2
+    assert "missing.json" in (tmp_path / "log").read_text()
