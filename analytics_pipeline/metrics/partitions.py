@@ -23,7 +23,7 @@ from analytics_pipeline.windows import Cadence, Window
 PARTITIONS = "analytics_partitions"
 _MAX_FAILURE = 500
 # The aggregate of hours that counts every event, whatever its category.
-_ALL_EVENTS = "analytics_event_volume_hourly"
+ALL_EVENTS = "analytics_event_volume_hourly"
 _AGGREGATES = {aggregate.name for aggregate in AGGREGATES}
 _METRICS = {table.asset(cadence): (table, cadence) for table in METRIC_TABLES for cadence in GRANULARITIES}
 
@@ -163,7 +163,7 @@ def late_behind_horizon(connection: Connection, stretches: Sequence[Window], hor
     None without any. They are in no figure, and can't get into any.
     """
     parameters = {
-        "asset": _ALL_EVENTS,
+        "asset": ALL_EVENTS,
         "lows": [stretch.start for stretch in stretches],
         "highs": [stretch.end for stretch in stretches],
         "horizon": horizon,

@@ -81,7 +81,8 @@ class ClosingPlan:
         self._state = state
         self._reason = reason
         self._ready: list[RangeToClose] = []
-        self.waiting: list[str] = []
+        # In order, and each once: several assets wait for the same.
+        self.waiting: dict[str, None] = {}
         self.exhausted: list[str] = []
 
     def add(self, job: str, wanted: Mapping[str, Iterable[Window]], obstacles: Iterable[Obstacle] = ()) -> None:
@@ -132,9 +133,7 @@ class ClosingPlan:
         blocked_by = [(obstacle.window.widen(cadence), obstacle) for obstacle in obstacles]
         for window, obstacle in blocked_by:
             for stretch in common_windows(windows, [window]):
-                note = f"{job} for {stretch} waits for {obstacle}"
-                if note not in self.waiting:
-                    self.waiting.append(note)
+                self.waiting[f"{job} for {stretch} waits for {obstacle}"] = None
         return without_windows(windows, [window for window, _ in blocked_by])
 
     def _request(self, ready: RangeToClose) -> RunRequest | None:

@@ -28,7 +28,7 @@ from analytics_pipeline.windows import Cadence, Window
 
 _MONTHLY = [asset for job, cadence in CLOSING_JOBS.items() if cadence is Cadence.MONTH for asset in assets_of(job)]
 
-JUDGED_AGAIN_AFTER = timedelta(minutes=10)
+_JUDGED_AGAIN_AFTER = timedelta(minutes=10)
 # So long one round judges what is held back; the rest comes with the next ones. What may go is always judged.
 _HELD_SECONDS = 5.0
 
@@ -76,7 +76,7 @@ def judge_documents(
 
 def _was_judged(recorded: RecordedDocument, now: datetime) -> bool:
     """Tell whether its data were found to hold a document back just before."""
-    return recorded.judged_at is not None and now - recorded.judged_at < JUDGED_AGAIN_AFTER
+    return recorded.judged_at is not None and now - recorded.judged_at < _JUDGED_AGAIN_AFTER
 
 
 def _judge(

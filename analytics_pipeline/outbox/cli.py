@@ -163,6 +163,8 @@ def _resent(done: Resent, *, preview: bool) -> str:
         for mail in done.mails
     ]
     lines += [f"Not sent: the {held}." for held in done.held]
+    if not done.mails and done.held:
+        return "\n".join(lines)
     if not done.mails:
         nothing = "Nothing new to send: everybody has a mail with this document, see 'analytics-pipeline outbox list'."
         return "\n".join([*lines, nothing])

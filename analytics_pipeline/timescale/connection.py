@@ -69,12 +69,16 @@ def connect(
         ) from error
     except psycopg.ProgrammingError as error:
         raise AnalyticsError(f"ANALYTICS_DATABASE_URL is not a PostgreSQL URL: {error}") from error
-    connection.watch_waits(url, settings.lock_timeout if lock_timeout is None else lock_timeout, on_wait)
+    try:
+        connection.watch_waits(url, settings.lock_timeout if lock_timeout is None else lock_timeout, on_wait)
+        connection.execute("SET TIME ZONE 'UTC'")
+        if not autocommit:
+            connection.commit()
+    except BaseException:
+        connection.close()
+        raise
     with _connections_lock:
         _connections.add(connection)
-    connection.execute("SET TIME ZONE 'UTC'")
-    if not autocommit:
-        connection.commit()
     return connection
 
 

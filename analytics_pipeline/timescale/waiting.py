@@ -9,7 +9,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -134,7 +134,7 @@ class WatchedConnection(psycopg.Connection[tuple[Any, ...]]):
         """Say the waits of this connection from now on and end each after so many seconds; autocommit or at once.
 
         They are logged as warnings, and given to ``on_wait`` as well. ``url`` is that of the connection itself. A
-        wait that ends so raises ``LockTimeoutError``: in the embedded database the connection is closed then.
+        wait that ends so raises ``LockTimeoutError``.
         """
         self._url = url
         self._on_wait = on_wait or (lambda _: None)
@@ -198,14 +198,13 @@ class WatchedConnection(psycopg.Connection[tuple[Any, ...]]):
                 if ready == Ready.NONE and started + waited >= next_look:
                     seen = self._look(waited)
                     next_look = started + SAY_AFTER if waited < SAY_AFTER else time.monotonic() + LOOK_EVERY
-                    is_over = seen is not None and waited >= SAY_AFTER and seen.is_waited_out
-                    if self.is_embedded and seen is not None and (is_over or waited >= self.lock_timeout):
-                        # Its turn has not come, so nothing has happened: the server forgets a client that leaves.
-                        self.close()
-                        raise self._waited_out(waited, seen)
-                    if is_over and not has_cancelled:
+                    if waited < self.lock_timeout:
+                        next_look = min(next_look, started + self.lock_timeout)
+                    if seen is not None and self._is_over(seen, waited):
                         has_cancelled = True
-                        self.cancel_safe(timeout=5)
+                        # One that can't be sent now is sent at the next look.
+                        with suppress(psycopg.Error):
+                            self.cancel_safe(timeout=5)
                 state = gen.send(ready)
         except StopIteration as ended:
             return ended.value  # type: ignore[no-any-return]
@@ -218,6 +217,10 @@ class WatchedConnection(psycopg.Connection[tuple[Any, ...]]):
             if error.diag.source_function != "ProcessInterrupts":
                 raise
             raise self._waited_out(self.lock_timeout, seen) from error
+
+    def _is_over(self, seen: LockWait, waited: float) -> bool:
+        """Tell whether to cancel a wait from here, because the server itself does not end it in time."""
+        return (self.is_embedded and waited >= self.lock_timeout) or (waited >= SAY_AFTER and seen.is_waited_out)
 
     def _waited_out(self, seconds: float, wait: LockWait | None) -> LockTimeoutError:
         """Return the error of a wait that has ended, and remember for whom it was."""
@@ -300,7 +303,7 @@ def change_briefly(connection: WatchedConnection, change: Callable[[], Result]) 
                 return change()
         except LockTimeoutError as error:
             waited = time.monotonic() - started
-            if connection.closed or waited + BRIEF_PAUSE > connection.lock_timeout:
+            if waited + BRIEF_PAUSE > connection.lock_timeout:
                 raise LockTimeoutError(waited, error.wait) from error
             connection.say_news(
                 f"A change of the schema waits for {error.wait or 'a lock'}. Others don't wait behind it: it is tried "

@@ -28,14 +28,14 @@ def test_a_client_that_waits_for_its_turn_says_for_whom_and_stops_in_the_end(
         value(holder, "SELECT 'held'::text")
         with pytest.raises(LockTimeoutError) as failure:
             waiting_client.execute("CREATE TABLE never_made ()")
-        assert waiting_client.closed
+        holder.rollback()
+        # Whoever has waited goes on with its connection, and finds nothing of what it has waited to do.
+        assert value(waiting_client, "SELECT to_regclass('never_made') IS NULL")
     named = (
         f"the one session of the embedded database, held by client {holder.info.backend_pid} (application a notebook)"
     )
     assert [named in text for text in (*said, str(failure.value))] == [True, True]
     assert "last statement: SELECT 'held'::text" in said[0]
-    holder.rollback()
-    assert value(holder, "SELECT to_regclass('never_made') IS NULL")
 
 
 def test_a_long_statement_of_one_s_own_is_no_wait(server: EmbeddedTimescale) -> None:

@@ -4,7 +4,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from click.testing import CliRunner
-from dagster import AssetKey, AssetMaterialization, DagsterInstance, Definitions, ExecuteInProcessResult
+from dagster import (
+    AssetKey,
+    AssetMaterialization,
+    DagsterInstance,
+    Definitions,
+    ExecuteInProcessResult,
+    SkipReason,
+    build_schedule_context,
+)
 from dagster._core.test_utils import freeze_time
 
 from analytics_pipeline.cli import main
@@ -113,6 +121,21 @@ def test_the_closing_sensors_wait_while_the_clocks_differ_and_go_on_afterwards(
             assert "2 days ahead of the database's" in ticks.skipped
         requests = ticks.tick()
         assert bool(requests) == (name == "partition_gaps")
+
+
+def test_a_schedule_asks_for_no_run_that_would_be_refused(
+    database: Database, instance: DagsterInstance, definitions: Definitions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tick(moment: datetime) -> str:
+        context = build_schedule_context(instance, moment, definitions.resources)
+        (result,) = definitions.resolve_schedule_def("hourly_aggregates")(context)  # type: ignore[misc]
+        assert isinstance(result, SkipReason)
+        return result.skip_message or ""
+
+    hour = Cadence.HOUR.floor(datetime.now(UTC))
+    assert "has not ended by the database's clock" in tick(hour + timedelta(hours=1, minutes=5))
+    shift_machine_clock(monkeypatch, TWO_DAYS)
+    assert "2 days ahead of the database's" in tick(hour + timedelta(minutes=5))
 
 
 def test_what_a_wrong_clock_has_closed_too_early_is_closed_again_once_it_has_ended(

@@ -170,6 +170,7 @@ def test_a_mailed_document_that_is_corrected_is_shown_and_resent_by_one_command(
     publish(connection)
     unjudged = json.loads(call("resend", "--outdated", "--json"))
     assert (len(unjudged["heldBack"]), unjudged["mails"]) == (2, [])
+    assert call("resend", "--outdated").count("is held back: it has not been judged yet.\n") == 2
     assert judge(connection) == dict.fromkeys(AUDIENCES)
     assert sorted((mail.company_id or "", mail.relation) for mail in outdated_mails(connection)) == [
         ("", "corrected"),

@@ -12,6 +12,8 @@ ALTER TABLE analytics_report_documents ADD COLUMN IF NOT EXISTS corrections json
 -- Sentences, as on page one; NULL of documents of earlier releases, where nobody knows.
 ALTER TABLE analytics_report_documents ADD COLUMN IF NOT EXISTS cautions jsonb;
 
+ALTER TABLE analytics_report_documents ALTER COLUMN held_because SET DEFAULT 'it has not been judged yet';
+
 -- When its data were judged and hold it back: that is read anew every few minutes only.
 ALTER TABLE analytics_report_documents ADD COLUMN IF NOT EXISTS judged_at timestamptz;
 

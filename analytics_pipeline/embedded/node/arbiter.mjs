@@ -67,6 +67,17 @@ export class Arbiter {
     void this.#work();
   }
 
+  /** Drops the first batch of a client that still waits for its turn; returns whether it did. */
+  withdraw(client) {
+    if (client === this.#holder || !client.queued) return false;
+    client.takeBatch();
+    if (!client.batches.length) {
+      client.queued = false;
+      this.#queue = this.#queue.filter((entry) => entry.client !== client);
+    }
+    return true;
+  }
+
   /** A client is gone: its transaction is rolled back, its place in the queue given up. */
   leave(client) {
     client.gone = true;

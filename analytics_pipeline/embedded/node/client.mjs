@@ -56,12 +56,13 @@ export class Client {
   gone = false;
   /** The number the client knows its session by. */
   pid = 0;
+  #secret = randomBytes(4);
   session = new SessionState(new Map());
 
   /**
    * @param {import('node:net').Socket} socket
    * @param {{arbiter: import('./arbiter.mjs').Arbiter, parameters: Map<string, string>, password: string | null,
-   *   nextPid: () => number, stallSeconds: number, onEnd: (client: Client) => void, full: () => boolean}} server
+   *   nextPid: () => number, cancel: (pid: number, secret: Buffer) => void, stallSeconds: number, onEnd: (client: Client) => void, full: () => boolean}} server
    */
   constructor(socket, server) {
     this.#socket = socket;
@@ -113,6 +114,23 @@ export class Client {
     setTimeout(() => this.#socket.destroy(), 1000).unref();
   }
 
+  /**
+   * Somebody asks to cancel what this client waits for. What runs can't be interrupted; what still waits for its turn is
+   * dropped, and answered as PostgreSQL answers.
+   *
+   * @param {Buffer} secret the key that the client was given
+   */
+  cancel(secret) {
+    // One that ends in Flush expects more than an answer.
+    if (!this.#secret.equals(secret) || !this.batches[0]?.complete || !this.#server.arbiter.withdraw(this)) return;
+    this.#socket.write(
+      Buffer.concat([
+        errorResponse('ERROR', '57014', 'canceling statement due to user request'),
+        readyForQuery('I'),
+      ]),
+    );
+  }
+
   #onClose() {
     clearTimeout(this.#stall);
     this.#phase = 'closed';
@@ -144,7 +162,7 @@ export class Client {
       return;
     }
     if (code === CANCEL_REQUEST) {
-      // The engine can't be interrupted: accepted and without effect, as a late one is everywhere.
+      this.#server.cancel(body.readInt32BE(4), body.subarray(8));
       this.end();
       return;
     }
@@ -192,7 +210,7 @@ export class Client {
       return parameterStatus(name, asked ? asked[1] : value);
     });
     this.#socket.write(
-      Buffer.concat([authenticationOk(), ...reported, backendKeyData(this.pid, randomBytes(4)), readyForQuery('I')]),
+      Buffer.concat([authenticationOk(), ...reported, backendKeyData(this.pid, this.#secret), readyForQuery('I')]),
     );
   }
 

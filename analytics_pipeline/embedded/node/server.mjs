@@ -102,6 +102,7 @@ function accept(socket, password) {
     password,
     stallSeconds: config.idleInTransactionSeconds,
     nextPid: () => (pid += 1),
+    cancel: (of, secret) => [...clients].find((one) => one.pid === of)?.cancel(secret),
     full: () => clients.size > MAX_CLIENTS,
     onEnd: (ended) => clients.delete(ended),
   });

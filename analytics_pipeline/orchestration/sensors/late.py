@@ -23,7 +23,7 @@ from dagster import (
 )
 
 from analytics_pipeline.metrics.changes import changed_windows
-from analytics_pipeline.metrics.partitions import closing_times, late_behind_horizon
+from analytics_pipeline.metrics.partitions import ALL_EVENTS, closing_times, late_behind_horizon
 from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS, SUBSCRIPTIONS_ASSET
 from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES, restated_months, stale_periods
 from analytics_pipeline.metrics.users import USERS
@@ -50,8 +50,6 @@ _INTERVAL_SECONDS = 30
 _NOTHING = "No event has changed in a closed partition."
 # TimescaleDB names both ends of a range that has changed; ours are half-open.
 _RESOLUTION = timedelta(microseconds=1)
-# The aggregate that counts every event, whatever its category.
-_ALL_EVENTS = "analytics_event_volume_hourly"
 _METRICS = {table.asset(cadence): (table, cadence) for table in METRIC_TABLES for cadence in GRANULARITIES}
 # What stands on the events day by day, or month by month, as these aggregates do.
 _ON_EVENTS = {
@@ -140,7 +138,7 @@ class _Finder:
         horizon = self._state.horizon
         if horizon is None:
             return []
-        return common_windows(self._stale[_ALL_EVENTS], behind_horizon(Cadence.HOUR, horizon))
+        return common_windows(self._stale[ALL_EVENTS], behind_horizon(Cadence.HOUR, horizon))
 
     def months_before_their_days(self, job: str) -> list[Obstacle]:
         """Return the months to be computed by other definitions while days before their end still are to be."""
