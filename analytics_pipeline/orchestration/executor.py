@@ -29,12 +29,15 @@ class _OwningExecutor(InProcessExecutor):
         with sign_of_life(instance, run.run_id) as sign:
             own_run(instance, run)
             steps = cast("Generator[DagsterEvent]", super().execute(plan_context, execution_plan))
-            with closing(steps):
-                for event in steps:
-                    # Raised, it ends the run as failed once more: behind whatever the last step has written.
-                    sign.require()
-                    yield event
-            sign.renew()
+            try:
+                with closing(steps):
+                    for event in steps:
+                        # Raised, it ends the run as failed once more: behind whatever the last step has written.
+                        sign.require()
+                        yield event
+                sign.renew()
+            finally:
+                sign.settle()
 
 
 @executor(name="in_process", config_schema=IN_PROC_CONFIG)

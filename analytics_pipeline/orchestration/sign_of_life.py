@@ -38,31 +38,38 @@ class SignOfLife:
         self._run_id = run_id
         self._stopped = threading.Event()
         self._lost: str | None = None
+        self._settled = False
         self._thread = threading.Thread(target=self._renew_until_stopped, name="sign-of-life", daemon=True)
 
     def begin(self) -> None:
         """Give the first sign; raises what keeps Dagster's storage from being used."""
-        now = read_signs(self._instance, []).now
+        with _storage(self._instance).connect() as connection:
+            now = _now(connection)
         self._instance.run_storage.set_cursor_values({_key(self._run_id): now.isoformat()})
         self._thread.start()
 
     def renew(self) -> None:
         """Give a sign now; raises ``RunLostError`` if the run was given up, cancelled or ended by somebody else."""
-        now = read_signs(self._instance, []).now
         update = _TABLE.update().where(_TABLE.c.key == _key(self._run_id), _TABLE.c.value != _GIVEN_UP)
         with _storage(self._instance).connect() as connection:
-            is_renewed = connection.execute(update.values(value=now.isoformat())).rowcount == 1
+            is_renewed = connection.execute(update.values(value=_now(connection).isoformat())).rowcount == 1
         run = self._instance.get_run_by_id(self._run_id)
         if not is_renewed:
             self._lost = (
                 "was marked failed, because this process gave no sign of life for a while (it was stopped, or cut off "
                 "from Dagster's storage): start again what it did"
             )
+        elif self._settled:
+            pass
         elif run is not None and run.status is DagsterRunStatus.CANCELING:
             self._lost = "was cancelled in the Dagster UI"
         elif run is not None and run.is_finished:
             self._lost = "was ended by somebody else"
         self.require()
+
+    def settle(self) -> None:
+        """Say that this process is about to report how the run ended: from now on it is ended by nobody else."""
+        self._settled = True
 
     def require(self) -> None:
         """Raise ``RunLostError`` if the last sign found the run lost."""
@@ -120,12 +127,9 @@ class Signs:
 def read_signs(instance: DagsterInstance, run_ids: Collection[str]) -> Signs:
     """Return the last signs of runs; of a run that never had one, or whose process has left in order, there is none."""
     with _storage(instance).connect() as connection:
-        now = connection.execute(sqlalchemy.select(sqlalchemy.func.current_timestamp())).scalar_one()
-    values = instance.run_storage.get_cursor_values({_key(run_id) for run_id in run_ids}) if run_ids else {}
-    return Signs(
-        now if now.tzinfo else now.replace(tzinfo=UTC),
-        {run_id: values[_key(run_id)] for run_id in run_ids if _key(run_id) in values},
-    )
+        now = _now(connection)
+    values = instance.run_storage.get_cursor_values({_key(run_id) for run_id in run_ids})
+    return Signs(now, {run_id: values[_key(run_id)] for run_id in run_ids if _key(run_id) in values})
 
 
 def give_up(instance: DagsterInstance, run_id: str, seen: str | None) -> bool:
@@ -152,6 +156,13 @@ def forget(instance: DagsterInstance, run_id: str) -> None:
 
 def _storage(instance: DagsterInstance) -> SqlRunStorage:
     return cast("SqlRunStorage", instance.run_storage)
+
+
+def _now(connection: sqlalchemy.Connection) -> datetime:
+    """Return the time of the storage, whatever the clocks of those who read and write it say."""
+    now: datetime = connection.execute(sqlalchemy.select(sqlalchemy.func.current_timestamp())).scalar_one()
+    # SQLite's has no zone.
+    return now if now.tzinfo else now.replace(tzinfo=UTC)
 
 
 def _key(run_id: str) -> str:

@@ -193,6 +193,7 @@ def test_a_row_whose_event_was_stored_otherwise_by_another_way_is_rejected_until
     assert query("SELECT count(*) FROM analytics_event_conflicts") == [(0,)]
 
 
+@pytest.mark.slow
 def test_a_row_is_accepted_in_a_compressed_chunk_of_many_companies(erp: ExampleErp) -> None:
     """More than 100,000 rows lie around it: the statement names company and time, and unpacks one segment."""
     # Too young for the compression policy, which would be at the same chunk.

@@ -376,6 +376,7 @@ def compress(connection: Connection, first: AnalyticsEvent, companies: int, each
     ) == [(True,)]
 
 
+@pytest.mark.slow
 def test_conflicts_are_found_and_replaced_in_compressed_segments_of_many_companies(
     connection: Connection, folder: Path
 ) -> None:
@@ -515,6 +516,7 @@ with connect(autocommit=True) as connection:
 """
 
 
+@pytest.mark.faults
 def test_a_killed_ingestion_of_conflicts_is_completed_by_running_it_again(database: Database, folder: Path) -> None:
     path, rejects = folder / "a.jsonl", folder / "rejects.jsonl"
     raws = [payment(value="1.00") for _ in range(30_000)]

@@ -147,6 +147,7 @@ def test_progress_tells_bytes_and_figures_batch_by_batch(
     assert steps[-1][0] == path.stat().st_size
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(
     connection: Connection, tmp_path: Path, rejects: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

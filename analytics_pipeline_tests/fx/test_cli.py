@@ -78,6 +78,7 @@ def test_without_a_file_the_configured_source_is_loaded(
     assert json.loads(_fx("load", "--json").stdout)["new"] == 3
 
 
+@pytest.mark.slow
 def test_the_shipped_history_loads_everywhere(database: Database) -> None:
     figures = json.loads(_fx("load", "--ecb", "--json").stdout)
     assert figures["first"] == "1999-01-04"

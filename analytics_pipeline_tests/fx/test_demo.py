@@ -12,6 +12,8 @@ from analytics_pipeline.timescale.connection import connect
 from analytics_pipeline.timescale.migrations import migrate
 from analytics_pipeline_tests.conftest import Database
 
+pytestmark = pytest.mark.slow
+
 SIZE = demo.SampleSize(months=2, companies=1, scale=0.02, seed=7)
 
 

@@ -114,6 +114,17 @@ def test_figures_whose_events_change_before_their_proof_are_left_to_late_events(
     assert "acme, 2025-01-20: total_users is 77 stored and 3 due" in finding.summary
 
 
+def test_what_was_never_closed_before_the_first_period_explains_no_difference(closed: Connection) -> None:
+    for subject, granularity in (("revenue_metrics_monthly", "month"), ("user_metrics", "day")):
+        assert _prove(closed, subject).passed
+        closed.execute(
+            f"UPDATE analytics_{subject.removesuffix('_monthly')} SET total_users = 77 "
+            "WHERE granularity = %s AND period_start < '2025-01-06'",
+            [granularity],
+        )
+        assert not _prove(closed, subject).passed
+
+
 def test_days_of_users_and_subscriptions_that_a_refresh_has_overtaken_are_read_again(closed: Connection) -> None:
     """The log that tells late events about their days is cleared by whoever refreshes the aggregate it belongs to."""
     add_event(closed, "2025-01-05T09:00", company_id="beta", user_id="new")

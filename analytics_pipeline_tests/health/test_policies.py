@@ -11,6 +11,8 @@ from analytics_pipeline.timescale.server import server_info
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.health.conftest import Ask, setting, want_policies
 
+pytestmark = pytest.mark.slow
+
 HOURLY = "analytics_revenue_hourly"
 
 

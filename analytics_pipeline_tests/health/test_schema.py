@@ -99,6 +99,7 @@ def test_stopped_background_workers_are_found_and_the_remedy_starts_them(ask: As
     assert "background worker scheduler" not in ask("timescaledb_extension").summary
 
 
+@pytest.mark.slow
 def test_a_lost_unique_key_is_an_error_whose_remedy_restores_it(ask: Ask, connection: Connection) -> None:
     connection.execute("DROP INDEX analytics_events_event_id_timestamp_key")
     finding = ask("hypertable_layout")
@@ -113,6 +114,7 @@ def test_every_aggregate_matches_its_declaration_to_the_query(ask: Ask) -> None:
         assert "time_bucket" in finding.metadata["stored definition"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "query",
     [
@@ -137,6 +139,7 @@ def test_a_changed_query_is_drift_though_all_columns_are_there(ask: Ask, connect
     assert ask("matches_declaration", VOLUME).passed
 
 
+@pytest.mark.slow
 def test_a_missing_aggregate_fails_its_checks_and_raises_nothing(ask: Ask, connection: Connection) -> None:
     connection.execute(f"DROP MATERIALIZED VIEW {VOLUME}")
     for name in ("matches_declaration", "up_to_date", "reconciles_with_events"):

@@ -12,6 +12,8 @@ from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.health.conftest import Ask
 from analytics_pipeline_tests.metrics.closing import close_inputs
 
+pytestmark = pytest.mark.slow
+
 TODAY = datetime.now(UTC).date()
 NEW, OLD = TODAY - timedelta(days=10), TODAY - timedelta(days=90)
 

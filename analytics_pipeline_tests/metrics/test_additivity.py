@@ -16,6 +16,8 @@ from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.metrics.closing import days
 from analytics_pipeline_tests.metrics.subscription_changes import RATES, a_change, as_events
 
+pytestmark = pytest.mark.slow
+
 COMPANIES = ("acme", "beta", "gamma")
 MONTH = days("2025-01-01", "2025-01-31")
 FORTNIGHT = days("2025-01-12", "2025-01-26")

@@ -35,6 +35,8 @@ from analytics_pipeline_tests.metrics.closed_week import (
 )
 from analytics_pipeline_tests.metrics.closing import days
 
+pytestmark = pytest.mark.slow
+
 PERIODS = {Cadence.DAY: 7, Cadence.MONTH: 3}
 FROM_30_JANUARY = ("01-30", "01-31", "02-01", "02-02", "02-03")
 

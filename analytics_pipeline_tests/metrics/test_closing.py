@@ -35,6 +35,8 @@ from analytics_pipeline_tests.metrics.closed_week import (
 )
 from analytics_pipeline_tests.metrics.closing import close_figures, close_inputs, days
 
+pytestmark = pytest.mark.slow
+
 needs_sessions = pytest.mark.skipif(SERVER_URL is None, reason="the embedded server has one session")
 
 

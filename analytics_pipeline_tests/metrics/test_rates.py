@@ -131,6 +131,7 @@ def test_any_rate_is_that_of_the_definitions(
             assert cost(book, sold, bought, f"{day}") == rate_between(by_pair, sold, bought, day)
 
 
+@pytest.mark.slow
 def test_a_rate_of_one_leg_makes_stale_whatever_it_may_serve(connection: Connection) -> None:
     """Euros have no rate of that day: the change of a third currency's price reaches them all the same."""
     note(connection, "2025-01-27,EUR,USD,1.25")

@@ -27,6 +27,8 @@ from analytics_pipeline_tests.events.samples import json_lines
 from analytics_pipeline_tests.metrics.closing import close_inputs, days
 from analytics_pipeline_tests.metrics.scenarios import RATES, SCENARIOS, Question, Scenario, as_lines, payment
 
+pytestmark = pytest.mark.slow
+
 CLOSED = days("2025-12-01", "2026-06-30")
 # Of the days, some that scenarios ask for; all months.
 CLOSED_DAYS = [days("2026-01-23", "2026-01-24"), days("2026-03-15", "2026-03-16"), days("2026-05-10", "2026-05-12")]

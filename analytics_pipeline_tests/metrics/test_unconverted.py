@@ -18,6 +18,8 @@ from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.metrics.closing import close_inputs, days
 from analytics_pipeline_tests.metrics.subscription_changes import COMPANY, SPAN, a_change, adds_up, clear, load
 
+pytestmark = pytest.mark.slow
+
 JANUARY, FEBRUARY = days("2025-01-01", "2025-01-31"), days("2025-02-01", "2025-02-28")
 # Dollars have rates from 10 January to 3 February, francs none at all (subscription_changes).
 Listed = list[tuple[str, str | None, str, int, str, str]]

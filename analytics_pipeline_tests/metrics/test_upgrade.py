@@ -1,5 +1,7 @@
 """A database that took subscriptions in by the rules of version 1 follows those of version 2 at once."""
 
+import pytest
+
 from analytics_pipeline.metrics.revenue import mrr_movements
 from analytics_pipeline.metrics.subscriptions import update_subscriptions
 from analytics_pipeline.timescale.connection import Connection, fetch_row
@@ -7,6 +9,8 @@ from analytics_pipeline.timescale.migrations import migrate
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.metrics.closing import days
 from analytics_pipeline_tests.metrics.subscription_changes import COMPANY, SPAN, a_change, load, table
+
+pytestmark = pytest.mark.slow
 
 FEBRUARY = days("2025-02-01", "2025-02-28")
 

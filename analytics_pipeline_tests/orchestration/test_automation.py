@@ -286,10 +286,8 @@ def _database_down() -> Iterator[None]:
 def _schedule_tick(
     definitions: Definitions, instance: DagsterInstance, schedule: str, moment: str
 ) -> RunRequest | SkipReason:
-    context = build_schedule_context(
-        instance=instance, scheduled_execution_time=at(moment), resources=definitions.resources
-    )
-    (result,) = definitions.resolve_schedule_def(schedule)(context)  # type: ignore[misc]
+    with build_schedule_context(instance, at(moment), definitions.resources) as context:
+        (result,) = definitions.resolve_schedule_def(schedule)(context)  # type: ignore[misc]
     assert isinstance(result, RunRequest | SkipReason)
     return result
 

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 from dagster import (
     AssetCheckEvaluation,
@@ -61,6 +62,7 @@ def _tamper(connection: Connection) -> None:
     connection.execute(f"UPDATE {table} SET total_value = total_value * 2")
 
 
+@pytest.mark.slow
 def test_the_checks_alone_run_over_an_empty_database_and_pass(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:
@@ -78,6 +80,7 @@ def test_the_checks_alone_run_over_an_empty_database_and_pass(
     assert all(e.passed for e in hourly.values())
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_told_with_severity_threshold_and_remedy_and_hides_nothing_else(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:
@@ -129,6 +132,7 @@ def test_closing_partitions_proves_their_window_and_the_state_of_their_assets_is
     assert ticks.skipped == "No run over a partitioned asset has ended since."
 
 
+@pytest.mark.slow
 def test_a_failed_range_is_red_until_a_run_that_has_closed_it_has_ended(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:

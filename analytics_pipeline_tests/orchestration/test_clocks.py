@@ -29,6 +29,8 @@ from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.orchestration.sensor_ticks import Ticks
 
+pytestmark = pytest.mark.slow
+
 TWO_DAYS = timedelta(days=2)
 
 
@@ -127,8 +129,8 @@ def test_a_schedule_asks_for_no_run_that_would_be_refused(
     database: Database, instance: DagsterInstance, definitions: Definitions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def tick(moment: datetime) -> str:
-        context = build_schedule_context(instance, moment, definitions.resources)
-        (result,) = definitions.resolve_schedule_def("hourly_aggregates")(context)  # type: ignore[misc]
+        with build_schedule_context(instance, moment, definitions.resources) as context:
+            (result,) = definitions.resolve_schedule_def("hourly_aggregates")(context)  # type: ignore[misc]
         assert isinstance(result, SkipReason)
         return result.skip_message or ""
 

@@ -76,6 +76,7 @@ def test_a_range_is_one_run_and_each_partition_gets_its_own_counts(
     assert counts == {f"2025-01-05-{hour:02}:00": 2 if hour == 10 else 0 for hour in range(24)}
 
 
+@pytest.mark.slow
 def test_closing_a_month_closes_every_granularity_in_order_and_proves_it(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:
@@ -169,6 +170,7 @@ def test_rows_that_differ_from_the_events_stop_the_run_and_name_the_company(
     assert daily == len(CLOSING_JOBS) + 1, "the days must not be closed after their hours have failed"
 
 
+@pytest.mark.slow
 def test_a_window_before_the_horizon_is_refused_at_once_and_says_why(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:
@@ -261,6 +263,7 @@ def test_the_setup_asset_migrates_and_its_checks_pass(
     assert all(checks.values())
 
 
+@pytest.mark.slow
 def test_a_lost_unique_key_is_reported_with_the_statement_that_restores_it(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:

@@ -176,6 +176,14 @@ def test_a_cancellation_in_the_ui_reaches_the_process(instance: DagsterInstance)
             sign.renew()
 
 
+def test_how_the_process_itself_ends_its_run_is_no_loss(instance: DagsterInstance) -> None:
+    run = _run(instance, Owner.this_process())
+    with signing(instance, run.run_id) as sign:
+        sign.settle()
+        instance.report_run_failed(run)
+        sign.renew()
+
+
 def test_a_run_that_inherits_the_tags_of_another_belongs_to_nobody(instance: DagsterInstance, ended: Owner) -> None:
     parent = _run(instance, ended)
     again = create_run_for_test(

@@ -338,6 +338,7 @@ class TestDocument:
         assert all("/FontFile2" in font["/FontDescriptor"] for font in fonts.values())
         assert len(rendered.content) < 60_000
 
+    @pytest.mark.slow
     def test_the_same_input_gives_the_same_bytes(self) -> None:
         first, second = (samples.pdf_of(samples.golden(None)) for _ in range(2))
         code = (
@@ -367,6 +368,7 @@ class TestLayout:
 
         assert all(f"T{number:04}" in text for number in range(count))
 
+    @pytest.mark.slow
     def test_five_thousand_rows_repeat_their_head(self) -> None:
         pages = pages_of(samples.many_currencies(5_000), "currencies")
 

@@ -154,6 +154,7 @@ class TestWorkbook:
 
         assert properties.created == properties.modified == samples.DATA_THROUGH.replace(tzinfo=None)
 
+    @pytest.mark.slow
     def test_five_thousand_rows(self) -> None:
         rows = sheets(samples.many_currencies(5_000))["Revenue by original currency"]
 

@@ -122,6 +122,7 @@ def test_a_locale_whose_letters_no_document_can_show_is_refused(locale: str) -> 
         Formats(locale)
 
 
+@pytest.mark.slow
 def test_documents_can_show_all_that_an_accepted_locale_writes(fonts: Fonts) -> None:
     proof = Proofreader(fonts.coverage)
     accepted: set[str] = set()

@@ -37,6 +37,8 @@ from analytics_pipeline_tests.metrics.closing import close_inputs
 from analytics_pipeline_tests.reports import samples
 from analytics_pipeline_tests.reports.ledger import BOTH, JANUARY
 
+pytestmark = pytest.mark.slow
+
 MINUS = "\u2212"
 COMPANIES = ("acme", "globex", "initech")
 # Half a cent goes to the even cent: 40.005, 30.005 and 1.005 lose it, and so does 60.00 nothing.

@@ -37,6 +37,8 @@ from analytics_pipeline.windows import Cadence, Window
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.reports.ledger import BOTH, COMPANIES, DECEMBER, JANUARY, ODD_DAYS, close_months
 
+pytestmark = pytest.mark.slow
+
 ALL = Wanted()
 
 

@@ -14,13 +14,16 @@ WITH closed AS MATERIALIZED (
 period AS MATERIALIZED (
     SELECT
         p.period_start, p.period_end, p.computed_at,
-        -- The period before counts, too: growth and churn are told by it.
+        -- The period before counts, too, as far as it is closed: growth and churn are told by it. One that never was is
+        -- in the logs whatever happens.
         EXISTS (SELECT FROM closed AS b WHERE b.is_stale AND b.period_end = p.period_start)
         OR EXISTS (
             SELECT
             FROM unnest(%(stale_first)s::timestamptz[], %(stale_last)s::timestamptz[]) AS s (first_instant, last_instant)
             WHERE s.first_instant < p.period_end
-              AND s.last_instant >= analytics_previous_start(p.period_start, p.period_end)
+              AND s.last_instant >= coalesce(
+                  (SELECT b.period_start FROM closed AS b WHERE b.period_end = p.period_start), p.period_start
+              )
         ) AS has_changed_events
     FROM closed AS p
     WHERE NOT p.is_stale AND p.period_start >= %(start)s

@@ -1,4 +1,4 @@
-"""The checks on a schedule of their own, besides running with their assets."""
+"""The checks of the state of assets on a schedule of their own."""
 
 from typing import TYPE_CHECKING
 
