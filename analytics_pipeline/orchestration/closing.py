@@ -18,7 +18,7 @@ from analytics_pipeline.metrics.partitions import FailedRange, last_attempt
 from analytics_pipeline.metrics.tables import METRIC_TABLES
 from analytics_pipeline.orchestration.assets.metrics import metric_sources
 from analytics_pipeline.orchestration.covering_runs import FAILED
-from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, assets_of
+from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, assets_of, proofs_of
 from analytics_pipeline.orchestration.names import REASON_TAG
 from analytics_pipeline.orchestration.partition_state import PartitionState
 from analytics_pipeline.orchestration.partitions import PARTITIONS_PER_RUN, partitions_for
@@ -158,6 +158,8 @@ class ClosingPlan:
             run_key=f"{base}, attempt {len(runs) + 1}",
             job_name=ready.job,
             asset_selection=[AssetKey(name) for name in ready.assets],
+            # Without them it would run every check of its assets, with a row for each partition.
+            asset_check_keys=proofs_of(ready.assets),
             tags={**tags, REASON_TAG: self._reason, REQUEST_TAG: base},
         )
 

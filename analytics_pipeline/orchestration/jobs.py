@@ -1,5 +1,6 @@
 """One job per granularity, and the order in which they close a span."""
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from dagster import AssetCheckKey, AssetKey, AssetSelection, define_asset_job
@@ -52,12 +53,16 @@ def cadence_of(asset: str) -> Cadence:
     return next(cadence for job, cadence in CLOSING_JOBS.items() if asset in assets_of(job))
 
 
-def _closing(job: str) -> AssetSelection:
-    assets = assets_of(job)
-    proofs = [
+def proofs_of(assets: Collection[str]) -> list[AssetCheckKey]:
+    """Return the checks that prove what a run closes of these assets: the only ones of a run that closes partitions."""
+    return [
         AssetCheckKey(AssetKey(check.subject), WINDOW_CHECK) for check in window_checks() if check.subject in assets
     ]
-    return AssetSelection.assets(*assets).without_checks() | AssetSelection.checks(*proofs)
+
+
+def _closing(job: str) -> AssetSelection:
+    assets = assets_of(job)
+    return AssetSelection.assets(*assets).without_checks() | AssetSelection.checks(*proofs_of(assets))
 
 
 def assets_of(job: str) -> list[str]:

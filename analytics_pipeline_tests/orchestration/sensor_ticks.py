@@ -30,7 +30,11 @@ class Ticks:
         assert request.run_key is not None
         job_name = request.job_name or self._sensor.job_name
         assert job_name is not None
-        return self._definitions.resolve_job_def(job_name).execute_in_process(
+        job = self._definitions.resolve_job_def(job_name)
+        if request.asset_selection is not None:
+            checks = None if request.asset_check_keys is None else set(request.asset_check_keys)
+            job = job.get_subset(asset_selection=set(request.asset_selection), asset_check_selection=checks)
+        return job.execute_in_process(
             instance=self._instance,
             run_config=request.run_config,
             tags={**request.tags, _RUN_KEY: request.run_key},

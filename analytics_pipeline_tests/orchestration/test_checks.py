@@ -165,7 +165,8 @@ def test_a_failed_range_is_red_until_a_run_that_has_closed_it_has_ended(
     (request,) = ticks.tick()
     assert _state(instance, HOURLY, "no_failed_partitions").passed
     assert request.asset_check_keys == [AssetCheckKey(AssetKey(HOURLY), "reconciles_with_events")]
-    (finding,) = failed_partition_findings(instance, connection, get_settings(), [HOURLY])
+    with database.connect(autocommit=True) as connection:
+        (finding,) = failed_partition_findings(instance, connection, get_settings(), [HOURLY])
     assert finding.passed
 
 
@@ -219,5 +220,5 @@ def test_the_checks_have_schedules_that_are_on(definitions: Definitions) -> None
 def test_the_document_lists_exactly_the_checks_there_are(definitions: Definitions) -> None:
     listed = set(re.findall(r"^\| `(\w+)`", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE))
     keys = definitions.resolve_asset_graph().asset_check_keys
-    of_doctor = {"connection", "migrations", "server_settings", "disk_space"}
+    of_doctor = {"connection", "migrations", "function_access", "server_settings", "disk_space"}
     assert listed == {key.name for key in keys} | of_doctor

@@ -195,11 +195,14 @@ def test_a_document_made_anew_is_judged_though_everybody_had_the_one_before_and_
     month: Definitions, database: Database, instance: DagsterInstance, spool: Path
 ) -> None:
     ticks = Ticks(month, instance, MAIL_JOB)
+    judged = Ticks(month, instance, "check_states")
     _launch(ticks)
+    judged.tick()
     with database.connect(autocommit=True) as connection:
         add_event(connection, f"{MONTH.start:%Y-%m}-06T12:00", value="10")
         close_inputs(connection, MONTH)
         _close_monthly(month, instance)
+        judged.tick()
         running = instance.add_run(
             DagsterRun(job_name=REPORT_JOB, status=DagsterRunStatus.STARTED, tags={PARTITION_NAME_TAG: KEY})
         )
