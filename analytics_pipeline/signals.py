@@ -48,6 +48,7 @@ def install() -> None:
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     os.register_at_fork(after_in_child=_forget)
     threading.Thread(target=_watch, args=[reader], name="signals", daemon=True).start()
+    sys.unraisablehook = _report_unraisable
     for number in ENDING:
         signal.signal(number, _interrupt)
 
@@ -114,6 +115,15 @@ def _interrupt(number: int, _: FrameType | None) -> NoReturn:
     global _received  # noqa: PLW0603  # a process has one state of this kind
     _received = signal.Signals(number)
     raise Interrupted(number)
+
+
+def _report_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Show what nobody can handle, but not what the interruption itself leads to.
+
+    Dagster's generators answer it with another event when they are closed, for which Python prints a traceback.
+    """
+    if _received is None:
+        sys.__unraisablehook__(unraisable)
 
 
 def _watch(reader: int) -> None:

@@ -104,7 +104,7 @@ def _serve(
         with signals.leaving_nothing(kill):
             output.say(f"Starting Dagster ... (its log: {output.path})")
             # It makes the tables of a new storage: the programs, which begin together, would collide.
-            runs = _runs_of(code_socket)
+            runs = _runs_of(settings, code_socket)
             code_server.start()
             note_services()
             # Started earlier, the others would report it missing.
@@ -128,13 +128,13 @@ def _serve(
         _stop(services, runs, output)
 
 
-def _runs_of(code_socket: Path) -> "ServerRuns":
+def _runs_of(settings: Settings, code_socket: Path) -> "ServerRuns":
     # Now, and not when everything has to end: Dagster takes seconds to import.
     from dagster import DagsterInstance
 
     from analytics_pipeline.orchestration.cancellation import ServerRuns
 
-    return ServerRuns(DagsterInstance.get(), code_socket)
+    return ServerRuns(DagsterInstance.get(), settings, code_socket)
 
 
 def _announce(

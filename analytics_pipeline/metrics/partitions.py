@@ -106,7 +106,7 @@ def record_failure(
 
 @dataclass(frozen=True, slots=True)
 class DeadRun:
-    """A run whose process has died: why that is known, and whether its attempt says nothing against another one."""
+    """A run whose process was ended: why it did, and whether its attempt says nothing against another one."""
 
     run_id: str
     why: str
@@ -114,7 +114,7 @@ class DeadRun:
 
 
 def record_deaths(connection: Connection, runs: Sequence[DeadRun]) -> None:
-    """Note what dead processes have left of their attempts, if there are any."""
+    """Note what processes that were ended have left of their attempts, if they have left any."""
     parameters = {
         "runs": [run.run_id for run in runs],
         "reasons": [run.why for run in runs],

@@ -10,9 +10,10 @@ from contextlib import contextmanager, suppress
 import psycopg
 from dagster import AssetExecutionContext, DagsterRun, Failure
 
+from analytics_pipeline import signals
 from analytics_pipeline.errors import RefusedError
 from analytics_pipeline.health.finding import Finding
-from analytics_pipeline.metrics.partitions import begin_attempt, record_closed, record_failure
+from analytics_pipeline.metrics.partitions import DeadRun, begin_attempt, record_closed, record_deaths, record_failure
 from analytics_pipeline.orchestration.jobs import cadence_of
 from analytics_pipeline.orchestration.partitions import window_of
 from analytics_pipeline.orchestration.resources import Timescale
@@ -41,10 +42,14 @@ def attempt(
         begin_attempt(connection, asset, cadence, window, context.run.run_id)
         try:
             yield connection, window
-        except Exception as error:
+        except BaseException as error:
             # A connection that is lost can't say why: the attempt stays begun, which counts as failed.
             with suppress(psycopg.Error):
-                record_failure(connection, asset, window, str(error), *_runs(context.run))
+                if (number := signals.received()) is not None:
+                    why = f"its process was ended by {number.name}"
+                    record_deaths(connection, [DeadRun(context.run.run_id, why, is_taken_back=True)])
+                elif isinstance(error, Exception):
+                    record_failure(connection, asset, window, str(error), *_runs(context.run))
             raise
         if not proved_by_check:
             record_closed(connection, asset, window, *_runs(context.run))

@@ -26,13 +26,17 @@ from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from analytics_pipeline import signals
-from analytics_pipeline.timescale.connection import cancel_statements
+from analytics_pipeline.metrics.partitions import DeadRun, record_deaths
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.connection import cancel_statements, connect
 
 _T = TypeVar("_T")
 
 # A statement that a server cancels ends at once; one of the embedded database is left to itself after this.
 _GRACE_SECONDS = 4.0
 _POLL_SECONDS = 0.2
+# Everything has to end soon: so long is waited for a database that is busy.
+_LOCK_SECONDS = 1.0
 
 
 class StepRetry(RetryPolicy):
@@ -105,22 +109,34 @@ def _cancel(instance: DagsterInstance, run_id: str, outcome: "Future[_T]") -> No
 class ServerRuns:
     """The runs that a code server on a Unix socket executes."""
 
-    def __init__(self, instance: DagsterInstance, code_socket: Path) -> None:
+    def __init__(self, instance: DagsterInstance, settings: Settings, code_socket: Path) -> None:
         """Take the instance, and the socket, which Dagster notes on each run that it launches there."""
         self._instance = instance
+        self._settings = settings
         self._code_socket = str(code_socket)
+        self._asked: list[DagsterRun] = []
 
     def ask_to_end(self) -> int:
         """Have them end as cancelled when they are interrupted, and return how many there are."""
-        runs = self._unfinished()
-        for run in runs:
+        self._asked = self._unfinished()
+        for run in self._asked:
             self._instance.report_run_canceling(run, "The program that executes this run is being stopped.")
-        return len(runs)
+        return len(self._asked)
 
     def mark_ended(self) -> None:
-        """Mark those that have not said so themselves as cancelled; their processes have ended."""
+        """Mark those that have not said so themselves as cancelled; their processes have ended.
+
+        None of them counts as an attempt at its partitions: nothing has failed.
+        """
         for run in self._unfinished():
             self._instance.report_run_canceled(run, "The program that executed this run was stopped.")
+        if self._asked:
+            stopped = [
+                DeadRun(run.run_id, "the program that executed it was stopped", is_taken_back=True)
+                for run in self._asked
+            ]
+            with connect(self._settings, autocommit=True, lock_timeout=_LOCK_SECONDS) as connection:
+                record_deaths(connection, stopped)
 
     def _unfinished(self) -> list[DagsterRun]:
         runs = self._instance.get_runs(RunsFilter(statuses=IN_PROGRESS_RUN_STATUSES))

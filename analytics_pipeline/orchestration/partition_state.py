@@ -67,7 +67,3 @@ class PartitionState:
     def runs_over(self, asset: str, span: Window) -> list[CoveringRun]:
         """Return the unfinished runs that are going to cover a part of the span."""
         return [run for run in self._unfinished if asset in run.assets and run.window.overlaps(span)]
-
-    def is_covered(self, asset: str, window: Window) -> bool:
-        """Tell whether an unfinished run is going to cover a part of the window."""
-        return bool(self.runs_over(asset, window))

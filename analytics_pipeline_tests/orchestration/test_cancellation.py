@@ -25,15 +25,17 @@ def connection(database: Database) -> Iterator[Connection]:
 
 
 @pytest.mark.skipif(SERVER_URL is None, reason="only a server can cancel a statement")
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "status", "table"), [(signal.SIGTERM, 143, EVENTS), (signal.SIGINT, 130, "analytics_revenue_metrics")]
+)
 def test_a_signal_ends_close_cancels_its_run_and_its_statement_and_the_next_one_closes(
-    connection: Connection, instance: DagsterInstance, number: signal.Signals, status: int
+    connection: Connection, instance: DagsterInstance, number: signal.Signals, status: int, table: str
 ) -> None:
-    with locked(connection, EVENTS), running(*CLOSE) as close:
+    with locked(connection, table), running(*CLOSE) as close:
         close.until(lambda: is_waiting(connection))
         close.send(number)
         code, _, said = close.result()
-        (run,) = instance.get_runs()
+        run = instance.get_runs(limit=1)[0]
         assert (code, run.status) == (status, DagsterRunStatus.CANCELED), said
         assert said.splitlines() == [
             f"{number.name}: run {run.run_id} is cancelled; what was closed before stays closed; the same command "
@@ -41,6 +43,8 @@ def test_a_signal_ends_close_cancels_its_run_and_its_statement_and_the_next_one_
         ]
         # The server does not go on: what waits holds locks, too.
         assert not is_waiting(connection)
+    attempts = fetch_row(connection, "SELECT max(failed_attempts) FROM analytics_partitions")
+    assert attempts[0] in (0, None), "an interruption says nothing against another attempt"
     events = {entry.dagster_event_type for entry in instance.all_logs(run.run_id)}
     assert not events & {DagsterEventType.STEP_UP_FOR_RETRY, DagsterEventType.RUN_FAILURE}
     if number is signal.SIGTERM:

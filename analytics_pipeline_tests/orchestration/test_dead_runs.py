@@ -216,10 +216,10 @@ def test_what_is_closed_stays_closed_when_a_process_dies_before_its_run_began(
 ) -> None:
     instance.report_runless_asset_event(AssetMaterialization(HOURLY, partition=KEY))
     run = _run(instance, ended, DagsterRunStatus.NOT_STARTED)
-    assert _state(database, instance).is_covered(HOURLY, HOUR)
+    assert _state(database, instance).runs_over(HOURLY, HOUR)
     fail_dead_runs(instance, get_settings())
     state = _state(database, instance)
-    assert not state.is_covered(HOURLY, HOUR)
+    assert not state.runs_over(HOURLY, HOUR)
     assert state.is_closed(HOURLY, HOUR)
     assert never_began(instance.get_run_records(RunsFilter(run_ids=[run.run_id]))[0])
 
@@ -254,7 +254,7 @@ def test_thirteen_killed_closes_hold_nothing_up(
     Ticks(definitions, instance, "dead_runs").tick()
     assert instance.get_runs(UNFINISHED) == []
     state = _state(database, instance)
-    assert not state.is_covered(HOURLY, JANUARY)
+    assert not state.runs_over(HOURLY, JANUARY)
     attempts = {failed.attempts for failed in state.failed(HOURLY)}
     assert attempts == {0}, "killing a command is no reason not to try again"
     close_span(definitions, get_settings(), instance, JANUARY)
