@@ -11,7 +11,7 @@ import psycopg
 
 from analytics_pipeline.alerts.cli import alerts
 from analytics_pipeline.doctor import doctor
-from analytics_pipeline.embedded import EmbeddedTimescale
+from analytics_pipeline.embedded import TCP_PORT, EmbeddedTimescale
 from analytics_pipeline.erp.cli import sources
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.cli import ingest, record
@@ -23,7 +23,7 @@ from analytics_pipeline.policies_command import policies
 from analytics_pipeline.reports.cli import report
 from analytics_pipeline.reports.recipients_cli import recipients
 from analytics_pipeline.sample.cli import sample
-from analytics_pipeline.settings import Settings, get_settings
+from analytics_pipeline.settings import get_settings
 from analytics_pipeline.signals import describing, end_if_interrupted
 from analytics_pipeline.timescale.connection import connect, describe_url
 from analytics_pipeline.timescale.migrations import migrate
@@ -96,23 +96,46 @@ db.add_command(policies)
 
 
 @db.command("start")
-@click.option("--tcp", is_flag=True, help="Also listen on 127.0.0.1, with a generated password.")
-def db_start(*, tcp: bool) -> None:
+@click.option(
+    "--tcp",
+    "tcp_port",
+    is_flag=False,
+    flag_value=TCP_PORT,
+    type=click.IntRange(1, 65535),
+    metavar="[PORT]",
+    help=f"Also listen on this port of 127.0.0.1 (default {TCP_PORT}), with a generated password.",
+)
+def db_start(*, tcp_port: int | None) -> None:
     """Start the embedded TimescaleDB; harmless when it runs."""
-    embedded = _embedded(get_settings())
-    embedded.start(tcp=tcp)
+    settings = get_settings()
+    if settings.database_url is not None:
+        raise AnalyticsError(
+            "ANALYTICS_DATABASE_URL names a server of its own: unset it to start the embedded database."
+        )
+    embedded = EmbeddedTimescale(settings.home, tcp_port=tcp_port or TCP_PORT)
+    embedded.start(tcp=tcp_port is not None)
     click.echo(f"TimescaleDB is running: {embedded.status().url}")
+    if tcp_port is not None:
+        click.echo(f"Over TCP: postgresql://postgres@127.0.0.1:{tcp_port}/postgres?sslmode=disable")
+        click.echo(f"Its password is in {embedded.password_file}")
 
 
 @db.command("stop")
 def db_stop() -> None:
-    """Stop the embedded databases; harmless when they don't run."""
+    """Stop the embedded databases under ANALYTICS_HOME, whatever else is configured; harmless when none runs."""
     from analytics_pipeline.embedded import EmbeddedPostgres
 
-    settings = get_settings()
-    _embedded(settings).stop()
-    EmbeddedPostgres(settings.home).stop()
-    click.echo("The embedded databases are stopped.")
+    home = get_settings().home
+    timescale, storage = EmbeddedTimescale(home), EmbeddedPostgres(home)
+    stopped, errors = [], []
+    for name, stop in (("TimescaleDB", timescale.stop), ("Dagster's storage", storage.stop)):
+        try:
+            stopped += [name] if stop() else []
+        except AnalyticsError as error:
+            errors.append(str(error))
+    if errors:
+        raise AnalyticsError(" ".join(errors))
+    click.echo(f"Stopped: {' and '.join(stopped)}." if stopped else f"No embedded database runs under {home}.")
 
 
 @db.command("migrate")
@@ -252,11 +275,3 @@ def env() -> None:
 
     for name, value in dagster_environment(get_settings()).items():
         click.echo(f"export {name}={shlex.quote(value)}")
-
-
-def _embedded(settings: Settings) -> EmbeddedTimescale:
-    if settings.database_url is not None:
-        raise AnalyticsError(
-            "ANALYTICS_DATABASE_URL names a server of its own: unset it to start or stop the embedded database."
-        )
-    return EmbeddedTimescale(settings.home)

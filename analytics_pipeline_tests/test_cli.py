@@ -115,8 +115,6 @@ def test_the_demo_twice_gives_the_same_figures(
         assert list((tmp_path / "artifacts").rglob("all-companies.pdf"))
     finally:
         subprocess.run([sys.executable, "-m", "analytics_pipeline", "db", "stop"], capture_output=True, check=False)
-        environment.delenv("ANALYTICS_DATABASE_URL")
-        subprocess.run([sys.executable, "-m", "analytics_pipeline", "db", "stop"], capture_output=True, check=False)
 
 
 @pytest.mark.faults

@@ -6,6 +6,6 @@ schema, settings, anything that talks SQL for the program's sake.
 
 from analytics_pipeline.embedded.postgres import EmbeddedPostgres
 from analytics_pipeline.embedded.status import EmbeddedStatus, State
-from analytics_pipeline.embedded.timescale import EmbeddedTimescale
+from analytics_pipeline.embedded.timescale import TCP_PORT, EmbeddedTimescale
 
-__all__ = ["EmbeddedPostgres", "EmbeddedStatus", "EmbeddedTimescale", "State"]
+__all__ = ["TCP_PORT", "EmbeddedPostgres", "EmbeddedStatus", "EmbeddedTimescale", "State"]

@@ -3,7 +3,7 @@
 import fcntl
 import hashlib
 import os
-import signal
+import re
 import stat
 import tempfile
 import time
@@ -15,6 +15,10 @@ from analytics_pipeline.errors import AnalyticsError
 
 _SOCKET_PATH_BYTES = 107
 _SOCKET_NAME = ".s.PGSQL.00000"
+
+# Free bytes without which a server can't start: a log segment and a checkpoint; for a new one, its files too.
+ROOM = 32 * 1024 * 1024
+ROOM_FOR_NEW = 128 * 1024 * 1024
 
 # What this process uses, with the open file that says so to others.
 _uses: dict[Path, int] = {}
@@ -54,7 +58,7 @@ def socket_folder(preferred: Path) -> Path:
         if _fits(base / name):
             return base / name
     raise AnalyticsError(
-        f"Neither {preferred} nor {tempfile.gettempdir()} can hold a socket (107 bytes, no comma): "
+        f"Neither {preferred} nor {tempfile.gettempdir()} can hold a socket (107 bytes of plain characters): "
         "choose a shorter ANALYTICS_HOME."
     )
 
@@ -68,23 +72,49 @@ def remove_short_folder(preferred: Path) -> None:
 
 
 def _fits(folder: Path) -> bool:
-    # libpq takes a comma for the end of one host and the start of another.
+    # libpq takes a comma for the end of one host and the start of another; PostgreSQL lists folders with
+    # commas and quotes, and writes them into a file of lines.
+    path = str(folder.absolute())
     return (
-        "," not in str(folder.absolute()) and len(os.fsencode(folder.absolute() / _SOCKET_NAME)) <= _SOCKET_PATH_BYTES
+        not re.search(r"""[,"'\\\x00-\x1f]""", path) and len(os.fsencode(path)) + len(_SOCKET_NAME) < _SOCKET_PATH_BYTES
     )
 
 
-def signal_server(pid: int, number: signal.Signals, named: Path) -> None:
-    """Send a signal to a server, known by ``named`` in its command line; a pid alone may be anybody's by now."""
-    command = Path(f"/proc/{pid}/cmdline")
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read: whole, or not at all where the disk is full."""
+    aside = path.with_name(f"{path.name}.new")
+    aside.unlink(missing_ok=True)
+    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+    aside.replace(path)
+
+
+def lines_since(log: Path, start: int) -> list[str]:
+    """Return the lines of a log file from byte ``start`` on, without the empty ones."""
+    lines = log.read_bytes()[start:].decode(errors="replace").splitlines() if log.exists() else []
+    return [line.strip() for line in lines if line.strip()]
+
+
+def require_room(folder: Path, needed: int) -> None:
+    """Raise ``AnalyticsError`` unless the disk of ``folder`` has ``needed`` bytes left for this user."""
+    found = os.statvfs(folder)
+    free = found.f_bavail * found.f_frsize
+    if free < needed:
+        raise AnalyticsError(
+            f"Disk full: {free / 2**20:.0f} MB are free in {folder}, {needed / 2**20:.0f} MB are needed to start. "
+            "Make room, then try again."
+        )
+
+
+@contextmanager
+def starting(what: str, folder: Path) -> Iterator[None]:
+    """Turn whatever the machine refuses to a server of ``folder`` into an ``AnalyticsError`` that says why."""
     try:
-        if command.exists() and os.fsencode(named) not in command.read_bytes():
-            return
-        os.kill(pid, number)
-    except (ProcessLookupError, FileNotFoundError):
-        pass
-    except PermissionError as error:
-        raise AnalyticsError(f"The embedded server (process {pid}) belongs to another user: ask them.") from error
+        yield
+    except OSError as error:
+        require_room(folder, ROOM)
+        raise AnalyticsError(f"{what} can't be started: {error}.") from error
 
 
 def try_lock(path: Path) -> int | None:
@@ -126,7 +156,7 @@ def hold_use(path: Path) -> None:
         _uses[path] = handle
 
 
-def stop_if_unused(path: Path, stop: Callable[[], None]) -> bool:
+def stop_if_unused(path: Path, stop: Callable[[], object]) -> bool:
     """Call ``stop`` unless another process uses it, and tell whether that was so; who wants to use it then, waits."""
     hold_use(path)
     try:

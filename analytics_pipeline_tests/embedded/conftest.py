@@ -1,8 +1,10 @@
 """Real servers and real clients: one server per module, and helpers to talk to it."""
 
+import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -64,3 +66,14 @@ def kill(process: "subprocess.Popen[str]") -> None:
     process.wait(10)
     assert process.stdout is not None
     process.stdout.close()
+
+
+def kill_server(embedded: EmbeddedTimescale) -> None:
+    """End a server's process the hard way."""
+    pid = embedded.status().pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while embedded.status().pid is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

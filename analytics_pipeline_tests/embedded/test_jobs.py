@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from analytics_pipeline.embedded import EmbeddedTimescale
+from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline_tests.embedded.conftest import MIGRATIONS, Connect, value
 
 
@@ -139,3 +140,19 @@ def test_run_the_server_did_not_survive_counts_as_failed(
         assert outcomes(connection, job) == [False]
         assert value(connection, "SELECT error FROM analytics_job_runs") == "the server stopped during the run"
         connection.execute("SELECT delete_job(%s)", (job,))
+
+
+@pytest.mark.faults
+def test_a_job_that_the_engine_did_not_survive_counts_as_failed_and_is_named(
+    server: EmbeddedTimescale, database: "psycopg.Connection[Any]"
+) -> None:
+    database.execute(
+        "CREATE OR REPLACE PROCEDURE trapping(job_id int, config jsonb) LANGUAGE plpgsql AS"
+        " $$BEGIN PERFORM repeat('[', 5000000)::jsonb; END$$"
+    )
+    job = value(database, "SELECT add_job('trapping', interval '1 hour')")
+    with pytest.raises(AnalyticsError, match="could not do its policy jobs"):
+        server.run_due_jobs()
+    assert f"it ran policy job {job} trapping" in server.log_file.read_text()
+    server.run_due_jobs()
+    assert outcomes(database, job) == [False]

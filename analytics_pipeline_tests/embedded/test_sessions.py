@@ -12,6 +12,7 @@ from psycopg import pq
 
 from analytics_pipeline.embedded import EmbeddedTimescale
 from analytics_pipeline_tests.embedded.conftest import Connect, kill, run_python, value
+from analytics_pipeline_tests.embedded.wire import log_in, message, read_message
 
 # The issue asks for a minute; the usual run makes do with less.
 INTERLEAVE_SECONDS = float(os.environ.get("EMBEDDED_INTERLEAVE_SECONDS", "6"))
@@ -150,16 +151,12 @@ def test_session_leaves_nothing_behind(connect: Connect) -> None:
         leaver.execute("SELECT 'prepared by the driver'")
         leaver.execute("CREATE TEMP TABLE leaked_rows AS SELECT 1 AS a")
         leaver.execute("LISTEN leaked")
-        leaver.execute("BEGIN")
-        leaver.execute("DECLARE leaked_cursor CURSOR WITH HOLD FOR SELECT 1")
-        leaver.execute("COMMIT")
         leaver.execute("SET ROLE leaky")
     with connect() as next_one:
         assert value(next_one, "SELECT current_user") == "postgres"
         assert value(next_one, "SHOW work_mem") == "4MB"
         assert value(next_one, "SELECT coalesce(current_setting('app.tenant', true), '')") == ""
         assert value(next_one, "SELECT count(*) FROM pg_prepared_statements") == 0
-        assert value(next_one, "SELECT count(*) FROM pg_cursors WHERE name = 'leaked_cursor'") == 0
         assert value(next_one, "SELECT count(*) FROM pg_class WHERE relname LIKE '%leaked%'") == 0
         assert value(next_one, "SELECT count(*) FROM pg_listening_channels()") == 0
 
@@ -199,6 +196,101 @@ def test_session_keeps_its_own_while_others_interleave(connect: Connect) -> None
     assert value(two, "SELECT 1") == 1
     assert value(one, "SHOW work_mem") == "5MB"
     assert value(one, "SHOW statement_timeout") == "0"
+
+
+def test_temporary_tables_of_another_client_are_out_of_reach(connect: Connect) -> None:
+    one, two = connect(), connect()
+    one.execute("CREATE TEMP TABLE secrets (id serial PRIMARY KEY, text text)")
+    one.execute("INSERT INTO secrets (text) VALUES ('mine'), (repeat(md5('large'), 100000))")
+    one.execute("CREATE TEMP VIEW secret_view AS SELECT * FROM secrets")
+    one.execute("CREATE TEMP TABLE emptied (a int) ON COMMIT DELETE ROWS")
+    for _ in range(2):
+        relations = two.execute(
+            "SELECT quote_ident(nspname) || '.' || quote_ident(relname), relname FROM pg_class c"
+            " JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname ~ '^pg_(toast_)?temp' AND relname <> 'emptied'"
+            " AND relkind <> 'i'"
+        ).fetchall()
+        assert {"secrets", "secrets_id_seq", "secret_view"} <= {name for _, name in relations}
+        for relation in [*(path for path, _ in relations), "pg_temp_0.secrets", "secrets"]:
+            with pytest.raises((psycopg.errors.WrongObjectType, psycopg.errors.UndefinedTable)):
+                two.execute(f"TABLE {relation}")
+        # Its own under the same names, and whatever it does with them, is its own.
+        two.execute("CREATE TEMP TABLE secrets AS SELECT 'other' AS text")
+        two.execute("CREATE TEMP TABLE emptied (a int) ON COMMIT DELETE ROWS; INSERT INTO emptied VALUES (1)")
+        two.execute("DISCARD TEMP")
+        assert one.execute("SELECT id, length(text) FROM secret_view").fetchall() == [(1, 4), (2, 3_200_000)]
+        one.execute("BEGIN; INSERT INTO emptied VALUES (1); COMMIT")
+        assert value(one, "SELECT count(*) FROM emptied") == 0
+    one.close()
+    assert value(two, "SELECT count(*) FROM pg_class WHERE relname ~ '^(secret|emptied)'") == 0
+    assert value(two, "SELECT count(*) FROM pg_namespace WHERE nspname ~ '^pg_temp_0_'") == 0
+
+
+def test_what_cannot_be_kept_apart_is_refused(connect: Connect) -> None:
+    one, two = connect(), connect()
+    one.execute("BEGIN")
+    with pytest.raises(psycopg.errors.FeatureNotSupported, match="cursors WITH HOLD are not available"):
+        one.execute("DECLARE held CURSOR WITH HOLD FOR SELECT 'mine'")
+    assert one.info.transaction_status == pq.TransactionStatus.INERROR
+    one.execute("ROLLBACK")
+    assert value(one, "SELECT 'declare a cursor with hold'") == "declare a cursor with hold"
+    # Declared where nobody reads along, it does not outlive its turn.
+    one.execute("DO $$BEGIN EXECUTE 'DECLARE held CURSOR ' || 'WITH HOLD FOR SELECT 1'; END$$")
+    with pytest.raises(psycopg.errors.InvalidCursorName):
+        two.execute("FETCH ALL FROM held")
+    one.execute("CREATE TABLE IF NOT EXISTS numbered (id serial)")
+    one.execute("INSERT INTO numbered DEFAULT VALUES")
+    assert value(one, "SELECT lastval()") > 0
+    for client in (two, one):
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="lastval is not yet defined"):
+            client.execute("SELECT lastval()")
+
+
+def test_the_statement_without_a_name_is_the_clients_own(server: EmbeddedTimescale) -> None:
+    bind = message(b"B", b"\0\0\0\0\0\0\0\0") + message(b"E", b"\0\0\0\0\0") + message(b"S")
+    with log_in(server) as one, log_in(server) as two:
+        one.sendall(message(b"P", b"\0SELECT 'mine'\0\0\0") + message(b"S"))
+        assert [read_message(one), read_message(one)] == [(b"1", b""), (b"Z", b"I")]
+        two.sendall(bind)
+        refused = read_message(two)
+        assert refused is not None
+        assert b"unnamed prepared statement does not exist" in refused[1]
+        one.sendall(bind)
+        assert read_message(one) == (b"2", b"")
+        answer = read_message(one)
+        assert answer is not None
+        assert b"mine" in answer[1]
+
+
+HIDDEN_CHANGES = {
+    "a view": ("CREATE VIEW hidden AS SELECT set_config('work_mem', '9MB', false)", "SELECT * FROM hidden"),
+    "an SQL body": (
+        "CREATE FUNCTION hidden() RETURNS text BEGIN ATOMIC SELECT set_config('work_mem', '9MB', false); END",
+        "SELECT hidden()",
+    ),
+    "a default": (
+        "CREATE TABLE hidden (a int, b text DEFAULT set_config('work_mem', '9MB', false))",
+        "INSERT INTO hidden (a) VALUES (1)",
+    ),
+    "a prepared statement": (
+        "PREPARE hidden (text) AS SELECT set_config('work_mem', $1, false)",
+        "EXECUTE hidden ('9MB')",
+    ),
+    "the view of settings": ("SELECT 1", "UPDATE pg_settings SET setting = '9216' WHERE name = 'work_mem'"),
+}
+
+
+@pytest.mark.parametrize(("made", "used"), HIDDEN_CHANGES.values(), ids=HIDDEN_CHANGES)
+def test_a_setting_changed_in_a_roundabout_way_is_the_clients_own(connect: Connect, made: str, used: str) -> None:
+    one, two = connect(), connect()
+    one.execute(made)
+    assert value(two, "SHOW work_mem") == "4MB"
+    one.execute(used)
+    for _ in range(2):
+        assert value(two, "SHOW work_mem") == "4MB"
+        assert value(one, "SHOW work_mem") == "9MB"
+    if made.startswith("CREATE"):
+        one.execute(f"DROP {made.split()[1]} hidden")
 
 
 def test_settings_that_get_in_the_way(connect: Connect) -> None:

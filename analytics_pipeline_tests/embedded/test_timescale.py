@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 import stat
 import subprocess
@@ -18,9 +17,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from analytics_pipeline.embedded import EmbeddedTimescale, engine
+from analytics_pipeline.embedded import EmbeddedPostgres, EmbeddedTimescale, engine
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline_tests.embedded.conftest import run_python, value
+from analytics_pipeline_tests.embedded.conftest import kill_server, run_python, value
 
 pytestmark = pytest.mark.slow
 
@@ -54,16 +53,6 @@ def embedded(tmp_path: Path, made: Path) -> Iterator[EmbeddedTimescale]:
 
 def connect(embedded: EmbeddedTimescale) -> "psycopg.Connection[Any]":
     return psycopg.connect(embedded.url, autocommit=True, prepare_threshold=None)
-
-
-def kill_server(embedded: EmbeddedTimescale) -> None:
-    pid = embedded.status().pid
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while embedded.status().pid is not None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_life_of_a_server(fresh: EmbeddedTimescale) -> None:
@@ -194,13 +183,19 @@ def test_stale_files_are_harmless(embedded: EmbeddedTimescale) -> None:
     embedded.start()
     assert embedded.status().running
     # Nor is that process signalled when it is named while a server runs.
-    known = state.read_text()
-    state.write_text(json.dumps({**json.loads(known), "pid": os.getpid()}))
+    process = embedded.folder / "server.process"
+    known = process.read_text()
+    process.write_text(json.dumps({**json.loads(known), "pid": os.getpid()}))
     with pytest.raises(AnalyticsError, match="can't be stopped"):
         embedded.stop(timeout=-10)
+    process.write_text(json.dumps({**json.loads(known), "started": 1}))
+    with pytest.raises(AnalyticsError, match="can't be stopped"):
+        embedded.stop(timeout=-10)
+    assert embedded.status().running
+    process.write_text(known)
     state.write_text("{ not json")
     assert embedded.status().state == "starting"
-    state.write_text(known)
+    assert embedded.stop()
 
 
 @pytest.mark.faults
@@ -287,20 +282,64 @@ def test_tcp_on_request(embedded: EmbeddedTimescale, tmp_path: Path) -> None:
     embedded.stop()
 
 
-def test_malformed_messages_end_their_connection_only(embedded: EmbeddedTimescale) -> None:
+@pytest.mark.parametrize("server", [EmbeddedTimescale, EmbeddedPostgres])
+def test_homes_of_any_name_are_started_and_stopped(
+    tmp_path: Path, made: Path, server: type[EmbeddedTimescale | EmbeddedPostgres]
+) -> None:
+    home = tmp_path / "M\u00fcller, \"Sons\" & 'Co' $HOME\nnew line"
+    shutil.copytree(made / "timescaledb" / "data", home / "timescaledb" / "data")
+    embedded = server(home)
     embedded.start()
-    with connect(embedded) as connection:
-        path = str(Path(connection.info.host) / ".s.PGSQL.5432")
-        for message in (b"GET / HTTP/1.1\r\n\r\n", b"\0\0\0\x08\0\0\0\x01", b"\0\0\0\0", os.urandom(64)):
-            with socket.socket(socket.AF_UNIX) as client:
-                client.settimeout(5)
-                client.connect(path)
-                client.sendall(message)
-                client.shutdown(socket.SHUT_WR)
-                while client.recv(1000):
-                    pass
+    with psycopg.connect(embedded.url) as connection:
         assert value(connection, "SELECT 1") == 1
     assert embedded.status().running
+    assert embedded.stop()
+    assert str(embedded.status()) == "stopped"
+    assert not embedded.stop()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 150 MB that is full."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=150m", "tmpfs", disk], check=False).returncode:
+        pytest.skip("only root can mount a small disk")
+    with contextlib.suppress(OSError), (disk / "filler").open("wb") as filler:
+        for _ in range(300):
+            filler.write(bytes(2**20))
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("server", [EmbeddedTimescale, EmbeddedPostgres])
+def test_a_full_disk_is_said_at_once_and_the_next_start_works(
+    small_disk: Path, server: type[EmbeddedTimescale | EmbeddedPostgres], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded = server(small_disk / "home")
+    with pytest.raises(AnalyticsError, match=r"Disk full: .* are needed to start"):
+        embedded.start()
+    # Nor does it matter where it fills up while the server is being made.
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{server.__module__}.ROOM_FOR_NEW", 0)
+        os.truncate(small_disk / "filler", (small_disk / "filler").stat().st_size - 3_000_000)
+        with pytest.raises(AnalyticsError, match=r"disk is full|No space left on device"):
+            embedded.start()
+    assert embedded.status().pid is None
+    (small_disk / "filler").unlink()
+    embedded.start()
+    with psycopg.connect(embedded.url) as connection:
+        assert value(connection, "SELECT 1") == 1
+    embedded.stop()
+
+
+def test_a_server_that_says_nothing_has_a_reason_all_the_same(
+    embedded: EmbeddedTimescale, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analytics_pipeline.embedded.timescale.node_binary", lambda: "/bin/false")
+    with pytest.raises(AnalyticsError, match="didn't start: it ended with status 1 without saying why"):
+        embedded.start()
 
 
 def test_home_that_cannot_be_used(tmp_path: Path) -> None:

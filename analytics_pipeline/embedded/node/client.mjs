@@ -5,36 +5,48 @@
 
 import { randomBytes } from 'node:crypto';
 
+import { readMessage, readStartup } from './messages.mjs';
+import { refuseWhatLeaks } from './refusals.mjs';
 import { ScramExchange } from './scram.mjs';
 import { SessionState } from './sessions.mjs';
 import {
-  CANCEL_REQUEST,
-  GSSENC_REQUEST,
+  FLUSH,
+  MAX_LOGIN_BYTES,
+  MAX_MESSAGE_BYTES,
   MessageReader,
-  PROTOCOL_3_0,
   ProtocolError,
-  SSL_REQUEST,
+  SECRET_BYTES,
+  TooLargeError,
   authenticationOk,
   backendKeyData,
   errorResponse,
   message,
   negotiateProtocol,
   parameterStatus,
-  readCString,
   readyForQuery,
 } from './wire.mjs';
 
 /** A client that sends faster than its batches run is not read from beyond this. */
 const READ_AHEAD_BYTES = 32 * 1024 * 1024;
+/** Messages without a Sync are run when there are so many of them. */
+const BATCH_BYTES = 8 * 1024 * 1024;
+/** A client that listens and does not read is let go beyond this. */
+const UNREAD_BYTES = 8 * 1024 * 1024;
+const LAST_WORD_SECONDS = 1;
+/** A client that sends a message nobody takes reads the reason when it is through, or has paused for as long. */
+const DRAIN_PAUSE_SECONDS = 10;
 
 /** Messages up to the one that ends a batch: Query, Sync, Flush or FunctionCall. */
 class Batch {
   messages = [];
+  size = 0;
   /** The engine answers with ReadyForQuery: all but Flush. */
   complete = false;
 
-  get size() {
-    return this.messages.reduce((sum, { message: bytes }) => sum + bytes.length, 0);
+  /** @param {import('./messages.mjs').Message} read */
+  add(read) {
+    this.messages.push(read);
+    this.size += read.message.length;
   }
 
   bytes() {
@@ -45,28 +57,40 @@ class Batch {
 export class Client {
   #socket;
   #server;
+  #verifier;
   #reader = new MessageReader();
   #phase = 'startup';
   #scram = null;
   #batch = new Batch();
   #queuedBytes = 0;
+  #loginBytes = 0;
   #stall = null;
+  /** A message that nobody takes, and how many bytes of it are still to come. @type {TooLargeError | null} */
+  #refused = null;
+  #toDrain = 0;
   batches = [];
   queued = false;
   gone = false;
   /** The number the client knows its session by. */
   pid = 0;
-  #secret = randomBytes(4);
+  /** Whoever knows it may cancel what this client waits for. */
+  #secret = randomBytes(SECRET_BYTES);
+  /** Until when it has to log in; kept by Places. */
+  deadline = null;
   session = new SessionState(new Map());
 
   /**
    * @param {import('node:net').Socket} socket
-   * @param {{arbiter: import('./arbiter.mjs').Arbiter, parameters: Map<string, string>, password: string | null,
-   *   nextPid: () => number, cancel: (pid: number, secret: Buffer) => void, stallSeconds: number, onEnd: (client: Client) => void, full: () => boolean}} server
+   * @param {{arbiter: import('./arbiter.mjs').Arbiter, places: import('./places.mjs').Places, log: (line: string) => void,
+   *   parameters: Map<string, string>, nextPid: () => number, stallSeconds: number}} server
+   * @param {import('./scram.mjs').ScramVerifier | null} verifier with one, it has to know the password
    */
-  constructor(socket, server) {
+  constructor(socket, server, verifier) {
     this.#socket = socket;
     this.#server = server;
+    this.#verifier = verifier;
+    /** Whether it came over TCP: the one way in that asks for a password. */
+    this.tcp = verifier !== null;
     socket.setNoDelay?.(true);
     socket.on('data', (chunk) => this.#onData(chunk));
     socket.on('error', () => socket.destroy());
@@ -86,7 +110,7 @@ export class Client {
    * @param {() => void} sent called when they have left the server, or never will
    */
   send(pieces, sent) {
-    if (this.#socket.destroyed || !pieces.length) {
+    if (this.#phase === 'closed' || this.#socket.destroyed || !pieces.length) {
       sent();
       return;
     }
@@ -100,18 +124,52 @@ export class Client {
     if (pieces.length > 1) this.#socket.uncork();
     // The engine waits for a client that does not read, and everybody else with it: not for ever.
     if (!flushed && !this.#stall) {
-      this.#stall = setTimeout(() => this.#socket.destroy(), this.#server.stallSeconds * 1000);
+      this.#stall = setTimeout(() => this.#unread(), this.#server.stallSeconds * 1000);
     }
+  }
+
+  /** @param {Buffer} notification which it has not asked for just now, and may never read */
+  notify(notification) {
+    if (this.#socket.writableLength > UNREAD_BYTES) this.#unread();
+    else this.send([notification], () => {});
   }
 
   /** Says a last word and closes the connection. @param {Buffer} [last] */
   end(last) {
     if (this.#phase === 'closed') return;
+    this.#forget();
     this.#phase = 'closed';
     if (last) this.#socket.write(last);
     this.#socket.end();
     // Whoever does not read the last word is let go all the same.
-    setTimeout(() => this.#socket.destroy(), 1000).unref();
+    setTimeout(() => this.#socket.destroy(), LAST_WORD_SECONDS * 1000).unref();
+  }
+
+  /** Closes the connection without a word: nobody reads it, or it would stand in the middle of a row. */
+  drop() {
+    this.#forget();
+    this.#phase = 'closed';
+    this.#socket.destroy();
+  }
+
+  /** The client in the log: the name it gave itself, and its number. */
+  toString() {
+    const name = this.session.startup.get('application_name');
+    return `client ${this.pid}${name ? ` (${name.slice(0, 60)})` : ''}`;
+  }
+
+  #unread() {
+    this.#server.log(`${this} is ended: it does not read what it is sent`);
+    this.drop();
+  }
+
+  /** Nothing it has sent is run any more, and whatever comes is read and forgotten. */
+  #forget() {
+    this.batches = [];
+    this.#batch = new Batch();
+    this.#reader = new MessageReader();
+    this.#socket.resume();
+    this.#server.arbiter.leave(this);
   }
 
   /**
@@ -123,75 +181,98 @@ export class Client {
   cancel(secret) {
     // One that ends in Flush expects more than an answer.
     if (!this.#secret.equals(secret) || !this.batches[0]?.complete || !this.#server.arbiter.withdraw(this)) return;
-    this.#socket.write(
-      Buffer.concat([
-        errorResponse('ERROR', '57014', 'canceling statement due to user request'),
-        readyForQuery('I'),
-      ]),
-    );
+    this.send([errorResponse('ERROR', '57014', 'canceling statement due to user request'), readyForQuery('I')], () => {});
   }
 
   #onClose() {
     clearTimeout(this.#stall);
     this.#phase = 'closed';
     this.batches = [];
-    this.#server.onEnd(this);
+    this.#server.places.leave(this);
     this.#server.arbiter.leave(this);
   }
 
   #onData(chunk) {
     if (this.#phase === 'closed') return;
-    this.#reader.push(chunk);
+    const rest = this.#phase === 'draining' ? this.#drain(chunk) : chunk;
+    if (rest.length) this.#reader.push(rest);
     try {
       for (let next = this.#reader.next(); next; next = this.#reader.next()) {
         if (this.#phase === 'startup') this.#onStartup(next.body);
         else if (this.#phase === 'password') this.#onPassword(next);
         else if (this.#phase === 'ready') this.#onMessage(next);
+        else if (this.#phase === 'draining') this.#endDraining(next.type);
         if (this.#phase === 'closed') return;
       }
+      if (this.#phase === 'startup' || this.#phase === 'password') this.#limitLogin(chunk);
     } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error;
-      this.end(errorResponse('FATAL', error.sqlstate, error.message));
+      this.#refuse(error);
     }
   }
 
+  #limitLogin(chunk) {
+    this.#loginBytes += chunk.length;
+    if (this.#loginBytes > MAX_LOGIN_BYTES) throw new ProtocolError(`more than ${MAX_LOGIN_BYTES} bytes before the log-in`);
+  }
+
+  /** Whatever is wrong with what a client sends, it is the client's end alone. */
+  #refuse(error) {
+    if (error instanceof TooLargeError && this.#phase === 'ready') {
+      // Answered at once, a client that is still sending would not read why.
+      this.#refused = error;
+      this.#toDrain = error.missing;
+      this.#forget();
+      this.#reader.startup = false;
+      this.#phase = 'draining';
+      this.#socket.setTimeout(DRAIN_PAUSE_SECONDS * 1000, () => this.#endDraining('S'));
+    } else if (error instanceof ProtocolError) {
+      this.end(errorResponse('FATAL', error.sqlstate, error.message));
+    } else {
+      this.#server.log(`${this} is ended by an error of the server's own: ${error.stack}`);
+      this.end(errorResponse('FATAL', 'XX000', `internal error: ${error.message}`));
+    }
+  }
+
+  /** @param {Buffer} chunk @returns {Buffer} what of it is behind the message that is too large */
+  #drain(chunk) {
+    const drained = Math.min(this.#toDrain, chunk.length);
+    this.#toDrain -= drained;
+    if (drained && !this.#toDrain) this.#endDraining(this.#refused.type);
+    return chunk.subarray(drained);
+  }
+
+  /** @param {string} type of a message that is through: what ends a batch ends the client */
+  #endDraining(type) {
+    if (!/[QSX]/.test(type)) return;
+    const { sqlstate, message: text, hint } = this.#refused;
+    this.end(errorResponse('FATAL', sqlstate, text, hint));
+  }
+
   #onStartup(body) {
-    const code = body.readUInt32BE(0);
-    if (code === SSL_REQUEST || code === GSSENC_REQUEST) {
+    const { kind, minor, parameters, pid, secret } = readStartup(body);
+    if (kind === 'encryption') {
       this.#socket.write('N');
       return;
     }
-    if (code === CANCEL_REQUEST) {
-      this.#server.cancel(body.readInt32BE(4), body.subarray(8));
+    if (kind === 'cancel') {
+      this.#server.places.find(pid)?.cancel(secret);
       this.end();
       return;
     }
-    if (code >>> 16 !== 3) throw new ProtocolError(`unsupported frontend protocol ${code >>> 16}.${code & 0xffff}`, '0A000');
-    const parameters = new Map();
-    for (let at = 4; at < body.length && body[at] !== 0; ) {
-      const [name, behindName] = readCString(body, at);
-      const [value, behind] = readCString(body, behindName);
-      parameters.set(name, value);
-      at = behind;
-    }
     this.#reader.startup = false;
-    if (this.#server.full()) {
-      this.end(errorResponse('FATAL', '53300', 'sorry, too many clients already'));
-      return;
-    }
     const extensions = [...parameters.keys()].filter((name) => name.startsWith('_pq_.'));
-    if (code !== PROTOCOL_3_0 || extensions.length) this.#socket.write(negotiateProtocol(extensions));
+    if (minor || extensions.length) this.#socket.write(negotiateProtocol(extensions));
     this.session = new SessionState(startupSettings(parameters));
-    if (this.#server.password === null) this.#welcome();
+    if (!this.#verifier) this.#welcome();
     else {
       this.#phase = 'password';
-      this.#scram = new ScramExchange(this.#server.password);
+      this.#scram = new ScramExchange(this.#verifier);
       this.#socket.write(message('R', this.#scram.mechanisms()));
     }
   }
 
   #onPassword({ type, body }) {
-    if (type !== 'p') throw new ProtocolError(`expected an answer to the password question, not message "${type}"`);
+    if (type !== 'p') throw new ProtocolError('expected an answer to the password question');
     const { reply, done, failed } = this.#scram.answer(body);
     if (failed) {
       this.end(errorResponse('FATAL', '28P01', 'password authentication failed: the password is in the file tcp_password'));
@@ -202,7 +283,12 @@ export class Client {
   }
 
   #welcome() {
+    if (!this.#server.places.take(this)) {
+      this.end(errorResponse('FATAL', '53300', 'sorry, too many clients already'));
+      return;
+    }
     this.#phase = 'ready';
+    this.#reader.limit = MAX_MESSAGE_BYTES;
     this.pid = this.#server.nextPid();
     const { startup } = this.session;
     const reported = [...this.#server.parameters].map(([name, value]) => {
@@ -214,25 +300,25 @@ export class Client {
     );
   }
 
-  #onMessage({ type, message: bytes, body }) {
-    switch (type) {
+  #onMessage(framed) {
+    const read = refuseWhatLeaks(readMessage(framed));
+    switch (read.type) {
       case 'P':
       case 'B':
       case 'D':
       case 'E':
       case 'C':
-        this.#batch.messages.push({ type, message: bytes, body, text: type === 'P' ? parseText(body) : undefined });
+        this.#batch.add(read);
+        if (this.#batch.size > BATCH_BYTES) this.#hand(FLUSH);
         break;
       case 'H':
         // Results are never held back: there is something to do only for messages not yet run.
-        if (!this.#batch.messages.length) break;
-      // falls through
+        if (this.#batch.messages.length) this.#hand(read);
+        break;
       case 'Q':
       case 'S':
       case 'F':
-        this.#batch.messages.push({ type, message: bytes, body, text: type === 'Q' ? readCString(body)[0] : undefined });
-        this.#batch.complete = type !== 'H';
-        this.#hand();
+        this.#hand(read);
         break;
       case 'd':
       case 'c':
@@ -244,12 +330,13 @@ export class Client {
         if (!this.batches.length) this.end();
         else this.#socket.end();
         break;
-      default:
-        throw new ProtocolError(`invalid frontend message type ${type.charCodeAt(0)}`);
     }
   }
 
-  #hand() {
+  /** Hands over the batch that this message ends. @param {import('./messages.mjs').Message} last */
+  #hand(last) {
+    this.#batch.add(last);
+    this.#batch.complete = last.type !== 'H';
     this.#queuedBytes += this.#batch.size;
     this.batches.push(this.#batch);
     this.#batch = new Batch();
@@ -257,8 +344,6 @@ export class Client {
     this.#server.arbiter.wake(this);
   }
 }
-
-const parseText = (body) => readCString(body, readCString(body)[1])[0];
 
 /** Start-up parameters that are not settings. */
 const NOT_SETTINGS = new Set(['user', 'database', 'options', 'replication']);

@@ -1,5 +1,6 @@
 /**
- * The engine as the server sees it: one statement batch at a time, output as it comes.
+ * The engine as the server sees it: one statement batch at a time, output as it comes, and a new engine on the same
+ * data where one has crashed.
  *
  * Belongs here: talking to the engine's thread. Does not belong here: whose turn it is.
  */
@@ -8,6 +9,9 @@ import { Worker } from 'node:worker_threads';
 
 import { ReplyScanner } from './replies.mjs';
 import { query } from './wire.mjs';
+
+/** Of the machine's own stack, in MB: more than the 2 MB of max_stack_depth take there. */
+const NATIVE_STACK_MB = 64;
 
 /** An error the engine answered to SQL of the server's own. */
 export class EngineError extends Error {
@@ -18,84 +22,120 @@ export class EngineError extends Error {
   }
 }
 
+/** The engine has ended, or was ended: nothing runs until `start` has made a new one. */
+export class EngineCrash extends Error {
+  /** @param {string} reason @param {string} detail for the log @param {string} sqlstate for the client */
+  constructor(reason, detail, sqlstate) {
+    super(reason);
+    this.detail = detail;
+    this.sqlstate = sqlstate;
+  }
+}
+
 export class Engine {
-  #worker;
-  #inFlight = new Int32Array(new SharedArrayBuffer(4));
-  #onData = null;
-  #settle = null;
-  #onFatal;
-  #onLog;
-  #stopped = null;
+  #options;
+  #worker = null;
+  /** Bytes of output that have not left the server. */
+  #inFlight = null;
+  /** What is under way: a start, a batch or the stop. @type {{resolve: Function, reject: Function, onData?: Function} | null} */
+  #pending = null;
+  /** @type {EngineCrash | null} */
+  #crash = new EngineCrash('it has not been started', '', '57P03');
+  /** Settled when the thread of the engine before this one is gone: only then may another one open the data. */
+  #gone = Promise.resolve();
   versions = null;
 
   /**
-   * @param {{packageDir: string, dataDir: string, durable: boolean, onFatal: (reason: string, detail: string) => void,
+   * @param {{packageDir: string, dataDir: string, durable: boolean, startSeconds: number,
    *   onLog: (line: string) => void}} options
    */
-  constructor({ packageDir, dataDir, durable, onFatal, onLog }) {
-    this.#onFatal = onFatal;
-    this.#onLog = onLog;
-    this.#worker = new Worker(new URL('./engine_worker.mjs', import.meta.url), {
-      workerData: { packageDir, dataDir, durable, inFlight: this.#inFlight.buffer },
-    });
-  }
-
-  /** Resolves when the engine takes statements. */
-  ready() {
-    return new Promise((resolve) => {
-      this.#worker.on('message', (event) => {
-        switch (event.kind) {
-          case 'data':
-            this.#onData?.(Buffer.from(event.data.buffer), event.data.length);
-            break;
-          case 'done':
-            this.#settle?.();
-            break;
-          case 'ready':
-            this.versions = event;
-            resolve();
-            break;
-          case 'log':
-            this.#onLog(event.line);
-            break;
-          case 'stopped':
-            this.#stopped?.();
-            break;
-          case 'fatal':
-            this.#onFatal(event.reason, [event.stack, ...event.logTail].join('\n'));
-            break;
-        }
-      });
-      this.#worker.on('error', (error) => this.#onFatal(error.message, String(error.stack)));
-      this.#worker.on('exit', (code) => {
-        if (!this.#stopped) this.#onFatal(`its thread ended with status ${code}`, '');
-      });
-    });
+  constructor(options) {
+    this.#options = options;
   }
 
   /**
-   * Runs protocol messages; one call at a time.
+   * Starts an engine; rejects with EngineCrash where none comes up.
+   *
+   * @param {{create: boolean}} options whether it may make the data directory
+   */
+  async start({ create }) {
+    const { packageDir, dataDir, durable, startSeconds, onLog } = this.#options;
+    await this.#gone;
+    this.#inFlight = new Int32Array(new SharedArrayBuffer(4));
+    this.#crash = null;
+    const worker = new Worker(new URL('./engine_worker.mjs', import.meta.url), {
+      workerData: { packageDir, dataDir, durable, create, inFlight: this.#inFlight.buffer },
+      resourceLimits: { stackSizeMb: NATIVE_STACK_MB },
+    });
+    this.#worker = worker;
+    worker.on('message', (event) => {
+      if (worker !== this.#worker) return;
+      switch (event.kind) {
+        case 'data':
+          this.#pending.onData(Buffer.from(event.data.buffer));
+          break;
+        case 'ready':
+          this.versions = event;
+          this.#settle();
+          break;
+        case 'done':
+        case 'stopped':
+          this.#settle();
+          break;
+        case 'log':
+          onLog(event.line);
+          break;
+        case 'fatal':
+          this.abort(event.reason, [event.stack, ...event.logTail].join('\n'));
+          break;
+      }
+    });
+    worker.on('error', (error) => worker === this.#worker && this.abort(error.message, String(error.stack)));
+    worker.on('exit', (code) => worker === this.#worker && this.abort(`its thread ended with status ${code}`));
+    const late = setTimeout(() => this.abort(`it did not start within ${startSeconds} s`), startSeconds * 1000);
+    try {
+      await new Promise((resolve, reject) => (this.#pending = { resolve, reject }));
+    } finally {
+      clearTimeout(late);
+    }
+  }
+
+  /**
+   * Runs protocol messages; one call at a time. Rejects with EngineCrash where the engine ends.
    *
    * @param {Buffer} bytes
-   * @param {(chunk: Buffer, size: number) => void} onData gets the output; owes a `credit(size)` for each
+   * @param {(chunk: Buffer, sent: () => void) => void} onData gets the output; owes a call of `sent` for each chunk
    */
-  run(bytes, onData) {
-    if (this.#settle) throw new Error('the engine is already running a batch');
-    return new Promise((resolve) => {
-      this.#onData = onData;
-      this.#settle = () => {
-        this.#settle = null;
-        this.#onData = null;
-        resolve();
+  async run(bytes, onData) {
+    if (this.#crash) throw this.#crash;
+    if (this.#pending) throw new Error('the engine is already running a batch');
+    const inFlight = this.#inFlight;
+    await new Promise((resolve, reject) => {
+      this.#pending = {
+        resolve,
+        reject,
+        onData: (chunk) =>
+          onData(chunk, () => {
+            Atomics.sub(inFlight, 0, chunk.length);
+            Atomics.notify(inFlight, 0);
+          }),
       };
       this.#worker.postMessage({ kind: 'run', bytes });
     });
   }
 
-  /** @param {number} size of output that has left the server */
-  credit(size) {
-    Atomics.sub(this.#inFlight, 0, size);
-    Atomics.notify(this.#inFlight, 0);
+  /**
+   * Runs protocol messages whose answer only the server reads.
+   *
+   * @param {Buffer} bytes @param {{keepRows?: boolean}} [options] @returns {Promise<ReplyScanner>}
+   */
+  async ask(bytes, options) {
+    const reply = new ReplyScanner(options);
+    await this.run(bytes, (chunk, sent) => {
+      reply.push(chunk);
+      sent();
+    });
+    return reply;
   }
 
   /**
@@ -105,20 +145,36 @@ export class Engine {
    * @returns {Promise<(string | null)[][][]>}
    */
   async query(sql) {
-    const scanner = new ReplyScanner({ keepRows: true });
-    await this.run(query(sql), (chunk, size) => {
-      scanner.push(chunk);
-      this.credit(size);
-    });
-    if (scanner.error) throw new EngineError(scanner.error);
-    return scanner.results;
+    const reply = await this.ask(query(sql), { keepRows: true });
+    if (reply.error) throw new EngineError(reply.error);
+    return reply.results;
+  }
+
+  /** Ends the engine at once, whatever it is doing: what runs is rejected. Like a kill, it loses nothing committed. */
+  abort(reason, detail = '', sqlstate = '57P02') {
+    const worker = this.#worker;
+    if (!worker) return;
+    this.#worker = null;
+    this.#crash = new EngineCrash(reason, detail, sqlstate);
+    const pending = this.#pending;
+    this.#pending = null;
+    this.#gone = worker.terminate();
+    pending?.reject(this.#crash);
   }
 
   /** Writes everything out and ends the engine. */
-  stop() {
-    return new Promise((resolve) => {
-      this.#stopped = resolve;
+  async stop() {
+    if (this.#crash) return;
+    await new Promise((resolve, reject) => {
+      this.#pending = { resolve, reject };
       this.#worker.postMessage({ kind: 'stop' });
     });
+    this.#worker = null;
+  }
+
+  #settle() {
+    const pending = this.#pending;
+    this.#pending = null;
+    pending?.resolve();
   }
 }

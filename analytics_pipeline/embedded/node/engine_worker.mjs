@@ -18,6 +18,19 @@ const PIECE_BYTES = 256 * 1024;
 /** ...and the engine waits while more than this is on its way to a slow client. */
 const WINDOW_BYTES = 8 * 1024 * 1024;
 
+/**
+ * The build's stack holds 64 KiB and ends on the engine's own variables, and the engine does not know where it begins,
+ * so that max_stack_depth does nothing: what recurses overwrites memory. It gets one with room for the 2 MB that
+ * max_stack_depth allows, and for what goes deeper unasked.
+ */
+const STACK_BYTES = 32 * 1024 * 1024;
+/** Where this build has `stack_base_ptr` and `max_stack_depth_bytes` (check_stack_depth() reads both), as it starts. */
+const STACK_BASE = { address: 2540524, initially: 0 };
+const STACK_DEPTH = { address: 2373268, initially: 100 * 1024 };
+
+/** A disk with less is full: the engine can't write its next log segment. */
+const WAL_SEGMENT_BYTES = 16 * 1024 * 1024;
+
 /** Context and source of SetConfigOption (guc.h). */
 const PGC_SIGHUP = 2;
 const PGC_S_CLIENT = 9;
@@ -59,6 +72,18 @@ function makeDurable(module) {
   };
 }
 
+/** Before anything runs on the stack. */
+function moveStack() {
+  for (const { address, initially } of [STACK_BASE, STACK_DEPTH]) {
+    if (mod.HEAP32[address >> 2] !== initially) throw new Error('this build of the engine is not the one it should be');
+  }
+  const bottom = mod._malloc(STACK_BYTES);
+  if (!bottom) throw new Error('no memory for the stack of the engine');
+  const top = (bottom + STACK_BYTES) & ~15;
+  mod.___stack_pointer.value = top;
+  mod.HEAP32[STACK_BASE.address >> 2] = top;
+}
+
 /** Extension hook of PGlite: the only way to its log output and file system. */
 const hooks = {
   name: 'hooks',
@@ -68,6 +93,7 @@ const hooks = {
       print: onEngineLog,
       printErr: onEngineLog,
       preRun: [...(options.preRun ?? []), (module) => (mod = module)],
+      onRuntimeInitialized: moveStack,
     },
   }),
 };
@@ -80,22 +106,25 @@ async function open() {
   const { PGlite } = await import(pathToFileURL(path.join(dist, 'index.js')).href);
   const { timescaledb } = await import(pathToFileURL(path.join(dist, 'timescaledb', 'index.js')).href);
   const { dataDir } = workerData;
-  if (!fs.existsSync(path.join(dataDir, 'PG_VERSION'))) {
+  const isNew = !fs.existsSync(path.join(dataDir, 'PG_VERSION'));
+  if (isNew) {
+    if (!workerData.create) throw new Error(`the data directory ${dataDir} is gone`);
     // Made aside and moved: killed on the way, nothing half-made is left where the data belongs.
     const fresh = `${dataDir}.new`;
     fs.rmSync(fresh, { recursive: true, force: true });
     // The engine that makes a cluster stays in its template database: it is closed and opened anew.
-    await (await PGlite.create({ dataDir: fresh })).close();
+    await (await PGlite.create({ dataDir: fresh, extensions: { hooks } })).close();
     fs.rmSync(dataDir, { recursive: true, force: true });
     fs.renameSync(fresh, dataDir);
     fs.chmodSync(dataDir, 0o700);
   }
-  const pg = await PGlite.create({
-    dataDir,
-    database: 'postgres',
-    extensions: { timescaledb, hooks },
-  });
-  mod = pg.Module;
+  try {
+    await PGlite.create({ dataDir, database: 'postgres', extensions: { timescaledb, hooks } });
+  } catch (error) {
+    // Making it takes no notice of a disk that fills up: what can't be opened now never can.
+    if (isNew) fs.rmSync(dataDir, { recursive: true, force: true });
+    throw error;
+  }
 }
 
 let input = Buffer.alloc(0);
@@ -172,11 +201,20 @@ function setBaseline() {
   }
 }
 
+function freeBytes(folder) {
+  const { bavail, bsize } = fs.statfsSync(folder);
+  return bavail * bsize;
+}
+
 function crashed(error) {
   const told = [...logTail].reverse().map((line) => /\b(PANIC|FATAL): +(.*)/.exec(line)?.[2]);
+  const reason = told.find(Boolean) ?? String(error?.message ?? error);
+  const noRoom =
+    [String(error), ...logTail].some((line) => /No space left on device|ENOSPC|Disk quota exceeded|EDQUOT/.test(line)) ||
+    freeBytes(path.dirname(workerData.dataDir)) < WAL_SEGMENT_BYTES;
   parentPort.postMessage({
     kind: 'fatal',
-    reason: told.find(Boolean) ?? String(error?.message ?? error),
+    reason: noRoom ? `the disk is full (${reason})` : reason,
     stack: String(error?.stack ?? error),
     logTail,
   });

@@ -3,7 +3,7 @@
  * each run ended is kept in the table analytics_job_runs, because run_job() leaves job_stats alone.
  */
 
-import { EngineError } from './engine.mjs';
+import { EngineCrash, EngineError } from './engine.mjs';
 import { literal } from './wire.mjs';
 
 const READY = `
@@ -87,8 +87,9 @@ export class JobRunner {
       await this.#scan;
       this.error = null;
     } catch (error) {
-      if (!(error instanceof EngineError)) throw error;
-      this.error = `looking for due policy jobs failed: ${error.message}`;
+      if (error instanceof EngineCrash) this.#checkedUnfinished = false;
+      else if (!(error instanceof EngineError)) throw error;
+      this.error = `running the due policy jobs failed: ${error.message}`;
       this.#log(this.error);
     } finally {
       this.#scan = null;

@@ -38,6 +38,11 @@ export class ReplyScanner {
     this.#keepRows = keepRows;
   }
 
+  /** Whether what the client has seen ends within a message. */
+  get withinMessage() {
+    return this.#skip > 0;
+  }
+
   /**
    * @param {Buffer} chunk
    * @returns {Buffer[]} what the client is to see of it, notifications taken out

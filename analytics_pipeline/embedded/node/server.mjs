@@ -12,45 +12,47 @@ import path from 'node:path';
 
 import { Arbiter } from './arbiter.mjs';
 import { Client } from './client.mjs';
-import { Engine, EngineError } from './engine.mjs';
+import { Engine, EngineCrash, EngineError } from './engine.mjs';
 import { JobRunner } from './jobs.mjs';
+import { Places } from './places.mjs';
+import { ScramVerifier } from './scram.mjs';
 import { Sessions } from './sessions.mjs';
 import { StateFile } from './state.mjs';
 import { errorResponse } from './wire.mjs';
 
-const MAX_CLIENTS = 200;
 /** The engine has no background writer: its write-ahead log is cut back here. */
 const CHECKPOINT_EVERY_BYTES = 64 * 1024 * 1024;
 
 const config = JSON.parse(process.argv[2]);
 const log = (line) => process.stdout.write(`${new Date().toISOString()} ${line}\n`);
 
+// Where the disk is full there is no log.
+process.stdout.on('error', () => {});
 process.umask(0o077);
-const state = new StateFile(config.stateFile, {
-  pid: process.pid,
-  state: 'starting',
-  since: new Date().toISOString(),
-  socket_dir: config.socketDir,
-  tcp_port: config.tcpPort,
-});
 
-const clients = new Set();
+const places = new Places(config.loginSeconds);
 const listeners = [];
+let state = null;
 let ending = false;
 
-/** Ends the process; `status` shows why. */
+/** Ends the process; whoever has started it and `status` show why. */
 function fail(reason, detail = '') {
   if (ending === 'failed') return;
   ending = 'failed';
   log(`FAILED: ${reason}\n${detail}`);
-  state.writeNow({ state: 'failed', last_error: reason });
+  state?.update({ state: 'failed', last_error: reason });
+  try {
+    fs.writeSync(config.reasonPipe, reason);
+  } catch {
+    // Its reader has gone: the server was up long ago.
+  }
   const last = errorResponse(
     'FATAL',
     '57P02',
     `the embedded TimescaleDB has failed: ${reason}`,
     'Start it again with `analytics-pipeline db start`; everything committed is kept.',
   );
-  for (const client of clients) client.end(last);
+  for (const client of places.all()) client.end(last);
   for (const listener of listeners) listener.close();
   setTimeout(() => process.exit(1), 100);
 }
@@ -58,18 +60,31 @@ function fail(reason, detail = '') {
 process.on('uncaughtException', (error) => fail(error.message, error.stack));
 process.on('unhandledRejection', (error) => fail(error?.message ?? String(error), error?.stack));
 
+state = new StateFile(config.stateFile, {
+  pid: process.pid,
+  state: 'starting',
+  since: new Date().toISOString(),
+  socket_dir: config.socketDir,
+  tcp_port: config.tcpPort,
+});
 const engine = new Engine({
   packageDir: config.packageDir,
   dataDir: config.dataDir,
   durable: config.durable,
-  onFatal: (reason, detail) => fail(reason, detail),
+  startSeconds: config.startSeconds,
   onLog: (line) => log(`engine: ${line}`),
 });
-await engine.ready();
-
 const sessions = new Sessions(engine);
-const arbiter = new Arbiter(engine, sessions, config);
+const arbiter = new Arbiter(engine, sessions, { ...config, log, onFatal: fail });
 const jobs = new JobRunner(engine, arbiter, log);
+try {
+  await engine.start({ create: true });
+  await sessions.renew();
+} catch (error) {
+  fail(error.message, error.detail ?? error.stack);
+  // Nothing else is to be done, and nothing below.
+  await new Promise(() => {});
+}
 
 /** What a client is told at its start, and rules its libraries: psycopg reads TimeZone from here. */
 const parameters = new Map([
@@ -91,29 +106,30 @@ const parameters = new Map([
 ]);
 
 let pid = 0;
-function accept(socket, password) {
-  if (ending) {
-    socket.destroy();
-    return;
-  }
-  const client = new Client(socket, {
-    arbiter,
-    parameters,
-    password,
-    stallSeconds: config.idleInTransactionSeconds,
-    nextPid: () => (pid += 1),
-    cancel: (of, secret) => [...clients].find((one) => one.pid === of)?.cancel(secret),
-    full: () => clients.size > MAX_CLIENTS,
-    onEnd: (ended) => clients.delete(ended),
-  });
-  clients.add(client);
+const serverOfClients = {
+  arbiter,
+  places,
+  log,
+  parameters,
+  stallSeconds: config.idleInTransactionSeconds,
+  nextPid: () => (pid += 1),
+};
+
+/** @param {import('node:net').Socket} socket @param {ScramVerifier | null} verifier */
+function accept(socket, verifier) {
+  if (ending) socket.destroy();
+  else places.arrive(new Client(socket, serverOfClients, verifier));
 }
 
-function listen(options, password) {
-  const listener = net.createServer((socket) => accept(socket, password));
+/** @param {import('node:net').ListenOptions} options @param {ScramVerifier | null} verifier */
+function listen(options, verifier) {
+  const listener = net.createServer((socket) => accept(socket, verifier));
   listeners.push(listener);
   return new Promise((resolve, reject) => {
-    listener.once('error', reject);
+    listener.on('error', (error) => {
+      log(`a client could not be taken: ${error.message}`);
+      reject(error);
+    });
     listener.listen(options, resolve);
   });
 }
@@ -124,7 +140,8 @@ fs.rmSync(socketPath, { force: true });
 try {
   await listen({ path: socketPath }, null);
   if (config.tcpPort !== null) {
-    await listen({ host: '127.0.0.1', port: config.tcpPort }, fs.readFileSync(config.passwordFile, 'utf8').trim());
+    const password = fs.readFileSync(config.passwordFile, 'utf8').trim();
+    await listen({ host: '127.0.0.1', port: config.tcpPort }, new ScramVerifier(password));
   }
 } catch (error) {
   fail(
@@ -150,15 +167,17 @@ async function housekeeping() {
   try {
     await checkpointIfDue();
   } catch (error) {
-    if (!(error instanceof EngineError)) throw error;
+    if (!(error instanceof EngineError || error instanceof EngineCrash)) throw error;
     jobs.error ??= `writing a checkpoint failed: ${error.message}`;
   }
   refreshState();
 }
 
 function refreshState() {
+  // Why it has failed is the last that it says.
+  if (ending === 'failed') return;
   state.update({
-    clients: clients.size,
+    clients: places.count,
     waiting: arbiter.waiting,
     holder: arbiter.holder,
     busy_since: arbiter.busySince && new Date(arbiter.busySince).toISOString(),
@@ -174,10 +193,14 @@ async function stop(signal) {
   for (const listener of listeners) listener.close();
   await arbiter.close();
   const last = errorResponse('FATAL', '57P01', 'the embedded TimescaleDB is being stopped');
-  for (const client of clients) client.end(last);
-  await engine.stop();
+  for (const client of places.all()) client.end(last);
+  try {
+    await engine.stop();
+  } catch (error) {
+    log(`the engine has failed: ${error.message}; everything committed is kept`);
+  }
   fs.rmSync(socketPath, { force: true });
-  state.writeNow({ state: 'stopped', clients: 0 });
+  state.update({ state: 'stopped', clients: 0 });
   log('stopped');
   process.exit(0);
 }
@@ -196,5 +219,8 @@ if (!ending) {
   });
   log(`PostgreSQL ${engine.versions.postgres}, TimescaleDB ${engine.versions.timescaledb}, listening in ${config.socketDir}`);
   setInterval(() => void housekeeping(), config.jobIntervalSeconds * 1000);
-  setInterval(refreshState, 1000);
+  setInterval(() => {
+    refreshState();
+    arbiter.reportWaits();
+  }, 1000);
 }

@@ -1,24 +1,25 @@
 /**
  * Many sessions on the engine's one: what belongs to a client - settings, role, prepared
- * statements, temporary tables, LISTEN - is put away before another client's turn and put
+ * statements, temporary objects, LISTEN - is put away before another client's turn and put
  * back before its own.
  *
- * Nothing is put away that was not changed: a client which only reads and writes data costs
- * no extra statement.
+ * Whatever a client may have changed is reset when its turn ends. What it has changed is read, to be put back, only
+ * where something tells of a change: a client which only reads and writes data costs one statement.
  *
- * Not kept apart, because the engine offers no way: session-level advisory locks, currval() and
- * lastval() of sequences, and the names of cursors WITH HOLD.
+ * Not kept apart, because the engine offers no way: session-level advisory locks, which everybody is granted. Refused
+ * for the same reason: cursors WITH HOLD, and currval() and lastval() of another turn.
  */
 
 import { EngineError } from './engine.mjs';
-import { ReplyScanner } from './replies.mjs';
-import { SYNC, errorResponse, identifier, literal, readCString } from './wire.mjs';
+import * as temporary from './temporary.mjs';
+import { FLUSH, SYNC, errorResponse, identifier, literal } from './wire.mjs';
 
 /** Command tags after which the session may differ from what is known of it. */
 const TELLING_TAGS = /^(SET|RESET|DISCARD|DO|CALL|PREPARE|DEALLOCATE|LOAD|CREATE EXTENSION)\b/;
-const CHANGES_FUNCTIONS = /^(DO|CALL|(CREATE|ALTER|DROP) (FUNCTION|PROCEDURE|ROUTINE|SCHEMA|EXTENSION))\b/;
+const CHANGES_EXPRESSIONS =
+  /^(DO|CALL|(CREATE|ALTER|DROP) (FUNCTION|PROCEDURE|ROUTINE|SCHEMA|EXTENSION|VIEW|MATERIALIZED VIEW|RULE|POLICY|TRIGGER|TABLE))\b/;
 /** Words in a statement after which the same holds although its tag says nothing. */
-const TELLING_TEXT = /set_config|temp|\bhold\b|pg_my_temp/i;
+const TELLING_TEXT = /set_config|pg_settings|\bexecute\b|\bu&"/i;
 /** Statements that name prepared statements in SQL: all of the client's have to be there. */
 const NAMES_STATEMENTS = /\b(execute|deallocate|discard|pg_prepared_statements)\b/i;
 /** Candidates for settings of a client's own, such as app.tenant; pg_settings does not list them. */
@@ -26,27 +27,33 @@ const DOTTED_NAME = /[a-z_][a-z0-9_$]*\.[a-z_][a-z0-9_$]*/gi;
 const MAX_OWN_SETTINGS = 500;
 const LISTEN = /\b(un)?listen\s+("(?:[^"]|"")+"|[a-z_][\w$]*|\*)/gi;
 
+/** What no client leaves to the next one. */
+const RESET = `RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; DEALLOCATE ALL; CLOSE ALL; DISCARD SEQUENCES`;
+
 /** Settings that end with their transaction, and one that is read before the others. */
 const NOT_KEPT = ['transaction_isolation', 'transaction_read_only', 'transaction_deferrable', 'client_encoding'];
 
 /**
- * Whether a function of the user's could change the session from inside: while there is one, no
- * client's SELECT is taken for harmless.
+ * Whether an expression of the user's - in a function, a view, a default, a policy - could change the session from
+ * inside: while there is one, no client's SELECT is taken for harmless. The number is set_config()'s.
  */
-const FUNCTIONS_THAT_TELL = `
+const EXPRESSIONS_THAT_TELL = `
   SELECT EXISTS (
     SELECT FROM pg_catalog.pg_proc p
     JOIN pg_catalog.pg_language l ON l.oid = p.prolang AND l.lanname NOT IN ('c', 'internal')
     JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace AND n.nspname NOT IN ('pg_catalog', 'information_schema')
-    WHERE p.prosrc ~* '(set_config|\\mexecute\\M|\\mtemp|\\mhold\\M|(^|;|\\m(begin|then|else|loop)\\M)\\s*(set|reset|discard|prepare|deallocate|load)\\M)'
+    WHERE (p.prosrc ~* '(set_config|pg_settings|\\mexecute\\M|(^|;|\\m(begin|then|else|loop)\\M)\\s*(set|reset|discard|prepare|deallocate|load)\\M)'
+           OR p.prosqlbody::text LIKE '%:funcid 2078 %')
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                      WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'))`;
-
-/** pg_class.relkind of what can be temporary, with the word to drop it by. */
-const KINDS = { r: 'TABLE', p: 'TABLE', f: 'TABLE', v: 'VIEW', S: 'SEQUENCE', i: 'INDEX' };
-
-/** All clients share one schema of temporary tables: another client's go by names nobody uses. */
-const putAwayName = (oid) => `put away ${oid}`;
+                      WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'))
+    OR EXISTS (SELECT FROM pg_catalog.pg_rewrite
+               WHERE oid >= 16384 AND (ev_action::text LIKE '%:funcid 2078 %' OR ev_qual::text LIKE '%:funcid 2078 %'
+                 OR ev_action::text LIKE '%:relid ' || 'pg_catalog.pg_settings'::regclass::oid || ' %'))
+    OR EXISTS (SELECT FROM pg_catalog.pg_attrdef WHERE adbin::text LIKE '%:funcid 2078 %')
+    OR EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE conbin::text LIKE '%:funcid 2078 %')
+    OR EXISTS (SELECT FROM pg_catalog.pg_policy
+               WHERE polqual::text LIKE '%:funcid 2078 %' OR polwithcheck::text LIKE '%:funcid 2078 %')
+    OR EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgqual::text LIKE '%:funcid 2078 %')`;
 
 /** What the server knows of one client's session. */
 export class SessionState {
@@ -59,14 +66,16 @@ export class SessionState {
   ownSettings = new Set();
   role = 'none';
   authorization = null;
-  /** @type {Map<string, {parse?: Buffer, sql?: string}>} */
+  /** @type {Map<string, {parse?: Buffer, text?: string, sql?: string}>} */
   statements = new Map();
   /** @type {Set<string>} the ones of `statements` that the engine holds now */
   present = new Set();
-  /** @type {Map<string, {name: string, kind: string}>} temporary relations by oid */
-  temporary = new Map();
-  /** @type {Set<string>} */
-  cursors = new Set();
+  /** @type {string[]} catalogs of the temporary objects that are put away */
+  temporary = [];
+  /** It has a schema to put them away in. */
+  schema = false;
+  /** The last batch ended without a Sync. */
+  midway = false;
   /** @type {Set<string>} */
   channels = new Set();
 
@@ -80,8 +89,8 @@ export class Sessions {
   #engine;
   /** @type {{session: SessionState} | null} the client whose session the engine holds */
   #loaded = null;
-  #tellingFunctions = false;
-  #functionsChanged = true;
+  #tellingExpressions = false;
+  #expressionsChanged = true;
   /** @type {Set<any>} clients that have begun a session */
   #clients = new Set();
 
@@ -98,7 +107,7 @@ export class Sessions {
     if (!client) return;
     this.#loaded = client;
     this.#clients.add(client);
-    if (client.session.begun) await this.#putBack(client.session);
+    if (client.session.begun) await this.#putBack(client);
     else await this.#begin(client.session);
   }
 
@@ -106,45 +115,50 @@ export class Sessions {
   async provide(client, batch) {
     const { session } = client;
     const wanted = new Set();
-    for (const { type, body, text } of batch.messages) {
-      if (type === 'B') wanted.add(readCString(body, readCString(body)[1])[0]);
-      else if (type === 'P') wanted.add(readCString(body)[0]);
-      else if (type === 'D' && body[0] === 0x53) wanted.add(readCString(body, 1)[0]);
+    for (const { statement, text } of batch.messages) {
+      if (statement !== undefined) wanted.add(statement);
       if (text && NAMES_STATEMENTS.test(text)) for (const name of session.statements.keys()) wanted.add(name);
     }
     const missing = [...wanted].filter((name) => session.statements.get(name)?.parse && !session.present.has(name));
     if (!missing.length) return;
     for (const name of missing) session.present.add(name);
-    await this.#run(Buffer.concat([...missing.map((name) => session.statements.get(name).parse), SYNC]));
+    // A Sync in the middle of a pipeline would commit its first half.
+    const last = session.midway ? FLUSH.message : SYNC;
+    const reply = await this.#engine.ask(Buffer.concat([...missing.map((name) => session.statements.get(name).parse), last]));
+    if (session.midway && reply.error) client.send([errorResponse('ERROR', reply.error.C, reply.error.M)], () => {});
   }
 
   /**
    * After a batch: what it may have changed is noted.
    *
    * @param {any} client
-   * @param {{messages: {type: string, message: Buffer, body: Buffer, text?: string}[]}} batch
-   * @param {ReplyScanner} reply
+   * @param {{messages: import('./messages.mjs').Message[]}} batch
+   * @param {import('./replies.mjs').ReplyScanner} reply
    */
   note(client, batch, reply) {
     const { session } = client;
+    session.midway = !reply.status;
     let parses = 0;
-    for (const { type, message, body, text } of batch.messages) {
+    for (const { type, message, body, text, statement } of batch.messages) {
       if (type === 'Q') this.#forget(session, '');
       if (type === 'P' && parses < reply.parsed) {
         parses += 1;
-        const name = readCString(body)[0];
-        session.statements.set(name, { parse: Buffer.from(message) });
-        session.present.add(name);
+        session.statements.set(statement, { parse: Buffer.from(message), text });
+        session.present.add(statement);
       }
-      if (type === 'C' && body[0] === 0x53) this.#forget(session, readCString(body, 1)[0]);
+      if (type === 'C' && statement !== undefined) this.#forget(session, statement);
       if (text) this.#readText(session, text);
-      // set_config($1, $2, false): the name is among the parameters.
-      if (type === 'B' && /set_config/i.test(textOf(session, body))) this.#readNames(session, body.toString('latin1'));
+      if (type === 'B') {
+        const bound = session.statements.get(statement)?.text ?? '';
+        if (TELLING_TEXT.test(bound)) session.suspect = true;
+        // set_config($1, $2, false): the name is among the parameters.
+        if (/set_config/i.test(bound)) this.#readNames(session, body.toString('latin1'));
+      }
     }
     const toDefault = batch.messages.some(({ text }) => text && /\bdefault\b|\blocal\b/i.test(text));
     for (const tag of reply.tags) {
       if (TELLING_TAGS.test(tag)) session.suspect = true;
-      if (CHANGES_FUNCTIONS.test(tag)) this.#functionsChanged = true;
+      if (CHANGES_EXPRESSIONS.test(tag)) this.#expressionsChanged = true;
       if (/^(DEALLOCATE ALL|DISCARD ALL)$/.test(tag)) {
         session.statements.clear();
         session.present.clear();
@@ -152,7 +166,7 @@ export class Sessions {
       if (tag === 'DEALLOCATE') session.deallocated = true;
       if (/^(RESET|DISCARD ALL)$/.test(tag) || (tag === 'SET' && toDefault)) session.reset = true;
     }
-    if (this.#tellingFunctions && reply.tags.length) session.suspect = true;
+    if (this.#tellingExpressions && reply.tags.length) session.suspect = true;
   }
 
   /** When a client's transaction is over: what waits for that is done. */
@@ -179,32 +193,38 @@ export class Sessions {
   /** A client has left: nothing of it stays. Between transactions only. */
   async leave(client) {
     if (!this.#clients.delete(client)) return;
-    if (this.#clients.size === 0) {
-      this.#loaded = null;
-      await this.#tryEach(['RESET SESSION AUTHORIZATION', 'DISCARD ALL']);
-      return;
-    }
     const { session } = client;
-    if (this.#loaded === client) await this.switchTo(null);
-    const statements = [...session.temporary].map(
-      ([oid, { kind }]) => `DROP ${KINDS[kind]} IF EXISTS pg_temp.${identifier(putAwayName(oid))} CASCADE`,
-    );
-    statements.push(...[...session.cursors].map((name) => `CLOSE ${identifier(name)}`));
-    for (const channel of session.channels) {
-      if (!this.listeners(channel).length) statements.push(`UNLISTEN ${identifier(channel)}`);
-    }
-    if (!statements.length) return;
-    await this.switchTo(null);
-    await this.#tryEach(statements);
+    const loaded = this.#loaded === client;
+    if (loaded) this.#loaded = null;
+    else if (session.schema) await this.switchTo(null);
+    if (!loaded && session.temporary.length) await this.#tryEach([temporary.putBack(client.pid, session.temporary)]);
+    if (loaded || session.schema) await this.#tryEach([RESET, 'DISCARD TEMP']);
+    if (session.schema) await this.#tryEach([temporary.dropSchemas(client.pid)]);
+    // Session-level advisory locks are everybody's until nobody is left.
+    if (this.#clients.size === 0) await this.#tryEach(['DISCARD ALL']);
+    else if (session.channels.size) await this.#listen();
   }
 
-  async #run(bytes) {
-    const reply = new ReplyScanner();
-    await this.#engine.run(bytes, (chunk, size) => {
-      reply.push(chunk);
-      this.#engine.credit(size);
-    });
-    return reply;
+  /**
+   * The engine is a new one: nothing of a session is in it but what is put back.
+   *
+   * @returns {Promise<any[]>} clients that have lost temporary objects
+   */
+  async renew() {
+    this.#loaded = null;
+    this.#expressionsChanged = true;
+    const [left] = await this.#engine.query(temporary.LEFT_BEHIND);
+    await this.#tryEach(left.map(([session]) => temporary.dropSchemas(session)));
+    const lost = [];
+    for (const client of this.#clients) {
+      const { session } = client;
+      session.present.clear();
+      if (session.temporary.length) lost.push(client);
+      session.temporary = [];
+      session.schema = false;
+    }
+    await this.#listen();
+    return lost;
   }
 
   #forget(session, name) {
@@ -257,39 +277,35 @@ export class Sessions {
   /** Puts a session away or, where the engine refuses, ends its client rather than let it leak. */
   async #clear(client) {
     try {
-      await this.#putAway(client.session);
+      await this.#putAway(client);
     } catch (error) {
       if (!(error instanceof EngineError)) throw error;
       client.end(errorResponse('FATAL', 'XX000', `the session can't be kept while others run: ${error.message}`));
-      await this.#tryEach(['RESET SESSION AUTHORIZATION', 'RESET ROLE', 'RESET ALL', 'DEALLOCATE ALL']);
+      await this.#tryEach([RESET, 'DISCARD TEMP']);
     }
   }
 
-  async #putAway(session) {
-    await this.#lookAtFunctions(session);
+  async #putAway(client) {
+    const { session } = client;
+    await this.#lookAtExpressions(session);
     if (session.suspect) await this.#probe(session);
     session.suspect = false;
-    const resets = [];
-    if (session.authorization) resets.push('RESET SESSION AUTHORIZATION');
-    if (session.role !== 'none') resets.push('RESET ROLE');
-    if (session.settings.size) resets.push('RESET ALL');
-    // On its own: what follows shall not run under the client's default_transaction_read_only.
-    if (resets.length) await this.#engine.query(resets.join(';'));
-    const steps = [];
-    if (session.present.size || [...session.statements.values()].some(({ sql }) => sql)) steps.push('DEALLOCATE ALL');
-    for (const [oid, { name }] of session.temporary) {
-      steps.push(`ALTER TABLE pg_temp.${identifier(name)} RENAME TO ${identifier(putAwayName(oid))}`);
-    }
     session.present.clear();
-    if (steps.length) await this.#engine.query(steps.join(';'));
+    // A simple query, so that the statement without a name goes with the others.
+    const [kinds] = await this.#engine.query(`${RESET}; ${temporary.KINDS}`);
+    session.temporary = kinds.map(([kind]) => kind);
+    if (!kinds.length) return;
+    if (!session.schema) await this.#engine.query(temporary.makeSchema(client.pid));
+    session.schema = true;
+    await this.#engine.query(temporary.putAway(client.pid, session.temporary));
   }
 
-  async #lookAtFunctions(session) {
-    if (!this.#functionsChanged) return;
-    this.#functionsChanged = false;
-    const [[[telling]]] = await this.#engine.query(FUNCTIONS_THAT_TELL);
-    this.#tellingFunctions = telling === 't';
-    if (this.#tellingFunctions) session.suspect = true;
+  async #lookAtExpressions(session) {
+    if (!this.#expressionsChanged) return;
+    this.#expressionsChanged = false;
+    const [[[telling]]] = await this.#engine.query(EXPRESSIONS_THAT_TELL);
+    this.#tellingExpressions = telling === 't';
+    if (this.#tellingExpressions) session.suspect = true;
   }
 
   /** Reads everything that differs from the start values; leaves the session without role. */
@@ -302,36 +318,22 @@ export class Sessions {
         WHERE source = 'session' AND name NOT IN (${NOT_KEPT.map(literal)});
        SELECT name, pg_catalog.current_setting(name, true) FROM pg_catalog.unnest(ARRAY[${own.map(literal)}]::text[]) name
         WHERE pg_catalog.current_setting(name, true) IS NOT NULL;
-       SELECT name, statement FROM pg_catalog.pg_prepared_statements WHERE from_sql;
-       SELECT c.oid, c.relname, c.relkind FROM pg_catalog.pg_class c
-        WHERE c.relnamespace = pg_catalog.pg_my_temp_schema() AND pg_catalog.pg_my_temp_schema() <> 0
-          AND c.relkind IN ('r', 'p', 'v', 'S', 'i', 'f') AND c.relname NOT LIKE 'put away %';
-       SELECT name FROM pg_catalog.pg_cursors WHERE is_holdable`,
+       SELECT name, statement FROM pg_catalog.pg_prepared_statements WHERE from_sql`,
     );
-    const [[[role, authorization, encoding]], settings, ownSettings, prepared, temporary, cursors] = results;
+    const [[[role, authorization, encoding]], settings, ownSettings, prepared] = results;
     session.role = role;
     session.authorization = authorization === 'postgres' ? null : authorization;
     session.settings = new Map([...settings, ...ownSettings]);
     if (encoding !== 'UTF8') session.settings.set('client_encoding', encoding);
     for (const [name, { sql }] of session.statements) if (sql) session.statements.delete(name);
     for (const [name, sql] of prepared) session.statements.set(name, { sql });
-    session.temporary = new Map(temporary.map(([oid, name, kind]) => [oid, { name, kind }]));
-    const foreign = new Set();
-    for (const other of this.#clients) {
-      if (other.session !== session) for (const name of other.session.cursors) foreign.add(name);
-    }
-    session.cursors = new Set(cursors.map(([name]) => name).filter((name) => !foreign.has(name)));
   }
 
-  async #putBack(session) {
-    await this.#tryEach(
-      [...session.temporary].map(
-        ([oid, { name }]) => `ALTER TABLE pg_temp.${identifier(putAwayName(oid))} RENAME TO ${identifier(name)}`,
-      ),
-    );
+  async #putBack(client) {
+    const { session } = client;
+    if (session.temporary.length) await this.#engine.query(temporary.putBack(client.pid, session.temporary));
+    session.temporary = [];
     await this.#apply(session.settings);
-    // A client with temporary tables may create more under any name it has for them.
-    if (session.temporary.size || session.cursors.size) session.suspect = true;
     const steps = [...session.statements.values()].flatMap(({ sql }) => sql ?? []);
     if (session.authorization) steps.push(`SET SESSION AUTHORIZATION ${identifier(session.authorization)}`);
     if (session.role !== 'none') steps.push(`SET ROLE ${identifier(session.role)}`);
@@ -350,8 +352,8 @@ export class Sessions {
   }
 
   async #noteChannels(session, batch, reply) {
-    const texts = batch.messages.flatMap(({ type, body, text }) =>
-      text ? [text] : type === 'B' ? [textOf(session, body)] : [],
+    const texts = batch.messages.flatMap(({ type, text, statement }) =>
+      text ? [text] : type === 'B' ? [session.statements.get(statement)?.text ?? ''] : [],
     );
     if (reply.tags.includes('DISCARD ALL')) session.channels.clear();
     for (const [, un, name] of texts.join(';').matchAll(LISTEN)) {
@@ -360,7 +362,11 @@ export class Sessions {
       else if (channel === '*') session.channels.clear();
       else session.channels.delete(channel);
     }
-    // The engine listens for all clients together: an UNLISTEN of one must not silence another.
+    await this.#listen();
+  }
+
+  /** The engine listens for all clients together: an UNLISTEN of one must not silence another. */
+  async #listen() {
     const all = new Set([...this.#clients].flatMap((client) => [...client.session.channels]));
     const steps = ['UNLISTEN *', ...[...all].map((channel) => `LISTEN ${identifier(channel)}`)];
     await this.#engine.query(steps.join(';'));
@@ -370,9 +376,3 @@ export class Sessions {
 /** @param {[string, string][]} settings */
 const setConfig = (settings) =>
   `SELECT ${settings.map(([name, value]) => `pg_catalog.set_config(${literal(name)},${literal(value)}, false)`)}`;
-
-function textOf(session, bindBody) {
-  const name = readCString(bindBody, readCString(bindBody)[1])[0];
-  const parse = session.statements.get(name)?.parse;
-  return parse ? readCString(parse, readCString(parse, 5)[1])[0] : '';
-}

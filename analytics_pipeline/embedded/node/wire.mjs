@@ -8,10 +8,13 @@ export const SSL_REQUEST = 80877103;
 export const GSSENC_REQUEST = 80877104;
 export const CANCEL_REQUEST = 80877102;
 export const PROTOCOL_3_0 = 196608;
+/** Of the key that a client is given, and a request to cancel names. */
+export const SECRET_BYTES = 4;
 
 /** Largest message taken from a client: the engine's whole memory is 2 GiB. */
 export const MAX_MESSAGE_BYTES = 256 * 1024 * 1024;
-const MAX_STARTUP_BYTES = 10_000;
+/** All that anybody may send who has not logged in yet. */
+export const MAX_LOGIN_BYTES = 8 * 1024;
 
 /** A message that does not keep to the protocol; the connection can't go on. */
 export class ProtocolError extends Error {
@@ -19,6 +22,18 @@ export class ProtocolError extends Error {
   constructor(message, sqlstate = '08P01') {
     super(message);
     this.sqlstate = sqlstate;
+  }
+}
+
+/** A message that is as it should be, but for its size. */
+export class TooLargeError extends ProtocolError {
+  hint = 'Send less with one statement: smaller batches, shorter values.';
+
+  /** @param {string} type @param {number} size @param {number} limit @param {number} missing bytes that are to come */
+  constructor(type, size, limit, missing) {
+    super(`a message of ${size} bytes is larger than the ${limit} that the embedded TimescaleDB takes`, '54000');
+    this.type = type;
+    this.missing = missing;
   }
 }
 
@@ -31,11 +46,8 @@ export class MessageReader {
   #chunks = [];
   #length = 0;
   startup = true;
-
-  /** Bytes received and not yet handed out. */
-  get pending() {
-    return this.#length;
-  }
+  /** The largest message taken; less before the log-in. */
+  limit = MAX_LOGIN_BYTES;
 
   /** @param {Buffer} chunk */
   push(chunk) {
@@ -49,15 +61,12 @@ export class MessageReader {
     if (this.#length < header) return null;
     const head = this.#peek(header);
     const size = head.readUInt32BE(header - 4);
-    if (size < 4 || size > (this.startup ? MAX_STARTUP_BYTES : MAX_MESSAGE_BYTES)) {
-      throw new ProtocolError(
-        this.startup || size < 4
-          ? `invalid message length ${size}`
-          : `message of ${size} bytes is larger than the ${MAX_MESSAGE_BYTES} the embedded server takes: send smaller batches`,
-        this.startup || size < 4 ? '08P01' : '54000',
-      );
-    }
+    if (size < 4) throw new ProtocolError(`invalid message length ${size}`);
     const total = header - 4 + size;
+    if (size > this.limit) {
+      if (this.limit === MAX_LOGIN_BYTES) throw new ProtocolError(`invalid message length ${size} before the log-in`);
+      throw new TooLargeError(String.fromCharCode(head[0]), size, this.limit, total - this.#length);
+    }
     if (this.#length < total) return null;
     const message = this.#take(total);
     return {
@@ -114,6 +123,7 @@ export function readCString(buffer, offset = 0) {
 /** @param {string} sql */
 export const query = (sql) => message('Q', cstring(sql));
 export const SYNC = message('S');
+export const FLUSH = { type: 'H', message: message('H'), body: Buffer.alloc(0) };
 export const authenticationOk = () => message('R', int32(0));
 
 /** @param {'I' | 'T' | 'E'} status */
