@@ -8,7 +8,7 @@ closed next.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from psycopg import sql
@@ -115,12 +115,8 @@ class DeadRun:
 
 def record_deaths(connection: Connection, runs: Sequence[DeadRun]) -> None:
     """Note what processes that were ended have left of their attempts, if they have left any."""
-    parameters = {
-        "runs": [run.run_id for run in runs],
-        "reasons": [run.why for run in runs],
-        "taken_back": [run.is_taken_back for run in runs],
-    }
-    connection.execute(load_sql("queries/partitions_died.sql"), parameters)
+    for run in runs:
+        connection.execute(load_sql("queries/partitions_died.sql"), asdict(run))
 
 
 def closed_ranges(connection: Connection) -> dict[str, list[Window]]:

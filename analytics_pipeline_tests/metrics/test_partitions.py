@@ -6,11 +6,13 @@ import pytest
 
 from analytics_pipeline.health.access import reader_access
 from analytics_pipeline.metrics.partitions import (
+    DeadRun,
     begin_attempt,
     closed_ranges,
     failed_ranges,
     mark_final,
     record_closed,
+    record_deaths,
     record_failure,
 )
 from analytics_pipeline.settings import get_settings
@@ -55,6 +57,20 @@ def test_a_proof_is_counted_from_what_is_stored_and_gives_the_same_row_when_repe
         assert record_closed(connection, HOURLY, DAY, "second") == 0
         assert fetch_row(connection, "SELECT array_agg(p ORDER BY p) FROM analytics_partitions AS p") == (before,)
         assert fetch_row(connection, "SELECT sum(rows), sum(events), count(*) FROM analytics_partitions") == (1, 2, 24)
+
+
+def test_what_a_person_has_ended_is_no_attempt_however_many_were_killed_at_once(database: Database) -> None:
+    with database.connect(autocommit=True) as connection:
+        for run in ("failed", "killed", "killed too", "worker"):
+            _begin(connection, HOUR, run)
+            if run == "failed":
+                record_failure(connection, HOURLY, HOUR, "a reason", run)
+        dead = [DeadRun(run, f"{run} has died", is_taken_back=run != "worker") for run in ("killed", "killed too")]
+        record_deaths(connection, [*dead, DeadRun("worker", "worker has died", is_taken_back=False)])
+        assert _row(connection, HOUR) == (False, None, None, 2, "worker", "worker has died")
+        # Marked again, it says the same.
+        record_deaths(connection, dead)
+        assert _row(connection, HOUR) == (False, None, None, 2, "worker", "worker has died")
 
 
 def test_an_attempt_counts_as_failed_until_it_is_proved_once_for_each_run(database: Database) -> None:

@@ -13,16 +13,17 @@ CREATE TABLE IF NOT EXISTS analytics_partitions (
     events          bigint,
     -- Whether the raw events can no longer change it: it is closed and begins before the retention horizon.
     is_final        boolean     NOT NULL DEFAULT false,
-    -- Attempts since the last success. One counts as failed from its beginning until it is proved, so that a killed
-    -- process needs nobody to say so.
-    failed_attempts integer     NOT NULL DEFAULT 0 CHECK (failed_attempts >= 0),
+    -- The runs that have tried since the last success. One counts as failed from its beginning until it is proved, so
+    -- that a killed process needs nobody to say so; one that a person has ended is taken out again.
+    attempts        text[]      NOT NULL DEFAULT '{}',
+    failed_attempts integer     NOT NULL GENERATED ALWAYS AS (cardinality(attempts)) STORED,
     -- The last attempt: its run in Dagster, when it began, and why it failed as far as somebody could say.
     run_id          text,
     attempted_at    timestamptz,
     failure         text,
     PRIMARY KEY (asset, window_start),
     CHECK (window_start < window_end),
-    CHECK (closed_at IS NULL OR (failed_attempts = 0 AND failure IS NULL))
+    CHECK (closed_at IS NULL OR (attempts = '{}' AND failure IS NULL))
 );
 
 COMMENT ON TABLE analytics_partitions IS

@@ -1,7 +1,7 @@
 -- The proof of the partitions of a window, as far as their last attempt is one of these runs'. The sub-query "counted"
 -- gives the rows and events that are stored, by the partition's start.
 UPDATE analytics_partitions AS p
-SET closed_at = statement_timestamp(), rows = c.rows, events = c.events, failed_attempts = 0, failure = NULL,
+SET closed_at = statement_timestamp(), rows = c.rows, events = c.events, attempts = '{{}}', failure = NULL,
     run_id = %(run_id)s
 FROM (
     SELECT o.window_start, {rows} AS rows, {events} AS events

@@ -1,6 +1,6 @@
--- What a process that was ended has left of its attempts. One that nothing has failed in is taken back: it says nothing
--- against another.
+-- What a run whose process was ended has left of its attempts. One that says nothing against another is taken back,
+-- whatever has begun since; one that had failed before stays.
 UPDATE analytics_partitions AS p
-SET failure = d.why, failed_attempts = p.failed_attempts - CASE WHEN d.is_taken_back THEN 1 ELSE 0 END
-FROM unnest(%(runs)s::text[], %(reasons)s::text[], %(taken_back)s::boolean[]) AS d (run_id, why, is_taken_back)
-WHERE p.run_id = d.run_id AND p.closed_at IS NULL AND p.failure IS NULL
+SET failure = CASE WHEN p.run_id = %(run_id)s THEN %(why)s ELSE p.failure END,
+    attempts = CASE WHEN %(is_taken_back)s THEN array_remove(p.attempts, %(run_id)s) ELSE p.attempts END
+WHERE %(run_id)s = ANY (p.attempts) AND p.closed_at IS NULL AND (p.run_id <> %(run_id)s OR p.failure IS NULL)
