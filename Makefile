@@ -25,10 +25,10 @@ test: $(READY)   ## Run the tests on the embedded database, or on the server of 
 	@$(PYTEST) $(ARGS)
 
 test-fast: $(READY)  ## Run a selection that touches everything: a first verdict
-	@$(PYTEST) -m "not (slow or faults or fuzz or daemon)" $(ARGS)
+	@$(PYTEST) -m "not (slow or faults or fuzz or daemon or endurance)" $(ARGS)
 
-test-faults: $(READY)  ## Run the tests that kill processes or wait for time to pass
-	@$(PYTEST) -m faults $(ARGS)
+test-faults: $(READY)  ## Run the tests that kill processes or wait for time to pass, those that take minutes too
+	@$(PYTEST) -m "faults or endurance" $(ARGS)
 
 lint: $(READY)   ## Check style and types
 	@$(BIN)/ruff check .

@@ -4,6 +4,7 @@ Every test that asks for a database gets one that holds nothing of any other tes
 """
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,15 @@ class Database:
 
     def connect(self, *, autocommit: bool = False) -> WatchedConnection:
         return connect(self.settings, autocommit=autocommit)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take interrupts as usual where a shell that runs the tests in the background has them ignored.
+
+    Dagster gives SIGTERM the handler of SIGINT: ignored too, each step of a run waits half a minute for its children.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -156,7 +156,7 @@ def last_attempt(connection: Connection, assets: Sequence[str], window: Window) 
 def late_behind_horizon(connection: Connection, stretches: Sequence[Window], horizon: datetime) -> LateEvents | None:
     """Return the events before the retention horizon, within stretches, that came in after their hour was closed.
 
-    None without any. They are in no figure, and can't get into any.
+    None without any. The figures of those hours stay as they are.
     """
     parameters = {
         "asset": ALL_EVENTS,

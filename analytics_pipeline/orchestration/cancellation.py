@@ -35,6 +35,7 @@ _T = TypeVar("_T")
 # A statement that a server cancels ends at once; one of the embedded database is left to itself after this.
 _GRACE_SECONDS = 4.0
 _POLL_SECONDS = 0.2
+_NOT_AT_WORK = (DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING)
 # Everything has to end soon: so long is waited for a database that is busy.
 _LOCK_SECONDS = 1.0
 
@@ -120,7 +121,12 @@ class ServerRuns:
         """Have them end as cancelled when they are interrupted, and return how many there are."""
         self._asked = self._unfinished()
         for run in self._asked:
-            self._instance.report_run_canceling(run, "The program that executes this run is being stopped.")
+            why = "The program that executes this run is being stopped."
+            if run.status in _NOT_AT_WORK:
+                # Its process would find that it is to end, and end without a word, which Dagster calls a failure.
+                self._instance.report_run_canceled(run, why)
+            else:
+                self._instance.report_run_canceling(run, why)
         return len(self._asked)
 
     def mark_ended(self) -> None:

@@ -240,6 +240,7 @@ def test_whoever_looks_next_ends_dead_runs(
     assert _status(instance, run) is DagsterRunStatus.FAILURE
 
 
+@pytest.mark.endurance
 @pytest.mark.faults
 def test_thirteen_killed_closes_hold_nothing_up(
     database: Database, instance: DagsterInstance, definitions: Definitions

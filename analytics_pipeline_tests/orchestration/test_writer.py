@@ -94,7 +94,7 @@ def test_closing_beside_a_writer_succeeds_and_forgets_nothing(
         _assert_all_reconciles(connection, WEEK)
 
 
-@pytest.mark.faults
+@pytest.mark.endurance
 def test_twenty_closes_one_after_the_other_beside_a_writer_end_with_status_0(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:

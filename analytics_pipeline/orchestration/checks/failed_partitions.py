@@ -88,7 +88,8 @@ def _judge(settings: Settings, asset: str, failed: list[FailedRange], lost: int)
     more = f"; and {len(failed) - _MAX_TOLD} more stretches" if len(failed) > _MAX_TOLD else ""
     problems = [
         Problem(
-            f"the last run failed for {f.window} ({describe_run(settings, f.run_id)}"
+            f"the last run {'failed' if f.attempts else 'was interrupted'} for {f.window} ("
+            f"{describe_run(settings, f.run_id)}"
             f"{f', {f.failure}' if f.failure else ''})"
             f"{more if f is failed[:_MAX_TOLD][-1] else ''}",
             close_command(f.window),

@@ -237,8 +237,8 @@ def _describe_behind_horizon(state: PartitionState, finder: _Finder) -> list[str
         return []
     return [
         f"{late.count} events from {late.first:%Y-%m-%d %H:%M} to {late.last:%Y-%m-%d %H:%M} UTC came in for closed "
-        f"partitions behind the retention horizon ({state.horizon:%Y-%m-%d}), which can't be closed again: they are in "
-        "no figure"
+        f"partitions behind the retention horizon ({state.horizon:%Y-%m-%d}), which can't be closed again and "
+        "stay as they are"
     ]
 
 
