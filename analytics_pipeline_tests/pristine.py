@@ -1,7 +1,7 @@
 """Brings the one database of an embedded server back to what it was, faster than migrating it again.
 
 Tables that were empty are emptied, other tables of ours and TimescaleDB's notes on aggregates and jobs get their rows
-back, sequences their values, relations and columns the rights on them, and statistics that have come are deleted.
+back, sequences their values, relations and columns the rights on them.
 Everything else is compared, the whole catalog with it: a database of which a test has changed any of that can't be
 restored. Nothing that a migration may bring along is listed here by name.
 
@@ -32,7 +32,6 @@ UPDATE {table} AS t SET {rights} = w.{rights}
 FROM wanted AS w
 WHERE {same} AND t.{rights} IS DISTINCT FROM w.{rights}
 """
-_STATISTICS = "pg_catalog.pg_statistic"
 # Temporary tables aren't here: the server drops them with their session.
 _TABLES = """
 SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -106,7 +105,7 @@ class Pristine:
             # Together, or a foreign key between them is in the way; what references them was empty too.
             connection.execute(f"TRUNCATE {', '.join(ours)} CASCADE")
         changed = self._changed(connection)
-        if changed - self._rows.keys() - self._rights.keys() - {_STATISTICS}:
+        if changed - self._rows.keys() - self._rights.keys():
             return False
         for table in changed:
             self._restore_rows(connection, table)
@@ -120,9 +119,7 @@ class Pristine:
         return True
 
     def _restore_rows(self, connection: Connection, table: str) -> None:
-        if table == _STATISTICS:
-            connection.execute(f"DELETE FROM {table} WHERE {self._is_new}")
-        elif table in _RIGHTS:
+        if table in _RIGHTS:
             rights, key = _RIGHTS[table]
             same = " AND ".join(f"t.{column} = w.{column}" for column in key)
             connection.execute(

