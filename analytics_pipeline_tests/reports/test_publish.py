@@ -11,7 +11,6 @@ from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
-import psycopg
 import pytest
 from PIL import Image
 from pypdf import PdfReader
@@ -23,6 +22,7 @@ from analytics_pipeline.reports.order import order_report
 from analytics_pipeline.reports.preview import first_page
 from analytics_pipeline.reports.publish import Job, publish_all, publish_order, write_order
 from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.waiting import LockTimeoutError
 from analytics_pipeline_tests.conftest import SERVER_URL, Database
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.reports import samples
@@ -129,8 +129,7 @@ def test_runs_over_a_month_take_turns(ledger: Database, connection: Connection) 
     documents = publish_company_months(connection, ledger.settings, MONTH)
     next(documents)
     with ledger.connect(autocommit=True) as other:
-        other.execute("SET lock_timeout = '200ms'")
-        with pytest.raises(psycopg.errors.LockNotAvailable):
+        with other.brief_waits(0.2), pytest.raises(LockTimeoutError):
             publish_platform_month(other, ledger.settings, MONTH)
         assert publish_platform_month(other, ledger.settings, date(2025, 12, 1))
         assert len(list(documents)) == len(COMPANIES) - 1
