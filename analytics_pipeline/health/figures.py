@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
-from analytics_pipeline.health.finding import Finding, Problem
+from analytics_pipeline.health.finding import Finding, Problem, close_command
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import ContinuousAggregate
 from analytics_pipeline.timescale.connection import Connection, one_state
@@ -65,7 +65,7 @@ def _judge(aggregate: ContinuousAggregate, result: Reconciliation) -> Finding:
             f"{result.difference_count} rows of {result.window} differ from the raw events; "
             f"{'; '.join(_tell(aggregate, result.differences))}"
         )
-        again = f"analytics-pipeline close --start {span.start:%Y-%m-%dT%H:%M} --end {span.end:%Y-%m-%dT%H:%M}"
+        again = close_command(span)
         # A stored row that was changed by hand is no invalidation: only force computes it anew, and only in one
         # pass where no event is left.
         force = (

@@ -27,6 +27,11 @@ class State(StrEnum):
     ERROR = "error"
 
 
+def close_command(window: Window) -> str:
+    """Return the command that closes a half-open window, to the minute: the remedy of much that is found."""
+    return f"analytics-pipeline close --start {window.start:%Y-%m-%dT%H:%M} --end {window.end:%Y-%m-%dT%H:%M}"
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that is wrong: what, and the exact SQL or command that mends it (empty: the sentence says it).

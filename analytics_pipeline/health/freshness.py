@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from psycopg import sql
 
-from analytics_pipeline.health.finding import Finding, Problem, Severity
+from analytics_pipeline.health.finding import Finding, Problem, Severity, close_command
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import EVENTS, ContinuousAggregate
@@ -95,7 +95,7 @@ def up_to_date(connection: Connection, settings: Settings, aggregate: Continuous
         f"events since {lag.oldest_waiting:%Y-%m-%d %H:%M} UTC wait to be closed: their {cadence} ended "
         f"{_hours(late):g} hours ago, allowed are {_hours(allowed):g}; see that the Dagster daemon and the schedule "
         f"of the {cadence} run",
-        f"analytics-pipeline close --start {bucket:%Y-%m-%dT%H:%M} --end {lag.due_through:%Y-%m-%dT%H:%M}",
+        close_command(Window(bucket, lag.due_through)),
     )
     return Finding.judge(check, aggregate.name, [problem], good="", metadata=metadata)
 

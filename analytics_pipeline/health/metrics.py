@@ -5,7 +5,7 @@ from datetime import timedelta
 from psycopg import sql
 
 from analytics_pipeline.currencies import round_money
-from analytics_pipeline.health.finding import Finding, Problem, Severity
+from analytics_pipeline.health.finding import Finding, Problem, Severity, close_command
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.metrics.tables import KeptPeriods, MetricTable, kept_periods, stale_periods
 from analytics_pipeline.settings import Settings
@@ -64,7 +64,7 @@ def equals_definitions(
         problems.append(
             Problem(
                 f"{differing} rows of {judged} differ from what the definitions give: {'; '.join(examples)}",
-                f"analytics-pipeline close --start {judged.start:%Y-%m-%dT%H:%M} --end {judged.end:%Y-%m-%dT%H:%M}",
+                close_command(judged),
             )
         )
     good = "Nothing is closed yet, or all of it waits to be computed again."

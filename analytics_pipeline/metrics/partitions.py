@@ -13,7 +13,7 @@ from datetime import datetime
 
 from psycopg import sql
 
-from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES
+from analytics_pipeline.metrics.tables import METRIC_ASSETS
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection, fetch_row
@@ -25,7 +25,6 @@ _MAX_FAILURE = 500
 # The aggregate of hours that counts every event, whatever its category.
 ALL_EVENTS = "analytics_event_volume_hourly"
 _AGGREGATES = {aggregate.name for aggregate in AGGREGATES}
-_METRICS = {table.asset(cadence): (table, cadence) for table in METRIC_TABLES for cadence in GRANULARITIES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +212,8 @@ def _counts(connection: Connection, asset: str) -> tuple[sql.Composable, sql.SQL
             materialized_tables(connection)[asset].identifier, within.format(column=sql.Identifier("bucket"))
         )
         return query, sql.SQL("coalesce(counted.rows, 0)"), sql.SQL("coalesce(counted.events, 0)")
-    if asset in _METRICS:
-        table, cadence = _METRICS[asset]
+    if asset in METRIC_ASSETS:
+        table, cadence = METRIC_ASSETS[asset]
         query = sql.SQL("SELECT period_start, count(*), NULL::bigint FROM {} WHERE granularity = {} AND {}").format(
             sql.Identifier(table.table),
             sql.Literal(str(cadence)),

@@ -129,6 +129,8 @@ USER_METRICS = MetricTable(
 )
 METRIC_TABLES = (REVENUE_METRICS, MRR_MOVEMENTS, USER_METRICS)
 GRANULARITIES = (Cadence.DAY, Cadence.MONTH)
+# The table and the width of the partitions of every metric asset.
+METRIC_ASSETS = {table.asset(cadence): (table, cadence) for table in METRIC_TABLES for cadence in GRANULARITIES}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ from itertools import pairwise
 from dagster import AssetKey, RunRequest, RunsFilter
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
+from analytics_pipeline.health.finding import close_command
 from analytics_pipeline.metrics.partitions import FailedRange, last_attempt
-from analytics_pipeline.metrics.tables import METRIC_TABLES
+from analytics_pipeline.metrics.tables import METRIC_ASSETS
 from analytics_pipeline.orchestration.assets.metrics import metric_sources
 from analytics_pipeline.orchestration.covering_runs import FAILED
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, assets_of, proofs_of
@@ -191,11 +192,6 @@ def describe_exhausted(settings: Settings, failed: FailedRange) -> str:
     )
 
 
-def close_command(window: Window) -> str:
-    """Return the command that closes a window."""
-    return f"analytics-pipeline close --start {window.start:%Y-%m-%dT%H:%M} --end {window.end:%Y-%m-%dT%H:%M}"
-
-
 def group_ranges(job: str, wanted: Mapping[str, Iterable[Window]]) -> list[RangeToClose]:
     """Cut the stretches of a job's assets into bounded runs, each over the assets that share its window."""
     windows = {asset: join_windows(stretches) for asset, stretches in wanted.items()}
@@ -252,8 +248,7 @@ def _range_tags(ready: RangeToClose, state: PartitionState) -> dict[str, str]:
 @cache
 def _sources_within(job: str, asset: str) -> list[str]:
     """Return the assets of the same job that one of its figures is computed from."""
-    metrics = {table.asset(cadence): (table, cadence) for table in METRIC_TABLES for cadence in Cadence}
-    sources = metric_sources(*metrics[asset]) if asset in metrics else []
+    sources = metric_sources(*METRIC_ASSETS[asset]) if asset in METRIC_ASSETS else []
     return [source for source in sources if source in assets_of(job)]
 
 

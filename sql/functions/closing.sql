@@ -721,3 +721,32 @@ $$;
 
 COMMENT ON FUNCTION analytics_stale_metric_periods IS
     'Closed metric partitions to be computed again: changes they have not seen, other definitions or currency; and why.';
+
+-- The closed windows of a table that is made of the events of each day and kept, without what can't be compared with
+-- the events now: what has changed since it was taken in, by the stale ranges or by what refreshes have noted, and what
+-- lies before the horizon (NULL: nothing does).
+CREATE OR REPLACE FUNCTION analytics_comparable_windows(
+    p_relation text, p_horizon timestamptz, p_stale_starts timestamptz[], p_stale_ends timestamptz[]
+) RETURNS tstzmultirange
+LANGUAGE sql STABLE
+AS $$
+    SELECT coalesce(
+        (
+            SELECT
+                c.windows
+                - c.changed
+                - tstzmultirange(tstzrange(NULL, coalesce(p_horizon, '-infinity')))
+                - coalesce(
+                    (SELECT range_agg(tstzrange(s.stale_start, s.stale_end))
+                       FROM unnest(p_stale_starts, p_stale_ends) AS s (stale_start, stale_end)),
+                    '{}'
+                )
+            FROM analytics_closed_windows AS c
+            WHERE c.relation = p_relation
+        ),
+        '{}'
+    )
+$$;
+
+COMMENT ON FUNCTION analytics_comparable_windows IS
+    'Closed windows of users or subscriptions whose stored rows are to equal the events: neither changed nor expired.';

@@ -1,18 +1,11 @@
--- What is stored of the subscriptions that the closed events of a span touch, beside what those events give now. Left
--- out is what has changed since it was taken in, by the stale ranges or by what refreshes have noted, and what lies
--- behind the retention horizon: there the stored rows count as what the events give.
+-- What is stored of the subscriptions that the closed events of a span touch, beside what those events give now. Where
+-- that can't be compared, the stored rows count as what the events give.
 WITH taken_in AS MATERIALIZED (
     SELECT
-        c.windows * tstzmultirange(tstzrange(%(start)s, %(end)s))
-        - c.changed
-        - tstzmultirange(tstzrange(NULL, coalesce(%(horizon)s::timestamptz, '-infinity')))
-        - coalesce(
-            (SELECT range_agg(tstzrange(stale_start, stale_end))
-               FROM unnest(%(stale_starts)s::timestamptz[], %(stale_ends)s::timestamptz[]) AS s (stale_start, stale_end)),
-            '{}'
-        ) AS windows
-    FROM analytics_closed_windows AS c
-    WHERE c.relation = 'analytics_subscriptions'
+        analytics_comparable_windows(
+            'analytics_subscriptions', %(horizon)s::timestamptz, %(stale_starts)s::timestamptz[],
+            %(stale_ends)s::timestamptz[]
+        ) * tstzmultirange(tstzrange(%(start)s, %(end)s)) AS windows
 ),
 due AS MATERIALIZED (
     SELECT w.*

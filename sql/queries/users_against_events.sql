@@ -1,18 +1,10 @@
 -- What is stored of users beside the events: all of what is closed within a span, both ways, and of what was closed
--- before it a sample (by a hash that changes with the seed), whose events must be there. Left out is what has changed
--- since it was taken in, by the stale ranges or by what refreshes have noted, and what lies behind the retention horizon.
+-- before it a sample (by a hash that changes with the seed), whose events must be there.
 WITH judged AS MATERIALIZED (
     SELECT
-        c.windows
-        - c.changed
-        - tstzmultirange(tstzrange(NULL, coalesce(analytics_events_from(), '-infinity')))
-        - coalesce(
-            (SELECT range_agg(tstzrange(stale_start, stale_end))
-               FROM unnest(%(stale_starts)s::timestamptz[], %(stale_ends)s::timestamptz[]) AS s (stale_start, stale_end)),
-            '{}'
+        analytics_comparable_windows(
+            'analytics_users', analytics_events_from(), %(stale_starts)s::timestamptz[], %(stale_ends)s::timestamptz[]
         ) AS windows
-    FROM analytics_closed_windows AS c
-    WHERE c.relation = 'analytics_users'
 ),
 newest AS MATERIALIZED (
     SELECT lower(r) AS span_start, upper(r) AS span_end

@@ -16,10 +16,9 @@ from dagster import (
     multi_asset_check,
 )
 
-from analytics_pipeline.health.finding import Finding, Problem
+from analytics_pipeline.health.finding import Finding, Problem, close_command
 from analytics_pipeline.metrics.partitions import FailedRange
 from analytics_pipeline.orchestration.checks.results import check_result
-from analytics_pipeline.orchestration.closing import close_command
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, assets_of, cadence_of
 from analytics_pipeline.orchestration.names import POOL, RETRY
 from analytics_pipeline.orchestration.partition_state import PartitionState

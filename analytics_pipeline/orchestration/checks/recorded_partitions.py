@@ -12,10 +12,9 @@ from dagster import (
     asset_check,
 )
 
-from analytics_pipeline.health.finding import Finding, Problem, Severity
+from analytics_pipeline.health.finding import Finding, Problem, Severity, close_command
 from analytics_pipeline.orchestration.checks.failed_partitions import partitioned_assets
 from analytics_pipeline.orchestration.checks.results import check_result
-from analytics_pipeline.orchestration.closing import close_command
 from analytics_pipeline.orchestration.dagster_record import windows_of_keys
 from analytics_pipeline.orchestration.jobs import cadence_of
 from analytics_pipeline.orchestration.names import POOL, RETRY

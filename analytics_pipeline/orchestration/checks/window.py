@@ -18,7 +18,7 @@ from analytics_pipeline.alerts.check import check_alerts
 from analytics_pipeline.health.checks import HealthCheck, run_check, window_checks
 from analytics_pipeline.health.finding import Finding
 from analytics_pipeline.health.results import record_result
-from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES
+from analytics_pipeline.metrics.tables import METRIC_ASSETS
 from analytics_pipeline.orchestration.attempts import end_attempt
 from analytics_pipeline.orchestration.checks.results import check_evaluation, check_result, window_judged
 from analytics_pipeline.orchestration.names import POOL, RETRY, WINDOW_CHECK
@@ -26,8 +26,6 @@ from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Window
-
-_METRICS = {table.asset(cadence): (table, cadence) for table in METRIC_TABLES for cadence in GRANULARITIES}
 
 
 def build_window_checks() -> list[AssetChecksDefinition]:
@@ -55,9 +53,9 @@ def _build_check(check: HealthCheck) -> AssetChecksDefinition:
             else:
                 finding = _prove(check, connection, timescale.settings, window)
                 end_attempt(connection, context.op_execution_context.run, finding, window)
-            if finding.passed and check.subject in _METRICS:
+            if finding.passed and check.subject in METRIC_ASSETS:
                 # Reports that are made next show them, and nobody has to wait for a sensor.
-                alerts = check_alerts(connection, timescale.settings, *_METRICS[check.subject])
+                alerts = check_alerts(connection, timescale.settings, *METRIC_ASSETS[check.subject])
                 context.instance.report_runless_asset_event(check_evaluation(alerts))
         return check_result(replace(finding, check=WINDOW_CHECK))
 

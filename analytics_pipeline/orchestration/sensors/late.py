@@ -25,7 +25,7 @@ from dagster import (
 from analytics_pipeline.metrics.changes import changed_windows
 from analytics_pipeline.metrics.partitions import ALL_EVENTS, closing_times, late_behind_horizon
 from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS, SUBSCRIPTIONS_ASSET
-from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES, restated_months, stale_periods
+from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_ASSETS, restated_months, stale_periods
 from analytics_pipeline.metrics.users import USERS
 from analytics_pipeline.orchestration.closing import ClosingPlan, Obstacle
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, REPORT_JOB, assets_of, cadence_of
@@ -50,7 +50,6 @@ _INTERVAL_SECONDS = 30
 _NOTHING = "No event has changed in a closed partition."
 # TimescaleDB names both ends of a range that has changed; ours are half-open.
 _RESOLUTION = timedelta(microseconds=1)
-_METRICS = {table.asset(cadence): (table, cadence) for table in METRIC_TABLES for cadence in GRANULARITIES}
 # What stands on the events day by day, or month by month, as these aggregates do.
 _ON_EVENTS = {
     cadence: next(a.name for a in AGGREGATES if a.cadence is cadence and a.source == EVENTS)
@@ -60,7 +59,7 @@ _ON_EVENTS = {
 _HISTORIES = {USERS: USERS, SUBSCRIPTIONS_ASSET: SUBSCRIPTIONS}
 _STALE_LIKE = {
     **dict.fromkeys(_HISTORIES, _ON_EVENTS[Cadence.DAY]),
-    **{asset: _ON_EVENTS[cadence] for asset, (_, cadence) in _METRICS.items()},
+    **{asset: _ON_EVENTS[cadence] for asset, (_, cadence) in METRIC_ASSETS.items()},
 }
 
 
@@ -159,7 +158,7 @@ class _Finder:
             # The figures of a day are computed by other definitions from users and subscriptions that are, too.
             stale += self._of_other_definitions[Cadence.DAY]
         touched = without_windows(stale, expired)
-        if asset in _METRICS:
+        if asset in METRIC_ASSETS:
             # Of these the database has left out what can't be computed any more.
             touched += [p.window for p in self._stale_metrics if (p.metric, p.cadence) == _metric_of(asset)]
         # What was closed before it had ended, by a wrong clock, waits until it has.
@@ -223,7 +222,7 @@ def reports_behind(state: PartitionState, versions: DefinitionsVersions) -> dict
 
 
 def _metric_of(asset: str) -> tuple[str, Cadence]:
-    table, cadence = _METRICS[asset]
+    table, cadence = METRIC_ASSETS[asset]
     return table.metric, cadence
 
 
