@@ -244,7 +244,7 @@ def mail_checks() -> list[HealthCheck]:
                 subject,
                 "Every document that was mailed to a recipient last shows the figures of the current one, by the same "
                 "definitions; those made anew within 45 days.",
-                partial(_subject_judge, mail.mailed_documents_current, subject),
+                partial(mail.mailed_documents_current, subject=subject),
             )
             for subject in (MONTHLY_REPORT, COMPANY_REPORTS)
         ),
@@ -265,14 +265,14 @@ def aggregate_checks(aggregate: ContinuousAggregate) -> list[HealthCheck]:
             "up_to_date",
             aggregate.name,
             "No event waits in a bucket that should be closed by now: the lag of the data, whatever runs there were.",
-            partial(_aggregate_judge, freshness.up_to_date, aggregate),
+            partial(freshness.up_to_date, aggregate=aggregate),
         ),
         HealthCheck(
             figures.CHECK,
             aggregate.name,
             "The stored rows of the last 35 days of what is closed equal, column for column, what the declaration "
             "gives over the raw events. What is stale is left out.",
-            partial(_aggregate_judge, figures.reconciles_with_events, aggregate),
+            partial(figures.reconciles_with_events, aggregate=aggregate),
             judge_window=lambda connection, settings, window: figures.reconciles_with_events(
                 connection, settings, aggregate, window
             ),
@@ -344,18 +344,3 @@ def _obstacle(error: AnalyticsError | psycopg.Error) -> Problem:
             f"it can't be judged: {message}", "connect as the owner of analytics_events (ANALYTICS_DATABASE_URL)"
         )
     return Problem(f"it can't be judged: {message}", "analytics-pipeline db migrate")
-
-
-def _aggregate_judge(
-    judge: Callable[[Connection, Settings, ContinuousAggregate], Finding],
-    aggregate: ContinuousAggregate,
-    connection: Connection,
-    settings: Settings,
-) -> Finding:
-    return judge(connection, settings, aggregate)
-
-
-def _subject_judge(
-    judge: Callable[[Connection, Settings, str], Finding], subject: str, connection: Connection, settings: Settings
-) -> Finding:
-    return judge(connection, settings, subject)

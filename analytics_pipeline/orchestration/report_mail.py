@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from dagster import (
-    AssetCheckEvaluation,
-    AssetKey,
     DagsterInstance,
     Failure,
     JobDefinition,
@@ -20,9 +18,9 @@ from dagster import (
     op,
 )
 
-from analytics_pipeline.health.mail import CURRENT_CHECK, mailed_documents_current
+from analytics_pipeline.health.mail import mailed_documents_current
 from analytics_pipeline.orchestration import names
-from analytics_pipeline.orchestration.checks.results import check_result
+from analytics_pipeline.orchestration.checks.results import check_evaluation
 from analytics_pipeline.orchestration.metadata import MetadataMap
 from analytics_pipeline.orchestration.report_gate import describe_held, judge_documents
 from analytics_pipeline.orchestration.resources import Timescale
@@ -107,17 +105,7 @@ def build_mail_job() -> JobDefinition:
 def _judge_mailed(instance: DagsterInstance, connection: Connection, settings: Settings) -> None:
     """Show at once that the documents that were mailed are the current ones, or which are not."""
     for asset in (MONTHLY_REPORT, COMPANY_REPORTS):
-        result = check_result(mailed_documents_current(connection, settings, asset))
-        instance.report_runless_asset_event(
-            AssetCheckEvaluation(
-                asset_key=AssetKey(asset),
-                check_name=CURRENT_CHECK,
-                passed=result.passed,
-                metadata=result.metadata,
-                severity=result.severity,
-                description=result.description,
-            )
-        )
+        instance.report_runless_asset_event(check_evaluation(mailed_documents_current(connection, settings, asset)))
 
 
 def _metadata(done: MailRound) -> MetadataMap:
