@@ -15,8 +15,7 @@ from typing import Any
 
 from analytics_pipeline.embedded.files import write_private
 from analytics_pipeline.errors import AnalyticsError
-
-_STARTED = 19  # field 22 of /proc/PID/stat, counted from the one behind the command's name
+from analytics_pipeline.processes import process_stat
 
 
 class ServerProcess:
@@ -108,7 +107,7 @@ def _matches(pid: int, known: dict[str, Any]) -> bool:
 
 
 def _started(pid: int) -> int | None:
-    """Return when the process started, in the kernel's ticks since the machine did."""
+    """Return when the process started, None where that can't be known."""
     with suppress(OSError, ValueError, IndexError):
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[_STARTED])
+        return process_stat(pid)[1]
     return None

@@ -10,6 +10,7 @@ from dagster._core.events import RunFailureReason
 from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
 from analytics_pipeline.orchestration.names import CLOSE, DEMO, REASON_TAG
+from analytics_pipeline.processes import process_stat
 
 # Which run the other tags speak of: a re-execution inherits the tags of its parent.
 _RUN = "analytics/executed_run"
@@ -38,7 +39,7 @@ class Owner:
             if str(Path("/proc/self").readlink()) != str(pid):
                 return cls(host, pid)
             boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-            return cls(host, pid, boot_id, str(Path("/proc/self/ns/pid").readlink()), _stat(pid)[1])
+            return cls(host, pid, boot_id, str(Path("/proc/self/ns/pid").readlink()), str(process_stat(pid)[1]))
         except OSError:
             return cls(host, pid)
 
@@ -73,10 +74,10 @@ class Owner:
         except PermissionError:
             pass
         try:
-            state, started = _stat(self.pid)
+            state, started = process_stat(self.pid)
         except OSError:
             return False
-        return state in "ZX" or started != self.started
+        return state in "ZX" or str(started) != self.started
 
     def __str__(self) -> str:
         """Name the process for people."""
@@ -107,9 +108,3 @@ def has_died_in_command(run: DagsterRun) -> bool:
     reason = run.tags.get(RUN_FAILURE_REASON_TAG)
     is_dead = Owner.of(run) is not None and reason == RunFailureReason.UNEXPECTED_TERMINATION.value
     return is_dead and run.tags.get(REASON_TAG) in (CLOSE, DEMO)
-
-
-def _stat(pid: int) -> tuple[str, str]:
-    """Return a process's state and when it started, in ticks since the machine did; raises ``OSError``."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-    return fields[0], fields[19]

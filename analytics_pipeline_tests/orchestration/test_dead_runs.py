@@ -29,7 +29,7 @@ from dagster._core.utils import make_new_run_id
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 
 from analytics_pipeline.cli import main
-from analytics_pipeline.orchestration import dead_runs, run_owner, sign_of_life
+from analytics_pipeline.orchestration import dead_runs, sign_of_life
 from analytics_pipeline.orchestration.build import build_definitions
 from analytics_pipeline.orchestration.close import close_span
 from analytics_pipeline.orchestration.dead_runs import fail_dead_runs
@@ -38,6 +38,7 @@ from analytics_pipeline.orchestration.partition_state import PartitionState
 from analytics_pipeline.orchestration.run_owner import Owner, never_began
 from analytics_pipeline.orchestration.sign_of_life import RunLostError
 from analytics_pipeline.orchestration.sign_of_life import sign_of_life as signing
+from analytics_pipeline.processes import process_stat
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.windows import Window
 from analytics_pipeline_tests.conftest import SERVER_URL, Database
@@ -64,7 +65,7 @@ def _quick_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
 def ended() -> Owner:
     """A process of this machine that has ended."""
     process = subprocess.Popen(["sleep", "60"])
-    owner = replace(Owner.this_process(), pid=process.pid, started=run_owner._stat(process.pid)[1])
+    owner = replace(Owner.this_process(), pid=process.pid, started=str(process_stat(process.pid)[1]))
     assert not owner.has_ended()
     process.kill()
     process.wait()
