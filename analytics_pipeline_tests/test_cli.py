@@ -81,11 +81,13 @@ def test_an_unreachable_server_is_named_without_its_password(environment: pytest
     assert "hunter2" not in result.output
 
 
+@pytest.mark.slow
 def test_migrate_and_status_as_json(environment: pytest.MonkeyPatch) -> None:
     assert "0001_extension.sql" in json.loads(_call("db", "migrate", "--json").stdout)["applied"]
     assert json.loads(_call("db", "status", "--json").stdout)["state"] == "running"
 
 
+@pytest.mark.slow
 def test_the_report_command_writes_a_pdf_and_prints_its_checksum(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
         add_event(connection, "2025-01-05T12:00")

@@ -117,6 +117,7 @@ def test_a_database_shows_nothing_of_the_test_before(embedded_home: Path, tmp_pa
         assert _seen(connection) ^ before == set()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(SERVER_URL is not None, reason="on a server no database is used twice")
 @pytest.mark.parametrize("way", DEFINITIONS)
 def test_a_changed_definition_is_noticed_or_undone(embedded_home: Path, tmp_path: Path, way: str) -> None:
@@ -136,6 +137,7 @@ def test_a_changed_definition_is_noticed_or_undone(embedded_home: Path, tmp_path
         connection.rollback()
 
 
+@pytest.mark.slow
 def test_a_role_is_not_there_in_the_next_test(embedded_home: Path, tmp_path: Path) -> None:
     if SERVER_URL is not None:
         pytest.skip("roles of a server are everybody's: tests drop theirs")
@@ -145,6 +147,7 @@ def test_a_role_is_not_there_in_the_next_test(embedded_home: Path, tmp_path: Pat
         assert fetch_row(connection, "SELECT to_regrole('left_over')") == (None,)
 
 
+@pytest.mark.slow
 def test_a_database_is_as_one_that_was_migrated_for_the_test_alone(
     environment: pytest.MonkeyPatch, embedded_home: Path, tmp_path: Path
 ) -> None:
@@ -159,6 +162,7 @@ def test_a_database_is_as_one_that_was_migrated_for_the_test_alone(
         assert timeless(_seen(connection)) ^ alone == set()
 
 
+@pytest.mark.slow
 def test_an_empty_database_is_empty_after_a_migrated_one(
     database_before: None, environment: pytest.MonkeyPatch
 ) -> None:

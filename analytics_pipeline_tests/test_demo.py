@@ -41,6 +41,7 @@ def test_a_retention_that_nobody_chose_gives_way_in_the_database_itself(environm
         assert RETENTION not in {p.procedure for p in read_policies(connection)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chosen", ["by command", "in the environment"])
 def test_a_retention_that_somebody_chose_is_left_and_the_command_named(
     environment: pytest.MonkeyPatch, chosen: str

@@ -45,6 +45,7 @@ def _findings(result: Result) -> dict[tuple[str, str], dict[str, Any]]:
     return {(f["check"], f["subject"]): f for f in json.loads(result.output)["findings"]}
 
 
+@pytest.mark.slow
 def test_a_migrated_database_has_no_error(database: Database) -> None:
     result = _doctor()
     assert result.exit_code == 0, result.output
@@ -65,6 +66,7 @@ def test_an_error_fails_and_is_followed_by_what_mends_it(database: Database) -> 
     assert "mend it:  analytics-pipeline db policies --apply" in result.output[found:]
 
 
+@pytest.mark.slow
 def test_json_carries_states_measures_and_thresholds(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
         add_event(connection, "2025-01-05T10:10", currency=None)
@@ -83,6 +85,7 @@ def test_json_carries_states_measures_and_thresholds(database: Database) -> None
     assert findings["migrations", "server"]["state"] == "ok"
 
 
+@pytest.mark.slow
 def test_a_warning_fails_only_when_asked_to(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
         connection.execute(
@@ -111,6 +114,7 @@ def test_an_unreachable_server_is_one_finding_without_the_password(environment: 
     assert "secret" not in result.output
 
 
+@pytest.mark.slow
 def test_dagsters_storage_out_of_reach_is_one_error_without_the_password(
     database: Database, environment: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,7 @@ def _retention(connection: Connection) -> str:
     return policies[0].config["drop_after"] if policies else "never"
 
 
+@pytest.mark.slow
 def test_it_shows_what_is_wanted_by_whom_and_what_there_is(connection: Connection) -> None:
     result = _call()
     assert result.exit_code == 0
@@ -121,6 +122,7 @@ def test_at_a_terminal_it_asks(connection: Connection, answer: str, status: int,
     assert _retention(connection) == retention
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("answer", "status"), [("y", 0), ("n", 1)])
 def test_at_a_terminal_json_too_says_what_would_be_dropped_before_it_asks(
     connection: Connection, answer: str, status: int
@@ -170,6 +172,7 @@ def test_bad_input_is_one_line_and_changes_nothing(connection: Connection, argum
     assert _call().output.splitlines()[-1] == "All of them are as wanted."
 
 
+@pytest.mark.slow
 def test_a_database_without_the_schema_is_told_to_migrate(environment: pytest.MonkeyPatch) -> None:
     result = _call()
     assert result.exit_code == 1

@@ -292,6 +292,7 @@ def _subscribe(connection: Connection, company: str, month: str, price: str) -> 
     )
 
 
+@pytest.mark.slow
 def test_the_figures_are_those_of_the_definitions_of_a_company_and_of_all(connection: Connection) -> None:
     for month, amount, price, users in (("2026-01", "300", "10", 3), ("2026-02", "100", "25", 2)):
         for number, company in enumerate(("sum-a", "sum-b", "sum-c"), start=1):

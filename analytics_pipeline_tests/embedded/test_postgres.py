@@ -70,6 +70,7 @@ def test_nobody_else_can_enter(postgres: EmbeddedPostgres) -> None:
         psycopg.connect(re.sub(r":[^:@/]+@", ":wrong@", postgres.url))
 
 
+@pytest.mark.slow
 def test_processes_that_start_it_at_once_get_one_server(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from analytics_pipeline.embedded import EmbeddedPostgres\n"

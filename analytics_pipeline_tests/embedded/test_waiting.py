@@ -18,6 +18,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "LOOK_EVERY", 0.5)
 
 
+@pytest.mark.slow
 def test_a_client_that_waits_for_its_turn_says_for_whom_and_stops_in_the_end(
     server: EmbeddedTimescale, connect: Connect
 ) -> None:

@@ -181,6 +181,7 @@ print(tracemalloc.get_traced_memory()[1])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("byte", ["x", " ", r"\0"])
 def test_a_line_without_end_is_not_held_in_memory(byte: str) -> None:
     done = subprocess.run([sys.executable, "-c", PEAK_MEMORY, byte], check=True, capture_output=True, text=True)

@@ -102,6 +102,7 @@ def test_both_ways_store_the_same_rows(database: Database) -> None:
         assert stored(connection) == copied
 
 
+@pytest.mark.slow
 def test_copy_is_tried_once_where_it_is_refused(database: Database) -> None:
     with database.connect() as connection:
         connection.cursor_factory = CopyRefusingCursor

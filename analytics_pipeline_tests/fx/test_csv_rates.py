@@ -128,6 +128,7 @@ def test_a_currency_of_a_rate_has_the_form_of_an_events_currency(currency: str) 
     assert accepts(parse_rate, "2025-01-31", other, currency, "1") == as_event
 
 
+@pytest.mark.slow
 def test_the_shipped_history_of_the_ecb_is_read_exactly() -> None:
     reading = read_source("ecb")
     rates = {(str(r.rate_date), r.base, r.quote): str(r.rate) for r in reading.rates}

@@ -167,6 +167,7 @@ def _a_quiet_company(connection: Connection, newest: datetime, first: date) -> N
         connection.execute("INSERT INTO analytics_fx_rates VALUES (%s, 'EUR', 'USD', %s, 'x')", [day, Decimal(rate)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [False, True])
 def test_a_quiet_company_s_open_period_is_as_of_the_newest_event_of_all(database: Database, closed: bool) -> None:  # noqa: FBT001
     newest = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=2)
@@ -232,6 +233,7 @@ def test_the_session_s_time_zone_changes_no_figure(database: Database) -> None:
         assert (user_series(connection, None, QUARTER), active_users(connection, None, QUARTER)) == utc
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [False, True])
 def test_revenue_of_any_window_is_that_of_its_events(database: Database, closed: bool) -> None:  # noqa: FBT001
     with database.connect(autocommit=True) as connection:

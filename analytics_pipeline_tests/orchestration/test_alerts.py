@@ -76,6 +76,7 @@ def _told(database: Database) -> list[str]:
     return [subject for (subject,) in rows]
 
 
+@pytest.mark.slow
 def test_a_run_over_partitions_shows_and_tells_what_fires_in_the_latest_closed_one(
     rules: Path, database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:

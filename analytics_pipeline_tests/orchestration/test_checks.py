@@ -108,6 +108,7 @@ def test_what_is_wrong_is_told_with_severity_threshold_and_remedy_and_hides_noth
     assert evaluations["matches_declaration", HOURLY].passed
 
 
+@pytest.mark.slow
 def test_closing_partitions_proves_their_window_and_the_state_of_their_assets_is_judged_once_it_has_ended(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:
@@ -170,6 +171,7 @@ def test_a_failed_range_is_red_until_a_run_that_has_closed_it_has_ended(
     assert finding.passed
 
 
+@pytest.mark.slow
 def test_amounts_of_the_newest_closed_days_stay_red_while_an_old_backfill_is_fine(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:

@@ -257,6 +257,7 @@ def test_the_dagster_command_line_closes(
     assert len(instance.get_materialized_partitions(AssetKey("analytics_revenue_hourly"))) == partitions
 
 
+@pytest.mark.slow
 def test_the_setup_asset_migrates_and_its_checks_pass(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:
@@ -278,6 +279,7 @@ def test_a_lost_unique_key_is_reported_with_the_statement_that_restores_it(
     assert "CREATE UNIQUE INDEX" in (failed[0].description or "")
 
 
+@pytest.mark.slow
 def test_loading_the_definitions_touches_no_database(dagster_home: Path, environment: pytest.MonkeyPatch) -> None:
     environment.setenv("ANALYTICS_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
     command = [sys.executable, "-c", "import analytics_pipeline.definitions"]

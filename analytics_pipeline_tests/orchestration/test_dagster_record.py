@@ -130,6 +130,7 @@ def test_a_run_without_events_is_compared_by_its_time(instance: DagsterInstance)
     assert _is_closed(instance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED])
 def test_pages_of_failed_runs_hide_none_of_them(
     instance: DagsterInstance, storage: psycopg.Connection[tuple[object, ...]], status: DagsterRunStatus

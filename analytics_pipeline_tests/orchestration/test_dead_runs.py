@@ -225,6 +225,7 @@ def test_what_is_closed_stays_closed_when_a_process_dies_before_its_run_began(
     assert never_began(instance.get_run_records(RunsFilter(run_ids=[run.run_id]))[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("looker", ["close", "doctor", "the daemon"])
 def test_whoever_looks_next_ends_dead_runs(
     database: Database, instance: DagsterInstance, definitions: Definitions, ended: Owner, looker: str

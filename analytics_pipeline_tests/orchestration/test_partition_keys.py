@@ -41,6 +41,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 def test_a_run_over_partitions_that_do_not_exist_fails_at_once_and_counts_for_nothing(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:

@@ -76,6 +76,7 @@ def _plan(instance: DagsterInstance, connection: Connection, reason: str = "test
     return ClosingPlan(PartitionState(instance, connection, get_settings(), datetime.now(UTC)), reason)
 
 
+@pytest.mark.slow
 def test_a_run_writes_its_proof_beside_the_figures_and_the_same_again_when_it_is_repeated(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:
@@ -90,6 +91,7 @@ def test_a_run_writes_its_proof_beside_the_figures_and_the_same_again_when_it_is
             assert fetch_row(connection, "SELECT DISTINCT run_id FROM analytics_partitions") == (run.run_id,)
 
 
+@pytest.mark.slow
 def test_a_proof_that_fails_leaves_open_exactly_the_partitions_that_differ(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:
@@ -121,6 +123,7 @@ def _materialize_range_behind_horizon(definitions: Definitions, instance: Dagste
     ).success
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("materialize", [_materialize_behind_horizon, _materialize_range_behind_horizon])
 def test_a_run_that_is_refused_changes_nothing_about_what_is_closed_stale_or_failed(
     database: Database,
@@ -234,6 +237,7 @@ def test_every_failed_range_is_found_at_the_next_tick_however_old_until_three_at
         assert f"{HOURLY} for {old} failed 3 times, last in run killed-3" in (gaps.skipped or "")
 
 
+@pytest.mark.slow
 def test_what_only_dagster_knew_to_be_closed_is_taken_over_once_and_not_closed_anew(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:
@@ -264,6 +268,7 @@ def test_what_only_dagster_knew_to_be_closed_is_taken_over_once_and_not_closed_a
         assert not state.is_closed(HOURLY, Window(DAY.start, DAY.start + timedelta(hours=1)))
 
 
+@pytest.mark.slow
 def test_what_a_refused_run_had_opened_in_dagsters_record_is_taken_over_as_closed(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:
@@ -278,6 +283,7 @@ def test_what_a_refused_run_had_opened_in_dagsters_record_is_taken_over_as_close
         assert state.is_closed(HOURLY, DAY)
 
 
+@pytest.mark.slow
 def test_a_difference_between_the_database_and_dagsters_record_is_told_both_ways(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:
@@ -318,6 +324,7 @@ def test_expired_events_are_no_news_and_events_that_come_behind_the_horizon_are_
         assert capsys.readouterr().err.count("WARNING") == 1
 
 
+@pytest.mark.slow
 def test_what_sensors_say_is_bounded_however_much_waits(database: Database, instance: DagsterInstance) -> None:
     with database.connect(autocommit=True) as connection:
         _close_everything(connection, QUARTER)

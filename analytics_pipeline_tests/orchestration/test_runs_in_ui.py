@@ -56,6 +56,7 @@ def test_a_run_of_a_command_is_on_the_page_of_its_job_and_on_the_timeline(
     assert tags["analytics/closed_because"] == "demo"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ui_url", ["", "https://dagster.example.com"])
 def test_a_failed_close_names_its_run_whole_or_by_its_address(
     database: Database,

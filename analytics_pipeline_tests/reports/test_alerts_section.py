@@ -28,6 +28,7 @@ def _text(company: str | None, *alerts: FiredAlert) -> str:
     return text_of(replace(samples.golden(company), alerts=alerts), "alerts")
 
 
+@pytest.mark.slow
 def test_the_figures_of_an_alert_are_printed_whole_with_the_signs_of_a_document() -> None:
     assert (
         "acme trading and its daughters, December 2025 to January 2026: \u221228.67% to 12,345,678,901.23 EUR. "

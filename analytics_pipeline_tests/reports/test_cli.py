@@ -44,6 +44,7 @@ def test_the_figures_are_those_of_the_metrics_commands(audience: tuple[str, ...]
     assert sections["revenue"]["revenueByMonth"][-1]["totalRevenue"] == revenue["totalRevenue"]
 
 
+@pytest.mark.slow
 def test_a_month_is_a_short_way_to_its_days() -> None:
     short, long = (
         json.loads(call("report", "--company", "acme", *period, "--sections", "headline", "--json").stdout)

@@ -107,6 +107,7 @@ def pay_late(connection: Connection) -> None:
     add_event(connection, "2026-01-06T13:00", company_id="acme", user_id="ann", value="10")
 
 
+@pytest.mark.slow
 def test_a_month_closed_again_is_the_same_document_whatever_a_run_found_beyond_it(connection: Connection) -> None:
     # A run that began in the month also covered days of the next one without rates.
     add_event(connection, "2026-02-03T12:00", company_id="acme", value="700", currency="JPY")
@@ -130,6 +131,7 @@ def test_a_month_closed_again_is_the_same_document_whatever_a_run_found_beyond_i
     assert {row["document"] for row in json.loads(call("list", "--json"))} == {"current"}
 
 
+@pytest.mark.slow
 def test_a_figure_that_differs_corrects_the_document_which_says_which_and_by_how_much(connection: Connection) -> None:
     first = publish(connection)
     pay_late(connection)
@@ -161,6 +163,7 @@ def test_a_figure_that_differs_corrects_the_document_which_says_which_and_by_how
     assert {c: made.document for c, made in again.items()} == {c: made.document for c, made in corrected.items()}
 
 
+@pytest.mark.slow
 def test_a_mailed_document_that_is_corrected_is_shown_and_resent_by_one_command(connection: Connection) -> None:
     publish(connection)
     judge(connection)
@@ -220,6 +223,7 @@ def test_a_mailed_document_that_is_corrected_is_shown_and_resent_by_one_command(
     assert (states.count("current"), states.count("replaced")) == (6, 4)
 
 
+@pytest.mark.slow
 def test_a_document_of_an_older_version_is_not_compared_and_neither_is_what_it_did_not_show(
     connection: Connection,
 ) -> None:
@@ -257,6 +261,7 @@ def test_a_document_of_an_older_version_is_not_compared_and_neither_is_what_it_d
     assert publish(connection)["globex"].document.sha256 == made.sha256
 
 
+@pytest.mark.slow
 def test_a_correction_is_told_from_what_the_recipient_was_mailed_and_a_document_withdrawn_is_named(
     connection: Connection,
 ) -> None:
@@ -324,6 +329,7 @@ def test_every_number_that_a_section_of_figures_prints_has_a_name_of_its_own(con
         assert not any(name.startswith(("dataQuality", "rejects", "reconciliation", "alerts")) for name in names)
 
 
+@pytest.mark.slow
 def test_documents_of_earlier_releases_are_compared_by_what_is_known_of_them(connection: Connection) -> None:
     made = publish(connection)["acme"].document
     (migration,) = Path("sql/migrations").glob("0028_*.sql")

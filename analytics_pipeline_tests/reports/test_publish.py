@@ -57,6 +57,7 @@ def test_a_document_that_cannot_be_stored_stops_the_rest(tmp_path: Path) -> None
         list(publish_all(str(root), jobs(20)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [5, 20], ids=["here", "in processes"])
 def test_a_report_that_cannot_be_rendered_keeps_no_other(tmp_path: Path, count: int) -> None:
     asked = jobs(count)
@@ -136,6 +137,7 @@ def test_runs_over_a_month_take_turns(ledger: Database, connection: Connection) 
         assert publish_platform_month(other, ledger.settings, MONTH)
 
 
+@pytest.mark.slow
 def test_a_company_without_figures_any_more_has_no_document_that_counts(
     ledger: Database, connection: Connection
 ) -> None:

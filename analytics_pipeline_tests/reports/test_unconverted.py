@@ -75,6 +75,7 @@ def test_no_share_is_shown_of_revenue_that_lacks_an_amount(connection: Connectio
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("event", "in_yen", "unknown"),
     [

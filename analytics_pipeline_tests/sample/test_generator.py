@@ -34,6 +34,7 @@ def generate(
     return list(generate_events(seed=seed, start=start, months=months, companies=companies, scale=scale))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["events.jsonl", "events.jsonl.gz"])
 def test_same_seed_gives_the_same_bytes_in_every_process(tmp_path: Path, name: str) -> None:
     digests = set()
@@ -60,6 +61,7 @@ def test_compressed_file_holds_the_same_lines(tmp_path: Path) -> None:
     assert counts == {text.count(b"\n")}
 
 
+@pytest.mark.slow
 def test_default_size_is_about_250_000_lines() -> None:
     events = generate_events(seed=7, start=date(2025, 10, 1), months=13, companies=5, scale=1.0)
     assert 245_000 <= sum(1 for _ in events) <= 260_000
@@ -112,6 +114,7 @@ def test_first_events_of_fifty_years_come_at_once() -> None:
     assert time.monotonic() - began < 0.5
 
 
+@pytest.mark.slow
 def test_memory_holds_customers_and_pending_events_only() -> None:
     tracemalloc.start()
     try:

@@ -50,6 +50,7 @@ def without_a_column(connection: Connection) -> Iterator[str]:
         connection.execute(f"ALTER TABLE {RANGES} RENAME gone TO materialization_id")
 
 
+@pytest.mark.slow
 def test_the_server_of_the_tests_has_all_that_is_read(connection: Connection) -> None:
     assert missing_from_catalog(connection) == []
 
@@ -96,6 +97,7 @@ def test_doctor_and_the_check_name_version_and_remedy_in_one_sentence(connection
     assert {check for check, entry in report.items() if entry["state"] == "error"} == {"timescaledb_extension"}
 
 
+@pytest.mark.slow
 def test_nothing_is_refreshed_and_nothing_migrated(connection: Connection) -> None:
     add_event(connection, "2025-03-05T10:10")
     attempts: list[Callable[[], object]] = [

@@ -38,6 +38,7 @@ def connection(database: Database) -> Iterator[Connection]:
         yield connection
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", PLANS)
 def test_users_of_a_partly_compressed_chunk_are_counted_once_and_all(connection: Connection, plan: str) -> None:
     for setting in PLANS[plan]:

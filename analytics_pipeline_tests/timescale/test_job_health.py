@@ -41,6 +41,7 @@ def job(connection: Connection) -> Iterator[int]:
     connection.execute("SELECT delete_job(%s)", [created])
 
 
+@pytest.mark.slow
 def test_before_the_first_run_nothing_is_known_and_nothing_fails(connection: Connection) -> None:
     jobs = {health.name: health for health in read_job_health(connection)}
     assert "policy_compression on analytics_events" in jobs
@@ -63,6 +64,7 @@ def test_runs_of_the_embedded_server_are_judged(connection: Connection, job: int
     assert not _health(connection, job).is_failing
 
 
+@pytest.mark.slow
 def test_a_lost_race_for_a_lock_counts_from_the_third_in_a_row(connection: Connection, job: int) -> None:
     for failures in (1, 2, 3):
         _add_run(connection, job, 10 - failures, "could not obtain lock (55P03)")

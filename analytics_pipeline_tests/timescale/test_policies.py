@@ -70,6 +70,7 @@ def _as_before_0024(connection: Connection) -> None:
     connection.execute("DELETE FROM analytics_schema_migrations WHERE version = 24")
 
 
+@pytest.mark.slow
 def test_refresh_policies_are_registered_but_left_to_dagster(connection: Connection) -> None:
     policies = _policies(connection)
     assert {relation for procedure, relation in policies if procedure == REFRESH} == {a.name for a in AGGREGATES}
@@ -80,6 +81,7 @@ def test_retention_never_means_no_retention_policy(connection: Connection) -> No
     assert _retention(connection) == "never"
 
 
+@pytest.mark.slow
 def test_a_new_database_has_what_the_environment_asks_for_and_says_who_set_it(environment: pytest.MonkeyPatch) -> None:
     changes = migrate(_with(environment, retention="3 years", compress_after="45 days")).policy_changes
     assert {(c.procedure, c.action.split(";")[0]) for c in changes if c.relation == EVENTS} == {
@@ -94,6 +96,7 @@ def test_a_new_database_has_what_the_environment_asks_for_and_says_who_set_it(en
         assert "@" in record.client
 
 
+@pytest.mark.slow
 def test_a_migration_from_a_shell_without_the_setting_brings_no_retention_back(
     environment: pytest.MonkeyPatch,
 ) -> None:
@@ -110,6 +113,7 @@ def test_a_migration_from_a_shell_without_the_setting_brings_no_retention_back(
         assert _retention(connection) == policy_values(connection).retention == "never"
 
 
+@pytest.mark.slow
 def test_a_setting_that_asks_for_something_else_changes_nothing_and_is_told_the_command(
     connection: Connection, environment: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +130,7 @@ def test_a_setting_that_asks_for_something_else_changes_nothing_and_is_told_the_
     assert migrate(_with(environment, retention="24 months", compress_after="30 days")).notes == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "found", [PolicyValues("3 years", "60 days", "dagster"), PolicyValues("never", "never", "dagster")]
 )
@@ -145,6 +150,7 @@ def test_an_older_database_wants_what_it_has_whatever_the_environment_says(
     assert len(report.notes) == 3, "and where the environment asks for something else"
 
 
+@pytest.mark.slow
 def test_an_older_database_without_any_policy_but_with_events_gets_none(
     connection: Connection, environment: pytest.MonkeyPatch
 ) -> None:
@@ -158,6 +164,7 @@ def test_an_older_database_without_any_policy_but_with_events_gets_none(
     assert policy_values(connection) == PolicyValues("never", "never", "dagster")
 
 
+@pytest.mark.slow
 def test_an_aggregate_that_has_no_refresh_policy_yet_gets_one(connection: Connection) -> None:
     connection.execute("SELECT remove_continuous_aggregate_policy(%s)", [AGGREGATES[-1].name])
     assert migrate().policy_changes == (PolicyChange(AGGREGATES[-1].name, REFRESH, "added"),)
@@ -219,6 +226,7 @@ def test_wanting_and_having_change_together_or_not_at_all(connection: Connection
     assert _retention(connection) == "2 years"
 
 
+@pytest.mark.slow
 def test_a_change_over_what_somebody_else_has_changed_meanwhile_is_refused(connection: Connection) -> None:
     seen = policy_values(connection)
     _change(connection, compress_after="60 days")
@@ -241,6 +249,7 @@ def test_a_first_migration_that_was_killed_before_its_policies_is_still_one_of_a
     assert _retention(connection) == "3 years"
 
 
+@pytest.mark.slow
 def test_two_first_migrations_at_once_agree_on_the_policies(environment: pytest.MonkeyPatch) -> None:
     command = [sys.executable, "-c", "from analytics_pipeline.timescale.migrations import migrate; migrate()"]
 
@@ -266,6 +275,7 @@ def _existing_database(environment: pytest.MonkeyPatch, **changes: str) -> list[
         return _change(connection, **changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attempt", [_new_database, _existing_database])
 def test_a_retention_within_reach_of_a_refresh_window_is_refused(
     environment: pytest.MonkeyPatch, attempt: type
@@ -276,6 +286,7 @@ def test_a_retention_within_reach_of_a_refresh_window_is_refused(
         assert _retention(connection) == "never"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attempt", [_new_database, _existing_database])
 @pytest.mark.parametrize("compress_after", ["2 years", "6 months"])
 def test_compressing_what_has_been_dropped_before_is_refused(
@@ -292,6 +303,7 @@ def test_compressing_what_has_been_dropped_before_is_refused(
         assert policy_records(connection) == {} or policy_values(connection).compress_after == "30 days"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attempt", [_new_database, _existing_database])
 @pytest.mark.parametrize("values", [("6 months", "never"), ("never", "2 years"), ("6 months", "5 months")])
 def test_compressing_never_or_before_the_retention_is_sound(
@@ -303,6 +315,7 @@ def test_compressing_never_or_before_the_retention_is_sound(
         assert policy_values(connection) == PolicyValues(retention, compress_after, "dagster")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attempt", [_new_database, _existing_database])
 def test_the_engine_refreshes_only_where_that_is_safe(environment: pytest.MonkeyPatch, attempt: type) -> None:
     with connect(autocommit=True) as connection:

@@ -97,6 +97,7 @@ def test_the_statement_that_forces_a_refresh_removes_rows_where_no_event_is(data
         assert reconciles_with_events(connection, database.settings, HOURLY, MARCH).passed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "statement",
     [
