@@ -1,0 +1,157 @@
+"""Answers beside plain SQL for the same figures over the same relations, with the year closed and with nothing closed.
+
+Run it on a server: ANALYTICS_DATABASE_URL=postgresql://... python benchmarks/figures.py [--events N] [--again]
+A database is made there for each size and dropped again; what was measured before is kept in benchmarks/results.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+
+from _database import database, server_url
+from _history import close, fill
+from _results import Results
+
+from analytics_pipeline.metrics.answers import revenue_answer
+from analytics_pipeline.metrics.periods import previous_window
+from analytics_pipeline.metrics.revenue import revenue_metrics
+from analytics_pipeline.timescale.connection import Connection, connect
+from analytics_pipeline.windows import Window
+
+PERIODS = {
+    "a month": Window.of_dates(date(2025, 10, 1), date(2025, 10, 31)),
+    "a year": Window.of_dates(date(2025, 1, 1), date(2025, 12, 31)),
+}
+MANY_EVENTS = 1_000_000
+DAYS = Window.of_dates(date(2025, 9, 1), date(2025, 10, 31))
+
+_REVENUE = """
+SELECT
+    (SELECT sum(r.total_value) FROM analytics_revenue_daily AS r WHERE r.bucket >= %(start)s AND r.bucket < %(end)s),
+    (SELECT -sum(r.refund_value) FROM analytics_revenue_daily AS r WHERE r.bucket >= %(start)s AND r.bucket < %(end)s),
+    (SELECT sum(r.total_value) FROM analytics_revenue_daily AS r
+     WHERE r.bucket >= %(before)s AND r.bucket < %(start)s),
+    (SELECT sum(b.total_value) FROM analytics_billing_daily AS b WHERE b.bucket >= %(start)s AND b.bucket < %(end)s),
+    (SELECT (sum(s.monthly_amount), count(DISTINCT (s.company_id, s.user_id))) FROM analytics_subscriptions AS s
+     WHERE s.valid_from < %(end)s AND (s.valid_to IS NULL OR s.valid_to >= %(end)s) AND s.monthly_amount > 0),
+    (SELECT count(*) FROM analytics_users AS u WHERE u.first_seen < %(end)s)
+"""
+_USERS = """
+WITH active AS MATERIALIZED (
+    SELECT DISTINCT e.company_id, e.user_id, date_trunc('day', e."timestamp", 'UTC') AS day
+    FROM analytics_events AS e
+    WHERE e."timestamp" >= %(start)s::timestamptz - interval '1 day' AND e."timestamp" < %(end)s
+      AND e.category IN ('revenue', 'user_activity', 'crypto') AND e.user_id IS NOT NULL
+),
+counted AS (
+    SELECT a.company_id, a.day, count(*) AS active, 0 AS new, 0 AS churned FROM active AS a GROUP BY 1, 2
+    UNION ALL
+    SELECT u.company_id, date_trunc('day', u.first_seen, 'UTC'), 0, count(*), 0 FROM analytics_users AS u GROUP BY 1, 2
+    UNION ALL
+    SELECT b.company_id, b.day + interval '1 day', 0, 0, count(*)
+    FROM active AS b
+    LEFT JOIN active AS t
+        ON t.company_id = b.company_id AND t.user_id = b.user_id AND t.day = b.day + interval '1 day'
+    WHERE t.user_id IS NULL
+    GROUP BY 1, 2
+),
+per_day AS (
+    SELECT c.company_id, c.day, sum(c.active) AS active, sum(c.new) AS new, sum(c.churned) AS churned
+    FROM counted AS c
+    GROUP BY 1, 2
+)
+SELECT p.*, sum(p.new) OVER (PARTITION BY p.company_id ORDER BY p.day) AS total
+FROM per_day AS p
+"""
+_USER_ROWS = "SELECT * FROM analytics_user_metrics_rows('day', %(start)s, %(end)s, 'EUR', 2)"
+
+
+@dataclass(frozen=True)
+class Line:
+    """Something to be measured, and the plain SQL for the same."""
+
+    name: str
+    is_closed: bool
+    ours: Callable[[Connection], object]
+    limit: Callable[[Connection], object]
+
+
+def main() -> None:
+    """Measure every line that has not been measured, and print all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, nargs="+", default=[1_000_000, 10_000_000])
+    parser.add_argument("--rounds", type=int, default=3, help="Up to a million events; one above.")
+    parser.add_argument("--again", action="store_true", help="Measure again what was measured before.")
+    arguments = parser.parse_args()
+    server = server_url()
+    results = Results("figures", again=arguments.again)
+    print("   ratio         ours      plain SQL")
+    for events in arguments.events:
+        measure(server, events, results, arguments.rounds if events <= MANY_EVENTS else 1)
+
+
+def measure(server: str, events: int, results: Results, rounds: int) -> None:
+    """Measure one size, first with nothing closed."""
+    names = {
+        line: f"{line.name}, {'closed' if line.is_closed else 'nothing closed'}, {events:,} events" for line in lines()
+    }
+    if all(results.has(name) for name in names.values()):
+        for name in names.values():
+            results.show(name)
+        return
+    with database(server), connect(autocommit=True) as connection:
+        fill(connection, events, subscriptions=events // 50)
+        for is_closed in (False, True):
+            if is_closed:
+                close(connection)
+                connection.execute("VACUUM ANALYZE")
+            for line, name in names.items():
+                if line.is_closed is is_closed:
+                    results.compare(
+                        name, partial(line.ours, connection), partial(line.limit, connection), rounds=rounds
+                    )
+
+
+def lines() -> Iterator[Line]:
+    """Give every line, those with nothing closed first."""
+    for is_closed in (False, True):
+        for period, window in PERIODS.items():
+            yield Line(
+                f"revenue figures over all companies, {period}",
+                is_closed,
+                lambda c, w=window: revenue_metrics(c, None, w, "EUR"),
+                lambda c, w=window: plain_revenue(c, w),
+            )
+            yield Line(
+                f"whole revenue answer over all companies, {period}",
+                is_closed,
+                lambda c, w=window: revenue_answer(c, None, w, "EUR"),
+                lambda c, w=window: plain_revenue(c, w),
+            )
+    yield Line(
+        "user metrics of 61 days of each company",
+        is_closed=True,
+        ours=lambda c: _all(c, _USER_ROWS, DAYS),
+        limit=plain_users,
+    )
+
+
+def plain_revenue(connection: Connection, window: Window) -> None:
+    """Ask for the six figures of the revenue answer without any function of ours."""
+    before = previous_window(connection, window)
+    connection.execute(_REVENUE, {"start": window.start, "end": window.end, "before": before.start}).fetchall()
+
+
+def plain_users(connection: Connection) -> None:
+    """Ask for total, active, new and churned users of each company's days."""
+    _all(connection, _USERS, DAYS)
+
+
+def _all(connection: Connection, query: str, window: Window) -> None:
+    connection.execute(query, {"start": window.start, "end": window.end}).fetchall()
+
+
+if __name__ == "__main__":
+    main()
