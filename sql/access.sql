@@ -1,15 +1,28 @@
 -- Who may read and call what. analytics_reader reads the metric tables, a company at a time (row-level security), and
--- never events or aggregates: those hold every company's rows. Nobody but the owner calls our functions, which lock
+-- never events or aggregates: those hold every company's rows. Members of analytics_api, readers too, name the company of
+-- their session; every other reader sees what it was granted. Nobody but the owner calls our functions, which lock
 -- and write; readers call those that round, for the views of rounded figures.
 DO $$
+DECLARE
+    role name;
 BEGIN
-    IF to_regrole('analytics_reader') IS NULL THEN
+    FOREACH role IN ARRAY ARRAY['analytics_reader', 'analytics_api'] LOOP
+        IF to_regrole(role) IS NULL THEN
+            BEGIN
+                EXECUTE format('CREATE ROLE %I NOLOGIN', role);
+            EXCEPTION
+                -- Another database's migration has just made it, or this role may not: then the check
+                -- reader_access says what to ask an administrator for.
+                WHEN duplicate_object OR unique_violation OR insufficient_privilege THEN NULL;
+            END;
+        END IF;
+    END LOOP;
+    IF to_regrole('analytics_reader') IS NOT NULL AND to_regrole('analytics_api') IS NOT NULL
+       AND NOT pg_has_role('analytics_api', 'analytics_reader', 'MEMBER') THEN
         BEGIN
-            CREATE ROLE analytics_reader NOLOGIN;
+            GRANT analytics_reader TO analytics_api;
         EXCEPTION
-            -- Another database's migration has just made it, or this role may not: then the check
-            -- reader_access says what to ask an administrator for.
-            WHEN duplicate_object OR unique_violation OR insufficient_privilege THEN NULL;
+            WHEN insufficient_privilege THEN NULL;
         END;
     END IF;
     IF to_regrole('analytics_reader') IS NOT NULL THEN

@@ -1,9 +1,13 @@
--- Whoever has logged in stays bound by its grants, whatever role it takes on by SET ROLE; only who serves others as
--- the owner is bound by the role taken on.
+-- Who sees which rows of the tables with a company in them: the companies granted, and for members of analytics_api the
+-- company that the session names. Nobody else sees anything.
+
+-- A grant holds where its role still has the number and the name that it had. Whoever has logged in stays bound by its
+-- grants, whatever role it takes on by SET ROLE; only who serves others as the owner is bound by the role taken on.
 DROP POLICY IF EXISTS own_grants ON analytics_company_grants;
 CREATE POLICY own_grants ON analytics_company_grants FOR SELECT
     USING (
-        pg_has_role(
+        to_regrole(quote_ident(role_name)) = role_oid
+        AND pg_has_role(
             CASE
                 WHEN pg_has_role(
                     session_user,
@@ -15,3 +19,42 @@ CREATE POLICY own_grants ON analytics_company_grants FOR SELECT
             to_regrole(quote_ident(role_name)), 'MEMBER'
         )
     );
+
+DO $$
+DECLARE
+    metric text;
+BEGIN
+    FOREACH metric IN ARRAY ARRAY[
+        'analytics_revenue_metrics', 'analytics_mrr_movements', 'analytics_user_metrics'
+    ]
+    LOOP
+        EXECUTE format('DROP POLICY IF EXISTS own_companies ON %I', metric);
+        -- Who is asking is looked up once a query, not once a row; with a grant the setting can only narrow it.
+        EXECUTE format($policy$
+            CREATE POLICY own_companies ON %1$I FOR SELECT USING (
+                (
+                    (
+                        company_id IN (SELECT g.company_id FROM analytics_company_grants AS g)
+                        OR EXISTS (SELECT FROM analytics_company_grants AS g WHERE g.company_id IS NULL)
+                    )
+                    AND company_id = coalesce(nullif(current_setting('analytics.company', true), ''), company_id)
+                )
+                OR (
+                    company_id = current_setting('analytics.company', true)
+                    AND (
+                        SELECT pg_has_role(
+                            CASE
+                                WHEN pg_has_role(session_user, t.relowner, 'MEMBER')
+                                THEN current_user ELSE session_user
+                            END,
+                            to_regrole('analytics_api'), 'MEMBER'
+                        )
+                        FROM pg_class AS t
+                        WHERE t.oid = %1$L::regclass
+                    )
+                )
+            )
+        $policy$, metric);
+    END LOOP;
+END
+$$;

@@ -1,9 +1,20 @@
 """Who may read figures: the role, the row-level security that binds it, and nothing around them."""
 
+import shlex
 from dataclasses import dataclass
 
 from analytics_pipeline.health.finding import Finding, Problem, Severity
-from analytics_pipeline.metrics.access import READER, list_grants, readers_without_grants
+from analytics_pipeline.metrics.access import (
+    API,
+    READER,
+    Grant,
+    describe_company,
+    find_role,
+    list_grants,
+    misleading_grants,
+    readers_of_any_company,
+    readers_without_grants,
+)
 from analytics_pipeline.metrics.partitions import PARTITIONS
 from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS
 from analytics_pipeline.metrics.tables import METRIC_TABLES
@@ -38,21 +49,28 @@ class _Table:
 
 def reader_access(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form
     """Judge that ``analytics_reader`` reads the metric tables, company by company, and nothing else of a company."""
-    role = connection.execute(load_sql("queries/access_role.sql"), {"role": READER}).fetchone()
-    if role is None:
-        missing = Problem(
-            f"the role {READER} doesn't exist, and this login may not make it: nobody but the owner can read figures",
-            f"CREATE ROLE {READER} NOLOGIN; -- by an administrator, then {_MIGRATE}",
+    roles = {name: find_role(connection, name) for name in (READER, API)}
+    missing = [name for name, found in roles.items() if found is None]
+    reader = roles[READER]
+    if missing or reader is None:
+        problem = Problem(
+            f"the role {' and the role '.join(missing)} doesn't exist, and this login may not make it: applications "
+            "and people that are not the owner read no figures",
+            " ".join(f"CREATE ROLE {name} NOLOGIN;" for name in missing)
+            + f" GRANT {READER} TO {API}; -- by an administrator, then {_MIGRATE}",
             Severity.WARNING,
         )
-        return Finding.judge(CHECK, EVENTS, [missing], good="", metadata={"role": "missing"})
+        return Finding.judge(CHECK, EVENTS, [problem], good="", metadata={"role": "missing"})
     rows = connection.execute(load_sql("queries/reader_tables.sql"), {"tables": list(_POLICIES)}).fetchall()
     tables = [_Table(*row) for row in rows]
     exposed = [
         name for (name,) in connection.execute(load_sql("queries/reader_hidden.sql"), {"relations": _HIDDEN}).fetchall()
     ]
     problems = [problem for table in tables for problem in _judge_table(table)]
-    if role[0]:
+    grants = list_grants(connection)
+    sees_nothing = readers_without_grants(connection)
+    problems += _judge_grants(grants, misleading_grants(connection), sees_nothing)
+    if reader.is_unbound:
         problems.append(
             Problem(
                 f"{READER} bypasses row-level security: its members read every company",
@@ -76,8 +94,9 @@ def reader_access(connection: Connection, settings: Settings) -> Finding:  # noq
             "policies": {table.name: table.policies for table in tables},
             "relations it may not read but does": exposed,
             "such relations allowed": 0,
-            "grants": len(list_grants(connection)),
-            "readers that name their company by analytics.company": readers_without_grants(connection),
+            "grants": len(grants),
+            "readers that name their company by analytics.company": readers_of_any_company(connection),
+            "readers that see no company": sees_nothing,
         },
     )
 
@@ -107,6 +126,36 @@ def function_access(connection: Connection) -> Finding:
         good="Only the owner calls functions that lock, write or schedule jobs.",
         metadata={"open functions of ours": ours, "open functions of TimescaleDB": theirs, "allowed": 0},
     )
+
+
+def _judge_grants(grants: list[Grant], misleading: dict[str, str], sees_nothing: list[str]) -> list[Problem]:
+    problems = [
+        Problem(why, f"analytics-pipeline access list {role}", Severity.WARNING) for role, why in misleading.items()
+    ]
+    problems += [
+        Problem(
+            f"the grant of {describe_company(grant.company_id)} to {grant.role} no longer holds: that role was "
+            "renamed, or dropped and made again, and shows nothing by it",
+            f"analytics-pipeline access revoke {grant.role} {_option(grant.company_id)}",
+            Severity.WARNING,
+        )
+        for grant in grants
+        if not grant.holds
+    ]
+    problems += [
+        Problem(
+            f"{role} may read figures, and no grant says of which company: it sees nothing. An application that names "
+            f"the company of each session is a member of {API} instead",
+            f"analytics-pipeline access grant {role} --company COMPANY",
+            Severity.WARNING,
+        )
+        for role in sees_nothing
+    ]
+    return problems
+
+
+def _option(company_id: str | None) -> str:
+    return "--all-companies" if company_id is None else f"--company {shlex.quote(company_id)}"
 
 
 def _judge_table(table: _Table) -> list[Problem]:

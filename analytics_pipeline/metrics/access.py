@@ -15,42 +15,80 @@ from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection
 
 READER = "analytics_reader"
+# Its members name the company of their session, as applications do that serve many companies.
+API = "analytics_api"
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A company that a role, or its members, may read; None: every company."""
+    """A company that a role may read; None: every company.
+
+    It holds while its role is the one it was given to: one that was renamed, or dropped and made again, is another.
+    """
 
     role: str
     company_id: str | None
     granted_at: datetime
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A role of the database, as far as a grant to it is concerned; ``members`` would read by it too."""
+
+    is_unbound: bool
+    sees_everything: bool
+    names_its_company: bool
+    is_reader: bool
+    members: list[str]
 
 
 def grant_company(connection: Connection, role: str, company_id: str | None) -> bool:
     """Let a role read a company, None: every company, and tell whether that is new.
 
-    From its first grant on it reads the companies granted and no others. It becomes a member of
-    ``analytics_reader``. Raises ``AnalyticsError`` for a role that isn't there, or that no grant would bind.
+    It becomes a member of ``analytics_reader``, and reads the companies granted and no others. Raises
+    ``AnalyticsError`` for a role that isn't there, and where the grant would mean something else than it says.
     """
+    if company_id is not None and not company_id.strip():
+        raise AnalyticsError("The company is empty: name one, or say --all-companies.")
     with connection.transaction():
-        found = connection.execute(load_sql("queries/access_role.sql"), {"role": role}).fetchone()
+        found = find_role(connection, role)
         if found is None:
             raise AnalyticsError(f"There is no role {role}: an administrator makes it, CREATE ROLE {role} LOGIN ...")
-        is_unbound, is_reader = found
-        if is_unbound:
-            raise AnalyticsError(f"{role} bypasses row-level security and reads every company: use another role.")
-        if not is_reader:
+        why_not = why_no_grant(role, found)
+        if why_not is not None:
+            raise AnalyticsError(why_not)
+        if not found.is_reader:
             connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(READER), sql.Identifier(role)))
         parameters = {"role": role, "company": company_id}
         return connection.execute(load_sql("queries/access_grant.sql"), parameters).rowcount > 0
 
 
-def revoke_company(connection: Connection, role: str, company_id: str | None) -> bool:
-    """Take a grant back, and tell whether the role is no reader any more.
+def why_no_grant(role: str, found: Reader) -> str | None:
+    """Return why a grant to a role would mean something else than it says, None where it means that."""
+    if role in (READER, API) or role.startswith("pg_"):
+        return f"{role} is a group, not somebody: grant companies to the role that logs in."
+    if found.is_unbound:
+        return f"{role} bypasses row-level security and reads every company: use another role."
+    if found.sees_everything:
+        return f"{role} owns the tables or reads all data, and with that every company: use another role."
+    if found.names_its_company:
+        return (
+            f"{role} is in {API} and names the company of its session, any of them: take {API} away from it, or use "
+            "another role."
+        )
+    if found.members:
+        return (
+            f"{role} has the members {', '.join(found.members)}, who would read by the same grant: grant the company "
+            "to each of them."
+        )
+    return None
 
-    With its last grant a role loses ``analytics_reader``: a reader without grants names its company itself, and
-    would read more than before. Raises ``AnalyticsError`` when there is no such grant, and when members of the role
-    would be left readers without grants.
+
+def revoke_company(connection: Connection, role: str, company_id: str | None) -> bool:
+    """Take a grant back, and tell whether the role is no reader any more: with its last one it is none.
+
+    Works for a role that is gone, too. Raises ``AnalyticsError`` when there is no such grant.
     """
     with connection.transaction():
         parameters = {"role": role, "company": company_id}
@@ -58,15 +96,9 @@ def revoke_company(connection: Connection, role: str, company_id: str | None) ->
             raise AnalyticsError(
                 f"{role} has no grant of {describe_company(company_id)}: see 'analytics-pipeline access list'."
             )
-        is_last = role in readers_without_grants(connection, role)
+        is_last = not list_grants(connection, role) and role in readers_without_grants(connection)
         if is_last:
             connection.execute(sql.SQL("REVOKE {} FROM {}").format(sql.Identifier(READER), sql.Identifier(role)))
-        widened = readers_without_grants(connection, role)
-        if widened:
-            raise AnalyticsError(
-                f"Without this grant {', '.join(widened)} could read any company: grant companies to each of them, or "
-                f"take {READER} away from them, before."
-            )
         return is_last
 
 
@@ -76,12 +108,37 @@ def list_grants(connection: Connection, role: str | None = None) -> list[Grant]:
     return [Grant(*row) for row in rows]
 
 
-def readers_without_grants(connection: Connection, role: str | None = None) -> list[str]:
-    """Return the readers that name their company by ``analytics.company``, or those of them that are in a role."""
-    rows = connection.execute(load_sql("queries/access_unbound.sql"), {"role": role}).fetchall()
-    return [name for (name,) in rows]
+def misleading_grants(connection: Connection) -> dict[str, str]:
+    """Return the roles whose grants hold and mean something else than they say, each with why."""
+    found = {}
+    for name in {grant.role for grant in list_grants(connection) if grant.holds}:
+        role = find_role(connection, name)
+        why = None if role is None else why_no_grant(name, role)
+        if why is not None:
+            found[name] = why
+    return dict(sorted(found.items()))
+
+
+def readers_without_grants(connection: Connection) -> list[str]:
+    """Return the readers that see no company: no grant of theirs holds, and they name none themselves."""
+    return [name for name, names_its_company in _without_grants(connection) if not names_its_company]
+
+
+def readers_of_any_company(connection: Connection) -> list[str]:
+    """Return the readers that name the company of their session by ``analytics.company``, whichever it is."""
+    return [name for name, names_its_company in _without_grants(connection) if names_its_company]
+
+
+def find_role(connection: Connection, role: str) -> Reader | None:
+    """Return what a role is with regard to grants, None without such a role."""
+    row = connection.execute(load_sql("queries/access_role.sql"), {"role": role}).fetchone()
+    return None if row is None else Reader(*row)
 
 
 def describe_company(company_id: str | None) -> str:
     """Name what is granted."""
     return "all companies" if company_id is None else company_id
+
+
+def _without_grants(connection: Connection) -> list[tuple[str, bool]]:
+    return connection.execute(load_sql("queries/access_unbound.sql")).fetchall()

@@ -34,7 +34,7 @@ def access() -> None:
 @click.argument("role")
 @_company_options
 def grant(role: str, company: str | None, *, all_companies: bool) -> None:
-    """Let ROLE read a company's figures; from the first grant on it reads no others."""
+    """Let ROLE, which logs in, read a company's figures; without a grant it reads none."""
     granted = _one_company(company, all_companies=all_companies)
     with connect(autocommit=True) as connection:
         is_new = grant_company(connection, role, granted)
@@ -62,12 +62,18 @@ def list_(role: str | None, *, as_json: bool) -> None:
         found = list_grants(connection, role)
     if as_json:
         rows = [
-            {"role": each.role, "companyId": each.company_id, "grantedAt": f"{each.granted_at:%Y-%m-%dT%H:%M:%SZ}"}
+            {
+                "role": each.role,
+                "companyId": each.company_id,
+                "grantedAt": f"{each.granted_at:%Y-%m-%dT%H:%M:%SZ}",
+                "holds": each.holds,
+            }
             for each in found
         ]
         click.echo(json.dumps(rows))
         return
     for each in found:
-        click.echo(f"{each.role}: {describe_company(each.company_id)}")
+        note = "" if each.holds else " (no longer holds: the role was renamed, or dropped and made again)"
+        click.echo(f"{each.role}: {describe_company(each.company_id)}{note}")
     if not found:
         click.echo("Nobody has grants.")

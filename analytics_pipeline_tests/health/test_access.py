@@ -1,11 +1,13 @@
 """Readers see what they may: each way of seeing more, or less, is found, and mended by what the finding says."""
 
 import uuid
+from collections.abc import Iterator
 
 import pytest
 
 from analytics_pipeline.health.access import function_access
 from analytics_pipeline.health.finding import State
+from analytics_pipeline.metrics.access import grant_company
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.migrations import migrate
 from analytics_pipeline.timescale.policies import change_policies
@@ -57,13 +59,40 @@ def test_seeing_less_is_found_and_mended_too(ask: Ask, connection: Connection) -
     assert "it shows the owner nothing" in ask("reader_access").summary
 
 
-def test_readers_who_name_their_company_are_told(ask: Ask, connection: Connection) -> None:
-    role = f"analytics_test_{uuid.uuid4().hex[:12]}"
-    connection.execute(f"CREATE ROLE {role} LOGIN; GRANT analytics_reader TO {role}")
+@pytest.fixture
+def role(connection: Connection) -> Iterator[str]:
+    name = f"analytics_test_{uuid.uuid4().hex[:12]}"
+    connection.execute(f"CREATE ROLE {name} LOGIN")
+    yield name
+    connection.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
+
+
+def test_who_reads_without_a_grant_is_told(ask: Ask, connection: Connection, role: str) -> None:
+    connection.execute(f"GRANT analytics_reader TO {role}")
+    finding = ask("reader_access")
+    assert finding.state is State.WARNING
+    assert f"{role} may read figures, and no grant says of which company" in finding.summary
+    connection.execute(f"GRANT analytics_api TO {role}")
+    finding = ask("reader_access")
+    assert finding.passed
+    assert role in finding.metadata["readers that name their company by analytics.company"]
+
+
+def test_grants_that_mean_something_else_than_they_say_are_named(ask: Ask, connection: Connection, role: str) -> None:
+    grant_company(connection, role, "acme")
+    assert ask("reader_access").passed
+    connection.execute(f"CREATE ROLE {role}_member; GRANT {role} TO {role}_member")
     try:
-        assert role in ask("reader_access").metadata["readers that name their company by analytics.company"]
+        assert f"{role} has the members {role}_member" in ask("reader_access").summary
     finally:
-        connection.execute(f"DROP ROLE {role}")
+        connection.execute(f"DROP ROLE {role}_member")
+    connection.execute(f"ALTER ROLE {role} RENAME TO {role}_x")
+    try:
+        finding = ask("reader_access")
+        assert f"grant of acme to {role} no longer holds" in finding.summary
+        assert f"analytics-pipeline access revoke {role} --company acme" in finding.remedies
+    finally:
+        connection.execute(f"ALTER ROLE {role}_x RENAME TO {role}")
 
 
 def test_a_function_of_ours_that_was_opened_is_closed_by_the_next_migration(connection: Connection) -> None:

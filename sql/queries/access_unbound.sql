@@ -1,13 +1,14 @@
--- Readers without a grant, of their own or through a role they are in: they name their company themselves.
--- With a role only those that are in it. Who bypasses row-level security needs no grant.
-SELECT r.rolname
+-- Readers whose company no grant says: those that name it themselves, as members of analytics_api, and those that see
+-- nothing. Who bypasses row-level security, or owns the tables, needs no grant.
+SELECT r.rolname, coalesce(pg_has_role(r.oid, to_regrole('analytics_api'), 'MEMBER'), false)
 FROM pg_roles AS r
+CROSS JOIN (SELECT c.relowner FROM pg_class AS c WHERE c.oid = 'analytics_company_grants'::regclass) AS t
 WHERE pg_has_role(r.oid, 'analytics_reader', 'MEMBER')
-  AND r.rolname NOT IN ('analytics_reader', current_user)
-  AND NOT r.rolsuper AND NOT r.rolbypassrls
-  AND (%(role)s::text IS NULL OR pg_has_role(r.oid, to_regrole(quote_ident(%(role)s)), 'MEMBER'))
+  AND r.rolname NOT IN ('analytics_reader', 'analytics_api')
+  AND NOT r.rolsuper AND NOT r.rolbypassrls AND NOT pg_has_role(r.oid, t.relowner, 'MEMBER')
   AND NOT EXISTS (
       SELECT FROM analytics_company_grants AS g
-      WHERE pg_has_role(r.oid, to_regrole(quote_ident(g.role_name)), 'MEMBER')
+      WHERE to_regrole(quote_ident(g.role_name)) = g.role_oid
+        AND pg_has_role(r.oid, to_regrole(quote_ident(g.role_name)), 'MEMBER')
   )
 ORDER BY r.rolname

@@ -20,6 +20,8 @@ WHERE c.relnamespace = current_schema()::regnamespace AND c.relname LIKE 'analyt
 UNION ALL
 SELECT 'access', md5(concat_ws(E'\n',
     to_regrole('analytics_reader')::text,
+    to_regrole('analytics_api')::text,
+    pg_has_role(to_regrole('analytics_api'), to_regrole('analytics_reader'), 'MEMBER')::text,
     (
         SELECT string_agg(concat_ws(' ', c.relname, c.relacl::text), E'\n' ORDER BY c.relname)
         FROM pg_class AS c
@@ -45,4 +47,8 @@ SELECT 'row_security', md5(string_agg(
 ))
 FROM pg_policy AS p
 JOIN pg_class AS c ON c.oid = p.polrelid
-WHERE c.oid = 'analytics_company_grants'::regclass
+WHERE (c.oid = 'analytics_company_grants'::regclass AND p.polname = 'own_grants')
+   OR (c.oid IN (
+           'analytics_revenue_metrics'::regclass, 'analytics_mrr_movements'::regclass,
+           'analytics_user_metrics'::regclass
+       ) AND p.polname = 'own_companies')
