@@ -10,6 +10,7 @@ import click
 import psycopg
 
 from analytics_pipeline.alerts.cli import alerts
+from analytics_pipeline.database_urls import describe_url
 from analytics_pipeline.doctor import doctor
 from analytics_pipeline.embedded import TCP_PORT, EmbeddedTimescale
 from analytics_pipeline.erp.cli import sources
@@ -25,7 +26,7 @@ from analytics_pipeline.reports.recipients_cli import recipients
 from analytics_pipeline.sample.cli import sample
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.signals import describing, end_if_interrupted
-from analytics_pipeline.timescale.connection import connect, describe_url
+from analytics_pipeline.timescale.connection import connect
 from analytics_pipeline.timescale.migrations import migrate
 from analytics_pipeline.timescale.server import server_info
 from analytics_pipeline.windows import Window

@@ -3,14 +3,16 @@
 Belongs here: names, defaults and forms of settings. Does not belong here: opening anything.
 """
 
+import os
 import re
 from datetime import date
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -18,6 +20,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from analytics_pipeline.database_urls import require_database_url
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.mail_addresses import require_address
 
@@ -28,7 +31,9 @@ _INTERVAL = re.compile(r"^[1-9]\d{0,5} (hour|day|week|month|year)s?$")
 class Settings(BaseSettings):
     """The program's settings, from the environment, then from ``<ANALYTICS_HOME>/settings.env``."""
 
-    model_config = SettingsConfigDict(env_prefix="ANALYTICS_", env_ignore_empty=True, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="ANALYTICS_", env_ignore_empty=True, frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
     home: Path = Field(default=Path(".local"), description="Folder of the embedded databases and their log files.")
     database_url: SecretStr | None = Field(
@@ -104,6 +109,11 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
+    @field_validator("database_url", "dagster_postgres_url", "erp_url")
+    @classmethod
+    def _database_url(cls, value: SecretStr | None) -> SecretStr | None:
+        return None if value is None else SecretStr(require_database_url(value.get_secret_value()))
+
     @field_validator("start")
     @classmethod
     def _first_of_month(cls, value: date) -> date:
@@ -173,7 +183,32 @@ class Settings(BaseSettings):
         """Read ``settings.env`` of the home folder after the environment."""
         home = {**env_settings(), **init_settings()}.get("home", Path(".local"))
         file = DotEnvSettingsSource(settings_cls, env_file=Path(home).expanduser() / "settings.env")
-        return init_settings, env_settings, file
+        return init_settings, env_settings, _SecretFiles(settings_cls), file
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Reads each secret from the file that a variable with ``_FILE`` at its end names, as containers mount them."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[str | None, str, bool]:
+        """Return the secret of a field, None where no file is named for it."""
+        alias = field.validation_alias
+        variable = str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"ANALYTICS_{field_name.upper()}"
+        path = os.environ.get(f"{variable}_FILE")
+        if not path or SecretStr not in get_args(field.annotation):
+            return None, field_name, False
+        if os.environ.get(variable):
+            raise AnalyticsError(f"Both {variable} and {variable}_FILE are set: keep one of them.")
+        try:
+            name = variable if alias is not None else field_name
+            return Path(path).read_text(encoding="utf-8").strip(), name, False
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise AnalyticsError(f"{variable}_FILE: can't read {path}: {reason}.") from None
+
+    def __call__(self) -> dict[str, str]:
+        """Return the secrets that are in files, by the names under which the settings are read."""
+        found = (self.get_field_value(field, name) for name, field in self.settings_cls.model_fields.items())
+        return {name: value for value, name, _ in found if value is not None}
 
 
 def require_age(value: str) -> str:
@@ -199,7 +234,8 @@ def get_settings() -> Settings:
         first = error.errors()[0]
         name = str(first["loc"][0])
         variable = name if name.isupper() else f"ANALYTICS_{name.upper()}"
-        raise AnalyticsError(f"{variable}: {first['msg'].removeprefix('Value error, ')}.") from error
+        # Without its cause, which holds the values.
+        raise AnalyticsError(f"{variable}: {first['msg'].removeprefix('Value error, ')}.") from None
 
 
 def write_settings_file(home: Path, changes: dict[str, str]) -> Path:
@@ -207,6 +243,9 @@ def write_settings_file(home: Path, changes: dict[str, str]) -> Path:
     path = home / "settings.env"
     values = {name: value for name, value in dotenv_values(path).items() if value is not None} | changes
     partial = path.with_suffix(".partial")
+    # Whatever the umask is: a setting may hold a password.
+    partial.unlink(missing_ok=True)
+    partial.touch(mode=0o600)
     partial.write_text("".join(f'{name}="{value}"\n' for name, value in values.items()), encoding="utf-8")
     partial.replace(path)
     return path

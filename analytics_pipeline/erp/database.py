@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 from psycopg.types.datetime import TimestamptzLoader
 
+from analytics_pipeline.database_urls import describe_url
 from analytics_pipeline.erp.source_files import ErpSource
 from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
-from analytics_pipeline.timescale.connection import Connection, describe_url
+from analytics_pipeline.timescale.connection import Connection
 
 Row = dict[str, Any]
 
@@ -31,10 +31,6 @@ _ISOLATED = psycopg.IsolationLevel.REPEATABLE_READ
 _NO_URL = (
     "ANALYTICS_ERP_URL is not set: set it to the URL of the ERP's database, with a role that may only read "
     "(docs/erp-sources.md)."
-)
-_BAD_URL = (
-    "ANALYTICS_ERP_URL is not a PostgreSQL URL: write it like postgresql://reader:password@host:5432/erp, "
-    "characters such as @, / and % in the password as %40, %2F and %25."
 )
 
 
@@ -150,20 +146,10 @@ def connect_erp(settings: Settings) -> Iterator[ErpDatabase]:
 
 
 def require_erp_url(settings: Settings) -> str:
-    """Return the URL of the ERP's database. Raises ``AnalyticsError`` if it is unset or malformed."""
+    """Return the URL of the ERP's database. Raises ``AnalyticsError`` if it is unset."""
     if settings.erp_url is None:
         raise AnalyticsError(_NO_URL)
-    url: str = settings.erp_url.get_secret_value()
-    try:
-        parts = conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
-        # Its message may quote the password, and so may the error itself.
-        raise AnalyticsError(_BAD_URL) from None
-    host, port = str(parts.get("host") or ""), str(parts.get("port") or "")
-    # An unescaped @ or / cuts the password in two, and its rest would be shown as host or port.
-    if "@" in host or (not port.replace(",", "").isdigit() and port):
-        raise AnalyticsError(_BAD_URL)
-    return url
+    return str(settings.erp_url.get_secret_value())
 
 
 def _around(

@@ -17,10 +17,10 @@ from dagster._core.storage.runs import RunStorage
 from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
+from analytics_pipeline.database_urls import describe_url
 from analytics_pipeline.embedded import EmbeddedPostgres
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.timescale.connection import describe_url
 
 _PAUSES_SECONDS = (1.0, 3.0)
 _OURS = (SQLAlchemyError, DagsterPostgresException)

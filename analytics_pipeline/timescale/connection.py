@@ -9,10 +9,10 @@ from weakref import WeakSet
 
 import psycopg
 from psycopg.abc import Params, QueryNoTemplate
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
-from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
+from analytics_pipeline.database_urls import describe_url
+from analytics_pipeline.errors import DatabaseUnreachableError
 from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.timescale.waiting import WatchedConnection
 
@@ -67,8 +67,6 @@ def connect(
         raise DatabaseUnreachableError(
             f"Can't connect to {describe_url(url)}: {reason}. Check ANALYTICS_DATABASE_URL and the server."
         ) from error
-    except psycopg.ProgrammingError as error:
-        raise AnalyticsError(f"ANALYTICS_DATABASE_URL is not a PostgreSQL URL: {error}") from error
     try:
         connection.watch_waits(url, settings.lock_timeout if lock_timeout is None else lock_timeout, on_wait)
         connection.execute("SET TIME ZONE 'UTC'")
@@ -123,10 +121,3 @@ def fetch_row(connection: Connection, query: QueryNoTemplate, parameters: Params
     if row is None:
         raise LookupError(f"the query returned no row: {query!r}")
     return row
-
-
-def describe_url(url: str) -> str:
-    """Return ``host:port/database`` of a libpq URL, for messages: no user, no password."""
-    parts = conninfo_to_dict(url)
-    host = parts.get("host") or "localhost"
-    return f"{host}:{parts.get('port') or 5432}/{parts.get('dbname') or 'postgres'}"

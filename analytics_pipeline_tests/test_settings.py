@@ -1,0 +1,106 @@
+"""Settings say what is wrong with them, and never show a secret."""
+
+import os
+import stat
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from click.testing import CliRunner
+from pydantic import AliasChoices, SecretStr
+
+from analytics_pipeline.cli import main
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.settings import Settings, get_settings, write_settings_file
+
+
+def _variable(name: str) -> str:
+    alias = Settings.model_fields[name].validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"ANALYTICS_{name.upper()}"
+
+
+SECRETS = [
+    _variable(name) for name, field in Settings.model_fields.items() if SecretStr in (*get_args(field.annotation),)
+]
+URLS = ["ANALYTICS_DATABASE_URL", "DAGSTER_POSTGRES_URL", "ANALYTICS_ERP_URL"]
+MALFORMED = [
+    "postgresql://someone:hunter/2@127.0.0.1:1/books",
+    "postgresql://someone:12/hunter2@127.0.0.1:1/books",
+    "postgresql://someone:hunter 2@127.0.0.1:1/books",
+    "postgresql://someone:hunter%zz2@127.0.0.1:1/books",
+    "postgresql://someone:hunter%2@127.0.0.1:1/books",
+    "postgresql://someone:hunter@2@127.0.0.1:1/books",
+    "postgresql://someone:hunter2@[127.0.0.1:1/books",
+    "postgresql://someone:hunter:2@127.0.0.1:x/books",
+    "someone:hunter2@127.0.0.1:1/books",
+    "mysql://someone:hunter2@127.0.0.1:1/books",
+    "host=127.0.0.1 password=hunter2 dbname",
+]
+
+
+@pytest.fixture(autouse=True)
+def clean(environment: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for variable in (*SECRETS, *(f"{secret}_FILE" for secret in SECRETS)):
+        if variable != "ANALYTICS_DATABASE_URL":
+            environment.delenv(variable, raising=False)
+    get_settings.cache_clear()
+    return environment
+
+
+@pytest.mark.parametrize("url", MALFORMED)
+@pytest.mark.parametrize("variable", URLS)
+def test_a_malformed_url_is_named_and_nothing_of_its_password_is_shown(
+    clean: pytest.MonkeyPatch, variable: str, url: str
+) -> None:
+    clean.setenv(variable, url)
+    with pytest.raises(AnalyticsError) as raised:
+        get_settings()
+    assert str(raised.value).startswith(f"{variable}: must look like postgresql://")
+    # A traceback shows what an error was raised from.
+    assert raised.value.__cause__ is None
+    assert raised.value.__suppress_context__
+    assert "hunter" not in str(raised.value)
+
+
+@pytest.mark.parametrize("variable", SECRETS)
+@pytest.mark.parametrize("command", [["doctor"], ["close", "--start", "2025-01-01", "--end", "2025-01-01"]])
+def test_no_command_shows_a_secret_that_can_t_be_used(
+    clean: pytest.MonkeyPatch, variable: str, command: list[str]
+) -> None:
+    for secret in ("hunter2", "https://hunter2 hunter2", "x=hunter2", "smtps://me:hunter2@"):
+        clean.setenv(variable, secret)
+        get_settings.cache_clear()
+        result = CliRunner().invoke(main, command)
+        assert "hunter" not in result.output
+        assert result.exception is None or "hunter" not in repr(result.exception)
+
+
+def test_a_secret_may_come_from_a_file(clean: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    for variable, url in ((v, f"postgresql://someone:hunter2@127.0.0.1:1/{v.lower()}") for v in URLS[1:]):
+        file.write_text(f"{url}\n", encoding="utf-8")
+        clean.setenv(f"{variable}_FILE", str(file))
+        get_settings.cache_clear()
+        settings = get_settings()
+        found = settings.dagster_postgres_url if variable.startswith("DAGSTER") else settings.erp_url
+        assert found is not None
+        assert found.get_secret_value() == url
+        clean.setenv(variable, url)
+        get_settings.cache_clear()
+        with pytest.raises(AnalyticsError, match=f"Both {variable} and {variable}_FILE are set"):
+            get_settings()
+        clean.delenv(variable)
+    file.unlink()
+    get_settings.cache_clear()
+    with pytest.raises(AnalyticsError, match=r"_FILE: can't read .*secret: No such file"):
+        get_settings()
+
+
+def test_the_file_of_settings_is_its_owner_s_whatever_the_umask_is(tmp_path: Path) -> None:
+    umask = os.umask(0)
+    try:
+        for _ in range(2):
+            path = write_settings_file(tmp_path, {"ANALYTICS_SMTP_URL": "smtps://me:hunter2@mail.example.com"})
+            assert stat.S_IMODE(path.stat().st_mode) == stat.S_IRUSR | stat.S_IWUSR
+    finally:
+        os.umask(umask)
