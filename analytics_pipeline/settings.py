@@ -22,10 +22,11 @@ from pydantic_settings import (
 
 from analytics_pipeline.database_urls import require_database_url
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.mail_addresses import require_address
+from analytics_pipeline.mail_addresses import Mailbox, require_address
 
 NEVER = "never"
 _INTERVAL = re.compile(r"^[1-9]\d{0,5} (hour|day|week|month|year)s?$")
+_EHLO = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*|\[(IPv6:)?[0-9A-Fa-f.:]+\]")
 
 
 class Settings(BaseSettings):
@@ -80,9 +81,24 @@ class Settings(BaseSettings):
     )
     smtp_url: SecretStr | None = Field(
         default=None,
-        description="Mail server, smtps://user:password@host or smtp://host:587, or file:///folder; unset: no mail.",
+        description=(
+            "Mail server, smtps://user:password@host or smtp://host:587, smtp+plain://relay:25 without encryption, or "
+            "file:///folder; unset: no mail."
+        ),
     )
-    mail_from: str = Field(default="analytics-pipeline@localhost", description="Sender of the program's mails.")
+    smtp_oauth: SecretStr | None = Field(
+        default=None,
+        description="In place of a password: JSON, or a file of it, that gets tokens of Microsoft 365 or Google.",
+    )
+    mail_from: str = Field(
+        default="analytics-pipeline@localhost",
+        description="Sender of the program's mails, 'Reports <reports@example.com>' or the address alone.",
+    )
+    mail_reply_to: str = Field(default="", description="Where answers to the mails go, if not to the sender.")
+    mail_ehlo: str = Field(
+        default="",
+        description="Full name, or address like [10.0.0.5], by which mail servers know this host; unset: its own.",
+    )
     operators: str = Field(default="", description="Who is told of failures: mail addresses, separated by commas.")
     mail_attachment_limit: int = Field(
         default=8_000_000, ge=0, description="Bytes of a report up to which it is attached; above, a link is sent."
@@ -126,10 +142,19 @@ class Settings(BaseSettings):
     def _age(cls, value: str) -> str:
         return require_age(value)
 
-    @field_validator("mail_from")
+    @field_validator("mail_from", "mail_reply_to")
     @classmethod
-    def _address(cls, value: str) -> str:
-        return require_address(value.strip())
+    def _mailbox(cls, value: str) -> str:
+        if value.strip():
+            Mailbox.parse(value)
+        return value.strip()
+
+    @field_validator("mail_ehlo")
+    @classmethod
+    def _ehlo(cls, value: str) -> str:
+        if value and not _EHLO.fullmatch(value):
+            raise ValueError("must look like mail.example.com or [10.0.0.5]")
+        return value
 
     @field_validator("operators")
     @classmethod
@@ -170,6 +195,22 @@ class Settings(BaseSettings):
     def operator_addresses(self) -> tuple[str, ...]:
         """Mail addresses of the people who are told of failures."""
         return tuple(_split(self.operators))
+
+    @property
+    def mail_sender(self) -> Mailbox:
+        """Whom the program's mails are from."""
+        return Mailbox.parse(self.mail_from)
+
+    @property
+    def mail_reply(self) -> Mailbox | None:
+        """Where answers to the program's mails go, None: to their sender."""
+        return Mailbox.parse(self.mail_reply_to) if self.mail_reply_to else None
+
+    @property
+    def answers_to(self) -> str | None:
+        """Address at which a person reads answers to the program's mails; None: there is none beyond this machine."""
+        reader = self.mail_reply or self.mail_sender
+        return None if reader.domain == "localhost" else reader.address
 
     @classmethod
     def settings_customise_sources(

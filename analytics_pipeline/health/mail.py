@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from analytics_pipeline.health.finding import Finding, Problem, Severity
+from analytics_pipeline.outbox.message import one_line
 from analytics_pipeline.reports.documents import COMPANY_REPORTS, MONTHLY_REPORT
 from analytics_pipeline.reports.mailed import OutdatedMail, Relation, describe_relation, outdated_mails
 from analytics_pipeline.reports.recipients import describe_audience
@@ -20,6 +21,7 @@ CHECK = "mail_delivered"
 CORRECTIONS_LOOK_BACK = timedelta(days=45)
 CURRENT_CHECK = "mailed_documents_current"
 _MAX_SHOWN = 3
+_REASON_CHARACTERS = 200
 _MAX_LISTED = 100
 
 
@@ -32,7 +34,8 @@ def mail_delivered(connection: Connection, settings: Settings) -> Finding:
     if failed:
         problems.append(
             Problem(
-                f"{failed} messages of the last {LOOK_BACK.days} days were not delivered, and are not tried again",
+                f"{failed} messages of the last {LOOK_BACK.days} days were not delivered, and are not tried again: "
+                f"{_named(connection, 'failed', failed)}",
                 "analytics-pipeline outbox list --state failed",
                 fallback="analytics-pipeline outbox retry ID, or outbox discard ID",
             )
@@ -40,7 +43,8 @@ def mail_delivered(connection: Connection, settings: Settings) -> Finding:
     if unknown:
         problems.append(
             Problem(
-                f"of {unknown} messages nobody knows whether they were delivered: ask the recipient",
+                f"of {unknown} messages nobody knows whether they were delivered: ask the recipients: "
+                f"{_named(connection, 'unknown', unknown)}",
                 "analytics-pipeline outbox list --state unknown",
                 fallback="analytics-pipeline outbox discard ID if it arrived, outbox retry ID if not",
             )
@@ -51,6 +55,15 @@ def mail_delivered(connection: Connection, settings: Settings) -> Finding:
             Problem(
                 f"{waiting} messages have been waiting for more than an hour: {why}",
                 "analytics-pipeline outbox list --state pending",
+                Severity.WARNING,
+            )
+        )
+    latest = connection.execute(load_sql("queries/notify_latest.sql"), {"look_back": LOOK_BACK}).fetchone()
+    if latest is not None and latest[0] is not None:
+        problems.append(
+            Problem(
+                f"the last message to operators did not reach all of them: {one_line(latest[0], _REASON_CHARACTERS)}",
+                "check ANALYTICS_OPERATORS and ANALYTICS_SMTP_URL",
                 Severity.WARNING,
             )
         )
@@ -116,6 +129,18 @@ def mailed_documents_current(connection: Connection, settings: Settings, subject
             f"made anew more than {CORRECTIONS_LOOK_BACK.days} days ago": len(differing) - len(lately),
         },
     )
+
+
+def _named(connection: Connection, state: str, number: int) -> str:
+    """Return to whom the newest messages of a state were to go, each with its reason, and how many more there are."""
+    rows = connection.execute(
+        load_sql("queries/outbox_undelivered.sql"), {"state": state, "look_back": LOOK_BACK, "most": _MAX_SHOWN}
+    ).fetchall()
+    named = [
+        f"{target} (message {id_}: {one_line(problem or '', _REASON_CHARACTERS)})" for id_, target, problem in rows
+    ]
+    more = [f"and {number - len(rows)} more"] if 0 < len(rows) < number else []
+    return "; ".join([*named, *more]) or "their senders died"
 
 
 def _is_later(instant: datetime | None, since: datetime) -> bool:

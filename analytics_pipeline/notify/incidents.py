@@ -53,15 +53,21 @@ class OpenFailure:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryReport:
-    """What one attempt to tell came to: how many incidents it was about, and what went wrong, if anything."""
+    """What one attempt to tell came to: how many incidents it was about, and what went wrong, if anything.
+
+    ``unreached`` says which operators were not reached though others were.
+    """
 
     incidents: int
     problem: str | None = None
+    unreached: str | None = None
 
     def __str__(self) -> str:
         """Say it for the tick history."""
         what = f"{self.incidents} {'incident' if self.incidents == 1 else 'incidents'}"
-        return f"{what} could not be told: {self.problem}" if self.problem else f"{what} told"
+        if self.problem:
+            return f"{what} could not be told: {self.problem}"
+        return f"{what} told, but {self.unreached}" if self.unreached else f"{what} told"
 
 
 def record_failure(connection: Connection, failure: Failure) -> None:
@@ -111,9 +117,9 @@ def deliver_due(connection: Connection, notifier: Notifier) -> DeliveryReport:
     if not incidents:
         return DeliveryReport(0)
     message = compose(incidents)
-    outcome, problem = "sent", None
+    outcome, problem, unreached = "sent", None, None
     try:
-        notifier.send(message)
+        unreached = notifier.send(message)
     except NotDelivered as error:
         outcome, problem = "pending", str(error)
     except DeliveryUnknown as error:
@@ -123,7 +129,7 @@ def deliver_due(connection: Connection, notifier: Notifier) -> DeliveryReport:
         load_sql("queries/notify_result.sql"),
         {
             "outcome": outcome,
-            "problem": None if problem is None else _storable(problem),
+            "problem": None if (said := problem or unreached) is None else _storable(said),
             "most_attempts": _MOST_ATTEMPTS,
             "keys": [incident.key for incident in incidents],
             "recovered": [incident.recovered_at for incident in incidents],
@@ -132,7 +138,7 @@ def deliver_due(connection: Connection, notifier: Notifier) -> DeliveryReport:
     for subject, state in results:
         if state == "undelivered":
             _log.error("Given up telling operators about %s: %s", subject, problem)
-    return DeliveryReport(len(incidents), problem)
+    return DeliveryReport(len(incidents), problem, unreached)
 
 
 def _subject(subject: str) -> str:

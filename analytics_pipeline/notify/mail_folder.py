@@ -2,15 +2,15 @@
 
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from email.message import EmailMessage
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.notify.notifier import ChannelDown
+from analytics_pipeline.notify.mime import Mail
+from analytics_pipeline.notify.notifier import ChannelDown, Refused
 from analytics_pipeline.notify.patience import Patience
 
 _NAME_CHARACTERS = 150
@@ -39,23 +39,25 @@ class MailFolder:
 
     def deliver(
         self,
-        mail: EmailMessage,
-        sender: str,  # noqa: ARG002  # the form of a transport; From and To say it
-        recipients: Sequence[str],  # noqa: ARG002
-        patience: Patience,  # noqa: ARG002
+        mail: Mail,
+        patience: Patience,  # noqa: ARG002  # the form of a transport
         before_last: Callable[[], None] = lambda: None,
-    ) -> None:
+    ) -> dict[str, str]:
         """Write one mail whole, readable by its owner alone; raises ``ChannelDown`` when that can't be done."""
-        name = re.sub(r"[^A-Za-z0-9@._-]", "_", str(mail["Message-ID"]).strip("<>"))[:_NAME_CHARACTERS]
+        name = re.sub(r"[^A-Za-z0-9@._-]", "_", mail.message_id.strip("<>"))[:_NAME_CHARACTERS]
         draft = self.path / f".{secrets.token_hex(8)}.tmp"
         try:
+            content = mail.as_bytes()
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             draft.touch(mode=0o600, exist_ok=False)
-            draft.write_bytes(mail.as_bytes())
+            draft.write_bytes(content)
             before_last()
             draft.replace(self.path / f"{name}.eml")
+        except ValueError as error:
+            raise Refused(f"no mail can be made of it: {error}") from error
         except OSError as error:
             raise ChannelDown(f"{self} can't be written: {error.strerror}") from error
         finally:
             with suppress(OSError):
                 draft.unlink()
+        return {}

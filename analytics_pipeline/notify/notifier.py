@@ -45,8 +45,8 @@ class Notifier(Protocol):
         """What the channel is, for people; no secret in it."""
         ...
 
-    def send(self, message: Message) -> None:
-        """Hand the message over; return when the channel has taken it.
+    def send(self, message: Message) -> str | None:
+        """Hand the message over; return when the channel has taken it, with who of several was not reached, and why.
 
         Raises ``NotDelivered`` when it certainly has not, ``DeliveryUnknown`` when nobody can know.
         """
@@ -60,4 +60,7 @@ class LogNotifier:
 
     def send(self, message: Message) -> None:
         """Write one line; it goes wherever the process's log goes, standard error by default."""
-        _log.warning("%s: %s", message.subject, " ".join(message.text.split()))
+        line = f"{message.subject}: {message.text}"
+        # What is no character to be seen could steer a terminal.
+        shown = "".join(c if c.isprintable() else " " if c.isspace() else f"\\x{ord(c):02x}" for c in line)
+        _log.warning("%s", " ".join(shown.split()))

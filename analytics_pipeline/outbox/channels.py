@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from analytics_pipeline.notify.mail import domain_of, mail_transport
+from analytics_pipeline.notify.channels import transport_for
 from analytics_pipeline.outbox.mail_channel import MailChannel
 from analytics_pipeline.outbox.message import ChannelName
 from analytics_pipeline.outbox.sending import Channel, SendReport, send_due
@@ -17,9 +17,14 @@ def channels_for(settings: Settings) -> dict[ChannelName, Channel]:
     Raises ``AnalyticsError`` for one that can't be used as it is given.
     """
     channels: dict[ChannelName, Channel] = {}
-    if settings.smtp_url is not None:
-        transport = mail_transport(settings.smtp_url.get_secret_value())
-        channels["mail"] = MailChannel(transport, sender=settings.mail_from, artifacts_root=settings.artifacts_root)
+    if (transport := transport_for(settings)) is not None:
+        channels["mail"] = MailChannel(
+            transport,
+            sender=settings.mail_sender,
+            reply_to=settings.mail_reply,
+            answers_to=settings.answers_to,
+            artifacts_root=settings.artifacts_root,
+        )
     if (webhooks := webhook_channel(settings)) is not None:
         channels["webhook"] = webhooks
     return channels
@@ -27,4 +32,4 @@ def channels_for(settings: Settings) -> dict[ChannelName, Channel]:
 
 def send_by_settings(connection: Connection, settings: Settings, *, within: timedelta | None = None) -> SendReport:
     """Send what is due by the channels of the settings; see ``send_due``."""
-    return send_due(connection, channels_for(settings), domain=domain_of(settings.mail_from), within=within)
+    return send_due(connection, channels_for(settings), domain=settings.mail_sender.domain, within=within)

@@ -4,12 +4,14 @@ import json
 import sys
 from dataclasses import asdict
 from datetime import datetime
+from typing import BinaryIO
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.outbox.bounces import record_bounce
 from analytics_pipeline.outbox.channels import send_by_settings
 from analytics_pipeline.outbox.decisions import STATES, OutboxRow, discard_messages, list_messages, retry_messages
 from analytics_pipeline.reports.mail import enqueue_wanted
@@ -21,13 +23,15 @@ from analytics_pipeline.settings import get_settings
 from analytics_pipeline.signals import describing
 from analytics_pipeline.timescale.connection import connect
 
+# A bounce may hold the mail with its document.
+_MAX_BOUNCE_BYTES = 50_000_000
 # Where there is no terminal whose width to keep, a line stays a line.
 _PLAIN_WIDTH = 200
 
 
 @click.group()
 def outbox() -> None:
-    """Show, send, retry and discard the messages of the outbox: reports by mail, alerts."""
+    """Show, send, retry and discard the messages of the outbox, reports by mail and alerts, and note what came back."""
 
 
 @outbox.command("list")
@@ -98,6 +102,23 @@ def discard(ids: tuple[int, ...]) -> None:
     with connect(autocommit=True) as connection:
         discard_messages(connection, ids)
     click.echo(f"{len(set(ids))} discarded.")
+
+
+@outbox.command("bounced")
+@click.argument("files", metavar="FILE...", type=click.File("rb"), nargs=-1, required=True)
+def bounced(files: tuple[BinaryIO, ...]) -> None:
+    """Note that mails came back: each FILE is a bounce as the sender's mailbox received it, '-' standard input.
+
+    The message is marked as failed, with what the other server said; 'outbox list', 'recipients list', 'doctor' and the
+    check mail_delivered name it. A mail server can be told to hand bounces over by itself: docs/mail.md.
+    """
+    with connect(autocommit=True) as connection:
+        for file in files:
+            try:
+                bounce = record_bounce(connection, file.read(_MAX_BOUNCE_BYTES))
+            except AnalyticsError as error:
+                raise AnalyticsError(f"{file.name}: {error}") from error
+            click.echo(f"Message {bounce.outbox_id} to {bounce.target} {bounce.problem}")
 
 
 @outbox.command("resend")

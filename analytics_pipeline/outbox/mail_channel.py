@@ -1,15 +1,16 @@
 """Mail as a channel of the outbox: one message, one recipient, one mail with its document.
 
-Belongs here: the mail made from a row. Does not belong here: its wording (``reports.mail``), SMTP
-(``notify.mail``).
+Belongs here: the mail made from a row. Does not belong here: its wording (``reports.mail``), its bytes and SMTP
+(``notify.mime``, ``notify.mail``).
 """
 
-import mimetypes
-from email.message import EmailMessage
+from pathlib import PurePosixPath
+from urllib.parse import quote
 
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.mail_addresses import require_address
-from analytics_pipeline.notify.mail import MailTransport, new_mail
+from analytics_pipeline.mail_addresses import Mailbox, require_address
+from analytics_pipeline.notify.mail import MailTransport
+from analytics_pipeline.notify.mime import Mail, MailFile
 from analytics_pipeline.notify.notifier import NotDelivered, Refused
 from analytics_pipeline.notify.patience import Patience
 from analytics_pipeline.outbox.message import Attachment, ClaimedMessage
@@ -18,51 +19,72 @@ from analytics_pipeline.reports.artifacts import ArtifactGoneError, read_artifac
 
 # Servers look into attachments before they answer.
 PATIENCE = Patience(step=30, answer=60)
+# Not asked of the machine: one without a table of its own knows no workbooks.
+_MEDIA_TYPES = {
+    ".pdf": "application/pdf",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
 
 
 class MailChannel:
     """Sends messages as mails."""
 
     def __init__(
-        self, transport: MailTransport, *, sender: str, artifacts_root: str, patience: Patience = PATIENCE
+        self,
+        transport: MailTransport,
+        *,
+        sender: Mailbox,
+        artifacts_root: str,
+        reply_to: Mailbox | None = None,
+        answers_to: str | None = None,
+        patience: Patience = PATIENCE,
     ) -> None:
-        """Take the way out, the sender's address and the store of documents; nothing is opened."""
+        """Take the way out, whom mails are from and answers go to, and the store of documents; nothing is opened.
+
+        ``answers_to`` is the address of somebody who can end a subscription to reports, None: nobody is known.
+        """
         self._transport = transport
-        self._sender = require_address(sender)
+        self._sender = sender
+        self._reply_to = reply_to
+        self._answers_to = answers_to
         self._artifacts_root = artifacts_root
         self._patience = patience
 
     def send(self, message: ClaimedMessage, before_last: Transmitting) -> None:
         """Send one mail; see ``Channel``."""
-        mail = self._compose(message)
-        self._transport.deliver(mail, self._sender, [message.target], self._patience, before_last)
+        self._transport.deliver(self._compose(message), self._patience, before_last)
 
-    def _compose(self, message: ClaimedMessage) -> EmailMessage:
+    def _compose(self, message: ClaimedMessage) -> Mail:
         try:
-            mail = new_mail(
-                sender=self._sender,
-                recipients=[require_address(message.target)],
-                subject=message.subject,
-                message_id=message.message_id,
-            )
+            recipient = require_address(message.target)
         except ValueError as error:
-            raise Refused(f"no mail can be made of it: {error}") from error
-        # Lines as they are would break a server's limit, and 8-bit characters need one that takes them.
-        mail.set_content(message.text, cte="quoted-printable")
-        if message.html is not None:
-            mail.add_alternative(message.html, subtype="html", cte="quoted-printable")
-        if message.attachment is not None:
-            self._attach(mail, message.attachment)
-        return mail
+            raise Refused(f"no mail can be sent there: {error}") from error
+        return Mail(
+            sender=self._sender,
+            reply_to=self._reply_to,
+            recipients=[recipient],
+            subject=message.subject,
+            message_id=message.message_id,
+            text=message.text,
+            html=message.html,
+            file=self._file(message.attachment) if message.attachment is not None else None,
+            headers=self._unsubscribe(message) if message.kind == "report" else {},
+        )
 
-    def _attach(self, mail: EmailMessage, attachment: Attachment) -> None:
-        """Attach the document, whose checksum has to be that of the row."""
+    def _unsubscribe(self, message: ClaimedMessage) -> dict[str, str]:
+        """Return the header by which mail programs offer to end a subscription: a mail to a person who can."""
+        if self._answers_to is None:
+            return {}
+        subject = quote(f"Unsubscribe {message.target} from reports", safe="")
+        return {"List-Unsubscribe": f"<mailto:{quote(self._answers_to, safe='@')}?subject={subject}>"}
+
+    def _file(self, attachment: Attachment) -> MailFile:
+        """Return the document, whose checksum has to be that of the row."""
         try:
             content = read_artifact(self._artifacts_root, attachment.name, attachment.sha256)
         except ArtifactGoneError as error:
             raise Refused(str(error)) from error
         except AnalyticsError as error:
             raise NotDelivered(str(error)) from error
-        kind, _ = mimetypes.guess_type(attachment.file)
-        maintype, _, subtype = (kind or "application/octet-stream").partition("/")
-        mail.add_attachment(content, maintype=maintype, subtype=subtype, filename=attachment.file)
+        suffix = PurePosixPath(attachment.file).suffix
+        return MailFile(attachment.file, _MEDIA_TYPES.get(suffix, "application/octet-stream"), content)

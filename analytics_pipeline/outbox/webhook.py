@@ -23,7 +23,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.notify.mail import is_loopback
+from analytics_pipeline.notify.loopback import is_loopback
 from analytics_pipeline.notify.notifier import NotDelivered, Refused
 from analytics_pipeline.notify.patience import Patience
 from analytics_pipeline.outbox.message import ClaimedMessage

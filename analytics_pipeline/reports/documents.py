@@ -9,7 +9,7 @@ A mail needs no rendering: what it says stands here, as it is printed in the ver
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Final
 
 from psycopg.types.json import Jsonb
 
@@ -24,6 +24,10 @@ MONTHLY_REPORT = "monthly_report"
 # The asset that makes the same report of each company.
 COMPANY_REPORTS = "company_reports"
 REPORTS = (MONTHLY_REPORT,)
+
+# Formats of the files there are of a document.
+PDF: Final = "pdf"
+XLSX: Final = "xlsx"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,16 @@ class Document:
     definitions_version: int
     cautions: Sequence[str] = ()
     corrections: Sequence[ChangedFigure] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentFile:
+    """A file of a document in the store: where it is, its name there, its size in bytes, its checksum."""
+
+    uri: str
+    name: str
+    size: int
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +121,19 @@ def record_document(
         connection.execute(load_sql("queries/report_document_supersede.sql"), parameters)
         row = fetch_row(connection, load_sql("queries/report_document_record.sql"), {**parameters, "run_id": run_id})
     return int(row[0])
+
+
+def document_files(connection: Connection, document_id: int) -> tuple[dict[str, DocumentFile], bool]:
+    """Return the files there are of a document by their format, and whether a recipient lacks its workbook."""
+    parameters = {"document_id": document_id}
+    files, lacks_workbook = fetch_row(connection, load_sql("queries/report_files.sql"), parameters)
+    return {form: DocumentFile(**file) for form, file in files.items()}, lacks_workbook
+
+
+def record_file(connection: Connection, document_id: int, form: str, file: DocumentFile) -> None:
+    """Record a file of a document that was just stored; one of this format that there is stays."""
+    parameters = {"document_id": document_id, "format": form, **asdict(file)}
+    connection.execute(load_sql("queries/report_file_record.sql"), parameters)
 
 
 def corrected_figures(

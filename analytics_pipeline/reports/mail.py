@@ -17,9 +17,19 @@ from urllib.parse import quote
 
 from analytics_pipeline.outbox.message import one_line
 from analytics_pipeline.reports.changes import ChangedFigure, changed_figures_of, count_changes, describe_changes
-from analytics_pipeline.reports.documents import MONTHLY_REPORT, Document, Figure, RecordedDocument
+from analytics_pipeline.reports.documents import (
+    MONTHLY_REPORT,
+    PDF,
+    XLSX,
+    Document,
+    DocumentFile,
+    Figure,
+    RecordedDocument,
+    document_files,
+)
 from analytics_pipeline.reports.formats import Formats
 from analytics_pipeline.reports.mailed import Relation
+from analytics_pipeline.reports.recipients import LINK
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection, fetch_row
@@ -53,8 +63,9 @@ class ReportMail:
     """What a mail says of a report.
 
     ``period`` and ``data_through`` are in words. ``file`` is the document's name for people, ``size`` its bytes;
-    ``link`` is where it is, None: it is attached. ``cautions`` is what page one says of its data. ``earlier`` is what
-    the recipient was mailed before, None: nothing.
+    ``link`` is where it is, None: it is attached; ``too_large`` is the reason for a link that nobody asked for.
+    ``cautions`` is what page one says of its data. ``earlier`` is what the recipient was mailed before, None: nothing.
+    ``answers_to`` is the address of somebody who can end the subscription, None: nobody is known.
     """
 
     company: str
@@ -70,6 +81,8 @@ class ReportMail:
     definitions_version: int
     cautions: Sequence[str] = ()
     earlier: EarlierDocument | None = None
+    too_large: bool = False
+    answers_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,37 +104,50 @@ def compose(mail: ReportMail) -> ComposedMail:
     heading = one_line(f"{mail.title}, {mail.period}{provisional}")
     figures = [tuple(one_line(part, _LINE_CHARACTERS) for part in (f.label, f.value, f.change)) for f in mail.figures]
     notes = _notes(mail)
-    size = _size(mail.size)
     file = one_line(mail.file)
     return ComposedMail(
         subject=one_line(f"{correction}{mail.title} {mail.period}{provisional}: {company}"),
-        text=_text(heading, company, figures, _where(file, size, mail.link), notes),
-        html=_html(heading, company, figures, _where_html(file, size, mail.link), notes),
+        text=_text(heading, company, figures, _where(mail, file), notes),
+        html=_html(heading, company, figures, _where_html(mail, file), notes),
     )
 
 
-def report_mail(document: Document, settings: Settings, *, earlier: EarlierDocument | None = None) -> ReportMail:
-    """Return what is said of a document; above ANALYTICS_MAIL_ATTACHMENT_LIMIT with a link in its place."""
+def report_mail(
+    document: Document,
+    settings: Settings,
+    *,
+    earlier: EarlierDocument | None = None,
+    file: DocumentFile | None = None,
+    linked: bool = False,
+) -> ReportMail:
+    """Return what is said of a document whose ``file`` goes with the mail, None: the PDF.
+
+    ``linked``, and above ANALYTICS_MAIL_ATTACHMENT_LIMIT, there is a link in its place.
+    """
     formats = Formats()
     through = document.data_through
+    file = file or DocumentFile(document.uri, document.name, document.size, document.sha256)
+    too_large = file.size > settings.mail_attachment_limit
     link = None
-    if document.size > settings.mail_attachment_limit:
+    if linked or too_large:
         base = settings.artifacts_url
-        link = f"{base}/{quote(document.name)}" if base else document.uri
+        link = f"{base}/{quote(file.name)}" if base else file.uri
     return ReportMail(
         company=_ALL_COMPANIES if document.company_id is None else document.company_id,
         title=_TITLES[document.report],
         period=formats.month(date.fromisoformat(f"{document.period}-01")),
         figures=document.figures,
-        file="-".join([document.report, document.period, PurePosixPath(document.name).name]),
-        size=document.size,
-        sha256=document.sha256,
+        file="-".join([document.report, document.period, PurePosixPath(file.name).name]),
+        size=file.size,
+        sha256=file.sha256,
         link=link,
         data_through="no events yet" if through is None else formats.instant(through),
         provisional=document.provisional,
         definitions_version=document.definitions_version,
         cautions=document.cautions,
         earlier=earlier,
+        too_large=too_large and not linked,
+        answers_to=settings.answers_to,
     )
 
 
@@ -163,9 +189,13 @@ class Whom(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MailGroup:
-    """Recipients who were mailed the same of a period before, and the addresses of those who lack the new document."""
+    """Recipients who were mailed the same of a period before and want the new document in the same form.
+
+    ``addresses`` are of those who lack it.
+    """
 
     earlier: EarlierDocument | None
+    form: str
     recipients: Sequence[int]
     addresses: Sequence[str]
 
@@ -184,10 +214,16 @@ def enqueue_report(
     changed since the one that its recipient was mailed before. A document that is held back, or no longer counts, is
     mailed to nobody.
     """
+    files = prepare_files(connection, settings, recorded)
     with connection.transaction():
         # Two at once take turns: each sees the rows of the other.
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('analytics_report_mail', 0))")
-        groups = [(group, _parameters(recorded, settings, group, whom)) for group in mail_groups(connection, recorded)]
+        groups = [
+            (group, _parameters(recorded, settings, group, files[_file_format(group.form)], whom))
+            for group in mail_groups(connection, recorded)
+            # Who has only just asked for a workbook waits for the next round.
+            if _file_format(group.form) in files
+        ]
         for _, parameters in groups:
             connection.execute(load_sql("queries/report_mail_renew.sql"), parameters)
         connection.execute(load_sql("queries/report_mail_superfluous.sql"), {"document_id": recorded.document_id})
@@ -205,15 +241,39 @@ def mail_groups(connection: Connection, recorded: RecordedDocument) -> list[Mail
     return [
         MailGroup(
             None if version is None else EarlierDocument(Relation(relation), version, changed_figures_of(changes)),
+            form,
             recipients,
             addresses,
         )
-        for relation, version, changes, recipients, addresses in rows
+        for relation, version, changes, form, recipients, addresses in rows
     ]
 
 
-def _parameters(recorded: RecordedDocument, settings: Settings, group: MailGroup, whom: Whom) -> dict[str, object]:
-    mail = report_mail(recorded.document, settings, earlier=group.earlier)
+def prepare_files(connection: Connection, settings: Settings, recorded: RecordedDocument) -> dict[str, DocumentFile]:
+    """Return the files of a document by their format; its workbook is made if somebody gets it and it is not there.
+
+    Where the data give other figures than the document by now there is none, and the document is held back.
+    """
+    files, lacks_workbook = document_files(connection, recorded.document_id)
+    if not lacks_workbook or recorded.held_because is not None:
+        return files
+    # Sections take a third of a second to import.
+    from analytics_pipeline.reports.monthly import publish_workbook
+
+    publish_workbook(connection, settings, recorded)
+    return document_files(connection, recorded.document_id)[0]
+
+
+def _file_format(form: str) -> str:
+    """Return the format of the file that a mail of this form brings, or leads to."""
+    return XLSX if form == XLSX else PDF
+
+
+def _parameters(
+    recorded: RecordedDocument, settings: Settings, group: MailGroup, file: DocumentFile, whom: Whom
+) -> dict[str, object]:
+    mail = report_mail(recorded.document, settings, earlier=group.earlier, file=file, linked=group.form == LINK)
+    attached = file if mail.link is None else None
     composed = compose(mail)
     return {
         "document_id": recorded.document_id,
@@ -221,8 +281,12 @@ def _parameters(recorded: RecordedDocument, settings: Settings, group: MailGroup
         "subject": composed.subject,
         "text": composed.text,
         "html": composed.html,
-        "attach": mail.link is None,
-        "file": mail.file,
+        "format": group.form,
+        "attachment_uri": attached and attached.uri,
+        "attachment_name": attached and attached.name,
+        "attachment_file": attached and mail.file,
+        "attachment_sha256": attached and attached.sha256,
+        "attachment_size": attached and attached.size,
         "by_hand": whom is not Whom.DUE,
         "is_another": group.earlier is not None,
         "within": MAILED_WITHIN,
@@ -235,6 +299,7 @@ def _notes(mail: ReportMail) -> list[str]:
         f"Data through {one_line(mail.data_through)}. Metric definitions, version {mail.definitions_version}.",
         *(one_line(caution, _CAUTION_CHARACTERS) for caution in mail.cautions),
         f"SHA-256 of the document: {mail.sha256}",
+        *([f"To get this report no more, write to {mail.answers_to}."] if mail.answers_to else []),
     ]
 
 
@@ -258,18 +323,24 @@ def _since_earlier(mail: ReportMail) -> list[str]:
     ]
 
 
-def _where(file: str, size: str, link: str | None) -> str:
-    if link is None:
-        return f"Attached: {file} ({size})"
-    return f"The document is too large for a mail ({size}). It is here:\n{one_line(link, len(link))}"
+def _where(mail: ReportMail, file: str) -> str:
+    if mail.link is None:
+        return f"Attached: {file} ({_size(mail.size)})"
+    return f"{_lead(mail)}\n{one_line(mail.link, len(mail.link))}"
 
 
-def _where_html(file: str, size: str, link: str | None) -> str:
-    if link is None:
-        return f"Attached: {escape(file)} ({size})"
-    target = escape(one_line(link, len(link)))
-    shown = f'<a href="{target}">{escape(file)}</a>' if link.startswith(("https://", "http://")) else target
-    return f"The document is too large for a mail ({size}). It is here: {shown}"
+def _where_html(mail: ReportMail, file: str) -> str:
+    if mail.link is None:
+        return f"Attached: {escape(file)} ({_size(mail.size)})"
+    target = escape(one_line(mail.link, len(mail.link)))
+    is_web = mail.link.startswith(("https://", "http://"))
+    return f"{_lead(mail)} " + (f'<a href="{target}">{escape(file)}</a>' if is_web else target)
+
+
+def _lead(mail: ReportMail) -> str:
+    if mail.too_large:
+        return f"The document is too large for a mail ({_size(mail.size)}). It is here:"
+    return f"The document ({_size(mail.size)}) is here:"
 
 
 def _text(heading: str, company: str, figures: Sequence[Sequence[str]], where: str, notes: Sequence[str]) -> str:

@@ -15,10 +15,15 @@ from analytics_pipeline.reports.catalogue import choose_sections, sections_of, w
 from analytics_pipeline.reports.changes import count_changes
 from analytics_pipeline.reports.documents import (
     MONTHLY_REPORT,
+    XLSX,
     Document,
+    DocumentFile,
+    RecordedDocument,
     changes_since,
     corrected_figures,
+    hold,
     record_document,
+    record_file,
     withdraw_others,
 )
 from analytics_pipeline.reports.formats import Formats
@@ -49,10 +54,10 @@ def monthly_order(settings: Settings, company_id: str | None, month: date) -> Re
     return order_report(company_id, window.start.date(), window.last_day, currency=settings.base_currency)
 
 
-def monthly_report_name(company_id: str | None, month: date) -> str:
+def monthly_report_name(company_id: str | None, month: date, suffix: str = ".pdf") -> str:
     """Return the name of a monthly document in the store; no two companies share one."""
     audience = ("all-companies",) if company_id is None else ("companies", company_id)
-    return artifact_name(MONTHLY_REPORT, f"{month:%Y-%m}", *audience, suffix=".pdf")
+    return artifact_name(MONTHLY_REPORT, f"{month:%Y-%m}", *audience, suffix=suffix)
 
 
 def publish_platform_month(
@@ -82,6 +87,24 @@ def publish_company_months(
             yield _recorded(connection, planned[job.report.company_id], published, run_id)
         companies = [report.company_id for report in reports if report.company_id is not None]
         withdraw_others(connection, MONTHLY_REPORT, _period(order), companies)
+
+
+def publish_workbook(connection: Connection, settings: Settings, recorded: RecordedDocument) -> None:
+    """Render, store and record the workbook of a monthly document that counts.
+
+    It shows the figures of the document or is not made: where the data give others by now, the document is held back
+    until it is made again.
+    """
+    document = recorded.document
+    month = date.fromisoformat(f"{document.period}-01")
+    order = replace(monthly_order(settings, document.company_id, month), format=XLSX)
+    report = replace(load_order(connection, order), corrections=document.corrections)
+    if (because := _why_held(connection, report, order)) is not None:
+        hold(connection, document.report, document.period, because, companies=[document.company_id], by_data=True)
+        return
+    name = monthly_report_name(document.company_id, month, ".xlsx")
+    made = publish(settings.artifacts_root, Job(report, order, name))
+    record_file(connection, recorded.document_id, XLSX, DocumentFile(made.uri, name, made.size, made.sha256))
 
 
 def _turn(connection: Connection, month: date) -> AbstractContextManager[None]:

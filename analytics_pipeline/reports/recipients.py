@@ -6,22 +6,33 @@ A company's report goes to that company's recipients, the report over all compan
 own; nobody gets one through being a recipient of the other.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, time
+from typing import Final, Literal
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.model import MAX_ID_CHARACTERS
 from analytics_pipeline.mail_addresses import require_address
-from analytics_pipeline.reports.documents import REPORTS
+from analytics_pipeline.reports.documents import PDF, REPORTS, XLSX
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection, fetch_row
+
+# What a mail brings: the document attached, its figures as a workbook, or a link to the document.
+LINK: Final = "link"
+FORMATS: Final = (PDF, XLSX, LINK)
+
+AtOnce = Literal["at once"]
+AT_ONCE: Final = "at once"
 
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
     """An address that gets a report of a company, None: of all companies together.
 
-    ``corrections``: it is mailed corrected reports by itself, else when a person resends them.
+    ``corrections``: it is mailed corrected reports by itself, else when a person resends them. ``format`` is what its
+    mails bring, one of ``FORMATS``, ``send_at`` their time of day, UTC (None: as soon as they may go). ``problem`` says
+    why the last one was not delivered, or may not have been.
     """
 
     company_id: str | None
@@ -29,18 +40,40 @@ class Recipient:
     address: str
     added_at: datetime
     corrections: bool
+    format: str
+    send_at: time | None
+    problem: str | None
 
 
 def add_recipient(
-    connection: Connection, company_id: str | None, report: str, address: str, *, corrections: bool | None = None
+    connection: Connection,
+    company_id: str | None,
+    report: str,
+    address: str,
+    *,
+    corrections: bool | None = None,
+    form: str | None = None,
+    send_at: time | AtOnce | None = None,
 ) -> bool:
     """Add an address, whatever its case only once, and tell whether that changed anything.
 
-    ``corrections``: whether documents that are corrected from now on are mailed to it by themselves; None: as it is, of
-    a new one no. Raises ``AnalyticsError`` for anything but a plain address, for an unknown report and for what is no
-    company id.
+    ``corrections``: whether documents that are corrected from now on are mailed to it by themselves; ``form``: what a
+    mail brings, one of ``FORMATS``; ``send_at``: at what time of day, UTC. None: as it is, of a new one no corrections,
+    the PDF, and at once. Raises ``AnalyticsError`` for anything but a plain address, for an unknown report or form and
+    for what is no company id.
     """
-    parameters = {**_parameters(company_id, report, address), "corrections": corrections}
+    if form is not None and form not in FORMATS:
+        raise AnalyticsError(f"A mail brings no {form!r}: choose one of {', '.join(FORMATS)}.")
+    _require_subscription(company_id, report)
+    parameters = {
+        "company_id": company_id,
+        "report": report,
+        "address": _address(address),
+        "corrections": corrections,
+        "format": form,
+        "sets_time": send_at is not None,
+        "send_at": None if send_at == AT_ONCE else send_at,
+    }
     return connection.execute(load_sql("queries/recipient_add.sql"), parameters).fetchone() is not None
 
 
@@ -49,15 +82,25 @@ def remove_recipient(connection: Connection, company_id: str | None, report: str
 
     Raises ``AnalyticsError`` when it is no recipient of the report.
     """
-    removed, taken_back = fetch_row(
-        connection, load_sql("queries/recipient_remove.sql"), _parameters(company_id, report, address)
-    )
+    _require_subscription(company_id, report)
+    removed, taken_back = _remove(connection, address, company_id=company_id, report=report)
     if not removed:
         raise AnalyticsError(
             f"{address} is no recipient of {report} for {describe_audience(company_id)}: see "
             "'analytics-pipeline recipients list'."
         )
-    return int(taken_back)
+    return taken_back
+
+
+def remove_everywhere(connection: Connection, address: str) -> tuple[int, int]:
+    """Remove an address from every report, and return from how many and how many mails were taken back.
+
+    Raises ``AnalyticsError`` when it gets none.
+    """
+    removed, taken_back = _remove(connection, address)
+    if not removed:
+        raise AnalyticsError(f"{address} gets no report: see 'analytics-pipeline recipients list'.")
+    return removed, taken_back
 
 
 def list_recipients(
@@ -81,13 +124,27 @@ def describe_audience(company_id: str | None) -> str:
     return "all companies" if company_id is None else f"the company {company_id!r}"
 
 
-def _parameters(company_id: str | None, report: str, address: str) -> dict[str, str | None]:
+def _remove(
+    connection: Connection, address: str, *, company_id: str | None = None, report: str | None = None
+) -> tuple[int, int]:
+    """Remove an address from a report, None: from all; return from how many and how many mails were taken back."""
+    # One that is none, which an earlier release took, is removed as it is written.
+    with suppress(ValueError):
+        address = require_address(address)
+    parameters = {"company_id": company_id, "report": report, "address": address, "everywhere": report is None}
+    removed, taken_back = fetch_row(connection, load_sql("queries/recipient_remove.sql"), parameters)
+    return int(removed), int(taken_back)
+
+
+def _require_subscription(company_id: str | None, report: str) -> None:
     if report not in REPORTS:
         raise AnalyticsError(f"There is no report {report!r}: choose one of {', '.join(REPORTS)}.")
     if company_id is not None and not (0 < len(company_id) <= MAX_ID_CHARACTERS and company_id.isprintable()):
         raise AnalyticsError(f"{company_id[:MAX_ID_CHARACTERS]!r} is no id of a company.")
+
+
+def _address(address: str) -> str:
     try:
-        require_address(address)
+        return require_address(address)
     except ValueError as error:
         raise AnalyticsError(f"{error}.") from error
-    return {"company_id": company_id, "report": report, "address": address}

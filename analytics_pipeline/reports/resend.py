@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.reports.changes import ChangedFigure
 from analytics_pipeline.reports.documents import RecordedDocument, current_document
-from analytics_pipeline.reports.mail import MailGroup, Whom, enqueue_report, mail_groups
+from analytics_pipeline.reports.mail import MailGroup, Whom, enqueue_report, mail_groups, prepare_files
 from analytics_pipeline.reports.mailed import describe_relation, outdated_mails
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection
@@ -95,9 +95,15 @@ def _resend(
     preview: bool,
 ) -> None:
     groups = [group for group in mail_groups(connection, recorded) if whom is Whom.ALL or group.is_outdated]
-    done.mails += (mail for group in groups for mail in _mails(recorded, group))
     if not preview:
+        prepare_files(connection, settings, recorded)
+        document = recorded.document
+        recorded = current_document(connection, document.report, document.company_id, document.period)
+        if recorded.held_because is not None:
+            done.held.append(_held(recorded))
+            return
         done.added += enqueue_report(connection, settings, recorded, whom)
+    done.mails += (mail for group in groups for mail in _mails(recorded, group))
 
 
 def _mails(recorded: RecordedDocument, group: MailGroup) -> Iterator[ResentMail]:

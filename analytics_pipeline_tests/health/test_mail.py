@@ -25,10 +25,15 @@ def test_an_empty_outbox_and_delivered_messages_pass(connection: Connection, ask
 @pytest.mark.parametrize("state", ["failed", "unknown"])
 def test_what_failed_or_is_unknown_is_an_error_for_two_weeks(connection: Connection, ask: Ask, state: str) -> None:
     _put(connection)
-    connection.execute("UPDATE analytics_outbox SET state = %s, settled_at = now() - interval '13 days'", [state])
+    connection.execute(
+        "UPDATE analytics_outbox SET state = %s, problem = %s, settled_at = now() - interval '13 days'",
+        [state, "550\n\x1b[31mno"],
+    )
     finding = ask(CHECK, REPORT)
     assert finding.state is State.ERROR
     assert f"analytics-pipeline outbox list --state {state}" in finding.remedies
+    (message,) = connection.execute("SELECT outbox_id FROM analytics_outbox").fetchall()
+    assert f": a@example.com (message {message[0]}: 550 [31mno)" in finding.summary
     connection.execute("UPDATE analytics_outbox SET settled_at = now() - interval '15 days'")
     assert ask(CHECK, REPORT).passed
     connection.execute("UPDATE analytics_outbox SET state = 'discarded', settled_at = now()")
@@ -39,7 +44,7 @@ def test_what_waits_for_more_than_an_hour_is_a_warning(
     connection: Connection, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _put(connection)
-    connection.execute("UPDATE analytics_outbox SET created_at = now() - interval '61 minutes'")
+    connection.execute("UPDATE analytics_outbox SET due_at = now() - interval '61 minutes'")
     finding = ask(CHECK, REPORT)
     assert finding.state is State.WARNING
     assert "ANALYTICS_SMTP_URL is not set" in finding.summary
@@ -51,7 +56,7 @@ def test_a_message_whose_sender_died_is_judged_by_how_far_it_came(connection: Co
     _put(connection)
     connection.execute(
         "UPDATE analytics_outbox SET state = 'sending', claimed_by = 'x', lease_until = now() - interval '1 minute', "
-        "transmitting_at = now(), created_at = now() - interval '2 hours'"
+        "transmitting_at = now(), due_at = now() - interval '2 hours'"
     )
     assert ask(CHECK, REPORT).state is State.ERROR
     connection.execute("UPDATE analytics_outbox SET transmitting_at = NULL")

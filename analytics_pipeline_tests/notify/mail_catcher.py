@@ -18,6 +18,8 @@ class Catcher:
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
+        self.raw: list[bytes] = []
+        self.ehlos: list[str | None] = []
         self.senders: list[tuple[str | None, list[str]]] = []
         self.data_answer: str | None = None
         self.data_answers: dict[str, str] = {}
@@ -43,6 +45,8 @@ class Catcher:
         mail = message_from_bytes(envelope.content, policy=policy.default)
         assert isinstance(mail, EmailMessage)
         self.mails.append(mail)
+        self.raw.append(envelope.content)
+        self.ehlos.append(session.host_name)
         self.senders.append((envelope.mail_from, list(envelope.rcpt_tos)))
         self.was_encrypted.append(session.ssl is not None)
         if self.silent_after_data:
@@ -56,14 +60,19 @@ def mail_server(
     tls: ssl.SSLContext | None = None,
     implicit: bool = False,
     authenticator: Callable[..., object] | None = None,
+    catcher: Catcher | None = None,
+    host: str = "127.0.0.1",
 ) -> Iterator[Catcher]:
-    """Run a server on loopback: in the clear, with STARTTLS (``tls``), or encrypted from the start (``implicit``)."""
-    catcher = Catcher()
-    with socket.create_server(("127.0.0.1", 0)) as free:
+    """Run a server on loopback: in the clear, with STARTTLS (``tls``), or encrypted from the start (``implicit``).
+
+    A ``catcher`` of one's own may know further ways to log in.
+    """
+    catcher = catcher or Catcher()
+    with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as free:
         catcher.port = free.getsockname()[1]
     controller = Controller(
         catcher,
-        hostname="127.0.0.1",
+        hostname=host,
         port=catcher.port,
         ssl_context=tls if implicit else None,
         tls_context=None if implicit else tls,

@@ -4,6 +4,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from analytics_pipeline.health.finding import State
+from analytics_pipeline.health.mail import mail_delivered
 from analytics_pipeline.notify.incidents import (
     DeliveryReport,
     Failure,
@@ -13,6 +15,7 @@ from analytics_pipeline.notify.incidents import (
     record_recovery,
 )
 from analytics_pipeline.notify.notifier import DeliveryUnknown, Message, NotDelivered
+from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import at
@@ -29,11 +32,13 @@ class Channel:
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.error: Exception | None = None
+        self.unreached: str | None = None
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message) -> str | None:
         if self.error is not None:
             raise self.error
         self.messages.append(message)
+        return self.unreached
 
     @property
     def subjects(self) -> list[str]:
@@ -66,6 +71,24 @@ def _wait(connection: Connection, minutes: int) -> None:
     connection.execute(
         "UPDATE analytics_notifications SET next_attempt_at = next_attempt_at - %s * interval '1 minute'", [minutes]
     )
+
+
+def test_an_operator_who_was_not_reached_is_named_though_others_were(connection: Connection, channel: Channel) -> None:
+    channel.unreached = "boss@example.com is refused: 550 no such person"
+    _fail(connection)
+    report = deliver_due(connection, channel)
+    assert str(report) == "1 incident told, but boss@example.com is refused: 550 no such person"
+    problem = connection.execute("SELECT state, problem FROM analytics_notifications").fetchall()
+    assert problem == [("sent", channel.unreached)]
+    finding = mail_delivered(connection, get_settings())
+    assert (finding.state, finding.summary) == (
+        State.WARNING,
+        f"The last message to operators did not reach all of them: {channel.unreached}.",
+    )
+    channel.unreached = None
+    _fail(connection, NOON + HOUR, subject="hourly_aggregates")
+    deliver_due(connection, channel)
+    assert mail_delivered(connection, get_settings()).passed
 
 
 def test_a_failure_that_goes_on_is_told_once_and_its_recovery_once(connection: Connection, channel: Channel) -> None:

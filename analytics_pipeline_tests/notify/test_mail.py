@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 import trustme
 from aiosmtpd.smtp import AuthResult
+from pydantic import ValidationError
 
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.mail_addresses import Mailbox
 from analytics_pipeline.notify.channels import notifier_for
 from analytics_pipeline.notify.mail import MailNotifier, MailServer
 from analytics_pipeline.notify.notifier import DeliveryUnknown, LogNotifier, Message, NotDelivered
@@ -23,8 +25,14 @@ MESSAGE = Message("[analytics] failed: daily_aggregates", "It failed.\n.\n.. wit
 PEOPLE = ("ops@example.com", "boss@example.com")
 
 
-def _notifier(url: str, **options: float) -> MailNotifier:
-    return MailNotifier(MailServer.parse(url), sender="pipeline@example.com", recipients=PEOPLE, **options)
+def _notifier(url: str, *, timeout: float = 10, patience: float = 20) -> MailNotifier:
+    return MailNotifier(
+        MailServer.parse(url),
+        sender=Mailbox("pipeline@example.com"),
+        recipients=PEOPLE,
+        timeout=timeout,
+        patience=patience,
+    )
 
 
 @pytest.fixture
@@ -73,12 +81,114 @@ def test_line_breaks_and_broken_characters_change_no_header(plain: Catcher) -> N
 
 @pytest.mark.parametrize(
     "address",
-    ["a@b\r\nBcc: c@d", "a@b\n", "a b@example.com", "<a@b>", "a@b, c@d", "@b", "a@", "ä@example.com", "a@-b", "a@b..c"],
+    [
+        *(
+            "a@b\r\nBcc: c@d",
+            "a@b\n",
+            "a b@example.com",
+            "<a@b>",
+            "a@b, c@d",
+            "@b",
+            "a@",
+            "ä@example.com",
+            "a@-b",
+            "a@b..c",
+        ),
+        *(
+            "a..b@x.com",
+            ".a@x.com",
+            "a.@x.com",
+            '"a b"@x.com',
+            "a@[127.0.0.1]",
+            f"{'a' * 65}@x.com",
+            f"a@{'b' * 64}.com",
+        ),
+    ],
 )
 def test_only_plain_addresses_are_taken(address: str) -> None:
     server = MailServer.parse("smtp://localhost")
     with pytest.raises(ValueError, match="not a mail address"):
-        MailNotifier(server, sender="a@example.com", recipients=[address])
+        MailNotifier(server, sender=Mailbox("a@example.com"), recipients=[address])
+
+
+def test_a_domain_in_any_script_is_reached_by_its_ascii_form(plain: Catcher) -> None:
+    server = MailServer.parse(f"smtp://127.0.0.1:{plain.port}")
+    sender = Mailbox.parse("Bücher <info@bücher.example>")
+    MailNotifier(server, sender=sender, recipients=["info@bücher.example"]).send(MESSAGE)
+    assert plain.senders == [("info@xn--bcher-kva.example", ["info@xn--bcher-kva.example"])]
+    assert plain.mails[0]["From"].addresses[0].display_name == "Bücher"
+    assert plain.mails[0]["Message-ID"] == "<abc123@xn--bcher-kva.example>"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "address"),
+    [
+        ("a@example.com", "", "a@example.com"),
+        (" <a@example.com>", "", "a@example.com"),
+        ("Finance & more <a@example.com>", "Finance & more", "a@example.com"),
+        ('"Müller, \\"S\\"" <a@bücher.example>', 'Müller, "S"', "a@xn--bcher-kva.example"),
+        ("analytics@mailhub.local", "", "analytics@mailhub.local"),
+    ],
+)
+def test_a_sender_may_have_a_name(text: str, name: str, address: str) -> None:
+    assert Settings(mail_from=text).mail_sender == Mailbox(address, name)
+    assert Settings(mail_from="a@b.example", mail_reply_to=text).mail_reply == Mailbox(address, name)
+
+
+@pytest.mark.parametrize(
+    "text", ["Name", "a..b@x.com", "A\nBcc: x <a@b.c>", "\u202eevil <a@b.c>", "a@b.c <d@e.f> g", "a <b"]
+)
+def test_a_sender_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError, match="mail_from"):
+        Settings(mail_from=text)
+
+
+@pytest.mark.parametrize(
+    ("host", "setting", "told"),
+    [
+        ("mail.example.com", "", "mail.example.com"),
+        ("3f2a9c", "", "[127.0.0.1]"),
+        ("localhost.localdomain", "", "[127.0.0.1]"),
+        ("under_score.example.com", "", "[127.0.0.1]"),
+        ("10.0.0.1", "", "[127.0.0.1]"),
+        ("3f2a9c", "relay.example.com", "relay.example.com"),
+        ("mail.example.com", "[192.0.2.7]", "[192.0.2.7]"),
+    ],
+)
+def test_this_host_introduces_itself_by_a_name_that_servers_take(
+    plain: Catcher, monkeypatch: pytest.MonkeyPatch, host: str, setting: str, told: str
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: host)
+    server = MailServer.parse(f"smtp://127.0.0.1:{plain.port}", ehlo=Settings(mail_ehlo=setting).mail_ehlo)
+    MailNotifier(server, sender=Mailbox("a@example.com"), recipients=PEOPLE).send(MESSAGE)
+    assert plain.ehlos == [told]
+
+
+def test_it_does_so_after_encryption_too_and_by_an_address_of_either_kind(
+    tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "3f2a9c")
+    for implicit, scheme, query in ((False, "smtp", "?starttls"), (True, "smtps", "")):
+        with mail_server(tls=tls, implicit=implicit) as catcher:
+            _notifier(f"{scheme}://localhost:{catcher.port}{query}").send(MESSAGE)
+            assert catcher.ehlos == ["[127.0.0.1]"]
+    with mail_server(host="::1") as catcher:
+        _notifier(f"smtp://[::1]:{catcher.port}").send(MESSAGE)
+        assert catcher.ehlos == ["[IPv6:::1]"]
+
+
+@pytest.mark.parametrize("name", ["two words", "a\r\nMAIL FROM:<x@y.z>", "bücher.example", "[a"])
+def test_a_name_that_would_be_another_command_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match="mail_ehlo"):
+        Settings(mail_ehlo=name)
+
+
+def test_a_relay_without_encryption_is_used_when_that_is_said(plain: Catcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analytics_pipeline.notify.mail.is_loopback", lambda host: False)
+    with pytest.raises(NotDelivered, match=r"STARTTLS.* is written smtp\+plain://"):
+        _notifier(f"smtp://127.0.0.1:{plain.port}").send(MESSAGE)
+    _notifier(f"smtp+plain://127.0.0.1:{plain.port}").send(MESSAGE)
+    assert plain.was_encrypted == [False]
 
 
 def test_an_encrypted_connection_is_begun_in_the_clear_or_at_once(tls: ssl.SSLContext) -> None:
@@ -129,7 +239,8 @@ def test_one_refused_recipient_does_not_keep_the_others_in_the_dark(
 ) -> None:
     plain.refused = {"boss@example.com": "550 no such person"}
     with caplog.at_level(logging.WARNING):
-        _notifier(f"smtp://127.0.0.1:{plain.port}").send(MESSAGE)
+        unreached = _notifier(f"smtp://127.0.0.1:{plain.port}").send(MESSAGE)
+    assert unreached == "boss@example.com is refused: 550 no such person"
     assert plain.senders[0][1] == ["ops@example.com"]
     assert "550 no such person" in caplog.text
     plain.refused["ops@example.com"] = "450 busy"
@@ -190,6 +301,8 @@ def test_a_server_that_is_not_there_is_not_delivered() -> None:
         ("smtp://127.0.0.2", "127.0.0.2", 25, False, False),
         ("smtp://[::1]:1025", "::1", 1025, False, False),
         ("smtp://localhost?starttls", "localhost", 25, False, True),
+        ("smtp+plain://relay.internal", "relay.internal", 25, False, False),
+        ("smtp+plain://10.0.0.5:2525", "10.0.0.5", 2525, False, False),
     ],
 )
 def test_a_url_says_how_the_server_is_spoken_to(
@@ -217,6 +330,9 @@ def test_a_url_says_how_the_server_is_spoken_to(
         "smtps://host?starttls",
         "smtp://secret-user@host",
         "smtp://:secret@host:x",
+        "smtp+plain://secret-user:secret@relay",
+        "smtp+plain://relay?starttls",
+        "smtp+tls://host",
     ],
 )
 def test_a_url_that_cannot_be_used_is_refused_without_showing_it(url: str) -> None:
@@ -237,8 +353,9 @@ def test_the_settings_choose_the_channel() -> None:
     assert "secret" not in repr(MailServer.parse("smtps://u:secret@mail.example.com"))
 
 
-def test_the_log_gets_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    LogNotifier().send(MESSAGE)
+def test_the_log_gets_one_line_that_steers_no_terminal(caplog: pytest.LogCaptureFixture) -> None:
+    LogNotifier().send(Message(f"{MESSAGE.subject}", f"{MESSAGE.text}\x1b[31m\u202e", "x"))
     (record,) = caplog.records
+    assert record.getMessage().endswith("\\x1b[31m\\x202e")
     assert "\n" not in record.getMessage()
     assert record.getMessage().startswith("[analytics] failed: daily_aggregates: It failed.")

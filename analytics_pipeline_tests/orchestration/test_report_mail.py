@@ -1,5 +1,6 @@
 """Reports are mailed by themselves: only of closed months whose checks passed, to each recipient once."""
 
+import json
 from datetime import UTC, date, datetime, timedelta
 from email import message_from_bytes
 from email.message import Message
@@ -20,6 +21,7 @@ from dagster import (
     RunsFilter,
 )
 from dagster._core.storage.tags import PARTITION_NAME_TAG
+from dagster._serdes import serialize_value
 
 from analytics_pipeline.metrics.partitions import begin_attempt
 from analytics_pipeline.orchestration import report_gate
@@ -29,6 +31,8 @@ from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, REPORT_JOB
 from analytics_pipeline.orchestration.partition_state import PartitionState
 from analytics_pipeline.orchestration.report_mail import MAIL_JOB
 from analytics_pipeline.orchestration.sensors import mail as mail_sensor
+from analytics_pipeline.outbox.decisions import list_messages
+from analytics_pipeline.outbox.enqueue import enqueue_alert
 from analytics_pipeline.reports.mailed import outdated_mails
 from analytics_pipeline.reports.recipients import add_recipient
 from analytics_pipeline.reports.resend import resend_one
@@ -37,6 +41,7 @@ from analytics_pipeline.windows import Cadence, Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.metrics.closing import close_inputs
+from analytics_pipeline_tests.notify.token_server import token_server
 from analytics_pipeline_tests.orchestration.sensor_ticks import Ticks
 
 pytestmark = pytest.mark.slow
@@ -254,6 +259,26 @@ def test_mails_wait_for_a_server_and_one_that_fails_for_good_fails_the_run_which
     assert result.job_def.get_node_named("send_mails").definition.pools == {"mail"}
     assert ticks.tick() == []
     assert ticks.skipped == "Nothing is due."
+
+
+def test_no_secret_of_a_mailbox_gets_into_the_event_log(
+    events: Definitions, instance: DagsterInstance, database: Database, environment: pytest.MonkeyPatch
+) -> None:
+    secrets = {"client_secret": "s3cret-client", "refresh_token": "s3cret-refresh"}
+    with token_server() as tokens:
+        tokens.refusal = {"error": "invalid_grant", "error_description": f"not {' or '.join(secrets.values())}"}
+        oauth = {"type": "authorized_user", "client_id": "app", **secrets, "token_uri": f"{tokens.url}/token"}
+        environment.setenv("ANALYTICS_SMTP_URL", "smtp://reports%40example.com@localhost:1?starttls")
+        environment.setenv("ANALYTICS_SMTP_OAUTH", json.dumps(oauth))
+        get_settings.cache_clear()
+        with database.connect(autocommit=True) as connection:
+            enqueue_alert(connection, dedupe_key="a", channel="mail", target="a@example.com", subject="s", text="t")
+            run = _run(build_definitions(get_settings()), instance, MAIL_JOB)
+            (message,) = list_messages(connection)
+    logged = "\n".join(serialize_value(entry) for entry in instance.all_logs(run.run_id))
+    assert "invalid_grant: not ... or ..." in logged
+    assert "invalid_grant: not ... or ..." in str(message.problem)
+    assert "s3cret" not in logged + str(message.problem)
 
 
 def test_nobody_to_mail_to_is_nothing_to_do(

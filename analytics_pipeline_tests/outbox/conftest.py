@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from analytics_pipeline.mail_addresses import Mailbox
 from analytics_pipeline.notify.mail import MailServer
 from analytics_pipeline.notify.patience import Patience
 from analytics_pipeline.outbox.mail_channel import MailChannel
@@ -46,7 +47,8 @@ def channel_to(port: int, *, patience: float = 5) -> MailChannel:
     """Return the mail channel to a server on loopback."""
     return MailChannel(
         MailServer.parse(f"smtp://127.0.0.1:{port}"),
-        sender=SENDER,
+        sender=Mailbox(SENDER),
+        answers_to=SENDER,
         artifacts_root=get_settings().artifacts_root,
         patience=Patience(step=patience, answer=patience),
     )

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC
 from email.message import EmailMessage
 from email.policy import SMTP
 from html.parser import HTMLParser
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from analytics_pipeline.cli import main
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.health.mail import mail_delivered
 from analytics_pipeline.outbox.decisions import discard_messages, list_messages
 from analytics_pipeline.outbox.sending import SendReport, count_due
 from analytics_pipeline.reports.documents import Figure, hold
@@ -25,7 +27,7 @@ from analytics_pipeline.reports.mail import (
     enqueue_wanted,
     report_mail,
 )
-from analytics_pipeline.reports.recipients import add_recipient, remove_recipient
+from analytics_pipeline.reports.recipients import AT_ONCE, add_recipient, remove_recipient
 from analytics_pipeline.reports.resend import resend_one
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection, fetch_row
@@ -373,6 +375,93 @@ def test_somebody_who_was_removed_gets_nothing_that_has_not_left(
     assert send() == SendReport()
     assert count_due(connection, {"mail": None}) == 0  # type: ignore[dict-item]
     assert catcher.mails == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "since", "instant"),
+    [
+        ("07:30", "2026-03-28 07:30:00+00", "2026-03-28 07:30:00+00"),
+        # Summer time begins that night in the session's zone, and days are of 24 hours all the same.
+        ("07:30", "2026-03-28 07:30:00.000001+00", "2026-03-29 07:30:00+00"),
+        ("00:00", "2026-03-28 23:59:59+00", "2026-03-29 00:00:00+00"),
+        ("23:30", "2026-03-29 00:30:00+02", "2026-03-28 23:30:00+00"),
+        (None, "2026-03-28 10:00:00+00", "2026-03-28 10:00:00+00"),
+    ],
+)
+def test_a_time_of_day_is_the_next_one_in_utc(
+    connection: Connection, wanted: str | None, since: str, instant: str
+) -> None:
+    with connection.transaction(force_rollback=True):
+        connection.execute("SET LOCAL timezone = 'Europe/Berlin'")
+        query = "SELECT analytics_next_time_of_day(%s::time, %s::timestamptz) = %s::timestamptz"
+        assert fetch_row(connection, query, [wanted, since, instant]) == (True,)
+
+
+def test_a_report_waits_for_the_time_of_day_that_its_recipient_wants(
+    connection: Connection, catcher: Catcher, send: Send
+) -> None:
+    in_three_hours = "SELECT date_trunc('minute', now() AT TIME ZONE 'UTC' + interval '3 hours')::time"
+    (soon,) = fetch_row(connection, in_three_hours)
+    add_recipient(connection, "acme", REPORT, "cfo@acme.com", send_at=soon)
+    add_recipient(connection, "acme", REPORT, "ceo@acme.com")
+    publish(connection, "acme")
+    assert enqueue_wanted(connection, get_settings()) == 2
+    assert send().sent == 1
+    assert [str(mail["To"]) for mail in catcher.mails] == ["ceo@acme.com"]
+    (waiting,) = list_messages(connection, state="pending")
+    assert waiting.problem == "waits for the time of day at which its recipient wants it"
+    connection.execute("UPDATE analytics_outbox SET created_at = created_at - interval '5 hours'")
+    assert mail_delivered(connection, get_settings()).passed, "it is not late"
+    assert (waiting.next_attempt_at.astimezone(UTC).time(), waiting.attempts) == (soon, 0)
+    newer = publish(connection, "acme", content=b"%PDF with late data", revenue=LATE_REVENUE)
+    pass_time(connection, 181)
+    enqueue_wanted(connection, get_settings())
+    assert send().sent == 1
+    assert _attached(catcher.mails[1]) == b"%PDF with late data"
+    assert newer.document.sha256 in catcher.mails[1].get_body(("plain",)).get_content()  # type: ignore[union-attr]
+
+
+def test_who_wants_it_sooner_or_has_it_resent_waits_no_more(connection: Connection, send: Send) -> None:
+    (soon,) = fetch_row(connection, "SELECT (now() AT TIME ZONE 'UTC' + interval '3 hours')::time(0)")
+    add_recipient(connection, "acme", REPORT, "cfo@acme.com", send_at=soon)
+    publish(connection, "acme")
+    enqueue_wanted(connection, get_settings())
+    assert add_recipient(connection, "acme", REPORT, "cfo@acme.com", send_at=AT_ONCE)
+    assert send().sent == 1
+    add_recipient(connection, "acme", REPORT, "ceo@acme.com", send_at=soon)
+    assert _resend(connection, "acme") == 1
+    assert send().sent == 1, "by hand it goes at once"
+
+
+def test_a_mail_says_how_to_get_no_more_of_them(
+    connection: Connection, catcher: Catcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _set(
+        monkeypatch,
+        ANALYTICS_SMTP_URL=f"smtp://127.0.0.1:{catcher.port}",
+        ANALYTICS_MAIL_FROM="Reports <reports@example.com>",
+        ANALYTICS_MAIL_REPLY_TO="Finance <fin%ance@b\u00fccher.example>",
+    )
+    for company in (None, "acme", "globex"):
+        add_recipient(connection, company, REPORT, "cfo+x@acme.com")
+        publish(connection, company)
+    assert _call("send").output == "3 sent.\n"
+    told = "fin%ance@xn--bcher-kva.example"
+    for mail in catcher.mails:
+        header = "<mailto:fin%25ance@xn--bcher-kva.example?subject=Unsubscribe%20cfo%2Bx%40acme.com%20from%20reports>"
+        assert mail["List-Unsubscribe"] == header
+        assert mail["List-Unsubscribe-Post"] is None, "nothing listens for one click"
+        assert mail["Reply-To"].addresses[0].addr_spec == told
+        assert f"To get this report no more, write to {told}." in mail.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+    # What the operator does then.
+    publish(connection, "acme", content=b"%PDF with late data")
+    _resend(connection, "acme")
+    removed = CliRunner().invoke(main, ["recipients", "remove", "--everywhere", "CFO+x@acme.com"])
+    assert removed.output == (
+        "CFO+x@acme.com no longer gets any report, of 3 there were; 1 mails that had not left were taken back.\n"
+    )
+    again = CliRunner().invoke(main, ["recipients", "remove", "--everywhere", "cfo+x@acme.com"])
+    assert (again.exit_code, "gets no report" in again.output) == (1, True)
 
 
 def test_a_document_above_the_limit_is_linked(

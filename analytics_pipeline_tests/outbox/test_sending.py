@@ -18,6 +18,7 @@ import pytest
 import trustme
 
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.mail_addresses import Mailbox
 from analytics_pipeline.notify.mail import MailServer, mail_transport
 from analytics_pipeline.notify.patience import Patience
 from analytics_pipeline.outbox.enqueue import enqueue_alert
@@ -240,7 +241,7 @@ def test_only_an_encrypted_connection_is_used_off_this_machine(
     put(connection)
     plain = MailChannel(
         mail_transport(f"smtp://localhost:{catcher.port}?starttls"),
-        sender=SENDER,
+        sender=Mailbox(SENDER),
         artifacts_root=str(tmp_path),
         patience=Patience(5, 5),
     )
@@ -254,7 +255,7 @@ def test_only_an_encrypted_connection_is_used_off_this_machine(
     pass_time(connection, 10)
     with mail_server(tls=server_context(authority)) as secure:
         transport = mail_transport(f"smtp://localhost:{secure.port}?starttls")
-        channel = MailChannel(transport, sender=SENDER, artifacts_root=str(tmp_path))
+        channel = MailChannel(transport, sender=Mailbox(SENDER), artifacts_root=str(tmp_path))
         assert send_due(connection, {"mail": channel}, domain="example.com").sent == 1
         assert secure.was_encrypted == [True]
 
@@ -289,7 +290,7 @@ def test_a_document_that_was_changed_or_removed_from_outside_is_not_sent(
 
 def test_a_folder_takes_every_mail_once(connection: Connection, tmp_path: Path) -> None:
     folder = tmp_path / "a spool"
-    channel = MailChannel(mail_transport(folder.as_uri()), sender=SENDER, artifacts_root=str(tmp_path))
+    channel = MailChannel(mail_transport(folder.as_uri()), sender=Mailbox(SENDER), artifacts_root=str(tmp_path))
     put(connection)
     put(connection, "b")
     for _ in range(2):
@@ -371,7 +372,7 @@ def test_a_sender_that_lost_its_lease_does_not_finish(connection: Connection, ca
                 send_due(other, {"mail": channel_to(catcher.port)}, domain="example.com")
             super().send(message, before_last)  # type: ignore[arg-type]
 
-    slow = Slow(MailServer.parse(f"smtp://127.0.0.1:{catcher.port}"), sender=SENDER, artifacts_root="/")
+    slow = Slow(MailServer.parse(f"smtp://127.0.0.1:{catcher.port}"), sender=Mailbox(SENDER), artifacts_root="/")
     assert send_due(connection, {"mail": slow}, domain="example.com") == SendReport()
     assert len(catcher.mails) == 1
     assert states(connection) == ["sent"]
@@ -393,7 +394,7 @@ def test_a_slow_senders_word_counts_until_a_person_has_decided(connection: Conne
             super().send(message, before_last)  # type: ignore[arg-type]
             meanwhile(discard=len(catcher.mails) == 2)
 
-    slow = Slow(MailServer.parse(f"smtp://127.0.0.1:{catcher.port}"), sender=SENDER, artifacts_root="/")
+    slow = Slow(MailServer.parse(f"smtp://127.0.0.1:{catcher.port}"), sender=Mailbox(SENDER), artifacts_root="/")
     send_due(connection, {"mail": slow}, domain="example.com")
     assert states(connection) == ["sent", "discarded"]
 

@@ -48,6 +48,7 @@ NO_ADDRESSES = [
     "\u00e4@b.de",
     "a@b\0",
     "",
+    "a..b@x.com",
 ]
 
 
@@ -57,6 +58,52 @@ def test_what_is_no_plain_address_is_refused(database: Database) -> None:
             with pytest.raises(AnalyticsError, match="is not a mail address"):
                 add_recipient(connection, None, REPORT, address)
         assert list_recipients(connection, everywhere=True) == []
+
+
+def test_a_domain_in_any_script_is_one_address_with_its_ascii_form(database: Database) -> None:
+    with database.connect(autocommit=True) as connection:
+        assert add_recipient(connection, "acme", REPORT, "info@b\u00fccher.example")
+        assert not add_recipient(connection, "acme", REPORT, "info@xn--bcher-kva.example")
+        assert [r.address for r in list_recipients(connection, "acme")] == ["info@xn--bcher-kva.example"]
+        remove_recipient(connection, "acme", REPORT, "info@B\u00dcCHER.example")
+        assert list_recipients(connection, "acme") == []
+
+
+def test_an_address_that_an_earlier_release_took_can_still_be_removed(database: Database) -> None:
+    with database.connect(autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO analytics_report_recipients (report, address) VALUES ('monthly_report', 'a..b@x.com')"
+        )
+        remove_recipient(connection, None, REPORT, "a..b@x.com")
+        assert list_recipients(connection, everywhere=True) == []
+
+
+def test_a_recipient_has_a_form_and_a_time_of_day(database: Database) -> None:
+    def listed() -> list[tuple[str, str | None]]:
+        return [(row["format"], row["sendAt"]) for row in json.loads(_call("list", "--json").output)]
+
+    add = ["add", "--company", "acme", "cfo@example.com"]
+    assert _call(*add, "--format", "xlsx", "--at", "07:30").output.splitlines() == [
+        "cfo@example.com gets monthly_report of the company 'acme', as XLSX, at 07:30 UTC.",
+        "There is no event of the company 'acme' yet: is it spelled as in the events?",
+    ]
+    assert listed() == [("xlsx", "07:30")]
+    assert _call("list").output == "monthly_report  acme  cfo@example.com  as XLSX  at 07:30 UTC\n"
+    assert "already gets" in _call(*add).output
+    assert listed() == [("xlsx", "07:30")], "as it was"
+    assert "the place in the store" in _call(*add, "--format", "link").output
+    assert listed() == [("link", "07:30")]
+    assert "as soon as it may go" in _call(*add, "--at", "now").output
+    assert listed() == [("link", None)]
+    _call("remove", "--company", "acme", "cfo@example.com")
+    _call(*add)
+    assert listed() == [("pdf", None)], "a new subscription begins anew"
+    for time in ("7.30", "25:00", "07:30:00", "later"):
+        refused = _call(*add, "--at", time)
+        assert (refused.exit_code, refused.output) == (
+            1,
+            f"Error: {time!r} is no time of day: write it like 07:30, in UTC, or 'now'.\n",
+        )
 
 
 def test_the_database_takes_no_broken_address_either(database: Database) -> None:

@@ -11,6 +11,23 @@ $$;
 COMMENT ON FUNCTION analytics_outbox_pause IS
     'Pause before the next attempt at a message of the outbox, with jitter.';
 
+-- Computed without the session's time zone, in which a day may have another length.
+CREATE OR REPLACE FUNCTION analytics_next_time_of_day(p_time time, p_from timestamptz)
+RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT CASE
+        WHEN p_time IS NULL THEN p_from
+        ELSE (
+            u.instant::date + p_time + CASE WHEN p_time < u.instant::time THEN interval '1 day' ELSE interval '0' END
+        ) AT TIME ZONE 'UTC'
+    END
+    FROM (SELECT p_from AT TIME ZONE 'UTC') AS u (instant)
+$$;
+
+COMMENT ON FUNCTION analytics_next_time_of_day IS
+    'The first instant from another one on at which it is a time of day, UTC; without a time of day that instant itself.';
+
 -- Whether a message of the outbox may leave: a report only as the document that counts now, only if the checks
 -- of its partition are known to have passed, and only to somebody who is still to get it; an alert only when no
 -- earlier message about the same is still on its way to the same target.

@@ -6,10 +6,10 @@ SELECT
             OR (state = 'sending' AND lease_until < now() AND transmitting_at IS NOT NULL)
     ),
     count(*) FILTER (
-        WHERE created_at < now() - %(patience)s
+        WHERE due_at < now() - %(patience)s
             AND (state = 'pending' OR (state = 'sending' AND lease_until < now() AND transmitting_at IS NULL))
     ),
-    min(created_at) FILTER (WHERE state = 'pending'),
+    min(due_at) FILTER (WHERE state = 'pending' AND due_at <= now()),
     count(*) FILTER (WHERE state = 'sent' AND sent_at > now() - %(look_back)s)
 FROM analytics_outbox
 WHERE state IN ('pending', 'sending') OR settled_at > now() - %(look_back)s

@@ -10,6 +10,8 @@ SELECT
          THEN analytics_changed_figures_list(d.shown_figures, c.shown_figures) ELSE '[]' END,
     o.outbox_id, o.kind, o.channel, o.company_id, o.report, o.period, o.target, o.subject, o.state,
     CASE
+        WHEN o.state = 'pending' AND o.attempts = 0 AND o.due_at > now()
+            THEN 'waits for the time of day at which its recipient wants it'
         WHEN o.state <> 'pending' OR analytics_outbox_may_leave(o) THEN o.problem
         WHEN o.kind = 'alert' THEN 'waits for an earlier message about the same alert'
         WHEN d.held_because IS NOT NULL THEN 'held back: ' || d.held_because

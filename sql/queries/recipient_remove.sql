@@ -1,9 +1,9 @@
--- Somebody gets the report no more, what has not left yet included. The row stays for the mails that name it.
+-- Somebody gets the report, or everywhere any report, no more, what has not left yet included. The row stays for the mails
+-- that name it.
 WITH removed AS (
     UPDATE analytics_report_recipients
     SET active = false
-    WHERE report = %(report)s
-      AND company_id IS NOT DISTINCT FROM %(company_id)s::text
+    WHERE (%(everywhere)s OR (report = %(report)s AND company_id IS NOT DISTINCT FROM %(company_id)s::text))
       AND address_key = lower(%(address)s)
       AND active
     RETURNING recipient_id

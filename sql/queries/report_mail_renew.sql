@@ -1,13 +1,14 @@
--- What has not left yet to these recipients leaves as the document that counts now.
+-- What has not left yet to these recipients leaves as the document that counts now, in the form that they want now.
 UPDATE analytics_outbox AS o
 SET subject = %(subject)s,
     text_body = %(text)s,
     html_body = %(html)s,
-    attachment_uri = CASE WHEN %(attach)s THEN d.uri END,
-    attachment_name = CASE WHEN %(attach)s THEN d.name END,
-    attachment_file = CASE WHEN %(attach)s THEN %(file)s::text END,
-    attachment_sha256 = CASE WHEN %(attach)s THEN d.sha256 END,
-    attachment_size = CASE WHEN %(attach)s THEN d.size END,
+    attachment_uri = %(attachment_uri)s,
+    attachment_name = %(attachment_name)s,
+    attachment_file = %(attachment_file)s,
+    attachment_sha256 = %(attachment_sha256)s,
+    attachment_size = %(attachment_size)s,
+    format = %(format)s,
     -- One of a revision is that of the new one now, unless an earlier release left that key to another row.
     dedupe_key = CASE
         WHEN o.is_correction AND NOT EXISTS (
@@ -20,7 +21,8 @@ FROM analytics_report_documents AS d
 JOIN analytics_report_recipients AS r ON r.report = d.report AND r.audience = d.audience
 WHERE d.document_id = %(document_id)s AND d.is_current AND d.held_because IS NULL
   AND r.recipient_id = ANY (%(recipients)s::bigint[]) AND o.recipient_id = r.recipient_id
-  AND o.period = d.period AND o.state = 'pending' AND o.document_id <> d.document_id
+  AND o.period = d.period AND o.state = 'pending'
+  AND (o.document_id <> d.document_id OR o.format <> %(format)s)
   AND NOT EXISTS (
       SELECT
       FROM analytics_outbox AS e
