@@ -14,7 +14,7 @@ from analytics_pipeline.database_urls import describe_url
 from analytics_pipeline.doctor import doctor
 from analytics_pipeline.embedded import TCP_PORT, EmbeddedTimescale
 from analytics_pipeline.erp.cli import sources
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import AnalyticsError, UnknownNameError
 from analytics_pipeline.events.cli import ingest, record
 from analytics_pipeline.fx.cli import fx
 from analytics_pipeline.metrics.access_cli import access
@@ -26,6 +26,8 @@ from analytics_pipeline.reports.recipients_cli import recipients
 from analytics_pipeline.sample.cli import sample
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.signals import describing, end_if_interrupted
+from analytics_pipeline.terminal import echo
+from analytics_pipeline.text import printable
 from analytics_pipeline.timescale.connection import connect
 from analytics_pipeline.timescale.migrations import migrate
 from analytics_pipeline.timescale.server import server_info
@@ -35,13 +37,31 @@ from analytics_pipeline.windows import Window
 _INSTANTS = ("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S")
 
 
+class _UnknownName(click.ClickException):
+    exit_code = 2
+
+
 class _Commands(click.Group):
-    """Turns the errors a user can mend into one line and exit status 1."""
+    """Turns the errors a user can mend into one line and exit status 1, or 2 where an argument names nothing."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read the arguments; what is said of a wrong one quotes it without its control characters."""
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.ClickException as error:
+            _make_printable(error)
+            raise
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
             return self._invoke(ctx)
+        except click.ClickException as error:
+            end_if_interrupted()
+            _make_printable(error)
+            raise
         except Exception:
             # What an interrupted statement leaves behind may look like an error.
             end_if_interrupted()
@@ -50,6 +70,8 @@ class _Commands(click.Group):
     def _invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except UnknownNameError as error:
+            raise _UnknownName(str(error)) from error
         except AnalyticsError as error:
             raise click.ClickException(str(error)) from error
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction) as error:
@@ -59,6 +81,11 @@ class _Commands(click.Group):
             ) from error
         except psycopg.OperationalError as error:
             raise click.ClickException(f"The database went away: {str(error).strip().splitlines()[0]}") from error
+
+
+def _make_printable(error: click.ClickException) -> None:
+    """Escape the control characters of arguments and data that a message quotes; click's own ones do so raw."""
+    vars(error)["message"] = printable(error.message)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -115,10 +142,10 @@ def db_start(*, tcp_port: int | None) -> None:
         )
     embedded = EmbeddedTimescale(settings.home, tcp_port=tcp_port or TCP_PORT)
     embedded.start(tcp=tcp_port is not None)
-    click.echo(f"TimescaleDB is running: {embedded.status().url}")
+    echo(f"TimescaleDB is running: {embedded.status().url}")
     if tcp_port is not None:
-        click.echo(f"Over TCP: postgresql://postgres@127.0.0.1:{tcp_port}/postgres?sslmode=disable")
-        click.echo(f"Its password is in {embedded.password_file}")
+        echo(f"Over TCP: postgresql://postgres@127.0.0.1:{tcp_port}/postgres?sslmode=disable")
+        echo(f"Its password is in {embedded.password_file}")
 
 
 @db.command("stop")
@@ -136,7 +163,7 @@ def db_stop() -> None:
             errors.append(str(error))
     if errors:
         raise AnalyticsError(" ".join(errors))
-    click.echo(f"Stopped: {' and '.join(stopped)}." if stopped else f"No embedded database runs under {home}.")
+    echo(f"Stopped: {' and '.join(stopped)}." if stopped else f"No embedded database runs under {home}.")
 
 
 @db.command("migrate")
@@ -152,17 +179,17 @@ def db_migrate(*, as_json: bool) -> None:
     """
     report = migrate()
     if as_json:
-        click.echo(json.dumps(asdict(report)))
+        echo(json.dumps(asdict(report)))
         return
     for name in report.applied:
-        click.echo(f"applied  {name}")
+        echo(f"applied  {name}")
     for part in report.renewed:
-        click.echo(f"renewed  {part}")
+        echo(f"renewed  {part}")
     for change in report.policy_changes:
-        click.echo(f"policy   {change.procedure} on {change.relation}: {change.action}")
+        echo(f"policy   {change.procedure} on {change.relation}: {change.action}")
     for note in report.notes:
-        click.echo(f"note     {note}")
-    click.echo(
+        echo(f"note     {note}")
+    echo(
         f"{len(report.applied)} migrations applied, {report.already_applied} were there; "
         f"{len(report.policy_changes)} policies changed."
     )
@@ -188,7 +215,7 @@ def db_status(*, as_json: bool) -> None:
             "licence": info.license,
         }
         running = True
-    click.echo(json.dumps(status) if as_json else "\n".join(f"{k:<14}{v}" for k, v in status.items()))
+    echo(json.dumps(status) if as_json else "\n".join(f"{k:<14}{v}" for k, v in status.items()))
     if not running:
         raise SystemExit(1)
 
@@ -220,9 +247,9 @@ def close(start: datetime, end: datetime, *, as_json: bool) -> None:
     from analytics_pipeline.orchestration.close import close_with_instance
 
     with describing(lambda: "what was closed stays closed; the same command closes the rest."):
-        closed = close_with_instance(settings, span, lambda run: click.echo(str(run), err=as_json))
+        closed = close_with_instance(settings, span, lambda run: echo(str(run), err=as_json))
     if as_json:
-        click.echo(json.dumps([run.as_json() for run in closed]))
+        echo(json.dumps([run.as_json() for run in closed]))
 
 
 @main.command("demo")
@@ -275,4 +302,4 @@ def env() -> None:
     from analytics_pipeline.orchestration.instance import dagster_environment
 
     for name, value in dagster_environment(get_settings()).items():
-        click.echo(f"export {name}={shlex.quote(value)}")
+        echo(f"export {name}={shlex.quote(value)}")

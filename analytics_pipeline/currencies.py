@@ -1,11 +1,18 @@
-"""Currencies and their digits, and how figures are rounded to be shown: here, and nowhere else in Python.
+"""Currencies and crypto assets, their digits, and how figures are rounded to be shown: nowhere else in Python.
 
-``sql/functions/rounding.sql`` does the same in SQL, for people's own queries.
+What an amount is in has one code. Of a currency that is its code of ISO 4217, today's or a former one, of a crypto
+asset its ticker: ``BTC``, ``1INCH``, ``T``, ``USDC.e``, ``cbBTC``. A coin whose ticker is a currency's code too has a
+code of its own, ``crypto:MNT``, in events, aggregates and rates, so that it is never valued as that currency.
+
+``sql/currency_digits.sql`` makes SQL functions of the same lists, ``sql/functions/rounding.sql`` rounds in the same
+way, for people's own queries.
 """
 
 import re
 from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from functools import lru_cache
+from typing import Final
 
 from analytics_pipeline.errors import AnalyticsError
 
@@ -17,7 +24,14 @@ _OTHER_DIGITS = {
     3: "BHD IQD JOD KWD LYD OMR TND",
     4: "CLF UYW",
 }
-_is_currency = re.compile(r"[A-Z][A-Z0-9]{1,9}").fullmatch
+TICKER_FORM: Final = r"(?=.{1,20}$)([A-Z0-9]*[A-Z][A-Z0-9]*|(?=.*[A-Z]{2})[A-Za-z0-9]+([._-][A-Za-z0-9]+)*)"
+"""A ticker, as Python and PostgreSQL read it: where small letters or signs occur, two capitals in a row, too."""
+CRYPTO_PREFIX: Final = "crypto:"
+ASSET_FORM_TOLD: Final = (
+    "neither a currency like EUR nor a ticker like BTC, 1INCH or USDC.e: at most 20 letters and digits, capitals where "
+    "they belong"
+)
+_is_ticker = re.compile(TICKER_FORM).fullmatch
 _DIGITS = {code: digits for digits, codes in _OTHER_DIGITS.items() for code in codes.split()}
 # Wide enough for every amount that numeric holds here; Decimal's default of 28 digits is not.
 PRECISION = 400
@@ -28,19 +42,37 @@ RATE_DIGITS = 1
 """Decimal places of a rate in per cent, wherever one is shown."""
 
 
-def currency_digits(currency: str) -> int:
-    """Return the decimal places of a currency: those of ISO 4217, and 8 for any other ticker."""
+@lru_cache(maxsize=1)
+def currencies() -> dict[str, int]:
+    """Return the decimal places of every currency of ISO 4217, former ones included, by its code."""
     # Babel loads its data at the first call: not at import.
-    from babel.numbers import is_currency
-
-    return _DIGITS.get(currency, _USUAL_DIGITS if is_currency(currency) else TICKER_DIGITS)
-
-
-def known_currency_digits() -> dict[str, int]:
-    """Return the decimal places of every currency that isn't taken for a ticker, by its code."""
     from babel.numbers import list_currencies
 
-    return {code: currency_digits(code) for code in sorted(list_currencies() | _DIGITS.keys())}
+    return {code: _DIGITS.get(code, _USUAL_DIGITS) for code in sorted(list_currencies() | _DIGITS.keys())}
+
+
+def is_currency(code: str) -> bool:
+    """Tell whether a code is that of a currency, and not of a crypto asset."""
+    return code in currencies()
+
+
+def currency_digits(code: str) -> int:
+    """Return the decimal places of a currency, those of ISO 4217, or of a crypto asset: 8."""
+    return currencies().get(code, TICKER_DIGITS)
+
+
+def crypto_code(ticker: str) -> str:
+    """Return the code of the crypto asset with a ticker: one of its own where a currency has that code."""
+    return f"{CRYPTO_PREFIX}{ticker}" if is_currency(ticker) else ticker
+
+
+@lru_cache(maxsize=4096)
+def is_asset(code: str) -> bool:
+    """Tell whether a text is the code of a currency or of a crypto asset, and not another spelling of one."""
+    if code.startswith(CRYPTO_PREFIX):
+        return is_currency(code.removeprefix(CRYPTO_PREFIX))
+    # "eUR" is a slip, and no ticker.
+    return _is_ticker(code) is not None and (is_currency(code) or not is_currency(code.upper()))
 
 
 def rounded(value: Decimal, digits: int) -> Decimal:
@@ -67,9 +99,7 @@ def missing_by(parts: Iterable[Decimal], whole: Decimal) -> Decimal:
 
 
 def require_currency(code: str) -> str:
-    """Return a currency code or ticker as it is; raises ``AnalyticsError`` for anything else."""
-    if not _is_currency(code):
-        raise AnalyticsError(
-            f"{code!r} is neither a currency like EUR nor a ticker like BTC: 2 to 10 capital letters or digits."
-        )
+    """Return the code of a currency or crypto asset as it is; raises ``AnalyticsError`` for anything else."""
+    if not is_asset(code):
+        raise AnalyticsError(f"{code!r} is {ASSET_FORM_TOLD}.")
     return code

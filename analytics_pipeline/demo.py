@@ -5,7 +5,6 @@ room that does the work in production too.
 """
 
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from analytics_pipeline.currencies import round_money
@@ -33,6 +33,8 @@ from analytics_pipeline.reports.recipients import add_recipient
 from analytics_pipeline.sample.cli import months_before
 from analytics_pipeline.sample.generator import write_rates, write_sample
 from analytics_pipeline.settings import NEVER, Settings, get_settings, write_settings_file
+from analytics_pipeline.terminal import data_console
+from analytics_pipeline.text import printable_line
 from analytics_pipeline.timescale.clock import check_clock, database_now
 from analytics_pipeline.timescale.connection import Connection, connect, fetch_row
 from analytics_pipeline.timescale.migrations import migrate
@@ -45,8 +47,6 @@ if TYPE_CHECKING:
 
 _FX_SOURCE = "ANALYTICS_FX_SOURCE"
 _START = "ANALYTICS_START"
-# Where there is no terminal whose width to keep, a line stays a line.
-_PLAIN_WIDTH = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def run_demo(events_file: Path | None, size: SampleSize, *, confirmed: bool) -> 
     ``AnalyticsError`` when a step or a check fails.
     """
     started = time.monotonic()
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+    console = data_console(markup=True)
     settings = get_settings()
     with _step(console, "database, schema, policies") as note:
         note.extend(migrate(settings).notes)
@@ -76,7 +76,7 @@ def run_demo(events_file: Path | None, size: SampleSize, *, confirmed: bool) -> 
         with _step(console, "sample events and rates"):
             events_file, rates_file = _sample(settings, size)
         rates = str(rates_file)
-    with _step(console, f"ingestion of {events_file.name}") as note:
+    with _step(console, f"ingestion of {escape(printable_line(events_file.name))}") as note:
         summary = _ingest(settings, events_file)
         note.append(
             f"{summary.read:,} read, {summary.new:,} new, {summary.already_there:,} already there, "
@@ -93,7 +93,7 @@ def run_demo(events_file: Path | None, size: SampleSize, *, confirmed: bool) -> 
     spool = _mail(console, settings)
     _print_summary(console, settings, span, closed)
     if spool is not None:
-        console.print(f"Mails  {spool}", soft_wrap=True)
+        console.print(f"Mails  {escape(str(spool))}", soft_wrap=True)
     console.print(
         f"\nDone in {time.monotonic() - started:.0f} s. [bold]make up[/] opens the Dagster UI on all of this."
     )
@@ -319,5 +319,7 @@ def _print_summary(console: Console, settings: Settings, span: Window, closed: "
     reports = [run for run in closed if run.job == "monthly_reports"]
     if reports:
         report = reports[-1].documents[-1]
-        console.print(f"Report {report}, of each company in {report.rpartition('/')[0]}/companies", soft_wrap=True)
-    console.print(f"Data   {settings.home}", soft_wrap=True)
+        console.print(
+            f"Report {escape(report)}, of each company in {escape(report.rpartition('/')[0])}/companies", soft_wrap=True
+        )
+    console.print(f"Data   {escape(str(settings.home))}", soft_wrap=True)

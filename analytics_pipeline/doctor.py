@@ -22,6 +22,7 @@ from analytics_pipeline.health.finding import Finding, Problem, State
 from analytics_pipeline.health.tuning import judge_settings, machine_memory, read_server_settings
 from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.sql_files import list_sql
+from analytics_pipeline.terminal import echo
 from analytics_pipeline.timescale.catalog import missing_from_catalog
 from analytics_pipeline.timescale.connection import Connection, connect, database_url, fetch_row
 
@@ -70,9 +71,9 @@ def doctor(*, as_json: bool, strict: bool) -> None:
             "counts": {str(state): counts[state] for state in State},
             "findings": [finding.as_json() for finding in findings],
         }
-        click.echo(json.dumps(report, default=str))
+        echo(json.dumps(report, default=str))
     else:
-        click.echo(
+        echo(
             f"\n{counts[State.OK]} ok, {counts[State.WARNING]} warnings, {counts[State.ERROR]} errors, "
             f"{counts[State.SKIPPED]} skipped"
         )
@@ -173,7 +174,7 @@ def _skipped(check: str, subject: str, why: str) -> Finding:
 
 def _print(finding: Finding) -> None:
     state = click.style(f"{finding.state:<8}", fg=_COLORS[finding.state])
-    click.echo(f"{state} {finding.check:<24} {finding.subject}: {finding.summary}")
+    echo(f" {finding.check:<24} {finding.subject}: {finding.summary}", label=state)
     if not finding.passed:
         for remedy in finding.remedies:
-            click.echo(f"         mend it:  {remedy}")
+            echo(f"         mend it:  {remedy}")

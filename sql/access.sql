@@ -32,7 +32,7 @@ BEGIN
             analytics_metric_periods, analytics_company_grants, analytics_fx_rates
         TO analytics_reader;
         GRANT EXECUTE ON FUNCTION
-            analytics_currency_digits, analytics_round_half_even, analytics_round_shown, analytics_round_money,
+            analytics_currency_digits, analytics_is_currency, analytics_round_half_even, analytics_round_shown, analytics_round_money,
             analytics_round_rate, analytics_round_unconverted
         TO analytics_reader;
     END IF;

@@ -2,13 +2,11 @@
 
 import difflib
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from analytics_pipeline.alerts.evaluate import judge_window
@@ -23,10 +21,8 @@ from analytics_pipeline.alerts.words import ALL_COMPANIES, exact, period_text, s
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.outbox.message import one_line
 from analytics_pipeline.settings import Settings, get_settings
+from analytics_pipeline.terminal import data_console, echo
 from analytics_pipeline.timescale.connection import connect
-
-# Where there is no terminal whose width to keep, a line stays a line.
-_PLAIN_WIDTH = 200
 
 _FILE = click.argument(
     "file", metavar="[FILE]", type=click.Path(dir_okay=False, path_type=Path), required=False, default=None
@@ -59,10 +55,10 @@ def load(file: Path | None, *, as_json: bool) -> None:
         unknown = unknown_companies(connection, rules)
     configured = settings.alert_rules_file
     if configured is not None and configured.absolute() != path.absolute():
-        click.echo(f"Note: {configured} takes its place when the next partition is closed.", err=True)
+        echo(f"Note: {configured} takes its place when the next partition is closed.", err=True)
     for company in unknown:
-        click.echo(f"Note: there are no closed figures of a company {company!r} so far.", err=True)
-    click.echo(json.dumps(asdict(loaded)) if as_json else f"{path}: {loaded}.")
+        echo(f"Note: there are no closed figures of a company {company!r} so far.", err=True)
+    echo(json.dumps(asdict(loaded)) if as_json else f"{path}: {loaded}.")
 
 
 @alerts.command("check")
@@ -79,9 +75,9 @@ def check(file: Path | None, *, as_json: bool) -> None:
     except RulesFileError as error:
         problems = error.problems
     if as_json:
-        click.echo(json.dumps({"file": str(path), "rules": [rule.definition for rule in rules], "problems": problems}))
+        echo(json.dumps({"file": str(path), "rules": [rule.definition for rule in rules], "problems": problems}))
     else:
-        click.echo("\n".join(problems) or f"{path}: {len(rules)} rules, all of them right.")
+        echo("\n".join(problems) or f"{path}: {len(rules)} rules, all of them right.")
     if problems:
         raise SystemExit(1)
 
@@ -93,7 +89,7 @@ def list_(*, as_json: bool) -> None:
     with connect(autocommit=True) as connection:
         rules, going_on = active_rules(connection), open_alerts(connection)
     if as_json:
-        click.echo(
+        echo(
             json.dumps(
                 {
                     "rules": [_rule_json(active) for active in rules],
@@ -103,14 +99,14 @@ def list_(*, as_json: bool) -> None:
         )
         return
     if not rules:
-        click.echo("No rules are in force: 'analytics-pipeline alerts load FILE' loads some.")
+        echo("No rules are in force: 'analytics-pipeline alerts load FILE' loads some.")
         return
     _print(
         ("rule", "revision", "figure", "of", "condition", "severity", "tells"),
         [_rule_cells(active) for active in rules],
     )
     if not going_on:
-        click.echo("No alert goes on.")
+        echo("No alert goes on.")
         return
     _print(
         ("alert", "company", "state", "value", "condition", "since", "told"),
@@ -152,11 +148,9 @@ def test(rule_id: str, file: Path | None, *, as_json: bool) -> None:
         judgements = list(judge_window(connection, table, cadence, period, [rule]))
     name = period_text(cadence, period.start)
     if as_json:
-        click.echo(
-            json.dumps({"rule": rule.definition, "period": name, "results": [_judgement_json(j) for j in judgements]})
-        )
+        echo(json.dumps({"rule": rule.definition, "period": name, "results": [_judgement_json(j) for j in judgements]}))
         return
-    click.echo(f"{rule.id}: {rule.metric.name} {rule.condition}, {cadence} {name}")
+    echo(f"{rule.id}: {rule.metric.name} {rule.condition}, {cadence} {name}")
     _print(
         ("company", "state", "value", "why"),
         [(_company(j.company), _state(j), shown(j), j.latest.missing) for j in judgements],
@@ -248,4 +242,4 @@ def _print(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)
+    data_console().print(table)

@@ -20,6 +20,7 @@ from analytics_pipeline.erp.rejects import SourceReject, open_rejects
 from analytics_pipeline.erp.source_files import ErpSource, choose_sources, read_sources
 from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
 from analytics_pipeline.settings import get_settings
+from analytics_pipeline.terminal import echo
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import connect
 
@@ -49,9 +50,9 @@ def list_sources(*, as_json: bool) -> None:
         now = database_now(connection)
     figures = [_status_figures(source, statuses.get(source.name), now) for source in found]
     if as_json:
-        click.echo(json.dumps(figures))
+        echo(json.dumps(figures))
         return
-    click.echo("\n".join(_status_text(row) for row in figures))
+    echo("\n".join(_status_text(row) for row in figures))
 
 
 @sources.command("check")
@@ -66,7 +67,7 @@ def check_sources(names: tuple[str, ...], *, as_json: bool) -> None:
     chosen = choose_sources(read_sources(settings), names)
     with connect_erp(settings) as erp:
         checks = [check_source(erp, source) for source in chosen]
-    click.echo(json.dumps([_check_figures(c) for c in checks]) if as_json else "\n".join(map(_check_line, checks)))
+    echo(json.dumps([_check_figures(c) for c in checks]) if as_json else "\n".join(map(_check_line, checks)))
     if any(check.problems for check in checks):
         raise SystemExit(1)
 
@@ -94,8 +95,8 @@ def run_sources(context: click.Context, names: tuple[str, ...], *, as_json: bool
                 raise
             except AnalyticsError as error:
                 failed = True
-                click.echo(f"Error: {error}", err=True)
-    click.echo(json.dumps([_figures(r) for r in results]) if as_json else "\n".join(map(_line, results)))
+                echo(f"Error: {error}", err=True)
+    echo(json.dumps([_figures(r) for r in results]) if as_json else "\n".join(map(_line, results)))
     if failed:
         context.exit(1)
     if any(result.rejected for result in results):
@@ -111,11 +112,11 @@ def list_rejects(name: str | None, limit: int, *, as_json: bool) -> None:
     with connect(autocommit=True) as connection:
         found = open_rejects(connection, name, limit)
     if as_json:
-        click.echo(json.dumps([_reject_figures(reject) for reject in found]))
+        echo(json.dumps([_reject_figures(reject) for reject in found]))
         return
     for reject in found:
-        click.echo(f"{reject.source}  {reject.source_key}  since {_instant(reject.first_seen)}\n    {reject.reason}")
-    click.echo(f"{len(found):,} rows are rejected{f', or more: --limit {limit}' if len(found) == limit else ''}.")
+        echo(f"{reject.source}  {reject.source_key}  since {_instant(reject.first_seen)}\n    {reject.reason}")
+    echo(f"{len(found):,} rows are rejected{f', or more: --limit {limit}' if len(found) == limit else ''}.")
 
 
 @sources.command("accept")
@@ -136,7 +137,7 @@ def accept(name: str, keys: tuple[str, ...], *, everything: bool) -> None:
             if key not in found:
                 raise AnalyticsError(f"No rejected row of {name} has the key {key!r}.")
         count = accept_rows(connection, [found[key] for key in dict.fromkeys(keys)] or list(found.values()))
-    click.echo(f"{count:,} rows accepted.")
+    echo(f"{count:,} rows accepted.")
 
 
 @sources.command("reset")
@@ -155,7 +156,7 @@ def reset_source(name: str, since: datetime) -> None:
     (source,) = choose_sources(read_sources(get_settings()), [name])
     with connect(autocommit=True) as connection:
         reset(connection, source, since.replace(tzinfo=UTC))
-    click.echo(f"{name} is read again from {since:%Y-%m-%d %H:%M} UTC on, by the next run.")
+    echo(f"{name} is read again from {since:%Y-%m-%d %H:%M} UTC on, by the next run.")
 
 
 def _progress_lines() -> Callable[[SourceResult], None]:
@@ -165,7 +166,7 @@ def _progress_lines() -> Callable[[SourceResult], None]:
         nonlocal printed
         if time.monotonic() - printed >= _SECONDS_BETWEEN_LINES:
             printed = time.monotonic()
-            click.echo(_line(result), err=True)
+            echo(_line(result), err=True)
 
     return show
 
@@ -175,8 +176,12 @@ def _line(result: SourceResult) -> str:
         return f"{result.source}: another run has begun to read it and goes on, this one stopped"
     return (
         f"{result.source}: {result.read:,} read, {result.new:,} new, {result.already_there:,} already there, "
-        f"{result.rejected:,} rejected{_because(result.reasons.most_common(3))}"
+        f"{result.rejected:,} rejected{_because(result.reasons.most_common(3))}{_not_kept(result)}"
     )
+
+
+def _not_kept(result: SourceResult) -> str:
+    return f"; {result.not_kept:,} of them are only counted" if result.not_kept else ""
 
 
 def _because(reasons: Iterable[tuple[str, int]]) -> str:
@@ -191,6 +196,7 @@ def _figures(result: SourceResult) -> dict[str, Any]:
         "new": result.new,
         "alreadyThere": result.already_there,
         "rejected": result.rejected,
+        **({"notKept": result.not_kept} if result.not_kept else {}),
         "reasons": dict(result.reasons.most_common()),
         "first": _instant(result.first),
         "last": _instant(result.last),

@@ -1,4 +1,4 @@
-"""The ERP's database, only ever read: short transactions, each with a time limit.
+"""The ERP's database, only ever read: short read-only transactions of one statement each, with a time limit.
 
 Belongs here: connecting, reading, errors in words a user can act on. Does not belong here: what rows mean.
 """
@@ -32,6 +32,7 @@ _NO_URL = (
     "ANALYTICS_ERP_URL is not set: set it to the URL of the ERP's database, with a role that may only read "
     "(docs/erp-sources.md)."
 )
+_ONE_QUERY = "A source is one query: take the other statements, and semicolons inside it, out of its file."
 
 
 class Column(NamedTuple):
@@ -90,7 +91,7 @@ class ErpDatabase:
         """Return the columns of the source. Raises as ``read_source``."""
         types = self._connection.adapters.types
         with self._transaction(source.file, READ_SECONDS), self._connection.cursor() as cursor:
-            cursor.execute(*_around(source, "queries/erp_columns.sql", None, {}))
+            cursor.execute(*_around(source, "queries/erp_columns.sql", None, {"rows": 0}))
             found = [(column.name, types.get(column.type_code)) for column in cursor.description or ()]
         return [Column(name, info.name if info else "a type of its own") for name, info in found]
 
@@ -112,6 +113,9 @@ class ErpDatabase:
             ) from error
         except psycopg.OperationalError as error:
             raise DatabaseUnreachableError(f"{what}: the ERP's database gave up: {_first_line(error)}") from error
+        except psycopg.errors.SyntaxError as error:
+            remedy = _ONE_QUERY if "multiple commands" in str(error) else "Correct the query."
+            raise AnalyticsError(f"{what}: {_first_line(error)}. {remedy}") from error
         except psycopg.Error as error:
             raise AnalyticsError(
                 f"{what}: {_first_line(error)}. Mend the query, or set ANALYTICS_ERP_SOURCES to a folder with queries "
@@ -155,10 +159,15 @@ def require_erp_url(settings: Settings) -> str:
 def _around(
     source: ErpSource, query: str, columns: sql.Composable | None, parameters: Mapping[str, object]
 ) -> tuple[sql.Composed, dict[str, object]]:
+    """Return a query of ours around that of the source, with its parameters.
+
+    Each has a bound parameter (``rows``): psycopg sends what has one by the extended protocol, by which the server
+    takes one statement only. Text that closes our parenthesis could else commit the read-only transaction, and write.
+    """
     parts: dict[str, sql.Composable] = {"source": sql.SQL(source.parameterized)}
     if columns is not None:
         parts["columns"] = columns
-    return sql.SQL(load_sql(query)).format(**parts), {"since": BEGINNING, "until": END, **parameters}
+    return sql.SQL(load_sql(query)).format(**parts), {"since": BEGINNING, "until": END, "rows": 1, **parameters}
 
 
 def _first_line(error: psycopg.Error) -> str:

@@ -56,8 +56,9 @@ CHANGED = "recorded with other content"
 class SourceResult:
     """What a run of a source has done so far, and at its end.
 
-    ``first`` and ``last`` are times of new events, all others are the ERP's clock. ``held_back_since`` is set when a
-    transaction of the ERP has been under way for longer than the overlap: the cursor waits for it.
+    ``not_kept`` of the rejected rows are counted only. ``first`` and ``last`` are times of new events, all others are
+    the ERP's clock. ``held_back_since`` is set when a transaction of the ERP has been under way for longer than the
+    overlap: the cursor waits for it.
     """
 
     source: str
@@ -65,6 +66,7 @@ class SourceResult:
     new: int = 0
     already_there: int = 0
     rejected: int = 0
+    not_kept: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     first: datetime | None = None
     last: datetime | None = None
@@ -97,7 +99,7 @@ def record_source(
     try:
         check_clock(connection)
         with connect_erp(settings) as erp:
-            run = _Run(connection, erp, source, state, progress)
+            run = _Run(connection, erp, source, state, progress, settings.rejects_kept)
             try:
                 run.read(max_rows)
             except TakenOverError:
@@ -122,6 +124,7 @@ class _Run:
         source: ErpSource,
         state: SourceState,
         progress: Callable[[SourceResult], None],
+        rejects_kept: int,
     ) -> None:
         self.result = SourceResult(source.name, cursor_at=state.cursor_at, read_until=state.complete_until)
         self._connection = connection
@@ -129,6 +132,7 @@ class _Run:
         self._source = source
         self._state = state
         self._progress = progress
+        self._rejects_kept = rejects_kept
         self._ledger = Ledger(connection)
         self._started = time.perf_counter()
         self._saved = state.open_pass
@@ -211,8 +215,10 @@ class _Run:
             self.result.reasons += judged.reasons
             self._state.last_read = self.result.read
             self._state.last_rejected = self.result.rejected
-            store_rejects(self._connection, self._source.name, judged.rejects)
             resolve_rejects(self._connection, self._source.name, judged.accepted_keys)
+            self.result.not_kept += store_rejects(
+                self._connection, self._source.name, judged.rejects, self._rejects_kept
+            )
             cursors.save(self._connection, self._state, current)
         self._saved = current and replace(current)
         self.result.seconds = time.perf_counter() - self._started

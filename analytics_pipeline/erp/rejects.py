@@ -50,8 +50,12 @@ class SourceReject:
     retry_at: datetime | None
 
 
-def store_rejects(connection: Connection, source: str, rejects: Sequence[NewReject]) -> None:
-    """Keep the rejects, as part of the caller's transaction; of a key that is there already the newest row stays."""
+def store_rejects(connection: Connection, source: str, rejects: Sequence[NewReject], most: int) -> int:
+    """Keep the rejects, as part of the caller's transaction; of a key that is there already the newest row stays.
+
+    Of each kind of reason ``most`` rows of the source are kept, and those that are tried again by themselves. Returns
+    how many were not kept.
+    """
     # One statement can't change a row twice: the last one of a key counts.
     rows = {
         reject.key: {
@@ -63,9 +67,10 @@ def store_rejects(connection: Connection, source: str, rejects: Sequence[NewReje
         }
         for reject in rejects
     }
-    if rows:
-        values = {"source": source, "rejects": json.dumps(list(rows.values()), ensure_ascii=False)}
-        connection.execute(load_sql("queries/source_add_rejects.sql"), values)
+    if not rows:
+        return 0
+    values = {"source": source, "rejects": json.dumps(list(rows.values()), ensure_ascii=False), "most": most}
+    return len(rows) - connection.execute(load_sql("queries/source_add_rejects.sql"), values).rowcount
 
 
 def resolve_rejects(connection: Connection, source: str, keys: Sequence[str]) -> None:

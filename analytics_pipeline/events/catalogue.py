@@ -7,7 +7,9 @@ checking an event (``model``) or adding amounts up (``sql/functions``). A new ev
 from dataclasses import dataclass
 from enum import Enum
 
-CATEGORIES = ("billing", "revenue", "user_activity", "crypto", "subscription")
+# The category whose amounts are in crypto assets; ``metadata.asset`` says it of a coin that shares a currency's code.
+CRYPTO = "crypto"
+CATEGORIES = ("billing", "revenue", "user_activity", CRYPTO, "subscription")
 
 # Whatever a product calls its features, using one is user activity.
 FEATURE_PREFIX = "feature."
@@ -32,7 +34,7 @@ class EventType:
 
 
 _USER_ACTIVITY = EventType("user_activity", Amount.OPTIONAL)
-_CRYPTO = EventType("crypto", Amount.REQUIRED)
+_CRYPTO = EventType(CRYPTO, Amount.REQUIRED)
 _SUBSCRIPTION = EventType("subscription", Amount.PRICE)
 
 KNOWN_TYPES = {

@@ -28,6 +28,8 @@ from analytics_pipeline.events.model import AnalyticsEvent
 from analytics_pipeline.events.record import new_event, store_events
 from analytics_pipeline.events.sources import Format, Source
 from analytics_pipeline.settings import get_settings
+from analytics_pipeline.terminal import echo
+from analytics_pipeline.text import printable_line
 from analytics_pipeline.timescale.connection import Connection, connect
 
 SOME_REJECTED = 3
@@ -75,7 +77,7 @@ def ingest(
 
     A file may be loaded any number of times: events are recognised by event_id and timestamp. What can't be
     an event is kept, with line number and reason, in the rejects file and in analytics_ingest_rejects; the rest
-    goes in.
+    goes in. Of each FILE and reason the first 10,000 are kept (ANALYTICS_REJECTS_KEPT), the others counted.
 
     A record that says something else than the stored event of its event_id and timestamp is a conflict: it is
     rejected, or replaces the event, and both are kept side by side in analytics_event_conflicts.
@@ -91,11 +93,12 @@ def ingest(
             sources,
             connection,
             rejects_path=rejects_path,
+            rejects_kept=get_settings().rejects_kept,
             on_conflict=OnConflict(on_conflict),
             progress=progress,
         )
     figures = _figures(summary, rejects_path)
-    click.echo(json.dumps(figures) if as_json else _table(figures))
+    echo(json.dumps(figures) if as_json else _table(figures))
     if summary.rejected:
         context.exit(SOME_REJECTED)
 
@@ -150,12 +153,12 @@ def record(
     if refusal is not None and refusal.stored is None:
         raise refusal.rejection
     if as_json:
-        click.echo(json.dumps(_recorded(event, loaded), default=str))
+        echo(json.dumps(_recorded(event, loaded), default=str))
     elif refusal is not None:
-        click.echo(f"conflict: {refusal.rejection.reason}")
+        echo(f"conflict: {refusal.rejection.reason}")
     else:
         outcome = "recorded" if loaded.new else "replaced" if loaded.replaced else "already there"
-        click.echo(f"{outcome}: {event.event_id} at {instant_text(event.timestamp)}")
+        echo(f"{outcome}: {event.event_id} at {instant_text(event.timestamp)}")
     if refusal is not None:
         context.exit(SOME_REJECTED)
 
@@ -210,7 +213,7 @@ def _progress(sources: list[Source]) -> Iterator[Callable[[Progress], None]]:
         yield _plain_lines()
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(show_speed=False),
         TextColumn("{task.fields[figures]}"),
@@ -218,7 +221,7 @@ def _progress(sources: list[Source]) -> Iterator[Callable[[Progress], None]]:
     )
     with ProgressBar(*columns, console=Console(stderr=True), transient=True) as bar:
         tasks = {
-            source: bar.add_task(Path(source.name).name, total=source.size, figures="", start=False)
+            source: bar.add_task(printable_line(Path(source.name).name), total=source.size, figures="", start=False)
             for source in dict.fromkeys(sources)
         }
 
@@ -239,7 +242,7 @@ def _plain_lines() -> Callable[[Progress], None]:
         nonlocal printed
         if time.monotonic() - printed >= _SECONDS_BETWEEN_LINES:
             printed = time.monotonic()
-            click.echo(f"{progress.source.name}: {_figures_line(progress.summary)}", err=True)
+            echo(f"{printable_line(progress.source.name)}: {_figures_line(progress.summary)}", err=True)
 
     return show
 
@@ -261,6 +264,7 @@ def _figures(summary: IngestSummary, rejects_path: Path) -> dict[str, object]:
         "conflicts": summary.conflicts,
         "reasons": dict(summary.reasons.most_common()),
         "rejects": str(rejects_path.absolute()) if summary.rejected else None,
+        **({"notKept": summary.not_kept} if summary.not_kept else {}),
         "nulBytesSkipped": summary.nul_bytes,
         "first": _instant(summary.first),
         "last": _instant(summary.last),
@@ -284,7 +288,8 @@ def _table(figures: dict[str, object]) -> str:
     if isinstance(reasons, dict) and reasons:
         lines += ["", "rejected because"]
         lines += [f"{count:>12,}  {reason}" for reason, count in reasons.items()]
-        lines += [f"kept in {figures['rejects']}"]
+        but = f", but for {figures['notKept']:,} that are only counted" if "notKept" in figures else ""
+        lines += [f"kept in {figures['rejects']}{but}"]
     return "\n".join(lines)
 
 

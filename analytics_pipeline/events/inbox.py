@@ -7,17 +7,17 @@ Everything may be repeated: a process killed before the file is filed away leave
 ingested again, and its events are recognised by id.
 """
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from pathlib import Path
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.contradictions import OnConflict
-from analytics_pipeline.events.inbox_places import DroppedFile, Inbox
+from analytics_pipeline.events.folders import FolderError, temporary_folder, writing_to_temporary
+from analytics_pipeline.events.inbox_places import INBOX_PREFIX, DroppedFile, Inbox
 from analytics_pipeline.events.ingest import IngestSummary, Progress, ingest
+from analytics_pipeline.events.rejects import REJECTS_KEPT
 from analytics_pipeline.events.sources import Source
 from analytics_pipeline.timescale.clock import ClockError
 from analytics_pipeline.timescale.connection import Connection
@@ -96,6 +96,7 @@ def ingest_from_inbox(
     *,
     version: str | None = None,
     on_conflict: OnConflict = OnConflict.REJECT,
+    rejects_kept: int = REJECTS_KEPT,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> InboxResult:
     """Ingest one file of the inbox and file it away.
@@ -103,7 +104,7 @@ def ingest_from_inbox(
     It goes to ``done`` when at least one record was taken, or when it holds none; to ``failed`` when it can't be
     read as a whole (what could be read before the damage is in) or when every record was rejected. Rejects go
     with it. A file that isn't in ``version`` any more, or changes while it is read, stays in the inbox. Errors of
-    the database and ``ClockError`` are the caller's: then the file stays, too.
+    the database, ``ClockError`` and ``FolderError`` are the caller's: then the file stays, too.
     """
     found = inbox.find(name)
     summary = IngestSummary()
@@ -111,8 +112,8 @@ def ingest_from_inbox(
         return InboxResult(name, Outcome.GONE, summary)
     if version is not None and found.version != version:
         return InboxResult(name, Outcome.CHANGED, summary)
-    with tempfile.TemporaryDirectory(prefix="analytics-inbox-") as folder:
-        rejects_path = Path(folder) / "rejects.jsonl"
+    with temporary_folder(INBOX_PREFIX) as folder:
+        rejects_path = folder / "rejects.jsonl"
         latest = [summary]
 
         def note(made: Progress) -> None:
@@ -125,10 +126,15 @@ def ingest_from_inbox(
                 source = Source.of(path)
                 named = _InboxSource(source.path, source.format, f"{inbox.location}/{name}")
                 latest[0] = ingest(
-                    [named], connection, rejects_path=rejects_path, on_conflict=on_conflict, progress=note
+                    [named],
+                    connection,
+                    rejects_path=rejects_path,
+                    rejects_kept=rejects_kept,
+                    on_conflict=on_conflict,
+                    progress=note,
                 )
-        except ClockError:
-            # Nothing was taken, and nothing is wrong with the file.
+        except (ClockError, FolderError):
+            # Nothing is wrong with the file.
             raise
         except AnalyticsError as error:
             if inbox.find(name) is None:
@@ -142,8 +148,9 @@ def ingest_from_inbox(
         if rejects_path.exists():
             beside[REJECTS_ENDING] = rejects_path
         if reason is not None:
-            beside[REASON_ENDING] = Path(folder) / "reason.txt"
-            beside[REASON_ENDING].write_text(reason + "\n", encoding="utf-8", errors="backslashreplace")
+            beside[REASON_ENDING] = folder / "reason.txt"
+            with writing_to_temporary():
+                beside[REASON_ENDING].write_text(reason + "\n", encoding="utf-8", errors="backslashreplace")
         filed = inbox.file_away(found, DONE if reason is None else FAILED, beside)
     if filed is None:
         return InboxResult(name, Outcome.CHANGED, summary)

@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.events.folders import NO_ROOM, TEMPORARY_REMEDY, folder_error, temporary_folder
 from analytics_pipeline.events.sources import FORMATS
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 # Formats that ingestion tells by the ending, each optionally packed.
 ENDINGS = tuple(FORMATS)
+INBOX_PREFIX = "analytics-inbox-"
 _LOCAL_PROTOCOLS = ("", "file", "local")
 _UNFINISHED = re.compile(r"^\.|\.(partial|part|tmp)$|\.rejects", re.IGNORECASE)
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
@@ -140,8 +141,15 @@ class FolderInbox:
         if _describe(file.name, target.lstat()) != file:
             self._take_back(source, target)
             return None
-        for ending, path in beside.items():
-            shutil.copyfile(path, target.with_name(f"{target.name}{ending}"))
+        copies = {target.with_name(f"{target.name}{ending}"): path for ending, path in beside.items()}
+        try:
+            for copy, path in copies.items():
+                shutil.copyfile(path, copy)
+        except OSError as error:
+            for copy in copies:
+                copy.unlink(missing_ok=True)
+            self._take_back(source, target)
+            raise folder_error(target_folder, error, "Free space there: the file stays in the inbox.") from error
         if source.exists() and os.path.samestat(source.lstat(), target.lstat()):
             source.unlink()
         return str(target)
@@ -212,9 +220,15 @@ class ObjectStoreInbox:
     @contextmanager
     def local_copy(self, name: str) -> Iterator[Path]:
         """Download the object, under its own name."""
-        with tempfile.TemporaryDirectory(prefix="analytics-inbox-") as folder:
-            path = Path(folder) / require_plain_name(name)
-            self._fs.get_file(self._path(name), str(path))
+        with temporary_folder(INBOX_PREFIX) as folder:
+            path = folder / require_plain_name(name)
+            try:
+                self._fs.get_file(self._path(name), str(path))
+            except OSError as error:
+                # Any other one may be the store's.
+                if error.errno in NO_ROOM:
+                    raise folder_error(folder.parent, error, TEMPORARY_REMEDY) from error
+                raise
             yield path
 
     def file_away(self, file: DroppedFile, folder: str, beside: Mapping[str, Path]) -> str | None:

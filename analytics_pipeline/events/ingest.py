@@ -25,7 +25,7 @@ from analytics_pipeline.events.model import AnalyticsEvent, parse_event
 from analytics_pipeline.events.readers import read_records
 from analytics_pipeline.events.records import Record
 from analytics_pipeline.events.rejection import RejectedEvent
-from analytics_pipeline.events.rejects import Reject, RejectsFile, store_rejects
+from analytics_pipeline.events.rejects import REJECTS_KEPT, Reject, RejectLimit, RejectsFile, store_rejects
 from analytics_pipeline.events.sources import Source, open_source
 from analytics_pipeline.signals import describing
 from analytics_pipeline.timescale.clock import DatabaseClock
@@ -41,8 +41,8 @@ _CANCEL_SECONDS = 0.1
 class IngestSummary:
     """What an ingestion has stored so far, and at its end.
 
-    ``rejected`` counts the ``conflicts`` in: records that contradict a stored event. ``nul_bytes`` stood before
-    lines, where a crash leaves them, and were skipped.
+    ``rejected`` counts the ``conflicts`` in: records that contradict a stored event; ``not_kept`` of them are counted
+    and not kept. ``nul_bytes`` stood before lines, where a crash leaves them, and were skipped.
     """
 
     read: int = 0
@@ -51,6 +51,7 @@ class IngestSummary:
     replaced: int = 0
     rejected: int = 0
     conflicts: int = 0
+    not_kept: int = 0
     nul_bytes: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     first: datetime | None = None
@@ -75,21 +76,25 @@ class Progress:
 @dataclass(slots=True)
 class _Batch:
     source: Source
+    limit: RejectLimit
     events: list[AnalyticsEvent] = field(default_factory=list)
     # Of each event, where it stood.
     lines: list[int] = field(default_factory=list)
+    # Those that are kept; ``reasons`` counts all.
     rejects: list[Reject] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     nul_bytes: int = 0
     position: int | None = None
 
-    def reject(self, record: Record, rejection: RejectedEvent) -> Reject:
-        reject = Reject(self.source.name, record.line, rejection.kind, rejection.reason, record.company_id, record.text)
-        self.rejects.append(reject)
-        self.reasons[rejection.kind] += 1
-        return reject
+    @property
+    def rejected(self) -> int:
+        return self.reasons.total()
 
-    def refuse(self, refusal: Refusal, line: int) -> Reject:
+    def reject(self, record: Record, rejection: RejectedEvent, file: RejectsFile) -> None:
+        name, company_id = self.source.name, record.company_id
+        self._add(Reject(name, record.line, rejection.kind, rejection.reason, company_id, record.text), file)
+
+    def refuse(self, refusal: Refusal, line: int, file: RejectsFile) -> None:
         event, stored, rejection = refusal
         reject = Reject(
             source=self.source.name,
@@ -100,9 +105,13 @@ class _Batch:
             record=event_json(event),
             stored=None if stored is None else event_json(stored),
         )
-        self.rejects.append(reject)
-        self.reasons[rejection.kind] += 1
-        return reject
+        self._add(reject, file)
+
+    def _add(self, reject: Reject, file: RejectsFile) -> None:
+        self.reasons[reject.kind] += 1
+        if self.limit.keeps(reject):
+            self.rejects.append(reject)
+            file.add(reject)
 
 
 def ingest(
@@ -110,17 +119,21 @@ def ingest(
     connection: Connection,
     *,
     rejects_path: Path,
+    rejects_kept: int = REJECTS_KEPT,
     on_conflict: OnConflict = OnConflict.REJECT,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> IngestSummary:
     """Store the events of the sources; keep what can't be one in ``rejects_path`` and in the rejects table.
 
+    Of each source and kind of reason the first ``rejects_kept`` are kept, the others counted.
+
     A record that contradicts a stored event of its id and timestamp is rejected, or (``REPLACE``) takes its place;
     either way both are kept in ``analytics_event_conflicts``.
 
     Commits batch by batch over the connection, which must not be inside a transaction. Raises
-    ``AnalyticsError`` for a source that is unreadable as a whole, after storing what was read before, and
-    ``ClockError`` before anything is stored when this machine's clock is too far from the database's.
+    ``AnalyticsError`` for a source that is unreadable as a whole, after storing what was read before, ``FolderError``
+    for a folder that can't be written to, which is no fault of a source, and ``ClockError`` before anything is stored
+    when this machine's clock is too far from the database's.
     """
     if connection.info.transaction_status is not TransactionStatus.IDLE:
         raise ValueError("ingest() commits batch by batch: the connection must not be inside a transaction")
@@ -135,9 +148,11 @@ def ingest(
             "rejected; run the same command again for the rest."
         )
 
+    limit = RejectLimit(rejects_kept)
     with (
         describing(stored_so_far),
         RejectsFile(rejects_path) as rejects_file,
+        _counted(limit, connection, rejects_file),
         ThreadPoolExecutor(max_workers=1) as pool,
     ):
 
@@ -146,15 +161,16 @@ def ingest(
             loaded = loader.load(batch.events, origin)
             _count(summary, batch, loaded)
             for refusal in loaded.refused:
-                rejects_file.add(batch.refuse(refusal, origin.line_of(refusal.event)))
+                batch.refuse(refusal, origin.line_of(refusal.event), rejects_file)
             store_rejects(connection, batch.rejects)
-            summary.rejected += len(batch.rejects)
+            summary.rejected += batch.rejected
+            summary.not_kept += batch.rejected - len(batch.rejects)
             summary.reasons += batch.reasons
             summary.seconds = time.perf_counter() - started
 
         stored: Future[None] | None = None
         try:
-            for batch in _batches(sources, rejects_file, clock):
+            for batch in _batches(sources, rejects_file, limit, clock):
                 if stored is not None:
                     stored.result()
                     progress(Progress(batch.source, batch.position, summary))
@@ -172,7 +188,22 @@ def ingest(
     return summary
 
 
-def _batches(sources: Iterable[Source], rejects_file: RejectsFile, clock: DatabaseClock) -> Iterator[_Batch]:
+@contextmanager
+def _counted(limit: RejectLimit, connection: Connection, rejects_file: RejectsFile) -> Iterator[None]:
+    """Write down what the limit has left out once no record is read any more, of a damaged source, too."""
+    try:
+        yield
+    except AnalyticsError:
+        limit.store(connection)
+        rejects_file.add_counts(limit)
+        raise
+    limit.store(connection)
+    rejects_file.add_counts(limit)
+
+
+def _batches(
+    sources: Iterable[Source], rejects_file: RejectsFile, limit: RejectLimit, clock: DatabaseClock
+) -> Iterator[_Batch]:
     """Yield the records of all sources, parsed, in batches that never span two sources."""
     for source in sources:
         with open_source(source) as opened:
@@ -180,7 +211,7 @@ def _batches(sources: Iterable[Source], rejects_file: RejectsFile, clock: Databa
             is_more = True
             skipped = 0
             while is_more:
-                batch = _Batch(source)
+                batch = _Batch(source, limit)
                 try:
                     with _collector_paused():
                         is_more = _fill(batch, records, rejects_file, clock)
@@ -219,16 +250,16 @@ def _fill(batch: _Batch, records: Iterator[Record], rejects_file: RejectsFile, c
             events.append(parse_event(content, now=clock.now()))
             batch.lines.append(record.line)
         except RejectedEvent as rejection:
-            rejects_file.add(batch.reject(record, rejection))
+            batch.reject(record, rejection, rejects_file)
         size += record.size
-        if size >= _BATCH_BYTES or len(events) >= BATCH_EVENTS or len(batch.rejects) >= BATCH_EVENTS:
+        if size >= _BATCH_BYTES or len(events) >= BATCH_EVENTS or batch.rejected >= BATCH_EVENTS:
             return True
     return False
 
 
 def _count(summary: IngestSummary, batch: _Batch, loaded: Loaded) -> None:
     """Count what became of a batch's events; what it rejects is counted once all of it is known."""
-    summary.read += len(batch.events) + len(batch.rejects)
+    summary.read += len(batch.events) + batch.rejected
     summary.new += loaded.new
     summary.replaced += loaded.replaced
     summary.already_there += len(batch.events) - loaded.new - loaded.replaced - len(loaded.refused)

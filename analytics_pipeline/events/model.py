@@ -11,7 +11,8 @@ from decimal import Decimal
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from analytics_pipeline.events.catalogue import CATEGORIES, Amount, known_type
+from analytics_pipeline.currencies import ASSET_FORM_TOLD, crypto_code, is_asset, is_currency
+from analytics_pipeline.events.catalogue import CATEGORIES, CRYPTO, Amount, known_type
 from analytics_pipeline.events.exact_numbers import check_amount, check_metadata_number, to_decimal
 from analytics_pipeline.events.rejection import RejectedEvent, shown
 
@@ -37,7 +38,6 @@ MAX_QUANTITY: Final = 1_000_000_000
 _SCALAR_CHARACTERS = 8
 
 _is_uuid = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
-_is_currency = re.compile(r"[A-Z][A-Z0-9]{1,9}").fullmatch
 _is_instant = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6}0*)?)?"
     r"(?:[Zz]|[+-][0-9]{2}:?[0-9]{2})"
@@ -93,7 +93,7 @@ def parse_event(raw: Mapping[str, Any], *, now: datetime | None = None) -> Analy
         get("event_type"),
         get("category"),
         None if value is None else to_decimal(value, "value"),
-        get("currency"),
+        _to_code(get("currency"), get("category"), metadata),
         {} if metadata is None else metadata,
     )
     check_event(event, now=now)
@@ -119,6 +119,7 @@ def check_event(event: AnalyticsEvent, *, now: datetime | None = None) -> None:
             )
     if event.currency is not None:
         _check_currency(event.currency, "currency")
+        _check_kind_of_asset(event.currency, event.category)
     _check_metadata(event.metadata)
     _check_meaning(event)
 
@@ -213,12 +214,36 @@ def _check_storable(text: str, field: str) -> None:
         ) from error
 
 
+def _to_code(currency: object, category: object, metadata: object) -> Any:
+    """Return the code of what an amount is in: of a coin that shares a currency's code the one of its own."""
+    if (
+        category == CRYPTO
+        and isinstance(currency, str)
+        and is_currency(currency)
+        and isinstance(metadata, dict)
+        and metadata.get("asset") == CRYPTO
+    ):
+        return crypto_code(currency)
+    return currency
+
+
 def _check_currency(currency: object, field: str) -> None:
-    if not isinstance(currency, str) or not _is_currency(currency):
+    if not isinstance(currency, str) or not is_asset(currency):
+        raise RejectedEvent(f"{field} of the wrong form", f"{field} {shown(currency)} is {ASSET_FORM_TOLD}.")
+
+
+def _check_kind_of_asset(currency: str, category: str) -> None:
+    if category == CRYPTO:
+        if is_currency(currency):
+            raise RejectedEvent(
+                "currency is a currency's code",
+                f"currency {currency} is the code of a currency (ISO 4217), and {CRYPTO} events are about assets: send "
+                f'metadata.asset "{CRYPTO}" with a coin of that name.',
+            )
+    elif len(currency) == 1:
         raise RejectedEvent(
-            f"{field} of the wrong form",
-            f"{field} {shown(currency)} is neither a currency like EUR nor a ticker like BTC: 2 to 10 capital "
-            "letters or digits, a letter first.",
+            "currency of the wrong form",
+            f"currency {shown(currency)} is {ASSET_FORM_TOLD}; one letter is a ticker in category {CRYPTO} alone.",
         )
 
 
@@ -272,7 +297,7 @@ def _check_meaning(event: AnalyticsEvent) -> None:
     """Check what the catalogue says about the type."""
     known = known_type(event.event_type)
     if known is None:
-        if event.category == "crypto":
+        if event.category == CRYPTO:
             _check_fiat_value(event.metadata)
         return
     if event.category != known.category:
@@ -281,7 +306,7 @@ def _check_meaning(event: AnalyticsEvent) -> None:
             f"category {event.category} is not that of {event.event_type}: it is {known.category}.",
         )
     _check_sign(event, known.amount)
-    if known.category == "crypto":
+    if known.category == CRYPTO:
         _check_fiat_value(event.metadata)
     elif known.category == "subscription":
         _check_subscription(event)

@@ -3,21 +3,22 @@
 Belongs here: row groups, columns and Arrow's types. Does not belong here: the rules of an event (``model``).
 """
 
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from analytics_pipeline.events.columns import check_columns, with_metadata
+from analytics_pipeline.events.folders import writing_to_temporary
 from analytics_pipeline.events.records import Record
 from analytics_pipeline.events.rejection import RejectedEvent
 from analytics_pipeline.events.sources import OpenSource
 
 _BATCH_ROWS = 5_000
+_CHUNK_BYTES = 1 << 20
 
 
 def read_parquet(opened: OpenSource, name: str) -> Iterator[Record]:
@@ -30,8 +31,9 @@ def read_parquet(opened: OpenSource, name: str) -> Iterator[Record]:
             file = opened.stream
             if opened.position is None or opened.packed:
                 # The directory of a Parquet file is at its end: unpack to disk, not to memory.
-                file = stack.enter_context(tempfile.TemporaryFile())
-                shutil.copyfileobj(opened.stream, file)
+                with writing_to_temporary():
+                    file = stack.enter_context(tempfile.TemporaryFile())
+                _unpack(opened.stream, file)
             parquet = stack.enter_context(pq.ParquetFile(file))
             check_columns(parquet.schema_arrow.names, name)
             line = 0
@@ -42,6 +44,15 @@ def read_parquet(opened: OpenSource, name: str) -> Iterator[Record]:
                     yield Record(line, _content(row), row, size)
     except pa.ArrowException as error:
         raise OSError(str(error)) from error
+
+
+def _unpack(stream: IO[bytes], file: IO[bytes]) -> None:
+    """Copy to a temporary file; raises ``FolderError`` where there is no room, ``OSError`` where reading fails."""
+    while chunk := stream.read(_CHUNK_BYTES):
+        with writing_to_temporary():
+            file.write(chunk)
+    with writing_to_temporary():
+        file.seek(0)
 
 
 def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:

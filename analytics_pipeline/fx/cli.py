@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from analytics_pipeline.currencies import is_asset
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.cli import SOME_REJECTED
 from analytics_pipeline.events.rejects import RejectsFile
@@ -18,6 +18,7 @@ from analytics_pipeline.fx.rates import DAYS_VALID
 from analytics_pipeline.fx.show import ServingRate, serving_rates
 from analytics_pipeline.fx.sources import ECB
 from analytics_pipeline.settings import get_settings
+from analytics_pipeline.terminal import data_console, echo
 from analytics_pipeline.timescale.clock import check_clock, database_now
 from analytics_pipeline.timescale.connection import connect
 
@@ -41,7 +42,8 @@ def load(context: click.Context, files: tuple[str, ...], rejects: Path | None, *
     """Load rates from each FILE: a path or a URI (https, an object store) of CSV, also as .gz or .zip.
 
     A file has the columns rate_date, base, quote and rate (one unit of base costs so many units of quote), or is
-    the ECB's eurofxref-hist. Without FILE and --ecb the source of ANALYTICS_FX_SOURCE is loaded.
+    a table of the ECB, eurofxref-hist or the day's, CSV or XML. Without FILE and --ecb the source of
+    ANALYTICS_FX_SOURCE is loaded.
 
     Everything goes in together, any number of times: a rate that is there already is left, another one for its
     day takes its place. What can't be a rate is kept, with line number and reason, in the rejects file and in
@@ -55,12 +57,13 @@ def load(context: click.Context, files: tuple[str, ...], rejects: Path | None, *
     rejects_path = rejects or _new_rejects_path()
     with connect(autocommit=True) as connection:
         today = check_clock(connection).date()
-    readings = [read_source(source, today=today) for source in sources]
+    kept = get_settings().rejects_kept
+    readings = [read_source(source, today=today, rejects_kept=kept) for source in sources]
     _keep_rejects(readings, rejects_path)
     with connect(autocommit=True) as connection:
         loaded = store_rates(connection, readings)
     figures = _figures(loaded, rejects_path)
-    click.echo(json.dumps(figures) if as_json else _table(loaded, rejects_path))
+    echo(json.dumps(figures) if as_json else _table(loaded, rejects_path))
     if loaded.rejected:
         context.exit(SOME_REJECTED)
 
@@ -73,13 +76,13 @@ def show(day: datetime | None, currency: str | None, *, as_json: bool) -> None:
     """Show the rates that serve a day: of every pair the last one on or before it, at most 7 days old."""
     with connect(autocommit=True) as connection:
         date = (day or database_now(connection)).date()
-        rates = serving_rates(connection, date, currency and currency.upper())
+        rates = serving_rates(connection, date, _code(currency) if currency else None)
     if as_json:
-        click.echo(json.dumps([_as_json(rate) for rate in rates]))
+        echo(json.dumps([_as_json(rate) for rate in rates]))
         return
     if not rates:
         of = f" of {currency}" if currency else ""
-        click.echo(f"No rate{of} serves {date}: none is of that day or up to {DAYS_VALID} days before it.")
+        echo(f"No rate{of} serves {date}: none is of that day or up to {DAYS_VALID} days before it.")
         return
     table = Table(title=f"Rates that serve {date}", title_justify="left")
     for heading in ("date", "base", "quote"):
@@ -88,7 +91,12 @@ def show(day: datetime | None, currency: str | None, *, as_json: bool) -> None:
         table.add_column(heading, justify="right")
     for rate in rates:
         table.add_row(str(rate.rate_date), rate.base, rate.quote, f"{rate.rate:f}", str(rate.age_days))
-    Console().print(table)
+    data_console().print(table)
+
+
+def _code(text: str) -> str:
+    """Return the code that is meant, capitals being a matter of taste where only they make one of the text."""
+    return text if is_asset(text) else text.upper()
 
 
 def _keep_rejects(readings: list[Reading], path: Path) -> None:
@@ -96,6 +104,7 @@ def _keep_rejects(readings: list[Reading], path: Path) -> None:
         for reading in readings:
             for reject in reading.rejects:
                 file.add(reject)
+            file.add_counts(reading.limit)
 
 
 def _new_rejects_path() -> Path:
@@ -111,6 +120,7 @@ def _figures(loaded: LoadedRates, rejects_path: Path) -> dict[str, object]:
         "rejected": loaded.rejected,
         "reasons": dict(loaded.reasons.most_common()),
         "rejects": str(rejects_path.absolute()) if loaded.rejected else None,
+        **({"notKept": loaded.not_kept} if loaded.not_kept else {}),
         "first": None if loaded.first is None else str(loaded.first),
         "last": None if loaded.last is None else str(loaded.last),
     }
@@ -122,7 +132,8 @@ def _table(loaded: LoadedRates, rejects_path: Path) -> str:
     if loaded.reasons:
         lines += ["", "rejected because"]
         lines += [f"{count:>12,}  {reason}" for reason, count in loaded.reasons.most_common()]
-        lines.append(f"kept in {rejects_path.absolute()}")
+        but = f", but for {loaded.not_kept:,} that are only counted" if loaded.not_kept else ""
+        lines.append(f"kept in {rejects_path.absolute()}{but}")
     return "\n".join(lines)
 
 

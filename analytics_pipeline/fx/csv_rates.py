@@ -1,9 +1,10 @@
-"""CSV into rates: one rate a line, or the ECB's table of one day a line.
+"""CSV into rates: one rate a line, or the ECB's table of one day a line, of the history or of the day.
 
 Belongs here: lines, cells, the two layouts. Does not belong here: the rules of a rate (``rates``).
 """
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,64 +15,66 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.lines import LongLine, bounded_lines, decode_line
 from analytics_pipeline.events.records import storable
 from analytics_pipeline.events.rejection import RejectedEvent, shown
-from analytics_pipeline.events.rejects import Reject
-from analytics_pipeline.fx.rates import Rate, parse_date, parse_rate
+from analytics_pipeline.events.rejects import REJECTS_KEPT, Reject, RejectLimit
+from analytics_pipeline.fx.ecb_xml import ECB_BASE, is_xml, read_ecb_xml
+from analytics_pipeline.fx.rates import Rate, RateFields, parse_date, parse_rate
 from analytics_pipeline.fx.sources import fetch, source_name
 from analytics_pipeline.timescale.clock import machine_now
 
 COLUMNS = Rate._fields
-# The reference rates of the European Central Bank are units of a currency for one euro.
-_ECB_BASE = "EUR"
+# The day's table of the ECB writes 27 November 2026, in English wherever it is read.
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
+_is_ecb_day = re.compile(r"([0-9]{1,2}) ([A-Z][a-z]+) ([0-9]{4})").fullmatch
 _NO_RATE = ("", "N/A")
 _KEPT_CHARACTERS = 1000
 
-_Fields = tuple[str, str, str, str]
+# A line with the texts of its rates, or why it has none and its own text.
+_Row = tuple[int, list[RateFields] | RejectedEvent, str]
 # Each rate of a day and pair with its line.
 _Seen = dict[tuple[date, str, str], tuple[Rate, int]]
 
 
 @dataclass(slots=True)
 class Reading:
-    """What a source holds: its rates, each once, and what was turned away, with the reasons counted by kind.
+    """What a source holds: its rates, each once, and what was rejected, with the reasons counted by kind.
 
-    ``read`` counts the rates and the rejects, and a rate that stands there twice two times.
+    Of ``rejects`` there are as many as the ``limit`` keeps. ``read`` counts the rates and the rejects, and a rate that
+    stands there twice two times.
     """
 
     source: str
     read: int = 0
     rates: list[Rate] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
+    limit: RejectLimit = field(default_factory=RejectLimit)
     reasons: Counter[str] = field(default_factory=Counter)
 
 
-def read_source(source: str, *, today: date | None = None) -> Reading:
-    """Fetch a source (see ``sources.fetch``) and return its rates; ``today`` as for ``read_rates``.
+def read_source(source: str, *, today: date | None = None, rejects_kept: int = REJECTS_KEPT) -> Reading:
+    """Fetch a source (see ``sources.fetch``) and return its rates; the rest as for ``read_rates``.
 
     Raises ``AnalyticsError`` for a source that is unreadable as a whole.
     """
-    return read_rates(fetch(source), source_name(source), today=today)
+    return read_rates(fetch(source), source_name(source), today=today, rejects_kept=rejects_kept)
 
 
-def read_rates(content: bytes, name: str, *, today: date | None = None) -> Reading:
-    """Return the rates of a CSV text; ``name`` is what errors and rejects call it.
+def read_rates(content: bytes, name: str, *, today: date | None = None, rejects_kept: int = REJECTS_KEPT) -> Reading:
+    """Return the rates of a CSV text, or of a table of the ECB in XML; ``name`` is what errors and rejects call it.
 
-    ``today`` (UTC) bounds the future: the database's day; default: this machine's. Raises ``AnalyticsError`` if the
-    header is of neither layout.
+    ``today`` (UTC) bounds the future: the database's day; default: this machine's. Of each kind of reason
+    ``rejects_kept`` rejects are kept. Raises ``AnalyticsError`` if the
+    header is of neither layout, or the XML no such table.
     """
-    lines = enumerate(bounded_lines(BytesIO(content)), start=1)
-    spread = _layout(_header(lines, name), name)
     today = today or machine_now().date()
-    reading = Reading(name)
+    reading = Reading(name, limit=RejectLimit(rejects_kept))
     seen: _Seen = {}
-    for number, line in lines:
-        if _is_blank(line):
-            continue
-        try:
-            given = spread(_cells(line))
-        except RejectedEvent as rejection:
+    for number, given, text in _xml_rows(content, name) if is_xml(content) else _csv_rows(content, name):
+        if isinstance(given, RejectedEvent):
             reading.read += 1
-            text = line.beginning if isinstance(line, LongLine) else line
-            _reject(reading, number, text.decode("utf-8", "backslashreplace").rstrip("\r\n"), rejection)
+            _reject(reading, number, text, given)
             continue
         reading.read += len(given)
         for fields in given:
@@ -81,6 +84,24 @@ def read_rates(content: bytes, name: str, *, today: date | None = None) -> Readi
                 _reject(reading, number, ",".join(fields), rejection)
     reading.rates = [rate for rate, _ in seen.values()]
     return reading
+
+
+def _xml_rows(content: bytes, name: str) -> Iterator[_Row]:
+    for number, given in read_ecb_xml(content, name):
+        yield number, given, ""
+
+
+def _csv_rows(content: bytes, name: str) -> Iterator[_Row]:
+    lines = enumerate(bounded_lines(BytesIO(content)), start=1)
+    spread = _layout(_header(lines, name), name)
+    for number, line in lines:
+        if _is_blank(line):
+            continue
+        try:
+            yield number, spread(_cells(line)), ""
+        except RejectedEvent as rejection:
+            text = line.beginning if isinstance(line, LongLine) else line
+            yield number, rejection, text.decode("utf-8", "backslashreplace").rstrip("\r\n")
 
 
 def _add(seen: _Seen, rate: Rate, line: int) -> None:
@@ -95,7 +116,9 @@ def _add(seen: _Seen, rate: Rate, line: int) -> None:
 
 def _reject(reading: Reading, line: int, text: str, rejection: RejectedEvent) -> None:
     kept = storable(text)[:_KEPT_CHARACTERS]
-    reading.rejects.append(Reject(reading.source, line, rejection.kind, rejection.reason, None, kept))
+    reject = Reject(reading.source, line, rejection.kind, rejection.reason, None, kept)
+    if reading.limit.keeps(reject):
+        reading.rejects.append(reject)
     reading.reasons[rejection.kind] += 1
 
 
@@ -110,12 +133,12 @@ def _header(lines: Iterator[tuple[int, bytes | LongLine]], name: str) -> list[st
         raise AnalyticsError(f"{name} has no readable CSV header: {error}") from error
 
 
-def _layout(header: list[str], name: str) -> Callable[[list[str]], list[_Fields]]:
+def _layout(header: list[str], name: str) -> Callable[[list[str]], list[RateFields]]:
     """Return what makes a line's cells the texts of its rates."""
     if sorted(header) == sorted(COLUMNS):
         places = [header.index(column) for column in COLUMNS]
 
-        def one_rate(cells: list[str]) -> list[_Fields]:
+        def one_rate(cells: list[str]) -> list[RateFields]:
             _check_count(cells, header)
             rate_date, base, quote, rate = (cells[place] for place in places)
             return [(rate_date, base, quote, rate)]
@@ -123,12 +146,13 @@ def _layout(header: list[str], name: str) -> Callable[[list[str]], list[_Fields]
         return one_rate
     if header[:1] == ["Date"]:
 
-        def one_day(cells: list[str]) -> list[_Fields]:
+        def one_day(cells: list[str]) -> list[RateFields]:
             _check_count(cells, header)
+            day = _iso_day(cells[0])
             # Once for all rates of the line.
-            parse_date(cells[0])
+            parse_date(day)
             return [
-                (cells[0], _ECB_BASE, currency, cell)
+                (day, ECB_BASE, currency, cell)
                 for currency, cell in zip(header[1:], cells[1:], strict=True)
                 # The ECB ends its lines with a comma.
                 if currency and cell not in _NO_RATE
@@ -147,6 +171,14 @@ def _check_count(cells: list[str], header: list[str]) -> None:
             "wrong number of cells",
             f"{len(cells)} cells where the header has {len(header)}: check commas and quotes.",
         )
+
+
+def _iso_day(text: str) -> str:
+    """Return the day of a line of the ECB as ISO text, or what is none as it is."""
+    match = _is_ecb_day(text)
+    if match is None or match[2] not in _MONTHS:
+        return text
+    return f"{match[3]}-{_MONTHS.index(match[2]) + 1:02d}-{int(match[1]):02d}"
 
 
 def _cells(line: bytes | LongLine) -> list[str]:

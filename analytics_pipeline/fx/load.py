@@ -23,12 +23,16 @@ _PAIRS_NAMED = 3
 
 @dataclass(slots=True)
 class LoadedRates:
-    """What a load did: rates read, of those new, changed, as they were, rejected; first and last day (UTC) of them."""
+    """What a load did: rates read, of those new, changed, as they were, rejected; first and last day (UTC) of them.
+
+    ``not_kept`` of the rejected ones are counted and not kept.
+    """
 
     read: int = 0
     new: int = 0
     changed: int = 0
     rejected: int = 0
+    not_kept: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     first: date | None = None
     last: date | None = None
@@ -83,6 +87,7 @@ def store_rates(connection: Connection, readings: Sequence[Reading]) -> LoadedRa
                 else:
                     loaded.new += 1
             store_rejects(connection, reading.rejects)
+            reading.limit.store(connection)
             _count(loaded, reading)
         _record_changes(connection, changed_spans(moved))
     return loaded
@@ -127,7 +132,8 @@ def _row(rate: Rate) -> dict[str, str]:
 
 def _count(loaded: LoadedRates, reading: Reading) -> None:
     loaded.read += reading.read
-    loaded.rejected += len(reading.rejects)
+    loaded.rejected += reading.reasons.total()
+    loaded.not_kept += reading.limit.left_out().total()
     loaded.reasons += reading.reasons
     days = [rate.rate_date for rate in reading.rates]
     loaded.first = min([*days, *filter(None, [loaded.first])], default=None)

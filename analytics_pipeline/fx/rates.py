@@ -7,6 +7,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from analytics_pipeline.currencies import ASSET_FORM_TOLD, is_asset
 from analytics_pipeline.events.exact_numbers import check_amount, to_decimal
 from analytics_pipeline.events.rejection import RejectedEvent, shown
 from analytics_pipeline.timescale.aggregates import Column
@@ -15,7 +16,7 @@ from analytics_pipeline.timescale.clock import machine_now
 FX_RATES: Final = "analytics_fx_rates"
 FX_COLUMNS: Mapping[str, Column] = {
     "rate_date": Column("date", "The day (UTC) the rate is of; it serves that day and the 7 after it."),
-    "base": Column("text", "The currency or ticker of which one unit is priced."),
+    "base": Column("text", "The currency or crypto asset of which one unit is priced."),
     "quote": Column("text", "The currency the price is in."),
     "rate": Column("numeric", "One unit of base costs so many units of quote, exactly as published."),
     "source": Column("text", "Where the rate was read: ecb, or a file or URI without credentials."),
@@ -28,8 +29,10 @@ DAYS_VALID: Final = 7
 _DAYS_AHEAD: Final = 1
 
 _is_date = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}").fullmatch
-# The form an event's currency has (events/model.py).
-_is_currency = re.compile(r"[A-Z][A-Z0-9]{1,9}").fullmatch
+
+
+# The texts of a rate: rate_date, base, quote, rate.
+RateFields = tuple[str, str, str, str]
 
 
 class Rate(NamedTuple):
@@ -75,9 +78,5 @@ def parse_date(text: str) -> date:
 
 
 def _check_currency(currency: str, field: str) -> None:
-    if not _is_currency(currency):
-        raise RejectedEvent(
-            f"{field} of the wrong form",
-            f"{field} {shown(currency)} is neither a currency like EUR nor a ticker like BTC: 2 to 10 capital "
-            "letters or digits, a letter first.",
-        )
+    if not is_asset(currency):
+        raise RejectedEvent(f"{field} of the wrong form", f"{field} {shown(currency)} is {ASSET_FORM_TOLD}.")

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
+from analytics_pipeline.currencies import is_currency, require_currency
+from analytics_pipeline.errors import UnknownNameError
 from analytics_pipeline.fx.rates import DAYS_VALID
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection, fetch_row
@@ -35,6 +37,20 @@ class StoredRates:
     rows: int
     newest: date | None
     currencies: list[str]
+
+
+def require_known_currency(connection: Connection, code: str) -> str:
+    """Return what figures can be reported in: a currency, or a crypto asset of which there are rates.
+
+    Raises ``UnknownNameError`` for any other, which nobody knows.
+    """
+    require_currency(code)
+    if not is_currency(code) and code not in stored_rates(connection).currencies:
+        raise UnknownNameError(
+            f"{code!r} is unknown: it is no currency (ISO 4217), and there is no rate of such a crypto asset. Check "
+            "its spelling, or load rates of it (analytics-pipeline fx load FILE)."
+        )
+    return code
 
 
 def stored_rates(connection: Connection) -> StoredRates:

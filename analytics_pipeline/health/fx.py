@@ -51,11 +51,19 @@ class _Use:
     data_through: date
     newest: date | None
     unserved: Multirange[date]
+    # The last day of which its source had a rate, if the source goes on without it.
+    ended_on: date | None
+    ended_source: str | None
 
     @property
     def age(self) -> int | None:
         """Days from the newest rate to the newest event of any kind: what is converted at today's rate."""
         return None if self.newest is None else max((self.data_through - self.newest).days, 0)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the newest rate is old because the source has ended, and not because nobody has loaded it."""
+        return self.ended_on is not None and (self.newest is None or self.newest <= self.ended_on)
 
     @property
     def gaps(self) -> list[_Gap]:
@@ -65,6 +73,10 @@ class _Use:
             if span.lower is not None and span.upper is not None
         ]
 
+    def is_of_the_end(self, gap: _Gap) -> bool:
+        """Tell whether a gap of this currency is the one after the last rate of a source that has ended."""
+        return self.ended_on is not None and gap.first > self.ended_on
+
 
 def rates_fresh(connection: Connection, settings: Settings) -> Finding:
     """Judge the age of the newest rate of every currency that had amounts lately.
@@ -73,8 +85,9 @@ def rates_fresh(connection: Connection, settings: Settings) -> Finding:
     ended, such as the sample's, does not grow stale by itself.
     """
     uses = [use for use in _uses(connection, settings) if use.lately]
-    missing = [use for use in uses if use.age is None]
-    stale = [use for use in uses if use.age is not None and use.age > DAYS_VALID]
+    ended = [use for use in uses if use.has_ended]
+    missing = [use for use in uses if use.age is None and not use.has_ended]
+    stale = [use for use in uses if use.age is not None and use.age > DAYS_VALID and not use.has_ended]
     ageing = [use for use in uses if use.age is not None and DAYS_USUAL < use.age <= DAYS_VALID]
     base = settings.base_currency
     problems = []
@@ -100,6 +113,7 @@ def rates_fresh(connection: Connection, settings: Settings) -> Finding:
                     fallback=_by_hand(f"rates after {since}"),
                 )
             )
+    problems += _ended_problems(ended)
     return Finding.judge(
         "rates_fresh",
         FX_ASSET,
@@ -125,17 +139,19 @@ def rates_without_gaps(connection: Connection, settings: Settings) -> Finding:
     """Judge that every day from the first to the last amount in a currency has a rate to convert it at."""
     uses = _uses(connection, settings)
     gaps = [gap for use in uses for gap in use.gaps]
+    missing = [gap for use in uses for gap in use.gaps if not use.is_of_the_end(gap)]
     base = settings.base_currency
     problems = []
-    if gaps:
+    if missing:
         problems.append(
             Problem(
                 f"days on which amounts can't be converted to {base}, because no rate is of that day or up to "
-                f"{DAYS_VALID} days before: {_told(gaps)}",
+                f"{DAYS_VALID} days before: {_told(missing)}",
                 _load(settings, "--ecb"),
                 fallback=_by_hand("rates of those days"),
             )
         )
+    problems += _ended_problems([use for use in uses if any(map(use.is_of_the_end, use.gaps))])
     return Finding.judge(
         "rates_without_gaps",
         FX_ASSET,
@@ -157,12 +173,26 @@ def rates_without_gaps(connection: Connection, settings: Settings) -> Finding:
     )
 
 
+def _ended_problems(uses: Iterable[_Use]) -> list[Problem]:
+    """Say of which currencies there will be no more rates: no failure, for nothing that is loaded again changes it."""
+    return [
+        Problem(
+            f"the source of {use.currency} has ended: {use.ended_source} has no rate of it after {use.ended_on}; "
+            "amounts of later days are in no converted figure, unless another source has rates",
+            severity=Severity.WARNING,
+            fallback=_by_hand(f"rates of {use.currency} after {use.ended_on}"),
+        )
+        for use in uses
+    ]
+
+
 def _uses(connection: Connection, settings: Settings) -> list[_Use]:
     parameters = {
         "base": settings.base_currency,
         "look_back": LOOK_BACK,
         "tolerance": CLOCK_TOLERANCE,
         "days_valid": DAYS_VALID,
+        "ended_after": LOOK_BACK.days,
     }
     return [_Use(*row) for row in connection.execute(load_sql("queries/fx_use.sql"), parameters).fetchall()]
 

@@ -12,6 +12,7 @@ from psycopg import sql
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.text import printable_line
 from analytics_pipeline.timescale.connection import Connection
 
 READER = "analytics_reader"
@@ -137,7 +138,7 @@ def find_role(connection: Connection, role: str) -> Reader | None:
 
 def describe_company(company_id: str | None) -> str:
     """Name what is granted."""
-    return "all companies" if company_id is None else company_id
+    return "all companies" if company_id is None else printable_line(company_id)
 
 
 def _without_grants(connection: Connection) -> list[tuple[str, bool]]:

@@ -5,8 +5,10 @@ from collections.abc import Callable
 
 import click
 
+from analytics_pipeline.cli_options import allow_unknown_option, company_first, require_company
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.access import READER, describe_company, grant_company, list_grants, revoke_company
+from analytics_pipeline.terminal import echo
 from analytics_pipeline.timescale.connection import connect
 
 
@@ -33,12 +35,17 @@ def access() -> None:
 @access.command("grant")
 @click.argument("role")
 @_company_options
+@allow_unknown_option
 def grant(role: str, company: str | None, *, all_companies: bool) -> None:
-    """Let ROLE, which logs in, read a company's figures; without a grant it reads none."""
+    """Let ROLE, which logs in, read a company's figures; without a grant it reads none.
+
+    A company that no event names yet needs --allow-unknown.
+    """
     granted = _one_company(company, all_companies=all_companies)
     with connect(autocommit=True) as connection:
+        require_company(connection, granted)
         is_new = grant_company(connection, role, granted)
-    click.echo(f"{role} {'may read' if is_new else 'may already read'} {describe_company(granted)}.")
+    echo(f"{role} {'may read' if is_new else 'may already read'} {describe_company(granted)}.")
 
 
 @access.command("revoke")
@@ -47,10 +54,10 @@ def grant(role: str, company: str | None, *, all_companies: bool) -> None:
 def revoke(role: str, company: str | None, *, all_companies: bool) -> None:
     """Take a grant back from ROLE; with the last one it loses the right to read any figures."""
     revoked = _one_company(company, all_companies=all_companies)
-    with connect(autocommit=True) as connection:
+    with connect(autocommit=True) as connection, company_first(connection, revoked):
         is_last = revoke_company(connection, role, revoked)
     rest = f": it was the last grant, and {READER} is taken from it" if is_last else ""
-    click.echo(f"{role} may no longer read {describe_company(revoked)}{rest}.")
+    echo(f"{role} may no longer read {describe_company(revoked)}{rest}.")
 
 
 @access.command("list")
@@ -70,10 +77,10 @@ def list_(role: str | None, *, as_json: bool) -> None:
             }
             for each in found
         ]
-        click.echo(json.dumps(rows))
+        echo(json.dumps(rows))
         return
     for each in found:
         note = "" if each.holds else " (no longer holds: the role was renamed, or dropped and made again)"
-        click.echo(f"{each.role}: {describe_company(each.company_id)}{note}")
+        echo(f"{each.role}: {describe_company(each.company_id)}{note}")
     if not found:
-        click.echo("Nobody has grants.")
+        echo("Nobody has grants.")

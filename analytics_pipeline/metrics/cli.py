@@ -1,7 +1,6 @@
 """The ``metrics`` commands: answers on the command line, as a table or as JSON."""
 
 import json
-import sys
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
@@ -11,7 +10,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from analytics_pipeline.currencies import require_currency
+from analytics_pipeline.cli_options import allow_unknown_option, require_company
+from analytics_pipeline.fx.show import require_known_currency
 from analytics_pipeline.metrics.answers import (
     Answer,
     movements_answer,
@@ -22,12 +22,10 @@ from analytics_pipeline.metrics.answers import (
 )
 from analytics_pipeline.metrics.periods import window_of_dates
 from analytics_pipeline.settings import get_settings
+from analytics_pipeline.terminal import data_console, echo
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, connect
 from analytics_pipeline.windows import Cadence, Window
-
-# Where there is no terminal whose width to keep, a line stays a line.
-_PLAIN_WIDTH = 200
 
 Ask = Callable[[Connection, Window, str], Answer]
 
@@ -38,6 +36,7 @@ def _answer_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--currency", help="Reporting currency; without it ANALYTICS_BASE_CURRENCY. Users have none."),
         click.option("--end", type=click.DateTime(["%Y-%m-%d"]), help="Last day, inclusive (UTC)."),
         click.option("--start", type=click.DateTime(["%Y-%m-%d"]), help="First day (UTC); without dates: this month."),
+        allow_unknown_option,
         click.option("--company", help="One company; without it the figures cover all."),
     ):
         command = option(command)
@@ -48,7 +47,8 @@ def _answer_options(command: Callable[..., None]) -> Callable[..., None]:
 def metrics() -> None:
     """Print revenue and user figures of a period of whole UTC days.
 
-    Every figure is defined in docs/DEFINITIONS.md. A period may be unfinished: its figures are provisional.
+    Every figure is defined in docs/DEFINITIONS.md. A period may be unfinished: its figures are provisional. A company
+    that no event names is an error, with exit status 2, and no zeros.
     """
 
 
@@ -132,14 +132,15 @@ def top_events(
 
 def _answer(ask: Ask, start: datetime | None, end: datetime | None, currency: str | None, *, as_json: bool) -> None:
     settings = get_settings()
-    reporting = require_currency(currency) if currency else settings.base_currency
     with connect(settings, autocommit=True) as connection:
+        require_company(connection, click.get_current_context().params["company"])
+        reporting = require_known_currency(connection, currency or settings.base_currency)
         today = database_now(connection).date()
         answer = ask(connection, window_of_dates(start and start.date(), end and end.date(), today), reporting)
     if as_json:
-        click.echo(json.dumps(answer, default=to_json))
+        echo(json.dumps(answer, default=to_json))
     else:
-        _print(Console(highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH), answer)
+        _print(data_console(), answer)
 
 
 def to_json(value: object) -> str:
@@ -159,8 +160,7 @@ def _print(console: Console, answer: Answer) -> None:
     in_currency = f", in {answer['currency']}" if "currency" in answer else ""
     console.print(
         f"{answer['companyId'] or 'All companies'}, {answer['startDate']} to {answer['endDate']} (UTC){in_currency}, "
-        f"data through {through}{provisional}, definitions {answer['definitionsVersion']}",
-        markup=False,
+        f"data through {through}{provisional}, definitions {answer['definitionsVersion']}"
     )
     figures = {name: value for name, value in answer.items() if name not in (*_SCOPE, "currency", "interval")}
     singles = {name: value for name, value in figures.items() if not isinstance(value, list | dict)}

@@ -17,6 +17,7 @@ from datetime import datetime
 from analytics_pipeline.notify.notifier import DeliveryUnknown, NotDelivered, Notifier
 from analytics_pipeline.notify.text import Incident, compose, first_line, without_credentials
 from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.text import printable_line
 from analytics_pipeline.timescale.connection import Connection
 
 _log = logging.getLogger("analytics_pipeline.notify")
@@ -124,7 +125,7 @@ def deliver_due(connection: Connection, notifier: Notifier) -> DeliveryReport:
         outcome, problem = "pending", str(error)
     except DeliveryUnknown as error:
         outcome, problem = "unknown", str(error)
-        _log.warning("%s. It is not sent again: %s", error, message.subject)
+        _log.warning("%s. It is not sent again: %s", error, printable_line(message.subject))
     results = connection.execute(
         load_sql("queries/notify_result.sql"),
         {
@@ -137,7 +138,7 @@ def deliver_due(connection: Connection, notifier: Notifier) -> DeliveryReport:
     ).fetchall()
     for subject, state in results:
         if state == "undelivered":
-            _log.error("Given up telling operators about %s: %s", subject, problem)
+            _log.error("Given up telling operators about %s: %s", printable_line(subject), problem)
     return DeliveryReport(len(incidents), problem, unreached)
 
 

@@ -26,6 +26,7 @@ from analytics_pipeline.notify.mime import Mail
 from analytics_pipeline.notify.notifier import ChannelDown, DeliveryUnknown, Message, NotDelivered, Refused
 from analytics_pipeline.notify.oauth import TokenSource, token_source
 from analytics_pipeline.notify.patience import Patience
+from analytics_pipeline.text import printable_line
 
 _log = logging.getLogger("analytics_pipeline.notify")
 
@@ -205,7 +206,7 @@ class MailServer:
             reasons = f"{self} refused every recipient: {'; '.join(text for _, text in refused.values())}"
             raise (Refused if all(_kind(code) == _NEVER for code, _ in refused.values()) else NotDelivered)(reasons)
         for recipient, (_, answer_text) in refused.items():
-            _log.warning("%s refused the recipient %s: %s", self, recipient, answer_text)
+            _log.warning("%s refused the recipient %s: %s", self, recipient, printable_line(answer_text))
         return {recipient: answer_text for recipient, (_, answer_text) in refused.items()}
 
     def _require(self, reply: tuple[int, bytes], wanted: int, what: str) -> None:

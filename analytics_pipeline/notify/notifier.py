@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.text import printable_line
 
 _log = logging.getLogger("analytics_pipeline.notify")
 
@@ -60,7 +61,4 @@ class LogNotifier:
 
     def send(self, message: Message) -> None:
         """Write one line; it goes wherever the process's log goes, standard error by default."""
-        line = f"{message.subject}: {message.text}"
-        # What is no character to be seen could steer a terminal.
-        shown = "".join(c if c.isprintable() else " " if c.isspace() else f"\\x{ord(c):02x}" for c in line)
-        _log.warning("%s", " ".join(shown.split()))
+        _log.warning("%s", printable_line(f"{message.subject}: {' '.join(message.text.split())}"))

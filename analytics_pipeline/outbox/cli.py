@@ -1,15 +1,14 @@
 """The ``outbox`` commands: what is to be sent and what became of it, as a table or as JSON."""
 
 import json
-import sys
 from dataclasses import asdict
 from datetime import datetime
 from typing import BinaryIO
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from analytics_pipeline.cli_options import company_first, require_company
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.outbox.bounces import record_bounce
 from analytics_pipeline.outbox.channels import send_by_settings
@@ -21,12 +20,11 @@ from analytics_pipeline.reports.recipients_cli import audience_options, one_audi
 from analytics_pipeline.reports.resend import Resent, resend_one, resend_outdated
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.signals import describing
+from analytics_pipeline.terminal import data_console, echo
 from analytics_pipeline.timescale.connection import connect
 
 # A bounce may hold the mail with its document.
 _MAX_BOUNCE_BYTES = 50_000_000
-# Where there is no terminal whose width to keep, a line stays a line.
-_PLAIN_WIDTH = 200
 
 
 @click.group()
@@ -48,11 +46,13 @@ def list_(state: str | None, company: str | None, limit: int, *, outdated: bool,
     """
     with connect(autocommit=True) as connection:
         messages = list_messages(connection, state=state, company_id=company, most=limit, outdated=outdated)
+        if not messages:
+            require_company(connection, company)
     if as_json:
-        click.echo(json.dumps([_as_json(message) for message in messages]))
+        echo(json.dumps([_as_json(message) for message in messages]))
         return
     if not messages:
-        click.echo("There is no such message in the outbox.")
+        echo("There is no such message in the outbox.")
         return
     table = Table()
     for heading in ("id", "state", "target", "subject", "attempts", "sent or next attempt", "problem", "document"):
@@ -61,7 +61,7 @@ def list_(state: str | None, company: str | None, limit: int, *, outdated: bool,
         moment = message.sent_at or (message.next_attempt_at if message.state == "pending" else None)
         cells = (message.state, message.target, message.subject, str(message.attempts), _instant(moment) or "")
         table.add_row(str(message.outbox_id), *cells, message.problem or "", _document(message))
-    Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)
+    data_console().print(table)
 
 
 @outbox.command("send")
@@ -78,7 +78,7 @@ def send(*, as_json: bool) -> None:
     ):
         enqueue_wanted(connection, settings)
         report = send_by_settings(connection, settings)
-    click.echo(json.dumps(asdict(report)) if as_json else f"{str(report)[:1].upper()}{str(report)[1:]}.")
+    echo(json.dumps(asdict(report)) if as_json else f"{str(report)[:1].upper()}{str(report)[1:]}.")
     if report.needs_a_person:
         raise SystemExit(1)
 
@@ -92,7 +92,7 @@ def retry(ids: tuple[int, ...]) -> None:
     """
     with connect(autocommit=True) as connection:
         retry_messages(connection, ids)
-    click.echo(f"{len(set(ids))} due again; 'analytics-pipeline outbox send' sends now.")
+    echo(f"{len(set(ids))} due again; 'analytics-pipeline outbox send' sends now.")
 
 
 @outbox.command("discard")
@@ -101,7 +101,7 @@ def discard(ids: tuple[int, ...]) -> None:
     """Never send messages that are pending, failed or unknown; also the end of one that has arrived after all."""
     with connect(autocommit=True) as connection:
         discard_messages(connection, ids)
-    click.echo(f"{len(set(ids))} discarded.")
+    echo(f"{len(set(ids))} discarded.")
 
 
 @outbox.command("bounced")
@@ -118,7 +118,7 @@ def bounced(files: tuple[BinaryIO, ...]) -> None:
                 bounce = record_bounce(connection, file.read(_MAX_BOUNCE_BYTES))
             except AnalyticsError as error:
                 raise AnalyticsError(f"{file.name}: {error}") from error
-            click.echo(f"Message {bounce.outbox_id} to {bounce.target} {bounce.problem}")
+            echo(f"Message {bounce.outbox_id} to {bounce.target} {bounce.problem}")
 
 
 @outbox.command("resend")
@@ -167,8 +167,11 @@ def resend(
             audience = one_audience(company, all_companies=all_companies)
             if period is None:
                 raise AnalyticsError("Say which report is meant: --period 2025-01, or --outdated for all that differ.")
-            done = resend_one(connection, settings, report, audience, period, preview=preview)
-    click.echo(json.dumps(_resent_as_json(done, preview=preview)) if as_json else _resent(done, preview=preview))
+            with company_first(connection, company):
+                done = resend_one(connection, settings, report, audience, period, preview=preview)
+        if not done.mails and not done.held:
+            require_company(connection, company)
+    echo(json.dumps(_resent_as_json(done, preview=preview)) if as_json else _resent(done, preview=preview))
 
 
 def _require_month(period: str | None) -> None:

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from analytics_pipeline.cli_options import allow_unknown_option, require_company
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.fx.show import require_known_currency
 from analytics_pipeline.settings import get_settings
+from analytics_pipeline.terminal import echo
 from analytics_pipeline.timescale.clock import check_clock
 from analytics_pipeline.timescale.connection import connect
 from analytics_pipeline.windows import Window
@@ -22,6 +25,7 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 
 @click.command("report")
 @click.option("--company", help="One company; without it the report is over all of them.")
+@allow_unknown_option
 @click.option("--month", type=click.DateTime(["%Y-%m"]), help="A calendar month, 2025-01, for --start and --end.")
 @click.option("--start", type=_DAY, help="First day (UTC); without days the last finished month.")
 @click.option("--end", type=_DAY, help="Last day, inclusive (UTC).")
@@ -59,17 +63,18 @@ def report(
     """
     from analytics_pipeline.reports.order import order_report
     from analytics_pipeline.reports.publish import publish_order, write_order
-    from analytics_pipeline.reports.recipients import describe_audience, is_known_company
 
     settings = get_settings()
     with connect(settings, autocommit=True) as connection:
+        require_company(connection, company)
+        reporting = require_known_currency(connection, currency or settings.base_currency)
         now = check_clock(connection)
         first, last = _days(month, start, end, now.date())
         order = order_report(
             company,
             first,
             last,
-            currency=currency or settings.base_currency,
+            currency=reporting,
             sections=sections.split(","),
             format=form,
             locale=locale,
@@ -80,10 +85,7 @@ def report(
             published = publish_order(connection, settings, order)
         else:
             published = write_order(connection, order, output)
-        unknown = company is not None and not is_known_company(connection, company)
-    if unknown:
-        click.echo(f"There is no event of {describe_audience(company)}: is it spelled as in the events?", err=True)
-    click.echo(json.dumps(asdict(published)) if as_json else _described(published))
+    echo(json.dumps(asdict(published)) if as_json else _described(published))
 
 
 def _days(month: datetime | None, start: datetime | None, end: datetime | None, today: date) -> tuple[date, date]:

@@ -113,12 +113,6 @@ def list_recipients(
     return [Recipient(*row) for row in rows]
 
 
-def is_known_company(connection: Connection, company_id: str) -> bool:
-    """Tell whether there is an event of the company."""
-    query = "SELECT EXISTS (SELECT FROM analytics_events WHERE company_id = %s)"
-    return bool(fetch_row(connection, query, [company_id])[0])
-
-
 def describe_audience(company_id: str | None) -> str:
     """Say of whom a report is, in a sentence."""
     return "all companies" if company_id is None else f"the company {company_id!r}"

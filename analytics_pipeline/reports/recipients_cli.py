@@ -6,6 +6,7 @@ from datetime import datetime, time
 
 import click
 
+from analytics_pipeline.cli_options import allow_unknown_option, company_first, require_company
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.reports.documents import MONTHLY_REPORT, PDF, XLSX
 from analytics_pipeline.reports.recipients import (
@@ -15,12 +16,13 @@ from analytics_pipeline.reports.recipients import (
     AtOnce,
     add_recipient,
     describe_audience,
-    is_known_company,
     list_recipients,
     remove_everywhere,
     remove_recipient,
 )
 from analytics_pipeline.settings import get_settings
+from analytics_pipeline.terminal import echo
+from analytics_pipeline.text import printable_line
 from analytics_pipeline.timescale.connection import connect
 
 _FORMATS = {PDF: "as PDF", XLSX: "as XLSX", LINK: "as a link"}
@@ -65,6 +67,7 @@ def recipients() -> None:
 )
 @click.option("--at", help="Time of day of the mails, 07:30, in UTC; 'now': as soon as they may go, as without it.")
 @audience_options
+@allow_unknown_option
 def add(
     address: str,
     company: str | None,
@@ -77,24 +80,23 @@ def add(
 ) -> None:
     """Have a report mailed to ADDRESS, the ones of months that have just ended included.
 
-    Of an ADDRESS that gets the report already it changes what the options say: corrections, format, time of day.
+    Of an ADDRESS that gets the report already it changes what the options say: corrections, format, time of day. A
+    company that no event names yet needs --allow-unknown.
     """
     audience = one_audience(company, all_companies=all_companies)
     settings = get_settings()
     send_at = _time_of_day(at)
     with connect(settings, autocommit=True) as connection:
+        require_company(connection, audience)
         is_new = add_recipient(
             connection, audience, report, address, corrections=corrections, form=form, send_at=send_at
         )
-        unknown = company is not None and not is_known_company(connection, company)
     also = {None: "", True: ", and corrections by themselves", False: ", and no corrections by themselves"}[corrections]
     also += "" if form is None else f", {_FORMATS[form]}"
     also += "" if send_at is None else f", {_described(send_at)}"
-    click.echo(f"{address} {'gets' if is_new else 'already gets'} {report} of {describe_audience(audience)}{also}.")
+    echo(f"{address} {'gets' if is_new else 'already gets'} {report} of {describe_audience(audience)}{also}.")
     if form == LINK and not settings.artifacts_url:
-        click.echo("ANALYTICS_ARTIFACTS_URL is not set: links name the place in the store of documents.", err=True)
-    if unknown:
-        click.echo(f"There is no event of {describe_audience(company)} yet: is it spelled as in the events?", err=True)
+        echo("ANALYTICS_ARTIFACTS_URL is not set: links name the place in the store of documents.", err=True)
 
 
 @recipients.command("remove")
@@ -106,7 +108,7 @@ def remove(address: str, company: str | None, report: str, *, all_companies: boo
     if everywhere and (company is not None or all_companies):
         raise AnalyticsError("Give either --everywhere, or --company X or --all-companies.")
     audience = None if everywhere else one_audience(company, all_companies=all_companies)
-    with connect(autocommit=True) as connection:
+    with connect(autocommit=True) as connection, company_first(connection, audience):
         if everywhere:
             number, taken_back = remove_everywhere(connection, address)
             what = f"any report, of {number} there were"
@@ -114,7 +116,7 @@ def remove(address: str, company: str | None, report: str, *, all_companies: boo
             taken_back = remove_recipient(connection, audience, report, address)
             what = f"{report} of {describe_audience(audience)}"
     also = f"; {taken_back} mails that had not left were taken back" if taken_back else ""
-    click.echo(f"{address} no longer gets {what}{also}.")
+    echo(f"{address} no longer gets {what}{also}.")
 
 
 @recipients.command("list")
@@ -128,6 +130,8 @@ def list_(company: str | None, report: str | None, *, all_companies: bool, as_js
     audience = None if everywhere else one_audience(company, all_companies=all_companies)
     with connect(autocommit=True) as connection:
         found = list_recipients(connection, audience, report, everywhere=everywhere)
+        if not found:
+            require_company(connection, audience)
     if as_json:
         rows = [
             {
@@ -142,7 +146,7 @@ def list_(company: str | None, report: str | None, *, all_companies: bool, as_js
             }
             for recipient in found
         ]
-        click.echo(json.dumps(rows))
+        echo(json.dumps(rows))
         return
     for recipient in found:
         notes = [
@@ -151,10 +155,10 @@ def list_(company: str | None, report: str | None, *, all_companies: bool, as_js
             _described(recipient.send_at) if recipient.send_at is not None else "",
             f"last mail not delivered: {recipient.problem}" if recipient.problem is not None else "",
         ]
-        whose = recipient.company_id or "(all companies)"
-        click.echo("  ".join([recipient.report, whose, recipient.address, *filter(None, notes)]))
+        whose = printable_line(recipient.company_id or "(all companies)")
+        echo("  ".join([recipient.report, whose, recipient.address, *filter(None, notes)]))
     if not found:
-        click.echo("Nobody gets a report yet: 'analytics-pipeline recipients add' changes that.")
+        echo("Nobody gets a report yet: 'analytics-pipeline recipients add' changes that.")
 
 
 def _time_of_day(text: str | None) -> time | AtOnce | None:

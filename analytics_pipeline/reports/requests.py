@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from analytics_pipeline.companies.known import require_known_company
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.fx.show import require_known_currency
 from analytics_pipeline.reports.order import ReportOrder, order_report
 from analytics_pipeline.reports.publish import PublishedReport, publish_order
 from analytics_pipeline.settings import Settings
@@ -75,8 +77,11 @@ def meet(connection: Connection, settings: Settings, request_id: int, run_id: st
             f"The report request {request_id} is not there, is done, or another run is at it: see "
             "analytics_report_requests."
         )
+    request = ReportRequest(*claimed)
     try:
-        published = publish_order(connection, settings, ReportRequest(*claimed).order(settings, now))
+        require_known_company(connection, request.company_id)
+        require_known_currency(connection, request.currency or settings.base_currency)
+        published = publish_order(connection, settings, request.order(settings, now))
     except AnalyticsError as error:
         fail(connection, request_id, str(error), run_id)
         raise

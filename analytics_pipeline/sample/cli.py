@@ -8,6 +8,7 @@ import click
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.sample.generator import generate_events, write_lines, write_rates, write_sample
+from analytics_pipeline.terminal import echo
 
 STANDARD_OUTPUT = "-"
 
@@ -57,7 +58,7 @@ def sample(
         count = write_sample(Path(output), seed=seed, start=first, months=months, companies=companies, scale=scale)
     if rates is not None:
         write_rates(rates, seed=seed, start=first, months=months)
-    click.echo(f"{count:,} events from {first} over {months} months, seed {seed}", err=True)
+    echo(f"{count:,} events from {first} over {months} months, seed {seed}", err=True)
 
 
 def months_before(day: date, months: int) -> date:

@@ -11,7 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO
 
-import click
+from analytics_pipeline.terminal import echo
+from analytics_pipeline.text import printable_line
 
 _LOG_BYTES = 5_000_000
 _LOG_FILES = 3
@@ -64,7 +65,7 @@ class Output:
 
     def say(self, text: str) -> None:
         """Tell the user something, and the log file, too."""
-        click.echo(text)
+        echo(text)
         self._log.info("%s", text)
 
     def note(self, text: str) -> None:
@@ -83,7 +84,7 @@ class Output:
     def _follow(self, name: str, stream: IO[bytes], last: deque[str]) -> None:
         wants_cause = False
         for raw in stream:
-            line = _COLOURS.sub("", raw.decode("utf-8", "replace")).rstrip()
+            line = printable_line(_COLOURS.sub("", raw.decode("utf-8", "replace")).rstrip())
             if not line:
                 continue
             self._log.info("[%s] %s", name, line)
@@ -94,7 +95,7 @@ class Output:
                 wants_cause = record["level"] in _SHOWN and self._show(name, record["level"], record["message"])
             elif wants_cause and (cause := _CAUSE.match(line)):
                 wants_cause = False
-                click.echo(f"          {_shortened(cause['reason'])}")
+                echo(f"          {_shortened(cause['reason'])}")
 
     def _show(self, name: str, level: str, message: str) -> bool:
         """Show a record unless the like was shown lately; tell whether it was shown."""
@@ -113,7 +114,7 @@ class Output:
                 self._shown = {kept: state for kept, state in self._shown.items() if now < state[0]}
             self._shown[key] = (now + _QUIET_SECONDS, 0)
         again = f" ({hidden} more like it before)" if hidden else ""
-        click.echo(f"{_time()}  {level.lower()} of the {name}: {_shortened(message)}{again}")
+        echo(f"{_time()}  {level.lower()} of the {name}: {_shortened(message)}{again}")
         return True
 
 

@@ -13,7 +13,7 @@ from functools import partial
 
 from psycopg import sql
 
-from analytics_pipeline.currencies import TICKER_DIGITS, known_currency_digits
+from analytics_pipeline.currencies import CRYPTO_PREFIX, TICKER_DIGITS, TICKER_FORM, currencies
 from analytics_pipeline.sql_files import list_sql, load_sql
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.waiting import WatchedConnection, change_briefly
@@ -56,7 +56,10 @@ def bring_up_to_date(connection: WatchedConnection) -> tuple[str, ...]:
 def schema_parts(connection: Connection) -> list[SchemaPart]:
     """Return the parts in the order in which they are applied: functions, the views that call them, who may do what."""
     digits = sql.SQL(load_sql("currency_digits.sql")).format(
-        digits=sql.Literal(json.dumps(known_currency_digits())), ticker_digits=sql.Literal(TICKER_DIGITS)
+        digits=sql.Literal(json.dumps(currencies())),
+        ticker_digits=sql.Literal(TICKER_DIGITS),
+        crypto_prefix=sql.Literal(CRYPTO_PREFIX),
+        ticker_form=sql.Literal(f"^({TICKER_FORM})$"),
     )
     functions = (*map(load_sql, list_sql("functions")), digits.as_string(connection))
     return [

@@ -22,6 +22,7 @@ from psycopg.waiting import Ready, Wait
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.text import printable_line
 
 _log = logging.getLogger(__name__)
 
@@ -160,6 +161,7 @@ class WatchedConnection(psycopg.Connection[tuple[Any, ...]]):
         if self._last_said is not None and self._last_said[1] == pids and now - self._last_said[0] < SAY_AGAIN_AFTER:
             return
         self._last_said = (now, pids)
+        line = printable_line(line)
         _log.warning(line)
         if self._on_wait is not None:
             self._on_wait(line)

@@ -376,3 +376,20 @@ def test_an_erp_in_the_database_of_the_events_is_read_too(same_database: Example
     same_database.execute(invoice("A-2"))
     assert read().new == 1
     assert len(rejected()) == 1
+
+
+def test_of_each_reason_the_first_rows_are_kept_and_the_others_counted(
+    erp: ExampleErp, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("ANALYTICS_REJECTS_KEPT", "2")
+    get_settings.cache_clear()
+    erp.execute(*(invoice(f"A-{number}", currency="Euro") for number in range(5)))
+    erp.execute(invoice("B-1"), invoice("B-2", issued="2999-01-01T00:00Z"), invoice("B-3", issued="2999-01-01T00:00Z"))
+    erp.execute(invoice("B-4", issued="2999-01-01T00:00Z"))
+    for _ in range(2):
+        result = read("invoices")
+        assert (result.read, result.rejected, result.not_kept) == (9, 8, 3)
+        # What is tried again by itself is always kept.
+        assert [key for _, key, _ in rejected()] == [f"invoice {number}" for number in (1, 2, 7, 8, 9)]
+    erp.execute("UPDATE erp.invoices SET currency = 'EUR' WHERE id IN (1, 3)")
+    assert (read("invoices").new, [key for _, key, _ in rejected()][:2]) == (2, ["invoice 2", "invoice 4"])

@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from psycopg.sql import SQL
 from pydantic import SecretStr
 
 from analytics_pipeline.erp.check import check_source
@@ -12,6 +13,7 @@ from analytics_pipeline.erp.database import connect_erp, require_erp_url
 from analytics_pipeline.erp.source_files import choose_sources, read_shipped_sources, read_sources
 from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
 from analytics_pipeline.settings import Settings, get_settings
+from analytics_pipeline.sql_files import SQL_ROOT
 from analytics_pipeline_tests.erp.example import ExampleErp, invoice
 from analytics_pipeline_tests.erp.reading import query, read, recorded, rejected, source
 
@@ -113,6 +115,53 @@ def test_a_run_of_such_a_query_says_the_same_and_records_nothing(erp: ExampleErp
     write(QUERY)
     assert read("bills").new == 1
     assert query("SELECT failures, last_error FROM analytics_source_cursors") == [(0, None)]
+
+
+# What closes our parenthesis, and would go on outside the read-only transaction.
+BREAKING_OUT = "SELECT 1) AS source; COMMIT; DELETE FROM erp.invoices; SELECT * FROM ("
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BREAKING_OUT + QUERY,
+        f"{QUERY}) AS source; ROLLBACK; DELETE FROM erp.invoices; SELECT 1 --",
+        f"{QUERY}; DELETE FROM erp.invoices",
+        f"{QUERY} WHERE cursor_at >= %(since)s) AS source; COMMIT; DELETE FROM erp.invoices; SELECT * FROM (SELECT 1",
+    ],
+)
+def test_a_query_cannot_write_to_the_erp(erp: ExampleErp, write: Write, text: str) -> None:
+    erp.execute(invoice("A-1"))
+    write(text)
+    with connect_erp(get_settings()) as database:
+        assert check_source(database, source("bills")).problems
+        for file in sorted((SQL_ROOT / "queries").glob("erp_*.sql")):
+            if "{source}" in file.read_text():
+                with pytest.raises(AnalyticsError, match=r"bills\.sql: "):
+                    database.read_source(source("bills"), f"queries/{file.name}", columns=SQL("*"), after_key="")
+    with pytest.raises(
+        AnalyticsError, match=r"(A source is one query: take the other statements|syntax error at or near)"
+    ):
+        read("bills")
+    assert _invoices(erp) == 1
+
+
+def test_a_query_that_writes_by_itself_is_refused_by_the_server(erp: ExampleErp, write: Write) -> None:
+    erp.execute(invoice("A-1"))
+    for text in (
+        "WITH gone AS (DELETE FROM erp.invoices RETURNING *) SELECT * FROM gone",
+        QUERY.replace("number AS", "set_config('transaction_read_only', 'off', true) AS"),
+        QUERY.replace("number AS", "query_to_xml('DELETE FROM erp.invoices', true, true, '')::text AS"),
+    ):
+        write(text)
+        with connect_erp(get_settings()) as database:
+            assert check_source(database, source("bills")).problems
+    assert _invoices(erp) == 1
+
+
+def _invoices(erp: ExampleErp) -> int:
+    with erp.connect() as connection:
+        return len(connection.execute("SELECT FROM erp.invoices").fetchall())
 
 
 @pytest.mark.faults

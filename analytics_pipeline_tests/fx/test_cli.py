@@ -104,3 +104,13 @@ def test_show_lists_the_last_rate_of_every_pair_that_is_not_too_old(database: Da
     assert "1.03930" in _fx("show", "--date", "2025-01-31").stdout
     assert "No rate of CHF serves 2025-01-31" in _fx("show", "--date", "2025-01-31", "--currency", "CHF").stdout
     assert "No rate serves" in _fx("show").stdout
+    (kuna,) = json.loads(_fx("show", "--date", "2025-01-31", "--currency", "HRK", "--json").stdout)
+    assert (kuna["rate"], kuna["source"]) == ("7.53450", "irrevocable since 2023-01-01")
+
+
+def test_payments_in_currencies_that_have_joined_the_euro_need_no_rates_of_ours(database: Database) -> None:
+    runner = CliRunner()
+    assert runner.invoke(main, ["ingest", str(Path(__file__).parent / "data" / "euro_joined.jsonl")]).exit_code == 0
+    january = ("--start", "2026-01-01", "--end", "2026-01-31", "--json")
+    answer = json.loads(runner.invoke(main, ["metrics", "revenue", *january]).stdout)
+    assert (answer["totalRevenue"], answer["unconverted"]) == ("110.00", [])

@@ -52,9 +52,48 @@ def test_the_ecbs_table_gives_units_for_one_euro_and_no_rate_where_it_has_none(e
     }
 
 
+DAY_IN_CSV = "Date, USD, JPY, BGN, \n30 June 2025, 1.1720, 169.17, 1.9558, \n"
+DAY_IN_XML = """<?xml version="1.0" encoding="UTF-8"?>
+<gesmes:Envelope xmlns:gesmes="http://www.gesmes.org/xml/2002-08-01" xmlns="http://www.ecb.int/vocabulary/eurofxref">
+<gesmes:subject>Reference rates</gesmes:subject>
+<Cube><Cube time='2025-06-30'><Cube currency='USD' rate='1.1720'/><Cube currency='JPY' rate='169.17'/>
+<Cube currency='BGN' rate='1.9558'/></Cube></Cube></gesmes:Envelope>"""
+
+
+@pytest.mark.parametrize("text", [DAY_IN_CSV, DAY_IN_XML], ids=["csv", "xml"])
+def test_the_ecbs_table_of_the_day_is_read_as_its_history_is(text: str) -> None:
+    assert _read(text) == [
+        Rate(date(2025, 6, 30), "EUR", quote, Decimal(rate))
+        for quote, rate in (("USD", "1.1720"), ("JPY", "169.17"), ("BGN", "1.9558"))
+    ]
+
+
+def test_a_history_in_xml_is_read_and_its_rejects_name_their_lines() -> None:
+    friday = "\n<Cube time='2025-06-27'><Cube currency='USD' rate='x'/></Cube>"
+    text = DAY_IN_XML.replace("</Cube></Cube>", f"</Cube>{friday}</Cube>")
+    reading = read_rates(text.encode(), "hist.xml", today=TODAY)
+    assert [rate.rate_date for rate in reading.rates] == [date(2025, 6, 30)] * 3
+    assert [(reject.line, reject.record) for reject in reading.rejects] == [(6, "2025-06-27,EUR,USD,x")]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (DAY_IN_XML[:-30], "is no whole XML"),
+        ("<html><body>Not found</body></html>", "is XML without rates"),
+        ("<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", "is XML with a document type"),
+        (DAY_IN_CSV.replace("Date", "Day"), "has the header"),
+    ],
+)
+def test_what_is_no_table_of_the_ecb_loads_nothing(text: str, problem: str) -> None:
+    with pytest.raises(AnalyticsError, match=problem):
+        read_rates(text.encode(), "daily", today=TODAY)
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
+        ("30 June 2025,EUR,USD,1", "rate_date '30 June 2025' is not like 2025-01-31"),
         ("2025-02-30,EUR,USD,1", "rate_date '2025-02-30' is no day"),
         ("31.01.2025,EUR,USD,1", "rate_date '31.01.2025' is not like 2025-01-31"),
         ("20250131,EUR,USD,1", "is not like 2025-01-31"),

@@ -184,3 +184,39 @@ def test_a_ticker_of_crypto_needs_rates_only_once_it_has_some(ask: Ask, connecti
     assert ask(WITHOUT_GAPS, FX_ASSET).metadata["gaps"] == [
         {"currency": "BTC", "from": _day(12), "to": _day(1), "days": 12}
     ]
+
+
+def test_a_source_that_has_ended_for_a_currency_is_said_to_have_and_is_no_failure(
+    ask: Ask, connection: Connection
+) -> None:
+    _pay(connection, "RUB", 120, 1)
+    _pay(connection, "USD", 1)
+    _load(connection, "EUR", "RUB", 121, 113, 106)
+    _load(connection, "EUR", "USD", 3)
+    for check in (FRESH, WITHOUT_GAPS):
+        finding = ask(check, FX_ASSET)
+        assert finding.state is State.WARNING
+        assert f"source of RUB has ended: test has no rate of it after {_day(106)}" in finding.summary
+        assert finding.remedies == (f"analytics-pipeline fx load FILE  # rates of RUB after {_day(106)}",)
+    # A gap before the end is one still, and so is a currency that goes on.
+    _pay(connection, "RUB", 140)
+    assert ask(WITHOUT_GAPS, FX_ASSET).state is State.ERROR
+    _load(connection, "EUR", "RUB", 141, 133, 125)
+    assert ask(WITHOUT_GAPS, FX_ASSET).state is State.WARNING
+    _load(connection, "EUR", "RUB", 98, 90, 82, 74, 66, 58, 50, 42, 34, 26, 18, 10, 2)
+    assert ask(WITHOUT_GAPS, FX_ASSET).passed
+    assert ask(FRESH, FX_ASSET).passed
+
+
+def test_a_member_of_the_euro_needs_no_more_rates(ask: Ask, connection: Connection) -> None:
+    add_event(connection, "2022-12-29T00:00", currency="HRK")
+    _pay(connection, "HRK", 1)
+    lines = "rate_date,base,quote,rate\n2022-12-29,EUR,HRK,7.5"
+    store_rates(connection, [read_rates(lines.encode(), "ecb")])
+    _load(connection, "EUR", "USD", 1)
+    assert ask(FRESH, FX_ASSET).passed
+    assert ask(WITHOUT_GAPS, FX_ASSET).passed
+    add_event(connection, "2022-12-20T00:00", currency="HRK")
+    assert ask(WITHOUT_GAPS, FX_ASSET).metadata["gaps"] == [
+        {"currency": "HRK", "from": "2022-12-20", "to": "2022-12-28", "days": 9}
+    ]

@@ -51,6 +51,52 @@ def test_a_weekend_s_crypto_is_worth_what_it_cost_then_at_the_rate_of_friday(boo
     assert cost(book, "BTC", "EUR", "2024-02-10") is None
 
 
+KUNA, LEV = Fraction("7.53450"), Fraction("1.95583")
+
+
+def test_what_has_joined_the_euro_is_converted_at_its_irrevocable_rate_from_that_day_on(book: Connection) -> None:
+    note(
+        book,
+        *(
+            "2022-12-30,EUR,HRK,7.5365",
+            "2022-12-30,EUR,USD,1.0666",
+            "2026-01-12,EUR,USD,1.20",
+            "2026-01-12,BTC,USD,60000",
+        ),
+        # What somebody still quotes is no rate any more.
+        *("2026-01-12,EUR,BGN,2", "2026-01-12,BGN,USD,9", "2026-01-12,USDT,HRK,6"),
+    )
+    assert cost(book, "EUR", "HRK", "2022-12-31") == Fraction("7.5365"), "the rates of its days before"
+    assert cost(book, "EUR", "HRK", "2023-01-01") == KUNA
+    assert cost(book, "HRK", "EUR", "2060-01-01") == 1 / KUNA
+    assert cost(book, "HRK", "HRK", "2026-01-12") == 1
+    assert cost(book, "HRK", "BGN", "2026-01-12") == LEV / KUNA
+    assert cost(book, "HRK", "BGN", "2025-12-31") is None
+    assert cost(book, "BGN", "EUR", "2026-01-12") == 1 / LEV
+    assert cost(book, "BGN", "USD", "2026-01-12") == Fraction("1.2") / LEV
+    assert cost(book, "USD", "HRK", "2026-01-19") == KUNA / Fraction("1.2")
+    assert cost(book, "USD", "HRK", "2026-01-20") is None, "the other leg has no rate of the last 7 days"
+    assert cost(book, "BTC", "BGN", "2026-01-12") == 60_000 / Fraction("1.2") * LEV
+    assert cost(book, "USDT", "EUR", "2026-01-12") == 6 / KUNA, "priced in what is a fixed part of a euro"
+
+
+def test_every_member_of_the_euro_has_its_rate(book: Connection) -> None:
+    members = book.execute("SELECT currency, joined_on::text, rate::text FROM analytics_euro_rates()").fetchall()
+    assert len(members) == 21
+    assert {("HRK", "2023-01-01", "7.53450"), ("BGN", "2026-01-01", "1.95583")} < set(members)
+    for currency, joined_on, rate in members:
+        before = str(date.fromisoformat(joined_on) - timedelta(days=1))
+        assert cost(book, "EUR", currency, joined_on) == Fraction(rate)
+        assert cost(book, "EUR", currency, before) is None
+
+
+def test_payments_in_what_has_joined_are_all_converted(book: Connection) -> None:
+    for value, currency in (("195.583", "BGN"), ("75.3450", "HRK")):
+        add_event(book, "2026-01-12T10:00", value=value, currency=currency)
+    figures = revenue_metrics(book, None, days("2026-01-12"), "EUR")
+    assert figures.total_revenue == 110
+
+
 def test_amounts_of_every_kind_are_converted_by_it(book: Connection) -> None:
     note(book, *SATURDAY)
     add_event(book, "2024-02-04T10:00", "crypto.received", category="crypto", value="1", currency="BTC")

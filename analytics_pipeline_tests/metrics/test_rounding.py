@@ -16,8 +16,8 @@ import analytics_pipeline
 from analytics_pipeline.currencies import (
     CERTAIN_PLACES,
     PRECISION,
+    currencies,
     currency_digits,
-    known_currency_digits,
     round_money,
     round_rate,
     rounded,
@@ -121,7 +121,7 @@ def test_an_amount_is_rounded_half_even_after_the_residue_of_divisions_is_gone(
 
 
 def test_sql_and_python_know_the_same_digits_of_every_currency(shared: Connection) -> None:
-    digits = {**known_currency_digits(), **dict.fromkeys(("BTC", "ETH", "USDC.E", "1INCH", "T", ""), 8)}
+    digits = {**currencies(), **dict.fromkeys(("BTC", "ETH", "USDC.E", "1INCH", "T", ""), 8)}
     asked = "SELECT c, analytics_currency_digits(c) FROM unnest(%s::text[]) AS c"
     assert dict(shared.execute(asked, [list(digits)]).fetchall()) == digits
     assert (digits["EUR"], digits["JPY"], digits["KWD"], digits["CLF"]) == (2, 0, 3, 4)

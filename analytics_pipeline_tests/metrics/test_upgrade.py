@@ -53,6 +53,25 @@ def test_events_that_are_there_are_read_anew_at_once_and_taken_in_when_closed_ag
     assert ("subscriptions",) in causes
 
 
+def test_closed_figures_with_what_had_joined_the_euro_are_computed_again(connection: Connection) -> None:
+    add_event(connection, "2025-01-10T12:00", currency="HRK")
+    add_event(connection, "2025-02-03T12:00", "invoice.created", category="billing", currency="HRK")
+    # The rates of its own days counted until it joined.
+    add_event(connection, "2025-03-03T12:00", currency="BGN")
+    connection.execute("DELETE FROM analytics_metric_changes")
+    connection.execute("DELETE FROM analytics_schema_migrations WHERE name ~ 'irrevocable'")
+    assert [name.partition("_")[2] for name in migrate().applied] == ["irrevocable_euro_rates.sql"]
+    noted = "SELECT changed_from::text, changed_until::text, metrics, cause FROM analytics_metric_changes"
+    assert connection.execute(noted).fetchall() == [
+        (
+            "2025-01-10 00:00:00+00",
+            "2025-02-04 00:00:00+00",
+            ["revenue_metrics", "mrr_movements"],
+            "the irrevocable rate of HRK",
+        )
+    ]
+
+
 def test_what_is_kept_of_expired_events_stays(connection: Connection) -> None:
     _by_old_rules(connection)
     connection.execute("SELECT drop_chunks('analytics_events', '2025-02-03'::timestamptz)")

@@ -96,7 +96,9 @@ def test_bad_input_is_one_line(arguments: tuple[str, ...], told: str) -> None:
 
 def test_characters_that_cannot_be_shown_are_reported(tmp_path: Path) -> None:
     result = call(
-        "report", *JANUARY, "--company", "\u05d7\u05d1", "--sections", "headline", "--output", str(tmp_path / "r.pdf")
+        "report",
+        *(*JANUARY, "--company", "\u05d7\u05d1", "--allow-unknown"),
+        *("--sections", "headline", "--output", str(tmp_path / "r.pdf")),
     )
 
     assert "Characters the font lacks, shown as a mark: U+05D1, U+05D7" in result.stdout

@@ -11,7 +11,8 @@ LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
     WITH volume AS MATERIALIZED (
         SELECT
-            d.company_id, d.currency AS ticker, d.event_type, analytics_date(d.bucket) AS day,
+            -- What was recorded before coins had codes of their own is one, and no currency.
+            d.company_id, analytics_crypto_code(d.currency) AS ticker, d.event_type, analytics_date(d.bucket) AS day,
             d.total_value, d.event_count
         FROM analytics_crypto_daily AS d
         WHERE d.bucket >= p_start AND d.bucket < p_end

@@ -3,4 +3,4 @@ SELECT *
 FROM (
 {source}
 ) AS source
-LIMIT 0
+LIMIT %(rows)s

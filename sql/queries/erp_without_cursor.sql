@@ -4,4 +4,4 @@ FROM (
 {source}
 ) AS source
 WHERE cursor_at IS NULL
-LIMIT 1
+LIMIT %(rows)s

@@ -13,9 +13,9 @@ WITH counted AS (
     FROM analytics_events
     WHERE "timestamp" >= now() - %(look_back)s::interval
       AND category NOT IN ('revenue', 'crypto')
-      AND ((currency IS NULL AND value IS NOT NULL) OR currency !~ '^[A-Z][A-Z0-9]{1,9}$')
+      AND ((currency IS NULL AND value IS NOT NULL) OR NOT analytics_is_asset(currency))
     GROUP BY company_id, category, currency
 )
-SELECT company_id, category, currency, events, currency ~ '^[A-Z][A-Z0-9]{1,9}$'
+SELECT company_id, category, currency, events, analytics_is_asset(currency)
 FROM counted
 ORDER BY company_id, category, currency

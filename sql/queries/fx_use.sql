@@ -24,15 +24,15 @@ amount (currency, first_at, last_at) AS (
     GROUP BY 1
     UNION ALL
     -- A quantity of crypto comes with its value in money: a ticker needs rates only from when it has some.
-    SELECT c.currency, greatest(min(c.bucket), f.first_rate::timestamptz), max(c.bucket)
+    SELECT f.currency, greatest(min(c.bucket), f.first_rate::timestamptz), max(c.bucket)
     FROM analytics_crypto_daily AS c
     JOIN (
         SELECT pair.currency, min(r.rate_date) AS first_rate
         FROM analytics_fx_rates AS r
         CROSS JOIN LATERAL (VALUES (r.base), (r.quote)) AS pair (currency)
         GROUP BY pair.currency
-    ) AS f ON f.currency = c.currency
-    GROUP BY c.currency, f.first_rate
+    ) AS f ON f.currency = analytics_crypto_code(c.currency)
+    GROUP BY f.currency, f.first_rate
     HAVING max(c.bucket) >= f.first_rate::timestamptz
 ),
 used AS (
@@ -42,18 +42,28 @@ used AS (
         (max(a.last_at) AT TIME ZONE 'UTC')::date AS last_day,
         max(a.last_at) >= max(data.lately) AS lately
     FROM amount AS a, data
-    WHERE a.currency <> %(base)s::text AND a.currency ~ '^[A-Z][A-Z0-9]{1,9}$'
+    WHERE a.currency <> %(base)s::text AND analytics_is_asset(a.currency)
     GROUP BY a.currency
 ),
-leg AS (
-    SELECT r.base AS currency, r.quote AS via, r.rate_date FROM analytics_fx_rates AS r
+quote AS (
+    SELECT r.base AS currency, r.quote AS via, r.rate_date, r.source FROM analytics_fx_rates AS r
     UNION ALL
-    SELECT r.quote, r.base, r.rate_date FROM analytics_fx_rates AS r
+    SELECT r.quote, r.base, r.rate_date, r.source FROM analytics_fx_rates AS r
+),
+leg AS (
+    SELECT q.currency, q.via, q.rate_date AS newest,
+        daterange(q.rate_date, q.rate_date + %(days_valid)s::integer + 1) AS days
+    FROM quote AS q
+    UNION ALL
+    -- From the day of joining on, for ever.
+    SELECT pair.currency, pair.via, (data.through AT TIME ZONE 'UTC')::date, daterange(e.joined_on, NULL)
+    FROM analytics_euro_rates() AS e
+    CROSS JOIN data
+    CROSS JOIN LATERAL (VALUES (e.currency, 'EUR'), ('EUR', e.currency)) AS pair (currency, via)
+    WHERE e.joined_on <= (data.through AT TIME ZONE 'UTC')::date
 ),
 served AS (
-    SELECT
-        l.currency, l.via, max(l.rate_date) AS newest,
-        range_agg(daterange(l.rate_date, l.rate_date + %(days_valid)s::integer + 1)) AS days
+    SELECT l.currency, l.via, max(l.newest) AS newest, range_agg(l.days) AS days
     FROM leg AS l
     WHERE l.currency = %(base)s::text OR l.currency IN (SELECT u.currency FROM used AS u)
     GROUP BY l.currency, l.via
@@ -64,13 +74,26 @@ path AS (
     SELECT sold.currency, least(sold.newest, bought.newest), sold.days * bought.days
     FROM served AS sold
     JOIN served AS bought ON bought.via = sold.via AND bought.currency = %(base)s::text
+),
+-- A source that goes on without a currency has ended for it.
+ended AS (
+    SELECT last.currency, last.rate_date, last.source
+    FROM (
+        SELECT DISTINCT ON (q.currency) q.currency, q.rate_date, q.source
+        FROM quote AS q
+        ORDER BY q.currency, q.rate_date DESC
+    ) AS last
+    JOIN (SELECT q.source, max(q.rate_date) AS newest FROM quote AS q GROUP BY q.source) AS source USING (source)
+    WHERE source.newest - last.rate_date > %(ended_after)s::integer
 )
 SELECT
     u.currency, u.first_day, u.last_day, u.lately, (data.through AT TIME ZONE 'UTC')::date,
     max(p.newest),
-    datemultirange(daterange(u.first_day, u.last_day, '[]')) - coalesce(range_agg(p.days), '{}')
+    datemultirange(daterange(u.first_day, u.last_day, '[]')) - coalesce(range_agg(p.days), '{}'),
+    ended.rate_date, ended.source
 FROM used AS u
 CROSS JOIN data
 LEFT JOIN path AS p ON p.currency = u.currency
-GROUP BY u.currency, u.first_day, u.last_day, u.lately, data.through
+LEFT JOIN ended ON ended.currency = u.currency
+GROUP BY u.currency, u.first_day, u.last_day, u.lately, data.through, ended.rate_date, ended.source
 ORDER BY u.currency

@@ -14,7 +14,9 @@ from dagster import (
 )
 from pydantic import Field
 
+from analytics_pipeline.companies.known import require_known_company
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.fx.show import require_known_currency
 from analytics_pipeline.orchestration import names
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.settings import Settings
@@ -77,6 +79,8 @@ def build_custom_report_asset() -> AssetsDefinition:
         settings, request = timescale.settings, config.request_id
         with timescale.session() as connection:
             if request is None:
+                require_known_company(connection, config.company or None)
+                require_known_currency(connection, config.currency or settings.base_currency)
                 published = publish_order(connection, settings, _order(config, settings, check_clock(connection)))
             else:
                 published = meet(connection, settings, request, context.run.run_id)

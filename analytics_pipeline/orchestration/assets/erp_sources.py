@@ -116,6 +116,7 @@ def _metadata(result: SourceResult, now: datetime) -> MetadataMap:
         "new events": result.new,
         "already there": result.already_there,
         "rejected": result.rejected,
+        "rejects not kept": result.not_kept,
         "read to the end": MetadataValue.bool(result.is_complete),
         "seconds": round(result.seconds, 3),
     }

@@ -26,6 +26,7 @@ from analytics_pipeline.health.fx import FX_ASSET
 from analytics_pipeline.orchestration import names
 from analytics_pipeline.orchestration.metadata import MetadataMap, table_schema
 from analytics_pipeline.orchestration.resources import Timescale
+from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import check_clock
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def build_fx_asset() -> AssetsDefinition:
         with timescale.session() as connection:
             today = check_clock(connection).date()
         # Not while a session is open: fetching may take long.
-        reading = _read(timescale.settings.fx_source, today)
+        reading = _read(timescale.settings, today)
         with timescale.session() as connection:
             loaded = store_rates(connection, [reading])
             stored = stored_rates(connection)
@@ -71,6 +72,7 @@ def build_fx_asset() -> AssetsDefinition:
             "changed rates": loaded.changed,
             "unchanged rates": loaded.unchanged,
             "rejected": loaded.rejected,
+            "rejects not kept": loaded.not_kept,
         }
         if loaded.reasons:
             metadata["rejected because"] = MetadataValue.json(dict(loaded.reasons.most_common()))
@@ -101,10 +103,10 @@ def build_fx_schedule() -> ScheduleDefinition:
     )
 
 
-def _read(source: str, today: date) -> Reading:
+def _read(settings: Settings, today: date) -> Reading:
     """Read the source; what may pass by itself is raised as it is, for the retry policy."""
     try:
-        return read_source(source, today=today)
+        return read_source(settings.fx_source, today=today, rejects_kept=settings.rejects_kept)
     except RatesUnreachableError:
         raise
     except AnalyticsError as error:

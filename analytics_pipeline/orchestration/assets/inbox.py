@@ -27,6 +27,7 @@ from analytics_pipeline.orchestration import names
 from analytics_pipeline.orchestration.metadata import MetadataMap
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.settings import Settings
+from analytics_pipeline.text import printable, printable_line
 from analytics_pipeline.timescale.aggregates import EVENTS
 
 INGESTION_JOB = "event_ingestion"
@@ -65,26 +66,25 @@ def build_ingestion_job() -> JobDefinition:
                 connection,
                 version=config.version or None,
                 on_conflict=OnConflict(timescale.settings.inbox_on_conflict),
+                rejects_kept=timescale.settings.rejects_kept,
                 progress=_log_progress(context),
             )
-        metadata = _metadata(result)
+        metadata, name = _metadata(result), printable_line(result.name)
         if result.summary.read or result.summary.nul_bytes:
-            context.log_event(
-                AssetObservation(AssetKey(EVENTS), description=f"Ingested {result.name}", metadata=metadata)
-            )
+            context.log_event(AssetObservation(AssetKey(EVENTS), description=f"Ingested {name}", metadata=metadata))
         match result.outcome:
             case Outcome.FAILED:
                 raise Failure(
-                    description=f"{result.name} is in {result.location}: {result.reason}",
+                    description=printable(f"{name} is in {result.location}: {result.reason}"),
                     metadata=metadata,
                     allow_retries=False,
                 )
             case Outcome.CHANGED:
-                context.log.warning(f"{result.name} has changed: it stays in the inbox and is taken as it is then.")
+                context.log.warning(f"{name} has changed: it stays in the inbox and is taken as it is then.")
             case Outcome.GONE:
-                context.log.warning(f"{result.name} is no longer in the inbox: another run or a person has moved it.")
+                context.log.warning(f"{name} is no longer in the inbox: another run or a person has moved it.")
             case Outcome.DONE:
-                context.log.info(f"{result.name} is in {result.location}.")
+                context.log.info(printable(f"{name} is in {result.location}."))
         return Output(None, metadata=metadata)
 
     @job(
@@ -129,6 +129,7 @@ def _metadata(result: InboxResult) -> MetadataMap:
         "replaced": summary.replaced,
         "rejected": summary.rejected,
         "conflicts": summary.conflicts,
+        "rejects not kept": summary.not_kept,
         "NUL bytes skipped": summary.nul_bytes,
         "seconds": round(summary.seconds, 3),
         "rows per second": round(summary.rows_per_second),

@@ -35,6 +35,7 @@ from analytics_pipeline.orchestration.assets.inbox import (
 )
 from analytics_pipeline.orchestration.records import run_records
 from analytics_pipeline.orchestration.resources import Timescale
+from analytics_pipeline.text import printable_line
 
 _NAME = "event_inbox"
 _INTERVAL_SECONDS = 30
@@ -111,7 +112,7 @@ class _Notes:
 
     def add(self, names: Sequence[str], what: str) -> None:
         if names:
-            shown = ", ".join(names[:_SHOWN_NAMES])
+            shown = ", ".join(map(printable_line, names[:_SHOWN_NAMES]))
             rest = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
             self._parts.append(f"{what}: {shown}{rest}")
 

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 from dagster import SensorEvaluationContext
 
+from analytics_pipeline.text import printable
+
 MAX_SHOWN = 5
 _MAX_LENGTH = 400
 
@@ -19,7 +21,7 @@ def in_words(notes: Iterable[str]) -> str:
 
 def warn_of_news(context: SensorEvaluationContext, notes: Iterable[str]) -> str:
     """Log notes as a warning if they are not those of the tick before, and return the cursor that remembers them."""
-    text = in_words(notes)
+    text = printable(in_words(notes))
     cursor = hashlib.sha256(text.encode()).hexdigest() if text else "none"
     if text and cursor != context.cursor:
         context.log.warning(text)

@@ -1,0 +1,27 @@
+"""Whether a company is known: a name that nobody has would have figures of nothing but zeros."""
+
+from analytics_pipeline.errors import UnknownNameError
+from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale.connection import Connection, fetch_row
+
+
+class UnknownCompanyError(UnknownNameError):
+    """No event names the company: what was asked for has another name, or is not there yet."""
+
+    def __init__(self, company_id: str, remedy: str = "") -> None:
+        """Name the company, and a further remedy."""
+        also = f"; {remedy}" if remedy else ""
+        super().__init__(
+            f"No such company is known: {company_id!r}. Spell it as in the events, capitals and blanks included{also}."
+        )
+
+
+def is_known_company(connection: Connection, company_id: str) -> bool:
+    """Tell whether there is an event of the company, or was one before it expired."""
+    return bool(fetch_row(connection, load_sql("queries/company_is_known.sql"), {"company_id": company_id})[0])
+
+
+def require_known_company(connection: Connection, company_id: str | None) -> None:
+    """Raise ``UnknownCompanyError`` for a company that no event names; None, all companies, always passes."""
+    if company_id is not None and not is_known_company(connection, company_id):
+        raise UnknownCompanyError(company_id)

@@ -1,0 +1,31 @@
+"""Text of data and arguments, as a terminal and a log may get it.
+
+A control character in a company's name or in an argument would move the cursor, recolour what follows or forge a line;
+a mark that turns the direction of writing would show another text than there is. All of them are shown as escapes.
+"""
+
+import re
+
+# C0 and C1 controls with DEL, the line and paragraph separators, marks that turn the direction of writing, and halves
+# of surrogate pairs, which no stream can encode.
+_CONTROLS = "\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff"
+_BREAKS = {"\t": "\\t", "\n": "\\n"}
+_controls = re.compile(f"[{_CONTROLS}]")
+_controls_and_breaks = re.compile(f"[{_CONTROLS}\\t\\n]")
+
+
+def printable(text: str) -> str:
+    """Return the text with every control character but tab and line feed as an escape, such as ``\\u001b``.
+
+    JSON stays JSON, and says the same: in a string it may hold DEL as it is.
+    """
+    return _controls.sub(_escaped, text)
+
+
+def printable_line(text: str) -> str:
+    """Return the text as ``printable`` does, tabs and line feeds escaped too: a value that can't forge a line."""
+    return _controls_and_breaks.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return _BREAKS.get(match[0]) or f"\\u{ord(match[0]):04x}"
