@@ -356,6 +356,6 @@ def test_the_settings_choose_the_channel() -> None:
 def test_the_log_gets_one_line_that_steers_no_terminal(caplog: pytest.LogCaptureFixture) -> None:
     LogNotifier().send(Message(f"{MESSAGE.subject}", f"{MESSAGE.text}\x1b[31m\u202e", "x"))
     (record,) = caplog.records
-    assert record.getMessage().endswith("\\x1b[31m\\x202e")
+    assert record.getMessage().endswith("\\u001b[31m\\u202e")
     assert "\n" not in record.getMessage()
     assert record.getMessage().startswith("[analytics] failed: daily_aggregates: It failed.")

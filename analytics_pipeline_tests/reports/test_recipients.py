@@ -82,10 +82,9 @@ def test_a_recipient_has_a_form_and_a_time_of_day(database: Database) -> None:
     def listed() -> list[tuple[str, str | None]]:
         return [(row["format"], row["sendAt"]) for row in json.loads(_call("list", "--json").output)]
 
-    add = ["add", "--company", "acme", "cfo@example.com"]
+    add = ["add", "--company", "acme", "--allow-unknown", "cfo@example.com"]
     assert _call(*add, "--format", "xlsx", "--at", "07:30").output.splitlines() == [
         "cfo@example.com gets monthly_report of the company 'acme', as XLSX, at 07:30 UTC.",
-        "There is no event of the company 'acme' yet: is it spelled as in the events?",
     ]
     assert listed() == [("xlsx", "07:30")]
     assert _call("list").output == "monthly_report  acme  cfo@example.com  as XLSX  at 07:30 UTC\n"
