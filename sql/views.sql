@@ -88,7 +88,8 @@ SELECT
     analytics_round_rate(m.churn_rate_of_start) AS churn_rate_of_start,
     m.active_fingerprint,
     m.definitions_version,
-    m.computed_at
+    m.computed_at,
+    m.churned_of_start
 FROM analytics_user_metrics AS m;
 
 COMMENT ON VIEW analytics_user_metrics_rounded IS

@@ -117,6 +117,9 @@ USER_METRICS = MetricTable(
         "churned_users": Column("bigint", "Active in the period before and not in this one, or deleted in it."),
         "users_at_start": Column("bigint", "Users just before the period; null: computed by definitions version 1."),
         "active_before": Column("bigint", "Users active in the period before."),
+        "churned_of_start": Column(
+            "bigint", "Of active_before those that churned; null: closed before it was stored, or not known."
+        ),
         "churn_rate": Column("numeric", "Churned per total users, per cent."),
         "active_user_rate": Column("numeric", "Active per total users, per cent."),
         "churn_rate_of_start": Column("numeric", "Churned among those active in the period before, per cent of them."),

@@ -1,9 +1,12 @@
 """User figures: thin typed calls of ``sql/functions/users.sql``, and the tables of users they stand on."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import date
 from decimal import Decimal
+from typing import Any
+
+from psycopg import sql
 
 from analytics_pipeline.metrics.periods import previous_window
 from analytics_pipeline.timescale.aggregates import Column
@@ -54,8 +57,7 @@ def user_metrics(connection: Connection, company_id: str | None, window: Window)
     Raises ``HorizonError`` when raw events it needs have expired.
     """
     require_raw_users(connection, window)
-    query = "SELECT * FROM analytics_user_metrics(%s, %s, %s)"
-    return UserMetrics(*fetch_row(connection, query, [company_id, window.start, window.end]))
+    return UserMetrics(*_answer(connection, [field.name for field in fields(UserMetrics)], company_id, window))
 
 
 def require_raw_users(connection: Connection, window: Window) -> None:
@@ -83,7 +85,9 @@ def active_users(connection: Connection, company_id: str | None, window: Window)
 
     None where raw events it needs have expired.
     """
-    return _scalar(connection, "SELECT analytics_active_users(%s, %s, %s)", company_id, window)
+    count: int | None
+    (count,) = _answer(connection, ["active_users"], company_id, window)
+    return count
 
 
 def new_users(connection: Connection, company_id: str | None, window: Window) -> int | None:
@@ -91,7 +95,9 @@ def new_users(connection: Connection, company_id: str | None, window: Window) ->
 
     None where events of the window expired before it was closed.
     """
-    return _scalar(connection, "SELECT analytics_new_users(%s, %s, %s)", company_id, window)
+    count: int | None
+    (count,) = _answer(connection, ["new_users"], company_id, window)
+    return count
 
 
 def user_series(connection: Connection, company_id: str | None, window: Window) -> list[UserMonth]:
@@ -117,6 +123,8 @@ def update_users(connection: Connection, window: Window) -> int:
     return int(row[0])
 
 
-def _scalar(connection: Connection, query: str, company_id: str | None, window: Window) -> int | None:
-    (count,) = fetch_row(connection, query, [company_id, window.start, window.end])
-    return None if count is None else int(count)
+def _answer(connection: Connection, columns: Sequence[str], company_id: str | None, window: Window) -> tuple[Any, ...]:
+    query = sql.SQL(
+        "SELECT {} FROM analytics_user_answers(ARRAY[ROW(%s::text, %s, %s, NULL)::analytics_figure_period])"
+    ).format(sql.SQL(", ").join(map(sql.Identifier, columns)))
+    return fetch_row(connection, query, [company_id, window.start, window.end])

@@ -305,10 +305,12 @@ class _Reading:
         return {window: self._users_read[window] for window in windows}
 
     def _read_users(self, windows: Sequence[Window], *, each: bool) -> dict[Window, dict[Key, UserMetrics]]:
-        return {
-            window: {key: UserMetrics(*figures) for key, *figures in rows}
-            for window, rows in self._answers("users", windows, each=each).items()
-        }
+        found: dict[Window, dict[Key, UserMetrics]] = {window: {} for window in windows}
+        by_start = {window.start: window for window in windows}
+        starts, ends = [w.start for w in windows], [w.end for w in windows]
+        for start, key, *figures in self._rows("users", each=each, starts=starts, ends=ends):
+            found[by_start[start]][key] = UserMetrics(*figures)
+        return found
 
     def _movements(self) -> dict[Key, _Movements]:
         return {

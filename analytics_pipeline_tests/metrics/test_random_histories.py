@@ -40,6 +40,12 @@ ranges = st.builds(
     st.dates(date(2025, 1, 1), date(2025, 3, 10)),
     st.integers(0, 20),
 )
+# Of no calendar: from any instant on, for any number of hours.
+odd = st.builds(
+    lambda start, hours: Window(start, start + timedelta(hours=hours)),
+    instants,
+    st.sampled_from([1, 23, 25, 300, 1600]),
+)
 
 
 class Act(NamedTuple):
@@ -181,6 +187,44 @@ def test_what_changes_of_users_makes_the_figures_it_concerns_stale(
             )
         )
         assert stored == due
+
+
+@given(
+    history=st.lists(acts, min_size=1, max_size=20),
+    windows=st.lists(months | ranges | odd, min_size=2, max_size=6),
+    closed=st.sampled_from([[], [SPAN]]),
+)
+@modest
+def test_users_of_many_periods_at_once_are_those_of_each(
+    rates: Connection, history: list[Act], windows: list[Window], closed: list[Window]
+) -> None:
+    """Periods of any instants, overlapping or apart, of a company, of another that has as many users, and of both."""
+    clear(rates)
+    _forget_users(rates)
+    events = [act.as_event(number) for number, act in enumerate(history, start=1)]
+    twins = [event._replace(event_id=UUID(int=event.event_id.int + 100), company_id="twin") for event in events]
+    EventLoader(rates).load([*events, *twins])
+    for span in closed:
+        update_users(rates, span)
+    asked = [(company, window) for window in windows for company in (COMPANY, None, "twin")]
+    columns = ", ".join(UserMetrics.__slots__)
+    rows = rates.execute(
+        f"SELECT churned_of_start, active_fingerprint, {columns} FROM analytics_user_answers(ARRAY["
+        + ", ".join(["ROW(%s, %s, %s, NULL)::analytics_figure_period"] * len(asked))
+        + "]) ORDER BY place",
+        [value for company, window in asked for value in (company, window.start, window.end)],
+    ).fetchall()
+    assert len(rows) == len(asked)
+    for number, window in enumerate(windows):
+        own, both, twin = rows[3 * number : 3 * number + 3]
+        wanted = users_of(events, window, before(window))
+        assert rounded(UserMetrics(*own[2:])) == rounded(wanted)
+        assert wanted.churn_rate_of_start == (Decimal(100 * own[0]) / own[7] if own[7] else None)
+        assert twin == own
+        assert both[0] == 2 * own[0]
+        assert both[2:8] == tuple(2 * count for count in own[2:8])
+        # Of each user twice: nobody is left over.
+        assert (both[1], bool(own[1])) == (0, own[3] > 0)
 
 
 def _forget_users(connection: Connection) -> None:

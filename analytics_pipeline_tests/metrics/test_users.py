@@ -159,6 +159,73 @@ def test_of_a_month_that_waits_to_be_closed_again_only_users_are_active(connecti
     assert later["activeUserRate"] <= 100
 
 
+COUNTED = """
+    SELECT company_id, date_trunc('day', instant, 'UTC'), sum(seen), sum(deleted), sum(returned)
+    FROM (
+        SELECT company_id, first_seen AS instant, 1 AS seen, 0 AS deleted, 0 AS returned FROM analytics_users
+        UNION ALL
+        SELECT company_id, min(deleted_at), 0, 1, 0
+        FROM analytics_user_deletions GROUP BY company_id, user_id, returned_at
+        UNION ALL
+        SELECT DISTINCT ON (company_id, user_id, returned_at) company_id, returned_at, 0, 0, 1
+        FROM analytics_user_deletions WHERE returned_at IS NOT NULL
+    ) AS s
+    GROUP BY 1, 2 ORDER BY 1, 2
+"""
+
+
+def test_users_are_counted_by_day_whoever_changes_what_is_stored_of_them(connection: Connection) -> None:
+    """A user who is deleted again while deleted counts once, from the first deletion on that remains."""
+
+    def counted() -> Facts:
+        stored = (
+            "SELECT * FROM analytics_user_days WHERE first_seen <> 0 OR deleted <> 0 OR returned <> 0 ORDER BY 1, 2"
+        )
+        days_counted = connection.execute(stored).fetchall()
+        assert days_counted == connection.execute(COUNTED).fetchall()
+        return [row[1:] for row in days_counted]
+
+    for when, what in (("01", "login"), ("04", "deleted"), ("05", "deleted"), ("08", "login")):
+        add_login(connection, f"03-{when}T10:00", "u1", f"user.{what}")
+    add_login(connection, "03-01T11:00", "u2")
+    update_users(connection, MARCH)
+    first, again, back = (at(f"2025-03-{day}T00:00") for day in ("01", "04", "08"))
+    assert counted() == [(first, 2, 0, 0), (again, 0, 1, 0), (back, 0, 0, 1)]
+    connection.execute("DELETE FROM analytics_user_deletions WHERE deleted_at < '2025-03-05Z'")
+    assert counted() == [(first, 2, 0, 0), (at("2025-03-05T00:00"), 0, 1, 0), (back, 0, 0, 1)]
+    connection.execute("UPDATE analytics_user_deletions SET deleted_at = '2025-03-02Z', returned_at = NULL")
+    assert counted() == [(first, 2, 0, 0), (at("2025-03-02T00:00"), 0, 1, 0)]
+    connection.execute("UPDATE analytics_users SET first_seen = '2025-02-27 10:00Z' WHERE user_id = 'u2'")
+    assert [row[1] for row in counted()] == [1, 1, 0]
+    _forget(connection)
+    assert counted() == []
+
+
+def test_stored_users_are_counted_and_closed_periods_get_what_is_stored_since(connection: Connection) -> None:
+    add_login(connection, "02-05T10:00", "stays")
+    add_login(connection, "02-05T10:00", "leaves")
+    add_login(connection, "03-05T10:00", "stays")
+    add_login(connection, "03-06T10:00", "stays", "user.deleted")
+    close_inputs(connection, MONTHS)
+    close_figures(connection, MONTHS)
+    answer = users_answer(connection, None, MARCH)
+    connection.execute("DROP VIEW analytics_user_metrics_rounded")
+    connection.execute("ALTER TABLE analytics_user_metrics DROP COLUMN churned_of_start")
+    connection.execute("DROP TABLE analytics_user_days")
+    connection.execute("DELETE FROM analytics_schema_migrations WHERE version = 33")
+    assert migrate().applied == ("0033_user_figures.sql",)
+    assert users_answer(connection, None, MARCH) == answer
+    assert set(stale(connection)) == {"user_metrics"}
+    stored = (
+        "SELECT active_before, churned_of_start, churn_rate_of_start FROM analytics_user_metrics "
+        "WHERE granularity = 'month' AND period_start = '2025-03-01Z'"
+    )
+    assert fetch_row(connection, stored) == (2, None, 100)
+    close_figures(connection, MONTHS)
+    assert fetch_row(connection, stored) == (2, 2, 100)
+    assert stale(connection) == {}
+
+
 @pytest.fixture
 def expired(connection: Connection) -> Connection:
     """January to March closed, of which raw events remain from 20 February on."""
@@ -195,7 +262,8 @@ def test_in_sql_what_would_need_expired_events_is_null_and_what_is_kept_is_count
         return fetch_row(
             expired,
             "SELECT total_users, active_users, new_users, churned_users, users_at_start, active_before, churn_rate, "
-            "active_user_rate, churn_rate_of_start FROM analytics_user_metrics(NULL, %s, %s)",
+            "active_user_rate, churn_rate_of_start "
+            "FROM analytics_user_answers(ARRAY[ROW(NULL, %s, %s, NULL)::analytics_figure_period])",
             [window.start, window.end],
         )
 
@@ -207,8 +275,11 @@ def test_in_sql_what_would_need_expired_events_is_null_and_what_is_kept_is_count
     # The days before are gone, the days themselves are not.
     edge = days("2025-02-21", "2025-02-28")
     assert metrics(edge)[:6] == (2, 1, 0, None, 2, None)
-    by_company = "SELECT active_users, churned_users FROM analytics_user_metrics_by_company(NULL, %s, %s)"
-    assert expired.execute(by_company, [odd.start, odd.end]).fetchall() == [(None, None)]
+    by_company = (
+        "SELECT active_users, churned_users, churned_of_start "
+        "FROM analytics_user_answers(analytics_company_periods(NULL, ARRAY[%s], ARRAY[%s]))"
+    )
+    assert expired.execute(by_company, [odd.start, odd.end]).fetchall() == [(None, None, None)]
     # From the start of a month on, of which the rest is not gone.
     assert active_users(expired, None, Window(JANUARY.start, at("2025-03-03T00:00"))) == 3
     assert active_users(expired, None, JANUARY) == 3

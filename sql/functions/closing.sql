@@ -148,19 +148,25 @@ BEGIN
     FROM (
         -- Before the first event that remains no event says that the user was deleted.
         SELECT s.*, c.user_id IS NOT NULL AS is_before_first
-        FROM analytics_user_deletions AS s
+        FROM (
+            SELECT n.*
+            FROM analytics_user_deletions AS n
+            WHERE (n.deleted_at >= p_start AND n.deleted_at < p_end)
+               OR (n.returned_at >= p_start AND n.returned_at < p_end)
+            UNION
+            SELECT n.*
+            FROM (
+                SELECT w.company_id, w.user_id FROM seen AS w
+                UNION
+                SELECT g.company_id, g.user_id FROM changed_users AS g
+            ) AS t
+            JOIN analytics_user_deletions AS n ON n.company_id = t.company_id AND n.user_id = t.user_id
+        ) AS s
         LEFT JOIN changed_users AS c
             ON c.company_id = s.company_id AND c.user_id = s.user_id
            AND coalesce(c.first_seen, 'infinity') > s.deleted_at
         WHERE c.user_id IS NOT NULL
-           OR (
-                s.deleted_at < p_end AND coalesce(s.returned_at, 'infinity') >= p_start
-                AND (
-                    s.deleted_at >= p_start
-                    OR s.returned_at < p_end
-                    OR EXISTS (SELECT FROM seen AS w WHERE w.company_id = s.company_id AND w.user_id = s.user_id)
-                )
-           )
+           OR (s.deleted_at < p_end AND coalesce(s.returned_at, 'infinity') >= p_start)
     ) AS d
     FULL JOIN (
         SELECT s.company_id, s.user_id, deleted_at
@@ -263,18 +269,19 @@ BEGIN
     INSERT INTO analytics_users AS u (company_id, user_id, first_seen)
     SELECT c.company_id, c.user_id, c.first_seen FROM changed_users AS c WHERE c.first_seen IS NOT NULL
     ON CONFLICT (company_id, user_id) DO UPDATE SET first_seen = excluded.first_seen;
+    -- Away and anew: a statement that does both at once is not counted rightly (analytics_count_deletions).
     DELETE FROM analytics_user_deletions AS u
     USING settled_deletions AS d
-    WHERE u.company_id = d.company_id AND u.user_id = d.user_id AND u.deleted_at = d.deleted_at AND NOT d.is_known;
+    WHERE u.company_id = d.company_id AND u.user_id = d.user_id AND u.deleted_at = d.deleted_at;
     INSERT INTO analytics_user_deletions AS u (company_id, user_id, deleted_at, returned_at)
-    SELECT d.company_id, d.user_id, d.deleted_at, d.returned_at FROM settled_deletions AS d WHERE d.is_known
-    ON CONFLICT (company_id, user_id, deleted_at) DO UPDATE SET returned_at = excluded.returned_at;
+    SELECT d.company_id, d.user_id, d.deleted_at, d.returned_at FROM settled_deletions AS d WHERE d.is_known;
 
     SELECT (SELECT count(*) FROM changed_users) + (SELECT count(*) FROM settled_deletions) INTO changed;
     -- A history taken in at once is planned for rightly at once; the embedded server has no autovacuum.
     IF changed >= 500 THEN
         ANALYZE analytics_users;
         ANALYZE analytics_user_deletions;
+        ANALYZE analytics_user_days;
     END IF;
     PERFORM analytics_note_closed('analytics_users', p_start, p_end);
     DROP TABLE seen, changed_users, settled_deletions;
@@ -505,28 +512,31 @@ $$;
 COMMENT ON FUNCTION analytics_mrr_movements_rows IS
     'What analytics_mrr_movements must hold of the days or months of a window.';
 
--- Users have no currency: the parameter is there because the three are called alike.
+-- Users have no currency: the parameter is there because the three are called alike. A company has a row from the period
+-- on in which its first user was seen.
 CREATE OR REPLACE FUNCTION analytics_user_metrics_rows(
     p_granularity text, p_start timestamptz, p_end timestamptz, p_currency text, p_version integer
 )
 RETURNS TABLE (
     company_id text, granularity text, period_start timestamptz, period_end timestamptz,
     total_users bigint, active_users bigint, new_users bigint, churned_users bigint,
-    users_at_start bigint, active_before bigint,
+    users_at_start bigint, active_before bigint, churned_of_start bigint,
     churn_rate numeric, active_user_rate numeric, churn_rate_of_start numeric, active_fingerprint bigint,
     definitions_version integer
 )
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
     SELECT
-        m.company_id, p_granularity, p.period_start, p.period_end,
-        m.total_users, m.active_users, m.new_users, m.churned_users, m.users_at_start, m.active_before,
-        analytics_percentage(m.churned_users, m.total_users),
-        analytics_percentage(m.active_users, m.total_users),
-        analytics_percentage(m.churned_of_before, m.active_before),
-        m.active_fingerprint, p_version
-    FROM analytics_periods(p_granularity, p_start, p_end) AS p
-    CROSS JOIN LATERAL analytics_user_metrics_by_company(NULL, p.period_start, p.period_end) AS m
+        a.company_id, p_granularity, a.period_start, a.period_end,
+        a.total_users, a.active_users, a.new_users, a.churned_users, a.users_at_start, a.active_before,
+        a.churned_of_start, a.churn_rate, a.active_user_rate, a.churn_rate_of_start, a.active_fingerprint, p_version
+    FROM analytics_user_answers((
+        SELECT analytics_company_periods(
+            NULL, array_agg(p.period_start ORDER BY p.period_start), array_agg(p.period_end ORDER BY p.period_start)
+        )
+        FROM analytics_periods(p_granularity, p_start, p_end) AS p
+    )) AS a
+    WHERE a.seen_users > 0
 $$;
 
 COMMENT ON FUNCTION analytics_user_metrics_rows IS

@@ -39,43 +39,55 @@ $$;
 COMMENT ON FUNCTION analytics_events_from IS
     'The instant before which events are gone or may go at any moment (the retention horizon); null: none are.';
 
-CREATE OR REPLACE FUNCTION analytics_users_are_kept(p_start timestamptz, p_end timestamptz)
+-- Of many periods at once: the horizon and the windows that analytics_users has taken in are read once, by the caller.
+CREATE OR REPLACE FUNCTION analytics_users_are_kept(
+    p_start timestamptz, p_end timestamptz, p_horizon timestamptz, p_closed tstzmultirange
+)
 RETURNS boolean
-LANGUAGE sql STABLE PARALLEL SAFE
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$
     -- Before the first closed window nothing is known to have happened.
-    SELECT h.events_from IS NULL OR h.events_from <= p_start OR coalesce(
-        (SELECT isempty(
+    SELECT p_horizon IS NULL OR p_horizon <= p_start OR (
+        p_closed IS NOT NULL AND NOT isempty(p_closed) AND isempty(
             tstzmultirange(tstzrange(p_start, p_end))
-            * tstzmultirange(tstzrange(NULL, h.events_from))
-            * tstzmultirange(tstzrange(lower(c.windows), NULL))
-            - c.windows
-         )
-         FROM analytics_closed_windows AS c
-         WHERE c.relation = 'analytics_users' AND NOT isempty(c.windows)),
-        false
+            * tstzmultirange(tstzrange(NULL, p_horizon))
+            * tstzmultirange(tstzrange(lower(p_closed), NULL))
+            - p_closed
+        )
     )
-    FROM (SELECT analytics_events_from() AS events_from) AS h
 $$;
 
-COMMENT ON FUNCTION analytics_users_are_kept IS
+COMMENT ON FUNCTION analytics_users_are_kept(timestamptz, timestamptz, timestamptz, tstzmultirange) IS
     'Whether users first seen in a half-open period are known: what has expired of it was closed before.';
+
+CREATE OR REPLACE FUNCTION analytics_activity_is_kept(
+    p_start timestamptz, p_end timestamptz, p_horizon timestamptz, p_closed tstzmultirange
+)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    -- Whole months are kept; what sticks out on either side is counted over the events.
+    SELECT analytics_users_are_kept(p_start, p_end, p_horizon, p_closed) AND coalesce(
+        p_horizon <= CASE
+            WHEN p_start < least(analytics_ceil('month', p_start), p_end) THEN p_start
+            WHEN analytics_floor('month', p_end) < p_end THEN analytics_floor('month', p_end)
+        END,
+        true
+    )
+$$;
+
+COMMENT ON FUNCTION analytics_activity_is_kept(timestamptz, timestamptz, timestamptz, tstzmultirange) IS
+    'Whether the active users of a half-open period can be counted: no event it needs has expired.';
 
 CREATE OR REPLACE FUNCTION analytics_activity_is_kept(p_start timestamptz, p_end timestamptz)
 RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-    -- Whole months are kept; what sticks out on either side is counted over the events.
-    SELECT analytics_users_are_kept(p_start, p_end) AND (
-        e.events_needed_from IS NULL OR coalesce(analytics_events_from() <= e.events_needed_from, true)
+    SELECT analytics_activity_is_kept(
+        p_start, p_end, analytics_events_from(),
+        (SELECT c.windows FROM analytics_closed_windows AS c WHERE c.relation = 'analytics_users')
     )
-    FROM (
-        SELECT CASE
-            WHEN p_start < least(analytics_ceil('month', p_start), p_end) THEN p_start
-            WHEN analytics_floor('month', p_end) < p_end THEN analytics_floor('month', p_end)
-        END AS events_needed_from
-    ) AS e
 $$;
 
-COMMENT ON FUNCTION analytics_activity_is_kept IS
-    'Whether the active users of a half-open period can be counted: no event it needs has expired.';
+COMMENT ON FUNCTION analytics_activity_is_kept(timestamptz, timestamptz) IS
+    'Whether the active users of a half-open period can be counted, by the horizon and the closed windows as they are.';

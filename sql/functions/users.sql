@@ -1,342 +1,623 @@
--- Users: a user is (company_id, user_id), DEFINITIONS version 2. Periods are half-open; a null
--- company means all companies.
-
-CREATE OR REPLACE FUNCTION analytics_known_users(p_company text, p_until timestamptz)
-RETURNS TABLE (company_id text, user_id text, first_seen timestamptz)
-LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
-    WITH pending AS MATERIALIZED (
-        SELECT s.company_id, s.user_id, min(s.first_seen) AS first_seen
-        FROM unnest(analytics_open_windows('analytics_users', p_until)) AS r
-        -- Grouped window by window, so that the chunks outside of it are not even opened.
-        CROSS JOIN LATERAL (
-            SELECT e.company_id, e.user_id, min(e."timestamp") AS first_seen
-            FROM analytics_events AS e
-            WHERE e."timestamp" >= coalesce(lower(r), '-infinity') AND e."timestamp" < upper(r)
-              AND e.user_id IS NOT NULL
-              AND (p_company IS NULL OR e.company_id = p_company)
-            GROUP BY e.company_id, e.user_id
-        ) AS s
-        GROUP BY s.company_id, s.user_id
-    )
-    SELECT u.company_id, u.user_id, u.first_seen
-    FROM analytics_users AS u
-    WHERE (p_company IS NULL OR u.company_id = p_company)
-      AND NOT EXISTS (SELECT FROM pending AS p WHERE p.company_id = u.company_id AND p.user_id = u.user_id)
-    UNION ALL
-    SELECT p.company_id, p.user_id, least(p.first_seen, u.first_seen)
-    FROM pending AS p
-    LEFT JOIN analytics_users AS u ON u.company_id = p.company_id AND u.user_id = p.user_id
-$$;
-
-COMMENT ON FUNCTION analytics_known_users IS
-    'analytics_users with the events before an instant that it has not taken in yet.';
+-- Users: a user is (company_id, user_id), DEFINITIONS version 2. Periods are half-open, of any instants.
 
 -- A user is deleted from after a deletion's instant up to the next other event, exclusive: an event of the same
 -- instant as the deletion comes before it, and another deletion brings nobody back.
-CREATE OR REPLACE FUNCTION analytics_known_user_deletions(p_company text, p_until timestamptz)
-RETURNS TABLE (company_id text, user_id text, deleted_at timestamptz, returned_at timestamptz)
-LANGUAGE sql STABLE PARALLEL SAFE
+
+CREATE OR REPLACE FUNCTION analytics_open_users(p_companies text[], p_windows tstzmultirange)
+RETURNS TABLE (company_id text, user_id text, first_seen timestamptz, deletions timestamptz[])
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10000
 AS $$
-    WITH open AS MATERIALIZED (
-        SELECT analytics_open_windows('analytics_users', p_until) AS windows
-    ),
-    pending AS MATERIALIZED (
-        SELECT s.company_id, s.user_id, s.deleted_at
-        FROM open AS o
-        CROSS JOIN LATERAL unnest(o.windows) AS r
-        CROSS JOIN LATERAL (
-            SELECT DISTINCT e.company_id, e.user_id, e."timestamp" AS deleted_at
-            FROM analytics_events AS e
-            WHERE e."timestamp" >= coalesce(lower(r), '-infinity') AND e."timestamp" < upper(r)
-              AND e.event_type = 'user.deleted'
-              AND e.user_id IS NOT NULL
-              AND (p_company IS NULL OR e.company_id = p_company)
-        ) AS s
-    ),
-    deletion AS MATERIALIZED (
-        SELECT d.company_id, d.user_id, d.deleted_at, d.returned_at
-        FROM analytics_user_deletions AS d
-        WHERE d.deleted_at < p_until AND (p_company IS NULL OR d.company_id = p_company)
-        UNION ALL
-        SELECT p.company_id, p.user_id, p.deleted_at, NULL
-        FROM pending AS p
-        WHERE NOT EXISTS (
-            SELECT FROM analytics_user_deletions AS d
-            WHERE d.company_id = p.company_id AND d.user_id = p.user_id AND d.deleted_at = p.deleted_at
-        )
-    ),
-    span AS MATERIALIZED (
-        -- Returns from deletions that are taken in are known but for open windows, those from others are not at all.
-        SELECT coalesce(lower(r), '-infinity') AS span_start, upper(r) AS span_end
-        FROM unnest((
-            SELECT o.windows + coalesce(
-                (SELECT tstzmultirange(tstzrange(min(p.deleted_at), p_until)) FROM pending AS p HAVING count(*) > 0),
-                '{}'
-            )
-            FROM open AS o
-        )) AS r
-    ),
-    seen AS (
-        SELECT s.company_id, s.user_id, s.deleted_at, min(s.returned_at) AS returned_at
-        FROM span AS p
-        CROSS JOIN LATERAL (
-            SELECT d.company_id, d.user_id, d.deleted_at, min(e."timestamp") AS returned_at
-            FROM deletion AS d
+DECLARE
+    part tstzrange;
+BEGIN
+    -- One by one, so that the chunks outside of it are not even opened.
+    FOREACH part IN ARRAY ARRAY(SELECT w FROM unnest(p_windows) AS w)
+    LOOP
+        RETURN QUERY
+        SELECT
+            e.company_id, e.user_id, min(e."timestamp"),
+            array_agg(e."timestamp") FILTER (WHERE e.event_type = 'user.deleted')
+        FROM analytics_events AS e
+        WHERE e."timestamp" >= coalesce(lower(part), '-infinity') AND e."timestamp" < upper(part)
+          AND e.user_id IS NOT NULL
+          AND (p_companies IS NULL OR e.company_id = ANY (p_companies))
+        GROUP BY e.company_id, e.user_id;
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION analytics_open_users IS
+    'Users with events in each of some windows: the first event of any kind there, and the deletions.';
+
+CREATE OR REPLACE FUNCTION analytics_returns(
+    p_companies text[], p_users text[], p_deletions timestamptz[], p_windows tstzmultirange
+)
+RETURNS TABLE (company_id text, user_id text, deleted_at timestamptz, returned_at timestamptz)
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+AS $$
+DECLARE
+    part tstzrange;
+BEGIN
+    IF cardinality(p_deletions) > 0 THEN
+        FOREACH part IN ARRAY ARRAY(SELECT w FROM unnest(p_windows) AS w)
+        LOOP
+            RETURN QUERY
+            SELECT d.company_id, d.user_id, d.deleted_at, min(e."timestamp")
+            FROM unnest(p_companies, p_users, p_deletions) AS d (company_id, user_id, deleted_at)
             JOIN analytics_events AS e
                 ON e.company_id = d.company_id AND e.user_id = d.user_id AND e."timestamp" > d.deleted_at
-            WHERE e."timestamp" >= p.span_start AND e."timestamp" < p.span_end
+            WHERE e."timestamp" >= coalesce(lower(part), '-infinity') AND e."timestamp" < upper(part)
               AND e.event_type <> 'user.deleted'
-              AND (p_company IS NULL OR e.company_id = p_company)
-            GROUP BY d.company_id, d.user_id, d.deleted_at
+            GROUP BY d.company_id, d.user_id, d.deleted_at;
+        END LOOP;
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION analytics_returns IS
+    'Of deletions of users, each with its company and user, the next other event in each of some windows.';
+
+-- Slots are the stretches between one bound and the next. A user who was deleted more than once has as many rows.
+CREATE OR REPLACE FUNCTION analytics_active_slots(
+    p_companies text[], p_bounds timestamptz[], p_months tstzmultirange, p_others tstzmultirange
+)
+RETURNS TABLE (
+    company_id text, user_id text, slots varbit,
+    first_seen timestamptz, deleted_at timestamptz, returned_at timestamptz
+)
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+AS $$
+DECLARE
+    part tstzrange;
+    none varbit := repeat('0', cardinality(p_bounds) - 1)::varbit;
+BEGIN
+    FOREACH part IN ARRAY ARRAY(SELECT w FROM unnest(p_months) AS w)
+    LOOP
+        RETURN QUERY
+        SELECT s.company_id, s.user_id, s.slots::varbit, u.first_seen, d.deleted_at, d.returned_at
+        FROM (
+            SELECT
+                a.company_id, a.user_id, bit_or(set_bit(none, width_bucket(a.bucket, p_bounds) - 1, 1)) AS slots
+            FROM analytics_user_activity_monthly AS a
+            WHERE a.bucket >= lower(part) AND a.bucket < upper(part)
+              AND (p_companies IS NULL OR a.company_id = ANY (p_companies))
+            GROUP BY a.company_id, a.user_id
         ) AS s
-        GROUP BY s.company_id, s.user_id, s.deleted_at
-    )
-    SELECT d.company_id, d.user_id, d.deleted_at, least(d.returned_at, s.returned_at)
-    FROM deletion AS d
-    LEFT JOIN seen AS s ON s.company_id = d.company_id AND s.user_id = d.user_id AND s.deleted_at = d.deleted_at
+        LEFT JOIN analytics_users AS u ON u.company_id = s.company_id AND u.user_id = s.user_id
+        LEFT JOIN analytics_user_deletions AS d ON d.company_id = s.company_id AND d.user_id = s.user_id;
+    END LOOP;
+    FOREACH part IN ARRAY ARRAY(SELECT w FROM unnest(p_others) AS w)
+    LOOP
+        RETURN QUERY
+        SELECT s.company_id, s.user_id, s.slots::varbit, u.first_seen, d.deleted_at, d.returned_at
+        FROM (
+            SELECT
+                e.company_id, e.user_id, bit_or(set_bit(none, width_bucket(e."timestamp", p_bounds) - 1, 1)) AS slots
+            FROM analytics_events AS e
+            WHERE e."timestamp" >= lower(part) AND e."timestamp" < upper(part)
+              AND e.category IN ('revenue', 'user_activity', 'crypto')
+              AND e.event_type <> 'user.deleted'
+              AND e.user_id IS NOT NULL
+              AND (p_companies IS NULL OR e.company_id = ANY (p_companies))
+            GROUP BY e.company_id, e.user_id
+        ) AS s
+        LEFT JOIN analytics_users AS u ON u.company_id = s.company_id AND u.user_id = s.user_id
+        LEFT JOIN analytics_user_deletions AS d ON d.company_id = s.company_id AND d.user_id = s.user_id;
+    END LOOP;
+END
 $$;
 
-COMMENT ON FUNCTION analytics_known_user_deletions IS
-    'Deletions before an instant with the next other event of their user: analytics_user_deletions with the events '
-    'that it has not taken in yet.';
+COMMENT ON FUNCTION analytics_active_slots IS
+    'Users with an event of their own (revenue, user_activity, crypto), a bit for each slot in which they have one, and '
+    'what is stored of them: whole months are read from the user grain, other stretches from the events.';
 
-CREATE OR REPLACE FUNCTION analytics_deleted_users(p_company text, p_start timestamptz, p_end timestamptz)
-RETURNS TABLE (company_id text, user_id text, throughout boolean, at_start boolean, at_end boolean)
-LANGUAGE sql STABLE PARALLEL SAFE
+CREATE OR REPLACE FUNCTION analytics_user_bases(p_periods analytics_figure_period[], p_with_activity boolean)
+RETURNS TABLE (
+    place bigint, seen_users bigint, total_users bigint, active_users bigint, new_users bigint, churned_users bigint,
+    users_at_start bigint, active_before bigint, churned_of_start bigint, active_fingerprint bigint
+)
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+-- How many periods there are, and of when, decides what is the best plan.
+SET plan_cache_mode = force_custom_plan
 AS $$
+#variable_conflict use_column
+DECLARE
+    -- Null: those of all.
+    companies text[];
+    asked_all boolean;
+    -- Of all periods with those before them; the instants at which users are counted; the days that one of them cuts.
+    asked_from timestamptz;
+    asked_until timestamptz;
+    instants timestamptz[];
+    cut_days tstzmultirange;
+    open_windows tstzmultirange;
+    closed_windows tstzmultirange;
+    horizon timestamptz;
+BEGIN
     SELECT
-        d.company_id, d.user_id,
-        bool_or(d.deleted_at < p_start AND (d.returned_at IS NULL OR d.returned_at >= p_end)),
-        bool_or(d.deleted_at < p_start AND (d.returned_at IS NULL OR d.returned_at >= p_start)),
-        bool_or(d.returned_at IS NULL OR d.returned_at >= p_end)
-    FROM analytics_known_user_deletions(p_company, p_end) AS d
-    GROUP BY d.company_id, d.user_id
-$$;
-
-COMMENT ON FUNCTION analytics_deleted_users IS
-    'Users ever deleted before a period''s end, and whether they were during all of it, just before it, at its end.';
-
-CREATE OR REPLACE FUNCTION analytics_active_user_set(
-    p_company text, p_start timestamptz, p_end timestamptz
-)
-RETURNS TABLE (company_id text, user_id text)
-LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
-    -- Whole months come from the user grain, what sticks out on either side from the events. Each part begins
-    -- with whether there is one, so that no chunk is opened for a part that is empty.
-    SELECT a.company_id, a.user_id
-    FROM analytics_user_activity_monthly AS a
-    WHERE analytics_ceil('month', p_start) < analytics_floor('month', p_end)
-      AND a.bucket >= analytics_ceil('month', p_start) AND a.bucket < analytics_floor('month', p_end)
-      AND (p_company IS NULL OR a.company_id = p_company)
-    UNION
-    SELECT e.company_id, e.user_id
-    FROM analytics_events AS e
-    WHERE p_start < least(analytics_ceil('month', p_start), p_end)
-      AND e."timestamp" >= p_start AND e."timestamp" < least(analytics_ceil('month', p_start), p_end)
-      AND e.category IN ('revenue', 'user_activity', 'crypto')
-      AND e.event_type <> 'user.deleted'
-      AND e.user_id IS NOT NULL
-      AND (p_company IS NULL OR e.company_id = p_company)
-    UNION
-    SELECT e.company_id, e.user_id
-    FROM analytics_events AS e
-    WHERE greatest(analytics_floor('month', p_end), analytics_ceil('month', p_start)) < p_end
-      AND e."timestamp" >= greatest(analytics_floor('month', p_end), analytics_ceil('month', p_start))
-      AND e."timestamp" < p_end
-      AND e.category IN ('revenue', 'user_activity', 'crypto')
-      AND e.event_type <> 'user.deleted'
-      AND e.user_id IS NOT NULL
-      AND (p_company IS NULL OR e.company_id = p_company)
-$$;
-
-COMMENT ON FUNCTION analytics_active_user_set IS
-    'Users with an event of their own (revenue, user_activity, crypto) in the period, each once.';
-
-CREATE OR REPLACE FUNCTION analytics_active_users(
-    p_company text, p_start timestamptz, p_end timestamptz
-)
-RETURNS bigint
-LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
-    SELECT CASE
-        WHEN analytics_activity_is_kept(p_start, p_end)
-        THEN (SELECT count(*) FROM analytics_active_user_set(p_company, p_start, p_end))
-    END
-$$;
-
-COMMENT ON FUNCTION analytics_active_users IS
-    'Distinct users with an event of their own (revenue, user_activity, crypto) in the period; null where events it '
-    'needs have expired.';
-
-CREATE OR REPLACE FUNCTION analytics_new_users(
-    p_company text, p_start timestamptz, p_end timestamptz
-)
-RETURNS bigint
-LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
-    SELECT CASE
-        WHEN analytics_users_are_kept(p_start, p_end) THEN (
-            SELECT count(*)
-            FROM analytics_known_users(p_company, p_end) AS u
-            WHERE u.first_seen >= p_start AND u.first_seen < p_end
+        CASE WHEN bool_and(p.company_id IS NOT NULL) THEN array_agg(DISTINCT p.company_id) END,
+        bool_or(p.company_id IS NULL),
+        min(analytics_previous_start(p.period_start, p.period_end)), max(p.period_end)
+    INTO companies, asked_all, asked_from, asked_until
+    FROM unnest(p_periods) AS p;
+    IF asked_until IS NULL THEN
+        RETURN;
+    END IF;
+    SELECT
+        array_agg(DISTINCT t.instant ORDER BY t.instant),
+        coalesce(
+            range_agg(tstzrange(analytics_floor('day', t.instant), analytics_ceil('day', t.instant)))
+                FILTER (WHERE t.instant <> analytics_floor('day', t.instant)),
+            '{}'
         )
-    END
-$$;
+    INTO instants, cut_days
+    FROM unnest(p_periods) AS p
+    CROSS JOIN LATERAL (VALUES (p.period_start), (p.period_end)) AS t (instant);
+    open_windows := analytics_open_windows('analytics_users', asked_until);
+    IF p_with_activity THEN
+        horizon := analytics_events_from();
+        closed_windows := (SELECT c.windows FROM analytics_closed_windows AS c WHERE c.relation = 'analytics_users');
+    END IF;
 
-COMMENT ON FUNCTION analytics_new_users IS
-    'Users whose first event of any kind lies in the period; null where events it needs expired before it was closed.';
-
-CREATE OR REPLACE FUNCTION analytics_total_users_by_company(
-    p_company text, p_start timestamptz, p_end timestamptz
-)
-RETURNS TABLE (company_id text, total_users bigint)
-LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
-    -- Whoever was deleted has been seen: no join over all users.
-    SELECT u.company_id, u.users - coalesce(d.users, 0)
-    FROM (
-        SELECT k.company_id, count(*) AS users
-        FROM analytics_known_users(p_company, p_end) AS k
-        WHERE k.first_seen < p_end
-        GROUP BY k.company_id
-    ) AS u
-    LEFT JOIN (
-        SELECT g.company_id, count(*) AS users
-        FROM analytics_deleted_users(p_company, p_start, p_end) AS g
-        WHERE g.throughout
-        GROUP BY g.company_id
-    ) AS d ON d.company_id = u.company_id
-    WHERE u.users > coalesce(d.users, 0)
-$$;
-
-COMMENT ON FUNCTION analytics_total_users_by_company IS
-    'Users first seen before the period''s end and not deleted before its start, or back since, per company.';
-
-CREATE OR REPLACE FUNCTION analytics_user_metrics_by_company(
-    p_company text, p_start timestamptz, p_end timestamptz
-)
-RETURNS TABLE (
-    company_id text, total_users bigint, active_users bigint, new_users bigint, churned_users bigint,
-    users_at_start bigint, active_before bigint, churned_of_before bigint, active_fingerprint bigint
-)
-LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
-    WITH kept AS MATERIALIZED (
+    RETURN QUERY
+    WITH asked AS MATERIALIZED (
         SELECT
-            analytics_users_are_kept(p_start, p_end) AS new,
-            analytics_activity_is_kept(p_start, p_end) AS active,
-            analytics_activity_is_kept(analytics_previous_start(p_start, p_end), p_start) AS before
+            p.place, p.company_id IS NULL AS is_all, coalesce(p.company_id, '') AS company,
+            analytics_previous_start(p.period_start, p.period_end) AS period_before, p.period_start, p.period_end
+        FROM unnest(p_periods) WITH ORDINALITY AS p (company_id, period_start, period_end, currency, place)
     ),
-    known AS MATERIALIZED (
-        SELECT u.company_id, u.user_id, u.first_seen
-        FROM analytics_known_users(p_company, p_end) AS u
-        WHERE u.first_seen < p_end
+    -- What the tables of users have not taken in yet, with what they hold of the same users.
+    open_part AS MATERIALIZED (
+        SELECT * FROM analytics_open_users(companies, open_windows)
     ),
-    -- Users only: of a month that waits to be closed again after events were removed, the aggregate still names whoever
-    -- had them, and users are settled by the day.
-    activity AS MATERIALIZED (
-        SELECT s.company_id, s.user_id, bool_or(s.is_now) AS is_active, bool_or(NOT s.is_now) AS was_active
+    open_user AS MATERIALIZED (
+        SELECT o.company_id, o.user_id, o.first_seen, u.first_seen AS known_since
         FROM (
-            SELECT a.company_id, a.user_id, true AS is_now
-            FROM analytics_active_user_set(p_company, p_start, p_end) AS a
+            SELECT s.company_id, s.user_id, min(s.first_seen) AS first_seen
+            FROM open_part AS s
+            GROUP BY s.company_id, s.user_id
+        ) AS o
+        LEFT JOIN analytics_users AS u ON u.company_id = o.company_id AND u.user_id = o.user_id
+    ),
+    open_deletion AS MATERIALIZED (
+        SELECT d.company_id, d.user_id, d.deleted_at, min(d.returned_at) AS returned_at, bool_or(d.is_stored) AS is_stored
+        FROM (
+            SELECT s.company_id, s.user_id, s.deleted_at, s.returned_at, true AS is_stored
+            FROM open_user AS o
+            JOIN analytics_user_deletions AS s ON s.company_id = o.company_id AND s.user_id = o.user_id
             UNION ALL
-            SELECT b.company_id, b.user_id, false
-            FROM analytics_active_user_set(p_company, analytics_previous_start(p_start, p_end), p_start) AS b
-        ) AS s
-        WHERE EXISTS (SELECT FROM known AS u WHERE u.company_id = s.company_id AND u.user_id = s.user_id)
-        GROUP BY s.company_id, s.user_id
+            SELECT o.company_id, o.user_id, deleted_at, NULL, false
+            FROM open_part AS o
+            CROSS JOIN LATERAL unnest(o.deletions) AS deleted_at
+        ) AS d
+        GROUP BY d.company_id, d.user_id, d.deleted_at
     ),
-    seen AS (
-        SELECT
-            u.company_id, count(*) AS users,
-            count(*) FILTER (WHERE u.first_seen >= p_start) AS new_users
-        FROM known AS u
-        GROUP BY u.company_id
+    -- Returns from deletions that are taken in are known but for open windows, those from others are not at all.
+    seen_again AS MATERIALIZED (
+        SELECT r.company_id, r.user_id, r.deleted_at, min(r.returned_at) AS returned_at
+        FROM analytics_returns(
+            ARRAY(SELECT d.company_id FROM open_deletion AS d ORDER BY d.company_id, d.user_id, d.deleted_at),
+            ARRAY(SELECT d.user_id FROM open_deletion AS d ORDER BY d.company_id, d.user_id, d.deleted_at),
+            ARRAY(SELECT d.deleted_at FROM open_deletion AS d ORDER BY d.company_id, d.user_id, d.deleted_at),
+            open_windows + coalesce(
+                (SELECT tstzmultirange(tstzrange(min(d.deleted_at), asked_until))
+                   FROM open_deletion AS d WHERE NOT d.is_stored HAVING count(*) > 0),
+                '{}'
+            )
+        ) AS r
+        GROUP BY r.company_id, r.user_id, r.deleted_at
     ),
-    counted AS (
-        SELECT
-            s.company_id,
-            count(*) FILTER (WHERE s.is_deleted) AS deleted_users,
-            count(*) FILTER (WHERE s.is_deleted_at_start) AS deleted_at_start,
-            count(*) FILTER (WHERE s.is_active) AS active_users,
-            count(*) FILTER (WHERE s.was_active) AS active_before,
-            count(*) FILTER (WHERE s.has_churned) AS churned_users,
-            count(*) FILTER (WHERE s.has_churned AND s.was_active) AS churned_of_before,
-            bit_xor(hashtextextended(s.user_id, 0)) FILTER (WHERE s.is_active) AS active_fingerprint
+    -- Of these users, from when to when they are deleted: as it is stored (-1), and as it is (1), for which nobody looks
+    -- beyond the last period.
+    open_absence AS MATERIALIZED (
+        SELECT a.counts, a.company_id, a.user_id, min(a.deleted_at) AS deleted_at, a.returned_at
         FROM (
             SELECT
-                coalesce(a.company_id, d.company_id) AS company_id,
-                coalesce(a.user_id, d.user_id) AS user_id,
-                a.is_active AND d.throughout IS NOT TRUE AS is_active, a.was_active,
-                d.throughout AS is_deleted,
-                d.at_start AS is_deleted_at_start,
-                -- Whoever was deleted before the period and is not back since has churned then.
-                d.throughout IS NOT TRUE AND (d.at_end OR (a.was_active AND NOT a.is_active)) AS has_churned
-            FROM activity AS a
-            FULL JOIN analytics_deleted_users(p_company, p_start, p_end) AS d
-                ON d.company_id = a.company_id AND d.user_id = a.user_id
+                1 AS counts, d.company_id, d.user_id, d.deleted_at,
+                CASE
+                    WHEN least(d.returned_at, r.returned_at) < asked_until THEN least(d.returned_at, r.returned_at)
+                END AS returned_at
+            FROM open_deletion AS d
+            LEFT JOIN seen_again AS r
+                ON r.company_id = d.company_id AND r.user_id = d.user_id AND r.deleted_at = d.deleted_at
+            UNION ALL
+            SELECT -1, d.company_id, d.user_id, d.deleted_at, d.returned_at FROM open_deletion AS d WHERE d.is_stored
+        ) AS a
+        GROUP BY a.counts, a.company_id, a.user_id, a.returned_at
+    ),
+    -- Who was deleted in one of the periods or the one before it, or came back.
+    absence AS MATERIALIZED (
+        SELECT a.company_id, a.user_id, a.deleted_at, a.returned_at
+        FROM open_absence AS a
+        WHERE a.counts = 1
+        UNION ALL
+        SELECT s.company_id, s.user_id, s.deleted_at, s.returned_at
+        FROM (
+            SELECT DISTINCT
+                d.company_id, d.user_id, d.returned_at,
+                (SELECT min(f.deleted_at) FROM analytics_user_deletions AS f
+                  WHERE f.company_id = d.company_id AND f.user_id = d.user_id
+                    AND f.returned_at IS NOT DISTINCT FROM d.returned_at) AS deleted_at
+            FROM analytics_user_deletions AS d
+            WHERE (d.deleted_at >= asked_from AND d.deleted_at < asked_until
+                   OR d.returned_at >= asked_from AND d.returned_at < asked_until)
+              AND (companies IS NULL OR d.company_id = ANY (companies))
         ) AS s
-        GROUP BY s.company_id
+        WHERE NOT EXISTS (
+            SELECT FROM open_absence AS a WHERE a.company_id = s.company_id AND a.user_id = s.user_id
+        )
+    ),
+    -- What changes how many users there are, by how many of the instants it comes at or after: it counts for the others.
+    -- Whole days are counted already; of days in which one of the instants lies each change is.
+    change AS MATERIALIZED (
+        SELECT
+            c.company_id, c.instants_before,
+            sum(c.first_seen)::bigint AS first_seen, sum(c.deleted)::bigint AS deleted,
+            sum(c.returned)::bigint AS returned
+        FROM (
+            SELECT
+                d.company_id, width_bucket(d.day, instants) AS instants_before, d.first_seen, d.deleted, d.returned
+            FROM analytics_user_days AS d
+            WHERE d.day < asked_until
+              AND NOT cut_days @> d.day
+              AND (companies IS NULL OR d.company_id = ANY (companies))
+            UNION ALL
+            SELECT s.company_id, width_bucket(s.instant, instants), s.first_seen, s.deleted, s.returned
+            FROM (
+                SELECT u.company_id, u.first_seen AS instant, 1 AS first_seen, 0 AS deleted, 0 AS returned
+                FROM unnest(cut_days) AS r
+                JOIN analytics_users AS u ON u.first_seen >= lower(r) AND u.first_seen < upper(r)
+                WHERE companies IS NULL OR u.company_id = ANY (companies)
+                UNION ALL
+                SELECT d.company_id, d.deleted_at, 0, 1, 0
+                FROM unnest(cut_days) AS r
+                JOIN analytics_user_deletions AS d ON d.deleted_at >= lower(r) AND d.deleted_at < upper(r)
+                WHERE (companies IS NULL OR d.company_id = ANY (companies))
+                  AND NOT EXISTS (
+                      SELECT FROM analytics_user_deletions AS f
+                      WHERE f.company_id = d.company_id AND f.user_id = d.user_id AND f.deleted_at < d.deleted_at
+                        AND f.returned_at IS NOT DISTINCT FROM d.returned_at
+                  )
+                UNION ALL
+                (
+                    SELECT DISTINCT ON (d.company_id, d.user_id, d.returned_at) d.company_id, d.returned_at, 0, 0, 1
+                    FROM unnest(cut_days) AS r
+                    JOIN analytics_user_deletions AS d ON d.returned_at >= lower(r) AND d.returned_at < upper(r)
+                    WHERE companies IS NULL OR d.company_id = ANY (companies)
+                )
+                UNION ALL
+                SELECT o.company_id, v.instant, v.counts, 0, 0
+                FROM open_user AS o
+                CROSS JOIN LATERAL (VALUES (o.first_seen, 1), (o.known_since, -1)) AS v (instant, counts)
+                WHERE (o.known_since IS NULL OR o.first_seen < o.known_since) AND v.instant IS NOT NULL
+                UNION ALL
+                SELECT a.company_id, v.instant, 0, v.deleted, v.returned
+                FROM open_absence AS a
+                CROSS JOIN LATERAL (
+                    VALUES (a.deleted_at, a.counts, 0), (a.returned_at, 0, a.counts)
+                ) AS v (instant, deleted, returned)
+                WHERE v.instant IS NOT NULL
+            ) AS s
+        ) AS c
+        GROUP BY c.company_id, c.instants_before
+    ),
+    running AS (
+        SELECT
+            s.place, s.is_end, sum(s.first_seen) OVER before AS first_seen, sum(s.deleted) OVER before AS deleted,
+            sum(s.returned) OVER before AS returned
+        FROM (
+            SELECT
+                a.is_all, a.company, a.place, v.is_end, width_bucket(v.instant, instants) AS position,
+                false AS is_change, 0 AS first_seen, 0 AS deleted, 0 AS returned
+            FROM asked AS a
+            CROSS JOIN LATERAL (VALUES (a.period_start, false), (a.period_end, true)) AS v (instant, is_end)
+            UNION ALL
+            SELECT false, c.company_id, NULL, NULL, c.instants_before, true, c.first_seen, c.deleted, c.returned
+            FROM change AS c
+            UNION ALL
+            SELECT
+                true, '', NULL, NULL, c.instants_before, true, sum(c.first_seen), sum(c.deleted), sum(c.returned)
+            FROM change AS c
+            WHERE asked_all
+            GROUP BY c.instants_before
+        ) AS s
+        WINDOW before AS (PARTITION BY s.is_all, s.company ORDER BY s.position, s.is_change)
+    ),
+    counted AS MATERIALIZED (
+        SELECT
+            r.place,
+            max(r.first_seen) FILTER (WHERE r.is_end) AS seen_users,
+            max(r.first_seen) FILTER (WHERE r.is_end) - max(r.first_seen) FILTER (WHERE NOT r.is_end) AS new_users,
+            max(r.first_seen - r.deleted + r.returned) FILTER (WHERE NOT r.is_end) AS users_at_start
+        FROM running AS r
+        WHERE r.place IS NOT NULL
+        GROUP BY r.place
+    ),
+    -- Months are read by themselves, and so is each period with whole months and more; all others share their bounds.
+    line AS MATERIALIZED (
+        SELECT
+            a.*,
+            dense_rank() OVER (
+                ORDER BY a.kind, CASE WHEN a.kind = 3 THEN a.period_start END,
+                CASE WHEN a.kind = 3 THEN a.period_end END
+            ) AS timeline
+        FROM (
+            SELECT
+                a.*,
+                CASE
+                    WHEN analytics_floor('month', a.period_start) = a.period_start
+                     AND analytics_floor('month', a.period_end) = a.period_end THEN 1
+                    WHEN analytics_ceil('month', a.period_before) >= analytics_floor('month', a.period_start)
+                     AND analytics_ceil('month', a.period_start) >= analytics_floor('month', a.period_end) THEN 2
+                    ELSE 3
+                END AS kind
+            FROM asked AS a
+            WHERE p_with_activity
+        ) AS a
+    ),
+    stretch AS (
+        SELECT
+            l.timeline, s.stretch_start, s.stretch_end,
+            CASE
+                WHEN analytics_ceil('month', s.stretch_start) < analytics_floor('month', s.stretch_end)
+                THEN tstzmultirange(tstzrange(
+                    analytics_ceil('month', s.stretch_start), analytics_floor('month', s.stretch_end)
+                ))
+                ELSE '{}'
+            END AS months
+        FROM line AS l
+        CROSS JOIN LATERAL (
+            VALUES (l.period_before, l.period_start), (l.period_start, l.period_end)
+        ) AS s (stretch_start, stretch_end)
+    ),
+    timeline AS MATERIALIZED (
+        SELECT r.timeline, b.bounds, r.months, r.span - r.months AS others
+        FROM (
+            SELECT
+                s.timeline, range_agg(tstzrange(s.stretch_start, s.stretch_end)) AS span, range_agg(s.months) AS months
+            FROM stretch AS s
+            GROUP BY s.timeline
+        ) AS r
+        JOIN (
+            SELECT s.timeline, array_agg(DISTINCT v.bound ORDER BY v.bound) AS bounds
+            FROM stretch AS s
+            CROSS JOIN LATERAL (
+                VALUES (s.stretch_start), (s.stretch_end), (lower(s.months)), (upper(s.months))
+            ) AS v (bound)
+            WHERE v.bound IS NOT NULL
+            GROUP BY s.timeline
+        ) AS b ON b.timeline = r.timeline
+    ),
+    activity AS MATERIALIZED (
+        SELECT
+            s.timeline, (SELECT t.bounds FROM timeline AS t WHERE t.timeline = s.timeline) AS bounds,
+            s.company_id, s.user_id, s.slots, least(s.first_seen, o.first_seen) AS first_seen,
+            CASE WHEN o.user_id IS NULL THEN s.deletions END AS deletions,
+            CASE WHEN o.user_id IS NULL THEN s.returns END AS returns
+        FROM (
+            SELECT
+                t.timeline, a.company_id, a.user_id, bit_or(a.slots) AS slots, min(a.first_seen) AS first_seen,
+                array_agg(a.deleted_at) FILTER (WHERE a.deleted_at IS NOT NULL) AS deletions,
+                array_agg(coalesce(a.returned_at, 'infinity')) FILTER (WHERE a.deleted_at IS NOT NULL) AS returns
+            FROM timeline AS t
+            CROSS JOIN LATERAL analytics_active_slots(companies, t.bounds, t.months, t.others) AS a
+            GROUP BY t.timeline, a.company_id, a.user_id
+        ) AS s
+        LEFT JOIN open_user AS o ON o.company_id = s.company_id AND o.user_id = s.user_id
+    ),
+    -- Users only, and while they are: of a month that waits to be closed again after events were removed, the aggregate
+    -- still names whoever had them, and users are settled by the day.
+    person AS MATERIALIZED (
+        SELECT
+            u.timeline, u.company_id, u.user_id,
+            ARRAY(
+                SELECT n
+                FROM generate_series(
+                    greatest(width_bucket(u.first_seen, u.bounds) - 1, 0), cardinality(u.bounds) - 2
+                ) AS n
+                WHERE get_bit(u.slots, n) = 1
+                  AND (u.deletions IS NULL OR NOT EXISTS (
+                      SELECT
+                      FROM unnest(u.deletions, u.returns) AS d (deleted_at, returned_at)
+                      WHERE d.deleted_at < u.bounds[n + 1] AND d.returned_at >= u.bounds[n + 2]
+                  ))
+            ) AS slots
+        FROM activity AS u
+        WHERE u.first_seen IS NOT NULL
+    ),
+    -- How many users were active in one slot and not again before another: whether somebody was active between two
+    -- bounds is told by the first time after the one, and who lapsed by the last time before the other.
+    pair AS MATERIALIZED (
+        SELECT
+            s.timeline, s.company_id, s.last_slot, s.next_slot,
+            count(*) AS users, bit_xor(hashtextextended(s.user_id, 0)) AS fingerprint
+        FROM (
+            SELECT
+                p.timeline, p.company_id, p.user_id,
+                coalesce(p.slots[n - 1], -1) AS last_slot, coalesce(p.slots[n], 2147483647) AS next_slot
+            FROM person AS p
+            CROSS JOIN LATERAL generate_series(1, cardinality(p.slots) + 1) AS n
+        ) AS s
+        GROUP BY s.timeline, s.company_id, s.last_slot, s.next_slot
+    ),
+    keyed_pair AS MATERIALIZED (
+        SELECT false AS is_all, p.timeline, p.company_id AS company, p.last_slot, p.next_slot, p.users, p.fingerprint
+        FROM pair AS p
+        UNION ALL
+        SELECT true, p.timeline, '', p.last_slot, p.next_slot, sum(p.users), bit_xor(p.fingerprint)
+        FROM pair AS p
+        WHERE asked_all
+        GROUP BY p.timeline, p.last_slot, p.next_slot
+    ),
+    slotted AS MATERIALIZED (
+        SELECT
+            l.*,
+            width_bucket(l.period_before, t.bounds) - 1 AS first_before,
+            width_bucket(l.period_start, t.bounds) - 1 AS first_slot,
+            width_bucket(l.period_end, t.bounds) - 1 AS end_slot
+        FROM line AS l
+        JOIN timeline AS t ON t.timeline = l.timeline
+    ),
+    active AS MATERIALIZED (
+        SELECT
+            v.place,
+            sum(p.users) FILTER (WHERE p.is_next AND v.is_now AND p.other < v.first_slot) AS active_users,
+            bit_xor(p.fingerprint) FILTER (WHERE p.is_next AND v.is_now AND p.other < v.first_slot) AS fingerprint,
+            sum(p.users) FILTER (WHERE p.is_next AND NOT v.is_now AND p.other < v.first_before) AS active_before,
+            sum(p.users) FILTER (WHERE NOT p.is_next AND NOT v.is_now AND p.other >= v.end_slot) AS lapsed
+        FROM (
+            SELECT s.*, n AS slot, n >= s.first_slot AS is_now
+            FROM slotted AS s
+            CROSS JOIN LATERAL generate_series(s.first_before, s.end_slot - 1) AS n
+        ) AS v
+        JOIN (
+            SELECT k.timeline, k.is_all, k.company, k.next_slot AS slot, k.last_slot AS other, true AS is_next, k.users,
+                   k.fingerprint
+            FROM keyed_pair AS k
+            UNION ALL
+            SELECT k.timeline, k.is_all, k.company, k.last_slot, k.next_slot, false, k.users, k.fingerprint
+            FROM keyed_pair AS k
+        ) AS p ON p.timeline = v.timeline AND p.is_all = v.is_all AND p.company = v.company AND p.slot = v.slot
+        GROUP BY v.place
+    ),
+    -- What deletions change: whoever came back was a user of the period; whoever was deleted in it, and is not back, has
+    -- churned, active or not; and whoever was deleted before it, and is not back, has churned then.
+    moved AS MATERIALIZED (
+        SELECT
+            m.place,
+            count(*) FILTER (WHERE m.deleted_at < m.period_start AND NOT m.is_away) AS came_back,
+            count(*) FILTER (WHERE m.is_away AND m.is_deleted_now AND NOT m.has_lapsed) AS churned_too,
+            count(*) FILTER (WHERE m.is_away AND m.is_deleted_now AND NOT m.has_lapsed AND m.was_active)
+                AS churned_of_start_too,
+            count(*) FILTER (WHERE m.is_away AND NOT m.is_deleted_now AND m.has_lapsed) AS churned_before
+        FROM (
+            SELECT
+                s.place, s.period_start, s.deleted_at, s.is_away,
+                s.deleted_at >= s.period_start AS is_deleted_now,
+                s.was_active, s.was_active AND NOT s.is_active AS has_lapsed
+            FROM (
+                SELECT
+                    a.place, a.period_start, k.deleted_at,
+                    coalesce(k.returned_at, 'infinity') >= a.period_end AS is_away,
+                    coalesce(
+                        (SELECT bool_or(n >= l.first_before AND n < l.first_slot) FROM unnest(p.slots) AS n), false
+                    ) AS was_active,
+                    coalesce(
+                        (SELECT bool_or(n >= l.first_slot AND n < l.end_slot) FROM unnest(p.slots) AS n), false
+                    ) AS is_active
+                FROM asked AS a
+                JOIN (
+                    SELECT v.is_all, v.company, b.*
+                    FROM absence AS b
+                    CROSS JOIN LATERAL (VALUES (false, b.company_id), (true, '')) AS v (is_all, company)
+                ) AS k ON k.is_all = a.is_all AND k.company = a.company
+                LEFT JOIN slotted AS l ON l.place = a.place
+                LEFT JOIN person AS p
+                    ON p.timeline = l.timeline AND p.company_id = k.company_id AND p.user_id = k.user_id
+                WHERE (k.deleted_at < a.period_start AND k.returned_at >= a.period_start
+                       AND k.returned_at < a.period_end)
+                   OR (p_with_activity AND k.deleted_at >= a.period_before AND k.deleted_at < a.period_end
+                       AND coalesce(k.returned_at, 'infinity') >= a.period_end)
+            ) AS s
+        ) AS m
+        GROUP BY m.place
     )
-    -- Whoever is in one of the sets has been seen: there every company of the others is, and what is counted of the
-    -- deleted is taken off without a join over all users.
     SELECT
-        s.company_id,
-        s.users - coalesce(c.deleted_users, 0),
-        CASE WHEN k.active THEN coalesce(c.active_users, 0) END,
-        CASE WHEN k.new THEN s.new_users END,
-        CASE WHEN k.active AND k.before THEN coalesce(c.churned_users, 0) END,
-        s.users - s.new_users - coalesce(c.deleted_at_start, 0),
-        CASE WHEN k.before THEN coalesce(c.active_before, 0) END,
-        CASE WHEN k.active AND k.before THEN coalesce(c.churned_of_before, 0) END,
-        coalesce(c.active_fingerprint, 0)
-    FROM seen AS s
-    CROSS JOIN kept AS k
-    LEFT JOIN counted AS c ON c.company_id = s.company_id
+        a.place,
+        c.seen_users::bigint,
+        (c.users_at_start + c.new_users + coalesce(m.came_back, 0))::bigint,
+        CASE WHEN k.active THEN coalesce(n.active_users, 0)::bigint END,
+        CASE WHEN k.new THEN c.new_users::bigint END,
+        CASE WHEN k.active AND k.before
+             THEN (coalesce(n.lapsed, 0) + coalesce(m.churned_too - m.churned_before, 0))::bigint END,
+        c.users_at_start::bigint,
+        CASE WHEN k.before THEN coalesce(n.active_before, 0)::bigint END,
+        CASE WHEN k.active AND k.before
+             THEN (coalesce(n.lapsed, 0) + coalesce(m.churned_of_start_too - m.churned_before, 0))::bigint END,
+        coalesce(n.fingerprint, 0)
+    FROM asked AS a
+    JOIN counted AS c ON c.place = a.place
+    LEFT JOIN active AS n ON n.place = a.place
+    LEFT JOIN moved AS m ON m.place = a.place
+    CROSS JOIN LATERAL (
+        SELECT
+            analytics_users_are_kept(a.period_start, a.period_end, horizon, closed_windows) AS new,
+            analytics_activity_is_kept(a.period_start, a.period_end, horizon, closed_windows) AS active,
+            analytics_activity_is_kept(a.period_before, a.period_start, horizon, closed_windows) AS before
+    ) AS k;
+END
 $$;
 
-COMMENT ON FUNCTION analytics_user_metrics_by_company IS
-    'Total, active, new and churned users of a period, users at its start, and those active in the period before, per '
-    'company; null where events it needs have expired.';
+COMMENT ON FUNCTION analytics_user_bases IS
+    'What user figures are made of, a row for each period asked for, by its place; without activity only what users there '
+    'were, and what stands on who was active is to be ignored.';
 
-CREATE OR REPLACE FUNCTION analytics_user_metrics(p_company text, p_start timestamptz, p_end timestamptz)
+CREATE OR REPLACE FUNCTION analytics_user_figures(p_periods analytics_figure_period[])
 RETURNS TABLE (
-    total_users bigint, active_users bigint, new_users bigint, churned_users bigint,
-    users_at_start bigint, active_before bigint,
-    churn_rate numeric, active_user_rate numeric, churn_rate_of_start numeric
+    place bigint, seen_users bigint, total_users bigint, active_users bigint, new_users bigint, churned_users bigint,
+    users_at_start bigint, active_before bigint, churned_of_start bigint, active_fingerprint bigint
 )
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
     SELECT
-        s.total_users, s.active_users, s.new_users, s.churned_users, s.users_at_start, s.active_before,
-        analytics_percentage(s.churned_users, s.total_users),
-        analytics_percentage(s.active_users, s.total_users),
-        analytics_percentage(s.churned_of_before, s.active_before)
-    FROM (
-        SELECT
-            coalesce(sum(u.total_users), 0)::bigint AS total_users,
-            CASE WHEN k.active THEN coalesce(sum(u.active_users), 0)::bigint END AS active_users,
-            CASE WHEN k.new THEN coalesce(sum(u.new_users), 0)::bigint END AS new_users,
-            CASE WHEN k.active AND k.before THEN coalesce(sum(u.churned_users), 0)::bigint END AS churned_users,
-            coalesce(sum(u.users_at_start), 0)::bigint AS users_at_start,
-            CASE WHEN k.before THEN coalesce(sum(u.active_before), 0)::bigint END AS active_before,
-            sum(u.churned_of_before)::bigint AS churned_of_before
-        FROM (
-            -- Asked here too: no company, no row.
-            SELECT
-                analytics_users_are_kept(p_start, p_end) AS new,
-                analytics_activity_is_kept(p_start, p_end) AS active,
-                analytics_activity_is_kept(analytics_previous_start(p_start, p_end), p_start) AS before
-        ) AS k
-        LEFT JOIN analytics_user_metrics_by_company(p_company, p_start, p_end) AS u ON true
-        GROUP BY k.new, k.active, k.before
-    ) AS s
+        b.place, b.seen_users, b.total_users, b.active_users, b.new_users, b.churned_users, b.users_at_start,
+        b.active_before, b.churned_of_start, b.active_fingerprint
+    FROM analytics_user_bases(p_periods, true) AS b
 $$;
 
-COMMENT ON FUNCTION analytics_user_metrics IS
-    'User figures of a period, of a company or of all; null without a base, or where events it needs have expired.';
+COMMENT ON FUNCTION analytics_user_figures IS
+    'User figures, a row for each period asked for, by its place: counts only, null where events they need have expired; '
+    'seen_users: first seen before the period''s end, deleted ones too.';
+
+CREATE OR REPLACE FUNCTION analytics_total_user_figures(p_periods analytics_figure_period[])
+RETURNS TABLE (place bigint, total_users bigint)
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT b.place, b.total_users FROM analytics_user_bases(p_periods, false) AS b
+$$;
+
+COMMENT ON FUNCTION analytics_total_user_figures IS
+    'Users first seen before a period''s end and not deleted before its start, or back since, a row for each period asked '
+    'for, by its place.';
+
+-- Every company that can have had a user by then, for each of the periods.
+CREATE OR REPLACE FUNCTION analytics_company_periods(p_company text, p_starts timestamptz[], p_ends timestamptz[])
+RETURNS analytics_figure_period[]
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT coalesce(array_agg(ROW(c.company_id, p.period_start, p.period_end, NULL)::analytics_figure_period), '{}')
+    FROM unnest(p_starts, p_ends) AS p (period_start, period_end)
+    CROSS JOIN (
+        SELECT d.company_id
+        FROM analytics_user_days AS d
+        WHERE p_company IS NULL OR d.company_id = p_company
+        UNION
+        SELECT o.company_id
+        FROM analytics_open_users(
+            CASE WHEN p_company IS NOT NULL THEN ARRAY[p_company] END,
+            analytics_open_windows('analytics_users', (SELECT max(e) FROM unnest(p_ends) AS e))
+        ) AS o
+    ) AS c
+$$;
+
+COMMENT ON FUNCTION analytics_company_periods IS
+    'Some periods of each company that has users, or of one, as user figures are asked for.';
+
+CREATE OR REPLACE FUNCTION analytics_user_rates(
+    p_total_users numeric, p_active_users numeric, p_churned_users numeric, p_active_before numeric,
+    p_churned_of_start numeric
+)
+RETURNS TABLE (churn_rate numeric, active_user_rate numeric, churn_rate_of_start numeric)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT
+        analytics_percentage(p_churned_users, p_total_users),
+        analytics_percentage(p_active_users, p_total_users),
+        analytics_percentage(p_churned_of_start, p_active_before)
+$$;
+
+COMMENT ON FUNCTION analytics_user_rates IS
+    'The rates of users in per cent, unrounded, by the counts that they are made of; null without a base.';
 
 CREATE OR REPLACE FUNCTION analytics_percentage(p_part numeric, p_whole numeric)
 RETURNS numeric
@@ -348,42 +629,62 @@ $$;
 COMMENT ON FUNCTION analytics_percentage IS
     'p_part as a percentage of p_whole; null unless p_whole is above zero.';
 
+CREATE OR REPLACE FUNCTION analytics_user_answers(p_periods analytics_figure_period[])
+RETURNS TABLE (
+    place bigint, company_id text, period_start timestamptz, period_end timestamptz, seen_users bigint,
+    total_users bigint, active_users bigint, new_users bigint, churned_users bigint,
+    users_at_start bigint, active_before bigint, churned_of_start bigint,
+    churn_rate numeric, active_user_rate numeric, churn_rate_of_start numeric, active_fingerprint bigint
+)
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT
+        f.place, p.company_id, p.period_start, p.period_end, f.seen_users,
+        f.total_users, f.active_users, f.new_users, f.churned_users,
+        f.users_at_start, f.active_before, f.churned_of_start,
+        r.churn_rate, r.active_user_rate, r.churn_rate_of_start, f.active_fingerprint
+    FROM analytics_user_figures(p_periods) AS f
+    JOIN unnest(p_periods) WITH ORDINALITY AS p (company_id, period_start, period_end, currency, place)
+        ON p.place = f.place
+    CROSS JOIN LATERAL analytics_user_rates(
+        f.total_users, f.active_users, f.churned_users, f.active_before, f.churned_of_start
+    ) AS r
+$$;
+
+COMMENT ON FUNCTION analytics_user_answers IS
+    'User figures with their rates, a row for each period asked for, beside what it was asked for.';
+
+CREATE OR REPLACE FUNCTION analytics_total_users_by_company(
+    p_company text, p_start timestamptz, p_end timestamptz
+)
+RETURNS TABLE (company_id text, total_users bigint)
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    WITH asked AS MATERIALIZED (
+        SELECT analytics_company_periods(p_company, ARRAY[p_start], ARRAY[p_end]) AS periods
+    )
+    SELECT a.periods[t.place].company_id, t.total_users
+    FROM asked AS a
+    CROSS JOIN LATERAL analytics_total_user_figures(a.periods) AS t
+    WHERE t.total_users > 0
+$$;
+
+COMMENT ON FUNCTION analytics_total_users_by_company IS
+    'Users first seen before the period''s end and not deleted before its start, or back since, per company.';
+
 CREATE OR REPLACE FUNCTION analytics_user_series(
     p_company text, p_start timestamptz, p_end timestamptz
 )
 RETURNS TABLE (month timestamptz, active_users bigint, new_users bigint)
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-    SELECT
-        m.month,
-        CASE WHEN m.is_kept THEN coalesce(a.active_users, 0) END,
-        CASE WHEN m.is_kept THEN coalesce(n.new_users, 0) END
-    FROM (
-        SELECT
-            month AT TIME ZONE 'UTC' AS month,
-            analytics_users_are_kept(
-                month AT TIME ZONE 'UTC', (month + interval '1 month') AT TIME ZONE 'UTC'
-            ) AS is_kept
-        FROM generate_series(
-            date_trunc('month', p_start AT TIME ZONE 'UTC'),
-            p_end AT TIME ZONE 'UTC' - interval '1 microsecond',
-            interval '1 month'
-        ) AS month
-    ) AS m
-    LEFT JOIN (
-        SELECT g.bucket, count(*) AS active_users
-        FROM analytics_user_activity_monthly AS g
-        WHERE g.bucket >= p_start AND g.bucket < p_end
-          AND (p_company IS NULL OR g.company_id = p_company)
-        GROUP BY g.bucket
-    ) AS a ON a.bucket = m.month
-    LEFT JOIN (
-        SELECT date_trunc('month', u.first_seen, 'UTC') AS bucket, count(*) AS new_users
-        FROM analytics_known_users(p_company, p_end) AS u
-        WHERE u.first_seen >= p_start AND u.first_seen < p_end
-        GROUP BY 1
-    ) AS n ON n.bucket = m.month
-    ORDER BY m.month
+    SELECT a.period_start, a.active_users, a.new_users
+    FROM analytics_user_answers(ARRAY(
+        SELECT ROW(p_company, m.period_start, m.period_end, NULL)::analytics_figure_period
+        FROM analytics_periods('month', analytics_floor('month', p_start), p_end) AS m
+        ORDER BY m.period_start
+    )) AS a
+    ORDER BY a.place
 $$;
 
 COMMENT ON FUNCTION analytics_user_series IS
