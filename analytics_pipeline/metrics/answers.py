@@ -3,7 +3,7 @@
 Every number is rounded once, as the last thing done to it (``currencies``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
@@ -11,10 +11,12 @@ from typing import Any
 from analytics_pipeline.currencies import round_money, round_rate
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.revenue import (
+    MrrMovements,
     Unconverted,
-    mrr_movements,
+    all_unconverted,
+    mrr_figures,
     period_figures,
-    revenue_metrics,
+    revenue_figures,
     unconverted,
 )
 from analytics_pipeline.metrics.rounding import round_movements
@@ -35,7 +37,9 @@ def revenue_answer(connection: Connection, company_id: str | None, window: Windo
     Amounts are ``Decimal`` in the reporting currency; a ratio without a base is None.
     """
     with one_view(connection):
-        figures = revenue_metrics(connection, company_id, window, currency)
+        (revenue,) = revenue_figures(connection, [(company_id, window)], currency)
+        (mrr,) = mrr_figures(connection, [(company_id, window)], currency)
+        figures = revenue.metrics
         return {
             "totalRevenue": round_money(figures.total_revenue, currency),
             "mrr": round_money(figures.mrr, currency),
@@ -48,8 +52,8 @@ def revenue_answer(connection: Connection, company_id: str | None, window: Windo
             "refunds": round_money(figures.refunds, currency),
             "payingCustomers": figures.paying_customers,
             "arpa": _money(figures.arpa, currency),
-            "mrrMovements": _movements(connection, company_id, window, currency),
-            "unconverted": _unconverted(unconverted(connection, company_id, window, currency)),
+            "mrrMovements": _movements(mrr.movements, currency),
+            "unconverted": _unconverted(all_unconverted(revenue, mrr)),
             "definitionsVersion": DEFINITIONS_VERSION,
         }
 
@@ -57,12 +61,12 @@ def revenue_answer(connection: Connection, company_id: str | None, window: Windo
 def movements_answer(connection: Connection, company_id: str | None, window: Window, currency: str) -> Answer:
     """Return MRR at the start and the end of a window of whole days, and what moved it."""
     with one_view(connection):
-        missing = unconverted(connection, company_id, window, currency)
+        (mrr,) = mrr_figures(connection, [(company_id, window)], currency)
         return {
-            **_movements(connection, company_id, window, currency),
+            **_movements(mrr.movements, currency),
             "currency": currency,
             **_scope(scope(connection, company_id, window)),
-            "unconverted": _unconverted([u for u in missing if u.figure in ("mrr", "mrrMovements")]),
+            "unconverted": _unconverted(mrr.unconverted),
             "definitionsVersion": DEFINITIONS_VERSION,
         }
 
@@ -163,8 +167,8 @@ def _scope(answered: Scope) -> Answer:
     }
 
 
-def _movements(connection: Connection, company_id: str | None, window: Window, currency: str) -> Answer:
-    shown = round_movements(mrr_movements(connection, company_id, window, currency), currency)
+def _movements(movements: MrrMovements, currency: str) -> Answer:
+    shown = round_movements(movements, currency)
     return {
         "start": shown.start,
         "new": shown.new,
@@ -178,7 +182,7 @@ def _movements(connection: Connection, company_id: str | None, window: Window, c
     }
 
 
-def _unconverted(missing: list[Unconverted]) -> list[Answer]:
+def _unconverted(missing: Iterable[Unconverted]) -> list[Answer]:
     return [
         {
             "figure": row.figure,

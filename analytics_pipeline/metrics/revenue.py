@@ -1,12 +1,15 @@
 """Revenue figures: thin typed calls of ``sql/functions/{revenue,movements,metrics}.sql``."""
 
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any, NamedTuple
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.sql_files import load_sql
-from analytics_pipeline.timescale.connection import Connection, fetch_row
+from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Cadence, Window
 
 OF_TOTAL_REVENUE = ("totalRevenue", "refunds")
@@ -107,27 +110,94 @@ class PeriodFigures:
     new_users: int
 
 
+class RevenueFigures(NamedTuple):
+    """The revenue figures of a period, what they lack for want of a rate, and whether nothing is known of it."""
+
+    metrics: RevenueMetrics
+    unconverted: tuple[Unconverted, ...]
+    is_empty: bool
+
+
+class MrrFigures(NamedTuple):
+    """What moved MRR in a period, what that lacks for want of a rate, and whether there was none."""
+
+    movements: MrrMovements
+    unconverted: tuple[Unconverted, ...]
+    is_empty: bool
+
+
+# A company, None: all of them together, and a window.
+CompanyWindow = tuple[str | None, Window]
+
+
+def revenue_figures(connection: Connection, periods: Sequence[CompanyWindow], currency: str) -> list[RevenueFigures]:
+    """Return the revenue figures of many periods at once, in their order, in a reporting currency."""
+    return [
+        RevenueFigures(RevenueMetrics(*figures), _listed(unconverted), is_empty)
+        for *figures, unconverted, is_empty in _of_periods(connection, "revenue_of_periods", periods, currency)
+    ]
+
+
+def mrr_figures(connection: Connection, periods: Sequence[CompanyWindow], currency: str) -> list[MrrFigures]:
+    """Return what moved monthly recurring revenue in many periods at once, in their order."""
+    return [
+        MrrFigures(MrrMovements(*figures), _listed(unconverted), is_empty)
+        for *figures, unconverted, is_empty in _of_periods(connection, "movements_of_periods", periods, currency)
+    ]
+
+
 def revenue_metrics(connection: Connection, company_id: str | None, window: Window, currency: str) -> RevenueMetrics:
     """Return the revenue figures of any window in a reporting currency; ``None`` means all companies."""
-    query = "SELECT * FROM analytics_revenue_metrics(%s, %s, %s, %s)"
-    return RevenueMetrics(*fetch_row(connection, query, [company_id, window.start, window.end, currency]))
+    (figures,) = revenue_figures(connection, [(company_id, window)], currency)
+    return figures.metrics
 
 
 def mrr_movements(connection: Connection, company_id: str | None, window: Window, currency: str) -> MrrMovements:
     """Return what moved monthly recurring revenue in any window; ``None`` means all companies."""
-    query = "SELECT * FROM analytics_mrr_movements(%s, %s, %s, %s)"
-    return MrrMovements(*fetch_row(connection, query, [company_id, window.start, window.end, currency]))
+    (figures,) = mrr_figures(connection, [(company_id, window)], currency)
+    return figures.movements
 
 
 def unconverted(connection: Connection, company_id: str | None, window: Window, currency: str) -> list[Unconverted]:
     """Return the amounts of a window that are left out because no rate is known, over all its companies."""
-    rows = connection.execute(
-        "SELECT figure, currency, sum(amount), min(first_day), max(last_day), part "
-        "FROM analytics_unconverted(%s, %s, %s, %s) "
-        "GROUP BY figure, part, currency, sign(amount) ORDER BY figure, part NULLS FIRST, currency, sign(amount)",
-        [company_id, window.start, window.end, currency],
-    ).fetchall()
-    return [Unconverted(*row) for row in rows]
+    (revenue,) = revenue_figures(connection, [(company_id, window)], currency)
+    (mrr,) = mrr_figures(connection, [(company_id, window)], currency)
+    return all_unconverted(revenue, mrr)
+
+
+def all_unconverted(revenue: RevenueFigures, mrr: MrrFigures) -> list[Unconverted]:
+    """Return what the figures of one period lack, in order; a balance at the end is listed by both."""
+    return sorted(
+        {*revenue.unconverted, *mrr.unconverted},
+        key=lambda row: (row.figure, row.part or "", row.currency, row.amount),
+    )
+
+
+def _of_periods(
+    connection: Connection, query: str, periods: Sequence[CompanyWindow], currency: str
+) -> Iterable[tuple[Any, ...]]:
+    parameters = {
+        "companies": [company for company, _ in periods],
+        "starts": [window.start for _, window in periods],
+        "ends": [window.end for _, window in periods],
+        "currency": currency,
+    }
+    return connection.execute(load_sql(f"queries/{query}.sql"), parameters)
+
+
+def _listed(unconverted: str) -> tuple[Unconverted, ...]:
+    return tuple(
+        Unconverted(
+            entry["figure"],
+            entry["currency"],
+            Decimal(entry["amount"]),
+            date.fromisoformat(entry["first_day"]),
+            date.fromisoformat(entry["last_day"]),
+            entry.get("part"),
+        )
+        # A float would lose digits.
+        for entry in json.loads(unconverted, parse_float=Decimal)
+    )
 
 
 def period_figures(

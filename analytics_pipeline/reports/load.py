@@ -22,7 +22,16 @@ from analytics_pipeline.alerts.history import FiredAlert, fired_alerts
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.answers import one_view
 from analytics_pipeline.metrics.periods import previous_window
-from analytics_pipeline.metrics.revenue import MrrMovements, RevenueMetrics, Unconverted
+from analytics_pipeline.metrics.revenue import (
+    CompanyWindow,
+    MrrFigures,
+    MrrMovements,
+    RevenueFigures,
+    RevenueMetrics,
+    all_unconverted,
+    mrr_figures,
+    revenue_figures,
+)
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION, scope
 from analytics_pipeline.metrics.tables import (
     GRANULARITIES,
@@ -51,7 +60,7 @@ from analytics_pipeline.reports.report import (
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.clock import database_now
-from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.invalidation import stale_ranges
 from analytics_pipeline.timescale.refresh import HorizonError, retention_horizon
 from analytics_pipeline.windows import Cadence, Window
@@ -61,11 +70,6 @@ MOST_EVENT_TYPES = 15
 # A company's id, None: all companies together.
 Key = str | None
 T = TypeVar("T")
-
-
-class _Movements(NamedTuple):
-    figures: MrrMovements
-    is_converted: bool
 
 
 class _MonthRevenue(NamedTuple):
@@ -96,10 +100,10 @@ class _MonthUsers(NamedTuple):
 
 _CADENCES = {aggregate.name: aggregate.cadence for aggregate in AGGREGATES}
 _ZERO = Decimal(0)
-# Listed with the amounts of the revenue figures, of which it is none.
-_OF_THE_BRIDGE = "mrrMovements"
-_NO_REVENUE = PeriodRevenue(RevenueMetrics(_ZERO, _ZERO, _ZERO, None, None, _ZERO, _ZERO, 0, None, 0))
-_NO_MOVEMENTS = _Movements(MrrMovements(*[_ZERO] * 8), is_converted=True)
+_NO_REVENUE = RevenueFigures(
+    RevenueMetrics(_ZERO, _ZERO, _ZERO, None, None, _ZERO, _ZERO, 0, None, 0), (), is_empty=True
+)
+_NO_MOVEMENTS = MrrFigures(MrrMovements(*[_ZERO] * 8), (), is_empty=True)
 _NO_USERS = UserMetrics(0, 0, 0, 0, 0, 0, None, None, None)
 _NO_MONTH_REVENUE = _MonthRevenue(_ZERO, None, _ZERO, _ZERO, _ZERO, 0, frozenset())
 _NO_MONTH_USERS = _MonthUsers(0, 0, 0, 0)
@@ -172,8 +176,7 @@ class _Reading:
         self._currency = currency
         self._horizon = horizon
         self._each = each
-        self._revenue_read: dict[Window, dict[Key, PeriodRevenue]] = {}
-        self._left_out_read: dict[tuple[Window, bool], defaultdict[Key, list[Unconverted]]] = {}
+        self._revenue_read: dict[Window, dict[Key, RevenueFigures]] = {}
         self._users_read: dict[Window, dict[Key, UserMetrics]] = {}
 
     def reports(
@@ -189,7 +192,6 @@ class _Reading:
         crypto = self._listed("crypto", CryptoVolume)
         events, event_totals = self._events()
         alerts = self._alerts()
-        unconverted = self._unconverted(revenue, movements)
         keys = self._keys(revenue, movements, users or {}, crypto, events)
         months = self._months(keys) if wanted.months else {}
         scoped = scope(self._connection, self._company, window)
@@ -208,15 +210,15 @@ class _Reading:
                 provisional=scoped.provisional,
                 last_month_open=last_month.provisional,
                 definitions_version=DEFINITIONS_VERSION,
-                revenue=revenue.get(key, _NO_REVENUE),
-                revenue_before=revenue_before.get(key, _NO_REVENUE),
-                movements=movements.get(key, _NO_MOVEMENTS).figures,
+                revenue=_period_revenue(revenue.get(key, _NO_REVENUE)),
+                revenue_before=_period_revenue(revenue_before.get(key, _NO_REVENUE)),
+                movements=movements.get(key, _NO_MOVEMENTS).movements,
                 users=None if users is None else users.get(key, _NO_USERS),
                 users_before=None if users_before is None else users_before.get(key, _NO_USERS),
                 companies=companies,
                 months=months.get(key, ()),
                 currencies=currencies[key],
-                unconverted=unconverted[key],
+                unconverted=all_unconverted(revenue.get(key, _NO_REVENUE), movements.get(key, _NO_MOVEMENTS)),
                 refund_days=refund_days[key],
                 crypto=crypto[key],
                 events=events[key],
@@ -270,31 +272,30 @@ class _Reading:
             answers[by_start[start]].append(tuple(row))
         return answers
 
-    def _revenue(self, window: Window) -> dict[Key, PeriodRevenue]:
+    def _revenue(self, window: Window) -> dict[Key, RevenueFigures]:
         return self._revenues([window])[window]
 
-    def _revenues(self, windows: Sequence[Window]) -> dict[Window, dict[Key, PeriodRevenue]]:
+    def _revenues(self, windows: Sequence[Window]) -> dict[Window, dict[Key, RevenueFigures]]:
         if missing := [window for window in windows if window not in self._revenue_read]:
             self._revenue_read |= self._read_revenues(missing, each=self._each)
         return {window: self._revenue_read[window] for window in windows}
 
-    def _read_revenues(self, windows: Sequence[Window], *, each: bool) -> dict[Window, dict[Key, PeriodRevenue]]:
-        found = {}
-        for window, rows in self._answers("revenue", windows, each=each).items():
-            is_converted = all(converted for *_, converted in rows)
-            missing = defaultdict(list) if is_converted else self._left_out(window, each=each)
-            found[window] = {
-                key: PeriodRevenue(
-                    RevenueMetrics(*figures), frozenset(one.figure for one in missing[key]) - {_OF_THE_BRIDGE}
-                )
-                for key, *figures, _ in rows
-            }
+    def _read_revenues(self, windows: Sequence[Window], *, each: bool) -> dict[Window, dict[Key, RevenueFigures]]:
+        asked = self._asked(windows, each=each)
+        found: dict[Window, dict[Key, RevenueFigures]] = {window: {} for window in windows}
+        for (key, window), figures in zip(asked, revenue_figures(self._connection, asked, self._currency), strict=True):
+            if not figures.is_empty:
+                found[window][key] = figures
         return found
 
-    def _left_out(self, window: Window, *, each: bool) -> defaultdict[Key, list[Unconverted]]:
-        if (window, each) not in self._left_out_read:
-            self._left_out_read[window, each] = self._listed("unconverted", Unconverted, window, each=each)
-        return self._left_out_read[window, each]
+    def _asked(self, windows: Sequence[Window], *, each: bool) -> list[CompanyWindow]:
+        """Return each window of whoever is asked for: a company, all together, or every one that may have figures."""
+        keys: Sequence[Key] = [self._company]
+        if each and self._company is None:
+            first, last = min(windows), max(windows)
+            query = "SELECT analytics_companies_of(analytics_previous_start(%s, %s), %s)"
+            (keys,) = fetch_row(self._connection, query, [first.start, first.end, last.end])
+        return [(key, window) for window in windows for key in keys]
 
     def _users(self, window: Window) -> dict[Key, UserMetrics]:
         return self._users_of([window])[window]
@@ -312,18 +313,10 @@ class _Reading:
             found[by_start[start]][key] = UserMetrics(*figures)
         return found
 
-    def _movements(self) -> dict[Key, _Movements]:
-        return {
-            key: _Movements(MrrMovements(*figures), is_converted)
-            for key, *figures, is_converted in self._rows("movements")
-        }
-
-    def _unconverted(
-        self, revenue: Mapping[Key, PeriodRevenue], movements: Mapping[Key, _Movements]
-    ) -> defaultdict[Key, list[Unconverted]]:
-        if not any(r.incomplete for r in revenue.values()) and all(m.is_converted for m in movements.values()):
-            return defaultdict(list)
-        return self._left_out(self._window, each=self._each)
+    def _movements(self) -> dict[Key, MrrFigures]:
+        asked = self._asked([self._window], each=self._each)
+        found = zip(asked, mrr_figures(self._connection, asked, self._currency), strict=True)
+        return {key: figures for (key, _), figures in found if not figures.is_empty}
 
     def _currencies(self) -> tuple[defaultdict[Key, list[OriginalRevenue]], defaultdict[Key, list[RefundDay]]]:
         currencies: defaultdict[Key, list[OriginalRevenue]] = defaultdict(list)
@@ -349,7 +342,7 @@ class _Reading:
         window = self._window
         users = self._read_users([window], each=True)[window] if countable else {}
         found = [
-            CompanyFigures(key, revenue, users.get(key, _NO_USERS).active_users if countable else None)
+            CompanyFigures(key, _period_revenue(revenue), users.get(key, _NO_USERS).active_users if countable else None)
             for key, revenue in self._read_revenues([window], each=True)[window].items()
             if key is not None
         ]
@@ -501,8 +494,12 @@ def _earlier(instant: datetime | None, end: datetime) -> datetime | None:
     return None if instant is None else min(instant, end)
 
 
-def _month_revenue(revenue: PeriodRevenue) -> _MonthRevenue:
-    figures = revenue.figures
+def _period_revenue(figures: RevenueFigures) -> PeriodRevenue:
+    return PeriodRevenue(figures.metrics, frozenset(row.figure for row in figures.unconverted))
+
+
+def _month_revenue(revenue: RevenueFigures) -> _MonthRevenue:
+    figures = revenue.metrics
     return _MonthRevenue(
         figures.total_revenue,
         figures.revenue_growth,
@@ -510,7 +507,7 @@ def _month_revenue(revenue: PeriodRevenue) -> _MonthRevenue:
         figures.refunds,
         figures.mrr,
         figures.paying_customers,
-        revenue.incomplete,
+        frozenset(row.figure for row in revenue.unconverted),
     )
 
 

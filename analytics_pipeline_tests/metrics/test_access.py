@@ -143,7 +143,7 @@ def test_a_reader_reads_no_events_no_aggregates_and_writes_nothing(reader: Conne
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             reader.execute(f"SELECT FROM {relation} LIMIT 1")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        reader.execute("SELECT * FROM analytics_revenue_metrics('beta', '2025-01-01', '2025-02-01', 'EUR')")
+        reader.execute("SELECT * FROM analytics_revenue_figures('{}')")
     for table in [*TABLES, "analytics_company_grants"]:
         for statement in (f"DELETE FROM {table}", f"UPDATE {table} SET company_id = 'acme'", f"TRUNCATE {table}"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):

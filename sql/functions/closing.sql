@@ -358,6 +358,7 @@ BEGIN
         GROUP BY d.company_id, u.user_id
     ) AS p;
 
+    PERFORM set_config('analytics.keeps_mrr_snapshots', 'on', true);
     DELETE FROM analytics_subscriptions AS s
     USING differing AS d
     WHERE s.company_id = d.company_id AND s.subscription_id = d.subscription_id AND s.valid_from = d.valid_from;
@@ -366,6 +367,15 @@ BEGIN
     FROM wanted AS w
     JOIN differing AS d
         ON d.company_id = w.company_id AND d.subscription_id = w.subscription_id AND d.valid_from = w.valid_from;
+    PERFORM set_config('analytics.keeps_mrr_snapshots', '', true);
+    -- A balance is of just before its instant.
+    DELETE FROM analytics_mrr_snapshots AS s
+    WHERE s.taken_at > (SELECT min(d.changed_from) FROM differing AS d);
+    IF NOT EXISTS (SELECT FROM analytics_mrr_snapshots AS s WHERE s.taken_at = p_end) THEN
+        INSERT INTO analytics_mrr_snapshots (taken_at, company_id, currency, mrr, customers)
+        SELECT p_end, b.company_id, b.currency, b.mrr, b.customers
+        FROM analytics_mrr_balances(ARRAY[p_end], NULL, '{}') AS b;
+    END IF;
 
     INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, metrics, cause)
     SELECT
@@ -428,28 +438,79 @@ $$;
 COMMENT ON FUNCTION analytics_periods IS
     'The days or months (UTC) of a window that starts and ends on their boundaries.';
 
-CREATE OR REPLACE FUNCTION analytics_unconverted_list(
-    p_company text, p_start timestamptz, p_end timestamptz, p_currency text, p_figures text[]
+-- Whoever has figures of a window, and maybe more: what users and subscriptions have not taken in yet is read from the
+-- events, the rest is found without reading every row.
+CREATE OR REPLACE FUNCTION analytics_companies_of(p_start timestamptz, p_end timestamptz)
+RETURNS text[]
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET plan_cache_mode = force_custom_plan
+AS $$
+DECLARE
+    first_day timestamptz := analytics_floor('day', p_start);
+    open_window tstzrange;
+    companies text[];
+BEGIN
+    companies := ARRAY(
+        WITH RECURSIVE users AS (
+            SELECT min(u.company_id) AS company_id FROM analytics_users AS u
+            UNION ALL
+            SELECT (SELECT min(u.company_id) FROM analytics_users AS u WHERE u.company_id > f.company_id)
+            FROM users AS f
+            WHERE f.company_id IS NOT NULL
+        ),
+        subscriptions AS (
+            SELECT min(s.company_id) AS company_id FROM analytics_subscriptions AS s
+            UNION ALL
+            SELECT (SELECT min(s.company_id) FROM analytics_subscriptions AS s WHERE s.company_id > f.company_id)
+            FROM subscriptions AS f
+            WHERE f.company_id IS NOT NULL
+        )
+        SELECT f.company_id FROM users AS f WHERE f.company_id IS NOT NULL
+        UNION
+        SELECT f.company_id FROM subscriptions AS f WHERE f.company_id IS NOT NULL
+        UNION
+        SELECT d.company_id FROM analytics_revenue_daily AS d WHERE d.bucket >= first_day AND d.bucket < p_end
+        UNION
+        SELECT d.company_id FROM analytics_billing_daily AS d WHERE d.bucket >= first_day AND d.bucket < p_end
+    );
+    FOR open_window IN
+        SELECT unnest(
+            analytics_open_windows('analytics_users', p_end) + analytics_open_windows('analytics_subscriptions', p_end)
+        )
+    LOOP
+        companies := companies || ARRAY(
+            SELECT DISTINCT e.company_id
+            FROM analytics_events AS e
+            WHERE e."timestamp" >= coalesce(lower(open_window), '-infinity') AND e."timestamp" < upper(open_window)
+              AND e.company_id <> ALL (companies)
+        );
+    END LOOP;
+    RETURN companies;
+END
+$$;
+
+COMMENT ON FUNCTION analytics_companies_of IS
+    'The companies with users or subscriptions before the end of a half-open window, or with revenue or invoices in it, and perhaps others.';
+
+-- The period before the first one counts for its growth.
+CREATE OR REPLACE FUNCTION analytics_company_periods(
+    p_granularity text, p_start timestamptz, p_end timestamptz, p_currency text
 )
-RETURNS jsonb
+RETURNS analytics_figure_period[]
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
     SELECT coalesce(
-        jsonb_agg(
-            jsonb_strip_nulls(jsonb_build_object(
-                'figure', u.figure, 'part', u.part, 'currency', u.currency, 'amount', u.amount,
-                'first_day', u.first_day, 'last_day', u.last_day
-            ))
-            ORDER BY u.figure, u.part NULLS FIRST, u.currency, u.amount
-        ),
-        '[]'
+        array_agg(ROW(c.company_id, p.period_start, p.period_end, p_currency)::analytics_figure_period), '{}'
     )
-    FROM analytics_unconverted(p_company, p_start, p_end, p_currency) AS u
-    WHERE u.figure = ANY (p_figures)
+    FROM unnest(analytics_companies_of(
+        analytics_previous_start(p_start, (SELECT min(f.period_end) FROM analytics_periods(p_granularity, p_start, p_end) AS f)),
+        p_end
+    )) AS c (company_id)
+    CROSS JOIN analytics_periods(p_granularity, p_start, p_end) AS p
 $$;
 
-COMMENT ON FUNCTION analytics_unconverted_list IS
-    'Unconverted amounts of a company''s period, of some figures, as a JSON list.';
+COMMENT ON FUNCTION analytics_company_periods IS
+    'The days or months of a window, of each company that may have figures in it.';
 
 -- What the metric tables must hold of a window. The columns are those of the tables, up to computed_at.
 CREATE OR REPLACE FUNCTION analytics_revenue_metrics_rows(
@@ -464,22 +525,12 @@ RETURNS TABLE (
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
     SELECT
-        m.company_id, p_granularity, p.period_start, p.period_end, p_currency,
-        m.total_revenue, m.previous_revenue,
-        analytics_growth(m.total_revenue, m.previous_revenue, m.is_comparable),
-        m.invoiced, m.refunds, m.mrr, 12 * m.mrr, m.paying_customers,
-        CASE WHEN m.is_mrr_converted THEN analytics_ratio(m.mrr, m.paying_customers) END, m.total_users,
-        CASE WHEN m.is_revenue_converted THEN analytics_ratio(m.total_revenue, m.total_users) END,
-        CASE
-            WHEN m.is_converted THEN '[]'
-            ELSE analytics_unconverted_list(
-                m.company_id, p.period_start, p.period_end, p_currency,
-                ARRAY['totalRevenue', 'refunds', 'invoiced', 'mrr', 'revenueGrowth']
-            )
-        END,
-        p_version
-    FROM analytics_periods(p_granularity, p_start, p_end) AS p
-    CROSS JOIN LATERAL analytics_revenue_metrics_by_company(NULL, p.period_start, p.period_end, p_currency) AS m
+        f.company_id, p_granularity, f.period_start, f.period_end, f.currency,
+        f.total_revenue, f.previous_revenue, f.revenue_growth, f.invoiced, f.refunds,
+        f.mrr, f.arr, f.paying_customers, f.arpa, f.total_users, f.average_revenue_per_user,
+        f.unconverted, p_version
+    FROM analytics_revenue_figures(analytics_company_periods(p_granularity, p_start, p_end, p_currency)) AS f
+    WHERE NOT f.is_empty
 $$;
 
 COMMENT ON FUNCTION analytics_revenue_metrics_rows IS
@@ -496,21 +547,47 @@ RETURNS TABLE (
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
     SELECT
-        m.company_id, p_granularity, p.period_start, p.period_end, p_currency,
-        m.start_mrr, m.new, m.reactivation, m.expansion, m.contraction, m.churn, m.fx, m.end_mrr,
-        CASE
-            WHEN m.is_converted THEN '[]'
-            ELSE analytics_unconverted_list(
-                m.company_id, p.period_start, p.period_end, p_currency, ARRAY['mrr', 'mrrMovements']
-            )
-        END,
-        p_version
-    FROM analytics_periods(p_granularity, p_start, p_end) AS p
-    CROSS JOIN LATERAL analytics_mrr_movements_by_company(NULL, p.period_start, p.period_end, p_currency) AS m
+        f.company_id, p_granularity, f.period_start, f.period_end, f.currency,
+        f.start_mrr, f.new, f.reactivation, f.expansion, f.contraction, f.churn, f.fx, f.end_mrr,
+        f.unconverted, p_version
+    FROM analytics_mrr_figures(analytics_company_periods(p_granularity, p_start, p_end, p_currency)) AS f
+    WHERE NOT f.is_empty
 $$;
 
 COMMENT ON FUNCTION analytics_mrr_movements_rows IS
     'What analytics_mrr_movements must hold of the days or months of a window.';
+
+-- The columns are those of the table.
+CREATE OR REPLACE FUNCTION analytics_revenue_metrics_together(
+    p_granularity text, p_start timestamptz, p_end timestamptz
+)
+RETURNS SETOF analytics_revenue_metrics
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT
+        NULL, p_granularity, s.period_start, s.period_end, s.currency,
+        s.total_revenue, s.previous_revenue, d.revenue_growth, s.invoiced, s.refunds,
+        s.mrr, d.arr, s.paying_customers, d.arpa, s.total_users, d.average_revenue_per_user,
+        s.unconverted, s.definitions_version, s.computed_at
+    FROM (
+        SELECT
+            m.period_start, m.period_end, m.currency,
+            sum(m.total_revenue) AS total_revenue, sum(m.previous_revenue) AS previous_revenue,
+            sum(m.invoiced) AS invoiced, sum(m.refunds) AS refunds, sum(m.mrr) AS mrr,
+            sum(m.paying_customers)::bigint AS paying_customers, sum(m.total_users)::bigint AS total_users,
+            jsonb_path_query_array(jsonb_agg(m.unconverted), '$[*][*]') AS unconverted,
+            min(m.definitions_version) AS definitions_version, min(m.computed_at) AS computed_at
+        FROM analytics_revenue_metrics AS m
+        WHERE m.granularity = p_granularity AND m.period_start >= p_start AND m.period_start < p_end
+        GROUP BY m.period_start, m.period_end, m.currency
+    ) AS s
+    CROSS JOIN LATERAL analytics_derived_revenue(
+        s.total_revenue, s.previous_revenue, s.mrr, s.paying_customers, s.total_users, s.unconverted
+    ) AS d
+$$;
+
+COMMENT ON FUNCTION analytics_revenue_metrics_together IS
+    'The closed days or months that begin in a half-open window, over all companies together (company_id is null).';
 
 -- Users have no currency: the parameter is there because the three are called alike. A company has a row from the period
 -- on in which its first user was seen.

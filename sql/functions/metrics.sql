@@ -1,90 +1,233 @@
--- The figures of a period put together, DEFINITIONS version 2. Amounts are in the reporting currency,
--- exact; a ratio is null without a base, or while a part of it lacks a rate. Periods are half-open; a null company
--- means all companies.
+-- The figures of periods put together, DEFINITIONS version 2: a row for each row that is asked for, named and numbered as
+-- it is. Amounts are in the reporting currency, exact; a ratio is null without a base, or while a part of it lacks a rate.
 
-CREATE OR REPLACE FUNCTION analytics_revenue_metrics_by_company(
-    p_company text, p_start timestamptz, p_end timestamptz, p_currency text
-)
+CREATE OR REPLACE FUNCTION analytics_revenue_figures(p_periods analytics_figure_period[])
 RETURNS TABLE (
-    company_id text, total_revenue numeric, previous_revenue numeric, is_revenue_converted boolean,
-    is_comparable boolean, invoiced numeric, refunds numeric, mrr numeric, is_mrr_converted boolean,
-    paying_customers bigint, total_users bigint, is_converted boolean
+    place bigint, company_id text, period_start timestamptz, period_end timestamptz, currency text,
+    total_revenue numeric, previous_revenue numeric, revenue_growth numeric, invoiced numeric, refunds numeric,
+    mrr numeric, arr numeric, paying_customers bigint, arpa numeric, total_users bigint,
+    average_revenue_per_user numeric, unconverted jsonb, is_empty boolean
 )
-LANGUAGE sql STABLE PARALLEL SAFE
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET plan_cache_mode = force_custom_plan
 AS $$
+#variable_conflict use_column
+DECLARE
+    asked_for bigint := cardinality(p_periods);
+    befores analytics_figure_period[] := ARRAY(
+        SELECT ROW(
+            w.company_id, analytics_previous_start(w.period_start, w.period_end), w.period_start, w.currency
+        )::analytics_figure_period
+        FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, place)
+        ORDER BY w.place
+    );
+    pending analytics_subscriptions[] := analytics_pending_subscriptions(analytics_period_companies(p_periods));
+BEGIN
+    RETURN QUERY
+    WITH amount AS MATERIALIZED (
+        SELECT
+            CASE WHEN r.place <= asked_for THEN r.place ELSE r.place - asked_for END AS place,
+            CASE WHEN r.place > asked_for THEN 'revenueGrowth' ELSE r.figure END AS figure,
+            r.currency, r.day, r.original, r.converted, r.refunds, r.refunded
+        FROM analytics_converted_revenue(p_periods || befores) AS r
+        WHERE r.place <= asked_for OR r.figure = 'totalRevenue'
+    ),
+    balance AS MATERIALIZED (
+        SELECT b.* FROM analytics_mrr_at_end(p_periods, pending) AS b
+    ),
+    flow AS (
+        SELECT
+            a.place,
+            sum(a.converted) FILTER (WHERE a.figure = 'totalRevenue') AS total_revenue,
+            sum(a.converted) FILTER (WHERE a.figure = 'revenueGrowth') AS previous_revenue,
+            sum(a.converted) FILTER (WHERE a.figure = 'invoiced') AS invoiced,
+            -sum(a.refunded) FILTER (WHERE a.figure = 'totalRevenue') AS refunds
+        FROM amount AS a
+        GROUP BY a.place
+    ),
+    standing AS (
+        SELECT b.place, sum(b.converted) AS mrr, sum(b.customers)::bigint AS paying_customers
+        FROM balance AS b
+        GROUP BY b.place
+    ),
+    -- Gains and losses of days, payments and refunds are apart: amounts of one entry have one sign.
+    entry AS (
+        SELECT
+            u.place, u.figure, u.part, u.currency,
+            sum(u.amount) AS amount, min(u.day) AS first_day, max(u.day) AS last_day
+        FROM (
+            SELECT a.place, v.figure, v.part, a.currency, v.amount, a.day
+            FROM amount AS a
+            CROSS JOIN LATERAL (
+                VALUES
+                    (a.figure, NULL, a.original - a.refunds),
+                    (
+                        CASE WHEN a.figure = 'totalRevenue' THEN 'refunds' ELSE a.figure END,
+                        CASE WHEN a.figure = 'revenueGrowth' THEN 'refunds' END,
+                        -a.refunds
+                    )
+            ) AS v (figure, part, amount)
+            WHERE a.converted IS NULL
+            UNION ALL
+            SELECT b.place, 'mrr', NULL, b.currency, b.original, b.day
+            FROM balance AS b
+            WHERE b.currency IS NOT NULL AND b.converted IS NULL
+        ) AS u
+        WHERE u.amount <> 0
+        GROUP BY u.place, u.figure, u.part, u.currency, sign(u.amount)
+    ),
+    listed AS (
+        SELECT
+            e.place,
+            jsonb_agg(
+                analytics_unconverted_entry(e.figure, e.part, e.currency, e.amount, e.first_day, e.last_day)
+                ORDER BY e.figure, e.part NULLS FIRST, e.currency, e.amount
+            ) AS unconverted
+        FROM entry AS e
+        GROUP BY e.place
+    )
     SELECT
-        p.company_id,
-        coalesce(sum(p.converted) FILTER (WHERE p.part = 'totalRevenue'), 0),
-        coalesce(sum(p.converted) FILTER (WHERE p.part = 'before'), 0),
-        coalesce(bool_and(p.converted IS NOT NULL) FILTER (WHERE p.part = 'totalRevenue'), true),
-        coalesce(bool_and(p.converted IS NOT NULL) FILTER (WHERE p.part IN ('totalRevenue', 'before')), true),
-        coalesce(sum(p.converted) FILTER (WHERE p.part = 'invoiced'), 0),
-        coalesce(-sum(p.refunded) FILTER (WHERE p.part = 'totalRevenue'), 0),
-        coalesce(sum(p.converted) FILTER (WHERE p.part = 'mrr'), 0),
-        coalesce(bool_and(p.converted IS NOT NULL) FILTER (WHERE p.part = 'mrr'), true),
-        coalesce(sum(p.heads) FILTER (WHERE p.part = 'customers'), 0)::bigint,
-        coalesce(sum(p.heads) FILTER (WHERE p.part = 'users'), 0)::bigint,
-        bool_and(p.converted IS NOT NULL)
-    FROM (
-        SELECT r.company_id, r.figure AS part, r.converted, r.refunded, 0 AS heads
-        FROM analytics_converted_revenue(p_company, p_start, p_end, p_currency) AS r
-        UNION ALL
-        SELECT r.company_id, 'before', r.converted, 0, 0
-        FROM analytics_converted_revenue(
-            p_company, analytics_previous_start(p_start, p_end), p_start, p_currency
-        ) AS r
-        WHERE r.figure = 'totalRevenue'
-        UNION ALL
-        SELECT b.company_id, 'mrr', b.converted, 0, 0
-        FROM analytics_mrr_balances(p_company, p_end, analytics_balance_date(p_start, p_end), p_currency) AS b
-        UNION ALL
-        SELECT b.company_id, 'customers', 0, 0, count(DISTINCT b.customer)
-        FROM analytics_subscription_balances(p_company, p_end) AS b
-        GROUP BY b.company_id
-        UNION ALL
-        SELECT u.company_id, 'users', 0, 0, u.total_users
-        FROM analytics_total_users_by_company(p_company, p_start, p_end) AS u
-    ) AS p
-    GROUP BY p.company_id
+        w.place, w.company_id, w.period_start, w.period_end, w.currency,
+        f.total_revenue, f.previous_revenue, d.revenue_growth, f.invoiced, f.refunds,
+        f.mrr, d.arr, f.paying_customers, d.arpa, f.total_users, d.average_revenue_per_user, f.unconverted, f.is_empty
+    FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, place)
+    LEFT JOIN flow AS r ON r.place = w.place
+    LEFT JOIN standing AS b ON b.place = w.place
+    LEFT JOIN analytics_total_user_figures(p_periods) AS u ON u.place = w.place
+    LEFT JOIN listed AS l ON l.place = w.place
+    CROSS JOIN LATERAL (
+        SELECT
+            coalesce(r.total_revenue, 0) AS total_revenue, coalesce(r.previous_revenue, 0) AS previous_revenue,
+            coalesce(r.invoiced, 0) AS invoiced, coalesce(r.refunds, 0) AS refunds, coalesce(b.mrr, 0) AS mrr,
+            coalesce(b.paying_customers, 0) AS paying_customers, coalesce(u.total_users, 0) AS total_users,
+            coalesce(l.unconverted, '[]') AS unconverted,
+            r.place IS NULL AND b.place IS NULL AND coalesce(u.total_users, 0) = 0 AS is_empty
+    ) AS f
+    CROSS JOIN LATERAL analytics_derived_revenue(
+        f.total_revenue, f.previous_revenue, f.mrr, f.paying_customers, f.total_users, f.unconverted
+    ) AS d;
+END
 $$;
 
-COMMENT ON FUNCTION analytics_revenue_metrics_by_company IS
-    'What the revenue answer of a period is made of, per company; is_converted: no rate was missing for any of it.';
+COMMENT ON FUNCTION analytics_revenue_figures IS
+    'The revenue answer of each period, of a company or of all, unrounded; refunds are positive; is_empty: nothing is known of it.';
 
-CREATE OR REPLACE FUNCTION analytics_revenue_metrics(
-    p_company text, p_start timestamptz, p_end timestamptz, p_currency text
-)
+CREATE OR REPLACE FUNCTION analytics_mrr_figures(p_periods analytics_figure_period[])
 RETURNS TABLE (
-    total_revenue numeric, mrr numeric, arr numeric, average_revenue_per_user numeric, revenue_growth numeric,
-    invoiced numeric, refunds numeric, paying_customers bigint, arpa numeric, total_users bigint
+    place bigint, company_id text, period_start timestamptz, period_end timestamptz, currency text,
+    start_mrr numeric, new numeric, reactivation numeric, expansion numeric, contraction numeric,
+    churn numeric, fx numeric, end_mrr numeric, unconverted jsonb, is_empty boolean
 )
-LANGUAGE sql STABLE PARALLEL SAFE
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET plan_cache_mode = force_custom_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    pending analytics_subscriptions[] := analytics_pending_subscriptions(analytics_period_companies(p_periods));
+BEGIN
+    RETURN QUERY
+    WITH part AS MATERIALIZED (
+        SELECT m.*, CASE WHEN NOT m.is_left_out THEN m.converted END AS amount
+        FROM analytics_mrr_parts(p_periods, pending) AS m
+    ),
+    bridge AS (
+        SELECT
+            p.place,
+            sum(p.amount) FILTER (WHERE p.part = 'start') AS start_mrr,
+            sum(p.amount) FILTER (WHERE p.part = 'new') AS new,
+            sum(p.amount) FILTER (WHERE p.part = 'reactivation') AS reactivation,
+            sum(p.amount) FILTER (WHERE p.part = 'expansion') AS expansion,
+            -sum(p.amount) FILTER (WHERE p.part = 'contraction') AS contraction,
+            -sum(p.amount) FILTER (WHERE p.part = 'churn') AS churn,
+            sum(p.amount) FILTER (WHERE p.part = 'end') AS end_mrr
+        FROM part AS p
+        GROUP BY p.place
+    ),
+    entry AS (
+        SELECT
+            u.place, u.figure, u.part, u.currency,
+            sum(u.amount) AS amount, min(u.first_day) AS first_day, max(u.last_day) AS last_day
+        FROM (
+            SELECT
+                p.place, p.currency, abs(p.original) AS amount, p.first_day, p.last_day,
+                -- A balance at the end without a rate is what mrr lacks.
+                CASE WHEN p.part = 'end' AND p.converted IS NULL THEN 'mrr' ELSE 'mrrMovements' END AS figure,
+                CASE WHEN p.part <> 'end' OR p.converted IS NOT NULL THEN p.part END AS part
+            FROM part AS p
+            WHERE p.is_left_out
+        ) AS u
+        GROUP BY u.place, u.figure, u.part, u.currency
+    ),
+    listed AS (
+        SELECT
+            e.place,
+            jsonb_agg(
+                analytics_unconverted_entry(e.figure, e.part, e.currency, e.amount, e.first_day, e.last_day)
+                ORDER BY e.figure, e.part NULLS FIRST, e.currency, e.amount
+            ) AS unconverted
+        FROM entry AS e
+        GROUP BY e.place
+    )
+    SELECT
+        w.place, w.company_id, w.period_start, w.period_end, w.currency,
+        f.start_mrr, f.new, f.reactivation, f.expansion, f.contraction, f.churn,
+        -- What rates did.
+        f.end_mrr - f.start_mrr - f.new - f.reactivation - f.expansion + f.contraction + f.churn,
+        f.end_mrr, coalesce(l.unconverted, '[]'), b.place IS NULL
+    FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, place)
+    LEFT JOIN bridge AS b ON b.place = w.place
+    LEFT JOIN listed AS l ON l.place = w.place
+    CROSS JOIN LATERAL (
+        SELECT
+            coalesce(b.start_mrr, 0) AS start_mrr, coalesce(b.new, 0) AS new,
+            coalesce(b.reactivation, 0) AS reactivation, coalesce(b.expansion, 0) AS expansion,
+            coalesce(b.contraction, 0) AS contraction, coalesce(b.churn, 0) AS churn, coalesce(b.end_mrr, 0) AS end_mrr
+    ) AS f;
+END
+$$;
+
+COMMENT ON FUNCTION analytics_mrr_figures IS
+    'MRR at the start and the end of each period and what moved it, of a company or of all, unrounded; losses are positive; is_empty: there was none.';
+
+-- Figures that lack an amount are named in the list of what is not converted.
+CREATE OR REPLACE FUNCTION analytics_derived_revenue(
+    p_total_revenue numeric, p_previous_revenue numeric, p_mrr numeric,
+    p_paying_customers bigint, p_total_users bigint, p_unconverted jsonb
+)
+RETURNS TABLE (revenue_growth numeric, arr numeric, arpa numeric, average_revenue_per_user numeric)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 1
 AS $$
     SELECT
-        s.total_revenue, s.mrr, 12 * s.mrr,
-        CASE WHEN s.is_revenue_converted THEN analytics_ratio(s.total_revenue, s.total_users) END,
-        analytics_growth(s.total_revenue, s.previous_revenue, s.is_comparable),
-        s.invoiced, s.refunds, s.paying_customers,
-        CASE WHEN s.is_mrr_converted THEN analytics_ratio(s.mrr, s.paying_customers) END,
-        s.total_users
+        analytics_growth(p_total_revenue, p_previous_revenue, i.lacks_no_revenue AND i.lacks_no_growth),
+        12 * p_mrr,
+        CASE WHEN i.lacks_no_mrr THEN analytics_ratio(p_mrr, p_paying_customers) END,
+        CASE WHEN i.lacks_no_revenue THEN analytics_ratio(p_total_revenue, p_total_users) END
     FROM (
         SELECT
-            coalesce(sum(c.total_revenue), 0) AS total_revenue,
-            coalesce(sum(c.previous_revenue), 0) AS previous_revenue,
-            bool_and(c.is_revenue_converted) AS is_revenue_converted,
-            bool_and(c.is_comparable) AS is_comparable,
-            bool_and(c.is_mrr_converted) AS is_mrr_converted,
-            coalesce(sum(c.invoiced), 0) AS invoiced,
-            coalesce(sum(c.refunds), 0) AS refunds,
-            coalesce(sum(c.mrr), 0) AS mrr,
-            coalesce(sum(c.paying_customers), 0)::bigint AS paying_customers,
-            coalesce(sum(c.total_users), 0)::bigint AS total_users
-        FROM analytics_revenue_metrics_by_company(p_company, p_start, p_end, p_currency) AS c
-    ) AS s
+            NOT jsonb_path_exists(p_unconverted, '$[*].figure ? (@ == "totalRevenue" || @ == "refunds")')
+                AS lacks_no_revenue,
+            NOT jsonb_path_exists(p_unconverted, '$[*].figure ? (@ == "revenueGrowth")') AS lacks_no_growth,
+            NOT jsonb_path_exists(p_unconverted, '$[*].figure ? (@ == "mrr")') AS lacks_no_mrr
+    ) AS i
 $$;
 
-COMMENT ON FUNCTION analytics_revenue_metrics IS
-    'The revenue answer of a period, of a company or of all, unrounded; one row. Refunds are positive.';
+COMMENT ON FUNCTION analytics_derived_revenue IS
+    'What follows from the stored figures of a period: growth in per cent, ARR, and amounts per customer and per user.';
+
+CREATE OR REPLACE FUNCTION analytics_unconverted_entry(
+    p_figure text, p_part text, p_currency text, p_amount numeric, p_first_day date, p_last_day date
+)
+RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT jsonb_strip_nulls(jsonb_build_object(
+        'figure', p_figure, 'part', p_part, 'currency', p_currency, 'amount', p_amount,
+        'first_day', p_first_day, 'last_day', p_last_day
+    ))
+$$;
+
+COMMENT ON FUNCTION analytics_unconverted_entry IS
+    'An amount that figures are without for want of a rate, as it stands in their list: figures are named as the fields of the answers, part says what of a figure with several it is.';
 
 CREATE OR REPLACE FUNCTION analytics_ratio(p_amount numeric, p_count bigint)
 RETURNS numeric
@@ -105,47 +248,6 @@ $$;
 
 COMMENT ON FUNCTION analytics_growth IS
     'Growth in per cent; null unless the previous figure is above zero and both are wholly known.';
-
--- Figures are named as the fields of the answers; part says what of a figure with several it is. Gains and losses are
--- apart: amounts of one row have one sign.
-CREATE OR REPLACE FUNCTION analytics_unconverted(
-    p_company text, p_start timestamptz, p_end timestamptz, p_currency text
-)
-RETURNS TABLE (
-    company_id text, figure text, part text, currency text, amount numeric, first_day date, last_day date
-)
-LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
-    SELECT u.company_id, u.figure, u.part, u.currency, sum(u.amount), min(u.first_day), max(u.last_day)
-    FROM (
-        SELECT r.company_id, v.figure, NULL AS part, r.currency, v.amount, r.day AS first_day, r.day AS last_day
-        FROM analytics_converted_revenue(p_company, p_start, p_end, p_currency) AS r
-        CROSS JOIN LATERAL (VALUES (r.figure, r.original - r.refunds), ('refunds', -r.refunds)) AS v (figure, amount)
-        WHERE r.converted IS NULL
-        UNION ALL
-        SELECT r.company_id, 'revenueGrowth', v.part, r.currency, v.amount, r.day, r.day
-        FROM analytics_converted_revenue(
-            p_company, analytics_previous_start(p_start, p_end), p_start, p_currency
-        ) AS r
-        CROSS JOIN LATERAL (VALUES (NULL, r.original - r.refunds), ('refunds', -r.refunds)) AS v (part, amount)
-        WHERE r.converted IS NULL AND r.figure = 'totalRevenue'
-        UNION ALL
-        SELECT b.company_id, 'mrr', NULL, b.currency, b.original, d.day, d.day
-        FROM (SELECT analytics_balance_date(p_start, p_end) AS day) AS d
-        CROSS JOIN LATERAL analytics_mrr_balances(p_company, p_end, d.day, p_currency) AS b
-        WHERE b.converted IS NULL
-        UNION ALL
-        SELECT m.company_id, 'mrrMovements', m.part, m.currency, abs(m.original), m.first_day, m.last_day
-        FROM analytics_mrr_parts(p_company, p_start, p_end, p_currency) AS m
-        -- A balance at the end without a rate is listed as mrr.
-        WHERE m.is_left_out AND (m.part <> 'end' OR m.converted IS NOT NULL)
-    ) AS u
-    WHERE u.amount <> 0
-    GROUP BY u.company_id, u.figure, u.part, u.currency, sign(u.amount)
-$$;
-
-COMMENT ON FUNCTION analytics_unconverted IS
-    'Amounts that are left out of figures because no rate of the 7 days up to their day, or to that of another part of their movement, is known, in their currency.';
 
 CREATE OR REPLACE FUNCTION analytics_top_events(
     p_company text, p_start timestamptz, p_end timestamptz, p_most integer

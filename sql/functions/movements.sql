@@ -4,146 +4,296 @@
 -- A change in several currencies, or on several days, is converted day by day: the net in a currency at the
 -- average rate of the changes that go its way, since those of the other way only cancel some of them. What a customer
 -- pays in a currency is left out of all parts when one of them lacks a rate, or the rest, fx, would hold it.
-CREATE OR REPLACE FUNCTION analytics_mrr_parts(
-    p_company text, p_start timestamptz, p_end timestamptz, p_currency text
+-- Nested loops are off: what comes out of one step is many more rows than the planner thinks.
+CREATE OR REPLACE FUNCTION analytics_mrr_moves(
+    p_periods analytics_figure_period[], p_pending analytics_subscriptions[]
 )
 RETURNS TABLE (
-    company_id text, customer text, currency text, part text, original numeric, converted numeric,
-    is_left_out boolean, first_day date, last_day date
+    place bigint, company_id text, customer text, user_id text, lone_subscription text, currency text,
+    net numeric, converted numeric, first_day date, last_day date
 )
-LANGUAGE sql STABLE PARALLEL SAFE
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10000
+SET plan_cache_mode = force_custom_plan
+SET enable_nestloop = off
+SET jit = off
 AS $$
-    WITH ends AS MATERIALIZED (
+#variable_conflict use_column
+DECLARE
+    bounds timestamptz[] := analytics_period_bounds(p_periods);
+    companies text[] := analytics_period_companies(p_periods);
+    first_bound timestamptz := bounds[1];
+    last_bound timestamptz := bounds[cardinality(bounds)];
+BEGIN
+    RETURN QUERY
+    WITH asked AS MATERIALIZED (
         SELECT
-            analytics_balance_date('-infinity', p_start) AS start_day,
-            analytics_balance_date(p_start, p_end) AS end_day
+            w.place, w.company_id, w.currency,
+            generate_series(
+                width_bucket(w.period_start, bounds), width_bucket(w.period_end, bounds) - 1
+            ) AS stretch
+        FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, place)
     ),
-    history AS MATERIALIZED (
+    change AS MATERIALIZED (
         SELECT
-            s.company_id, analytics_customer(s.user_id, s.subscription_id) AS customer,
-            s.currency, s.monthly_amount, s.valid_from, s.valid_to, s.status, s.was_paid,
-            s.valid_from < p_start AND (s.valid_to IS NULL OR s.valid_to >= p_start) AS at_start,
-            s.valid_to IS NULL OR s.valid_to >= p_end AS at_end
-        FROM analytics_subscription_rows(p_company) AS s
-        WHERE s.valid_from < p_end
-          -- What was over by then counts for who has ever paid.
-          AND (s.valid_to IS NULL OR s.valid_to >= p_start OR s.monthly_amount > 0)
-    ),
-    change AS (
-        SELECT c.company_id, c.customer, c.currency, c.changed_at, sum(c.amount) AS amount
+            c.company_id, c.user_id, c.lone_subscription, c.currency,
+            width_bucket(c.changed_at, bounds) AS stretch, analytics_date(c.changed_at) AS day, sum(c.amount) AS amount
         FROM (
-            SELECT f.company_id, f.customer, f.currency, f.valid_from AS changed_at, f.monthly_amount AS amount
-            FROM history AS f
-            WHERE f.monthly_amount > 0 AND f.valid_from >= p_start
+            SELECT
+                f.company_id, f.user_id, CASE WHEN f.user_id IS NULL THEN f.subscription_id END AS lone_subscription,
+                f.currency, f.valid_from AS changed_at, f.monthly_amount AS amount
+            FROM analytics_subscription_rows(companies, p_pending) AS f
+            WHERE f.monthly_amount > 0 AND f.valid_from >= first_bound AND f.valid_from < last_bound
             UNION ALL
-            SELECT f.company_id, f.customer, f.currency, f.valid_to, -f.monthly_amount
-            FROM history AS f
-            WHERE f.monthly_amount > 0 AND f.valid_to >= p_start AND f.valid_to < p_end
+            SELECT
+                f.company_id, f.user_id, CASE WHEN f.user_id IS NULL THEN f.subscription_id END,
+                f.currency, f.valid_to, -f.monthly_amount
+            FROM analytics_subscription_rows(companies, p_pending) AS f
+            WHERE f.monthly_amount > 0 AND f.valid_to >= first_bound AND f.valid_to < last_bound
         ) AS c
-        GROUP BY c.company_id, c.customer, c.currency, c.changed_at
+        GROUP BY c.company_id, c.user_id, c.lone_subscription, c.currency, c.changed_at
         HAVING sum(c.amount) <> 0
     ),
-    balance AS MATERIALIZED (
-        SELECT
-            f.company_id, f.customer, f.currency,
-            coalesce(sum(f.monthly_amount) FILTER (WHERE f.at_start), 0) AS at_start,
-            coalesce(sum(f.monthly_amount) FILTER (WHERE f.at_end), 0) AS at_end
-        FROM history AS f
-        WHERE f.monthly_amount > 0 AND (f.at_start OR f.at_end)
-        GROUP BY f.company_id, f.customer, f.currency
+    moving AS MATERIALIZED (
+        SELECT a.place, a.currency AS target, c.*
+        FROM change AS c
+        JOIN asked AS a ON a.company_id = c.company_id AND a.stretch = c.stretch
+        UNION ALL
+        SELECT a.place, a.currency, c.*
+        FROM change AS c
+        JOIN asked AS a ON a.stretch = c.stretch
+        WHERE a.company_id IS NULL
     ),
     rate AS MATERIALIZED (
-        SELECT k.currency, k.day, fx.numerator, fx.denominator
-        FROM (
-            SELECT c.currency, analytics_date(c.changed_at) AS day FROM change AS c
-            UNION
-            SELECT b.currency, e.start_day FROM balance AS b, ends AS e WHERE b.at_start > 0
-            UNION
-            SELECT b.currency, e.end_day FROM balance AS b, ends AS e WHERE b.at_end > 0
-        ) AS k
-        CROSS JOIN LATERAL analytics_fx_rate(k.currency, p_currency, k.day) AS fx
+        SELECT k.currency, k.target, k.day, fx.numerator, fx.denominator
+        FROM (SELECT DISTINCT m.currency, m.target, m.day FROM moving AS m) AS k
+        CROSS JOIN LATERAL analytics_fx_rate(k.currency, k.target, k.day) AS fx
     ),
     directed AS (
         SELECT
-            c.*,
-            analytics_date(c.changed_at) AS day,
-            analytics_fraction(c.amount, r.numerator, r.denominator) AS converted,
-            sum(c.amount) OVER (PARTITION BY c.company_id, c.customer, c.currency) AS net
-        FROM change AS c
-        LEFT JOIN rate AS r ON r.currency = c.currency AND r.day = analytics_date(c.changed_at)
+            m.*, analytics_fraction(m.amount, r.numerator, r.denominator) AS converted,
+            sum(m.amount) OVER (
+                PARTITION BY m.place, m.company_id, m.user_id, m.lone_subscription, m.currency
+            ) AS net
+        FROM moving AS m
+        LEFT JOIN rate AS r ON r.currency = m.currency AND r.target = m.target AND r.day = m.day
+    )
+    SELECT
+        d.place, d.company_id, analytics_customer(d.user_id, d.lone_subscription), d.user_id, d.lone_subscription,
+        d.currency, d.net,
+        CASE
+            WHEN d.currency = d.target THEN d.net
+            WHEN bool_or(d.converted IS NULL) THEN NULL
+            WHEN sum(d.amount) = d.net THEN sum(d.converted)
+            ELSE analytics_fraction(sum(d.converted), d.net, sum(d.amount))
+        END,
+        -- Days without a rate, if that is what it lacks.
+        coalesce(min(d.day) FILTER (WHERE d.converted IS NULL), min(d.day)),
+        coalesce(max(d.day) FILTER (WHERE d.converted IS NULL), max(d.day))
+    FROM directed AS d
+    WHERE sign(d.amount) = sign(d.net)
+    GROUP BY d.place, d.company_id, d.user_id, d.lone_subscription, d.currency, d.target, d.net;
+END
+$$;
+
+COMMENT ON FUNCTION analytics_mrr_moves IS
+    'What each customer pays more or less at the end of each period than at its start, per currency: net, and converted (null: a rate is missing).';
+
+-- Few customers are looked up, many are read with all others.
+CREATE OR REPLACE FUNCTION analytics_customer_lives(
+    p_companies text[], p_users text[], p_lone_subscriptions text[], p_pending analytics_subscriptions[]
+)
+RETURNS TABLE (
+    company_id text, customer text, currency text, monthly_amount numeric,
+    valid_from timestamptz, valid_to timestamptz, status text, was_paid boolean
+)
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10000
+SET plan_cache_mode = force_custom_plan
+SET enable_nestloop = on
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH life AS (
+        SELECT s.*
+        FROM unnest(p_companies, p_users) AS k (company_id, user_id)
+        JOIN analytics_subscriptions AS s ON s.company_id = k.company_id AND s.user_id = k.user_id
+        UNION ALL
+        SELECT s.*
+        FROM unnest(p_companies, p_lone_subscriptions) AS k (company_id, subscription_id)
+        JOIN analytics_subscriptions AS s
+            ON s.company_id = k.company_id AND s.subscription_id = k.subscription_id AND s.user_id IS NULL
+    )
+    SELECT
+        f.company_id, analytics_customer(f.user_id, f.subscription_id), f.currency, f.monthly_amount,
+        f.valid_from, f.valid_to, f.status, f.was_paid
+    FROM life AS f
+    WHERE NOT EXISTS (
+        SELECT FROM unnest(p_pending) AS p
+        WHERE p.company_id = f.company_id AND p.subscription_id = f.subscription_id
+    )
+    UNION ALL
+    SELECT
+        s.company_id, analytics_customer(s.user_id, s.subscription_id), s.currency, s.monthly_amount,
+        s.valid_from, s.valid_to, s.status, s.was_paid
+    FROM unnest(p_pending) AS s
+    JOIN unnest(p_companies, p_users, p_lone_subscriptions) AS k (company_id, user_id, lone_subscription)
+        ON k.company_id = s.company_id
+       AND analytics_customer(k.user_id, k.lone_subscription) = analytics_customer(s.user_id, s.subscription_id);
+END
+$$;
+
+COMMENT ON FUNCTION analytics_customer_lives IS
+    'The subscriptions of some customers over time; each is a user, or a subscription that never named one.';
+
+CREATE OR REPLACE FUNCTION analytics_mrr_parts(
+    p_periods analytics_figure_period[], p_pending analytics_subscriptions[]
+)
+RETURNS TABLE (
+    place bigint, company_id text, customer text, currency text, part text, original numeric, converted numeric,
+    is_left_out boolean, first_day date, last_day date, paid_at_start boolean
+)
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10000
+SET plan_cache_mode = force_custom_plan
+SET enable_nestloop = off
+SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    companies text[] := analytics_period_companies(p_periods);
+    asked_for bigint := cardinality(p_periods);
+    -- A period's start is the end of whatever came before it.
+    befores analytics_figure_period[] := ARRAY(
+        SELECT ROW(w.company_id, '-infinity', w.period_start, w.currency)::analytics_figure_period
+        FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, place)
+        ORDER BY w.place
+    );
+BEGIN
+    RETURN QUERY
+    WITH period AS MATERIALIZED (
+        SELECT w.*
+        FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, place)
+    ),
+    held AS MATERIALIZED (
+        SELECT
+            CASE WHEN b.place <= asked_for THEN b.place ELSE b.place - asked_for END AS place,
+            b.company_id, b.currency, CASE WHEN b.place <= asked_for THEN 'end' ELSE 'start' END AS part,
+            b.day, b.original, b.numerator, b.denominator
+        FROM analytics_mrr_at_end(p_periods || befores, p_pending) AS b
+        WHERE b.currency IS NOT NULL
     ),
     net AS MATERIALIZED (
+        SELECT n.* FROM analytics_mrr_moves(p_periods, p_pending) AS n
+    ),
+    mover AS (
         SELECT
-            d.company_id, d.customer, d.currency, d.net,
-            CASE
-                WHEN d.currency = p_currency THEN d.net
-                WHEN bool_or(d.converted IS NULL) THEN NULL
-                WHEN sum(d.amount) = d.net THEN sum(d.converted)
-                ELSE analytics_fraction(sum(d.converted), d.net, sum(d.amount))
-            END AS converted,
-            -- Days without a rate, if that is what it lacks.
-            coalesce(min(d.day) FILTER (WHERE d.converted IS NULL), min(d.day)) AS first_day,
-            coalesce(max(d.day) FILTER (WHERE d.converted IS NULL), max(d.day)) AS last_day
-        FROM directed AS d
-        WHERE sign(d.amount) = sign(d.net)
-        GROUP BY d.company_id, d.customer, d.currency, d.net
+            array_agg(k.company_id) AS companies, array_agg(k.user_id) AS users,
+            array_agg(k.lone_subscription) AS lone_subscriptions
+        FROM (SELECT DISTINCT n.company_id, n.user_id, n.lone_subscription FROM net AS n) AS k
     ),
-    left_out AS MATERIALIZED (
-        SELECT b.company_id, b.customer, b.currency
-        FROM balance AS b
-        CROSS JOIN ends AS e
-        LEFT JOIN rate AS s ON s.currency = b.currency AND s.day = e.start_day
-        LEFT JOIN rate AS t ON t.currency = b.currency AND t.day = e.end_day
-        WHERE (b.at_start > 0 AND s.day IS NULL) OR (b.at_end > 0 AND t.day IS NULL)
-        UNION
-        SELECT n.company_id, n.customer, n.currency FROM net AS n WHERE n.converted IS NULL
+    life AS MATERIALIZED (
+        SELECT f.*
+        FROM mover AS k
+        CROSS JOIN LATERAL analytics_customer_lives(k.companies, k.users, k.lone_subscriptions, p_pending) AS f
     ),
-    held AS (
-        SELECT b.company_id, b.currency, b.part, b.day, b.is_left_out, sum(b.amount) AS amount
-        FROM (
-            SELECT
-                h.company_id, h.currency, v.part, v.day, v.amount,
-                EXISTS (
-                    SELECT FROM left_out AS l
-                    WHERE l.company_id = h.company_id AND l.customer = h.customer AND l.currency = h.currency
-                ) AS is_left_out
-            FROM balance AS h
-            CROSS JOIN ends AS e
-            CROSS JOIN LATERAL (VALUES ('start', e.start_day, h.at_start), ('end', e.end_day, h.at_end))
-                AS v (part, day, amount)
-            WHERE v.amount > 0
-        ) AS b
-        GROUP BY b.company_id, b.currency, b.part, b.day, b.is_left_out
-    ),
-    standing AS (
+    standing AS MATERIALIZED (
         SELECT
-            f.company_id, f.customer,
+            f.place, f.company_id, f.customer,
             bool_or(f.at_start AND f.monthly_amount > 0) AS paid_at_start,
             bool_or(f.at_end AND f.monthly_amount > 0) AS paid_at_end,
-            bool_or(f.valid_from < p_start AND f.was_paid) AS paid_before,
+            bool_or(f.was_before AND f.was_paid) AS paid_before,
             bool_or(f.at_start AND f.was_paid AND f.status = 'paused') AS paused_at_start,
             bool_or(f.at_end AND f.was_paid AND f.status = 'paused') AS paused_at_end
-        FROM history AS f
-        WHERE EXISTS (SELECT FROM net AS n WHERE n.company_id = f.company_id AND n.customer = f.customer)
-        GROUP BY f.company_id, f.customer
+        FROM (
+            SELECT
+                n.place, l.company_id, l.customer, l.monthly_amount, l.was_paid, l.status,
+                l.valid_from < p.period_start AS was_before,
+                l.valid_from < p.period_start AND (l.valid_to IS NULL OR l.valid_to >= p.period_start) AS at_start,
+                l.valid_to IS NULL OR l.valid_to >= p.period_end AS at_end
+            FROM (SELECT DISTINCT m.place, m.company_id, m.customer FROM net AS m) AS n
+            JOIN period AS p ON p.place = n.place
+            JOIN life AS l ON l.company_id = n.company_id AND l.customer = n.customer AND l.valid_from < p.period_end
+        ) AS f
+        GROUP BY f.place, f.company_id, f.customer
+    ),
+    without_rate AS MATERIALIZED (
+        SELECT
+            h.place, h.company_id, h.currency,
+            bool_or(h.part = 'start') AS at_start, bool_or(h.part = 'end') AS at_end
+        FROM held AS h
+        WHERE h.numerator IS NULL
+        GROUP BY h.place, h.company_id, h.currency
+    ),
+    left_out AS MATERIALIZED (
+        SELECT b.place, b.company_id, b.customer, b.currency, b.at_start, b.at_end
+        FROM (
+            SELECT
+                w.place, w.company_id, w.currency,
+                analytics_customer(f.user_id, f.subscription_id) AS customer,
+                coalesce(sum(f.monthly_amount) FILTER (
+                    WHERE f.valid_from < p.period_start AND (f.valid_to IS NULL OR f.valid_to >= p.period_start)
+                ), 0) AS at_start,
+                coalesce(sum(f.monthly_amount) FILTER (
+                    WHERE f.valid_to IS NULL OR f.valid_to >= p.period_end
+                ), 0) AS at_end,
+                w.at_start AS needs_start, w.at_end AS needs_end
+            FROM without_rate AS w
+            JOIN period AS p ON p.place = w.place
+            JOIN analytics_subscription_rows(companies, p_pending) AS f
+                ON f.company_id = w.company_id AND f.currency = w.currency AND f.valid_from < p.period_end
+            WHERE f.monthly_amount > 0
+            GROUP BY
+                w.place, w.company_id, w.currency, w.at_start, w.at_end,
+                analytics_customer(f.user_id, f.subscription_id)
+        ) AS b
+        WHERE (b.needs_start AND b.at_start > 0) OR (b.needs_end AND b.at_end > 0)
+        UNION
+        SELECT
+            n.place, n.company_id, n.customer, n.currency,
+            coalesce(sum(f.monthly_amount) FILTER (
+                WHERE f.valid_from < p.period_start AND (f.valid_to IS NULL OR f.valid_to >= p.period_start)
+            ), 0),
+            coalesce(sum(f.monthly_amount) FILTER (
+                WHERE f.valid_to IS NULL OR f.valid_to >= p.period_end
+            ), 0)
+        FROM net AS n
+        JOIN period AS p ON p.place = n.place
+        JOIN life AS f
+            ON f.company_id = n.company_id AND f.customer = n.customer AND f.currency = n.currency
+           AND f.monthly_amount > 0 AND f.valid_from < p.period_end
+        WHERE n.converted IS NULL
+        GROUP BY n.place, n.company_id, n.customer, n.currency
+    ),
+    missing AS (
+        SELECT
+            l.place, l.company_id, l.currency, v.part, sum(v.amount) AS amount
+        FROM left_out AS l
+        CROSS JOIN LATERAL (VALUES ('start', l.at_start), ('end', l.at_end)) AS v (part, amount)
+        GROUP BY l.place, l.company_id, l.currency, v.part
     ),
     moved AS (
         SELECT
-            n.*,
-            EXISTS (
-                SELECT FROM left_out AS l
-                WHERE l.company_id = n.company_id AND l.customer = n.customer AND l.currency = n.currency
-            ) AS is_left_out
+            n.*, l.place IS NOT NULL AS is_left_out,
+            sum(n.converted) FILTER (WHERE l.place IS NULL) OVER (
+                PARTITION BY n.place, n.company_id, n.customer
+            ) AS kept
         FROM net AS n
+        LEFT JOIN left_out AS l
+            ON l.place = n.place AND l.company_id = n.company_id AND l.customer = n.customer
+           AND l.currency = n.currency
     )
     SELECT
-        h.company_id, NULL, h.currency, h.part, h.amount,
-        analytics_fraction(h.amount, r.numerator, r.denominator), h.is_left_out, h.day, h.day
+        h.place, h.company_id, NULL::text, h.currency, h.part, v.amount,
+        analytics_fraction(v.amount, h.numerator, h.denominator), v.is_left_out, h.day, h.day, NULL::boolean
     FROM held AS h
-    LEFT JOIN rate AS r ON r.currency = h.currency AND r.day = h.day
+    LEFT JOIN missing AS l
+        ON l.place = h.place AND l.company_id = h.company_id AND l.currency = h.currency AND l.part = h.part
+    CROSS JOIN LATERAL (
+        VALUES (h.original - coalesce(l.amount, 0), false), (coalesce(l.amount, 0), true)
+    ) AS v (amount, is_left_out)
+    WHERE v.amount > 0
     UNION ALL
     SELECT
-        m.company_id, m.customer, m.currency,
+        m.place, m.company_id, m.customer, m.currency,
         CASE
             WHEN NOT s.paid_at_start AND s.paused_at_start THEN 'expansion'
             WHEN NOT s.paid_at_start AND s.paid_before THEN 'reactivation'
@@ -151,84 +301,14 @@ AS $$
             WHEN NOT s.paid_at_end AND s.paused_at_end THEN 'contraction'
             WHEN NOT s.paid_at_end THEN 'churn'
             WHEN m.is_left_out THEN CASE WHEN m.net > 0 THEN 'expansion' ELSE 'contraction' END
-            WHEN sum(m.converted) FILTER (WHERE NOT m.is_left_out) OVER customer > 0 THEN 'expansion'
-            WHEN sum(m.converted) FILTER (WHERE NOT m.is_left_out) OVER customer < 0 THEN 'contraction'
+            WHEN m.kept > 0 THEN 'expansion'
+            WHEN m.kept < 0 THEN 'contraction'
         END,
-        m.net, m.converted, m.is_left_out, m.first_day, m.last_day
+        m.net, m.converted, m.is_left_out, m.first_day, m.last_day, s.paid_at_start
     FROM moved AS m
-    JOIN standing AS s ON s.company_id = m.company_id AND s.customer = m.customer
-    WINDOW customer AS (PARTITION BY m.company_id, m.customer)
+    JOIN standing AS s ON s.place = m.place AND s.company_id = m.company_id AND s.customer = m.customer;
+END
 $$;
 
 COMMENT ON FUNCTION analytics_mrr_parts IS
-    'MRR at the start and the end of a half-open period per company and currency, and what moved it per customer and currency, signed; left out is what is not in the bridge, for want of a rate for it or for another part of it.';
-
-CREATE OR REPLACE FUNCTION analytics_customer_movements(
-    p_company text, p_start timestamptz, p_end timestamptz, p_currency text
-)
-RETURNS TABLE (company_id text, customer text, currency text, movement text, original numeric, converted numeric)
-LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
-    SELECT
-        p.company_id, p.customer, p.currency, p.part, p.original, CASE WHEN NOT p.is_left_out THEN p.converted END
-    FROM analytics_mrr_parts(p_company, p_start, p_end, p_currency) AS p
-    WHERE p.customer IS NOT NULL
-$$;
-
-COMMENT ON FUNCTION analytics_customer_movements IS
-    'Net MRR movement of each customer in a half-open period, per currency, signed; converted is null where it is left out for want of a rate.';
-
--- start + new + reactivation + expansion - contraction - churn + fx = end, always: fx is what rates did.
-CREATE OR REPLACE FUNCTION analytics_mrr_movements_by_company(
-    p_company text, p_start timestamptz, p_end timestamptz, p_currency text
-)
-RETURNS TABLE (
-    company_id text, start_mrr numeric, new numeric, reactivation numeric, expansion numeric,
-    contraction numeric, churn numeric, fx numeric, end_mrr numeric, is_converted boolean
-)
-LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
-    SELECT
-        t.company_id, t.start_mrr, t.new, t.reactivation, t.expansion, t.contraction, t.churn,
-        t.end_mrr - t.start_mrr - t.new - t.reactivation - t.expansion + t.contraction + t.churn,
-        t.end_mrr, t.is_converted
-    FROM (
-        SELECT
-            p.company_id,
-            coalesce(sum(p.amount) FILTER (WHERE p.part = 'start'), 0) AS start_mrr,
-            coalesce(sum(p.amount) FILTER (WHERE p.part = 'new'), 0) AS new,
-            coalesce(sum(p.amount) FILTER (WHERE p.part = 'reactivation'), 0) AS reactivation,
-            coalesce(sum(p.amount) FILTER (WHERE p.part = 'expansion'), 0) AS expansion,
-            coalesce(-sum(p.amount) FILTER (WHERE p.part = 'contraction'), 0) AS contraction,
-            coalesce(-sum(p.amount) FILTER (WHERE p.part = 'churn'), 0) AS churn,
-            coalesce(sum(p.amount) FILTER (WHERE p.part = 'end'), 0) AS end_mrr,
-            NOT bool_or(p.is_left_out) AS is_converted
-        FROM (
-            SELECT m.company_id, m.part, m.is_left_out, CASE WHEN NOT m.is_left_out THEN m.converted END AS amount
-            FROM analytics_mrr_parts(p_company, p_start, p_end, p_currency) AS m
-        ) AS p
-        GROUP BY p.company_id
-    ) AS t
-$$;
-
-COMMENT ON FUNCTION analytics_mrr_movements_by_company IS
-    'MRR at a period''s start and end and what moved it, per company, in the reporting currency.';
-
-CREATE OR REPLACE FUNCTION analytics_mrr_movements(
-    p_company text, p_start timestamptz, p_end timestamptz, p_currency text
-)
-RETURNS TABLE (
-    start_mrr numeric, new numeric, reactivation numeric, expansion numeric,
-    contraction numeric, churn numeric, fx numeric, end_mrr numeric
-)
-LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
-    SELECT
-        coalesce(sum(m.start_mrr), 0), coalesce(sum(m.new), 0), coalesce(sum(m.reactivation), 0),
-        coalesce(sum(m.expansion), 0), coalesce(sum(m.contraction), 0), coalesce(sum(m.churn), 0),
-        coalesce(sum(m.fx), 0), coalesce(sum(m.end_mrr), 0)
-    FROM analytics_mrr_movements_by_company(p_company, p_start, p_end, p_currency) AS m
-$$;
-
-COMMENT ON FUNCTION analytics_mrr_movements IS
-    'MRR at a period''s start and end and what moved it, of a company or of all; one row.';
+    'MRR at the start and the end of each period per company and currency, and what moved it per customer and currency, signed; left out is what is not in the bridge, for want of a rate for it or for another part of it.';

@@ -71,7 +71,9 @@ COMMENT ON FUNCTION analytics_as_of IS
 
 -- A balance is converted at the rate of its last instant. That of a period's start is the balance at the end of
 -- whatever came before it: ask with -infinity as the start.
-CREATE OR REPLACE FUNCTION analytics_balance_date(p_start timestamptz, p_end timestamptz)
+CREATE OR REPLACE FUNCTION analytics_balance_date(
+    p_start timestamptz, p_end timestamptz, p_data_through timestamptz
+)
 RETURNS date
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
@@ -79,10 +81,9 @@ AS $$
         WHEN p_end <= now() THEN analytics_date(p_end - interval '1 microsecond')
         -- Without an event since the period began, its balance is still that of its start.
         WHEN p_start <= now() THEN greatest(
-            analytics_date(coalesce(analytics_data_through(), now())),
-            analytics_date(p_start - interval '1 microsecond')
+            analytics_date(coalesce(p_data_through, now())), analytics_date(p_start - interval '1 microsecond')
         )
-        ELSE analytics_date(coalesce(analytics_data_through(), now()))
+        ELSE analytics_date(coalesce(p_data_through, now()))
     END
 $$;
 
@@ -100,3 +101,59 @@ $$;
 
 COMMENT ON FUNCTION analytics_open_windows IS
     'Event time before an instant whose events a table made from them has not taken in.';
+
+-- Many periods at once. Their bounds cut time into stretches that each belong to a period wholly or not at all.
+CREATE OR REPLACE FUNCTION analytics_period_bounds(p_periods analytics_figure_period[])
+RETURNS timestamptz[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT coalesce(array_agg(b.bound ORDER BY b.bound), '{}')
+    FROM (
+        SELECT w.period_start AS bound FROM unnest(p_periods) AS w
+        UNION
+        SELECT w.period_end FROM unnest(p_periods) AS w
+    ) AS b
+$$;
+
+COMMENT ON FUNCTION analytics_period_bounds IS
+    'The instants at which periods start and end, each once, in order.';
+
+CREATE OR REPLACE FUNCTION analytics_period_companies(p_periods analytics_figure_period[])
+RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT CASE WHEN bool_and(w.company_id IS NOT NULL) THEN array_agg(DISTINCT w.company_id) END
+    FROM unnest(p_periods) AS w
+$$;
+
+COMMENT ON FUNCTION analytics_period_companies IS
+    'The companies that periods are of; null: all of them.';
+
+CREATE OR REPLACE FUNCTION analytics_split(p_unit text, p_bounds timestamptz[])
+RETURNS tstzmultirange
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT coalesce(range_agg(tstzrange(analytics_floor(p_unit, b), analytics_ceil(p_unit, b))), '{}')
+    FROM unnest(p_bounds) AS b
+    WHERE analytics_floor(p_unit, b) < b
+$$;
+
+COMMENT ON FUNCTION analytics_split IS
+    'The hours or days (UTC) within which one of some instants lies.';
+
+-- Each is planned for by itself, so that the chunks outside of it aren't opened; short gaps are not worth that.
+CREATE OR REPLACE FUNCTION analytics_spans(p_ranges tstzmultirange)
+RETURNS tstzrange[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT ARRAY(
+        SELECT tstzrange(lower(s), upper(s) - interval '720 hours')
+        FROM unnest((
+            SELECT range_agg(tstzrange(lower(r), upper(r) + interval '720 hours')) FROM unnest(p_ranges) AS r
+        )) AS s
+        ORDER BY lower(s)
+    )
+$$;
+
+COMMENT ON FUNCTION analytics_spans IS
+    'Ranges of time, those less than 30 days apart as one.';

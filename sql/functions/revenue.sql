@@ -1,86 +1,74 @@
 -- Revenue: payments received minus refunds, each on its own date (cash basis), and what was invoiced.
--- DEFINITIONS version 2. Periods are half-open; a null company means all companies; amounts of different
+-- DEFINITIONS version 2. Periods are half-open instants; a null company means all companies; amounts of different
 -- currencies are never added.
 
-CREATE OR REPLACE FUNCTION analytics_revenue_days(p_company text, p_start timestamptz, p_end timestamptz)
-RETURNS TABLE (
-    company_id text, currency text, day date, revenue numeric, refunds numeric, transactions bigint
+-- Bounds are sorted, and number the stretches between them: stretch n begins with bound n. Days that lie in one stretch
+-- are read from the days, hours of the other days from the hours, the rest from the events: each is read once, and no
+-- chunk is opened for what is not asked for.
+CREATE OR REPLACE FUNCTION analytics_revenue_pieces(
+    p_bounds timestamptz[], p_wanted tstzmultirange, p_companies text[]
 )
-LANGUAGE sql STABLE PARALLEL SAFE
+RETURNS TABLE (
+    company_id text, currency text, day date, stretch integer,
+    revenue numeric, refunds numeric, transactions bigint, invoiced numeric
+)
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET plan_cache_mode = force_custom_plan
 AS $$
-    -- Whole days from the days, whole hours at the edges from the hours, the rest from the events. Each part
-    -- begins with whether there is one, so that no chunk is opened for a part that is empty.
-    SELECT d.company_id, d.currency, analytics_date(d.bucket), d.total_value, d.refund_value, d.event_count
-    FROM analytics_revenue_daily AS d
-    WHERE analytics_ceil('day', p_start) < analytics_floor('day', p_end)
-      AND d.bucket >= analytics_ceil('day', p_start) AND d.bucket < analytics_floor('day', p_end)
-      AND (p_company IS NULL OR d.company_id = p_company)
-    UNION ALL
-    SELECT h.company_id, h.currency, analytics_date(h.bucket), h.total_value, h.refund_value, h.event_count
-    FROM analytics_revenue_hourly AS h
-    WHERE analytics_ceil('hour', p_start) < analytics_floor('hour', least(analytics_ceil('day', p_start), p_end))
-      AND h.bucket >= analytics_ceil('hour', p_start)
-      AND h.bucket < analytics_floor('hour', least(analytics_ceil('day', p_start), p_end))
-      AND (p_company IS NULL OR h.company_id = p_company)
-    UNION ALL
-    SELECT h.company_id, h.currency, analytics_date(h.bucket), h.total_value, h.refund_value, h.event_count
-    FROM analytics_revenue_hourly AS h
-    WHERE greatest(analytics_floor('day', p_end), analytics_ceil('day', p_start)) < analytics_floor('hour', p_end)
-      AND h.bucket >= greatest(analytics_floor('day', p_end), analytics_ceil('day', p_start))
-      AND h.bucket < analytics_floor('hour', p_end)
-      AND (p_company IS NULL OR h.company_id = p_company)
-    UNION ALL
-    SELECT
-        e.company_id, e.currency, analytics_date(e."timestamp"), e.value,
-        CASE WHEN e.event_type = 'payment.refunded' THEN e.value END, 1
-    FROM analytics_events AS e
-    WHERE p_start < least(analytics_ceil('hour', p_start), p_end)
-      AND e."timestamp" >= p_start AND e."timestamp" < least(analytics_ceil('hour', p_start), p_end)
-      AND e.category = 'revenue'
-      AND (p_company IS NULL OR e.company_id = p_company)
-    UNION ALL
-    SELECT
-        e.company_id, e.currency, analytics_date(e."timestamp"), e.value,
-        CASE WHEN e.event_type = 'payment.refunded' THEN e.value END, 1
-    FROM analytics_events AS e
-    WHERE greatest(analytics_floor('hour', p_end), analytics_ceil('hour', p_start)) < p_end
-      AND e."timestamp" >= greatest(analytics_floor('hour', p_end), analytics_ceil('hour', p_start))
-      AND e."timestamp" < p_end
-      AND e.category = 'revenue'
-      AND (p_company IS NULL OR e.company_id = p_company)
+#variable_conflict use_column
+DECLARE
+    days tstzmultirange := p_wanted - analytics_split('day', p_bounds);
+    hours tstzmultirange := p_wanted - days - analytics_split('hour', p_bounds);
+    moments tstzmultirange := p_wanted - days - hours;
+    span tstzrange;
+BEGIN
+    FOREACH span IN ARRAY analytics_spans(days) LOOP
+        RETURN QUERY
+        SELECT
+            d.company_id, d.currency, analytics_date(d.bucket), width_bucket(d.bucket, p_bounds),
+            d.total_value, d.refund_value, d.event_count, NULL::numeric
+        FROM analytics_revenue_daily AS d
+        WHERE d.bucket >= lower(span) AND d.bucket < upper(span) AND days @> tstzrange(d.bucket, d.bucket, '[]')
+          AND (p_companies IS NULL OR d.company_id = ANY (p_companies));
+        RETURN QUERY
+        SELECT
+            d.company_id, d.currency, analytics_date(d.bucket), width_bucket(d.bucket, p_bounds),
+            NULL::numeric, NULL::numeric, 0::bigint, d.total_value
+        FROM analytics_billing_daily AS d
+        WHERE d.bucket >= lower(span) AND d.bucket < upper(span) AND days @> tstzrange(d.bucket, d.bucket, '[]')
+          AND (p_companies IS NULL OR d.company_id = ANY (p_companies));
+    END LOOP;
+    FOREACH span IN ARRAY analytics_spans(hours) LOOP
+        RETURN QUERY
+        SELECT
+            h.company_id, h.currency, analytics_date(h.bucket), width_bucket(h.bucket, p_bounds),
+            h.total_value, h.refund_value, h.event_count, NULL::numeric
+        FROM analytics_revenue_hourly AS h
+        WHERE h.bucket >= lower(span) AND h.bucket < upper(span) AND hours @> tstzrange(h.bucket, h.bucket, '[]')
+          AND (p_companies IS NULL OR h.company_id = ANY (p_companies));
+    END LOOP;
+    -- What is invoiced has no hours.
+    FOREACH span IN ARRAY analytics_spans(hours + moments) LOOP
+        RETURN QUERY
+        SELECT
+            e.company_id, e.currency, analytics_date(e."timestamp"), width_bucket(e."timestamp", p_bounds),
+            CASE WHEN e.category = 'revenue' THEN e.value END,
+            CASE WHEN e.category = 'revenue' AND e.event_type = 'payment.refunded' THEN e.value END,
+            CASE WHEN e.category = 'revenue' THEN 1 ELSE 0 END::bigint,
+            CASE WHEN e.category = 'billing' THEN e.value END
+        FROM analytics_events AS e
+        WHERE e."timestamp" >= lower(span) AND e."timestamp" < upper(span)
+          AND (
+              (e.category = 'billing' AND (hours + moments) @> tstzrange(e."timestamp", e."timestamp", '[]'))
+              OR (e.category = 'revenue' AND moments @> tstzrange(e."timestamp", e."timestamp", '[]'))
+          )
+          AND (p_companies IS NULL OR e.company_id = ANY (p_companies));
+    END LOOP;
+END
 $$;
 
-COMMENT ON FUNCTION analytics_revenue_days IS
-    'Revenue, its refunds (negative or null) and transactions of any period: parts of a day (UTC), to be summed.';
-
-CREATE OR REPLACE FUNCTION analytics_invoiced_days(p_company text, p_start timestamptz, p_end timestamptz)
-RETURNS TABLE (company_id text, currency text, day date, invoiced numeric)
-LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
-    SELECT d.company_id, d.currency, analytics_date(d.bucket), d.total_value
-    FROM analytics_billing_daily AS d
-    WHERE analytics_ceil('day', p_start) < analytics_floor('day', p_end)
-      AND d.bucket >= analytics_ceil('day', p_start) AND d.bucket < analytics_floor('day', p_end)
-      AND (p_company IS NULL OR d.company_id = p_company)
-    UNION ALL
-    SELECT e.company_id, e.currency, analytics_date(e."timestamp"), e.value
-    FROM analytics_events AS e
-    WHERE p_start < least(analytics_ceil('day', p_start), p_end)
-      AND e."timestamp" >= p_start AND e."timestamp" < least(analytics_ceil('day', p_start), p_end)
-      AND e.category = 'billing'
-      AND (p_company IS NULL OR e.company_id = p_company)
-    UNION ALL
-    SELECT e.company_id, e.currency, analytics_date(e."timestamp"), e.value
-    FROM analytics_events AS e
-    WHERE greatest(analytics_floor('day', p_end), analytics_ceil('day', p_start)) < p_end
-      AND e."timestamp" >= greatest(analytics_floor('day', p_end), analytics_ceil('day', p_start))
-      AND e."timestamp" < p_end
-      AND e.category = 'billing'
-      AND (p_company IS NULL OR e.company_id = p_company)
-$$;
-
-COMMENT ON FUNCTION analytics_invoiced_days IS
-    'Invoices minus credit notes, ex tax, of any period: parts of a day (UTC), to be summed.';
+COMMENT ON FUNCTION analytics_revenue_pieces IS
+    'Revenue, its refunds (negative or null), transactions and what was invoiced: parts of a day (UTC), to be summed.';
 
 CREATE OR REPLACE FUNCTION analytics_revenue_by_currency(
     p_company text, p_start timestamptz, p_end timestamptz
@@ -89,8 +77,11 @@ RETURNS TABLE (currency text, revenue numeric, refunds numeric, transactions big
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
     SELECT d.currency, sum(d.revenue), -coalesce(sum(d.refunds), 0), sum(d.transactions)::bigint
-    FROM analytics_revenue_days(p_company, p_start, p_end) AS d
-    WHERE d.currency IS NOT NULL
+    FROM analytics_revenue_pieces(
+        ARRAY[p_start, p_end], tstzmultirange(tstzrange(p_start, p_end)),
+        CASE WHEN p_company IS NOT NULL THEN ARRAY[p_company] END
+    ) AS d
+    WHERE d.currency IS NOT NULL AND d.transactions > 0
     GROUP BY d.currency
     ORDER BY d.currency
 $$;
@@ -118,42 +109,82 @@ COMMENT ON FUNCTION analytics_revenue_series IS
 
 -- An amount whose day has no rate is in original, and in none of the converted columns; nothing is nothing at
 -- any rate.
-CREATE OR REPLACE FUNCTION analytics_converted_revenue(
-    p_company text, p_start timestamptz, p_end timestamptz, p_currency text
-)
+CREATE OR REPLACE FUNCTION analytics_converted_revenue(p_periods analytics_figure_period[])
 RETURNS TABLE (
-    company_id text, figure text, currency text, day date, original numeric, converted numeric,
-    refunds numeric, refunded numeric
+    place bigint, company_id text, figure text, currency text, day date, original numeric, converted numeric,
+    refunds numeric, refunded numeric, transactions bigint
 )
-LANGUAGE sql STABLE PARALLEL SAFE
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET plan_cache_mode = force_custom_plan
 AS $$
-    WITH amount AS MATERIALIZED (
+#variable_conflict use_column
+DECLARE
+    bounds timestamptz[] := analytics_period_bounds(p_periods);
+    wanted tstzmultirange := (
+        SELECT coalesce(range_agg(tstzrange(w.period_start, w.period_end)), '{}') FROM unnest(p_periods) AS w
+    );
+BEGIN
+    RETURN QUERY
+    WITH asked AS MATERIALIZED (
         SELECT
-            d.company_id, 'totalRevenue' AS figure, d.currency, d.day,
-            sum(d.revenue) AS value, coalesce(sum(d.refunds), 0) AS refunds
-        FROM analytics_revenue_days(p_company, p_start, p_end) AS d
-        WHERE d.currency IS NOT NULL AND d.revenue IS NOT NULL
-        GROUP BY d.company_id, d.currency, d.day
+            w.place, w.company_id, w.currency,
+            generate_series(
+                width_bucket(w.period_start, bounds), width_bucket(w.period_end, bounds) - 1
+            ) AS stretch
+        FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, place)
+    ),
+    piece AS MATERIALIZED (
+        SELECT p.*
+        FROM analytics_revenue_pieces(bounds, wanted, analytics_period_companies(p_periods)) AS p
+        WHERE p.currency IS NOT NULL
+    ),
+    part AS (
+        SELECT
+            a.place, p.company_id, p.currency, a.currency AS target, p.day,
+            p.revenue, p.refunds, p.transactions, p.invoiced
+        FROM piece AS p
+        JOIN asked AS a ON a.company_id = p.company_id AND a.stretch = p.stretch
         UNION ALL
-        SELECT d.company_id, 'invoiced', d.currency, d.day, sum(d.invoiced), 0
-        FROM analytics_invoiced_days(p_company, p_start, p_end) AS d
-        WHERE d.currency IS NOT NULL AND d.invoiced IS NOT NULL
-        GROUP BY d.company_id, d.currency, d.day
+        SELECT
+            a.place, p.company_id, p.currency, a.currency, p.day,
+            p.revenue, p.refunds, p.transactions, p.invoiced
+        FROM piece AS p
+        JOIN asked AS a ON a.stretch = p.stretch
+        WHERE a.company_id IS NULL
+    ),
+    amount AS MATERIALIZED (
+        SELECT
+            p.place, p.company_id, p.currency, p.target, p.day,
+            sum(p.revenue) AS revenue, coalesce(sum(p.refunds), 0) AS refunds,
+            sum(p.transactions)::bigint AS transactions, sum(p.invoiced) AS invoiced
+        FROM part AS p
+        GROUP BY p.place, p.company_id, p.currency, p.target, p.day
     ),
     rate AS MATERIALIZED (
-        SELECT k.currency, k.day, fx.numerator, fx.denominator
-        FROM (SELECT DISTINCT a.currency, a.day FROM amount AS a) AS k
-        CROSS JOIN LATERAL analytics_fx_rate(k.currency, p_currency, k.day) AS fx
+        SELECT k.currency, k.target, k.day, fx.numerator, fx.denominator
+        FROM (SELECT DISTINCT a.currency, a.target, a.day FROM amount AS a WHERE a.currency <> a.target) AS k
+        CROSS JOIN LATERAL analytics_fx_rate(k.currency, k.target, k.day) AS fx
     )
     SELECT
-        a.company_id, a.figure, a.currency, a.day, a.value,
-        CASE WHEN a.value = 0 AND a.refunds = 0 THEN 0
-             ELSE analytics_fraction(a.value, r.numerator, r.denominator) END,
-        a.refunds,
-        CASE WHEN a.refunds = 0 THEN 0 ELSE analytics_fraction(a.refunds, r.numerator, r.denominator) END
+        a.place, a.company_id, f.figure, a.currency, a.day, f.original,
+        CASE
+            WHEN a.currency = a.target OR (f.original = 0 AND f.refunds = 0) THEN f.original
+            ELSE analytics_fraction(f.original, r.numerator, r.denominator)
+        END,
+        f.refunds,
+        CASE
+            WHEN a.currency = a.target OR f.refunds = 0 THEN f.refunds
+            ELSE analytics_fraction(f.refunds, r.numerator, r.denominator)
+        END,
+        f.transactions
     FROM amount AS a
-    LEFT JOIN rate AS r ON r.currency = a.currency AND r.day = a.day
+    LEFT JOIN rate AS r ON r.currency = a.currency AND r.target = a.target AND r.day = a.day
+    CROSS JOIN LATERAL (
+        VALUES ('totalRevenue', a.revenue, a.refunds, a.transactions), ('invoiced', a.invoiced, 0, 0)
+    ) AS f (figure, original, refunds, transactions)
+    WHERE f.original IS NOT NULL;
+END
 $$;
 
 COMMENT ON FUNCTION analytics_converted_revenue IS
-    'totalRevenue, with its refunds (original and converted, negative or 0), and invoiced per company, original currency and day, each at the rate of its own day.';
+    'totalRevenue, with its refunds (original and converted, negative or 0), and invoiced of each period per company, original currency and day, each at the rate of its own day.';

@@ -288,29 +288,62 @@ $$;
 COMMENT ON FUNCTION analytics_relinked_subscriptions IS
     'What analytics_subscriptions must hold of the subscriptions that events or rows of some event time touch.';
 
--- All of them, whatever instant is asked for: whose a subscription is may be said by a later change.
-CREATE OR REPLACE FUNCTION analytics_subscription_rows(p_company text)
+-- Whatever instant is asked for: whose a subscription is may be said by a later change.
+CREATE OR REPLACE FUNCTION analytics_pending_subscriptions(p_companies text[])
+RETURNS analytics_subscriptions[]
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET plan_cache_mode = force_custom_plan
+AS $$
+DECLARE
+    open_windows tstzmultirange := analytics_open_windows('analytics_subscriptions', 'infinity');
+    open_window tstzrange;
+    company text := CASE WHEN cardinality(p_companies) = 1 THEN p_companies[1] END;
+    pending analytics_subscriptions[] := '{}';
+BEGIN
+    FOR open_window IN SELECT unnest(open_windows) LOOP
+        -- As a rule there is nothing, and that is found out without opening a chunk.
+        IF EXISTS (
+            SELECT FROM analytics_events AS e
+            WHERE e."timestamp" >= coalesce(lower(open_window), '-infinity')
+              AND e."timestamp" < coalesce(upper(open_window), 'infinity')
+              AND e.category = 'subscription'
+              AND (p_companies IS NULL OR e.company_id = ANY (p_companies))
+        ) OR EXISTS (
+            SELECT FROM analytics_subscriptions AS s
+            WHERE s.valid_from >= coalesce(lower(open_window), '-infinity')
+              AND s.valid_from < coalesce(upper(open_window), 'infinity')
+              AND (p_companies IS NULL OR s.company_id = ANY (p_companies))
+        ) THEN
+            SELECT array_agg(s) INTO pending
+            FROM analytics_relinked_subscriptions(company, open_windows) AS s
+            WHERE p_companies IS NULL OR s.company_id = ANY (p_companies);
+            RETURN coalesce(pending, '{}');
+        END IF;
+    END LOOP;
+    RETURN pending;
+END
+$$;
+
+COMMENT ON FUNCTION analytics_pending_subscriptions IS
+    'All rows of the subscriptions with events that analytics_subscriptions has not taken in yet, as they are with them.';
+
+CREATE OR REPLACE FUNCTION analytics_subscription_rows(p_companies text[], p_pending analytics_subscriptions[])
 RETURNS SETOF analytics_subscriptions
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-    WITH pending AS MATERIALIZED (
-        SELECT *
-        FROM analytics_relinked_subscriptions(
-            p_company, analytics_open_windows('analytics_subscriptions', 'infinity')
-        )
-    )
     SELECT s.*
     FROM analytics_subscriptions AS s
-    WHERE (p_company IS NULL OR s.company_id = p_company)
+    WHERE (p_companies IS NULL OR s.company_id = ANY (p_companies))
       AND NOT EXISTS (
-          SELECT FROM pending AS p WHERE p.company_id = s.company_id AND p.subscription_id = s.subscription_id
+          SELECT FROM unnest(p_pending) AS p
+          WHERE p.company_id = s.company_id AND p.subscription_id = s.subscription_id
       )
     UNION ALL
-    SELECT p.* FROM pending AS p
+    SELECT p.* FROM unnest(p_pending) AS p
 $$;
 
 COMMENT ON FUNCTION analytics_subscription_rows IS
-    'analytics_subscriptions with the events that it has not taken in yet.';
+    'analytics_subscriptions with the pending ones in the place of what is stored of them; null: of all companies.';
 
 -- A subscription that never named a user is a customer of its own.
 CREATE OR REPLACE FUNCTION analytics_customer(p_user_id text, p_subscription_id text)
@@ -323,41 +356,188 @@ $$;
 COMMENT ON FUNCTION analytics_customer IS
     'Who pays for a subscription, within its company.';
 
--- The state just before an instant: a change at the instant itself belongs to what follows.
-CREATE OR REPLACE FUNCTION analytics_subscription_balances(p_company text, p_at timestamptz)
-RETURNS TABLE (company_id text, customer text, currency text, mrr numeric)
-LANGUAGE sql STABLE PARALLEL SAFE
+-- Who had a change in a half-open period, with all that they pay or have paid; without a start everybody who pays or has
+-- paid.
+CREATE OR REPLACE FUNCTION analytics_paid_amounts(
+    p_start timestamptz, p_end timestamptz, p_companies text[], p_pending analytics_subscriptions[]
+)
+RETURNS TABLE (
+    company_id text, customer text, currency text, monthly_amount numeric, valid_from timestamptz, valid_to timestamptz
+)
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET plan_cache_mode = force_custom_plan
 AS $$
-    SELECT s.company_id, analytics_customer(s.user_id, s.subscription_id), s.currency, sum(s.monthly_amount)
-    FROM analytics_subscription_rows(p_company) AS s
-    WHERE s.valid_from < p_at AND (s.valid_to IS NULL OR s.valid_to >= p_at)
-      AND s.monthly_amount > 0
-    GROUP BY 1, 2, 3
+#variable_conflict use_column
+DECLARE
+    companies text[];
+    users text[];
+    lone_subscriptions text[];
+BEGIN
+    IF p_start IS NULL THEN
+        RETURN QUERY
+        SELECT
+            s.company_id, analytics_customer(s.user_id, s.subscription_id),
+            s.currency, s.monthly_amount, s.valid_from, s.valid_to
+        FROM analytics_subscription_rows(p_companies, p_pending) AS s
+        WHERE s.monthly_amount > 0 AND s.valid_from < p_end;
+        RETURN;
+    END IF;
+    SELECT array_agg(c.company_id), array_agg(c.user_id), array_agg(c.lone_subscription)
+    INTO companies, users, lone_subscriptions
+    FROM (
+        SELECT s.company_id, s.user_id, CASE WHEN s.user_id IS NULL THEN s.subscription_id END AS lone_subscription
+        FROM analytics_subscriptions AS s
+        WHERE s.valid_from >= p_start AND s.valid_from < p_end
+          AND (p_companies IS NULL OR s.company_id = ANY (p_companies))
+        UNION
+        SELECT s.company_id, s.user_id, CASE WHEN s.user_id IS NULL THEN s.subscription_id END
+        FROM analytics_subscriptions AS s
+        WHERE s.valid_to >= p_start AND s.valid_to < p_end
+          AND (p_companies IS NULL OR s.company_id = ANY (p_companies))
+    ) AS c;
+    RETURN QUERY
+    SELECT l.company_id, l.customer, l.currency, l.monthly_amount, l.valid_from, l.valid_to
+    FROM analytics_customer_lives(companies, users, lone_subscriptions, p_pending) AS l
+    WHERE l.monthly_amount > 0 AND l.valid_from < p_end;
+END
 $$;
 
-COMMENT ON FUNCTION analytics_subscription_balances IS
-    'Monthly recurring revenue just before an instant, per customer and currency, those above zero.';
+COMMENT ON FUNCTION analytics_paid_amounts IS
+    'What customers pay a month, from when to when: those with a change in a half-open period, or (no start) all of them.';
 
+-- The state just before each instant: a change at the instant itself belongs to what follows. Instants are sorted and
+-- named by their number. What a customer pays is counted from the first instant at which it is paid to the last. What was
+-- so at the newest snapshot before them counts from there, and then only what has changed since.
 CREATE OR REPLACE FUNCTION analytics_mrr_balances(
-    p_company text, p_at timestamptz, p_rate_date date, p_currency text
+    p_instants timestamptz[], p_companies text[], p_pending analytics_subscriptions[]
 )
-RETURNS TABLE (company_id text, currency text, original numeric, converted numeric)
-LANGUAGE sql STABLE PARALLEL SAFE
+RETURNS TABLE (company_id text, currency text, instant integer, mrr numeric, customers bigint)
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET plan_cache_mode = force_custom_plan
 AS $$
-    WITH balance AS MATERIALIZED (
-        SELECT b.company_id, b.currency, sum(b.mrr) AS mrr
-        FROM analytics_subscription_balances(p_company, p_at) AS b
-        GROUP BY b.company_id, b.currency
+#variable_conflict use_column
+DECLARE
+    last_instant timestamptz := p_instants[cardinality(p_instants)];
+    -- A subscription that is pending may have been another customer's even then.
+    taken timestamptz := CASE
+        WHEN cardinality(p_pending) = 0
+        THEN (SELECT max(s.taken_at) FROM analytics_mrr_snapshots AS s WHERE s.taken_at <= p_instants[1])
+    END;
+    instants timestamptz[] := CASE WHEN taken < p_instants[1] THEN taken || p_instants ELSE p_instants END;
+    shift integer := cardinality(instants) - cardinality(p_instants);
+BEGIN
+    RETURN QUERY
+    WITH paid AS MATERIALIZED (
+        SELECT s.company_id, s.customer, s.currency, s.monthly_amount, s.first_instant, s.last_instant
+        FROM (
+            SELECT
+                f.company_id, f.customer, f.currency, f.monthly_amount,
+                width_bucket(f.valid_from, instants) + 1 AS first_instant,
+                CASE
+                    WHEN f.valid_to IS NULL THEN cardinality(instants)
+                    ELSE width_bucket(f.valid_to, instants)
+                END AS last_instant
+            FROM analytics_paid_amounts(taken, last_instant, p_companies, p_pending) AS f
+        ) AS s
+        WHERE s.first_instant <= s.last_instant
     ),
-    rate AS MATERIALIZED (
-        SELECT k.currency, fx.numerator, fx.denominator
-        FROM (SELECT DISTINCT b.currency FROM balance AS b) AS k
-        CROSS JOIN LATERAL analytics_fx_rate(k.currency, p_currency, p_rate_date) AS fx
+    paying AS (
+        SELECT c.company_id, unnest(c.instants) AS instants
+        FROM (
+            SELECT p.company_id, range_agg(int4range(p.first_instant, p.last_instant + 1)) AS instants
+            FROM paid AS p
+            GROUP BY p.company_id, p.customer
+        ) AS c
+    ),
+    step AS (
+        SELECT v.company_id, v.currency, v.instant, sum(v.amount) AS amount, sum(v.heads) AS heads
+        FROM (
+            SELECT p.company_id, p.currency, v.instant, v.amount, 0 AS heads
+            FROM paid AS p
+            CROSS JOIN LATERAL (
+                VALUES (p.first_instant, p.monthly_amount), (p.last_instant + 1, -p.monthly_amount)
+            ) AS v (instant, amount)
+            WHERE taken IS NULL OR v.instant > 1
+            UNION ALL
+            SELECT p.company_id, NULL, v.instant, 0, v.heads
+            FROM paying AS p
+            CROSS JOIN LATERAL (VALUES (lower(p.instants), 1), (upper(p.instants), -1)) AS v (instant, heads)
+            WHERE taken IS NULL OR v.instant > 1
+            UNION ALL
+            SELECT s.company_id, s.currency, 1, s.mrr, s.customers
+            FROM analytics_mrr_snapshots AS s
+            WHERE s.taken_at = taken AND (p_companies IS NULL OR s.company_id = ANY (p_companies))
+        ) AS v
+        GROUP BY v.company_id, v.currency, v.instant
+    ),
+    running AS (
+        SELECT
+            s.company_id, s.currency, s.instant,
+            lead(s.instant, 1, cardinality(instants) + 1) OVER history AS until,
+            sum(s.amount) OVER history AS mrr, sum(s.heads) OVER history AS heads
+        FROM step AS s
+        WINDOW history AS (PARTITION BY s.company_id, s.currency ORDER BY s.instant)
     )
-    SELECT b.company_id, b.currency, b.mrr, analytics_fraction(b.mrr, r.numerator, r.denominator)
-    FROM balance AS b
-    LEFT JOIN rate AS r ON r.currency = b.currency
+    SELECT
+        r.company_id, r.currency, generate_series(greatest(r.instant - shift, 1), r.until - 1 - shift),
+        r.mrr, r.heads::bigint
+    FROM running AS r
+    WHERE r.mrr > 0 OR r.heads > 0;
+END
 $$;
 
 COMMENT ON FUNCTION analytics_mrr_balances IS
-    'MRR just before an instant per company and original currency, converted at the rate of a day (null: none).';
+    'Monthly recurring revenue just before each of some instants, per company and currency, and in a row without currency how many customers pay.';
+
+CREATE OR REPLACE FUNCTION analytics_mrr_at_end(
+    p_periods analytics_figure_period[], p_pending analytics_subscriptions[]
+)
+RETURNS TABLE (
+    place bigint, company_id text, currency text, day date, original numeric,
+    numerator numeric, denominator numeric, converted numeric, customers bigint
+)
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET plan_cache_mode = force_custom_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    instants timestamptz[] := ARRAY(SELECT DISTINCT w.period_end FROM unnest(p_periods) AS w ORDER BY w.period_end);
+    -- Only balances of periods that are not over depend on it.
+    data_through timestamptz := CASE WHEN instants[cardinality(instants)] > now() THEN analytics_data_through() END;
+BEGIN
+    RETURN QUERY
+    WITH asked AS MATERIALIZED (
+        SELECT
+            w.place, w.company_id, w.currency, width_bucket(w.period_end, instants) AS instant,
+            analytics_balance_date(w.period_start, w.period_end, data_through) AS day
+        FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, place)
+    ),
+    balance AS MATERIALIZED (
+        SELECT b.*
+        FROM analytics_mrr_balances(instants, analytics_period_companies(p_periods), p_pending) AS b
+    ),
+    held AS MATERIALIZED (
+        SELECT a.place, b.company_id, b.currency, a.currency AS target, a.day, b.mrr, b.customers
+        FROM balance AS b
+        JOIN asked AS a ON a.company_id = b.company_id AND a.instant = b.instant
+        UNION ALL
+        SELECT a.place, b.company_id, b.currency, a.currency, a.day, b.mrr, b.customers
+        FROM balance AS b
+        JOIN asked AS a ON a.instant = b.instant
+        WHERE a.company_id IS NULL
+    ),
+    rate AS MATERIALIZED (
+        SELECT k.currency, k.target, k.day, fx.numerator, fx.denominator
+        FROM (SELECT DISTINCT h.currency, h.target, h.day FROM held AS h WHERE h.currency IS NOT NULL) AS k
+        CROSS JOIN LATERAL analytics_fx_rate(k.currency, k.target, k.day) AS fx
+    )
+    SELECT
+        h.place, h.company_id, h.currency, h.day, h.mrr, r.numerator, r.denominator,
+        analytics_fraction(h.mrr, r.numerator, r.denominator), h.customers
+    FROM held AS h
+    LEFT JOIN rate AS r ON r.currency = h.currency AND r.target = h.target AND r.day = h.day;
+END
+$$;
+
+COMMENT ON FUNCTION analytics_mrr_at_end IS
+    'MRR just before the end of each period, per company and original currency, at the rate of its day (null: none), and in a row without currency how many customers pay.';

@@ -7,7 +7,11 @@ SELECT
     p.period_start, r.total_revenue, r.invoiced, r.refunds, r.mrr, r.paying_customers,
     r.total_users, u.active_users, u.new_users
 FROM period AS p
-CROSS JOIN LATERAL analytics_revenue_metrics(%(company)s, p.period_start, p.period_end, %(currency)s) AS r
+JOIN analytics_revenue_figures(ARRAY(
+    SELECT ROW(%(company)s::text, q.period_start, q.period_end, %(currency)s)::analytics_figure_period
+    FROM period AS q
+    ORDER BY q.place
+)) AS r ON r.place = p.place
 JOIN analytics_user_figures(ARRAY(
     SELECT ROW(%(company)s::text, q.period_start, q.period_end, NULL)::analytics_figure_period
     FROM period AS q

@@ -2,17 +2,12 @@
 -- asked for together; a row per currency and, where something was refunded, per currency and day.
 WITH amount AS MATERIALIZED (
     SELECT
-        CASE WHEN %(each)s THEN d.company_id END AS company_id, d.currency, d.day,
-        sum(d.revenue) AS revenue, -coalesce(sum(d.refunds), 0) AS refunds, sum(d.transactions)::bigint AS transactions
-    FROM analytics_revenue_days(%(company)s, %(start)s, %(end)s) AS d
-    WHERE d.currency IS NOT NULL AND d.revenue IS NOT NULL
-    GROUP BY 1, 2, 3
-),
-converted AS MATERIALIZED (
-    SELECT
         CASE WHEN %(each)s THEN r.company_id END AS company_id, r.currency, r.day,
-        sum(r.converted) AS revenue, -sum(r.refunded) AS refunds
-    FROM analytics_converted_revenue(%(company)s, %(start)s, %(end)s, %(currency)s) AS r
+        sum(r.original) AS revenue, -sum(r.refunds) AS refunds, sum(r.transactions)::bigint AS transactions,
+        sum(r.converted) AS converted, -sum(r.refunded) AS refunded
+    FROM analytics_converted_revenue(
+        ARRAY[ROW(%(company)s, %(start)s, %(end)s, %(currency)s)::analytics_figure_period]
+    ) AS r
     WHERE r.figure = 'totalRevenue'
     GROUP BY 1, 2, 3
 ),
@@ -24,13 +19,11 @@ rate AS MATERIALIZED (
 SELECT
     a.company_id, a.currency, a.day,
     sum(a.revenue), sum(a.refunds), sum(a.transactions)::bigint,
-    sum(c.revenue), sum(c.refunds),
+    sum(a.converted), sum(a.refunded),
     min(r.rate), max(r.rate),
-    CASE WHEN bool_and(c.revenue IS NOT NULL) AND sum(a.revenue) <> 0
-         THEN analytics_fraction(sum(c.revenue), 1, sum(a.revenue)) END
+    CASE WHEN bool_and(a.converted IS NOT NULL) AND sum(a.revenue) <> 0
+         THEN analytics_fraction(sum(a.converted), 1, sum(a.revenue)) END
 FROM amount AS a
-JOIN converted AS c
-    ON c.company_id IS NOT DISTINCT FROM a.company_id AND c.currency = a.currency AND c.day = a.day
 LEFT JOIN rate AS r ON r.currency = a.currency AND r.day = a.day
 GROUP BY GROUPING SETS ((a.company_id, a.currency), (a.company_id, a.currency, a.day))
 HAVING GROUPING(a.day) = 1 OR sum(a.refunds) <> 0
