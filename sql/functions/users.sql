@@ -581,7 +581,7 @@ COMMENT ON FUNCTION analytics_total_user_figures IS
     'for, by its place.';
 
 -- Every company that can have had a user by then, for each of the periods.
-CREATE OR REPLACE FUNCTION analytics_company_periods(p_company text, p_starts timestamptz[], p_ends timestamptz[])
+CREATE OR REPLACE FUNCTION analytics_user_periods(p_company text, p_starts timestamptz[], p_ends timestamptz[])
 RETURNS analytics_figure_period[]
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
@@ -600,7 +600,7 @@ AS $$
     ) AS c
 $$;
 
-COMMENT ON FUNCTION analytics_company_periods IS
+COMMENT ON FUNCTION analytics_user_periods IS
     'Some periods of each company that has users, or of one, as user figures are asked for.';
 
 CREATE OR REPLACE FUNCTION analytics_user_rates(
@@ -653,24 +653,6 @@ $$;
 
 COMMENT ON FUNCTION analytics_user_answers IS
     'User figures with their rates, a row for each period asked for, beside what it was asked for.';
-
-CREATE OR REPLACE FUNCTION analytics_total_users_by_company(
-    p_company text, p_start timestamptz, p_end timestamptz
-)
-RETURNS TABLE (company_id text, total_users bigint)
-LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
-    WITH asked AS MATERIALIZED (
-        SELECT analytics_company_periods(p_company, ARRAY[p_start], ARRAY[p_end]) AS periods
-    )
-    SELECT a.periods[t.place].company_id, t.total_users
-    FROM asked AS a
-    CROSS JOIN LATERAL analytics_total_user_figures(a.periods) AS t
-    WHERE t.total_users > 0
-$$;
-
-COMMENT ON FUNCTION analytics_total_users_by_company IS
-    'Users first seen before the period''s end and not deleted before its start, or back since, per company.';
 
 CREATE OR REPLACE FUNCTION analytics_user_series(
     p_company text, p_start timestamptz, p_end timestamptz

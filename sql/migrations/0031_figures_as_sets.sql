@@ -4,6 +4,7 @@ DROP FUNCTION IF EXISTS analytics_revenue_days(text, timestamptz, timestamptz);
 DROP FUNCTION IF EXISTS analytics_invoiced_days(text, timestamptz, timestamptz);
 DROP FUNCTION IF EXISTS analytics_converted_revenue(text, timestamptz, timestamptz, text);
 DROP FUNCTION IF EXISTS analytics_revenue_metrics_by_company(text, timestamptz, timestamptz, text);
+DROP FUNCTION IF EXISTS analytics_total_users_by_company(text, timestamptz, timestamptz);
 DROP FUNCTION IF EXISTS analytics_revenue_metrics(text, timestamptz, timestamptz, text);
 DROP FUNCTION IF EXISTS analytics_balance_date(timestamptz, timestamptz);
 DROP FUNCTION IF EXISTS analytics_subscription_rows(text);

@@ -5,7 +5,7 @@ SELECT
     a.churn_rate, a.active_user_rate, a.churn_rate_of_start
 FROM analytics_user_answers(
     CASE
-        WHEN %(each)s THEN analytics_company_periods(
+        WHEN %(each)s THEN analytics_user_periods(
             %(company)s, %(starts)s::timestamptz[], %(ends)s::timestamptz[]
         )
         ELSE ARRAY(
