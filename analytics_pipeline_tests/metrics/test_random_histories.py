@@ -70,7 +70,8 @@ class Act(NamedTuple):
             self.what,
             category[self.what.partition(".")[0]],
             value,
-            self.currency,
+            # What is bought for a currency is an asset.
+            "BTC" if self.what.startswith("crypto.") else self.currency,
             {},
         )
         check_event(event)
