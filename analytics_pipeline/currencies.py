@@ -40,6 +40,8 @@ PRECISION = 400
 CERTAIN_PLACES = 30
 RATE_DIGITS = 1
 """Decimal places of a rate in per cent, wherever one is shown."""
+RATIO_DIGITS = 2
+"""Decimal places of a ratio that is no per cent."""
 
 
 @lru_cache(maxsize=1)
@@ -90,6 +92,11 @@ def round_money(amount: Decimal, currency: str) -> Decimal:
 def round_rate(rate: Decimal) -> Decimal:
     """Return an exact rate in per cent rounded once, half-even, to one decimal place."""
     return rounded(rate, RATE_DIGITS)
+
+
+def round_ratio(ratio: Decimal) -> Decimal:
+    """Return an exact ratio rounded once, half-even, to two decimal places."""
+    return rounded(ratio, RATIO_DIGITS)
 
 
 def missing_by(parts: Iterable[Decimal], whole: Decimal) -> Decimal:

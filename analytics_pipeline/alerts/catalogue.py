@@ -13,11 +13,12 @@ from analytics_pipeline.metrics.tables import MRR_MOVEMENTS, REVENUE_METRICS, US
 
 
 class Unit(StrEnum):
-    """What a figure counts: the reporting currency, heads, or per cent."""
+    """What a figure counts: the reporting currency, heads, per cent, or one amount per another."""
 
     MONEY = "money"
     COUNT = "count"
     PERCENT = "percent"
+    RATIO = "ratio"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,24 @@ METRICS: Mapping[str, Metric] = {
             "end_mrr": ("mrr", *_MOVED),
         },
     ),
+    **_of(MRR_MOVEMENTS, Unit.COUNT, dict.fromkeys(("new_customers", "returned_customers", "lost_customers"), ())),
+    **_of(
+        MRR_MOVEMENTS,
+        Unit.PERCENT,
+        {
+            "gross_mrr_churn_rate": ("mrr", *_MOVED),
+            "net_mrr_churn_rate": ("mrr", *_MOVED),
+            "gross_revenue_retention": ("mrr", *_MOVED),
+            "net_revenue_retention": ("mrr", *_MOVED),
+            "customer_churn_rate": (),
+            "arpa_growth": ("mrr",),
+            "total_revenue_year_over_year": (),
+            "mrr_year_over_year": ("mrr",),
+        },
+        ratio=True,
+    ),
+    **_of(MRR_MOVEMENTS, Unit.RATIO, {"quick_ratio": ("mrr", *_MOVED)}, ratio=True),
+    **_of(MRR_MOVEMENTS, Unit.MONEY, {"lifetime_value": ("mrr",)}, ratio=True),
     # Also a column of analytics_revenue_metrics, where it is the same figure.
     **_of(
         USER_METRICS,

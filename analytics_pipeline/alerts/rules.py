@@ -331,6 +331,8 @@ def _require_unit(key: str, text: str, unit: str, metric: Metric, currency: str 
                 )
         case Unit.COUNT if unit:
             raise RuleProblem(key, f"{text!r} doesn't fit {metric.name}, which is a count: write it like {example}")
+        case Unit.RATIO if unit:
+            raise RuleProblem(key, f"{text!r} doesn't fit {metric.name}, which is a ratio: write it like {example}")
         case Unit.PERCENT if unit != ("%" if key == "value" else "points"):
             raise RuleProblem(
                 key,
@@ -340,7 +342,7 @@ def _require_unit(key: str, text: str, unit: str, metric: Metric, currency: str 
 
 def _example(key: str, metric: Metric, currency: str | None) -> str:
     sign = "-" if key == "change" else ""
-    units = {Unit.MONEY: currency or "EUR", Unit.COUNT: "", Unit.PERCENT: "points" if sign else "%"}
+    units = {Unit.MONEY: currency or "EUR", Unit.COUNT: "", Unit.RATIO: "", Unit.PERCENT: "points" if sign else "%"}
     own = repr(f"{sign}100 {units[metric.unit]}".rstrip())
     return f"{own} or '-20 %'" if sign else own
 

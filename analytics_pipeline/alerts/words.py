@@ -9,14 +9,14 @@ from decimal import Decimal
 from analytics_pipeline.alerts.catalogue import Metric, Unit
 from analytics_pipeline.alerts.judge import Judgement
 from analytics_pipeline.alerts.rules import Measure
-from analytics_pipeline.currencies import round_money, round_rate, rounded
+from analytics_pipeline.currencies import round_money, round_rate, round_ratio, rounded
 from analytics_pipeline.windows import Cadence
 
 ALL_COMPANIES = "all companies"
 
 
 def figure_text(metric: Metric, value: Decimal, currency: str | None) -> str:
-    """Return a figure with its unit: ``1,234.50 EUR``, ``12``, ``4.2 %``."""
+    """Return a figure with its unit: ``1,234.50 EUR``, ``12``, ``4.2 %``, ``1.87``."""
     match metric.unit:
         case Unit.MONEY:
             return f"{round_money(value, currency or ''):,f} {currency}"
@@ -24,6 +24,8 @@ def figure_text(metric: Metric, value: Decimal, currency: str | None) -> str:
             return f"{rounded(value, 0):,f}"
         case Unit.PERCENT:
             return f"{round_rate(value):,f} %"
+        case Unit.RATIO:
+            return f"{round_ratio(value):,f}"
 
 
 def shown(judgement: Judgement) -> str:

@@ -18,6 +18,7 @@ from analytics_pipeline.windows import Cadence, Window
 
 # What is proved of days at most: each takes about as long as it took to compute.
 LOOK_BACK = {Cadence.DAY: timedelta(days=35), Cadence.MONTH: timedelta(days=400)}
+_YEAR = timedelta(days=365)
 _MOST_TOLD = 5
 
 EQUALS_CHECK = "equals_definitions"
@@ -55,7 +56,12 @@ def equals_definitions(
         table=sql.Identifier(table.table), rows=sql.Identifier(table.rows_function)
     )
     with one_state(connection):
-        found = stale_ranges(connection, Window(before, judged.end))
+        # The year before is what MRR and revenue of a period are compared with.
+        found = [
+            each
+            for window in (Window(before, judged.end), Window(before - _YEAR, judged.end - _YEAR))
+            for each in stale_ranges(connection, window)
+        ]
         stale = [each for each in found if each.aggregate in table.aggregates]
         parameters |= {"stale_first": [each.first for each in stale], "stale_last": [each.last for each in stale]}
         periods, rows, differing, examples, changed = fetch_row(connection, query, parameters)

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
-from analytics_pipeline.currencies import round_money, round_rate
+from analytics_pipeline.currencies import round_money, round_rate, round_ratio
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.revenue import (
     MrrMovements,
+    SubscriptionRates,
     Unconverted,
     all_unconverted,
     mrr_figures,
@@ -53,6 +54,7 @@ def revenue_answer(connection: Connection, company_id: str | None, window: Windo
             "payingCustomers": figures.paying_customers,
             "arpa": _money(figures.arpa, currency),
             "mrrMovements": _movements(mrr.movements, currency),
+            **_subscription_rates(mrr.rates, currency),
             "unconverted": _unconverted(all_unconverted(revenue, mrr)),
             "definitionsVersion": DEFINITIONS_VERSION,
         }
@@ -119,6 +121,7 @@ def series_answer(
                     "totalUsers": period.total_users,
                     "activeUsers": period.active_users,
                     "newUsers": period.new_users,
+                    **_subscription_rates(period.rates, currency),
                 }
                 for period in periods
             ],
@@ -179,6 +182,24 @@ def _movements(movements: MrrMovements, currency: str) -> Answer:
         "fx": shown.fx,
         "rounding": shown.rounding,
         "end": shown.end,
+    }
+
+
+def _subscription_rates(rates: SubscriptionRates, currency: str) -> Answer:
+    return {
+        "grossMrrChurnRate": _rate(rates.gross_mrr_churn_rate),
+        "netMrrChurnRate": _rate(rates.net_mrr_churn_rate),
+        "grossRevenueRetention": _rate(rates.gross_revenue_retention),
+        "netRevenueRetention": _rate(rates.net_revenue_retention),
+        "quickRatio": None if rates.quick_ratio is None else round_ratio(rates.quick_ratio),
+        "newCustomers": rates.new_customers,
+        "returnedCustomers": rates.returned_customers,
+        "lostCustomers": rates.lost_customers,
+        "customerChurnRate": _rate(rates.customer_churn_rate),
+        "arpaGrowth": _rate(rates.arpa_growth),
+        "lifetimeValue": _money(rates.lifetime_value, currency),
+        "totalRevenueYearOverYear": _rate(rates.total_revenue_year_over_year),
+        "mrrYearOverYear": _rate(rates.mrr_year_over_year),
     }
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -79,6 +79,32 @@ class MrrMovements:
 
 
 @dataclass(frozen=True, slots=True)
+class SubscriptionRates:
+    """The rates of a subscription business over a period, unrounded: per cents, a ratio, an amount, and counts.
+
+    A rate is None without a base, or while an amount of it lacks a rate of exchange; ``lifetime_value`` is one of a
+    calendar month only.
+    """
+
+    gross_mrr_churn_rate: Decimal | None = None
+    net_mrr_churn_rate: Decimal | None = None
+    gross_revenue_retention: Decimal | None = None
+    net_revenue_retention: Decimal | None = None
+    quick_ratio: Decimal | None = None
+    new_customers: int = 0
+    returned_customers: int = 0
+    lost_customers: int = 0
+    customer_churn_rate: Decimal | None = None
+    arpa_growth: Decimal | None = None
+    lifetime_value: Decimal | None = None
+    total_revenue_year_over_year: Decimal | None = None
+    mrr_year_over_year: Decimal | None = None
+
+
+NO_RATES = SubscriptionRates()
+
+
+@dataclass(frozen=True, slots=True)
 class Unconverted:
     """An amount that is left out for want of a rate, in its own currency: the answer's field that lacks it, its days.
 
@@ -99,6 +125,7 @@ class Unconverted:
 class PeriodFigures:
     """One hour, day or month of a series: its start (UTC) and its figures, amounts in the reporting currency."""
 
+    rates: SubscriptionRates
     start: datetime
     total_revenue: Decimal
     invoiced: Decimal
@@ -119,13 +146,15 @@ class RevenueFigures(NamedTuple):
 
 
 class MrrFigures(NamedTuple):
-    """What moved MRR in a period, what that lacks for want of a rate, and whether there was none."""
+    """What moved MRR in a period, the rates that follow, what they lack, and whether there was no MRR at all."""
 
     movements: MrrMovements
+    rates: SubscriptionRates
     unconverted: tuple[Unconverted, ...]
     is_empty: bool
 
 
+_MOVEMENTS = len(fields(MrrMovements))
 # A company, None: all of them together, and a window.
 CompanyWindow = tuple[str | None, Window]
 
@@ -141,7 +170,12 @@ def revenue_figures(connection: Connection, periods: Sequence[CompanyWindow], cu
 def mrr_figures(connection: Connection, periods: Sequence[CompanyWindow], currency: str) -> list[MrrFigures]:
     """Return what moved monthly recurring revenue in many periods at once, in their order."""
     return [
-        MrrFigures(MrrMovements(*figures), _listed(unconverted), is_empty)
+        MrrFigures(
+            MrrMovements(*figures[:_MOVEMENTS]),
+            SubscriptionRates(*figures[_MOVEMENTS:]),
+            _listed(unconverted),
+            is_empty,
+        )
         for *figures, unconverted, is_empty in _of_periods(connection, "movements_of_periods", periods, currency)
     ]
 
@@ -219,7 +253,8 @@ def period_figures(
             "currency": currency,
         },
     ).fetchall()
-    return [PeriodFigures(*row) for row in rows]
+    own = len(fields(PeriodFigures)) - 1
+    return [PeriodFigures(SubscriptionRates(*row[own:]), *row[:own]) for row in rows]
 
 
 def revenue_by_currency(connection: Connection, company_id: str | None, window: Window) -> list[CurrencyRevenue]:

@@ -23,6 +23,7 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.answers import one_view
 from analytics_pipeline.metrics.periods import previous_window
 from analytics_pipeline.metrics.revenue import (
+    NO_RATES,
     CompanyWindow,
     MrrFigures,
     MrrMovements,
@@ -103,7 +104,7 @@ _ZERO = Decimal(0)
 _NO_REVENUE = RevenueFigures(
     RevenueMetrics(_ZERO, _ZERO, _ZERO, None, None, _ZERO, _ZERO, 0, None, 0), (), is_empty=True
 )
-_NO_MOVEMENTS = MrrFigures(MrrMovements(*[_ZERO] * 8), (), is_empty=True)
+_NO_MOVEMENTS = MrrFigures(MrrMovements(*[_ZERO] * 8), NO_RATES, (), is_empty=True)
 _NO_USERS = UserMetrics(0, 0, 0, 0, 0, 0, None, None, None)
 _NO_MONTH_REVENUE = _MonthRevenue(_ZERO, None, _ZERO, _ZERO, _ZERO, 0, frozenset())
 _NO_MONTH_USERS = _MonthUsers(0, 0, 0, 0)
@@ -187,12 +188,13 @@ class _Reading:
         revenue, revenue_before = self._revenue(window), self._revenue(previous)
         users = self._users(window) if window in countable else None
         users_before = self._users(previous) if previous in countable else None
-        movements = self._movements()
+        movements, movements_before = self._movements([window, previous])
         currencies, refund_days = self._currencies()
         crypto = self._listed("crypto", CryptoVolume)
         events, event_totals = self._events()
         alerts = self._alerts()
-        keys = self._keys(revenue, movements, users or {}, crypto, events)
+        moved = {key: figures for key, figures in movements.items() if not figures.is_empty}
+        keys = self._keys(revenue, moved, users or {}, crypto, events)
         months = self._months(keys) if wanted.months else {}
         scoped = scope(self._connection, self._company, window)
         quality = self._quality(keys, has_raw=has_raw, provisional=scoped.provisional) if wanted.quality else {}
@@ -225,6 +227,8 @@ class _Reading:
                 all_events=event_totals.get(key, 0),
                 alerts=alerts[key],
                 quality=quality.get(key),
+                rates=movements.get(key, _NO_MOVEMENTS).rates,
+                rates_before=movements_before.get(key, _NO_MOVEMENTS).rates,
             )
             for key in keys
         ]
@@ -313,10 +317,12 @@ class _Reading:
             found[by_start[start]][key] = UserMetrics(*figures)
         return found
 
-    def _movements(self) -> dict[Key, MrrFigures]:
-        asked = self._asked([self._window], each=self._each)
-        found = zip(asked, mrr_figures(self._connection, asked, self._currency), strict=True)
-        return {key: figures for (key, _), figures in found if not figures.is_empty}
+    def _movements(self, windows: Sequence[Window]) -> list[dict[Key, MrrFigures]]:
+        asked = self._asked(windows, each=self._each)
+        found: dict[Window, dict[Key, MrrFigures]] = {window: {} for window in windows}
+        for (key, window), figures in zip(asked, mrr_figures(self._connection, asked, self._currency), strict=True):
+            found[window][key] = figures
+        return [found[window] for window in windows]
 
     def _currencies(self) -> tuple[defaultdict[Key, list[OriginalRevenue]], defaultdict[Key, list[RefundDay]]]:
         currencies: defaultdict[Key, list[OriginalRevenue]] = defaultdict(list)

@@ -10,7 +10,14 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from analytics_pipeline.alerts.history import FiredAlert
-from analytics_pipeline.metrics.revenue import OF_TOTAL_REVENUE, MrrMovements, RevenueMetrics, Unconverted
+from analytics_pipeline.metrics.revenue import (
+    NO_RATES,
+    OF_TOTAL_REVENUE,
+    MrrMovements,
+    RevenueMetrics,
+    SubscriptionRates,
+    Unconverted,
+)
 from analytics_pipeline.metrics.top_events import EventCount
 from analytics_pipeline.metrics.users import UserMetrics
 from analytics_pipeline.reports.changes import ChangedFigure
@@ -201,6 +208,8 @@ class Report:
     alerts: Sequence[FiredAlert]
     quality: Quality | None
     corrections: Sequence[ChangedFigure] = ()
+    rates: SubscriptionRates = NO_RATES
+    rates_before: SubscriptionRates = NO_RATES
 
     @property
     def is_month(self) -> bool:

@@ -19,7 +19,7 @@ from analytics_pipeline.alerts.load import load_rules
 from analytics_pipeline.alerts.rules import Rule
 from analytics_pipeline.alerts.store import lock_alerts
 from analytics_pipeline.events.record import record_event
-from analytics_pipeline.metrics.revenue import mrr_movements, revenue_metrics
+from analytics_pipeline.metrics.revenue import mrr_figures, revenue_metrics
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.metrics.tables import REVENUE_METRICS, USER_METRICS
 from analytics_pipeline.metrics.users import user_metrics
@@ -306,18 +306,23 @@ def test_the_figures_are_those_of_the_definitions_of_a_company_and_of_all(connec
     close(connection, days("2026-01-01", "2026-02-28"))
     february = Window(start_of("2026-02"), start_of("2026-03"))
     for whose in (None, "sum-b"):
-        movements = asdict(mrr_movements(connection, whose, february, "EUR"))
+        ((moved, rates, *_),) = mrr_figures(connection, [(whose, february)], "EUR")
+        movements = asdict(moved)
         wanted = {
             **asdict(revenue_metrics(connection, whose, february, "EUR")),
             **asdict(user_metrics(connection, whose, february)),
             **movements,
+            **asdict(rates),
             "start_mrr": movements["start"],
             "end_mrr": movements["end"],
             "previous_revenue": 300 * (18 if whose is None else 6),
         }
         for name, metric in METRICS.items():
             figure = read_figures(connection, metric.table, Cadence.MONTH, february, {whose})
-            assert figure.of(metric, whose, february.start).value == certain(Decimal(wanted[name])), name
+            value = wanted[name]
+            assert figure.of(metric, whose, february.start).value == (
+                None if value is None else certain(Decimal(value))
+            ), name
         assert wanted["churned_users"] > wanted["churn_rate_of_start"] * wanted["active_before"] / 100 > 0
         # The first of the month is another period that starts then.
         day = Window(february.start, start_of("2026-02-02"))
@@ -325,6 +330,7 @@ def test_the_figures_are_those_of_the_definitions_of_a_company_and_of_all(connec
         assert figure.of(METRICS["total_revenue"], whose, day.start).value == 0
         assert wanted["revenue_growth"] < 0
         assert wanted["expansion"] > 0
+        assert wanted["net_revenue_retention"] > 100
 
 
 def test_what_fired_can_be_asked_for_a_company_and_a_window(connection: Connection) -> None:

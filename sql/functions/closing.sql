@@ -299,6 +299,7 @@ LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
     changed bigint;
+    retaken timestamptz[];
 BEGIN
     PERFORM analytics_lock_changes(false);
     CREATE TEMP TABLE wanted ON COMMIT DROP AS
@@ -368,14 +369,22 @@ BEGIN
     JOIN differing AS d
         ON d.company_id = w.company_id AND d.subscription_id = w.subscription_id AND d.valid_from = w.valid_from;
     PERFORM set_config('analytics.keeps_mrr_snapshots', '', true);
-    -- A balance is of just before its instant.
-    DELETE FROM analytics_mrr_snapshots AS s
-    WHERE s.taken_at > (SELECT min(d.changed_from) FROM differing AS d);
-    IF NOT EXISTS (SELECT FROM analytics_mrr_snapshots AS s WHERE s.taken_at = p_end) THEN
-        INSERT INTO analytics_mrr_snapshots (taken_at, company_id, currency, mrr, customers)
-        SELECT p_end, b.company_id, b.currency, b.mrr, b.customers
-        FROM analytics_mrr_balances(ARRAY[p_end], NULL, '{}') AS b;
-    END IF;
+    -- Snapshots after the first change are taken again. A balance is of just before its instant.
+    WITH stale AS (
+        DELETE FROM analytics_mrr_snapshots AS s
+        WHERE s.taken_at > (SELECT min(d.changed_from) FROM differing AS d)
+        RETURNING s.taken_at
+    )
+    SELECT array_agg(t.taken_at ORDER BY t.taken_at) INTO retaken
+    FROM (
+        SELECT s.taken_at FROM stale AS s
+        UNION
+        SELECT p_end WHERE NOT EXISTS (SELECT FROM analytics_mrr_snapshots AS k WHERE k.taken_at = p_end)
+    ) AS t;
+    INSERT INTO analytics_mrr_snapshots (taken_at, company_id, currency, mrr, customers)
+    SELECT retaken[b.instant], b.company_id, b.currency, b.mrr, b.customers
+    FROM analytics_mrr_balances(retaken, NULL, '{}') AS b
+    WHERE retaken IS NOT NULL;
 
     INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, metrics, cause)
     SELECT
@@ -512,7 +521,7 @@ $$;
 COMMENT ON FUNCTION analytics_company_periods IS
     'The days or months of a window, of each company that may have figures in it.';
 
--- What the metric tables must hold of a window. The columns are those of the tables, up to computed_at.
+-- What the metric tables must hold of a window. The columns are those of the tables, in their order, but computed_at.
 CREATE OR REPLACE FUNCTION analytics_revenue_metrics_rows(
     p_granularity text, p_start timestamptz, p_end timestamptz, p_currency text, p_version integer
 )
@@ -542,14 +551,26 @@ CREATE OR REPLACE FUNCTION analytics_mrr_movements_rows(
 RETURNS TABLE (
     company_id text, granularity text, period_start timestamptz, period_end timestamptz, currency text,
     start_mrr numeric, new numeric, reactivation numeric, expansion numeric, contraction numeric,
-    churn numeric, fx numeric, end_mrr numeric, unconverted jsonb, definitions_version integer
+    churn numeric, fx numeric, end_mrr numeric, unconverted jsonb, definitions_version integer,
+    expansion_of_paying numeric, new_customers bigint, returned_customers bigint, lost_customers bigint,
+    customers_at_start bigint, paying_customers bigint, mrr_at_start numeric, mrr numeric, mrr_year_before numeric,
+    total_revenue numeric, total_revenue_year_before numeric,
+    gross_mrr_churn_rate numeric, net_mrr_churn_rate numeric, gross_revenue_retention numeric,
+    net_revenue_retention numeric, quick_ratio numeric, customer_churn_rate numeric, arpa_growth numeric,
+    lifetime_value numeric, total_revenue_year_over_year numeric, mrr_year_over_year numeric
 )
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
     SELECT
         f.company_id, p_granularity, f.period_start, f.period_end, f.currency,
         f.start_mrr, f.new, f.reactivation, f.expansion, f.contraction, f.churn, f.fx, f.end_mrr,
-        f.unconverted, p_version
+        f.unconverted, p_version,
+        f.expansion_of_paying, f.new_customers, f.returned_customers, f.lost_customers,
+        f.customers_at_start, f.paying_customers, f.mrr_at_start, f.mrr, f.mrr_year_before,
+        f.total_revenue, f.total_revenue_year_before,
+        f.gross_mrr_churn_rate, f.net_mrr_churn_rate, f.gross_revenue_retention, f.net_revenue_retention,
+        f.quick_ratio, f.customer_churn_rate, f.arpa_growth, f.lifetime_value,
+        f.total_revenue_year_over_year, f.mrr_year_over_year
     FROM analytics_mrr_figures(analytics_company_periods(p_granularity, p_start, p_end, p_currency)) AS f
     WHERE NOT f.is_empty
 $$;
@@ -587,6 +608,55 @@ AS $$
 $$;
 
 COMMENT ON FUNCTION analytics_revenue_metrics_together IS
+    'The closed days or months that begin in a half-open window, over all companies together (company_id is null).';
+
+-- The columns are those of the table. What one company lacks, all of them together lack.
+CREATE OR REPLACE FUNCTION analytics_mrr_movements_together(
+    p_granularity text, p_start timestamptz, p_end timestamptz
+)
+RETURNS SETOF analytics_mrr_movements
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT
+        NULL, p_granularity, s.period_start, s.period_end, s.currency,
+        s.start_mrr, s.new, s.reactivation, s.expansion, s.contraction, s.churn, s.fx, s.end_mrr,
+        s.unconverted, s.definitions_version, s.computed_at,
+        s.expansion_of_paying, s.new_customers, s.returned_customers, s.lost_customers,
+        s.customers_at_start, s.paying_customers, s.mrr_at_start, s.mrr, s.mrr_year_before,
+        s.total_revenue, s.total_revenue_year_before,
+        d.gross_mrr_churn_rate, d.net_mrr_churn_rate, d.gross_revenue_retention, d.net_revenue_retention,
+        d.quick_ratio, d.customer_churn_rate, d.arpa_growth, d.lifetime_value,
+        d.total_revenue_year_over_year, d.mrr_year_over_year
+    FROM (
+        SELECT
+            m.period_start, m.period_end, m.currency,
+            sum(m.start_mrr) AS start_mrr, sum(m.new) AS new, sum(m.reactivation) AS reactivation,
+            sum(m.expansion) AS expansion, sum(m.contraction) AS contraction, sum(m.churn) AS churn,
+            sum(m.fx) AS fx, sum(m.end_mrr) AS end_mrr,
+            jsonb_path_query_array(jsonb_agg(m.unconverted), '$[*][*]') AS unconverted,
+            min(m.definitions_version) AS definitions_version, min(m.computed_at) AS computed_at,
+            CASE WHEN bool_and(m.expansion_of_paying IS NOT NULL) THEN sum(m.expansion_of_paying) END AS expansion_of_paying,
+            CASE WHEN bool_and(m.new_customers IS NOT NULL) THEN sum(m.new_customers)::bigint END AS new_customers,
+            CASE WHEN bool_and(m.returned_customers IS NOT NULL) THEN sum(m.returned_customers)::bigint END AS returned_customers,
+            CASE WHEN bool_and(m.lost_customers IS NOT NULL) THEN sum(m.lost_customers)::bigint END AS lost_customers,
+            CASE WHEN bool_and(m.customers_at_start IS NOT NULL) THEN sum(m.customers_at_start)::bigint END AS customers_at_start,
+            CASE WHEN bool_and(m.paying_customers IS NOT NULL) THEN sum(m.paying_customers)::bigint END AS paying_customers,
+            CASE WHEN bool_and(m.mrr_at_start IS NOT NULL) THEN sum(m.mrr_at_start) END AS mrr_at_start, CASE WHEN bool_and(m.mrr IS NOT NULL) THEN sum(m.mrr) END AS mrr,
+            CASE WHEN bool_and(m.mrr_year_before IS NOT NULL) THEN sum(m.mrr_year_before) END AS mrr_year_before,
+            CASE WHEN bool_and(m.total_revenue IS NOT NULL) THEN sum(m.total_revenue) END AS total_revenue,
+            CASE WHEN bool_and(m.total_revenue_year_before IS NOT NULL) THEN sum(m.total_revenue_year_before) END AS total_revenue_year_before
+        FROM analytics_mrr_movements AS m
+        WHERE m.granularity = p_granularity AND m.period_start >= p_start AND m.period_start < p_end
+        GROUP BY m.period_start, m.period_end, m.currency
+    ) AS s
+    CROSS JOIN LATERAL analytics_derived_mrr(
+        s.period_start, s.period_end, s.start_mrr, s.new, s.reactivation, s.expansion, s.contraction, s.churn,
+        s.unconverted, s.expansion_of_paying, s.lost_customers, s.customers_at_start, s.paying_customers,
+        s.mrr_at_start, s.mrr, s.mrr_year_before, s.total_revenue, s.total_revenue_year_before
+    ) AS d
+$$;
+
+COMMENT ON FUNCTION analytics_mrr_movements_together IS
     'The closed days or months that begin in a half-open window, over all companies together (company_id is null).';
 
 -- Users have no currency: the parameter is there because the three are called alike. A company has a row from the period
@@ -665,6 +735,17 @@ BEGIN
     FROM differing AS d
     WHERE d.period_end = p_end
       AND EXISTS (SELECT FROM unnest(carried) AS c WHERE d.wanted -> c IS DISTINCT FROM d.stored -> c);
+    -- What the same period is compared with a year later; 29 February with the 28th.
+    IF p_metric = 'revenue_metrics' THEN
+        INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, granularity, metrics, cause)
+        SELECT
+            d.company_id, (d.period_start AT TIME ZONE 'UTC' + interval '1 year') AT TIME ZONE 'UTC',
+            (d.period_end AT TIME ZONE 'UTC' + interval '1 year' - interval '1 microsecond') AT TIME ZONE 'UTC',
+            p_granularity, ARRAY['mrr_movements'], p_metric || ' of the year before'
+        FROM differing AS d
+        WHERE (d.wanted -> 'total_revenue', d.wanted -> 'mrr', d.wanted -> 'unconverted')
+            IS DISTINCT FROM (d.stored -> 'total_revenue', d.stored -> 'mrr', d.stored -> 'unconverted');
+    END IF;
 
     EXECUTE format(
         'DELETE FROM %I AS t WHERE t.granularity = $1 AND t.period_start >= $2 AND t.period_start < $3', relation

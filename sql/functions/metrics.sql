@@ -116,14 +116,29 @@ CREATE OR REPLACE FUNCTION analytics_mrr_figures(p_periods analytics_figure_peri
 RETURNS TABLE (
     place bigint, company_id text, period_start timestamptz, period_end timestamptz, currency text,
     start_mrr numeric, new numeric, reactivation numeric, expansion numeric, contraction numeric,
-    churn numeric, fx numeric, end_mrr numeric, unconverted jsonb, is_empty boolean
+    churn numeric, fx numeric, end_mrr numeric, unconverted jsonb,
+    expansion_of_paying numeric, new_customers bigint, returned_customers bigint, lost_customers bigint,
+    customers_at_start bigint, paying_customers bigint, mrr_at_start numeric, mrr numeric, mrr_year_before numeric,
+    total_revenue numeric, total_revenue_year_before numeric,
+    gross_mrr_churn_rate numeric, net_mrr_churn_rate numeric, gross_revenue_retention numeric,
+    net_revenue_retention numeric, quick_ratio numeric, customer_churn_rate numeric, arpa_growth numeric,
+    lifetime_value numeric, total_revenue_year_over_year numeric, mrr_year_over_year numeric, is_empty boolean
 )
 LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
 DECLARE
+    asked_for bigint := cardinality(p_periods);
     pending analytics_subscriptions[] := analytics_pending_subscriptions(analytics_period_companies(p_periods));
+    years_before analytics_figure_period[] := ARRAY(
+        SELECT ROW(
+            w.company_id, y.period_start, y.period_end, w.currency
+        )::analytics_figure_period
+        FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, place)
+        CROSS JOIN LATERAL analytics_year_before(w.period_start, w.period_end) AS y
+        ORDER BY w.place
+    );
 BEGIN
     RETURN QUERY
     WITH part AS MATERIALIZED (
@@ -137,11 +152,36 @@ BEGIN
             sum(p.amount) FILTER (WHERE p.part = 'new') AS new,
             sum(p.amount) FILTER (WHERE p.part = 'reactivation') AS reactivation,
             sum(p.amount) FILTER (WHERE p.part = 'expansion') AS expansion,
+            sum(p.amount) FILTER (WHERE p.part = 'expansion' AND p.paid_at_start) AS expansion_of_paying,
             -sum(p.amount) FILTER (WHERE p.part = 'contraction') AS contraction,
             -sum(p.amount) FILTER (WHERE p.part = 'churn') AS churn,
-            sum(p.amount) FILTER (WHERE p.part = 'end') AS end_mrr
+            sum(p.amount) FILTER (WHERE p.part = 'end') AS end_mrr,
+            -- Left out or not: who pays is known without a rate.
+            count(DISTINCT (p.company_id, p.customer)) FILTER (WHERE p.part = 'new') AS new_customers,
+            count(DISTINCT (p.company_id, p.customer)) FILTER (WHERE p.part = 'reactivation') AS returned_customers,
+            count(DISTINCT (p.company_id, p.customer)) FILTER (WHERE p.part = 'churn') AS lost_customers,
+            sum(p.customers) FILTER (WHERE p.part = 'start')::bigint AS customers_at_start,
+            sum(p.customers) FILTER (WHERE p.part = 'end')::bigint AS paying_customers,
+            sum(p.converted) FILTER (WHERE p.part = 'start') AS mrr_at_start,
+            sum(p.converted) FILTER (WHERE p.part = 'end') AS mrr,
+            coalesce(bool_and(p.converted IS NOT NULL) FILTER (WHERE p.part = 'start' AND p.currency IS NOT NULL), true)
+                AS is_start_converted,
+            coalesce(bool_and(p.converted IS NOT NULL) FILTER (WHERE p.part = 'end' AND p.currency IS NOT NULL), true)
+                AS is_end_converted
         FROM part AS p
         GROUP BY p.place
+    ),
+    standing_before AS (
+        SELECT b.place, sum(b.converted) AS mrr, bool_and(b.converted IS NOT NULL) AS is_converted
+        FROM analytics_mrr_at_end(years_before, pending) AS b
+        WHERE b.currency IS NOT NULL
+        GROUP BY b.place
+    ),
+    revenue AS MATERIALIZED (
+        SELECT r.place, sum(r.converted) AS total_revenue, bool_and(r.converted IS NOT NULL) AS is_converted
+        FROM analytics_converted_revenue(p_periods || years_before) AS r
+        WHERE r.figure = 'totalRevenue'
+        GROUP BY r.place
     ),
     entry AS (
         SELECT
@@ -173,21 +213,89 @@ BEGIN
         f.start_mrr, f.new, f.reactivation, f.expansion, f.contraction, f.churn,
         -- What rates did.
         f.end_mrr - f.start_mrr - f.new - f.reactivation - f.expansion + f.contraction + f.churn,
-        f.end_mrr, coalesce(l.unconverted, '[]'), b.place IS NULL
+        f.end_mrr, f.unconverted,
+        f.expansion_of_paying, f.new_customers, f.returned_customers, f.lost_customers,
+        f.customers_at_start, f.paying_customers, f.mrr_at_start, f.mrr, f.mrr_year_before,
+        f.total_revenue, f.total_revenue_year_before,
+        d.gross_mrr_churn_rate, d.net_mrr_churn_rate, d.gross_revenue_retention, d.net_revenue_retention,
+        d.quick_ratio, d.customer_churn_rate, d.arpa_growth, d.lifetime_value,
+        d.total_revenue_year_over_year, d.mrr_year_over_year, b.place IS NULL
     FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, place)
     LEFT JOIN bridge AS b ON b.place = w.place
     LEFT JOIN listed AS l ON l.place = w.place
+    LEFT JOIN standing_before AS s ON s.place = w.place
+    LEFT JOIN revenue AS r ON r.place = w.place
+    LEFT JOIN revenue AS y ON y.place = w.place + asked_for
     CROSS JOIN LATERAL (
         SELECT
             coalesce(b.start_mrr, 0) AS start_mrr, coalesce(b.new, 0) AS new,
             coalesce(b.reactivation, 0) AS reactivation, coalesce(b.expansion, 0) AS expansion,
-            coalesce(b.contraction, 0) AS contraction, coalesce(b.churn, 0) AS churn, coalesce(b.end_mrr, 0) AS end_mrr
-    ) AS f;
+            coalesce(b.contraction, 0) AS contraction, coalesce(b.churn, 0) AS churn, coalesce(b.end_mrr, 0) AS end_mrr,
+            coalesce(l.unconverted, '[]') AS unconverted, coalesce(b.expansion_of_paying, 0) AS expansion_of_paying,
+            coalesce(b.new_customers, 0) AS new_customers, coalesce(b.returned_customers, 0) AS returned_customers,
+            coalesce(b.lost_customers, 0) AS lost_customers, coalesce(b.customers_at_start, 0) AS customers_at_start,
+            coalesce(b.paying_customers, 0) AS paying_customers,
+            CASE WHEN b.is_start_converted IS NOT FALSE THEN coalesce(b.mrr_at_start, 0) END AS mrr_at_start,
+            CASE WHEN b.is_end_converted IS NOT FALSE THEN coalesce(b.mrr, 0) END AS mrr,
+            CASE WHEN s.is_converted IS NOT FALSE THEN coalesce(s.mrr, 0) END AS mrr_year_before,
+            CASE WHEN r.is_converted IS NOT FALSE THEN coalesce(r.total_revenue, 0) END AS total_revenue,
+            CASE WHEN y.is_converted IS NOT FALSE THEN coalesce(y.total_revenue, 0) END AS total_revenue_year_before
+    ) AS f
+    CROSS JOIN LATERAL analytics_derived_mrr(
+        w.period_start, w.period_end, f.start_mrr, f.new, f.reactivation, f.expansion, f.contraction, f.churn,
+        f.unconverted, f.expansion_of_paying, f.lost_customers, f.customers_at_start, f.paying_customers,
+        f.mrr_at_start, f.mrr, f.mrr_year_before, f.total_revenue, f.total_revenue_year_before
+    ) AS d;
 END
 $$;
 
 COMMENT ON FUNCTION analytics_mrr_figures IS
-    'MRR at the start and the end of each period and what moved it, of a company or of all, unrounded; losses are positive; is_empty: there was none.';
+    'MRR at the start and the end of each period, what moved it and the rates that follow, of a company or of all, unrounded; losses are positive; is_empty: there was none.';
+
+-- From the movements as they stand. Balances and revenue are null where an amount of them lacks a rate.
+CREATE OR REPLACE FUNCTION analytics_derived_mrr(
+    p_start timestamptz, p_end timestamptz,
+    p_start_mrr numeric, p_new numeric, p_reactivation numeric, p_expansion numeric, p_contraction numeric,
+    p_churn numeric, p_unconverted jsonb, p_expansion_of_paying numeric, p_lost_customers bigint,
+    p_customers_at_start bigint, p_paying_customers bigint, p_mrr_at_start numeric, p_mrr numeric,
+    p_mrr_year_before numeric, p_total_revenue numeric, p_total_revenue_year_before numeric
+)
+RETURNS TABLE (
+    gross_mrr_churn_rate numeric, net_mrr_churn_rate numeric, gross_revenue_retention numeric,
+    net_revenue_retention numeric, quick_ratio numeric, customer_churn_rate numeric, arpa_growth numeric,
+    lifetime_value numeric, total_revenue_year_over_year numeric, mrr_year_over_year numeric
+)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 1
+AS $$
+    SELECT
+        analytics_percentage(m.lost, m.start_mrr),
+        analytics_percentage(m.lost - p_expansion - p_reactivation, m.start_mrr),
+        analytics_percentage(m.start_mrr - m.lost, m.start_mrr),
+        analytics_percentage(m.start_mrr - m.lost + p_expansion_of_paying, m.start_mrr),
+        CASE WHEN m.lost > 0 THEN analytics_fraction(p_new + p_reactivation + p_expansion, 1, m.lost) END,
+        c.churn_rate,
+        analytics_growth(m.arpa, m.arpa_before, true),
+        -- Of a calendar month: no other period has the month's churn.
+        CASE
+            WHEN p_start = analytics_floor('month', p_start)
+             AND p_end = analytics_ceil('month', p_start + interval '1 microsecond')
+             AND c.churn_rate > 0
+            THEN analytics_fraction(m.arpa, 100, c.churn_rate)
+        END,
+        analytics_growth(p_total_revenue, p_total_revenue_year_before, true),
+        analytics_growth(p_mrr, p_mrr_year_before, true)
+    FROM (
+        SELECT
+            CASE WHEN p_unconverted = '[]' THEN p_start_mrr END AS start_mrr,
+            CASE WHEN p_unconverted = '[]' THEN p_contraction + p_churn END AS lost,
+            analytics_ratio(p_mrr, p_paying_customers) AS arpa,
+            analytics_ratio(p_mrr_at_start, p_customers_at_start) AS arpa_before
+    ) AS m
+    CROSS JOIN (SELECT analytics_percentage(p_lost_customers, p_customers_at_start) AS churn_rate) AS c
+$$;
+
+COMMENT ON FUNCTION analytics_derived_mrr IS
+    'The rates of a subscription business that follow from the stored figures of a period; null without a base, or while an amount lacks a rate.';
 
 -- Figures that lack an amount are named in the list of what is not converted.
 CREATE OR REPLACE FUNCTION analytics_derived_revenue(

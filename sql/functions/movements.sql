@@ -150,7 +150,7 @@ CREATE OR REPLACE FUNCTION analytics_mrr_parts(
 )
 RETURNS TABLE (
     place bigint, company_id text, customer text, currency text, part text, original numeric, converted numeric,
-    is_left_out boolean, first_day date, last_day date, paid_at_start boolean
+    is_left_out boolean, first_day date, last_day date, paid_at_start boolean, customers bigint
 )
 LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10000
 SET plan_cache_mode = force_custom_plan
@@ -177,9 +177,8 @@ BEGIN
         SELECT
             CASE WHEN b.place <= asked_for THEN b.place ELSE b.place - asked_for END AS place,
             b.company_id, b.currency, CASE WHEN b.place <= asked_for THEN 'end' ELSE 'start' END AS part,
-            b.day, b.original, b.numerator, b.denominator
+            b.day, b.original, b.numerator, b.denominator, b.customers
         FROM analytics_mrr_at_end(p_periods || befores, p_pending) AS b
-        WHERE b.currency IS NOT NULL
     ),
     net AS MATERIALIZED (
         SELECT n.* FROM analytics_mrr_moves(p_periods, p_pending) AS n
@@ -220,7 +219,7 @@ BEGIN
             h.place, h.company_id, h.currency,
             bool_or(h.part = 'start') AS at_start, bool_or(h.part = 'end') AS at_end
         FROM held AS h
-        WHERE h.numerator IS NULL
+        WHERE h.currency IS NOT NULL AND h.numerator IS NULL
         GROUP BY h.place, h.company_id, h.currency
     ),
     left_out AS MATERIALIZED (
@@ -283,14 +282,15 @@ BEGIN
     )
     SELECT
         h.place, h.company_id, NULL::text, h.currency, h.part, v.amount,
-        analytics_fraction(v.amount, h.numerator, h.denominator), v.is_left_out, h.day, h.day, NULL::boolean
+        analytics_fraction(v.amount, h.numerator, h.denominator), v.is_left_out, h.day, h.day,
+        NULL::boolean, h.customers
     FROM held AS h
     LEFT JOIN missing AS l
         ON l.place = h.place AND l.company_id = h.company_id AND l.currency = h.currency AND l.part = h.part
     CROSS JOIN LATERAL (
         VALUES (h.original - coalesce(l.amount, 0), false), (coalesce(l.amount, 0), true)
     ) AS v (amount, is_left_out)
-    WHERE v.amount > 0
+    WHERE v.amount > 0 OR (h.currency IS NULL AND NOT v.is_left_out)
     UNION ALL
     SELECT
         m.place, m.company_id, m.customer, m.currency,
@@ -304,11 +304,11 @@ BEGIN
             WHEN m.kept > 0 THEN 'expansion'
             WHEN m.kept < 0 THEN 'contraction'
         END,
-        m.net, m.converted, m.is_left_out, m.first_day, m.last_day, s.paid_at_start
+        m.net, m.converted, m.is_left_out, m.first_day, m.last_day, s.paid_at_start, 0::bigint
     FROM moved AS m
     JOIN standing AS s ON s.place = m.place AND s.company_id = m.company_id AND s.customer = m.customer;
 END
 $$;
 
 COMMENT ON FUNCTION analytics_mrr_parts IS
-    'MRR at the start and the end of each period per company and currency, and what moved it per customer and currency, signed; left out is what is not in the bridge, for want of a rate for it or for another part of it.';
+    'MRR at the start and the end of each period per company and currency, and what moved it per customer and currency, signed; left out is what is not in the bridge, for want of a rate for it or for another part of it. A row without currency counts the customers that pay at the start or the end.';

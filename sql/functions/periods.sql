@@ -56,6 +56,30 @@ $$;
 COMMENT ON FUNCTION analytics_previous_start IS
     'The start of the period before, which ends where this one starts.';
 
+-- Whole months are compared with whole months, other days with those of the same dates: 28 February with the 28th.
+CREATE OR REPLACE FUNCTION analytics_year_before(p_start timestamptz, p_end timestamptz)
+RETURNS TABLE (period_start timestamptz, period_end timestamptz)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 1
+AS $$
+    SELECT
+        b.bounds[1] AT TIME ZONE 'UTC',
+        greatest(b.bounds[2], b.bounds[1] + interval '1 microsecond') AT TIME ZONE 'UTC'
+    FROM (
+        SELECT ARRAY[
+            p_start AT TIME ZONE 'UTC' - interval '1 year',
+            CASE
+                WHEN p_end = analytics_floor('day', p_end)
+                 AND NOT (p_start = analytics_floor('month', p_start) AND p_end = analytics_floor('month', p_end))
+                THEN p_end AT TIME ZONE 'UTC' - interval '1 day' - interval '1 year' + interval '1 day'
+                ELSE p_end AT TIME ZONE 'UTC' - interval '1 year'
+            END
+        ] AS bounds
+    ) AS b
+$$;
+
+COMMENT ON FUNCTION analytics_year_before IS
+    'The same calendar period (UTC) a year before.';
+
 CREATE OR REPLACE FUNCTION analytics_as_of(p_start timestamptz, p_end timestamptz)
 RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE

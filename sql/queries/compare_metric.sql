@@ -24,6 +24,24 @@ period AS MATERIALIZED (
               AND s.last_instant >= coalesce(
                   (SELECT b.period_start FROM closed AS b WHERE b.period_end = p.period_start), p.period_start
               )
+        )
+        -- What is compared with the year before stands on that, too.
+        OR %(metric)s = 'mrr_movements' AND EXISTS (
+            SELECT
+            FROM analytics_year_before(p.period_start, p.period_end) AS y
+            WHERE EXISTS (
+                SELECT
+                FROM unnest(
+                    %(stale_first)s::timestamptz[], %(stale_last)s::timestamptz[]
+                ) AS s (first_instant, last_instant)
+                WHERE s.first_instant < y.period_end AND s.last_instant >= y.period_start
+            ) OR EXISTS (
+                SELECT
+                FROM analytics_metric_periods AS b
+                JOIN analytics_metric_changes AS c ON analytics_is_stale(b, c)
+                WHERE b.metric = 'revenue_metrics' AND b.granularity = %(granularity)s
+                  AND b.period_start >= y.period_start AND b.period_start < y.period_end
+            )
         ) AS has_changed_events
     FROM closed AS p
     WHERE NOT p.is_stale AND p.period_start >= %(start)s

@@ -1,20 +1,19 @@
 -- The figures of each period of a window, by the functions that define them.
 WITH period AS MATERIALIZED (
-    SELECT p.period_start, p.period_end, row_number() OVER (ORDER BY p.period_start) AS place
-    FROM analytics_periods(%(granularity)s, %(start)s, %(end)s) AS p
+    SELECT ARRAY(
+        SELECT ROW(%(company)s, p.period_start, p.period_end, %(currency)s)::analytics_figure_period
+        FROM analytics_periods(%(granularity)s, %(start)s, %(end)s) AS p
+        ORDER BY p.period_start
+    ) AS periods
 )
 SELECT
-    p.period_start, r.total_revenue, r.invoiced, r.refunds, r.mrr, r.paying_customers,
-    r.total_users, u.active_users, u.new_users
+    f.period_start, f.total_revenue, f.invoiced, f.refunds, f.mrr, f.paying_customers,
+    f.total_users, u.active_users, u.new_users,
+    m.gross_mrr_churn_rate, m.net_mrr_churn_rate, m.gross_revenue_retention, m.net_revenue_retention, m.quick_ratio,
+    m.new_customers, m.returned_customers, m.lost_customers, m.customer_churn_rate, m.arpa_growth, m.lifetime_value,
+    m.total_revenue_year_over_year, m.mrr_year_over_year
 FROM period AS p
-JOIN analytics_revenue_figures(ARRAY(
-    SELECT ROW(%(company)s::text, q.period_start, q.period_end, %(currency)s)::analytics_figure_period
-    FROM period AS q
-    ORDER BY q.place
-)) AS r ON r.place = p.place
-JOIN analytics_user_figures(ARRAY(
-    SELECT ROW(%(company)s::text, q.period_start, q.period_end, NULL)::analytics_figure_period
-    FROM period AS q
-    ORDER BY q.place
-)) AS u ON u.place = p.place
-ORDER BY p.period_start
+CROSS JOIN LATERAL analytics_revenue_figures(p.periods) AS f
+JOIN LATERAL analytics_mrr_figures(p.periods) AS m ON m.place = f.place
+JOIN LATERAL analytics_user_figures(p.periods) AS u ON u.place = f.place
+ORDER BY f.place

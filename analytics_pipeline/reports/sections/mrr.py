@@ -17,6 +17,21 @@ from analytics_pipeline.reports.sections.trends import months_shown, months_tabl
 from analytics_pipeline.reports.tabular import Column, Kind, Table, money, name, percent, text
 
 _FIGURES = (figures.mrr, figures.arr, figures.paying_customers, figures.arpa)
+_RATES = (
+    figures.gross_mrr_churn_rate,
+    figures.net_mrr_churn_rate,
+    figures.gross_revenue_retention,
+    figures.net_revenue_retention,
+    figures.quick_ratio,
+    figures.new_customers,
+    figures.returned_customers,
+    figures.lost_customers,
+    figures.customer_churn_rate,
+    figures.arpa_growth,
+    figures.lifetime_value,
+    figures.total_revenue_year_over_year,
+    figures.mrr_year_over_year,
+)
 _BRIDGE_HEIGHT = 150.0
 # The steps of the bridge: the name, and the short one under a bar.
 _STEPS = {
@@ -31,12 +46,13 @@ _ROUNDING = "rounding"
 
 
 def tables(report: Report) -> list[Table]:
-    """Return the period's figures, the bridge, and MRR by month."""
+    """Return the period's figures, the bridge, the rates that follow from it, and MRR by month."""
     currency, months = report.currency, months_shown(report)
     changes = [None, *(_change(this, before) for before, this in pairwise(months))]
     return [
         figures_table("mrr", "MRR at the end of the period", [figure(report) for figure in _FIGURES]),
         bridge(report),
+        figures_table("subscriptionRates", "Rates of the subscriptions", [figure(report) for figure in _RATES]),
         months_table(
             report,
             "mrrByMonth",
@@ -89,7 +105,7 @@ def _as_steps(movements: Table) -> Table:
 def pages(content: Content) -> list[Flowable]:
     """Return the bridge as a chart and a table, and the trend."""
     report = content.report
-    of_period, movements, by_month = tables(report)
+    of_period, movements, rates, by_month = tables(report)
     movements = _as_steps(movements)
     trend = trend_charts(content, [(f"MRR at the end of the month, {report.currency}", [m.mrr for m in report.months])])
     figures_placed = content.set(of_period)
@@ -99,6 +115,8 @@ def pages(content: Content) -> list[Flowable]:
         Spacer(0, 12),
         _bridge_chart(content, movements),
         *content.titled(movements),
+        Spacer(0, 16),
+        *content.titled(rates),
         Spacer(0, 16),
         *trend,
         *content.titled(by_month),
