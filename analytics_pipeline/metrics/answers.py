@@ -10,6 +10,7 @@ from typing import Any
 
 from analytics_pipeline.currencies import round_money, round_rate, round_ratio
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.metrics.crypto import asset_volumes
 from analytics_pipeline.metrics.revenue import (
     MrrMovements,
     SubscriptionRates,
@@ -92,6 +93,33 @@ def users_answer(connection: Connection, company_id: str | None, window: Window)
             "usersAtStart": figures.users_at_start,
             "activeBefore": figures.active_before,
             "churnRateOfStart": _rate(figures.churn_rate_of_start),
+            "definitionsVersion": DEFINITIONS_VERSION,
+        }
+
+
+def crypto_answer(connection: Connection, company_id: str | None, window: Window, currency: str) -> Answer:
+    """Return what was received, sent and swapped of each asset in a window, and its value; ``None``: all companies.
+
+    Quantities are in the asset's ticker, values in the reporting currency at the rates of the days: None while one of
+    the days lacks a rate.
+    """
+    with one_view(connection):
+        return {
+            "assets": [
+                {
+                    "asset": asset.ticker,
+                    "received": round_money(asset.received, asset.ticker),
+                    "receivedValue": _money(asset.received_value, currency),
+                    "sent": round_money(asset.sent, asset.ticker),
+                    "sentValue": _money(asset.sent_value, currency),
+                    "swapped": round_money(asset.swapped, asset.ticker),
+                    "swappedValue": _money(asset.swapped_value, currency),
+                    "transactions": asset.transactions,
+                }
+                for asset in asset_volumes(connection, company_id, window, currency)
+            ],
+            "currency": currency,
+            **_scope(scope(connection, company_id, window)),
             "definitionsVersion": DEFINITIONS_VERSION,
         }
 

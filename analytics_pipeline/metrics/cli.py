@@ -14,6 +14,7 @@ from analytics_pipeline.cli_options import allow_unknown_option, require_company
 from analytics_pipeline.fx.show import require_known_currency
 from analytics_pipeline.metrics.answers import (
     Answer,
+    crypto_answer,
     movements_answer,
     revenue_answer,
     series_answer,
@@ -87,6 +88,19 @@ def users(
 
     def ask(connection: Connection, window: Window, _reporting: str) -> Answer:
         return users_answer(connection, company, window)
+
+    _answer(ask, start, end, currency, as_json=as_json)
+
+
+@metrics.command("crypto")
+@_answer_options
+def crypto(
+    company: str | None, start: datetime | None, end: datetime | None, currency: str | None, *, as_json: bool
+) -> None:
+    """What was received, sent and swapped of each crypto asset, and its value at the rates of the days."""
+
+    def ask(connection: Connection, window: Window, reporting: str) -> Answer:
+        return crypto_answer(connection, company, window, reporting)
 
     _answer(ask, start, end, currency, as_json=as_json)
 

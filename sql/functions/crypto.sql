@@ -1,5 +1,5 @@
 -- Crypto volumes: quantities in the asset's ticker, and what they were worth.
--- Periods are whole UTC days, half-open; a null company means all companies.
+-- Periods are half-open; a null company means all companies.
 
 CREATE OR REPLACE FUNCTION analytics_crypto_volumes(
     p_company text, p_start timestamptz, p_end timestamptz, p_currency text
@@ -9,15 +9,35 @@ RETURNS TABLE (
 )
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
+    -- Whole days from the days, what sticks out on either side from the events. Each part begins with whether there is
+    -- one, so that no chunk is opened for a part that is empty.
     WITH volume AS MATERIALIZED (
         SELECT
             -- What was recorded before coins had codes of their own is one, and no currency.
             d.company_id, analytics_crypto_code(d.currency) AS ticker, d.event_type, analytics_date(d.bucket) AS day,
             d.total_value, d.event_count
         FROM analytics_crypto_daily AS d
-        WHERE d.bucket >= p_start AND d.bucket < p_end
+        WHERE analytics_ceil('day', p_start) < analytics_floor('day', p_end)
+          AND d.bucket >= analytics_ceil('day', p_start) AND d.bucket < analytics_floor('day', p_end)
           AND (p_company IS NULL OR d.company_id = p_company)
           AND d.currency IS NOT NULL
+        UNION ALL
+        SELECT e.company_id, e.currency, e.event_type, analytics_date(e."timestamp"), e.value, 1
+        FROM analytics_events AS e
+        WHERE p_start < least(analytics_ceil('day', p_start), p_end)
+          AND e."timestamp" >= p_start AND e."timestamp" < least(analytics_ceil('day', p_start), p_end)
+          AND e.category = 'crypto'
+          AND (p_company IS NULL OR e.company_id = p_company)
+          AND e.currency IS NOT NULL
+        UNION ALL
+        SELECT e.company_id, e.currency, e.event_type, analytics_date(e."timestamp"), e.value, 1
+        FROM analytics_events AS e
+        WHERE greatest(analytics_floor('day', p_end), analytics_ceil('day', p_start)) < p_end
+          AND e."timestamp" >= greatest(analytics_floor('day', p_end), analytics_ceil('day', p_start))
+          AND e."timestamp" < p_end
+          AND e.category = 'crypto'
+          AND (p_company IS NULL OR e.company_id = p_company)
+          AND e.currency IS NOT NULL
     ),
     rate AS MATERIALIZED (
         SELECT k.ticker, k.day, fx.numerator, fx.denominator
@@ -35,4 +55,35 @@ AS $$
 $$;
 
 COMMENT ON FUNCTION analytics_crypto_volumes IS
-    'Quantities per company, asset and event type over whole days, and their value at the rates of the days (null: none).';
+    'Quantities per company, asset and event type of any period, and their value at the rates of the days (null: none).';
+
+CREATE OR REPLACE FUNCTION analytics_crypto_assets(
+    p_company text, p_start timestamptz, p_end timestamptz, p_currency text
+)
+RETURNS TABLE (
+    ticker text, received numeric, sent numeric, swapped numeric,
+    received_value numeric, sent_value numeric, swapped_value numeric, transactions bigint
+)
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT
+        v.ticker,
+        coalesce(sum(v.quantity) FILTER (WHERE v.event_type = 'crypto.received'), 0),
+        coalesce(sum(v.quantity) FILTER (WHERE v.event_type = 'crypto.sent'), 0),
+        coalesce(sum(v.quantity) FILTER (WHERE v.event_type = 'crypto.swapped'), 0),
+        CASE WHEN coalesce(bool_and(v.converted IS NOT NULL) FILTER (WHERE v.event_type = 'crypto.received'), true)
+             THEN coalesce(sum(v.converted) FILTER (WHERE v.event_type = 'crypto.received'), 0) END,
+        CASE WHEN coalesce(bool_and(v.converted IS NOT NULL) FILTER (WHERE v.event_type = 'crypto.sent'), true)
+             THEN coalesce(sum(v.converted) FILTER (WHERE v.event_type = 'crypto.sent'), 0) END,
+        CASE WHEN coalesce(bool_and(v.converted IS NOT NULL) FILTER (WHERE v.event_type = 'crypto.swapped'), true)
+             THEN coalesce(sum(v.converted) FILTER (WHERE v.event_type = 'crypto.swapped'), 0) END,
+        sum(v.transactions)::bigint
+    FROM analytics_crypto_volumes(p_company, p_start, p_end, p_currency) AS v
+    WHERE v.event_type IN ('crypto.received', 'crypto.sent', 'crypto.swapped')
+    GROUP BY v.ticker
+    ORDER BY v.ticker
+$$;
+
+COMMENT ON FUNCTION analytics_crypto_assets IS
+    'What was received, sent and swapped of each asset in any period, and its value in the reporting currency at the rates '
+    'of the days; a value is null while one of its days lacks a rate.';

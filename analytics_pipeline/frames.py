@@ -1,0 +1,208 @@
+"""Answers, series, movements, closed figures and events as pandas DataFrames, for notebooks and assets of one's own.
+
+Figures are exact and unrounded, as the functions and tables of the database give them. Numbers with decimal places are
+``Decimal`` in columns of objects, so that no digit is lost, or floats with ``floats=True``; counts are nullable
+integers (``Int64``), instants carry their zone (UTC), and what is undefined or unknown is missing, never 0. A column
+has the same type whether there are rows or not. Every function takes an autocommit connection.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, get_type_hints
+
+import pandas as pd
+from psycopg import sql
+
+from analytics_pipeline.metrics.answers import one_view
+from analytics_pipeline.metrics.crypto import AssetVolume, asset_volumes
+from analytics_pipeline.metrics.revenue import (
+    MrrMovements,
+    PeriodFigures,
+    RevenueMetrics,
+    mrr_movements,
+    period_figures,
+    revenue_metrics,
+)
+from analytics_pipeline.metrics.scope import Scope, scope
+from analytics_pipeline.metrics.tables import MetricTable
+from analytics_pipeline.metrics.users import UserMetrics, require_raw_users, user_metrics
+from analytics_pipeline.timescale.aggregates import EVENTS
+from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.hypertable import EVENT_COLUMNS
+from analytics_pipeline.timescale.refresh import HorizonError, retention_horizon
+from analytics_pipeline.windows import Cadence, Window
+
+_DTYPES = {
+    "bigint": "Int64",
+    "integer": "Int64",
+    "boolean": "boolean",
+    "timestamptz": "datetime64[us, UTC]",
+}
+_TYPES: Mapping[type, str] = {
+    Decimal: "numeric",
+    bool: "boolean",
+    int: "bigint",
+    datetime: "timestamptz",
+    str: "text",
+}
+# What stands before the figures of an answer; data_through and provisional are those of the answer (DEFINITIONS).
+_SCOPE = {
+    "company_id": "text",
+    "period_start": "timestamptz",
+    "period_end": "timestamptz",
+    "data_through": "timestamptz",
+    "provisional": "boolean",
+}
+_CURRENCY = {"currency": "text"}
+
+
+def revenue(
+    connection: Connection, company_id: str | None, window: Window, currency: str, *, floats: bool = False
+) -> pd.DataFrame:
+    """Return the revenue answer of any window in a reporting currency, one row; ``None`` means all companies."""
+    with one_view(connection):
+        figures = revenue_metrics(connection, company_id, window, currency)
+        return _answer(scope(connection, company_id, window), currency, RevenueMetrics, [figures], floats=floats)
+
+
+def movements(
+    connection: Connection, company_id: str | None, window: Window, currency: str, *, floats: bool = False
+) -> pd.DataFrame:
+    """Return MRR at the start and the end of any window and what moved it, one row; ``None`` means all companies.
+
+    ``start + new + reactivation + expansion - contraction - churn + fx = end`` holds exactly, but not of floats.
+    """
+    with one_view(connection):
+        figures = mrr_movements(connection, company_id, window, currency)
+        return _answer(scope(connection, company_id, window), currency, MrrMovements, [figures], floats=floats)
+
+
+def users(connection: Connection, company_id: str | None, window: Window, *, floats: bool = False) -> pd.DataFrame:
+    """Return the user answer of any window, one row; ``None`` means all companies.
+
+    Raises ``HorizonError`` when raw events it needs have expired.
+    """
+    require_raw_users(connection, window)
+    with one_view(connection):
+        figures = user_metrics(connection, company_id, window)
+        return _answer(scope(connection, company_id, window), None, UserMetrics, [figures], floats=floats)
+
+
+def crypto(
+    connection: Connection, company_id: str | None, window: Window, currency: str, *, floats: bool = False
+) -> pd.DataFrame:
+    """Return what was received, sent and swapped of each asset in any window, a row an asset; ``None``: all companies.
+
+    Quantities are in the asset's ticker, values in the reporting currency, missing while a day of theirs lacks a rate.
+    """
+    with one_view(connection):
+        volumes = asset_volumes(connection, company_id, window, currency)
+        return _answer(scope(connection, company_id, window), currency, AssetVolume, volumes, floats=floats)
+
+
+def series(
+    connection: Connection,
+    company_id: str | None,
+    window: Window,
+    cadence: Cadence,
+    currency: str,
+    *,
+    floats: bool = False,
+) -> pd.DataFrame:
+    """Return the main figures of each hour, day or month of a window, a row a period, in order.
+
+    Raises ``AnalyticsError`` for a window that is not made of whole periods, ``HorizonError`` when raw events it needs
+    have expired.
+    """
+    require_raw_users(connection, next(window.split(cadence)))
+    with one_view(connection):
+        periods = period_figures(connection, company_id, window, cadence, currency)
+    columns = {
+        "company_id": "text",
+        "period_start": "timestamptz",
+        "period_end": "timestamptz",
+        **_CURRENCY,
+        **{name: kind for name, kind in _columns(PeriodFigures).items() if name != "start"},
+    }
+    rows = [
+        (company_id, period.start, cadence.next(period.start), currency, *_values(period)[1:]) for period in periods
+    ]
+    return _frame(columns, rows, floats=floats)
+
+
+def closed(
+    connection: Connection,
+    table: MetricTable,
+    cadence: Cadence,
+    window: Window,
+    company_id: str | None = None,
+    *,
+    floats: bool = False,
+) -> pd.DataFrame:
+    """Return the rows of a metric table for the closed days or months that start in a window, by period and company.
+
+    ``table`` is one of ``metrics.tables``, such as ``REVENUE_METRICS``: what its asset has closed. ``company_id`` is
+    the company whose rows they are, None: those of each. The columns are those of the table.
+    """
+    query = sql.SQL(
+        "SELECT {} FROM {} WHERE granularity = %(granularity)s "
+        "AND period_start >= %(start)s AND period_start < %(end)s "
+        "AND (%(company)s::text IS NULL OR company_id = %(company)s) ORDER BY period_start, company_id"
+    ).format(sql.SQL(", ").join(map(sql.Identifier, table.columns)), sql.Identifier(table.table))
+    parameters = {"granularity": str(cadence), "start": window.start, "end": window.end, "company": company_id}
+    rows = connection.execute(query, parameters).fetchall()
+    return _frame({name: column.type for name, column in table.columns.items()}, rows, floats=floats)
+
+
+def events(
+    connection: Connection, window: Window, company_id: str | None = None, *, floats: bool = False
+) -> pd.DataFrame:
+    """Return the events of any window in the order of their time, all of them in memory; ``None``: of all companies.
+
+    ``event_id`` is a ``UUID``, ``metadata`` a dictionary. Raises ``HorizonError`` for a window of which events have
+    expired or may expire at any moment.
+    """
+    horizon = retention_horizon(connection)
+    if horizon is not None and window.start < horizon:
+        raise HorizonError(
+            f"The events of {window} are not all there: those before {horizon:%Y-%m-%d} (the retention horizon) have "
+            "expired. Ask for a window after it, or for figures, which outlive the events."
+        )
+    query = sql.SQL(
+        'SELECT {} FROM {} WHERE "timestamp" >= %(start)s AND "timestamp" < %(end)s '
+        'AND (%(company)s::text IS NULL OR company_id = %(company)s) ORDER BY "timestamp", event_id'
+    ).format(sql.SQL(", ").join(map(sql.Identifier, EVENT_COLUMNS)), sql.Identifier(EVENTS))
+    parameters = {"start": window.start, "end": window.end, "company": company_id}
+    rows = connection.execute(query, parameters).fetchall()
+    return _frame({name: column.type for name, column in EVENT_COLUMNS.items()}, rows, floats=floats)
+
+
+def _answer(
+    answered: Scope, currency: str | None, kind: type, figures: Iterable[object], *, floats: bool
+) -> pd.DataFrame:
+    columns = {**_SCOPE, **(_CURRENCY if currency else {}), **_columns(kind)}
+    window = answered.window
+    before = (answered.company_id, window.start, window.end, answered.data_through, answered.provisional)
+    rows = [(*before, *([currency] if currency else []), *_values(one)) for one in figures]
+    return _frame(columns, rows, floats=floats)
+
+
+def _columns(kind: type) -> dict[str, str]:
+    """Return the fields of a dataclass of figures, each with the database's name of its type."""
+    return {
+        name: next(_TYPES[one] for one in _TYPES if one in (hint, *getattr(hint, "__args__", ())))
+        for name, hint in get_type_hints(kind).items()
+    }
+
+
+def _values(figures: Any) -> tuple[object, ...]:
+    return tuple(getattr(figures, field.name) for field in fields(figures))
+
+
+def _frame(columns: Mapping[str, str], rows: Sequence[Sequence[object]], *, floats: bool) -> pd.DataFrame:
+    """Return a frame of columns of the database's types, with the same types whether there are rows or not."""
+    frame = pd.DataFrame(rows, columns=list(columns), dtype=object)
+    dtypes = {name: "float64" if floats and kind == "numeric" else _DTYPES.get(kind) for name, kind in columns.items()}
+    return frame.astype({name: dtype for name, dtype in dtypes.items() if dtype is not None})
