@@ -26,7 +26,7 @@ from analytics_pipeline.notify.mime import Mail
 from analytics_pipeline.notify.notifier import ChannelDown, DeliveryUnknown, Message, NotDelivered, Refused
 from analytics_pipeline.notify.oauth import TokenSource, token_source
 from analytics_pipeline.notify.patience import Patience
-from analytics_pipeline.text import printable_line
+from analytics_pipeline.notify.text import visible_line
 
 _log = logging.getLogger("analytics_pipeline.notify")
 
@@ -206,7 +206,7 @@ class MailServer:
             reasons = f"{self} refused every recipient: {'; '.join(text for _, text in refused.values())}"
             raise (Refused if all(_kind(code) == _NEVER for code, _ in refused.values()) else NotDelivered)(reasons)
         for recipient, (_, answer_text) in refused.items():
-            _log.warning("%s refused the recipient %s: %s", self, recipient, printable_line(answer_text))
+            _log.warning("%s refused the recipient %s: %s", self, recipient, answer_text)
         return {recipient: answer_text for recipient, (_, answer_text) in refused.items()}
 
     def _require(self, reply: tuple[int, bytes], wanted: int, what: str) -> None:
@@ -224,7 +224,7 @@ class MailServer:
         self._require(reply, _ACCEPTED, "the message")
 
     def _describe(self, error: Exception) -> str:
-        text = _one_line(str(error)) or type(error).__name__
+        text = visible_line(str(error)) or type(error).__name__
         if isinstance(error, smtplib.SMTPResponseException):
             text = f"{error.smtp_code} {_text(error.smtp_error)}"
         if self.starttls and isinstance(error, smtplib.SMTPNotSupportedError) and "STARTTLS" in text:
@@ -286,7 +286,7 @@ class MailNotifier:
             sender=self._sender,
             reply_to=self._reply_to,
             recipients=self._recipients,
-            subject=_one_line(message.subject)[:_SUBJECT_CHARACTERS],
+            subject=visible_line(message.subject)[:_SUBJECT_CHARACTERS],
             message_id=f"<{message.id}@{self._sender.domain}>",
             text=message.text,
         )
@@ -328,17 +328,14 @@ def _require_credentials(user: str | None, password: str | None, *, has_oauth: b
         raise _unusable(f"{_PLAIN} takes neither user nor password: on the way to the relay everybody could read them")
     if has_oauth and (user is None or password is not None):
         raise _unusable("with ANALYTICS_SMTP_OAUTH it names the mailbox as its user, and no password")
+    if not unquote(f"{user or ''}{password or ''}").isascii():
+        raise _unusable("user and password may hold letters, digits and signs of ASCII only")
     if not has_oauth and (user is None) != (password is None):
         raise _unusable("a user needs a password, or ANALYTICS_SMTP_OAUTH, and a password a user")
 
 
 def _text(answer: bytes | str) -> str:
-    return _one_line(answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer)
-
-
-def _one_line(text: str) -> str:
-    """Return what a server or an error says as one line without control characters."""
-    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    return visible_line(answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer)
 
 
 def _unusable(reason: str) -> AnalyticsError:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 
 from analytics_pipeline.mail_addresses import Mailbox
+from analytics_pipeline.notify.text import visible_line
 
 # RFC 5322 asks for lines of at most 78 characters, RFC 2047 for 76 where there is an encoded word in them.
 _LINE_CHARACTERS = 76
@@ -80,11 +81,8 @@ class Mail:
 
 
 def encode_header(name: str, text: str) -> str:
-    """Return text as the value of a header, folded into lines.
-
-    A character that is not printable, a line break among them, becomes a blank, and blanks in a row one.
-    """
-    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    """Return text as the value of a header, a visible line of text, folded into lines."""
+    line = visible_line(text)
     room = _LINE_CHARACTERS - len(f"{name}: ")
     if not line.isascii() or "=?" in line or any(len(word) > room for word in line.split()):
         return "\r\n ".join(_encoded_words(line))

@@ -29,6 +29,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.notify.loopback import is_loopback
 from analytics_pipeline.notify.notifier import ChannelDown
+from analytics_pipeline.notify.text import visible_line
 
 _GOOGLE: Final = "https://oauth2.googleapis.com/token"
 _GOOGLE_SCOPE: Final = "https://mail.google.com/"
@@ -140,7 +141,7 @@ class TokenSource:
     def forget(self) -> bool:
         """Drop the token that a server has refused; tell whether it was an older one, so that another may be taken."""
         with self._lock:
-            self._token = ""
+            self._renewed_at = 0.0
             return self._is_used
 
     def without_secrets(self, text: str) -> str:
@@ -168,10 +169,9 @@ class TokenSource:
         said = ": ".join(str(answer[part]) for part in ("error", "error_description") if answer.get(part))
         for name in _SECRETS:
             said = said.replace((entry | form).get(name) or "\0", "...")
-        line = " ".join("".join(character if character.isprintable() else " " for character in said).split())
         raise ChannelDown(
             f"{urlsplit(url).hostname} gives no token for {self._user} ({status}): "
-            f"{line[:_REASON_CHARACTERS] or 'it says nothing'}. Check ANALYTICS_SMTP_OAUTH"
+            f"{visible_line(said)[:_REASON_CHARACTERS] or 'it says nothing'}. Check ANALYTICS_SMTP_OAUTH"
         )
 
 

@@ -67,6 +67,11 @@ def first_line(error: str | None) -> str:
     return without_credentials(line)[:_ERROR_CHARACTERS]
 
 
+def visible_line(text: str) -> str:
+    """Return the text as one line: what is not printable becomes a blank, blanks in a row one."""
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
+
+
 def without_credentials(text: str) -> str:
     """Return the text without user names and passwords in URIs and connection strings."""
     text = re.sub(r"//[^/@\s]*@", "//", text)

@@ -35,9 +35,12 @@ def record_bounce(connection: Connection, content: bytes) -> Bounce:
     Raises ``AnalyticsError`` for what is no bounce of a message that could not be delivered, and for one of a mail that
     is not, or no longer, counted as sent.
     """
-    # The older policy reads whatever it is given, and raises nothing.
-    mail = email.message_from_bytes(content, policy=compat32)
-    reason = _reason(mail)
+    try:
+        # The older policy reads whatever it is given, and raises nothing but when parts lie in parts without end.
+        mail = email.message_from_bytes(content, policy=compat32)
+        reason = _reason(mail)
+    except RecursionError:
+        reason = None
     if reason is None:
         raise AnalyticsError(
             "This is no bounce: no part message/delivery-status of it says that a mail has failed. A warning that one "

@@ -32,7 +32,7 @@ def enqueue_alert(
     """
     if channel == "mail":
         try:
-            require_address(target)
+            target = require_address(target)
         except ValueError as error:
             raise AnalyticsError(f"No mail can be sent there: {error}.") from error
     parameters = {

@@ -26,6 +26,7 @@ from analytics_pipeline.reports.documents import (
     Figure,
     RecordedDocument,
     document_files,
+    record_file,
 )
 from analytics_pipeline.reports.formats import Formats
 from analytics_pipeline.reports.mailed import Relation
@@ -255,6 +256,11 @@ def prepare_files(connection: Connection, settings: Settings, recorded: Recorded
     Where the data give other figures than the document by now there is none, and the document is held back.
     """
     files, lacks_workbook = document_files(connection, recorded.document_id)
+    if PDF not in files:
+        # Recorded by an earlier release that was still running while the database was migrated.
+        document = recorded.document
+        files[PDF] = DocumentFile(document.uri, document.name, document.size, document.sha256)
+        record_file(connection, recorded.document_id, PDF, files[PDF])
     if not lacks_workbook or recorded.held_because is not None:
         return files
     # Sections take a third of a second to import.

@@ -30,7 +30,14 @@ from analytics_pipeline.reports.formats import Formats
 from analytics_pipeline.reports.judgement import cautions, why_held
 from analytics_pipeline.reports.load import load_company_reports
 from analytics_pipeline.reports.order import ReportOrder, order_report
-from analytics_pipeline.reports.publish import Job, PublishedReport, load_order, publish, publish_all
+from analytics_pipeline.reports.publish import (
+    Job,
+    PublishedReport,
+    UnrenderedReportError,
+    load_order,
+    publish,
+    publish_all,
+)
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.shown_figures import shown_figures
 from analytics_pipeline.settings import Settings
@@ -93,18 +100,28 @@ def publish_workbook(connection: Connection, settings: Settings, recorded: Recor
     """Render, store and record the workbook of a monthly document that counts.
 
     It shows the figures of the document or is not made: where the data give others by now, the document is held back
-    until it is made again.
+    until it is made again. So is one whose workbook can't be rendered: the others are mailed all the same.
     """
     document = recorded.document
     month = date.fromisoformat(f"{document.period}-01")
     order = replace(monthly_order(settings, document.company_id, month), format=XLSX)
     report = replace(load_order(connection, order), corrections=document.corrections)
-    if (because := _why_held(connection, report, order)) is not None:
-        hold(connection, document.report, document.period, because, companies=[document.company_id], by_data=True)
-        return
     name = monthly_report_name(document.company_id, month, ".xlsx")
-    made = publish(settings.artifacts_root, Job(report, order, name))
-    record_file(connection, recorded.document_id, XLSX, DocumentFile(made.uri, name, made.size, made.sha256))
+    because = _why_held(connection, report, order)
+    if document.definitions_version != report.definitions_version:
+        because = (
+            f"it follows version {document.definitions_version} of the definitions, and a workbook would follow "
+            f"version {report.definitions_version}: materialise the month's reports again"
+        )
+    if because is None:
+        try:
+            made = publish(settings.artifacts_root, Job(report, order, name))
+        except UnrenderedReportError as error:
+            because = f"its workbook is missing: {error}"
+        else:
+            record_file(connection, recorded.document_id, XLSX, DocumentFile(made.uri, name, made.size, made.sha256))
+    if because is not None:
+        hold(connection, document.report, document.period, because, companies=[document.company_id], by_data=True)
 
 
 def _turn(connection: Connection, month: date) -> AbstractContextManager[None]:

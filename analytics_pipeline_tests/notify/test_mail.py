@@ -333,6 +333,7 @@ def test_a_url_says_how_the_server_is_spoken_to(
         "smtp+plain://secret-user:secret@relay",
         "smtp+plain://relay?starttls",
         "smtp+tls://host",
+        "smtps://user:secr%C3%A9t@host",
     ],
 )
 def test_a_url_that_cannot_be_used_is_refused_without_showing_it(url: str) -> None:

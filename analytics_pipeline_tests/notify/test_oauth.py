@@ -44,7 +44,8 @@ class TokenMailbox(Catcher):
             return AuthResult(success=True)
         why = base64.b64encode(b'{"status":"400","schemes":"Bearer"}').decode()
         assert await server.challenge_auth(why, encode_to_b64=False) == b""
-        return AuthResult(success=False, handled=False)
+        await server.push(f"535 5.7.8 {said.partition('Bearer ')[2].strip(chr(1))} is not accepted")
+        return AuthResult(success=False, handled=True)
 
 
 @pytest.fixture
@@ -172,7 +173,7 @@ def test_a_mailbox_that_refuses_a_new_token_is_not_asked_again(mailbox: TokenMai
     oauth = _authorized_user(tokens)
     url = f"smtp://somebody%40acme.example@localhost:{mailbox.port}?starttls"
     server = MailServer.parse(url, oauth=json.dumps(oauth))
-    with pytest.raises(ChannelDown, match="535") as failure:
+    with pytest.raises(ChannelDown, match=r"535 5\.7\.8 \.\.\. is not accepted") as failure:
         MailNotifier(server, sender=Mailbox(USER), recipients=["ops@example.com"]).send(MESSAGE)
     assert len(mailbox.log_ins) == 1
     assert "ya29" not in str(failure.value)

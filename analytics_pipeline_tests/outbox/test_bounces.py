@@ -114,7 +114,16 @@ def test_what_is_no_bounce_of_ours_changes_nothing(
     assert states(connection) == ["sent"]
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\0\r\n\r\n", b"Content-Type: message/delivery-status\n\nAction"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff\0\r\n\r\n",
+        b"Content-Type: message/delivery-status\n\nAction",
+        b"".join(b'Content-Type: multipart/mixed; boundary="%d"\n\n--%d\n' % (n, n) for n in range(2_000)),
+    ],
+    ids=["empty", "no text", "half", "parts in parts"],
+)
 def test_a_file_that_is_no_mail_is_one_line(connection: Connection, tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "file"
     file.write_bytes(content)

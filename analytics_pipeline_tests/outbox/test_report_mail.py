@@ -485,6 +485,15 @@ def test_a_document_above_the_limit_is_linked(
     assert f'href="{link}"' in large.get_body(("html",)).get_content()  # type: ignore[union-attr]
 
 
+def test_a_document_of_an_earlier_release_is_mailed_too(connection: Connection, catcher: Catcher, send: Send) -> None:
+    add_recipient(connection, "acme", REPORT, "cfo@acme.com")
+    publish(connection, "acme")
+    connection.execute("DELETE FROM analytics_report_files")
+    enqueue_wanted(connection, get_settings())
+    assert send().sent == 1
+    assert _attached(catcher.mails[0]) == b"%PDF first"
+
+
 def test_without_a_web_address_the_link_is_where_the_document_is(
     connection: Connection,
     monkeypatch: pytest.MonkeyPatch,

@@ -71,18 +71,26 @@ def test_each_recipient_gets_the_form_of_its_own(connection: Connection) -> None
     assert "too large" not in body
 
 
-def test_a_workbook_shows_the_figures_of_its_document_or_is_not_made(connection: Connection) -> None:
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        (
+            """shown_figures = jsonb_set(shown_figures, '{figures,0,value}', '"1.00"')""",
+            "1 figure differs from its data now: it is to be made again",
+        ),
+        ("definitions_version = 0", "it follows version 0 of the definitions"),
+    ],
+)
+def test_a_workbook_shows_the_figures_of_its_document_or_is_not_made(
+    connection: Connection, other: str, reason: str
+) -> None:
     add_recipient(connection, "acme", REPORT, "xlsx@acme.com", form="xlsx")
     add_recipient(connection, "acme", REPORT, "pdf@acme.com")
-    # The document was made from other data than there are now.
-    connection.execute(
-        "UPDATE analytics_report_documents "
-        """SET shown_figures = jsonb_set(shown_figures, '{figures,0,value}', '"1.00"') WHERE company_id = 'acme'"""
-    )
+    # The document was made from other data, or by other definitions, than those of today.
+    connection.execute(f"UPDATE analytics_report_documents SET {other} WHERE company_id = 'acme'".encode())
     done = resend_one(connection, get_settings(), REPORT, "acme", PERIOD)
     assert (done.added, done.mails) == (0, [])
-    held = "monthly_report of 2026-01 is held back: 1 figure differs from its data now: it is to be made again"
-    assert done.held == [held]
+    assert done.held[0].startswith(f"monthly_report of 2026-01 is held back: {reason}")
     assert list_messages(connection) == []
 
 
