@@ -74,7 +74,7 @@ def is_asset(code: str) -> bool:
     if code.startswith(CRYPTO_PREFIX):
         return is_currency(code.removeprefix(CRYPTO_PREFIX))
     # "eUR" is a slip, and no ticker.
-    return _is_ticker(code) is not None and (is_currency(code) or not is_currency(code.upper()))
+    return _is_ticker(code) is not None and (code.isupper() or not is_currency(code.upper()))
 
 
 def rounded(value: Decimal, digits: int) -> Decimal:

@@ -37,7 +37,7 @@ AS $$
     SELECT CASE
         WHEN starts_with(p_code, {crypto_prefix})
         THEN analytics_is_currency(substr(p_code, length({crypto_prefix}) + 1))
-        ELSE p_code ~ {ticker_form} AND (analytics_is_currency(p_code) OR NOT analytics_is_currency(upper(p_code)))
+        ELSE p_code ~ {ticker_form} AND (p_code = upper(p_code) OR NOT analytics_is_currency(upper(p_code)))
     END
 $$;
 

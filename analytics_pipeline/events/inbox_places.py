@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.events.folders import NO_ROOM, TEMPORARY_REMEDY, folder_error, temporary_folder
 from analytics_pipeline.events.sources import FORMATS
+from analytics_pipeline.folders import NO_ROOM, TEMPORARY_REMEDY, folder_error, temporary_folder
 
 if TYPE_CHECKING:
     from upath import UPath

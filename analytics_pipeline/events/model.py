@@ -119,7 +119,8 @@ def check_event(event: AnalyticsEvent, *, now: datetime | None = None) -> None:
             )
     if event.currency is not None:
         _check_currency(event.currency, "currency")
-        _check_kind_of_asset(event.currency, event.category)
+        if event.category == CRYPTO and is_currency(event.currency):
+            raise _ambiguous(event.currency)
     _check_metadata(event.metadata)
     _check_meaning(event)
 
@@ -232,19 +233,12 @@ def _check_currency(currency: object, field: str) -> None:
         raise RejectedEvent(f"{field} of the wrong form", f"{field} {shown(currency)} is {ASSET_FORM_TOLD}.")
 
 
-def _check_kind_of_asset(currency: str, category: str) -> None:
-    if category == CRYPTO:
-        if is_currency(currency):
-            raise RejectedEvent(
-                "currency is a currency's code",
-                f"currency {currency} is the code of a currency (ISO 4217), and {CRYPTO} events are about assets: send "
-                f'metadata.asset "{CRYPTO}" with a coin of that name.',
-            )
-    elif len(currency) == 1:
-        raise RejectedEvent(
-            "currency of the wrong form",
-            f"currency {shown(currency)} is {ASSET_FORM_TOLD}; one letter is a ticker in category {CRYPTO} alone.",
-        )
+def _ambiguous(currency: str) -> RejectedEvent:
+    return RejectedEvent(
+        "currency is a currency's code",
+        f"currency {currency} is the code of a currency (ISO 4217), and {CRYPTO} events are about assets: send "
+        f'metadata.asset "{CRYPTO}" with a coin of that name.',
+    )
 
 
 def _check_metadata(metadata: object) -> None:

@@ -17,8 +17,8 @@ from threading import Lock
 from types import TracebackType
 from typing import Final, Self
 
-from analytics_pipeline.events.folders import FolderError, is_left_behind, keep_locked
 from analytics_pipeline.events.records import storable
+from analytics_pipeline.folders import FolderError, is_left_behind, keep_locked
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection
 
@@ -79,12 +79,11 @@ class RejectLimit:
                 if company is not None:
                     self._companies.add((source, kind, company))
                 return True
-            key = (
-                source,
-                kind,
-                company if company is not None and (source, kind, company) in self._companies else None,
-            )
-            left_out = self._left_out.setdefault(key, _LeftOut(0, hashlib.sha256("\0".join(map(str, key)).encode())))
+            is_kept = company is not None and (source, kind, company) in self._companies
+            key = (source, kind, company if is_kept else None)
+            if key not in self._left_out:
+                self._left_out[key] = _LeftOut(0, hashlib.sha256(repr(key).encode("utf-8", "backslashreplace")))
+            left_out = self._left_out[key]
             left_out.count += 1
             left_out.digest.update(f"\0{reject.line}\0{reject.record}".encode())
             return False
@@ -188,8 +187,8 @@ class RejectsFile:
         if self._failure is not None and error is None:
             raise FolderError(
                 f"Can't write rejects to {self.path.parent}: {self._failure.strerror or self._failure}. They are in "
-                "analytics_ingest_rejects, and everything else is in; free space there, or pass --rejects with a file "
-                "elsewhere, and run the same command again for the file."
+                "analytics_ingest_rejects, and everything else is in; free space there, or choose another folder "
+                "(--rejects, TMPDIR), and run the same again for the file."
             ) from self._failure
 
     def _give_name(self, part: Path) -> None:

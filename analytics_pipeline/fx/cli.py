@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -59,8 +61,7 @@ def load(context: click.Context, files: tuple[str, ...], rejects: Path | None, *
         today = check_clock(connection).date()
     kept = get_settings().rejects_kept
     readings = [read_source(source, today=today, rejects_kept=kept) for source in sources]
-    _keep_rejects(readings, rejects_path)
-    with connect(autocommit=True) as connection:
+    with _rejects_kept(readings, rejects_path), connect(autocommit=True) as connection:
         loaded = store_rates(connection, readings)
     figures = _figures(loaded, rejects_path)
     echo(json.dumps(figures) if as_json else _table(loaded, rejects_path))
@@ -99,12 +100,15 @@ def _code(text: str) -> str:
     return text if is_asset(text) else text.upper()
 
 
-def _keep_rejects(readings: list[Reading], path: Path) -> None:
+@contextmanager
+def _rejects_kept(readings: list[Reading], path: Path) -> Iterator[None]:
+    """Keep the rejects; where they can't be written, that is said after the block."""
     with RejectsFile(path) as file:
         for reading in readings:
             for reject in reading.rejects:
                 file.add(reject)
             file.add_counts(reading.limit)
+        yield
 
 
 def _new_rejects_path() -> Path:

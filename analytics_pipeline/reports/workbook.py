@@ -1,6 +1,5 @@
 """A report as an Excel workbook: a sheet per table, numbers as numbers, dates as dates, text never as a formula."""
 
-import tempfile
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal, localcontext
@@ -8,6 +7,7 @@ from io import BytesIO
 from typing import Any
 
 from analytics_pipeline.currencies import PRECISION
+from analytics_pipeline.folders import temporary_folder, writing_to_temporary
 from analytics_pipeline.reports.catalogue import sections_of
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, text
@@ -30,15 +30,18 @@ _DATES = {Kind.DAY: "yyyy-mm-dd", Kind.MONTH: "mmm yyyy", Kind.INSTANT: "yyyy-mm
 
 
 def render_workbook(report: Report, sections: Iterable[str]) -> bytes:
-    """Return the workbook; equal input gives equal bytes. Instants are in UTC."""
+    """Return the workbook; equal input gives equal bytes. Instants are in UTC.
+
+    Raises ``FolderError`` where the temporary folder has no room for it.
+    """
     import xlsxwriter  # type: ignore[import-untyped]
 
     target = BytesIO()
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder("analytics-workbook-") as folder, writing_to_temporary():
         # Rows go to a file as they are written: a long table takes no memory.
         options = {
             "constant_memory": True,
-            "tmpdir": folder,
+            "tmpdir": str(folder),
             "strings_to_formulas": False,
             "strings_to_urls": False,
             "strings_to_numbers": False,

@@ -17,12 +17,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from analytics_pipeline.cli import main
-from analytics_pipeline.events.folders import FolderError, temporary_folder
 from analytics_pipeline.events.inbox import Outcome, ingest_from_inbox
 from analytics_pipeline.events.inbox_places import INBOX_PREFIX, open_inbox
 from analytics_pipeline.events.ingest import ingest
 from analytics_pipeline.events.rejects import Reject, RejectsFile
 from analytics_pipeline.events.sources import Source
+from analytics_pipeline.folders import FolderError, temporary_folder
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline_tests.conftest import Database
@@ -113,7 +113,8 @@ def test_the_bound_is_a_setting_and_holds_for_rates_too(
 
 def test_a_damaged_file_s_rejects_are_counted_too(connection: Connection, tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl.gz"
-    path.write_bytes(gzip.compress(_rubbish(tmp_path / "a.jsonl").read_bytes())[:-4])
+    packed = gzip.compress(_rubbish(tmp_path / "a.jsonl").read_bytes() * 100)
+    path.write_bytes(packed[: len(packed) * 3 // 4])
     with pytest.raises(Exception, match="damaged"):
         ingest([Source.of(path)], connection, rejects_path=tmp_path / "rejects", rejects_kept=1)
     assert fetch_row(connection, "SELECT max(records) FROM analytics_ingest_reject_counts") > (200,)
@@ -169,6 +170,11 @@ def test_a_folder_for_rejects_that_cannot_be_made_is_one_line(connection: Connec
     assert (result.exit_code, result.output.count("\n")) == (1, 1)
     assert f"Can't write rejects to {path / 'below a file'}: Not a directory." in result.output
     assert fetch_row(connection, "SELECT count(*) FROM analytics_events") == (3,)
+    rates = tmp_path / "rates.csv"
+    rates.write_text("rate_date,base,quote,rate\n2025-01-31,EUR,USD,1.1\nno\n")
+    result = _call("fx", "load", str(rates), "--rejects", str(path / "below a file" / "r.jsonl"))
+    assert (result.exit_code, result.output.count("\n")) == (1, 1)
+    assert fetch_row(connection, "SELECT count(*) FROM analytics_fx_rates") == (1,)
 
 
 @pytest.mark.parametrize("what", ["rejects", "unpacked Parquet", "a store's file"])

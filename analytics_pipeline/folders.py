@@ -1,6 +1,6 @@
-"""Folders that an ingestion writes to: what is said when they can't be written, and what a killed run has left there.
+"""Folders that are written to on the way: what is said when they can't be, and what a killed run has left there.
 
-Belongs here: temporary folders, leftovers, full disks. Does not belong here: what is written (``rejects``, ``inbox``).
+Belongs here: temporary folders, leftovers, full disks. Does not belong here: what is written.
 """
 
 import errno
@@ -15,13 +15,13 @@ from typing import Final
 
 from analytics_pipeline.errors import AnalyticsError
 
-TEMPORARY_REMEDY: Final = "Free space there, or set TMPDIR to another folder: nothing is wrong with the file."
+TEMPORARY_REMEDY: Final = "Free space there, or set TMPDIR to another folder."
 # No disk space, no quota, too large a file, read-only.
 NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 class FolderError(AnalyticsError):
-    """A folder of this machine can't be written to: nothing is wrong with the file that is being read."""
+    """A folder of this machine can't be written to: nothing is wrong with what is being read."""
 
 
 def folder_error(folder: Path | str, error: OSError, remedy: str) -> FolderError:
