@@ -7,7 +7,9 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +20,7 @@ from analytics_pipeline.errors import AnalyticsError
 TEMPORARY_REMEDY: Final = "Free space there, or set TMPDIR to another folder."
 # No disk space, no quota, too large a file, read-only.
 NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_NEW_SECONDS = 1.0
 
 
 class FolderError(AnalyticsError):
@@ -58,7 +61,12 @@ def writing_to_temporary() -> Iterator[None]:
 
 
 def is_left_behind(path: Path) -> bool:
-    """Tell whether a file or folder of ours that its maker keeps locked has lost its maker, which was killed."""
+    """Tell whether a file or folder of ours that its maker keeps locked has lost its maker, which was killed.
+
+    One that is being made has no lock for a moment: what is new is not left behind. Raises ``OSError`` if it is gone.
+    """
+    if 0 <= time.time() - path.lstat().st_mtime < _NEW_SECONDS:
+        return False
     lock = _lock(path)
     if lock is None:
         return False
@@ -88,8 +96,11 @@ def _lock(path: Path) -> int | None:
 
 def _remove_left_behind(parent: Path, prefix: str) -> None:
     for path in parent.glob(f"{prefix}*"):
-        if path.is_dir() and not path.is_symlink() and path.stat().st_uid == os.getuid() and is_left_behind(path):
-            shutil.rmtree(path, ignore_errors=True)
+        # Another run may have removed it by now.
+        with suppress(FileNotFoundError):
+            found = path.lstat()
+            if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and is_left_behind(path):
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _temporary_name() -> str:

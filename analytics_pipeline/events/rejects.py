@@ -130,9 +130,11 @@ class RejectsFile:
     def __enter__(self) -> Self:
         """Begin a run: remove what killed ones have left of such files."""
         with suppress(OSError):
-            for path in self.path.parent.iterdir():
-                if self._is_part(path.name) and is_left_behind(path):
-                    path.unlink()
+            for path in [path for path in self.path.parent.iterdir() if self._is_part(path.name)]:
+                # Another run may have removed it, or given it its name, by now.
+                with suppress(FileNotFoundError):
+                    if is_left_behind(path):
+                        path.unlink()
         return self
 
     def _is_part(self, name: str) -> bool:

@@ -135,6 +135,7 @@ def test_a_query_cannot_write_to_the_erp(erp: ExampleErp, write: Write, text: st
     write(text)
     with connect_erp(get_settings()) as database:
         assert check_source(database, source("bills")).problems
+        assert _invoices(erp) == 1
         for file in sorted((SQL_ROOT / "queries").glob("erp_*.sql")):
             if "{source}" in file.read_text():
                 with pytest.raises(AnalyticsError, match=r"bills\.sql: "):

@@ -4,6 +4,7 @@ import fcntl
 import gzip
 import io
 import json
+import os
 import resource
 import tempfile
 from collections.abc import Iterator
@@ -126,7 +127,7 @@ def test_what_killed_runs_have_left_is_removed_by_the_next_and_nothing_else(tmp_
     left = ["mine.jsonl.ab_12345.part", f"{default}23.jsonl.abcdefgh.part", f"{default}-fx.jsonl.abcdefgh.part"]
     others = ["film.mkv.part", "mine.jsonl.part", "notmine.jsonl.ab_12345.part", f"{default}.jsonl.zzzzzzzz.part"]
     for name in (*left, *others):
-        (folder / name).write_text("x")
+        _of_before(folder / name)
     with (folder / others[-1]).open() as running:
         fcntl.flock(running, fcntl.LOCK_EX)
         with RejectsFile(own) as rejects:
@@ -142,11 +143,14 @@ def test_temporary_folders_of_killed_runs_are_removed_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    (tmp_path / f"{INBOX_PREFIX}killed").mkdir()
-    (tmp_path / f"{INBOX_PREFIX}killed" / "events.jsonl").write_text("x")
+    killed, new = tmp_path / f"{INBOX_PREFIX}killed", tmp_path / f"{INBOX_PREFIX}new"
+    killed.mkdir()
+    _of_before(killed / "events.jsonl")
+    os.utime(killed, (0, 0))
+    new.mkdir()
     with temporary_folder(INBOX_PREFIX) as first, temporary_folder(INBOX_PREFIX) as second:
-        assert sorted(tmp_path.iterdir()) == sorted([first, second])
-    assert list(tmp_path.iterdir()) == []
+        assert sorted(tmp_path.iterdir()) == sorted([first, second, new])
+    assert list(tmp_path.iterdir()) == [new], "another run is about to lock it"
 
 
 def test_a_full_disk_under_the_rejects_is_one_line_and_everything_else_is_in(
@@ -222,6 +226,11 @@ def test_a_missing_temporary_folder_is_one_line(
     with pytest.raises(FolderError, match=f"Can't write to {tmp_path / 'gone'}: No such file or directory. Free space"):
         ingest_from_inbox(inbox, "a.jsonl", connection)
     assert [file.name for file in inbox.scan().files] == ["a.jsonl"]
+
+
+def _of_before(path: Path) -> None:
+    path.write_text("x")
+    os.utime(path, (0, 0))
 
 
 def _call(*arguments: str) -> Result:

@@ -104,6 +104,19 @@ def test_what_cannot_be_stored_fails_with_the_reason(ledger: Database, connectio
     assert "ANALYTICS_ARTIFACTS" in problem
 
 
+def test_what_nobody_knows_fails_a_request_with_the_reason(ledger: Database, connection: Connection) -> None:
+    for columns, problem in (
+        ({"company_id": "nobody"}, "No such company is known: 'nobody'"),
+        ({"currency": "XXQ"}, "'XXQ' is unknown: it is no currency"),
+    ):
+        request = ask(connection, **columns)
+        with pytest.raises(AnalyticsError, match=problem):
+            meet(connection, ledger.settings, request.request_id, "run 1")
+        state, _, uri, told = row_of(connection, request)
+        assert (state, uri) == ("failed", None)
+        assert told.startswith(problem)
+
+
 def test_a_request_is_taken_back_from_a_run_that_is_over_unless_it_is_done(
     ledger: Database, connection: Connection
 ) -> None:
