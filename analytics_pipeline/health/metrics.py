@@ -18,7 +18,7 @@ from analytics_pipeline.windows import Cadence, Window
 
 # What is proved of days at most: each takes about as long as it took to compute.
 LOOK_BACK = {Cadence.DAY: timedelta(days=35), Cadence.MONTH: timedelta(days=400)}
-_YEAR = timedelta(days=365)
+_YEAR, _LEAP_YEAR = timedelta(days=365), timedelta(days=366)
 _MOST_TOLD = 5
 
 EQUALS_CHECK = "equals_definitions"
@@ -59,7 +59,7 @@ def equals_definitions(
         # The year before is what MRR and revenue of a period are compared with.
         found = [
             each
-            for window in (Window(before, judged.end), Window(before - _YEAR, judged.end - _YEAR))
+            for window in (Window(before, judged.end), Window(before - _LEAP_YEAR, judged.end - _YEAR))
             for each in stale_ranges(connection, window)
         ]
         stale = [each for each in found if each.aggregate in table.aggregates]

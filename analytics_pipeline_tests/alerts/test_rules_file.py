@@ -238,5 +238,16 @@ def test_every_figure_is_a_column_of_its_table_and_every_amount_has_a_currency_b
         assert ("currency" in metric.table.columns) or metric.unit is not Unit.MONEY
     named = {(metric.table.metric, metric.name) for metric in METRICS.values()}
     columns = {(t.metric, n) for t in METRIC_TABLES for n, c in t.columns.items() if c.type in {"numeric", "bigint"}}
-    # The same figure as that of user_metrics; and what tells users from each other is none.
-    assert columns - named == {("revenue_metrics", "total_users")} | {c for c in columns if "fingerprint" in c[1]}
+    # The same figures as those of another table, what rates follow from, and what tells users from each other.
+    again = {("revenue_metrics", "total_users")} | {
+        ("mrr_movements", name) for name in ("mrr", "paying_customers", "total_revenue")
+    }
+    bases = {
+        "expansion_of_paying",
+        "customers_at_start",
+        "mrr_at_start",
+        "mrr_year_before",
+        "total_revenue_year_before",
+    }
+    others = {column for column in columns if column[1] in bases or "fingerprint" in column[1]}
+    assert columns - named == again | others

@@ -142,7 +142,10 @@ def test_the_answers_have_the_defined_fields_and_no_others(answers: Answers) -> 
     assert list(headline["revenue"]) == [
         *("totalRevenue", "mrr", "arr", "averageRevenuePerUser", "revenueGrowth", "currency"),
         *("companyId", "startDate", "endDate", "asOf", "dataThrough", "provisional"),
-        *("invoiced", "refunds", "payingCustomers", "arpa", "mrrMovements", "unconverted", "definitionsVersion"),
+        *("invoiced", "refunds", "payingCustomers", "arpa", "mrrMovements"),
+        *("grossMrrChurnRate", "netMrrChurnRate", "grossRevenueRetention", "netRevenueRetention", "quickRatio"),
+        *("newCustomers", "returnedCustomers", "lostCustomers", "customerChurnRate", "arpaGrowth", "lifetimeValue"),
+        *("totalRevenueYearOverYear", "mrrYearOverYear", "unconverted", "definitionsVersion"),
     ]
     assert list(headline["users"])[:6] == [
         *("totalUsers", "activeUsers", "newUsers", "churnedUsers", "churnRate", "activeUserRate"),

@@ -9,6 +9,7 @@ from analytics_pipeline.metrics.answers import revenue_answer, series_answer
 from analytics_pipeline.metrics.tables import MRR_MOVEMENTS, REVENUE_METRICS, close_metric, stale_periods
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.migrations import migrate
 from analytics_pipeline.timescale.refresh import refresh
 from analytics_pipeline.windows import Cadence, Window
 from analytics_pipeline_tests.events_factory import add_event
@@ -139,3 +140,23 @@ def test_the_rates_are_stored_of_each_company_and_follow_what_the_year_before_be
     assert (MRR_MOVEMENTS.metric, FEBRUARY) in stale
     close_metric(connection, MRR_MOVEMENTS, Cadence.MONTH, FEBRUARY, "EUR")
     assert connection.execute(stored).fetchall() == [(*map(Decimal, ("15.0", "1.87", "1027.27", "-25.0")),)]
+
+
+def test_what_was_closed_before_gets_its_rates_as_everything_that_has_changed(connection: Connection) -> None:
+    load(connection, *EXAMPLE)
+    close(connection, JANUARY)
+    close(connection, FEBRUARY)
+    # As the version before had left it.
+    connection.execute("UPDATE analytics_mrr_movements SET lost_customers = NULL, gross_mrr_churn_rate = NULL")
+    connection.execute("DELETE FROM analytics_schema_migrations WHERE name LIKE '%_subscription_rates.sql'")
+    (applied,) = migrate().applied
+    assert applied.endswith("_subscription_rates.sql")
+    stale = stale_periods(connection)
+    assert {(p.metric, p.causes) for p in stale} == {("mrr_movements", "rates of subscriptions")}
+    assert len(stale) == 59 + 2
+    for month in (JANUARY, FEBRUARY):
+        for cadence in (Cadence.DAY, Cadence.MONTH):
+            close_metric(connection, MRR_MOVEMENTS, cadence, month, "EUR")
+    assert stale_periods(connection) == []
+    stored = "SELECT lost_customers, gross_mrr_churn_rate FROM analytics_mrr_movements_rounded WHERE granularity = %s"
+    assert connection.execute(f"{stored} AND period_start = '2025-02-01Z'", ["month"]).fetchall() == [(1, 15)]

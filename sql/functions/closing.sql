@@ -735,16 +735,26 @@ BEGIN
     FROM differing AS d
     WHERE d.period_end = p_end
       AND EXISTS (SELECT FROM unnest(carried) AS c WHERE d.wanted -> c IS DISTINCT FROM d.stored -> c);
-    -- What the same period is compared with a year later; 29 February with the 28th.
+    -- What a closed period is compared with, a year later; 29 February 2028 with the 28th of 2027.
     IF p_metric = 'revenue_metrics' THEN
         INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, granularity, metrics, cause)
         SELECT
-            d.company_id, (d.period_start AT TIME ZONE 'UTC' + interval '1 year') AT TIME ZONE 'UTC',
-            (d.period_end AT TIME ZONE 'UTC' + interval '1 year' - interval '1 microsecond') AT TIME ZONE 'UTC',
-            p_granularity, ARRAY['mrr_movements'], p_metric || ' of the year before'
+            d.company_id, y.first_instant, y.last_instant, p_granularity, ARRAY['mrr_movements'],
+            p_metric || ' of the year before'
         FROM differing AS d
+        CROSS JOIN LATERAL (
+            SELECT
+                (d.period_start AT TIME ZONE 'UTC' + interval '1 year') AT TIME ZONE 'UTC' AS first_instant,
+                (d.period_end AT TIME ZONE 'UTC' + interval '1 year' - interval '1 microsecond') AT TIME ZONE 'UTC'
+                    AS last_instant
+        ) AS y
         WHERE (d.wanted -> 'total_revenue', d.wanted -> 'mrr', d.wanted -> 'unconverted')
-            IS DISTINCT FROM (d.stored -> 'total_revenue', d.stored -> 'mrr', d.stored -> 'unconverted');
+            IS DISTINCT FROM (d.stored -> 'total_revenue', d.stored -> 'mrr', d.stored -> 'unconverted')
+          AND EXISTS (
+              SELECT FROM analytics_metric_periods AS m
+              WHERE m.metric = 'mrr_movements' AND m.granularity = p_granularity
+                AND m.period_end > y.first_instant AND m.period_start <= y.last_instant
+          );
     END IF;
 
     EXECUTE format(

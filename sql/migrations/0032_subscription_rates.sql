@@ -32,7 +32,7 @@ SELECT
             WHERE p.definitions_version < 2
               AND p.period_start < (SELECT max(h.events_from) FROM analytics_retention_horizon AS h)
         ),
-        '-infinity'
+        min(p.period_start)
     ),
     ARRAY['mrr_movements'], 'rates of subscriptions'
 FROM analytics_metric_periods AS p
