@@ -18,7 +18,7 @@ from analytics_pipeline.metrics.access import (
 from analytics_pipeline.metrics.partitions import PARTITIONS
 from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS
 from analytics_pipeline.metrics.tables import METRIC_TABLES
-from analytics_pipeline.metrics.users import USERS
+from analytics_pipeline.metrics.users import USER_DAYS, USERS
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import AGGREGATES, EVENTS
@@ -31,7 +31,7 @@ _POLICIES = {_GRANTS: ["own_grants", "pipeline"]} | {
     table.table: ["own_companies", "pipeline"] for table in METRIC_TABLES
 }
 # These hold every company's rows, and no row-level security stands before them.
-_HIDDEN = [EVENTS, USERS, SUBSCRIPTIONS, PARTITIONS, *(aggregate.name for aggregate in AGGREGATES)]
+_HIDDEN = [EVENTS, USERS, USER_DAYS, SUBSCRIPTIONS, PARTITIONS, *(aggregate.name for aggregate in AGGREGATES)]
 _MIGRATE = "analytics-pipeline db migrate"
 # What TimescaleDB lets every login call and does something for it although it owns nothing: a job of its own runs on
 # and on, in one of the background workers that our policies need. Its other functions ask for the owner.

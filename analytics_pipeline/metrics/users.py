@@ -22,6 +22,8 @@ USER_COLUMNS: Mapping[str, Column] = {
 }
 # Beside it, for when users were deleted and came back.
 USER_DELETIONS = "analytics_user_deletions"
+# What both come to on each day, by triggers.
+USER_DAYS = "analytics_user_days"
 
 
 @dataclass(frozen=True, slots=True)

@@ -388,21 +388,30 @@ BEGIN
             GROUP BY s.timeline
         ) AS b ON b.timeline = r.timeline
     ),
+    active_part AS MATERIALIZED (
+        SELECT t.timeline, a.*
+        FROM timeline AS t
+        CROSS JOIN LATERAL analytics_active_slots(companies, t.bounds, t.months, t.others) AS a
+    ),
     activity AS MATERIALIZED (
         SELECT
             s.timeline, (SELECT t.bounds FROM timeline AS t WHERE t.timeline = s.timeline) AS bounds,
             s.company_id, s.user_id, s.slots, least(s.first_seen, o.first_seen) AS first_seen,
-            CASE WHEN o.user_id IS NULL THEN s.deletions END AS deletions,
-            CASE WHEN o.user_id IS NULL THEN s.returns END AS returns
+            CASE WHEN o.user_id IS NULL THEN d.deletions END AS deletions,
+            CASE WHEN o.user_id IS NULL THEN d.returns END AS returns
         FROM (
-            SELECT
-                t.timeline, a.company_id, a.user_id, bit_or(a.slots) AS slots, min(a.first_seen) AS first_seen,
-                array_agg(a.deleted_at) FILTER (WHERE a.deleted_at IS NOT NULL) AS deletions,
-                array_agg(coalesce(a.returned_at, 'infinity')) FILTER (WHERE a.deleted_at IS NOT NULL) AS returns
-            FROM timeline AS t
-            CROSS JOIN LATERAL analytics_active_slots(companies, t.bounds, t.months, t.others) AS a
-            GROUP BY t.timeline, a.company_id, a.user_id
+            SELECT a.timeline, a.company_id, a.user_id, bit_or(a.slots) AS slots, min(a.first_seen) AS first_seen
+            FROM active_part AS a
+            GROUP BY a.timeline, a.company_id, a.user_id
         ) AS s
+        LEFT JOIN (
+            SELECT
+                a.timeline, a.company_id, a.user_id,
+                array_agg(a.deleted_at) AS deletions, array_agg(coalesce(a.returned_at, 'infinity')) AS returns
+            FROM active_part AS a
+            WHERE a.deleted_at IS NOT NULL
+            GROUP BY a.timeline, a.company_id, a.user_id
+        ) AS d ON d.timeline = s.timeline AND d.company_id = s.company_id AND d.user_id = s.user_id
         LEFT JOIN open_user AS o ON o.company_id = s.company_id AND o.user_id = s.user_id
     ),
     -- Users only, and while they are: of a month that waits to be closed again after events were removed, the aggregate
