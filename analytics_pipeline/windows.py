@@ -83,6 +83,12 @@ class Window:
             yield Window(start, end)
             start = end
 
+    def count(self, cadence: Cadence) -> int:
+        """Return how many buckets of the cadence an aligned window holds."""
+        if cadence is Cadence.MONTH:
+            return 12 * (self.end.year - self.start.year) + self.end.month - self.start.month
+        return (self.end - self.start) // (cadence.next(self.start) - self.start)
+
     def widen(self, cadence: Cadence) -> "Window":
         """Return the smallest window of whole buckets of the cadence that holds this one."""
         return Window(cadence.floor(self.start), cadence.ceil(self.end))

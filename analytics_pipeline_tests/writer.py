@@ -36,7 +36,7 @@ _KINDS = (
     ("subscription.changed", "subscription", "EUR"),
     ("subscription.ended", "subscription", "EUR"),
 )
-_INSERT = (
+INSERT = (
     'INSERT INTO analytics_events (event_id, "timestamp", company_id, user_id, event_type, category, value, currency, '
     "metadata) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
 )
@@ -47,7 +47,7 @@ def prepare(connection: Connection, events: int = 600) -> None:
     chance = random.Random(1)  # noqa: S311
     connection.execute("CREATE TABLE test_writes (xid xid8 DEFAULT pg_current_xact_id(), touched timestamptz)")
     for _ in range(events):
-        connection.execute(_INSERT, _event(chance, chance.randrange(DAYS), chance.randrange(1440)))
+        connection.execute(INSERT, make_event(chance, chance.randrange(DAYS), chance.randrange(1440)))
     connection.execute("SELECT compress_chunk(c) FROM show_chunks('analytics_events') AS c ORDER BY c LIMIT 1")
 
 
@@ -67,7 +67,8 @@ def writing(url: str, *, pause: float, seed: int = 7) -> Iterator[None]:
         process.wait()
 
 
-def _event(chance: random.Random, day: int, minute: int) -> list[object]:
+def make_event(chance: random.Random, day: int, minute: int) -> list[object]:
+    """Return the parameters of INSERT for an event of a day of the history."""
     kind, category, currency = chance.choice(_KINDS)
     metadata = {}
     if category == "subscription":
@@ -89,7 +90,7 @@ def _event(chance: random.Random, day: int, minute: int) -> list[object]:
 
 def _change(connection: Connection, chance: random.Random) -> None:
     """Insert an event, or correct, replace or delete one."""
-    event = _event(chance, chance.choice(_TOUCHED_DAYS), chance.choice(_TOUCHED_MINUTES))
+    event = make_event(chance, chance.choice(_TOUCHED_DAYS), chance.choice(_TOUCHED_MINUTES))
     instant: object = event[1]
     what = chance.choice(("insert", "insert", "correct", "replace", "delete"))
     if what != "insert":
@@ -108,7 +109,7 @@ def _change(connection: Connection, chance: random.Random) -> None:
             connection.execute(f"DELETE FROM analytics_events {of_event}", found)
             event[0], event[1], event[2] = found
     if what in ("insert", "replace"):
-        connection.execute(_INSERT, event)
+        connection.execute(INSERT, event)
     connection.execute("INSERT INTO test_writes (touched) VALUES (%s)", [instant])
 
 

@@ -53,6 +53,9 @@ _SETTINGS = {
     "unix_socket_permissions": "0700",
     "port": "5432",
     "max_connections": "100",
+    # A demo writes 60 MB; with the default, up to 1 GB of write-ahead log is kept beside it.
+    "min_wal_size": "32MB",
+    "max_wal_size": "64MB",
     # The log is on the terminal of nobody: slow or failing statements belong in it, nothing else.
     "log_checkpoints": "off",
 }

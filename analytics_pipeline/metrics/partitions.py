@@ -177,10 +177,17 @@ def adopted_assets(connection: Connection) -> set[str]:
     return {asset for (asset,) in connection.execute("SELECT asset FROM analytics_partition_adoptions")}
 
 
-def adopt_closed(connection: Connection, asset: str, partitions: Iterable[AdoptedPartition]) -> int:
-    """Take over which partitions of an asset an earlier record says are closed; return how many were not known.
+def adopt_partitions(
+    connection: Connection,
+    asset: str,
+    cadence: Cadence,
+    partitions: Iterable[AdoptedPartition],
+    failed: Iterable[FailedRange],
+) -> int:
+    """Take over which partitions of an asset an earlier record says are closed, and which failed runs have left.
 
-    What was begun meanwhile stays as it is. That it was done is noted in the same transaction.
+    Returns how many were closed and not known. What was begun meanwhile stays as it is. That it was done is noted in
+    the same transaction.
     """
     listed = list(partitions)
     parameters = {
@@ -192,6 +199,15 @@ def adopt_closed(connection: Connection, asset: str, partitions: Iterable[Adopte
     }
     with connection.transaction():
         adopted = connection.execute(load_sql("queries/partitions_adopt.sql"), parameters).rowcount
+        for left in failed:
+            attempt = {
+                **_attempt(asset, left.window, left.run_id),
+                "width": f"1 {cadence}",
+                "attempts": [left.run_id][: left.attempts],
+                "failure": left.failure,
+                "attempted_at": left.attempted_at,
+            }
+            connection.execute(load_sql("queries/partitions_adopt_failed.sql"), attempt)
         connection.execute(
             "INSERT INTO analytics_partition_adoptions (asset, partitions) VALUES (%s, %s) ON CONFLICT DO NOTHING",
             [asset, adopted],

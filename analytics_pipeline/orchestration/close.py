@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dagster import DagsterInstance, Definitions, ExecuteInProcessResult
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.orchestration.build import build_definitions
@@ -13,7 +12,7 @@ from analytics_pipeline.orchestration.command_runs import execute_run
 from analytics_pipeline.orchestration.dead_runs import fail_dead_runs
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, SETUP_JOB, assets_of
 from analytics_pipeline.orchestration.names import CLOSE
-from analytics_pipeline.orchestration.partitions import partitions_for, range_runs
+from analytics_pipeline.orchestration.partitions import partitions_for, range_runs, range_tags
 from analytics_pipeline.orchestration.run_errors import describe_failure
 from analytics_pipeline.orchestration.run_links import describe_run
 from analytics_pipeline.orchestration.storage import open_instance
@@ -137,19 +136,7 @@ def _close_range(
 ) -> ClosedRange:
     started = time.monotonic()
     cadence = CLOSING_JOBS[job]
-    partitions = list(window.split(cadence))
-    key_format = partitions_for(cadence, settings).fmt
-    result = _execute(
-        definitions,
-        settings,
-        instance,
-        job,
-        reason,
-        {
-            ASSET_PARTITION_RANGE_START_TAG: partitions[0].start.strftime(key_format),
-            ASSET_PARTITION_RANGE_END_TAG: partitions[-1].start.strftime(key_format),
-        },
-    )
+    result = _execute(definitions, settings, instance, job, reason, range_tags(window, cadence, settings))
     documents = [
         str(event.materialization.metadata["path"].value)
         for event in result.get_asset_materialization_events()
@@ -158,7 +145,7 @@ def _close_range(
     return ClosedRange(
         job=job,
         window=window,
-        partitions=len(partitions),
+        partitions=window.count(cadence),
         checks=_passed_checks(result),
         seconds=time.monotonic() - started,
         run_id=result.run_id,

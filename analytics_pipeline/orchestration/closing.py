@@ -1,28 +1,28 @@
 """What has to be closed, in which order, and the runs that do it.
 
 Schedules and sensors share these rules: a day waits for its hours, a month for its days, a report for its months, and
-figures for the aggregates, users and subscriptions of their own period. Partitions beside each other become one range
-run. What has to wait, or was tried often enough, is taken out of its range and named: it holds back nothing else.
+figures for the aggregates, users and subscriptions of their own period. Partitions near each other become one range run
+(``closing_ranges``). What has to wait, or was tried often enough, is taken out of its range and named: it holds back
+nothing else.
 """
 
-from collections import defaultdict
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import pairwise
 
 from dagster import AssetKey, RunRequest, RunsFilter
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from analytics_pipeline.health.finding import close_command
 from analytics_pipeline.metrics.partitions import FailedRange, last_attempt
 from analytics_pipeline.metrics.tables import METRIC_ASSETS
 from analytics_pipeline.orchestration.assets.metrics import metric_sources
+from analytics_pipeline.orchestration.closing_ranges import RangeToClose, cut_range, group_ranges, join_ranges
 from analytics_pipeline.orchestration.covering_runs import FAILED
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, assets_of, proofs_of
 from analytics_pipeline.orchestration.names import REASON_TAG
 from analytics_pipeline.orchestration.partition_state import PartitionState
-from analytics_pipeline.orchestration.partitions import PARTITIONS_PER_RUN, partitions_for
+from analytics_pipeline.orchestration.partitions import range_tags
 from analytics_pipeline.orchestration.run_links import describe_run
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.refresh import behind_horizon
@@ -42,20 +42,6 @@ _WAITS_FOR = {
     "monthly_aggregates": "daily_aggregates",
     "monthly_reports": "monthly_aggregates",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class RangeToClose:
-    """Partitions beside each other that one run closes, for some assets of a job."""
-
-    job: str
-    assets: tuple[str, ...]
-    window: Window
-
-    @property
-    def cadence(self) -> Cadence:
-        """The width of its partitions."""
-        return CLOSING_JOBS[self.job]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +69,51 @@ class ClosingPlan:
         self._reason = reason
         self._ready: list[RangeToClose] = []
         # In order, and each once: several assets wait for the same.
-        self.waiting: dict[str, None] = {}
+        self._waiting: dict[tuple[str, Window, Obstacle], None] = {}
         self.exhausted: list[str] = []
 
-    def add(self, job: str, wanted: Mapping[str, Iterable[Window]], obstacles: Iterable[Obstacle] = ()) -> None:
-        """Plan what is wanted of a job's assets, stretches of whole partitions, with what more it has to wait for."""
+    def add(
+        self,
+        job: str,
+        wanted: Mapping[str, Iterable[Window]],
+        obstacles: Iterable[Obstacle] = (),
+        *,
+        over_closed: bool = False,
+    ) -> None:
+        """Plan what is wanted of a job's assets, stretches of whole partitions, with what more it has to wait for.
+
+        ``over_closed``: so that few runs do it all, they may close again what lies between and is closed already.
+        """
+        left = {asset: self._leave_exhausted(asset, join_windows(wanted.get(asset, ()))) for asset in assets_of(job)}
+        stretches = join_windows(window for windows in left.values() for window in windows)
+        if not stretches:
+            return
+        span, cadence = Window(stretches[0].start, stretches[-1].end), CLOSING_JOBS[job]
+        # Of thousands, each is widened to the partitions that wait for it only once.
+        of_all = _widened([*obstacles, *open_sources(self._state, job, span)], cadence)
+        all_waiting = join_windows(window for window, _ in of_all)
         free: dict[str, list[Window]] = {}
-        obstacles = list(obstacles)
-        for asset in assets_of(job):
-            if windows := join_windows(wanted.get(asset, ())):
-                windows = self._leave_exhausted(asset, windows)
-                waits_for = [*obstacles, *self._obstacles(job, asset, windows, free)]
-                free[asset] = self._leave_waiting(job, windows, waits_for)
-        self._ready += group_ranges(job, free)
+        closable: dict[str, list[Window]] = {}
+        for asset, windows in left.items():
+            if not windows:
+                continue
+            of_asset = _widened(self._obstacles(job, asset, span, free), cadence)
+            waiting = join_windows([*all_waiting, *(window for window, _ in of_asset)])
+            self._note_waiting(job, windows, [*of_all, *of_asset])
+            free[asset] = without_windows(windows, waiting)
+            if over_closed:
+                expired = behind_horizon(cadence, self._state.horizon)
+                between = without_windows(self._state.closed(asset, span), [*waiting, *expired])
+                closable[asset] = join_windows([*free[asset], *between])
+        ranges = group_ranges(job, free)
+        if over_closed:
+            ranges = join_ranges(ranges, closable, at_most=MAX_RUNS_PER_TICK)
+        self._ready += [part for whole in ranges for part in cut_range(whole, self._attempts(whole))]
+
+    @property
+    def waiting(self) -> list[str]:
+        """What waits for what, a sentence for each stretch."""
+        return [f"{job} for {stretch} waits for {obstacle}" for job, stretch, obstacle in self._waiting]
 
     def requests(self) -> list[RunRequest]:
         """Return the runs to ask for, a bounded number of them, the first jobs first."""
@@ -115,27 +133,26 @@ class ClosingPlan:
                 self.exhausted.append(describe_exhausted(self._state.settings, replace(failed, window=stretch)))
         return without_windows(windows, [failed.window for failed in exhausted])
 
-    def _obstacles(
-        self, job: str, asset: str, windows: list[Window], free: Mapping[str, list[Window]]
-    ) -> Iterator[Obstacle]:
-        if not windows:
-            return
-        span = Window(windows[0].start, windows[-1].end)
+    def _obstacles(self, job: str, asset: str, span: Window, free: Mapping[str, list[Window]]) -> Iterator[Obstacle]:
         yield from _under_way(self._state, asset, span)
-        yield from open_sources(self._state, job, span)
         for source in _sources_within(job, asset):
             yield from _under_way(self._state, source, span)
             # What the same run closes before needs no waiting for.
             missing = without_windows(self._state.open(source, span), free.get(source, []))
             yield from _describe_open(self._state, source, missing)
 
-    def _leave_waiting(self, job: str, windows: list[Window], obstacles: list[Obstacle]) -> list[Window]:
-        cadence = CLOSING_JOBS[job]
-        blocked_by = [(obstacle.window.widen(cadence), obstacle) for obstacle in obstacles]
-        for window, obstacle in blocked_by:
-            for stretch in common_windows(windows, [window]):
-                self.waiting[f"{job} for {stretch} waits for {obstacle}"] = None
-        return without_windows(windows, [window for window, _ in blocked_by])
+    def _attempts(self, ready: RangeToClose) -> int:
+        """Return how often what is to be closed has failed."""
+        attempts = (f for asset in ready.assets for f in self._state.failed(asset) if f.window.overlaps(ready.window))
+        return max((failed.attempts for failed in attempts), default=0)
+
+    def _note_waiting(self, job: str, windows: list[Window], obstacles: list[tuple[Window, Obstacle]]) -> None:
+        """Note which stretches of windows, which are in order, wait for what."""
+        starts, ends = [window.start for window in windows], [window.end for window in windows]
+        for blocked, obstacle in obstacles:
+            for window in windows[bisect_right(ends, blocked.start) : bisect_left(starts, blocked.end)]:
+                stretch = Window(max(window.start, blocked.start), min(window.end, blocked.end))
+                self._waiting[job, stretch, obstacle] = None
 
     def _request(self, ready: RangeToClose) -> RunRequest | None:
         """Return the run that closes a range, None if its runs have failed often enough.
@@ -147,11 +164,10 @@ class ClosingPlan:
         state = self._state
         attempted_at = last_attempt(state.connection, ready.assets, ready.window)
         since = "nothing" if attempted_at is None else attempted_at.isoformat()
-        tags = _range_tags(ready, state)
+        tags = range_tags(ready.window, ready.cadence, state.settings)
         base = f"{self._reason}:{ready.job}:{'+'.join(ready.assets)}:{'...'.join(tags.values())}:after {since}"
         runs = state.instance.get_runs(RunsFilter(tags={REQUEST_TAG: base}, statuses=FAILED), limit=MAX_ATTEMPTS)
-        attempts = [f for asset in ready.assets for f in state.failed(asset) if f.window.overlaps(ready.window)]
-        if len(runs) + max((failed.attempts for failed in attempts), default=0) >= MAX_ATTEMPTS and runs:
+        if runs and len(runs) + self._attempts(ready) >= MAX_ATTEMPTS:
             failed = FailedRange(", ".join(ready.assets), ready.window, MAX_ATTEMPTS, runs[0].run_id, state.now, None)
             self.exhausted.append(describe_exhausted(self._state.settings, failed))
             return None
@@ -163,6 +179,11 @@ class ClosingPlan:
             asset_check_keys=proofs_of(ready.assets),
             tags={**tags, REASON_TAG: self._reason, REQUEST_TAG: base},
         )
+
+
+def _widened(obstacles: Iterable[Obstacle], cadence: Cadence) -> list[tuple[Window, Obstacle]]:
+    """Return obstacles, each with the partitions of a cadence that wait for it."""
+    return [(obstacle.window.widen(cadence), obstacle) for obstacle in obstacles]
 
 
 def open_sources(state: PartitionState, job: str, window: Window) -> list[Obstacle]:
@@ -190,59 +211,6 @@ def describe_exhausted(settings: Settings, failed: FailedRange) -> str:
         f"{describe_run(settings, failed.run_id)}"
         f"{f': {failed.failure}' if failed.failure else ''}; fix the cause, then {close_command(failed.window)}"
     )
-
-
-def group_ranges(job: str, wanted: Mapping[str, Iterable[Window]]) -> list[RangeToClose]:
-    """Cut the stretches of a job's assets into bounded runs, each over the assets that share its window."""
-    windows = {asset: join_windows(stretches) for asset, stretches in wanted.items()}
-    bounds = sorted({bound for stretches in windows.values() for w in stretches for bound in (w.start, w.end)})
-    assets_at: defaultdict[Window, list[str]] = defaultdict(list)
-    pieces = [Window(start, end) for start, end in pairwise(bounds)]
-    for asset, stretches in sorted(windows.items()):
-        for piece in _covered(pieces, stretches):
-            assets_at[piece].append(asset)
-    ranges: list[RangeToClose] = []
-    for window, assets in sorted(assets_at.items()):
-        last = ranges[-1] if ranges else None
-        if last is not None and last.window.end == window.start and last.assets == tuple(assets):
-            ranges[-1] = replace(last, window=Window(last.window.start, window.end))
-        else:
-            ranges.append(RangeToClose(job, tuple(assets), window))
-    return [replace(r, window=window) for r in ranges for window in _runs_of(r.window, r.cadence)]
-
-
-def _covered(pieces: list[Window], stretches: list[Window]) -> Iterator[Window]:
-    """Yield the pieces that lie within a stretch; both are in order, and no piece reaches over a stretch's end."""
-    rest = iter(stretches)
-    stretch = next(rest, None)
-    for piece in pieces:
-        while stretch is not None and stretch.end <= piece.start:
-            stretch = next(rest, None)
-        if stretch is None:
-            return
-        if stretch.start <= piece.start:
-            yield piece
-
-
-def _runs_of(window: Window, cadence: Cadence) -> Iterator[Window]:
-    start = window.start
-    while start < window.end:
-        end = start
-        for _ in range(PARTITIONS_PER_RUN[cadence]):
-            end = cadence.next(end)
-            if end >= window.end:
-                break
-        yield Window(start, end)
-        start = end
-
-
-def _range_tags(ready: RangeToClose, state: PartitionState) -> dict[str, str]:
-    key_format = partitions_for(ready.cadence, state.settings).fmt
-    *_, last = ready.window.split(ready.cadence)
-    return {
-        ASSET_PARTITION_RANGE_START_TAG: f"{ready.window.start:{key_format}}",
-        ASSET_PARTITION_RANGE_END_TAG: f"{last.start:{key_format}}",
-    }
 
 
 @cache

@@ -14,7 +14,7 @@ from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NA
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, assets_of
 from analytics_pipeline.orchestration.partitions import partition_keys, partition_start, partitions_for
 from analytics_pipeline.orchestration.records import run_records
-from analytics_pipeline.orchestration.run_owner import never_began
+from analytics_pipeline.orchestration.run_owner import has_died_in_command, never_began
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.windows import Window
 
@@ -32,7 +32,8 @@ LONGEST_RUN = timedelta(hours=3)
 class CoveringRun:
     """A run over partitions: the assets and the window it covers, how it went, when it was created.
 
-    ``ended_at`` is when it ended, in seconds since 1970, as far as Dagster knows.
+    ``ended_at`` is when it ended, in seconds since 1970, as far as Dagster knows. ``is_attempt``: that it failed says
+    something against another attempt, which the death of a command's process does not.
     """
 
     run_id: str
@@ -42,6 +43,7 @@ class CoveringRun:
     status: DagsterRunStatus
     created: datetime
     ended_at: float = 0.0
+    is_attempt: bool = True
 
     @property
     def is_unfinished(self) -> bool:
@@ -66,7 +68,13 @@ def covering_runs(
             if covered is not None and not never_began(record):
                 ended_at = record.end_time or record.update_timestamp.timestamp()
                 found[run.run_id] = CoveringRun(
-                    run.run_id, run.job_name, *covered, _status(record), record.create_timestamp, ended_at
+                    run.run_id,
+                    run.job_name,
+                    *covered,
+                    _status(record),
+                    record.create_timestamp,
+                    ended_at,
+                    is_attempt=not has_died_in_command(run),
                 )
     return list(found.values())
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from dagster import AssetKey, AssetRecordsFilter, DagsterEventType, DagsterInstance
 
-from analytics_pipeline.metrics.partitions import AdoptedPartition, adopt_closed, adopted_assets
+from analytics_pipeline.metrics.partitions import AdoptedPartition, FailedRange, adopt_partitions, adopted_assets
 from analytics_pipeline.orchestration.covering_runs import FAILED, UNFINISHED, CoveringRun, covering_runs
 from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, assets_of, cadence_of
 from analytics_pipeline.orchestration.partitions import partitions_for
@@ -26,9 +26,9 @@ from analytics_pipeline.windows import Window, join_windows, midnight, without_w
 
 
 def adopt_once(instance: DagsterInstance, connection: Connection, settings: Settings) -> int:
-    """Take over into ``analytics_partitions`` what Dagster alone knew to be closed, once for each asset.
+    """Take over into ``analytics_partitions`` what Dagster alone knew to be closed or failed, once for each asset.
 
-    Returns how many partitions that were. Whatever is behind the retention horizon counts as closed if it was ever
+    Returns how many partitions were closed. Whatever is behind the retention horizon counts as closed if it was ever
     materialised: it can't be closed again, and a run over it that failed was refused.
     """
     assets = {asset for job in CLOSING_JOBS for asset in assets_of(job)} - adopted_assets(connection)
@@ -37,11 +37,18 @@ def adopt_once(instance: DagsterInstance, connection: Connection, settings: Sett
     record, horizon = DagsterRecord(instance, settings), retention_horizon(connection)
     adopted = 0
     for asset in sorted(assets):
+        cadence = cadence_of(asset)
         latest = record.materialized(asset)
-        left = join_windows(run.window for run in record.left_by_failures(asset))
-        left = without_windows(left, behind_horizon(cadence_of(asset), horizon))
+        # What is behind the horizon can't be closed again: a run over it that failed was refused.
+        expired = behind_horizon(cadence, horizon)
+        left = [
+            _failed_range(asset, replace(run, window=window))
+            for run in record.left_by_failures(asset)
+            for window in without_windows([run.window], expired)
+        ]
         times = materialization_times(instance, asset) if latest else {}
-        adopted += adopt_closed(connection, asset, list(_closed(latest, left, times)))
+        closed = list(_closed(latest, join_windows(failed.window for failed in left), times))
+        adopted += adopt_partitions(connection, asset, cadence, closed, left)
     return adopted
 
 
@@ -116,6 +123,12 @@ def windows_of_keys(asset: str, keys: Iterable[str], settings: Settings) -> dict
             if cadence.floor(start) == start >= first:
                 found[key] = Window(start, cadence.next(start))
     return found
+
+
+def _failed_range(asset: str, run: CoveringRun) -> FailedRange:
+    """Return what a failed run has left of an asset, as one attempt at it if it was one."""
+    why = "its run had failed or was dead before analytics_partitions was kept"
+    return FailedRange(asset, run.window, int(run.is_attempt), run.run_id, run.created, why)
 
 
 def _closed(

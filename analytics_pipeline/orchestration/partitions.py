@@ -1,7 +1,7 @@
 """The partitions of every asset: UTC hours, days and months from one shared start."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from dagster import (
     AssetExecutionContext,
@@ -72,6 +72,16 @@ def window_of(context: AssetExecutionContext) -> Window:
             metadata={REFUSED: True},
             allow_retries=False,
         ) from error
+
+
+def range_tags(window: Window, cadence: Cadence, settings: Settings) -> dict[str, str]:
+    """Return the tags of a run over the partitions of an aligned window."""
+    key_format = partitions_for(cadence, settings).fmt
+    last = cadence.floor(window.end - timedelta(microseconds=1))
+    return {
+        ASSET_PARTITION_RANGE_START_TAG: f"{window.start:{key_format}}",
+        ASSET_PARTITION_RANGE_END_TAG: f"{last:{key_format}}",
+    }
 
 
 def partition_keys(tags: Mapping[str, str]) -> tuple[str, str] | None:

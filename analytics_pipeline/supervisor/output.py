@@ -27,6 +27,8 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _RECORD = re.compile(r"\d{4}-\d\d-\d\d \S+(?: [+-]\d{4})? - (?P<logger>[\w.-]+) - (?P<level>[A-Z]+) - (?P<message>.*)")
 # Job, run, process, step of a run's event; the process says nothing to people.
 _EVENT = re.compile(r"(?P<job>\w+) - (?P<run>[0-9a-f-]{36}) - (?:\d+ - )?(?P<message>.*)")
+# The first failure of a run says why; Dagster adds one for each other step, and one for the run.
+_FAILURE = re.compile(r"(?:\w+ - )?(?:STEP|RUN)_FAILURE\b")
 # Dagster warns of what every new storage lacks, and a cancelled run is no error: somebody chose it.
 _NEVER_SHOWN = ("No cursor for event type", "RUN_CANCELED")
 _SHOWN = {"WARNING", "ERROR", "CRITICAL"}
@@ -62,6 +64,8 @@ class Output:
         self._log.addHandler(handler)
         self._lock = threading.Lock()
         self._shown: dict[str, tuple[float, int]] = {}
+        # The runs whose failure was shown.
+        self._failed: deque[str] = deque(maxlen=_MAX_REMEMBERED)
 
     def say(self, text: str) -> None:
         """Tell the user something, and the log file, too."""
@@ -103,6 +107,10 @@ class Output:
         if (event["message"] if event else message).startswith(_NEVER_SHOWN):
             return False
         if event:
+            if level != "WARNING" and event["run"] in self._failed:
+                return False
+            if _FAILURE.match(event["message"]):
+                self._failed.append(event["run"])
             message = f"run {event['run']} of {event['job']}: {event['message']}"
         key, now = _VARYING.sub("#", message), time.monotonic()
         with self._lock:

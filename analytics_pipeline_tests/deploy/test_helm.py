@@ -50,7 +50,8 @@ def test_nothing_is_reported_to_anyone() -> None:
 
 
 def test_nothing_of_the_instance_is_forgotten() -> None:
-    covered = {"concurrency", "run_monitoring", "run_retries", "retention", "telemetry", "nux"}
+    assert VALUES["additionalInstanceConfig"]["instance_class"] == INSTANCE["instance_class"]
+    covered = {"concurrency", "run_monitoring", "run_retries", "retention", "telemetry", "nux", "instance_class"}
     assert set(INSTANCE) == covered | {"storage"}
 
 

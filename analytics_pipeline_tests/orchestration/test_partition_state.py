@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from io import BytesIO
+from pathlib import Path
 
 import pytest
 from dagster import AssetKey, DagsterInstance, DagsterRunStatus, Definitions, ExecuteInProcessResult
@@ -14,11 +16,12 @@ from analytics_pipeline.orchestration.build import build_definitions
 from analytics_pipeline.orchestration.checks.failed_partitions import failed_partition_findings, partitioned_assets
 from analytics_pipeline.orchestration.checks.recorded_partitions import recorded_partitions_finding
 from analytics_pipeline.orchestration.close import close_span
-from analytics_pipeline.orchestration.closing import ClosingPlan, RangeToClose, group_ranges
+from analytics_pipeline.orchestration.closing import ClosingPlan
 from analytics_pipeline.orchestration.jobs import cadence_of
 from analytics_pipeline.orchestration.partition_state import PartitionState
 from analytics_pipeline.orchestration.sensors import failures
 from analytics_pipeline.settings import get_settings
+from analytics_pipeline.supervisor.output import Output
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.refresh import materialized_tables, refresh
@@ -162,6 +165,27 @@ def test_a_run_that_is_refused_changes_nothing_about_what_is_closed_stale_or_fai
         assert instance.get_runs_count() == 1, "what we start ourselves is refused before there is a run"
 
 
+def test_a_run_that_is_refused_is_one_line_with_its_reason_on_the_console_of_up(
+    database: Database,
+    instance: DagsterInstance,
+    definitions: Definitions,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with database.connect(autocommit=True) as connection:
+        connection.execute("INSERT INTO analytics_retention_horizon (events_from) VALUES ('2025-01-16Z')")
+    capfd.readouterr()
+    assert not _materialize_behind_horizon(definitions, instance)
+    (run,) = instance.get_runs()
+    log = capfd.readouterr().err
+    assert log.count("STEP_FAILURE") + log.count("RUN_FAILURE") == 3
+    Output(tmp_path / "up.log").follow("daemon", BytesIO(log.encode())).reader.join()
+    line, reason = capfd.readouterr().out.splitlines()
+    assert f"error of the daemon: run {run.run_id} of hourly_aggregates: " in line
+    assert "STEP_FAILURE" in line
+    assert "the retention horizon" in reason
+
+
 def test_a_range_is_split_around_what_waits_and_each_part_names_the_partition_and_the_run(
     database: Database, instance: DagsterInstance
 ) -> None:
@@ -183,6 +207,54 @@ def test_a_range_is_split_around_what_waits_and_each_part_names_the_partition_an
         f"monthly_aggregates for {Window.of_month(date(2025, 3, 1))} waits for analytics_revenue_monthly for "
         f"{Window.of_month(date(2025, 3, 1))} (run {under_way.run_id} is under way)",
     ]
+
+
+def test_runs_over_closed_hours_stop_before_what_waits_what_has_failed_and_what_has_expired(
+    database: Database, instance: DagsterInstance
+) -> None:
+    def hours(*days: int) -> list[Window]:
+        starts = [at(f"2025-02-{day:02}T05:00") for day in days]
+        return [Window(start, start + timedelta(hours=1)) for start in starts]
+
+    with database.connect(autocommit=True) as connection:
+        add_event(connection, "2025-02-10T12:00")
+        _close_everything(connection, QUARTER)
+        connection.execute("INSERT INTO analytics_retention_horizon (events_from) VALUES ('2025-02-04Z')")
+        (lost, under_way) = hours(11, 15)
+        _kill(connection, HOURLY, lost, times=3)
+        keys = {"dagster/asset_partition_range_start": f"{under_way.start:%Y-%m-%d-%H:%M}"}
+        create_run_for_test(instance, "hourly_aggregates", status=DagsterRunStatus.STARTED, tags=keys)
+        plan = _plan(instance, connection)
+        plan.add("hourly_aggregates", {HOURLY: hours(3, 5, 6, 8, 10, 12, 14, 15, 16)}, over_closed=True)
+        asked = [tuple(request.tags.values())[:2] for request in plan.requests()]
+    assert asked == [
+        ("2025-02-03-05:00", "2025-02-03-05:00"),
+        ("2025-02-05-05:00", "2025-02-10-05:00"),
+        ("2025-02-12-05:00", "2025-02-14-05:00"),
+        ("2025-02-16-05:00", "2025-02-16-05:00"),
+    ]
+    (waits,) = plan.waiting
+    assert waits.startswith(f"hourly_aggregates for {under_way} waits for {HOURLY} for {under_way} (run ")
+
+
+def test_a_range_that_failed_as_a_whole_is_tried_again_in_parts_until_what_fails_is_alone(
+    database: Database, instance: DagsterInstance
+) -> None:
+    def hours_asked(window: Window) -> list[int]:
+        plan = _plan(instance, connection)
+        plan.add("hourly_aggregates", {HOURLY: [window]})
+        keys = [list(request.tags.values())[:2] for request in plan.requests()]
+        starts = [[datetime.strptime(key, "%Y-%m-%d-%H:%M") for key in pair] for pair in keys]  # noqa: DTZ007
+        return [(last - first) // timedelta(hours=1) + 1 for first, last in starts]
+
+    tenth = Window(QUARTER.start, QUARTER.start + timedelta(hours=221))
+    with database.connect(autocommit=True) as connection:
+        assert hours_asked(QUARTER) == [90 * 24]
+        _kill(connection, HOURLY, QUARTER, "first")
+        assert hours_asked(QUARTER) == [*[221] * 9, 90 * 24 - 9 * 221]
+        _close(connection, HOURLY, Window(tenth.end, QUARTER.end))
+        _kill(connection, HOURLY, tenth, "second")
+        assert hours_asked(tenth) == [*[23] * 9, 221 - 9 * 23]
 
 
 def test_figures_wait_for_the_aggregates_of_their_own_days_that_are_left_to_a_person(
@@ -259,7 +331,10 @@ def test_what_only_dagster_knew_to_be_closed_is_taken_over_once_and_not_closed_a
         for _ in range(2):
             state = PartitionState(instance, connection, get_settings(), datetime.now(UTC))
             assert state.closed(HOURLY, january) == without_windows([DAY], [HOUR])
-        assert fetch_row(connection, "SELECT count(*), count(DISTINCT run_id) FROM analytics_partitions") == (23, 1)
+        counts = "SELECT count(closed_at), count(*), sum(failed_attempts) FROM analytics_partitions"
+        assert fetch_row(connection, counts) == (23, 24, 1)
+        (finding,) = failed_partition_findings(instance, connection, get_settings(), [HOURLY])
+        assert f"{HOUR} (run {failed.run_id}, its run had failed or was dead before" in finding.summary
         (asked, *_) = Ticks(definitions, instance, "partition_gaps").tick()
         assert asked.tags["dagster/asset_partition_range_end"] == "2025-01-04-23:00", "what is closed is not asked for"
         # What is recorded in Dagster from now on closes nothing here.
@@ -341,19 +416,3 @@ def test_what_sensors_say_is_bounded_however_much_waits(database: Database, inst
     assert "failed 3 times, last in run run-1-1" in (gaps.skipped or "")
     assert "and 37 more" in (gaps.skipped or "")
     assert len(gaps.skipped or "") < 2_100
-
-
-def test_assets_share_a_run_exactly_where_they_share_its_partitions() -> None:
-    def days(first: int, end: int) -> Window:
-        return Window(at(f"2025-01-{first:02}T00:00"), at(f"2025-01-{end:02}T00:00"))
-
-    ranges = group_ranges("daily_aggregates", {"a": [days(4, 6), days(10, 11)], "b": [days(4, 7)]})
-    assert ranges == [
-        RangeToClose("daily_aggregates", ("a", "b"), days(4, 6)),
-        RangeToClose("daily_aggregates", ("b",), days(6, 7)),
-        RangeToClose("daily_aggregates", ("a",), days(10, 11)),
-    ]
-    year = Window.of_dates(date(2025, 1, 1), date(2025, 12, 31))
-    pieces = [r.window for r in group_ranges("daily_aggregates", {"a": [year]})]
-    assert [round((piece.end - piece.start) / timedelta(days=1)) for piece in pieces] == [92, 92, 92, 89]
-    assert without_windows([year], pieces) == []

@@ -1,16 +1,18 @@
 """Closing beside an ERP that never pauses: no run fails, nothing is forgotten, and in the end everything reconciles."""
 
+import random
 import subprocess
 import sys
 from datetime import datetime
 
 import pytest
-from dagster import DagsterInstance, Definitions
+from dagster import DagsterInstance, Definitions, RunRequest
 
 from analytics_pipeline.health.checks import all_checks, run_check
 from analytics_pipeline.metrics.changes import changed_windows
 from analytics_pipeline.metrics.tables import stale_periods
 from analytics_pipeline.orchestration.close import close_span
+from analytics_pipeline.orchestration.jobs import CLOSING_JOBS
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES, LOGS_DAYS
 from analytics_pipeline.timescale.connection import Connection, fetch_row
@@ -20,7 +22,7 @@ from analytics_pipeline.windows import Cadence, Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event, at
 from analytics_pipeline_tests.orchestration.sensor_ticks import Ticks
-from analytics_pipeline_tests.writer import prepare, touched_since, writing
+from analytics_pipeline_tests.writer import DAYS, INSERT, make_event, prepare, touched_since, writing
 
 MONTHS = Window(at("2025-01-01"), at("2025-03-01"))
 # Hours and days, and no month with its reports.
@@ -66,12 +68,15 @@ def _assert_all_reconciles(connection: Connection, span: Window) -> None:
                 assert not any(count for name, count in finding.metadata.items() if name.endswith("changed meanwhile"))
 
 
-def _settle(definitions: Definitions, instance: DagsterInstance) -> None:
-    """Let the sensor close again what is stale: hours, then what is built on them."""
+def _settle(definitions: Definitions, instance: DagsterInstance) -> list[list[RunRequest]]:
+    """Let the sensor close again what is stale, hours, then what is built on them; return what each tick asked for."""
     ticks = Ticks(definitions, instance, "late_events")
+    asked: list[list[RunRequest]] = []
     while requests := ticks.tick():
         for request in requests:
             assert ticks.launch(request).success
+        asked.append(requests)
+    return asked
 
 
 @pytest.mark.slow
@@ -92,6 +97,23 @@ def test_closing_beside_a_writer_succeeds_and_forgets_nothing(
         refresh(connection, next(a for a in AGGREGATES if a.name == LOGS_DAYS), WEEK)
         _settle(definitions, instance)
         _assert_all_reconciles(connection, WEEK)
+
+
+@pytest.mark.slow
+def test_late_events_scattered_over_months_are_closed_again_by_one_tick_and_few_runs_for_each_level(
+    database: Database, instance: DagsterInstance, definitions: Definitions
+) -> None:
+    chance = random.Random(3)  # noqa: S311
+    with database.connect(autocommit=True) as connection:
+        prepare(connection)
+        close_span(definitions, get_settings(), instance, MONTHS)
+        for hour in chance.sample(range(DAYS * 24), 158):
+            connection.execute(INSERT, make_event(chance, hour // 24, hour % 24 * 60 + chance.randrange(60)))
+        asked = _settle(definitions, instance)
+        _assert_all_reconciles(connection, MONTHS)
+    jobs = [[str(request.job_name) for request in requests] for requests in asked]
+    assert [set(of_tick) for of_tick in jobs] == [{job} for job in CLOSING_JOBS]
+    assert max(map(len, jobs)) <= 2
 
 
 @pytest.mark.endurance

@@ -4,7 +4,8 @@ from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, 
 
 from analytics_pipeline.orchestration import names
 from analytics_pipeline.orchestration.attempts import attempt
-from analytics_pipeline.orchestration.metadata import refresh_metadata, table_schema
+from analytics_pipeline.orchestration.dagster_costs import add_partition_metadata
+from analytics_pipeline.orchestration.metadata import MetadataMap, refresh_metadata, table_schema
 from analytics_pipeline.orchestration.partitions import backfill_policy_for, partitions_for
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.settings import Settings
@@ -47,12 +48,11 @@ def _build_asset(*, aggregate: ContinuousAggregate, settings: Settings) -> Asset
 def _describe_partitions(context: AssetExecutionContext, aggregate: ContinuousAggregate, result: RefreshResult) -> None:
     """Give each partition of the run its own counts, which the UI plots over the partitions."""
     counts = {bucket.start: bucket for bucket in result.buckets}
+    described: dict[str, MetadataMap] = {}
     for key, window in zip(context.partition_keys, result.window.split(aggregate.cadence), strict=True):
         bucket = counts.get(window.start)
-        context.add_asset_metadata(
-            {
-                "dagster/partition_row_count": bucket.rows if bucket else 0,
-                "partition events": bucket.events if bucket else 0,
-            },
-            partition_key=key,
-        )
+        described[key] = {
+            "dagster/partition_row_count": bucket.rows if bucket else 0,
+            "partition events": bucket.events if bucket else 0,
+        }
+    add_partition_metadata(context, described)

@@ -14,6 +14,7 @@ from dagster import (
 from dagster._core.definitions.metadata import normalize_metadata
 
 from analytics_pipeline.health.finding import Finding, Metadata, Severity
+from analytics_pipeline.orchestration.dagster_costs import LeanCheckResult
 from analytics_pipeline.windows import Window
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def window_judged(context: AssetCheckExecutionContext) -> Window | None:
 
 def check_result(finding: Finding) -> AssetCheckResult:
     """Return the finding as the result of its asset check; the remedy is part of the text."""
-    return AssetCheckResult(
+    return LeanCheckResult(
         passed=finding.passed,
         asset_key=finding.subject,
         check_name=finding.check,

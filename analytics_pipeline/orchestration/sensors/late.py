@@ -74,7 +74,8 @@ def build_late_sensor(settings: Settings, jobs: "Sequence[UnresolvedAssetJobDefi
         description=(
             "Finds closed partitions whose events have changed since, from TimescaleDB's invalidation logs, and metric "
             "partitions under which users, subscriptions or rates have changed, or that follow an older version of the "
-            "definitions, and asks for exactly those again: hours, then days, then months, then the reports on them. "
+            "definitions, and asks for them again: hours, then days, then months, then the reports on them. Those near "
+            "each other, hours or days, are one run over what is closed between them. "
             "A new version alone makes no report anew."
         ),
     )
@@ -95,7 +96,8 @@ def build_late_sensor(settings: Settings, jobs: "Sequence[UnresolvedAssetJobDefi
                     # The level above waits for this one, whether it is asked for now or is under way already.
                     below = [obstacle for lower in wanted.values() for obstacle in _late_sources(lower)]
                     wanted[job] = finder.late(job)
-                    plan.add(job, wanted[job], [*below, *finder.months_before_their_days(job)])
+                    waits_for = [*below, *finder.months_before_their_days(job)]
+                    plan.add(job, wanted[job], waits_for, over_closed=True)
                 requests = plan.requests()
                 notes = [*plan.exhausted, *_describe_behind_horizon(state, finder), *_describe_future(connection)]
         told = in_words([*notes, *plan.waiting])
