@@ -16,6 +16,7 @@ from analytics_pipeline.embedded import TCP_PORT, EmbeddedTimescale
 from analytics_pipeline.erp.cli import sources
 from analytics_pipeline.errors import AnalyticsError, UnknownNameError
 from analytics_pipeline.events.cli import ingest, record
+from analytics_pipeline.events.ids_cli import ids
 from analytics_pipeline.fx.cli import fx
 from analytics_pipeline.metrics.access_cli import access
 from analytics_pipeline.metrics.cli import metrics
@@ -103,6 +104,7 @@ def main() -> None:
 
 main.add_command(ingest)
 main.add_command(record)
+main.add_command(ids)
 main.add_command(sources)
 main.add_command(sample)
 main.add_command(metrics)

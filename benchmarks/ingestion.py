@@ -9,13 +9,17 @@ schema of its own, which it drops, on ANALYTICS_DATABASE_URL or the embedded dat
 
 import argparse
 import json
+import os
 import random
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, sleep
 from uuid import UUID
 
 import psycopg
@@ -49,12 +53,15 @@ def main() -> None:
             for _ in range(arguments.repeat):
                 raw.append(measure_raw(connection, load, events))
                 ours.append(measure_ingestion(connection, path, Path(folder) / "rejects.jsonl", len(events)))
+            connection.execute("TRUNCATE analytics_events")
+            memory = measure_memory(path, Path(folder) / "rejects.jsonl")
             again = ingest([Source.of(path)], connection, rejects_path=Path(folder) / "rejects.jsonl")
         finally:
             connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(SCHEMA)))
     print(f"rows                     {arguments.rows:>9,}  ({path.suffix}, median of {arguments.repeat})")
     print(f"{load.__name__.replace('_', ' '):<24} {median(raw):>9,.0f} rows/s, the raw limit")
     print(f"ingest                   {median(ours):>9,.0f} rows/s, {median(ours) / median(raw):.0%} of it")
+    print(f"ingest, peak memory      {memory / 1e6:>9,.0f} MB, all processes")
     print(f"ingest, already there    {again.rows_per_second:>9,.0f} rows/s")
 
 
@@ -96,7 +103,7 @@ def set_up(connection: Connection) -> None:
     connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(schema))
     connection.execute(sql.SQL("CREATE SCHEMA {}").format(schema))
     connection.execute(sql.SQL("SET search_path = {}, public").format(schema))
-    for migration in ("0002_events", "0004_ingest_rejects"):
+    for migration in ("0002_events", "0004_ingest_rejects", "0037_id_aliases"):
         connection.execute(load_sql(f"migrations/{migration}.sql"))
 
 
@@ -141,6 +148,46 @@ def measure_ingestion(connection: Connection, path: Path, rejects: Path, expecte
     summary = ingest([Source.of(path)], connection, rejects_path=rejects)
     assert (summary.new, summary.rejected) == (expected, 0)
     return summary.rows_per_second
+
+
+INGEST = """
+import sys
+from pathlib import Path
+from analytics_pipeline.events.ingest import ingest
+from analytics_pipeline.events.sources import Source
+from analytics_pipeline.timescale.connection import connect
+with connect(autocommit=True) as connection:
+    connection.execute("SELECT set_config('search_path', %s, false)", [sys.argv[3]])
+    ingest([Source.of(sys.argv[1])], connection, rejects_path=Path(sys.argv[2]))
+"""
+
+
+def measure_memory(path: Path, rejects: Path) -> int:
+    """Return the most bytes that ingesting the file into the empty hypertable holds in memory at any time."""
+    arguments = [sys.executable, "-c", INGEST, str(path), str(rejects), f"{SCHEMA}, public"]
+    peak = 0
+    with subprocess.Popen(arguments) as process:
+        while process.poll() is None:
+            peak = max(peak, sum(map(resident_bytes, processes_of(process.pid))))
+            sleep(0.05)
+    assert process.returncode == 0
+    return peak
+
+
+def processes_of(pid: int) -> list[int]:
+    """Return a process and all that it has started, themselves and by others."""
+    found = [pid]
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            found += [each for child in children.read_text().split() for each in processes_of(int(child))]
+    return found
+
+
+def resident_bytes(pid: int) -> int:
+    """Return the memory of a process, 0 once it has ended."""
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import TypeVar
 from analytics_pipeline.alerts.catalogue import METRICS, Metric, Unit
 from analytics_pipeline.currencies import require_currency
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.events.model import MAX_ID_CHARACTERS
+from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
 from analytics_pipeline.health.finding import Severity
 from analytics_pipeline.mail_addresses import require_address
 from analytics_pipeline.metrics.tables import GRANULARITIES

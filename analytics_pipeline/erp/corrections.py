@@ -9,8 +9,9 @@ from analytics_pipeline.erp.ledger import Ledger
 from analytics_pipeline.erp.rejects import SourceReject, resolve_rejects
 from analytics_pipeline.erp.rows import parse_row
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.events.aliases import load_aliases
 from analytics_pipeline.events.contradictions import OnConflict
-from analytics_pipeline.events.model import AnalyticsEvent
+from analytics_pipeline.events.model import AnalyticsEvent, Parsing
 from analytics_pipeline.events.rejection import RejectedEvent
 from analytics_pipeline.timescale.clock import check_clock
 from analytics_pipeline.timescale.connection import Connection
@@ -27,9 +28,10 @@ def accept_rows(connection: Connection, rejects: Sequence[SourceReject]) -> int:
     """
     ledger = Ledger(connection, OnConflict.REPLACE)
     now, horizon = check_clock(connection), retention_horizon(connection)
+    parsing = Parsing(aliases=load_aliases(connection))
     for reject in rejects:
         try:
-            event = parse_row(reject.source, reject.row, now=now)
+            event = parse_row(reject.source, reject.row, now=now, parsing=parsing)
         except RejectedEvent as error:
             raise AnalyticsError(
                 f"{reject.source_key} can't be accepted, for it is no event: {error.reason} Mend the row in the ERP, "

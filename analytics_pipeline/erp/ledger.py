@@ -9,7 +9,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from analytics_pipeline.erp.rows import digest
-from analytics_pipeline.events.contradictions import OnConflict, describe_differences, instant_text
+from analytics_pipeline.events.contradictions import OnConflict, describe_differences, instant_text, normalized
 from analytics_pipeline.events.json_text import parse_json
 from analytics_pipeline.events.load import EventLoader, Loaded
 from analytics_pipeline.events.model import AnalyticsEvent
@@ -72,8 +72,11 @@ class Ledger:
             self._connection.execute(load_sql("queries/source_delete_event.sql"), values)
         return row[0]  # type: ignore[no-any-return]
 
-    def describe_changes(self, changed: Sequence[tuple[AnalyticsEvent, Recorded]]) -> list[str]:
-        """Return for each event how it differs from what was recorded, in words."""
+    def describe_changes(self, changed: Sequence[tuple[AnalyticsEvent, Recorded]]) -> list[str | None]:
+        """Return for each event how it differs from what was recorded, in words.
+
+        None where it is what is stored: its company or user was renamed, or is stored in another normal form.
+        """
         values = {
             "event_ids": [event.event_id for event, _ in changed],
             "timestamps": [recorded.timestamp for _, recorded in changed],
@@ -83,7 +86,9 @@ class Ledger:
         return [_differences(event, recorded, stored.get(event.event_id)) for event, recorded in changed]
 
 
-def _differences(event: AnalyticsEvent, recorded: Recorded, stored: AnalyticsEvent | None) -> str:
+def _differences(event: AnalyticsEvent, recorded: Recorded, stored: AnalyticsEvent | None) -> str | None:
+    if stored is not None and Recorded.of(normalized(stored)) == Recorded.of(event):
+        return None
     found = []
     if event.timestamp != recorded.timestamp:
         before = instant_text(recorded.timestamp.astimezone(UTC))

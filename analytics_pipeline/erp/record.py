@@ -34,8 +34,9 @@ from analytics_pipeline.erp.rows import event_id_of, parse_row
 from analytics_pipeline.erp.source_files import ErpSource
 from analytics_pipeline.erp.transactions import look_at_transactions
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.events.aliases import load_aliases
 from analytics_pipeline.events.contradictions import Refusal, describe_differences
-from analytics_pipeline.events.model import AnalyticsEvent
+from analytics_pipeline.events.model import AnalyticsEvent, Parsing
 from analytics_pipeline.events.rejection import RejectedEvent
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import check_clock, database_now
@@ -134,6 +135,7 @@ class _Run:
         self._progress = progress
         self._rejects_kept = rejects_kept
         self._ledger = Ledger(connection)
+        self._parsing = Parsing(aliases=load_aliases(connection))
         self._started = time.perf_counter()
         self._saved = state.open_pass
 
@@ -247,7 +249,7 @@ class _Run:
         changed: list[tuple[Row, AnalyticsEvent, Recorded]] = []
         for row in rows:
             try:
-                event = parse_row(name, row, now=now)
+                event = parse_row(name, row, now=now, parsing=self._parsing)
             except RejectedEvent as rejection:
                 judged.reject(row, rejection)
                 continue
@@ -263,7 +265,11 @@ class _Run:
                 changed.append((row, event, recorded))
         differences = self._ledger.describe_changes([(event, recorded) for _, event, recorded in changed])
         for (row, _, _), difference in zip(changed, differences, strict=True):
-            judged.reject(row, _changed(name, row[KEY], difference))
+            if difference is None:
+                judged.already_there += 1
+                judged.keys.append(row[KEY])
+            else:
+                judged.reject(row, _changed(name, row[KEY], difference))
         judged.events.sort(key=attrgetter("timestamp"))
         return judged
 

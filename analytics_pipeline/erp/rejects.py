@@ -14,7 +14,7 @@ from psycopg.rows import class_row
 from analytics_pipeline.erp.columns import KEY
 from analytics_pipeline.erp.database import Row
 from analytics_pipeline.erp.rows import as_text
-from analytics_pipeline.events.model import MAX_ID_CHARACTERS
+from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection
 

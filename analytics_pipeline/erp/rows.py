@@ -12,21 +12,22 @@ from uuid import UUID, uuid5
 
 from analytics_pipeline.erp.columns import EVENT_FIELDS, KEY
 from analytics_pipeline.events.columns import with_metadata
+from analytics_pipeline.events.ids import MAX_ID_CHARACTERS, NAMESPACE
 from analytics_pipeline.events.json_text import to_json
-from analytics_pipeline.events.model import MAX_ID_CHARACTERS, AnalyticsEvent, parse_event
+from analytics_pipeline.events.model import AnalyticsEvent, Parsing, parse_event
 from analytics_pipeline.events.rejection import RejectedEvent, shown
 
-# Never to be changed: every event that was ever recorded from an ERP would be another one, and count twice.
-_NAMESPACE = UUID("6d5ac271-158a-46b5-88f3-1971ed3f9d57")
 _DIGEST_BYTES = 16
 
 
 def event_id_of(source: str, key: str) -> UUID:
     """Return the id of the event that a key of a source stands for: the same for ever."""
-    return uuid5(_NAMESPACE, f"{source}/{key}")
+    return uuid5(NAMESPACE, f"{source}/{key}")
 
 
-def parse_row(source: str, row: Mapping[str, Any], *, now: datetime | None = None) -> AnalyticsEvent:
+def parse_row(
+    source: str, row: Mapping[str, Any], *, now: datetime | None = None, parsing: Parsing | None = None
+) -> AnalyticsEvent:
     """Return the event a row stands for. Raises ``RejectedEvent`` naming field, value and remedy."""
     key = row[KEY]
     if not key.strip():
@@ -37,7 +38,7 @@ def parse_row(source: str, row: Mapping[str, Any], *, now: datetime | None = Non
             f"source_key {shown(key)} has more than {MAX_ID_CHARACTERS} characters: shorten it.",
         )
     fields = with_metadata({name: row[name] for name in row.keys() & EVENT_FIELDS})
-    return parse_event({**fields, "event_id": event_id_of(source, key)}, now=now)
+    return parse_event({**fields, "event_id": event_id_of(source, key)}, now=now, parsing=parsing)
 
 
 def digest(event: AnalyticsEvent) -> UUID:

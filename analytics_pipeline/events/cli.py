@@ -20,11 +20,12 @@ from rich.progress import Progress as ProgressBar
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.contradictions import OnConflict, event_fields, instant_text
-from analytics_pipeline.events.ingest import IngestSummary, Progress
+from analytics_pipeline.events.ingest import IngestSummary, Progress, SourcesUnreadableError
 from analytics_pipeline.events.ingest import ingest as ingest_sources
+from analytics_pipeline.events.instants import CUT, LEAP_SECOND, zone_named
 from analytics_pipeline.events.json_text import parse_json
 from analytics_pipeline.events.load import Loaded
-from analytics_pipeline.events.model import AnalyticsEvent
+from analytics_pipeline.events.model import AnalyticsEvent, Parsing
 from analytics_pipeline.events.record import new_event, store_events
 from analytics_pipeline.events.sources import Format, Source
 from analytics_pipeline.settings import get_settings
@@ -35,7 +36,13 @@ from analytics_pipeline.timescale.connection import Connection, connect
 SOME_REJECTED = 3
 _SECONDS_BETWEEN_LINES = 2.0
 # What the summary in text shows only where there is some, under the names of the JSON.
-_RARE_FIGURES = {"conflicts": "conflicts", "replaced": "replaced", "skipped NULs": "nulBytesSkipped"}
+_RARE_FIGURES = {
+    "conflicts": "conflicts",
+    "replaced": "replaced",
+    "skipped NULs": "nulBytesSkipped",
+    "cut instants": "timestampsCut",
+    "leap seconds": "leapSeconds",
+}
 
 
 _on_conflict_option = click.option(
@@ -62,6 +69,9 @@ _on_conflict_option = click.option(
     help="JSON Lines file for rejected records; default: a new one in ANALYTICS_HOME/rejects.",
 )
 @_on_conflict_option
+@click.option("--assume-zone", metavar="ZONE", help="Zone of timestamps that have none: UTC, Europe/Berlin.")
+@click.option("--decimal-comma", is_flag=True, help="Read numbers that are texts, and cells of CSV, like 12,50.")
+@click.option("--encoding", metavar="NAME", help="Of lines and CSV that are not UTF-8: utf-16-le, cp1252.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.pass_context
 def ingest(
@@ -70,14 +80,18 @@ def ingest(
     file_format: str | None,
     rejects: Path | None,
     on_conflict: str,
+    assume_zone: str | None,
+    encoding: str | None,
     *,
+    decimal_comma: bool,
     as_json: bool,
 ) -> None:
-    """Load events from each FILE: JSON Lines, CSV or Parquet, also packed with gzip; "-" is standard input.
+    """Load events from each FILE: JSON Lines, CSV or Parquet, also packed with gzip or zstd; "-" is standard input.
 
     A file may be loaded any number of times: events are recognised by event_id and timestamp. What can't be
     an event is kept, with line number and reason, in the rejects file and in analytics_ingest_rejects; the rest
-    goes in. Of each FILE and reason the first 10,000 are kept (ANALYTICS_REJECTS_KEPT), the others counted.
+    goes in, of a damaged file too. Timestamps below a microsecond are cut, and the summary counts them. Of each FILE
+    and reason the first 10,000 are kept (ANALYTICS_REJECTS_KEPT), the others counted.
 
     A record that says something else than the stored event of its event_id and timestamp is a conflict: it is
     rejected, or replaces the event, and both are kept side by side in analytics_event_conflicts.
@@ -86,19 +100,27 @@ def ingest(
     used.
     """
     chosen = None if file_format is None else Format(file_format)
-    sources = [Source.of(file, chosen) for file in files]
+    sources = [Source.of(file, chosen, encoding) for file in files]
+    parsing = Parsing(None if assume_zone is None else zone_named(assume_zone), decimal_comma)
     rejects_path = rejects or _new_rejects_path()
+    unreadable = None
     with _database() as connection, _progress(sources) as progress:
-        summary = ingest_sources(
-            sources,
-            connection,
-            rejects_path=rejects_path,
-            rejects_kept=get_settings().rejects_kept,
-            on_conflict=OnConflict(on_conflict),
-            progress=progress,
-        )
+        try:
+            summary = ingest_sources(
+                sources,
+                connection,
+                rejects_path=rejects_path,
+                rejects_kept=get_settings().rejects_kept,
+                on_conflict=OnConflict(on_conflict),
+                parsing=parsing,
+                progress=progress,
+            )
+        except SourcesUnreadableError as error:
+            summary, unreadable = error.summary, error
     figures = _figures(summary, rejects_path)
     echo(json.dumps(figures) if as_json else _table(figures))
+    if unreadable is not None:
+        raise unreadable
     if summary.rejected:
         context.exit(SOME_REJECTED)
 
@@ -112,7 +134,7 @@ def ingest(
 @click.option("--currency", help="Currency or ticker of the value: EUR, BTC.")
 @click.option("--metadata", help="A JSON object.")
 @click.option("--timestamp", help="When it happened, ISO 8601 with a zone; default: now.")
-@click.option("--event-id", help="UUID; with --timestamp it makes a repetition harmless.")
+@click.option("--event-id", help="UUID or any other text; with --timestamp it makes a repetition harmless.")
 @_on_conflict_option
 @click.option("--json", "as_json", is_flag=True, help="Print id, timestamp and what became of the event as JSON.")
 @click.pass_context
@@ -266,6 +288,9 @@ def _figures(summary: IngestSummary, rejects_path: Path) -> dict[str, object]:
         "rejects": str(rejects_path.absolute()) if summary.rejected else None,
         **({"notKept": summary.not_kept} if summary.not_kept else {}),
         "nulBytesSkipped": summary.nul_bytes,
+        "timestampsCut": summary.adjusted[CUT],
+        "leapSeconds": summary.adjusted[LEAP_SECOND],
+        "unreadable": summary.unreadable,
         "first": _instant(summary.first),
         "last": _instant(summary.last),
         "seconds": round(summary.seconds, 3),

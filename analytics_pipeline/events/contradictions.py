@@ -7,6 +7,7 @@ Only events of one company are compared. An id that another company holds at tha
 give away nothing about its event.
 """
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -56,10 +57,14 @@ class Origin:
 
 
 class Differing(NamedTuple):
-    """An event that is not what is stored under its id and instant: ``stored``, None if that is another company's."""
+    """An event that is not what is stored under its id and instant: ``stored``, None if that is another company's.
+
+    ``stored_company`` is its company as it is stored: that may be in another normal form of Unicode.
+    """
 
     event: AnalyticsEvent
     stored: AnalyticsEvent | None
+    stored_company: str | None
 
 
 class Refusal(NamedTuple):
@@ -78,17 +83,22 @@ def find_differing(cursor: Cursor[Any], events: Sequence[AnalyticsEvent]) -> Ite
     """
     for _, group in groupby(events, key=lambda event: (event.timestamp - FIRST_INSTANT) // _STRETCH):
         stretch = list(group)
-        companies = {event.company_id for event in stretch}
+        companies = {form for event in stretch for form in _forms(event.company_id)}
         values = {
             "first": stretch[0].timestamp,
             "last": stretch[-1].timestamp,
             "companies": sorted(companies) if len(companies) <= _MAX_COMPANIES else None,
         }
-        for position, is_of_company, *columns in cursor.execute(
+        for position, stored_company, *columns in cursor.execute(
             load_sql("queries/ingest_differing.sql"), values
         ).fetchall():
             event = events[position]
-            yield Differing(event, _stored(event, columns) if is_of_company else None)
+            yield Differing(event, None if stored_company is None else _stored(event, columns), stored_company)
+
+
+def _forms(company_id: str) -> tuple[str, ...]:
+    """Return the ways in which the id may be stored: before there was a normal form, as it came."""
+    return (company_id,) if company_id.isascii() else (company_id, unicodedata.normalize("NFD", company_id))
 
 
 def refuse(differing: Differing, horizon: datetime | None = None) -> Refusal:
@@ -96,7 +106,7 @@ def refuse(differing: Differing, horizon: datetime | None = None) -> Refusal:
 
     Before the horizon raw events have expired: what was computed from them can't be computed again.
     """
-    event, stored = differing
+    event, stored, _ = differing
     name = f"event_id {event.event_id}"
     if stored is None:
         reason = f"{name} can't be used at {instant_text(event.timestamp)}: choose another one."
@@ -113,14 +123,16 @@ def refuse(differing: Differing, horizon: datetime | None = None) -> Refusal:
     return Refusal(event, stored, RejectedEvent(CONTRADICTED, reason))
 
 
-def replace_stored(cursor: Cursor[Any], event: AnalyticsEvent) -> None:
+def replace_stored(cursor: Cursor[Any], differing: Differing) -> None:
     """Put the event in the place of the one of its company that is stored under its id and instant.
 
     TimescaleDB notes the change like every other, so that what was closed over it is closed again.
     """
     # A batch may touch many compressed segments; what of them counts towards the limit depends on the version.
     cursor.execute("SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0")
-    cursor.execute(load_sql("queries/ingest_replace.sql"), {**event._asdict(), "metadata": to_json(event.metadata)})
+    event = differing.event
+    values = {**event._asdict(), "company_id": differing.stored_company, "metadata": to_json(event.metadata)}
+    cursor.execute(load_sql("queries/ingest_replace.sql"), values)
 
 
 def keep_conflicts(cursor: Cursor[Any], refused: Iterable[Refusal], origin: Origin) -> None:
@@ -156,6 +168,12 @@ def describe_differences(stored: AnalyticsEvent, event: AnalyticsEvent, sender: 
         if name != "timestamp" and before != after
     ]
     return "; ".join(found)
+
+
+def normalized(event: AnalyticsEvent) -> AnalyticsEvent:
+    """Return the event with the ids of company and user in the normal form in which they are stored today."""
+    user_id = None if event.user_id is None else unicodedata.normalize("NFC", event.user_id)
+    return event._replace(company_id=unicodedata.normalize("NFC", event.company_id), user_id=user_id)
 
 
 def event_json(event: AnalyticsEvent) -> str:

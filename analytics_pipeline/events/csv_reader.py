@@ -1,18 +1,35 @@
 """CSV into records: a header row of field names, one event per row, metadata as JSON text.
 
 Belongs here: rows, quotes and cells. Does not belong here: the rules of an event (``model``).
+
+What separates cells is seen in the header, whose names are known, or said by Excel's line ``sep=``.
 """
 
+import codecs
 import csv
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.events.columns import check_columns, with_metadata
-from analytics_pipeline.events.lines import LongLine, bounded_lines, decode_line
+from analytics_pipeline.events.columns import check_columns, is_unnamed, with_metadata
+from analytics_pipeline.events.lines import (
+    MAX_LINE_BYTES,
+    LongLine,
+    bounded_lines,
+    cut_off,
+    decode_line,
+    is_cut_off,
+)
+from analytics_pipeline.events.model import FIELDS
 from analytics_pipeline.events.records import Record
 from analytics_pipeline.events.rejection import RejectedEvent
-from analytics_pipeline.events.sources import OpenSource
+from analytics_pipeline.events.sources import OpenSource, UnreadableSourceError
+
+_SEPARATORS = ",;\t|"
+_sep_line = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE).fullmatch
+
+# A row is bounded as a line is; the module's own bound for a cell is less, and holds for the whole process.
+csv.field_size_limit(MAX_LINE_BYTES)
 
 
 class _CsvLines:
@@ -30,6 +47,7 @@ class _CsvLines:
     def _begin(self) -> None:
         self.first = self._number + 1
         self.taken: list[bytes] = []
+        self._size = 0
         self.problem: RejectedEvent | None = None
 
     def __iter__(self) -> "_CsvLines":
@@ -45,7 +63,18 @@ class _CsvLines:
         if self.taken and self._opened.nul_bytes > skipped:
             # Within a cell they were part of its text.
             self.problem = RejectedEvent("NUL byte", "NUL bytes stood within a cell: repair the row.")
+        if not self.taken:
+            # Files that were appended to one another each begin with a byte order mark.
+            line = line.removeprefix(codecs.BOM_UTF8)
         self.taken.append(line)
+        self._size += len(line)
+        if self._size > MAX_LINE_BYTES:
+            raise RejectedEvent(
+                "row too long",
+                f"the row, of several lines, has more than {MAX_LINE_BYTES:,} bytes: check the quotes.",
+            )
+        if is_cut_off(line, self._opened):
+            self.problem = cut_off()
         try:
             return decode_line(line)
         except RejectedEvent as rejection:
@@ -60,10 +89,10 @@ class _CsvLines:
 
 
 def read_csv(opened: OpenSource, name: str) -> Iterator[Record]:
-    """Yield a record for every row; raise ``AnalyticsError`` if the header is not one of events."""
+    """Yield a record for every row; raise ``UnreadableSourceError`` if the header is not one of events."""
     lines = _CsvLines(opened)
-    rows = csv.reader(lines, strict=True)
-    header = _csv_header(rows, name)
+    separator, header = _header(lines, name)
+    rows = csv.reader(lines, delimiter=separator, strict=True)
     while True:
         lines.take()
         content: Mapping[str, Any] | RejectedEvent
@@ -83,13 +112,27 @@ def read_csv(opened: OpenSource, name: str) -> Iterator[Record]:
         yield Record(first, content, raw, len(raw))
 
 
-def _csv_header(rows: Iterator[list[str]], name: str) -> list[str]:
+def _header(lines: _CsvLines, name: str) -> tuple[str, list[str]]:
+    """Return what separates cells, and the names of the columns; the first line that isn't blank has them."""
+    separators = _SEPARATORS
     try:
-        header = next(rows, [])
+        text = next((line for line in lines if not line.isspace()), "")
+        if said := _sep_line(text):
+            separators = said[1]
+            text = next((line for line in lines if not line.isspace()), "")
+        candidates = {separator: _cells(text, separator) for separator in separators}
     except (csv.Error, RejectedEvent) as error:
-        raise AnalyticsError(f"{name} has no readable CSV header: {error}") from error
-    check_columns(header, name)
-    return header
+        raise UnreadableSourceError(f"{name} has no readable CSV header: {error}") from error
+    # Of equals the first.
+    separator = max(candidates, key=lambda each: len(FIELDS.intersection(candidates[each])))
+    header = candidates[separator]
+    check_columns([column for column in header if not is_unnamed(column)], name)
+    return separator, header
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    cells = next(csv.reader([line], delimiter=separator, strict=True), [])
+    return [cell.strip() for cell in cells]
 
 
 def _csv_row(header: list[str], row: list[str]) -> Mapping[str, Any]:
@@ -99,4 +142,5 @@ def _csv_row(header: list[str], row: list[str]) -> Mapping[str, Any]:
             f"{len(row)} cells where the header has {len(header)}: check commas and quotes.",
         )
     # An empty cell is how CSV says null.
-    return with_metadata({column: cell for column, cell in zip(header, row, strict=True) if cell})
+    fields = {column: cell for column, cell in zip(header, row, strict=True) if cell}
+    return with_metadata({column: cell for column, cell in fields.items() if not is_unnamed(column)})

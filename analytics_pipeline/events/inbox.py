@@ -35,7 +35,7 @@ FAILED = "failed"
 class _InboxSource(Source):
     """A file of the inbox: rejects name it as its sender does, wherever the copy that is read lies."""
 
-    origin: str
+    origin: str = ""
 
     @property
     def name(self) -> str:
@@ -124,7 +124,7 @@ def ingest_from_inbox(
         try:
             with inbox.local_copy(name) as path:
                 source = Source.of(path)
-                named = _InboxSource(source.path, source.format, f"{inbox.location}/{name}")
+                named = _InboxSource(source.path, source.format, origin=f"{inbox.location}/{name}")
                 latest[0] = ingest(
                     [named],
                     connection,

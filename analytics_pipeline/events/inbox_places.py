@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.events.sources import FORMATS
+from analytics_pipeline.events.sources import FORMATS, format_of, split_name
 from analytics_pipeline.folders import NO_ROOM, TEMPORARY_REMEDY, folder_error, temporary_folder
 
 if TYPE_CHECKING:
@@ -272,7 +272,7 @@ def open_inbox(root: str, *, create: bool = False) -> Inbox:
 def free_names(name: str) -> Iterator[str]:
     """Yield the name, then the name with a number before its endings."""
     yield name
-    stem, ending = _split(name)
+    stem, ending = split_name(name)
     for number in count(2):
         yield f"{stem}~{number}{ending}"
 
@@ -289,14 +289,6 @@ def without_credentials(text: str) -> str:
     return re.sub(r"//[^/@\s]*@", "//", text)
 
 
-def _split(name: str) -> tuple[str, str]:
-    """Split a name before its endings: ``a.b``, ``.jsonl.gz``."""
-    packed = ".gz" if name.lower().endswith(".gz") else ""
-    inner = name[: len(name) - len(packed)] if packed else name
-    stem, dot, ending = inner.rpartition(".")
-    return (stem, f".{ending}{name[len(inner) :]}") if dot and stem else (inner, name[len(inner) :])
-
-
 def _sort(files: Iterator[DroppedFile]) -> Listing:
     dropped = [file for file in files if not _UNFINISHED.search(file.name)]
     known = [file for file in dropped if _is_known(file.name)]
@@ -309,7 +301,7 @@ def _is_known(name: str) -> bool:
         name.encode()
     except UnicodeEncodeError:
         return False
-    return _split(name)[1].lower().removesuffix(".gz") in ENDINGS
+    return format_of(name) is not None
 
 
 def _printable(name: str) -> str:

@@ -4,10 +4,16 @@ Belongs here: text to Python values and back. Does not belong here: what an even
 """
 
 import json
+from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
-from typing import NoReturn
+from typing import Any, Final, NoReturn
+
+import msgspec
 
 from analytics_pipeline.events.rejection import RejectedEvent, shown
+
+# What ``read_plain`` returns for text that isn't plain.
+NOT_PLAIN: Final = object()
 
 _BLANKS = " \t\r\n"
 
@@ -17,6 +23,9 @@ def parse_json(text: str) -> object:
 
     Raises ``RejectedEvent`` on anything RFC 8259 does not allow, and on a key that occurs twice in an object.
     """
+    value = read_plain(text)
+    if value is not NOT_PLAIN:
+        return value
     text = text.strip(_BLANKS)
     try:
         value, end = _DECODER.raw_decode(text)
@@ -29,6 +38,35 @@ def parse_json(text: str) -> object:
     if end != len(text):
         raise _not_json(f"something follows the value at character {end + 1}")
     return value
+
+
+def read_plain(text: str | bytes) -> object:
+    """Return the one JSON value that plain text holds, in UTF-8 where it is bytes, as ``parse_json`` does; compiled.
+
+    Returns ``NOT_PLAIN`` for text that is not JSON, has a key twice, or is written in a way in which that can't be seen
+    at once: ``parse_json`` reads it, or says what is wrong.
+    """
+    key_end, unsure = _BYTES_FORM if isinstance(text, bytes) else _TEXT_FORM
+    for each in unsure:
+        if each in text:  # type: ignore[operator]  # both are bytes or both text
+            return NOT_PLAIN
+    try:
+        value = _decode(text)
+    except (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError):
+        return NOT_PLAIN
+    # Of a key that occurs twice the decoder keeps the last, without a word: then more keys end than it has given.
+    return value if text.count(key_end) == _keys(value) else NOT_PLAIN  # type: ignore[arg-type]
+
+
+def _keys(value: object) -> int:
+    """Return how many keys the objects of the value have."""
+    if isinstance(value, dict):
+        count = len(value)
+        for item in value.values():
+            if isinstance(item, dict | list):
+                count += _keys(item)
+        return count
+    return sum(map(_keys, value)) if isinstance(value, list) else 0
 
 
 def to_json(value: object) -> str:
@@ -55,10 +93,19 @@ def _quote(text: str) -> str:
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = _first_repeated(name for name, _ in pairs)
         raise RejectedEvent("key twice in one object", f"the key {shown(twice)} occurs twice in one object: keep one.")
     return value
+
+
+def _first_repeated(names: Iterable[str]) -> str:
+    """Return the first name that occurs a second time; each is looked at once."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    raise ValueError("no name is repeated")
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -69,5 +116,11 @@ def _not_json(problem: str) -> RejectedEvent:
     return RejectedEvent("not JSON", f"not JSON: {problem}.")
 
 
+# What ends every key, and no text, of JSON that holds no backslash and no blank behind a quote.
+_TEXT_FORM = ('":', ("\\", '" ', '"\t', '"\n', '"\r'))
+_BYTES_FORM = (b'":', (b"\\", b'" ', b'"\t', b'"\n', b'"\r'))
+_decode = msgspec.json.Decoder(Any, float_hook=Decimal).decode
+# The JSON, in UTF-8, of a checked value, for the server to read: numbers may be written otherwise than to_json() does.
+encode_json = msgspec.json.Encoder(decimal_format="number").encode
 _DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_object)
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode

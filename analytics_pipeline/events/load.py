@@ -1,5 +1,8 @@
 """The one way events enter the hypertable: in bulk, each once, however often they are sent.
 
+Batches of new events go straight in. Those that hold known ones, which the unique key says, go by way of a staging
+table, where they are compared with what is stored.
+
 Belongs here: transactions, COPY and its stand-in. Does not belong here: the rules of an event; what comes
 here has passed ``check_event``. What becomes of a contradiction is in ``contradictions``.
 
@@ -11,6 +14,7 @@ is another event.
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import groupby, islice
 from operator import attrgetter
 from typing import Any
@@ -30,8 +34,10 @@ from analytics_pipeline.events.contradictions import (
     refuse,
     replace_stored,
 )
-from analytics_pipeline.events.json_text import to_json
+from analytics_pipeline.events.copy_rows import EVENT_TYPES, HEADER, TRAILER, CopyRows
+from analytics_pipeline.events.json_text import encode_json, to_json
 from analytics_pipeline.events.model import AnalyticsEvent
+from analytics_pipeline.events.rejection import RejectedEvent
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import retention_horizon
@@ -45,11 +51,22 @@ _COPY_FROM_EVENTS = 500
 # The embedded server holds a statement's parameter several times over.
 _RECORDSET_EVENTS = 10_000
 
-# Binary COPY converts nothing on the way: the types of the staging table's columns, in order.
-_STAGING_TYPES = ("int4", "uuid", "timestamptz", "text", "text", "text", "text", "numeric", "text", "text")
+# As of the events themselves, but for the position in front and the metadata as text.
+_STAGING_TYPES = ("int4", *EVENT_TYPES[:-1], "text")
 
 # Two that replace the same event take turns: each keeps the value that it has really replaced.
 _REPLACE_LOCK = 7_261_940_003
+
+# What says that the hypertable holds one of the events, or may: somebody else is storing them, or they lie in
+# compressed chunks with more than it would look through.
+_KNOWN = (
+    psycopg.errors.UniqueViolation,
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.ConfigurationLimitExceeded,
+)
+
+# What a value can raise that passes our rules and not the server's.
+_REFUSALS = (psycopg.DataError, psycopg.errors.CheckViolation, psycopg.errors.ProgramLimitExceeded)
 
 _by_timestamp = attrgetter("timestamp")
 _event_of = attrgetter("event_id", "timestamp", "company_id")
@@ -91,6 +108,8 @@ class EventLoader:
         self._connection = connection
         self._on_conflict = on_conflict
         self._takes_copy = True
+        # Whether events are likely to be new, as those before them were.
+        self._expects_new = True
 
     def load(self, events: Sequence[AnalyticsEvent], origin: Origin | None = None) -> Loaded:
         """Store checked events and return what became of them.
@@ -115,18 +134,80 @@ class EventLoader:
             loaded.add(self._store(part, origin))
         return loaded
 
+    @property
+    def takes_rows(self) -> bool:
+        """Whether ``copy_new`` is worth trying: the server takes COPY, and events are likely to be new."""
+        return self._takes_copy and self._expects_new
+
+    def copy_new(self, rows: bytes, first: datetime) -> bool:
+        """Store the rows of events that are all new and not late; tell whether they were: if not, nothing is stored.
+
+        ``first`` is the earliest of their instants. ``load`` takes whatever is turned down here.
+        """
+        if not self.takes_rows or self._is_late(first):
+            return False
+        try:
+            return self._copy_new(rows)
+        except psycopg.errors.FeatureNotSupported:
+            self._takes_copy = False
+        except _REFUSALS:
+            # One of them is what the database can't hold: which, load() finds out.
+            pass
+        return False
+
+    def _copy_new(self, rows: bytes) -> bool:
+        """Put the rows straight into the hypertable; tell whether none of their events was known."""
+        try:
+            with (
+                self._connection.transaction(),
+                self._connection.cursor() as cursor,
+                cursor.copy(load_sql("queries/ingest_copy_events.sql")) as copy,
+            ):
+                for part in (HEADER, rows, TRAILER):
+                    copy.write(part)
+        except _KNOWN:
+            self._expects_new = False
+            return False
+        return True
+
+    def _is_late(self, instant: datetime) -> bool:
+        before = self._closed_before()
+        return before is not None and instant < before
+
     def _count_late(self, events: Sequence[AnalyticsEvent]) -> int:
+        before = self._closed_before()
+        return 0 if before is None else bisect_left(events, before, key=_by_timestamp)
+
+    def _closed_before(self) -> datetime | None:
         with self._connection.transaction(), self._connection.cursor() as cursor:
             row = cursor.execute(load_sql("queries/ingest_closed_before.sql")).fetchone()
-        return bisect_left(events, row[0], key=_by_timestamp) if row else 0
+        return row[0] if row else None
 
     def _store(self, events: Sequence[AnalyticsEvent], origin: Origin | None) -> Loaded:
+        try:
+            return self._store_all(events, origin)
+        except _REFUSALS as error:
+            if len(events) == 1:
+                reason = f"the database refuses it: {str(error).strip().splitlines()[0]}."
+                return Loaded(refused=[Refusal(events[0], None, RejectedEvent("refused by the database", reason))])
+        # One of them is what the database can't hold: the others go in.
+        middle = len(events) // 2
+        loaded = self._store(events[:middle], origin)
+        loaded.add(self._store(events[middle:], origin))
+        return loaded
+
+    def _store_all(self, events: Sequence[AnalyticsEvent], origin: Origin | None) -> Loaded:
         if len(events) >= _COPY_FROM_EVENTS and self._takes_copy:
             try:
-                return self._store_by(_copy, events, origin)
+                if self._expects_new and self._copy_new(CopyRows().encode(events)):
+                    return Loaded(len(events))
+                loaded = self._store_by(_copy, events, origin)
             except psycopg.errors.FeatureNotSupported:
                 # Nothing has been sent: the refusal answers the COPY statement itself.
                 self._takes_copy = False
+            else:
+                self._expects_new = loaded.new == len(events)
+                return loaded
         return self._store_by(_send, events, origin)
 
     def _store_by(self, insert: _Insert, events: Sequence[AnalyticsEvent], origin: Origin | None) -> Loaded:
@@ -162,7 +243,7 @@ class EventLoader:
         expired = set()
         superseded = []
         for change in differing:
-            event, stored = change
+            event, stored, _ = change
             key = _event_of(event)
             if stored is None:
                 loaded.refused.append(refuse(change))
@@ -172,7 +253,7 @@ class EventLoader:
                 expired.add(key)
                 loaded.refused.append(refuse(change, horizon))
             else:
-                replace_stored(cursor, event)
+                replace_stored(cursor, change)
                 loaded.replaced += 1
                 if origin is not None:
                     keep_replacement(cursor, event, stored, origin)
@@ -186,7 +267,7 @@ def _copy(cursor: psycopg.Cursor[Any], events: Sequence[AnalyticsEvent]) -> int:
     with cursor.copy(load_sql("queries/ingest_copy.sql")) as copy:
         copy.set_types(_STAGING_TYPES)
         for position, event in enumerate(events):
-            copy.write_row((position, *event[:8], to_json(event.metadata)))
+            copy.write_row((position, *event[:8], encode_json(event.metadata).decode()))
     return cursor.execute(load_sql("queries/ingest_insert_staging.sql")).rowcount
 
 

@@ -4,19 +4,30 @@ Belongs here: the typed event, parsing a raw record into one, the rules of ARCHI
 DEFINITIONS. Does not belong here: reading files (``sources``) or storing events (``load``).
 """
 
-import re
+import math
+from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from analytics_pipeline.currencies import ASSET_FORM_TOLD, crypto_code, is_asset, is_currency
+from analytics_pipeline.events.aliases import NO_ALIASES, Aliases
 from analytics_pipeline.events.catalogue import CATEGORIES, CRYPTO, Amount, known_type
-from analytics_pipeline.events.exact_numbers import check_amount, check_metadata_number, to_decimal
+from analytics_pipeline.events.exact_numbers import (
+    check_amount,
+    check_metadata_number,
+    is_nan,
+    not_finite,
+    to_amount,
+    to_decimal,
+)
+from analytics_pipeline.events.ids import MAX_ID_CHARACTERS, check_id, check_storable, check_text, to_event_id, to_id
+from analytics_pipeline.events.instants import to_instant, without_zone
 from analytics_pipeline.events.rejection import RejectedEvent, shown
 
-MAX_ID_CHARACTERS: Final = 200
 MAX_TYPE_CHARACTERS: Final = 100
 MAX_METADATA_CHARACTERS: Final = 65_536
 MAX_METADATA_DEPTH: Final = 32
@@ -25,6 +36,8 @@ FIRST_INSTANT: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 INTERVALS: Final = ("day", "week", "month", "year")
 STATUSES: Final = ("active", "trialing", "past_due", "paused", "ended")
+# Those with a price that counts.
+PRICED_STATUSES: Final = ("active", "past_due")
 # What a type says about the status by itself; the other types go with any.
 STATUSES_OF_TYPES: Final = {
     "subscription.paused": ("paused",),
@@ -36,16 +49,15 @@ MAX_INTERVAL_COUNT: Final = 1_200
 MAX_QUANTITY: Final = 1_000_000_000
 
 _SCALAR_CHARACTERS = 8
+# Metadata of so many keys, texts and digits is far within all bounds.
+_SMALL_METADATA = 50
+_SMALL_TEXT = 200
+_SMALL_INTEGER = 10**18
+# Bounds what is remembered of ids, in memory.
+_MAX_REMEMBERED = 50_000
 
-_is_uuid = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
-_is_instant = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6}0*)?)?"
-    r"(?:[Zz]|[+-][0-9]{2}:?[0-9]{2})"
-).fullmatch
-_is_finer_than_microseconds = re.compile(r".*[0-9]\.[0-9]{7,}(?:[Zz]|[+-][0-9:]+)?").fullmatch
-_is_instant_without_zone = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?)?"
-).fullmatch
+# The key of metadata under which an id that is no UUID is kept as it came.
+SOURCE_ID: Final = "source_id"
 
 
 class AnalyticsEvent(NamedTuple):
@@ -70,8 +82,53 @@ class AnalyticsEvent(NamedTuple):
 FIELDS: Final = frozenset(AnalyticsEvent._fields)
 
 
-def parse_event(raw: Mapping[str, Any], *, now: datetime | None = None) -> AnalyticsEvent:
-    """Return the event a raw record (of JSON, CSV or Parquet) describes.
+@dataclass(frozen=True, slots=True)
+class Parsing:
+    """How records are parsed where they leave it open; ``adjusted`` counts what was adjusted on the way.
+
+    ``assume_zone`` is that of instants without one, ``decimal_comma`` says that texts write numbers like ``12,50``, and
+    ``aliases`` are the former names of companies and users.
+    """
+
+    assume_zone: tzinfo | None = None
+    decimal_comma: bool = False
+    aliases: Aliases = NO_ALIASES
+    adjusted: Counter[str] = field(default_factory=Counter)
+    # Ids that were read before, as they came, and as what: most are named again and again.
+    _companies: dict[str, str] = field(default_factory=dict)
+    _users: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def company(self, raw: object) -> str:
+        """Return the company that a record names; raises ``RejectedEvent`` as ``to_id`` does."""
+        known = self._companies.get(raw) if isinstance(raw, str) else None
+        if known is not None:
+            return known
+        company_id = to_id(self.aliases.company(raw), "company_id")
+        if isinstance(raw, str):
+            _remember(self._companies, raw, company_id)
+        return company_id
+
+    def user(self, company_id: str, raw: object) -> str | None:
+        """Return the user that a record of the company names, if any; raises ``RejectedEvent`` as ``to_id`` does."""
+        if isinstance(raw, str):
+            known = self._users.get((company_id, raw))
+            if known is None:
+                known = to_id(self.aliases.user(company_id, raw), "user_id")
+                _remember(self._users, (company_id, raw), known)
+            return known
+        return None if _is_null(raw) else to_id(raw, "user_id")
+
+
+def _remember(known: dict[Any, str], raw: Any, name: str) -> None:
+    if len(known) >= _MAX_REMEMBERED:
+        known.clear()
+    known[raw] = name
+
+
+def parse_event(
+    raw: Mapping[str, Any], *, now: datetime | None = None, parsing: Parsing | None = None
+) -> AnalyticsEvent:
+    """Return the event a raw record (of JSON, CSV, Parquet, an ERP or a call) describes.
 
     Absent and null fields are the same. Raises ``RejectedEvent`` naming field, value and remedy.
     ``now`` bounds the future: the database's time. Without it an event of the future passes, and whoever stores it
@@ -82,41 +139,57 @@ def parse_event(raw: Mapping[str, Any], *, now: datetime | None = None) -> Analy
         raise RejectedEvent(
             "unknown field", f"unknown field {shown(name)}: move it into metadata, or it would be lost."
         )
-    # Texts and objects come as they are: check_event() refuses what isn't one.
+    parsing = parsing or Parsing()
+    # Texts and objects come as they are: _check_rules() refuses what isn't one.
     get: Callable[[str], Any] = raw.get
-    value, metadata = get("value"), get("metadata")
+    company_id = parsing.company(get("company_id"))
+    event_id, source_id = to_event_id(get("event_id"), company_id)
+    instant = to_instant(get("timestamp"), parsing.assume_zone, parsing.adjusted)
+    event_type, value, currency, metadata = get("event_type"), get("value"), get("currency"), get("metadata")
+    metadata = _with_ids({} if _is_null(metadata) else metadata, source_id)
+    if value is not None:
+        value = to_amount(value, "value", parsing.decimal_comma) if not is_nan(value) else None
+        if value is None and not _needs_no_amount(event_type, metadata):
+            raise not_finite("value", get("value"))
     event = AnalyticsEvent(
-        _to_uuid(get("event_id")),
-        _to_instant(get("timestamp")),
-        get("company_id"),
-        get("user_id"),
-        get("event_type"),
+        event_id,
+        instant,
+        company_id,
+        parsing.user(company_id, get("user_id")),
+        event_type,
         get("category"),
-        None if value is None else to_decimal(value, "value"),
-        _to_code(get("currency"), get("category"), metadata),
-        {} if metadata is None else metadata,
+        value,
+        _to_code(None if _is_null(currency) else currency, get("category"), metadata),
+        metadata,
     )
-    check_event(event, now=now)
+    _check_rules(event, now)
     return event
 
 
 def check_event(event: AnalyticsEvent, *, now: datetime | None = None) -> None:
     """Raise ``RejectedEvent`` if the event breaks a rule, whoever built it; ``now`` as for ``parse_event``."""
-    _check_identity(event, now)
-    _check_text(event.company_id, "company_id", MAX_ID_CHARACTERS)
+    if not isinstance(event.event_id, UUID):
+        raise RejectedEvent("event_id is not a UUID", f"event_id {shown(event.event_id)} is not a UUID.")
+    check_id(event.company_id, "company_id")
     if event.user_id is not None:
-        _check_text(event.user_id, "user_id", MAX_ID_CHARACTERS)
-    _check_text(event.event_type, "event_type", MAX_TYPE_CHARACTERS)
-    if event.category not in CATEGORIES:
-        raise _bad_category(event.category)
+        check_id(event.user_id, "user_id")
     if event.value is not None:
         if not isinstance(event.value, Decimal):
             raise RejectedEvent("value is not a number", f"value {shown(event.value)} is not a Decimal.")
         check_amount(event.value, "value")
-        if event.currency is None:
-            raise RejectedEvent(
-                "value without currency", f"value {event.value} has no currency: name its currency or ticker."
-            )
+    _check_rules(event, now)
+
+
+def _check_rules(event: AnalyticsEvent, now: datetime | None) -> None:
+    """Check what is to be checked of an event whose ids and amount have their form."""
+    _check_instant(event.timestamp, now)
+    check_text(event.event_type, "event_type", MAX_TYPE_CHARACTERS)
+    if event.category not in CATEGORIES:
+        raise _bad_category(event.category)
+    if event.value is not None and event.currency is None:
+        raise RejectedEvent(
+            "value without currency", f"value {event.value} has no currency: name its currency or ticker."
+        )
     if event.currency is not None:
         _check_currency(event.currency, "currency")
         if event.category == CRYPTO and is_currency(event.currency):
@@ -125,46 +198,43 @@ def check_event(event: AnalyticsEvent, *, now: datetime | None = None) -> None:
     _check_meaning(event)
 
 
-def _to_uuid(raw: object) -> UUID:
-    if isinstance(raw, str) and _is_uuid(raw):
-        return UUID(raw)
-    if isinstance(raw, UUID):
-        return raw
-    if raw is None:
-        raise _missing("event_id", "without it the same event sent twice would count twice")
-    raise RejectedEvent(
-        "event_id is not a UUID",
-        f"event_id {shown(raw)} is not a UUID: write it like 0b1c2d3e-1111-4222-8333-444455556666.",
-    )
+def _is_null(value: object) -> bool:
+    """Tell whether an optional field is absent: a column of floats has no other null than NaN."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def _to_instant(raw: object) -> datetime:
-    if isinstance(raw, str):
-        if not _is_instant(raw):
-            raise _bad_instant(raw)
-        try:
-            instant = datetime.fromisoformat(raw)
-            return instant if instant.tzinfo is UTC else instant.astimezone(UTC)
-        except (ValueError, OverflowError) as error:
-            raise RejectedEvent(
-                "timestamp is not a time", f"timestamp {shown(raw)} is no point in time: {error}."
-            ) from error
-    if isinstance(raw, datetime):
-        if raw.tzinfo is None:
-            raise _without_zone(raw.isoformat())
-        return raw.astimezone(UTC)
-    if raw is None:
-        raise _missing("timestamp", "say when the event happened")
-    raise _bad_instant(raw)
+def _with_ids(metadata: Any, source_id: str | None) -> Any:
+    """Return the metadata with the event's own id, where it is no UUID, and the subscription's id as a text."""
+    if not isinstance(metadata, dict):
+        return metadata
+    subscription_id = metadata.get("subscription_id")
+    if isinstance(subscription_id, int) and not isinstance(subscription_id, bool):
+        metadata = {**metadata, "subscription_id": to_id(subscription_id, "metadata.subscription_id")}
+    if source_id is None:
+        return metadata
+    kept = metadata.get(SOURCE_ID, source_id)
+    if kept != source_id:
+        raise RejectedEvent(
+            f"metadata.{SOURCE_ID} is not the event_id",
+            f"metadata.{SOURCE_ID} {shown(kept)} stands where the event_id {shown(source_id)} is kept: give it another "
+            "key.",
+        )
+    return {**metadata, SOURCE_ID: source_id}
 
 
-def _check_identity(event: AnalyticsEvent, now: datetime | None) -> None:
-    if not isinstance(event.event_id, UUID):
-        raise RejectedEvent("event_id is not a UUID", f"event_id {shown(event.event_id)} is not a UUID.")
-    timestamp = event.timestamp
+def _needs_no_amount(event_type: object, metadata: object) -> bool:
+    known = known_type(event_type) if isinstance(event_type, str) else None
+    if known is None or known.amount is Amount.OPTIONAL:
+        return True
+    # A status may be anything that JSON holds.
+    status = metadata.get("status") if isinstance(metadata, dict) else None
+    return known.amount is Amount.PRICE and status not in PRICED_STATUSES
+
+
+def _check_instant(timestamp: datetime, now: datetime | None) -> None:
     if timestamp.tzinfo is not UTC:
         if timestamp.tzinfo is None:
-            raise _without_zone(timestamp.isoformat())
+            raise without_zone(timestamp.isoformat())
         if timestamp.utcoffset():
             raise RejectedEvent(
                 "timestamp is not in UTC",
@@ -181,38 +251,6 @@ def _check_identity(event: AnalyticsEvent, now: datetime | None) -> None:
             f"timestamp {timestamp.isoformat()} is more than five minutes in the future: send events after they "
             "happen, and check the sender's clock and zone.",
         )
-
-
-def _check_text(text: object, field: str, limit: int) -> None:
-    # The one blank a printable text can hold is the space.
-    if isinstance(text, str) and 0 < len(text) <= limit and text.isprintable() and text[0] != " " and text[-1] != " ":
-        return
-    if text is None:
-        raise _missing(field, "every event has one")
-    if not isinstance(text, str):
-        raise RejectedEvent(f"{field} is not a text", f"{field} {shown(text)} is not a text: put it in quotes.")
-    if len(text) > limit:
-        raise RejectedEvent(
-            f"{field} is too long",
-            f"{field} {shown(text)} has {len(text):,} characters: at most {limit} are kept.",
-        )
-    _check_storable(text, field)
-    if text != text.strip() or not text:
-        raise RejectedEvent(
-            f"{field} has blanks around it" if text.strip() else f"{field} is blank",
-            f"{field} {shown(text)} is empty or has blanks around it: trim it, or leave an optional field out.",
-        )
-
-
-def _check_storable(text: str, field: str) -> None:
-    if "\0" in text:
-        raise RejectedEvent("NUL character", f"{field} {shown(text)} holds a NUL character: remove it.")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise RejectedEvent(
-            "not valid Unicode", f"{field} {shown(text)} holds half of a surrogate pair: repair its encoding."
-        ) from error
 
 
 def _to_code(currency: object, category: object, metadata: object) -> Any:
@@ -247,18 +285,37 @@ def _check_metadata(metadata: object) -> None:
             "metadata is not an object",
             f'metadata {shown(metadata)} is not an object: write it like {{"key": 1}}.',
         )
-    if metadata and _measure(metadata, "metadata", 1) > MAX_METADATA_CHARACTERS:
+    if metadata and not _is_small(metadata) and _measure(metadata, "metadata", 1) > MAX_METADATA_CHARACTERS:
         raise RejectedEvent(
             "metadata is too large",
             f"metadata is larger than {MAX_METADATA_CHARACTERS:,} characters: shorten it.",
         )
 
 
+def _is_small(metadata: dict[Any, Any]) -> bool:
+    """Tell whether the metadata is flat, short and plain, which most is: then there is nothing to measure."""
+    if len(metadata) > _SMALL_METADATA:
+        return False
+    for key, value in metadata.items():
+        kind = type(value)
+        if not (type(key) is str and key.isprintable() and len(key) <= _SMALL_TEXT):
+            return False
+        if kind is str:
+            if not (len(value) <= _SMALL_TEXT and value.isprintable()):
+                return False
+        elif kind is int:
+            if not -_SMALL_INTEGER < value < _SMALL_INTEGER:
+                return False
+        elif value is not None and kind is not bool:
+            return False
+    return True
+
+
 def _measure(value: object, key: str, depth: int) -> int:
     """Return about how many characters the value of the key takes, having checked that ``jsonb`` can hold it all."""
     if isinstance(value, str):
         if not value.isprintable():
-            _check_storable(value, f"{shown(key)} of metadata")
+            check_storable(value, f"{shown(key)} of metadata")
         return len(value)
     if value is None or isinstance(value, bool):
         return _SCALAR_CHARACTERS
@@ -276,7 +333,7 @@ def _measure(value: object, key: str, depth: int) -> int:
             if not isinstance(name, str):
                 raise RejectedEvent("metadata is not JSON", f"{key} has the key {shown(name)}, which is not a text.")
             if not name.isprintable():
-                _check_storable(name, f"a key of {key}")
+                check_storable(name, f"a key of {key}")
             size += len(name) + _measure(item, name, depth + 1)
         return size
     if isinstance(value, list):
@@ -338,7 +395,7 @@ def _check_fiat_value(metadata: Mapping[str, object]) -> None:
 
 def _check_subscription(event: AnalyticsEvent) -> None:
     metadata = event.metadata
-    _check_text(metadata.get("subscription_id"), "metadata.subscription_id", MAX_ID_CHARACTERS)
+    check_text(metadata.get("subscription_id"), "metadata.subscription_id", MAX_ID_CHARACTERS)
     _check_choice(metadata.get("interval"), "metadata.interval", INTERVALS)
     _check_count(metadata.get("interval_count"), "metadata.interval_count", 1, MAX_INTERVAL_COUNT)
     _check_count(metadata.get("quantity"), "metadata.quantity", 0, MAX_QUANTITY)
@@ -351,7 +408,7 @@ def _check_subscription(event: AnalyticsEvent) -> None:
             f"metadata.status {status} contradicts {event.event_type}, which goes with {' or '.join(fitting)}: correct "
             "one of the two.",
         )
-    if event.value is None and status in ("active", "past_due"):
+    if event.value is None and status in PRICED_STATUSES:
         raise _missing("value", f"a subscription that is {status} has a price per interval")
 
 
@@ -380,23 +437,3 @@ def _bad_category(category: object) -> RejectedEvent:
     if category is None:
         return _missing("category", f"one of {', '.join(CATEGORIES)}")
     return RejectedEvent("unknown category", f"category {shown(category)} is unknown: one of {', '.join(CATEGORIES)}.")
-
-
-def _without_zone(text: str) -> RejectedEvent:
-    return RejectedEvent(
-        "timestamp without zone", f"timestamp {shown(text)} has no time zone: add Z or an offset like +02:00."
-    )
-
-
-def _bad_instant(raw: object) -> RejectedEvent:
-    if isinstance(raw, str) and _is_instant_without_zone(raw):
-        return _without_zone(raw)
-    if isinstance(raw, str) and _is_finer_than_microseconds(raw):
-        return RejectedEvent(
-            "timestamp would lose digits",
-            f"timestamp {shown(raw)} is finer than a microsecond: round it at the source.",
-        )
-    return RejectedEvent(
-        "timestamp is not a time",
-        f"timestamp {shown(raw)} is not like 2025-01-31T23:59:59Z (ISO 8601 with a zone).",
-    )

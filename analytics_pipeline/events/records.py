@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from analytics_pipeline.events.model import MAX_ID_CHARACTERS
+from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
 from analytics_pipeline.events.rejection import RejectedEvent
 
 # Longer texts are cut where a reject is kept: nobody repairs them by hand.

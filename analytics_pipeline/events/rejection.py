@@ -17,6 +17,10 @@ class RejectedEvent(AnalyticsError):  # noqa: N818 - what happens to a record, n
 
 def shown(value: object) -> str:
     """Return the value as a reason shows it: escaped, and cut when long."""
-    # Cut before repr() too: the text may be a megabyte.
-    text = repr(value[: _SHOWN_CHARACTERS + 1] if isinstance(value, str | bytes) else value)
+    try:
+        # Cut before repr() too: the text may be a megabyte.
+        text = repr(value[: _SHOWN_CHARACTERS + 1] if isinstance(value, str | bytes) else value)
+    except (RecursionError, ValueError):
+        # Nested hundreds of levels deep, or a whole number of thousands of digits.
+        text = f"a {type(value).__name__}"
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

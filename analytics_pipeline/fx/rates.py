@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from analytics_pipeline.currencies import ASSET_FORM_TOLD, is_asset
-from analytics_pipeline.events.exact_numbers import check_amount, to_decimal
+from analytics_pipeline.events.exact_numbers import check_rate, to_decimal
 from analytics_pipeline.events.rejection import RejectedEvent, shown
 from analytics_pipeline.timescale.aggregates import Column
 from analytics_pipeline.timescale.clock import machine_now
@@ -59,8 +59,7 @@ def parse_rate(rate_date: str, base: str, quote: str, rate: str, *, today: date 
     _check_currency(quote, "quote")
     if base == quote:
         raise RejectedEvent("base and quote are one", f"base and quote are both {base}: name two currencies.")
-    value = to_decimal(rate, "rate")
-    check_amount(value, "rate")
+    value = check_rate(to_decimal(rate, "rate"), "rate")
     if value <= 0:
         raise RejectedEvent("rate is not positive", f"rate {shown(rate)} is not above 0: check the price of {base}.")
     return Rate(day, base, quote, value)

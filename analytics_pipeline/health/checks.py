@@ -160,6 +160,12 @@ def event_checks() -> list[HealthCheck]:
             contradictions.one_id_at_two_instants,
         ),
         HealthCheck(
+            "ids_stored_otherwise",
+            EVENTS,
+            "Ids of companies and users are in Unicode's normal form C, without control and zero-width characters.",
+            events.ids_stored_otherwise,
+        ),
+        HealthCheck(
             access.CHECK,
             EVENTS,
             "analytics_reader reads the metric tables, a company at a time by row-level security, and no events or "

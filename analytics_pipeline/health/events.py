@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from analytics_pipeline.events import rename
 from analytics_pipeline.events.catalogue import CATEGORIES, known_type
 from analytics_pipeline.health.finding import Finding, Problem, Severity
 from analytics_pipeline.health.freshness import CLOCK_TOLERANCE
@@ -178,6 +179,35 @@ def event_times(connection: Connection, settings: Settings) -> Finding:
             "minutes a clock may be ahead": CLOCK_TOLERANCE / timedelta(minutes=1),
             "first partition": str(settings.start),
             "oldest event before it": oldest,
+        },
+    )
+
+
+def ids_stored_otherwise(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form
+    """Judge that ids of companies and users have the form in which ids are stored.
+
+    Records can't bring in others any more, but name the same company or user in that form: then it is two.
+    """
+    found = rename.ids_stored_otherwise(connection)
+    problems = []
+    if found:
+        problems.append(
+            Problem(
+                f"{len(found)} ids hold unseen characters or are in another normal form than new records, which name "
+                f"the same company or user otherwise: {_list(found)}",
+                "analytics-pipeline ids rename",
+                Severity.WARNING,
+            )
+        )
+    return Finding.judge(
+        "ids_stored_otherwise",
+        EVENTS,
+        problems,
+        good="Every id of a company and a user is in the form in which ids are stored.",
+        metadata={
+            "ids in another form": [str(each) for each in found[:_MOST_LISTED]],
+            "number of them": len(found),
+            "such ids allowed": 0,
         },
     )
 

@@ -9,7 +9,7 @@ from datetime import date, datetime
 
 from analytics_pipeline.currencies import require_currency
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.events.model import MAX_ID_CHARACTERS
+from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
 from analytics_pipeline.metrics.periods import window_of_dates
 from analytics_pipeline.reports.artifacts import artifact_name
 from analytics_pipeline.reports.catalogue import choose_sections

@@ -12,7 +12,7 @@ from datetime import datetime, time
 from typing import Final, Literal
 
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.events.model import MAX_ID_CHARACTERS
+from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
 from analytics_pipeline.mail_addresses import require_address
 from analytics_pipeline.reports.documents import PDF, REPORTS, XLSX
 from analytics_pipeline.sql_files import load_sql

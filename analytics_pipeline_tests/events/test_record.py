@@ -67,11 +67,12 @@ def test_events_are_stored_once_however_often_they_are_recorded(connection: Conn
 
 
 def test_every_character_and_digit_comes_back(connection: Connection) -> None:
+    seen = '"quotes" \\N \\ back\\slash ünïcödé \U0001f4b6'
     odd = 'tab\there, "quotes" \\N \\ back\\slash\r\nnew line, ünïcödé \U0001f4b6 \x7f'
     events = [
         new_event(
-            f"company {n} {odd[:14]}",
-            odd,
+            f"company {n} {seen}",
+            seen,
             f"type {odd}",
             "crypto",
             Decimal("-12345678901234567890.123456789012345678"),

@@ -107,7 +107,8 @@ def test_what_is_no_table_of_the_ecb_loads_nothing(text: str, problem: str) -> N
         ("2025-01-31,EUR,USD,inf", "rate 'inf' is not a finite number"),
         ("2025-01-31,EUR,USD,1.1.1", "rate '1.1.1' is not a number"),
         ("2025-01-31,EUR,USD,", "rate '' is not a number"),
-        ("2025-01-31,EUR,USD,0.0000000000000000001", "has more than 18 decimals"),
+        ("2025-01-31,EUR,USD,1E-101", "or none of the first 100 decimals"),
+        (f"2025-01-31,EUR,USD,0.{'1' * 101}", "has more than 100 digits"),
         ("2025-01-31,EUR,USD,1E+20", "has more than 20 digits before the point"),
         ("2025-01-31,EUR,USD", "3 cells where the header has 4"),
         ('2025-01-31,EUR,USD,"1', "not CSV"),
@@ -122,6 +123,12 @@ def test_a_line_that_is_no_rate_is_told_with_its_number_and_the_rest_is_read(lin
     assert reason in reject.reason
     assert [str(rate.rate) for rate in reading.rates] == ["1.1", "1.3"], "tomorrow's and an equal one are no rejects"
     assert (reading.read, sum(reading.reasons.values())) == (4, 1)
+
+
+@pytest.mark.parametrize("rate", ["0.0000000123456789012345", "1.123456789012345678901234", "7.53450", "1E-19"])
+def test_a_rate_keeps_every_digit_whatever_its_decimals(rate: str) -> None:
+    reading = read_rates(f"{HEADER}2025-01-31,EUR,USD,{rate}\n".encode(), "rates.csv", today=TODAY)
+    assert [read.rate.as_tuple() for read in reading.rates] == [Decimal(rate).as_tuple()]
 
 
 def test_a_bad_cell_of_the_ecbs_table_spoils_no_other_and_a_bad_line_is_one_reject() -> None:

@@ -3,7 +3,9 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from click.testing import CliRunner
 
+from analytics_pipeline.cli import main
 from analytics_pipeline.health.finding import State
 from analytics_pipeline.settings import NEVER
 from analytics_pipeline.timescale.aggregates import AGGREGATES
@@ -226,3 +228,18 @@ def test_what_has_expired_is_not_held_against_the_aggregate(
     assert ask("reconciles_with_events", HOURLY).passed
     assert policy_values(connection).retention == NEVER
     migrate()
+
+
+def test_ids_in_another_form_are_named_until_they_are_renamed(ask: Ask, connection: Connection) -> None:
+    assert ask("ids_stored_otherwise").passed
+    connection.execute(
+        'INSERT INTO analytics_events (event_id, "timestamp", company_id, user_id, event_type, category)'
+        " VALUES (gen_random_uuid(), now() - interval '1 day', %s, %s, 'user.login', 'user_activity')",
+        ["ac\u200bme", "cafe\u0301"],
+    )
+    finding = ask("ids_stored_otherwise")
+    assert (finding.state, finding.metadata["number of them"]) == (State.WARNING, 2)
+    assert "user 'cafe\\u0301' of company 'ac\\u200bme'" in finding.summary
+    (remedy,) = finding.remedies
+    assert CliRunner().invoke(main, remedy.split()[1:]).exit_code == 0
+    assert ask("ids_stored_otherwise").passed

@@ -23,6 +23,7 @@ from analytics_pipeline.events.contradictions import OnConflict
 from analytics_pipeline.events.inbox import InboxResult, Outcome, ingest_from_inbox
 from analytics_pipeline.events.inbox_places import Inbox, open_inbox
 from analytics_pipeline.events.ingest import Progress
+from analytics_pipeline.events.instants import CUT, LEAP_SECOND
 from analytics_pipeline.orchestration import names
 from analytics_pipeline.orchestration.metadata import MetadataMap
 from analytics_pipeline.orchestration.resources import Timescale
@@ -131,6 +132,8 @@ def _metadata(result: InboxResult) -> MetadataMap:
         "conflicts": summary.conflicts,
         "rejects not kept": summary.not_kept,
         "NUL bytes skipped": summary.nul_bytes,
+        CUT: summary.adjusted[CUT],
+        LEAP_SECOND: summary.adjusted[LEAP_SECOND],
         "seconds": round(summary.seconds, 3),
         "rows per second": round(summary.rows_per_second),
     }

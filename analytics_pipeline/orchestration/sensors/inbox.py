@@ -58,8 +58,8 @@ def build_inbox_sensor() -> SensorDefinition:
         minimum_interval_seconds=_INTERVAL_SECONDS,
         default_status=DefaultSensorStatus.RUNNING,
         description=(
-            "Starts a run for every file of events (.jsonl, .csv, .parquet, also .gz) in the inbox that nobody is "
-            "writing any more, oldest first, and again, with growing pauses, for one whose run failed before the "
+            "Starts a run for every file of events (.jsonl, .csv, .parquet, also .gz, .zst) in the inbox that nobody "
+            "is writing any more, oldest first, and again, with growing pauses, for one whose run failed before the "
             "file was filed away."
         ),
     )

@@ -1,0 +1,109 @@
+-- Ids of companies and users that were stored before ids had one form: which they are, and renaming what keeps them
+-- beside the events. Events are renamed day by day (analytics_pipeline/events/rename.py).
+
+-- p_unseen is a character class of what no id may hold; most ids are plain and need no closer look.
+CREATE OR REPLACE FUNCTION analytics_is_id(p_id text, p_unseen text)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT p_id ~ '^[ -~]+$' OR (p_id !~ p_unseen AND p_id IS NFC NORMALIZED)
+$$;
+
+COMMENT ON FUNCTION analytics_is_id IS
+    'Whether an id has the form in which ids are stored: Unicode''s normal form C, without characters of p_unseen.';
+
+CREATE OR REPLACE FUNCTION analytics_rename_company(p_former text, p_present text)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM analytics_lock_changes(false);
+
+    INSERT INTO analytics_users AS known (company_id, user_id, first_seen)
+    SELECT p_present, u.user_id, u.first_seen FROM analytics_users AS u WHERE u.company_id = p_former
+    ON CONFLICT (company_id, user_id) DO UPDATE SET first_seen = least(known.first_seen, excluded.first_seen);
+    DELETE FROM analytics_users WHERE company_id = p_former;
+
+    INSERT INTO analytics_user_deletions AS known (company_id, user_id, deleted_at, returned_at)
+    SELECT p_present, d.user_id, d.deleted_at, d.returned_at
+    FROM analytics_user_deletions AS d WHERE d.company_id = p_former
+    ON CONFLICT (company_id, user_id, deleted_at) DO UPDATE
+        SET returned_at = least(known.returned_at, excluded.returned_at);
+    DELETE FROM analytics_user_deletions WHERE company_id = p_former;
+
+    -- Of a subscription that both names have, the changes are taken in again from the events.
+    UPDATE analytics_subscriptions AS s SET company_id = p_present
+    WHERE s.company_id = p_former AND NOT EXISTS (
+        SELECT FROM analytics_subscriptions AS o
+        WHERE o.company_id = p_present AND o.subscription_id = s.subscription_id
+    );
+
+    INSERT INTO analytics_company_grants (role_name, company_id)
+    SELECT g.role_name, p_present FROM analytics_company_grants AS g WHERE g.company_id = p_former
+    ON CONFLICT (role_name, company_id) DO NOTHING;
+    DELETE FROM analytics_company_grants WHERE company_id = p_former;
+
+    -- Mails that were sent name the recipient's row, which stays.
+    INSERT INTO analytics_report_recipients (company_id, report, address)
+    SELECT p_present, r.report, r.address
+    FROM analytics_report_recipients AS r WHERE r.company_id = p_former AND r.active
+    ON CONFLICT (report, audience, address_key) DO UPDATE SET active = true;
+    UPDATE analytics_report_recipients SET active = false WHERE company_id = p_former;
+    UPDATE analytics_report_requests SET company_id = p_present WHERE company_id = p_former AND state = 'requested';
+
+    UPDATE analytics_event_conflicts SET
+        company_id = p_present,
+        stored = jsonb_set(stored, '{company_id}', to_jsonb(p_present)),
+        sent = jsonb_set(sent, '{company_id}', to_jsonb(p_present))
+    WHERE company_id = p_former;
+
+    UPDATE analytics_id_aliases SET company_id = p_present WHERE company_id = p_former AND former_user_id IS NOT NULL;
+
+    INSERT INTO analytics_metric_changes (company_id, changed_from, cause)
+    SELECT company, '1970-01-01 00:00:00+00', 'a company that was renamed'
+    FROM unnest(ARRAY[p_former, p_present]) AS company;
+END
+$$;
+
+COMMENT ON FUNCTION analytics_rename_company IS
+    'Gives all that is kept of a company beside its events another name, into a company of that name if there is one.';
+
+CREATE OR REPLACE FUNCTION analytics_rename_user(p_company text, p_former text, p_present text)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM analytics_lock_changes(false);
+
+    INSERT INTO analytics_users AS known (company_id, user_id, first_seen)
+    SELECT p_company, p_present, u.first_seen
+    FROM analytics_users AS u WHERE u.company_id = p_company AND u.user_id = p_former
+    ON CONFLICT (company_id, user_id) DO UPDATE SET first_seen = least(known.first_seen, excluded.first_seen);
+    DELETE FROM analytics_users WHERE company_id = p_company AND user_id = p_former;
+
+    INSERT INTO analytics_user_deletions AS known (company_id, user_id, deleted_at, returned_at)
+    SELECT p_company, p_present, d.deleted_at, d.returned_at
+    FROM analytics_user_deletions AS d WHERE d.company_id = p_company AND d.user_id = p_former
+    ON CONFLICT (company_id, user_id, deleted_at) DO UPDATE
+        SET returned_at = least(known.returned_at, excluded.returned_at);
+    DELETE FROM analytics_user_deletions WHERE company_id = p_company AND user_id = p_former;
+
+    UPDATE analytics_subscriptions SET
+        user_id = CASE user_id WHEN p_former THEN p_present ELSE user_id END,
+        event_user_id = CASE event_user_id WHEN p_former THEN p_present ELSE event_user_id END
+    WHERE company_id = p_company AND p_former IN (user_id, event_user_id);
+
+    UPDATE analytics_event_conflicts SET
+        stored = CASE stored ->> 'user_id' WHEN p_former
+            THEN jsonb_set(stored, '{user_id}', to_jsonb(p_present)) ELSE stored END,
+        sent = CASE sent ->> 'user_id' WHEN p_former
+            THEN jsonb_set(sent, '{user_id}', to_jsonb(p_present)) ELSE sent END
+    WHERE company_id = p_company AND p_former IN (stored ->> 'user_id', sent ->> 'user_id');
+
+    INSERT INTO analytics_metric_changes (company_id, changed_from, cause)
+    VALUES (p_company, '1970-01-01 00:00:00+00', 'a user that was renamed');
+END
+$$;
+
+COMMENT ON FUNCTION analytics_rename_user IS
+    'Gives all that is kept of a company''s user beside its events another name, into a user of that name if there is one.';

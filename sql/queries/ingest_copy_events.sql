@@ -1,0 +1,3 @@
+COPY analytics_events (
+    event_id, "timestamp", company_id, user_id, event_type, category, value, currency, metadata
+) FROM STDIN (FORMAT binary)
