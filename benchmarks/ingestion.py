@@ -103,7 +103,7 @@ def set_up(connection: Connection) -> None:
     connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(schema))
     connection.execute(sql.SQL("CREATE SCHEMA {}").format(schema))
     connection.execute(sql.SQL("SET search_path = {}, public").format(schema))
-    for migration in ("0002_events", "0004_ingest_rejects", "0037_id_aliases"):
+    for migration in ("0002_events", "0004_ingest_rejects", "0034_id_aliases"):
         connection.execute(load_sql(f"migrations/{migration}.sql"))
 
 
