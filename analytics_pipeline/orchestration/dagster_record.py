@@ -20,7 +20,7 @@ from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, assets_of, caden
 from analytics_pipeline.orchestration.partitions import partitions_for
 from analytics_pipeline.orchestration.records import failure_events, materialization_times, materializations
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.refresh import behind_horizon, retention_horizon
 from analytics_pipeline.windows import Window, join_windows, midnight, without_windows
 
@@ -28,13 +28,15 @@ from analytics_pipeline.windows import Window, join_windows, midnight, without_w
 def adopt_once(instance: DagsterInstance, connection: Connection, settings: Settings) -> int:
     """Take over into ``analytics_partitions`` what Dagster alone knew to be closed or failed, once for each asset.
 
-    Returns how many partitions were closed. Whatever is behind the retention horizon counts as closed if it was ever
+    Returns how many partitions were closed. Failed runs are taken over of the time before the table alone: it notes them
+    itself, and what it doesn't know was refused. Whatever is behind the retention horizon counts as closed if it was ever
     materialised: it can't be closed again, and a run over it that failed was refused.
     """
     assets = {asset for job in CLOSING_JOBS for asset in assets_of(job)} - adopted_assets(connection)
     if not assets:
         return 0
     record, horizon = DagsterRecord(instance, settings), retention_horizon(connection)
+    (since,) = fetch_row(connection, "SELECT applied_at FROM analytics_schema_migrations WHERE version = 26")
     adopted = 0
     for asset in sorted(assets):
         cadence = cadence_of(asset)
@@ -44,6 +46,7 @@ def adopt_once(instance: DagsterInstance, connection: Connection, settings: Sett
         left = [
             _failed_range(asset, replace(run, window=window))
             for run in record.left_by_failures(asset)
+            if run.created < since
             for window in without_windows([run.window], expired)
         ]
         times = materialization_times(instance, asset) if latest else {}
