@@ -1,5 +1,6 @@
-"""Periods of answers: from calendar dates to windows, and what a window is compared with."""
+"""Periods of answers: from calendar dates to windows, what a window is compared with, and many of them at once."""
 
+from collections.abc import Sequence
 from datetime import date
 
 from analytics_pipeline.errors import AnalyticsError
@@ -8,6 +9,9 @@ from analytics_pipeline.windows import Window
 
 # Outside of these nothing can have happened, and dates before and after a period are still dates.
 _FIRST_YEAR, _LAST_YEAR = 1970, 2199
+
+# A company, None: all of them together, and a window.
+CompanyWindow = tuple[str | None, Window]
 
 
 def window_of_dates(start: date | None, end: date | None, today: date) -> Window:
@@ -31,3 +35,12 @@ def previous_window(connection: Connection, window: Window) -> Window:
     """Return the period a window is compared with: whole months with as many months, else the same length before."""
     (start,) = fetch_row(connection, "SELECT analytics_previous_start(%s, %s)", [window.start, window.end])
     return Window(start, window.start)
+
+
+def period_parameters(periods: Sequence[CompanyWindow]) -> dict[str, object]:
+    """Return the parameters of a query that answers for many periods at once, in their order."""
+    return {
+        "companies": [company for company, _ in periods],
+        "starts": [window.start for _, window in periods],
+        "ends": [window.end for _, window in periods],
+    }

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.metrics.periods import CompanyWindow, period_parameters
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Cadence, Window
@@ -155,8 +156,6 @@ class MrrFigures(NamedTuple):
 
 
 _MOVEMENTS = len(fields(MrrMovements))
-# A company, None: all of them together, and a window.
-CompanyWindow = tuple[str | None, Window]
 
 
 def revenue_figures(connection: Connection, periods: Sequence[CompanyWindow], currency: str) -> list[RevenueFigures]:
@@ -210,12 +209,7 @@ def all_unconverted(revenue: RevenueFigures, mrr: MrrFigures) -> list[Unconverte
 def _of_periods(
     connection: Connection, query: str, periods: Sequence[CompanyWindow], currency: str
 ) -> Iterable[tuple[Any, ...]]:
-    parameters = {
-        "companies": [company for company, _ in periods],
-        "starts": [window.start for _, window in periods],
-        "ends": [window.end for _, window in periods],
-        "currency": currency,
-    }
+    parameters = {**period_parameters(periods), "currency": currency}
     return connection.execute(load_sql(f"queries/{query}.sql"), parameters)
 
 

@@ -1,14 +1,15 @@
 """User figures: thin typed calls of ``sql/functions/users.sql``, and the tables of users they stand on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import sql
 
-from analytics_pipeline.metrics.periods import previous_window
+from analytics_pipeline.metrics.periods import CompanyWindow, period_parameters, previous_window
+from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import Column
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.refresh import HorizonError, retention_horizon
@@ -53,13 +54,30 @@ class UserMonth:
     new_users: int | None
 
 
+class UserFigures(NamedTuple):
+    """The user figures of a period, and whether nobody was ever seen before its end."""
+
+    metrics: UserMetrics
+    is_empty: bool
+
+
+def user_figures(connection: Connection, periods: Sequence[CompanyWindow]) -> list[UserFigures]:
+    """Return the user figures of many periods at once, in their order.
+
+    Which of them stand on events that have expired is to be asked beforehand (``require_raw_users``).
+    """
+    rows = connection.execute(load_sql("queries/users_of_periods.sql"), period_parameters(periods))
+    return [UserFigures(UserMetrics(*figures), is_empty) for *figures, is_empty in rows]
+
+
 def user_metrics(connection: Connection, company_id: str | None, window: Window) -> UserMetrics:
     """Return the user figures of any window; ``None`` means all companies.
 
     Raises ``HorizonError`` when raw events it needs have expired.
     """
     require_raw_users(connection, window)
-    return UserMetrics(*_answer(connection, [field.name for field in fields(UserMetrics)], company_id, window))
+    (figures,) = user_figures(connection, [(company_id, window)])
+    return figures.metrics
 
 
 def require_raw_users(connection: Connection, window: Window) -> None:

@@ -20,6 +20,7 @@ from analytics_pipeline.reports.sections import (
     reconciliation,
     refunds,
     revenue,
+    summary,
     top_events,
     users,
 )
@@ -27,6 +28,7 @@ from analytics_pipeline.reports.sections.section import Section
 
 SECTIONS: Sequence[Section] = (
     headline.SECTION,
+    summary.SECTION,
     companies.SECTION,
     revenue.SECTION,
     mrr.SECTION,

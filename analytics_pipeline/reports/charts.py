@@ -107,15 +107,25 @@ def _round_step(least: Decimal) -> Decimal:
 class _Chart(Flowable):
     """A frame with a title, a scale and its grid."""
 
-    def __init__(self, sheet: Sheet, title: Printable, scale: Scale, size: tuple[float, float]) -> None:
+    def __init__(
+        self,
+        sheet: Sheet,
+        title: Printable,
+        scale: Scale,
+        size: tuple[float, float],
+        least_height: float | None = None,
+    ) -> None:
         super().__init__()
+        self._full_height = size[1]
+        self._least_height = size[1] if least_height is None else least_height
         self._sheet = sheet
         self._title = title
         self._scale = scale
         self._size = size
 
     def wrap(self, aW: float, aH: float) -> tuple[float, float]:  # noqa: ARG002, N803 - reportlab's signature
-        """Take the size given."""
+        """Take the size given, or less of its height where it may be lower and the page has no more left."""
+        self._size = (self._size[0], max(self._least_height, min(self._full_height, aH)))
         return self._size
 
     def _draw_frame(self) -> float:
@@ -164,7 +174,8 @@ class _Chart(Flowable):
 class BarChart(_Chart):
     """Bars over time; the last one, which the report is about, stands out.
 
-    ``open_ended`` draws the last bar as an outline: its period isn't complete.
+    ``open_ended`` draws the last bar as an outline: its period isn't complete. A chart with a ``least_height`` shrinks
+    to it where the page has no more left.
     """
 
     def __init__(
@@ -175,9 +186,10 @@ class BarChart(_Chart):
         size: tuple[float, float],
         *,
         open_ended: bool = False,
+        least_height: float | None = None,
     ) -> None:
         """Accept at least one bar, and the width and height to fill."""
-        super().__init__(sheet, title, scale_of([bar.value for bar in bars]), size)
+        super().__init__(sheet, title, scale_of([bar.value for bar in bars]), size, least_height)
         self._bars = bars
         self._open_ended = open_ended
 

@@ -60,6 +60,7 @@ class Styles:
     subsection: ParagraphStyle
     fact_name: ParagraphStyle
     fact: ParagraphStyle
+    sentence: ParagraphStyle
     note: ParagraphStyle
     caution: ParagraphStyle
 
@@ -240,6 +241,7 @@ def _styles(fonts: Fonts) -> Styles:
         subsection=style("subsection", 11, bold=True, ink=ACCENT, spaceBefore=12, spaceAfter=4),
         fact_name=style("fact_name", 7.5, ink=MUTED, leading=11),
         fact=style("fact", 9, leading=12),
+        sentence=style("sentence", 9, leading=13, spaceAfter=6),
         note=style("note", 7.5, ink=MUTED, leading=11, spaceBefore=4),
         caution=style("caution", 9, ink=CAUTION, leading=13),
     )

@@ -16,15 +16,12 @@ from decimal import Decimal
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
-from psycopg import sql
-
 from analytics_pipeline.alerts.history import FiredAlert, fired_alerts
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.answers import one_view
-from analytics_pipeline.metrics.periods import previous_window
+from analytics_pipeline.metrics.periods import CompanyWindow, previous_window
 from analytics_pipeline.metrics.revenue import (
     NO_RATES,
-    CompanyWindow,
     MrrFigures,
     MrrMovements,
     RevenueFigures,
@@ -43,7 +40,7 @@ from analytics_pipeline.metrics.tables import (
     MetricTable,
 )
 from analytics_pipeline.metrics.top_events import EventCount
-from analytics_pipeline.metrics.users import UserMetrics, require_raw_users
+from analytics_pipeline.metrics.users import UserMetrics, require_raw_users, user_figures
 from analytics_pipeline.reports.figures import trailing_months
 from analytics_pipeline.reports.report import (
     ClosedFigures,
@@ -99,6 +96,11 @@ class _MonthUsers(NamedTuple):
     churned_users: int | None
 
 
+class _MonthMovements(NamedTuple):
+    movements: MrrMovements
+    is_incomplete: bool
+
+
 _CADENCES = {aggregate.name: aggregate.cadence for aggregate in AGGREGATES}
 _ZERO = Decimal(0)
 _NO_REVENUE = RevenueFigures(
@@ -108,6 +110,7 @@ _NO_MOVEMENTS = MrrFigures(MrrMovements(*[_ZERO] * 8), NO_RATES, (), is_empty=Tr
 _NO_USERS = UserMetrics(0, 0, 0, 0, 0, 0, None, None, None)
 _NO_MONTH_REVENUE = _MonthRevenue(_ZERO, None, _ZERO, _ZERO, _ZERO, 0, frozenset())
 _NO_MONTH_USERS = _MonthUsers(0, 0, 0, 0)
+_NO_MONTH_MOVEMENTS = _MonthMovements(_NO_MOVEMENTS.movements, is_incomplete=False)
 _NO_RAW = RawEvents(0, 0, _ZERO, _ZERO, 0, 0, timedelta(0))
 
 
@@ -179,6 +182,7 @@ class _Reading:
         self._each = each
         self._revenue_read: dict[Window, dict[Key, RevenueFigures]] = {}
         self._users_read: dict[Window, dict[Key, UserMetrics]] = {}
+        self._movements_read: dict[Window, dict[Key, MrrFigures]] = {}
 
     def reports(
         self, wanted: Wanted, previous: Window, countable: Collection[Window], *, has_raw: bool
@@ -188,7 +192,8 @@ class _Reading:
         revenue, revenue_before = self._revenue(window), self._revenue(previous)
         users = self._users(window) if window in countable else None
         users_before = self._users(previous) if previous in countable else None
-        movements, movements_before = self._movements([window, previous])
+        moved_in = self._movements([window, previous])
+        movements, movements_before = moved_in[window], moved_in[previous]
         currencies, refund_days = self._currencies()
         crypto = self._listed("crypto", CryptoVolume)
         events, event_totals = self._events()
@@ -260,22 +265,6 @@ class _Reading:
             found[key].append(kind(*fields))
         return found
 
-    def _answers(self, query: str, windows: Sequence[Window], *, each: bool) -> dict[Window, list[tuple[Any, ...]]]:
-        """Return the rows of a query that answers for several periods, by period: it is planned for once."""
-        periods = sql.SQL(", ").join(
-            sql.SQL("({}::timestamptz, {}::timestamptz)").format(*map(sql.Placeholder, _bounds(n)))
-            for n in range(len(windows))
-        )
-        parameters: dict[str, object] = {"company": self._company, "each": each, "currency": self._currency}
-        for n, window in enumerate(windows):
-            parameters |= dict(zip(_bounds(n), (window.start, window.end), strict=True))
-        statement = sql.SQL(load_sql(f"queries/report_{query}.sql")).format(periods=periods)
-        answers: dict[Window, list[tuple[Any, ...]]] = {window: [] for window in windows}
-        by_start = {window.start: window for window in windows}
-        for start, *row in self._connection.execute(statement, parameters):
-            answers[by_start[start]].append(tuple(row))
-        return answers
-
     def _revenue(self, window: Window) -> dict[Key, RevenueFigures]:
         return self._revenues([window])[window]
 
@@ -310,19 +299,20 @@ class _Reading:
         return {window: self._users_read[window] for window in windows}
 
     def _read_users(self, windows: Sequence[Window], *, each: bool) -> dict[Window, dict[Key, UserMetrics]]:
+        asked = self._asked(windows, each=each)
         found: dict[Window, dict[Key, UserMetrics]] = {window: {} for window in windows}
-        by_start = {window.start: window for window in windows}
-        starts, ends = [w.start for w in windows], [w.end for w in windows]
-        for start, key, *figures in self._rows("users", each=each, starts=starts, ends=ends):
-            found[by_start[start]][key] = UserMetrics(*figures)
+        for (key, window), figures in zip(asked, user_figures(self._connection, asked), strict=True):
+            if not figures.is_empty:
+                found[window][key] = figures.metrics
         return found
 
-    def _movements(self, windows: Sequence[Window]) -> list[dict[Key, MrrFigures]]:
-        asked = self._asked(windows, each=self._each)
-        found: dict[Window, dict[Key, MrrFigures]] = {window: {} for window in windows}
-        for (key, window), figures in zip(asked, mrr_figures(self._connection, asked, self._currency), strict=True):
-            found[window][key] = figures
-        return [found[window] for window in windows]
+    def _movements(self, windows: Sequence[Window]) -> dict[Window, dict[Key, MrrFigures]]:
+        if missing := [window for window in windows if window not in self._movements_read]:
+            asked = self._asked(missing, each=self._each)
+            self._movements_read |= {window: {} for window in missing}
+            for (key, window), figures in zip(asked, mrr_figures(self._connection, asked, self._currency), strict=True):
+                self._movements_read[window][key] = figures
+        return {window: self._movements_read[window] for window in windows}
 
     def _currencies(self) -> tuple[defaultdict[Key, list[OriginalRevenue]], defaultdict[Key, list[RefundDay]]]:
         currencies: defaultdict[Key, list[OriginalRevenue]] = defaultdict(list)
@@ -371,14 +361,17 @@ class _Reading:
         # The period itself is what the functions say of it, like every other figure of the report.
         stored = {
             table: {w.start for w in trend if w != self._window and (table.metric, w.start) in standing}
-            for table in (REVENUE_METRICS, USER_METRICS)
+            for table in METRIC_TABLES
         }
         revenue = self._closed("revenue", _stored_revenue, Cadence.MONTH, stored[REVENUE_METRICS])
         users = self._closed("users", _MonthUsers, Cadence.MONTH, stored[USER_METRICS])
+        moved = self._closed("movements", _stored_movements, Cadence.MONTH, stored[MRR_MOVEMENTS])
         for w, answers in self._revenues([w for w in trend if w.start not in stored[REVENUE_METRICS]]).items():
             revenue[w.start] = {key: _month_revenue(one) for key, one in answers.items()}
         for w, counts in self._users_of([w for w in trend if w.start not in stored[USER_METRICS]]).items():
             users[w.start] = {key: _month_users(one) for key, one in counts.items()}
+        for w, movements in self._movements([w for w in trend if w.start not in stored[MRR_MOVEMENTS]]).items():
+            moved[w.start] = {key: _month_movements(one) for key, one in movements.items()}
         version = {
             w: min(
                 [standing[table.metric, w.start] for table, starts in stored.items() if w.start in starts],
@@ -392,6 +385,7 @@ class _Reading:
                     w.start.date(),
                     *revenue[w.start].get(key, _NO_MONTH_REVENUE),
                     *users[w.start].get(key, _NO_MONTH_USERS),
+                    *moved[w.start].get(key, _NO_MONTH_MOVEMENTS),
                     version[w],
                 )
                 for w in trend
@@ -463,9 +457,9 @@ class _Reading:
             return lambda key: found.get(key, none)
 
         revenue = stored(REVENUE_METRICS, "revenue", _stored_revenue, _NO_MONTH_REVENUE)
-        start_mrr = stored(MRR_MOVEMENTS, "movements", Decimal, _ZERO)
+        moved = stored(MRR_MOVEMENTS, "movements", _stored_movements, _NO_MONTH_MOVEMENTS)
         users = stored(USER_METRICS, "users", _MonthUsers, _NO_MONTH_USERS)
-        return {key: _closed_figures(revenue(key), start_mrr(key), users(key)) for key in keys}
+        return {key: _closed_figures(revenue(key), moved(key), users(key)) for key in keys}
 
     def _closed_periods(self, cadence: Cadence, windows: Sequence[Window]) -> list[_ClosedPeriod]:
         """Return the periods closed in the currency."""
@@ -489,11 +483,6 @@ class _Reading:
             for key, start, *figures in self._rows(f"closed_{part}", granularity=str(cadence), starts=list(starts)):
                 found[start][key] = kind(*figures)
         return found
-
-
-def _bounds(number: int) -> tuple[str, str]:
-    """Return the names of the parameters that bound a period of a statement over several."""
-    return f"start_{number}", f"end_{number}"
 
 
 def _earlier(instant: datetime | None, end: datetime) -> datetime | None:
@@ -521,18 +510,27 @@ def _stored_revenue(*row: Any) -> _MonthRevenue:
     return _MonthRevenue(*row)._replace(incomplete=frozenset(row[-1]))
 
 
+def _stored_movements(*row: Any) -> _MonthMovements:
+    *amounts, is_incomplete = row
+    return _MonthMovements(MrrMovements(*amounts), is_incomplete)
+
+
+def _month_movements(figures: MrrFigures) -> _MonthMovements:
+    return _MonthMovements(figures.movements, is_incomplete=bool(figures.unconverted))
+
+
 def _month_users(figures: UserMetrics) -> _MonthUsers:
     return _MonthUsers(figures.total_users, figures.active_users, figures.new_users, figures.churned_users)
 
 
 def _closed_figures(
-    revenue: _MonthRevenue | None, start_mrr: Decimal | None, users: _MonthUsers | None
+    revenue: _MonthRevenue | None, moved: _MonthMovements | None, users: _MonthUsers | None
 ) -> ClosedFigures:
     return ClosedFigures(
         total_revenue=None if revenue is None else revenue.total_revenue,
         invoiced=None if revenue is None else revenue.invoiced,
         mrr=None if revenue is None else revenue.mrr,
-        start_mrr=start_mrr,
+        start_mrr=None if moved is None else moved.movements.start,
         total_users=None if users is None else users.total_users,
         active_users=None if users is None else users.active_users,
         new_users=None if users is None else users.new_users,

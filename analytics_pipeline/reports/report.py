@@ -51,8 +51,9 @@ class MonthFigures:
     """A calendar month of the trend, UTC; amounts are in the reporting currency, ``refunds`` is positive.
 
     ``growth`` is that of ``total_revenue`` in per cent, None without a base. ``incomplete`` names the figures that lack
-    amounts without a rate (``Unconverted``), ``revenueGrowth`` those of the month before. ``definitions_version`` is
-    older than the report's for a month that keeps its figures because its events have expired.
+    amounts without a rate (``Unconverted``), ``revenueGrowth`` those of the month before; ``movements_incomplete``:
+    what moved MRR lacks some. ``definitions_version`` is older than the report's for a month that keeps its figures
+    because its events have expired.
     """
 
     month: date
@@ -67,6 +68,8 @@ class MonthFigures:
     active_users: int | None
     new_users: int | None
     churned_users: int | None
+    movements: MrrMovements
+    movements_incomplete: bool
     definitions_version: int
 
 

@@ -243,6 +243,7 @@ def test_every_figure_is_a_column_of_its_table_and_every_amount_has_a_currency_b
         ("mrr_movements", name) for name in ("mrr", "paying_customers", "total_revenue")
     }
     bases = {
+        "churned_of_start",
         "expansion_of_paying",
         "customers_at_start",
         "mrr_at_start",

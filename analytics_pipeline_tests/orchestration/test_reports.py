@@ -186,8 +186,8 @@ def test_a_request_that_cannot_be_met_fails_without_a_run_and_keeps_none_waiting
     with database.connect(autocommit=True) as connection:
         assert state_of(connection, request)[::2] == (
             "failed",
-            "There is no section 'nope': choose from headline, companies, revenue, mrr, users, currencies, refunds, "
-            "crypto, top-events, alerts, data-quality, reconciliation, definitions.",
+            "There is no section 'nope': choose from headline, summary, companies, revenue, mrr, users, "
+            "currencies, refunds, crypto, top-events, alerts, data-quality, reconciliation, definitions.",
         )
 
 

@@ -46,6 +46,8 @@ FORMULA = "=cmd|' /C calc'!A0"
 
 _ZERO = Decimal(0)
 _NO_REVENUE = RevenueMetrics(_ZERO, _ZERO, _ZERO, None, None, _ZERO, _ZERO, 0, None, 0)
+_NO_MOVEMENTS = MrrMovements(*[_ZERO] * 8)
+_MOVED = MrrMovements(*(Decimal(part) for part in ("2400", "200", "0", "150.335", "90.335", "163", "3", "2500")))
 _NO_USERS = UserMetrics(0, 0, 0, 0, 0, 0, None, None, None)
 
 
@@ -71,7 +73,7 @@ def empty(company_id: str | None = "acme", **changes: Any) -> Report:
         definitions_version=VERSION,
         revenue=PeriodRevenue(_NO_REVENUE),
         revenue_before=PeriodRevenue(_NO_REVENUE),
-        movements=MrrMovements(*[_ZERO] * 8),
+        movements=_NO_MOVEMENTS,
         users=_NO_USERS,
         users_before=_NO_USERS,
         companies=(),
@@ -102,6 +104,8 @@ def _empty_month(month: date) -> MonthFigures:
         active_users=0,
         new_users=0,
         churned_users=0,
+        movements=_NO_MOVEMENTS,
+        movements_incomplete=False,
         definitions_version=VERSION,
     )
 
@@ -129,9 +133,7 @@ def golden(company_id: str | None = "acme", **changes: Any) -> Report:
         data_through=DATA_THROUGH,
         revenue=PeriodRevenue(revenue),
         revenue_before=PeriodRevenue(before),
-        movements=MrrMovements(
-            *(Decimal(part) for part in ("2400", "200", "0", "150.335", "90.335", "163", "3", "2500"))
-        ),
+        movements=_MOVED,
         users=users,
         users_before=replace(users, active_users=75, new_users=10, churned_users=10),
         months=_months(last=Decimal(15000)),
@@ -202,11 +204,18 @@ def _months(last: Decimal) -> list[MonthFigures]:
             active_users=35 + 4 * index,
             new_users=5 + index,
             churned_users=index,
+            movements=_moved(Decimal(1000 + 110 * index)),
+            movements_incomplete=False,
             definitions_version=VERSION,
         )
         for index, month in enumerate(TRAILING)
     ]
-    return [*months[:-1], replace(months[-1], total_revenue=last, mrr=Decimal(2500))]
+    return [*months[:-1], replace(months[-1], total_revenue=last, mrr=Decimal(2500), movements=_MOVED)]
+
+
+def _moved(end: Decimal) -> MrrMovements:
+    """Return what moved MRR by 110 to its end."""
+    return MrrMovements(end - 110, Decimal(200), _ZERO, Decimal(10), Decimal(60), Decimal(40), _ZERO, end)
 
 
 def many_currencies(count: int, company_id: str | None = None) -> Report:

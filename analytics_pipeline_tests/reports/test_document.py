@@ -247,11 +247,11 @@ class TestSections:
 
 
 class TestMonths:
-    @pytest.mark.parametrize("section", ["revenue", "mrr", "users"])
-    def test_the_month_of_the_report_is_set_in_bold(self, section: str) -> None:
+    @pytest.mark.parametrize(("section", "tables"), [("revenue", 1), ("mrr", 2), ("users", 1)])
+    def test_the_month_of_the_report_is_set_in_bold(self, section: str, tables: int) -> None:
         months = self.months_in_bold(samples.golden(), section)
 
-        assert months == ["January 2026"]
+        assert months == ["January 2026"] * tables
 
     def test_no_month_is_in_the_report_of_a_week(self) -> None:
         week = samples.golden(window=Window.of_dates(date(2026, 1, 5), date(2026, 1, 11)))
@@ -309,6 +309,7 @@ class TestDocument:
 
         assert [title for level, title, _ in outline if level == 0] == [
             "Headline figures",
+            "What moved",
             "Revenue",
             "Monthly recurring revenue",
             "Users",

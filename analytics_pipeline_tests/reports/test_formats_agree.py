@@ -173,6 +173,28 @@ def test_losses_are_positive_in_every_file_and_a_page_prints_a_minus_before_them
     assert {figure.label: figure.value for figure in headline_figures(report)}["Refunds, EUR"] == "1.00"
 
 
+def test_what_moved_is_said_in_the_same_digits_in_every_format(connection: Connection) -> None:
+    report = load(connection, "acme")
+    said = {
+        # 55.565 less 1.005, which the answer shows as 54.56.
+        "revenue": "Revenue was 54.56 EUR, after 0.00 EUR in the month before.",
+        "mrr": f"MRR fell by 53.8%, from 130.01 to 60.00 EUR: contraction 40.00 and churn 30.00; rounding {MINUS}0.01.",
+        "customers": "1 customer left, none came back and none was new; "
+        "1 was paying at the end, 2 at the end of the month before.",
+    }
+    pages = on_pages(report)
+    for rows in (in_json(report), in_csv(report)):
+        assert {row["name"]: row["sentence"] for row in rows["summary"]} == said
+        months = {row["month"]: {name: row[name] for name in MOVEMENTS} for row in rows["mrrMovementsByMonth"]}
+        assert months["2026-01"] == MOVEMENTS
+        assert (months["2025-12"]["new"], months["2025-12"]["rounding"]) == ("130.01", "0.00")
+    sheets = in_workbook(report)
+    assert sheets["What moved"][1:] == [[sentence] for sentence in said.values()]
+    assert sheets["What moved MRR by month, EUR"][-1][1:] == [float(amount) for amount in MOVEMENTS.values()]
+    assert all(sentence in pages for sentence in said.values())
+    assert f"January 2026 130.01 0.00 0.00 0.00 {MINUS}40.00 {MINUS}30.00 0.00 {MINUS}0.01 60.00" in pages
+
+
 def test_losses_are_positive_in_alerts(connection: Connection) -> None:
     def told(metric: str) -> str:
         judged = rule(metric=metric, company="acme", comparison="above", value="0 EUR")

@@ -4,7 +4,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -25,6 +25,7 @@ from analytics_pipeline.metrics.answers import (
     users_answer,
 )
 from analytics_pipeline.metrics.rounding import round_movements
+from analytics_pipeline.metrics.users import UserMetrics, user_metrics
 from analytics_pipeline.reports.catalogue import SECTION_NAMES
 from analytics_pipeline.reports.json_text import render_json
 from analytics_pipeline.reports.judgement import why_held
@@ -133,7 +134,36 @@ def test_the_trend_is_the_same_from_closed_months_and_computed(connection: Conne
         assert round_money(month.total_revenue, "EUR") == answer["totalRevenue"]
         assert round_money(month.mrr, "EUR") == answer["mrr"]
         assert (month.total_users, month.active_users) == (answer["totalUsers"], answer["activeUsers"])
+        moved = movements_answer(connection, None, Window.of_month(month.month), "EUR")
+        shown = round_movements(month.movements, "EUR")
+        assert asdict(shown) == {field: moved[field] for field in asdict(shown)}
+        assert shown.new > 0
     assert closed[-1].growth == report.revenue.figures.revenue_growth
+    assert closed[-1].movements == report.movements
+
+
+def test_closed_users_over_all_companies_are_the_answer_and_what_one_lacks_all_of_them_lack(
+    connection: Connection,
+) -> None:
+    january = "period_start = '2026-01-01Z' AND granularity = 'month'"
+    query = (
+        "SELECT {} FROM analytics_user_metrics_together('month', '2025-12-01Z', '2026-02-01Z') AS t "
+        "WHERE t.period_start = '2026-01-01Z'"
+    )
+    names = [field.name for field in fields(UserMetrics)]
+    stored = fetch_row(connection, query.format(", ".join(names)))
+    assert UserMetrics(*stored) == user_metrics(connection, None, JANUARY)
+    for lacking, rate in (("churned_of_start", "churn_rate_of_start"), ("active_users", "active_user_rate")):
+        of_acme = f"UPDATE analytics_user_metrics SET {lacking} = %s WHERE company_id = 'acme' AND {january}"
+        before = fetch_row(
+            connection, f"SELECT {lacking} FROM analytics_user_metrics WHERE company_id = 'acme' AND {january}"
+        )
+        connection.execute(of_acme.encode(), [None])
+        try:
+            assert fetch_row(connection, query.format(f"{lacking}, {rate}")) == (None, None)
+            assert fetch_row(connection, query.format("total_users")) == (stored[0],)
+        finally:
+            connection.execute(of_acme.encode(), before)
 
 
 def test_a_closed_month_that_has_not_seen_a_change_is_computed(connection: Connection) -> None:
@@ -218,6 +248,8 @@ def test_months_with_amounts_without_a_rate_are_marked_and_followed_by_no_change
 
     assert [month.incomplete for month in closed.months[-2:]] == [set(), set()]
     assert [month.incomplete for month in computed.months[-2:]] == [{"mrr"}, set()]
+    assert [month.movements_incomplete for month in closed.months[-2:]] == [False, True]
+    assert [month.movements_incomplete for month in computed.months[-2:]] == [True, True]
     assert mrr.tables(computed)[-1].column("changePercent")[-2:] == [None, None]
     assert mrr.tables(load(connection))[-1].column("changePercent")[-1] is not None
 

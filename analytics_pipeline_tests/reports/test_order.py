@@ -37,7 +37,10 @@ def test_sections_come_once_and_in_the_order_of_a_document() -> None:
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"sections": ["revenue", "nope"]}, "There is no section 'nope': choose from headline, companies, revenue"),
+        (
+            {"sections": ["revenue", "nope"]},
+            "There is no section 'nope': choose from headline, summary, companies, revenue",
+        ),
         ({"end": date(2025, 12, 31)}, "the other way round"),
         ({"end": date(9999, 12, 31)}, "years 1970 to 2199"),
         ({"start": date(1, 1, 1)}, "years 1970 to 2199"),

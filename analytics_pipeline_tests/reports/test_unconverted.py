@@ -52,7 +52,7 @@ def changes(connection: Connection, company: str | None) -> tuple[dict[Any, Any]
     rows = [
         pair for table in of_period for pair in zip(table.column("name"), table.column("changePercent"), strict=True)
     ]
-    by_month = mrr.tables(report)[2].column("changePercent"), revenue.tables(report)[1].column("revenueGrowth")
+    by_month = mrr.tables(report)[-1].column("changePercent"), revenue.tables(report)[1].column("revenueGrowth")
     return {name: change for name, change in rows if name in MONEY}, *by_month
 
 

@@ -691,6 +691,43 @@ $$;
 COMMENT ON FUNCTION analytics_user_metrics_rows IS
     'What analytics_user_metrics must hold of the days or months of a window.';
 
+-- What one company lacks, all of them together lack.
+CREATE OR REPLACE FUNCTION analytics_user_metrics_together(
+    p_granularity text, p_start timestamptz, p_end timestamptz
+)
+RETURNS TABLE (
+    company_id text, period_start timestamptz, period_end timestamptz,
+    total_users bigint, active_users bigint, new_users bigint, churned_users bigint,
+    users_at_start bigint, active_before bigint, churned_of_start bigint,
+    churn_rate numeric, active_user_rate numeric, churn_rate_of_start numeric
+)
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT
+        NULL::text, s.period_start, s.period_end, s.total_users, s.active_users, s.new_users, s.churned_users,
+        s.users_at_start, s.active_before, s.churned_of_start,
+        r.churn_rate, r.active_user_rate, r.churn_rate_of_start
+    FROM (
+        SELECT
+            m.period_start, m.period_end, sum(m.total_users)::bigint AS total_users,
+            CASE WHEN bool_and(m.active_users IS NOT NULL) THEN sum(m.active_users)::bigint END AS active_users,
+            CASE WHEN bool_and(m.new_users IS NOT NULL) THEN sum(m.new_users)::bigint END AS new_users,
+            CASE WHEN bool_and(m.churned_users IS NOT NULL) THEN sum(m.churned_users)::bigint END AS churned_users,
+            CASE WHEN bool_and(m.users_at_start IS NOT NULL) THEN sum(m.users_at_start)::bigint END AS users_at_start,
+            CASE WHEN bool_and(m.active_before IS NOT NULL) THEN sum(m.active_before)::bigint END AS active_before,
+            CASE WHEN bool_and(m.churned_of_start IS NOT NULL) THEN sum(m.churned_of_start)::bigint END AS churned_of_start
+        FROM analytics_user_metrics AS m
+        WHERE m.granularity = p_granularity AND m.period_start >= p_start AND m.period_start < p_end
+        GROUP BY m.period_start, m.period_end
+    ) AS s
+    CROSS JOIN LATERAL analytics_user_rates(
+        s.total_users, s.active_users, s.churned_users, s.active_before, s.churned_of_start
+    ) AS r
+$$;
+
+COMMENT ON FUNCTION analytics_user_metrics_together IS
+    'The closed days or months that begin in a half-open window, over all companies together (company_id is null).';
+
 CREATE OR REPLACE FUNCTION analytics_close_metric(
     p_metric text, p_granularity text, p_start timestamptz, p_end timestamptz, p_currency text, p_version integer
 )

@@ -8,22 +8,8 @@ WHERE m.granularity = %(granularity)s AND m.period_start >= %(start)s AND m.peri
   AND (%(every_company)s OR m.company_id = ANY (%(companies)s))
 UNION ALL
 SELECT
-    NULL, s.period_start, '[]',
-    s.total_users, s.active_users, s.new_users, s.churned_users, s.users_at_start, s.active_before,
-    r.churn_rate, r.active_user_rate, r.churn_rate_of_start
-FROM (
-    SELECT
-        m.period_start,
-        sum(m.total_users)::bigint AS total_users, sum(m.active_users)::bigint AS active_users,
-        sum(m.new_users)::bigint AS new_users, sum(m.churned_users)::bigint AS churned_users,
-        sum(m.users_at_start)::bigint AS users_at_start, sum(m.active_before)::bigint AS active_before,
-        -- Not stored yet of a period that has not been closed again since it is stored.
-        CASE WHEN count(*) = count(m.churned_of_start) THEN sum(m.churned_of_start) END AS churned_of_start
-    FROM analytics_user_metrics AS m
-    WHERE m.granularity = %(granularity)s AND m.period_start >= %(start)s AND m.period_start < %(end)s
-      AND %(all_companies)s
-    GROUP BY m.period_start
-) AS s
-CROSS JOIN LATERAL analytics_user_rates(
-    s.total_users, s.active_users, s.churned_users, s.active_before, s.churned_of_start
-) AS r
+    t.company_id, t.period_start, '[]',
+    t.total_users, t.active_users, t.new_users, t.churned_users, t.users_at_start, t.active_before,
+    t.churn_rate, t.active_user_rate, t.churn_rate_of_start
+FROM analytics_user_metrics_together(%(granularity)s, %(start)s, %(end)s) AS t
+WHERE %(all_companies)s

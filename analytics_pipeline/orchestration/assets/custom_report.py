@@ -43,8 +43,8 @@ class CustomReport(Config):
     sections: list[str] = Field(
         default=[],
         description=(
-            "Names of sections, none: all of them. headline, companies, revenue, mrr, users, currencies, refunds, "
-            "crypto, top-events, alerts, data-quality, reconciliation, definitions."
+            "Names of sections, none: all of them. headline, summary, companies, revenue, mrr, users, currencies, "
+            "refunds, crypto, top-events, alerts, data-quality, reconciliation, definitions."
         ),
     )
     format: str = Field(default="pdf", description="pdf, xlsx, csv (several sections: a zip of them) or json.")

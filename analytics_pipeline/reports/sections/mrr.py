@@ -13,8 +13,14 @@ from analytics_pipeline.reports.figures import change
 from analytics_pipeline.reports.report import MonthFigures, Report
 from analytics_pipeline.reports.sections import figures
 from analytics_pipeline.reports.sections.section import Section, figures_table
-from analytics_pipeline.reports.sections.trends import months_shown, months_table, notes_on_months, trend_charts
-from analytics_pipeline.reports.tabular import Column, Kind, Table, money, name, percent, text
+from analytics_pipeline.reports.sections.trends import (
+    incomplete_months,
+    months_shown,
+    months_table,
+    notes_on_months,
+    trend_charts,
+)
+from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, money, name, percent, text
 
 _FIGURES = (figures.mrr, figures.arr, figures.paying_customers, figures.arpa)
 _RATES = (
@@ -46,12 +52,13 @@ _ROUNDING = "rounding"
 
 
 def tables(report: Report) -> list[Table]:
-    """Return the period's figures, the bridge, the rates that follow from it, and MRR by month."""
+    """Return the period's figures, the bridge, that of each month, the rates that follow, and MRR by month."""
     currency, months = report.currency, months_shown(report)
     changes = [None, *(_change(this, before) for before, this in pairwise(months))]
     return [
         figures_table("mrr", "MRR at the end of the period", [figure(report) for figure in _FIGURES]),
         bridge(report),
+        bridges_by_month(report),
         figures_table("subscriptionRates", "Rates of the subscriptions", [figure(report) for figure in _RATES]),
         months_table(
             report,
@@ -92,6 +99,35 @@ def bridge(report: Report) -> Table:
     )
 
 
+def bridges_by_month(report: Report) -> Table:
+    """Return what moved MRR in each of the months, as ``bridge`` does in the period."""
+    shown = [round_movements(month.movements, report.currency) for month in months_shown(report)]
+    steps = {"start": "Start", **{field: short for field, (_, short) in _STEPS.items()}}
+    columns = {**steps, _ROUNDING: "Rounding", "end": "End"}
+    return months_table(
+        report,
+        "mrrMovementsByMonth",
+        f"What moved MRR by month, {report.currency}",
+        [Column(field, title) for field, title in columns.items()],
+        [[getattr(month, field) for field in columns] for month in shown],
+    )
+
+
+def _with_signs(by_month: Table) -> Table:
+    """Return what moved MRR by month as a page shows it, with the signs that ``_as_steps`` prints."""
+    keys = [column.key for column in by_month.columns]
+    kept = [key for key in keys if key != _ROUNDING or any(by_month.column(key))]
+
+    def shown(key: str, cell: Value) -> Value:
+        return decimal(cell).copy_negate() if key in LOSSES and cell else cell
+
+    return replace(
+        by_month,
+        columns=[column for column in by_month.columns if column.key in kept],
+        rows=[[shown(key, cell) for key, cell in zip(keys, row, strict=True) if key in kept] for row in by_month.rows],
+    )
+
+
 def _as_steps(movements: Table) -> Table:
     """Return the bridge as a page shows it: a minus before losses, and rounding only where there is some."""
     rows = [
@@ -103,9 +139,9 @@ def _as_steps(movements: Table) -> Table:
 
 
 def pages(content: Content) -> list[Flowable]:
-    """Return the bridge as a chart and a table, and the trend."""
+    """Return the bridge as a chart and a table, that of each month, the rates, and the trend."""
     report = content.report
-    of_period, movements, rates, by_month = tables(report)
+    of_period, movements, moved_by_month, rates, by_month = tables(report)
     movements = _as_steps(movements)
     trend = trend_charts(content, [(f"MRR at the end of the month, {report.currency}", [m.mrr for m in report.months])])
     figures_placed = content.set(of_period)
@@ -115,6 +151,9 @@ def pages(content: Content) -> list[Flowable]:
         Spacer(0, 12),
         _bridge_chart(content, movements),
         *content.titled(movements),
+        Spacer(0, 16),
+        *content.titled(_with_signs(moved_by_month)),
+        *incomplete_months(content, lambda month: month.movements_incomplete),
         Spacer(0, 16),
         *content.titled(rates),
         Spacer(0, 16),

@@ -1,6 +1,6 @@
 """Charts of the thirteen months, and which of those months a table shows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from decimal import Decimal
 
@@ -58,7 +58,7 @@ def months_table(
 
 def notes_on_months(content: Content) -> list[Flowable]:
     """Return notes on months whose amounts are not wholly known, and on those of older definitions."""
-    return [*incomplete_months(content), *older_months(content)]
+    return [*incomplete_months(content, lambda month: bool(month.incomplete)), *older_months(content)]
 
 
 def older_months(content: Content) -> list[Flowable]:
@@ -79,9 +79,9 @@ def older_months(content: Content) -> list[Flowable]:
     ]
 
 
-def incomplete_months(content: Content) -> list[Flowable]:
+def incomplete_months(content: Content, is_incomplete: Callable[[MonthFigures], bool]) -> list[Flowable]:
     """Return a note that names the months whose amounts are not wholly known, nothing when all are."""
-    names = [content.sheet.formats.month(m.month) for m in months_shown(content.report) if m.incomplete]
+    names = [content.sheet.formats.month(m.month) for m in months_shown(content.report) if is_incomplete(m)]
     if not names:
         return []
     return [content.note(f"Not wholly known, for want of rates of exchange: {', '.join(names)}.")]
@@ -91,20 +91,29 @@ def trend_charts(content: Content, trends: Sequence[Trend]) -> list[Flowable]:
     """Return charts of the thirteen months, two in a row, one alone over the full width."""
     full = content.sheet.width
     each = full if len(trends) == 1 else (full - _SPACE) / 2
-    dates = [month.month for month in content.report.months]
-    is_open = content.report.last_month_open
-    charts = [
-        BarChart(
-            content.sheet, content.show(title), _bars(content, dates, values), (each, CHART_HEIGHT), open_ended=is_open
-        )
-        for title, values in trends
-    ]
+    charts = [trend_chart(content, trend, (each, CHART_HEIGHT)) for trend in trends]
     rows: list[Flowable] = [CondPageBreak((CHART_HEIGHT + _BELOW) * ((len(charts) + 1) // 2))]
     for start in range(0, len(charts), 2):
         pair = charts[start : start + 2]
         columns = [each + _SPACE] * (len(pair) - 1) + [each]
         rows.append(placed(content.sheet, [pair], columns, padding=(0, 0, 0, _BELOW)))
     return rows
+
+
+def trend_chart(
+    content: Content, trend: Trend, size: tuple[float, float], *, least_height: float | None = None
+) -> BarChart:
+    """Return one chart of the thirteen months; with ``least_height`` it shrinks to what a page has left."""
+    title, values = trend
+    dates = [month.month for month in content.report.months]
+    return BarChart(
+        content.sheet,
+        content.show(title),
+        _bars(content, dates, values),
+        size,
+        open_ended=content.report.last_month_open,
+        least_height=least_height,
+    )
 
 
 def _bars(content: Content, months: Sequence[date], values: Sequence[Decimal | int | None]) -> list[Bar]:
