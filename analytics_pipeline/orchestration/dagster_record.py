@@ -28,9 +28,9 @@ from analytics_pipeline.windows import Window, join_windows, midnight, without_w
 def adopt_once(instance: DagsterInstance, connection: Connection, settings: Settings) -> int:
     """Take over into ``analytics_partitions`` what Dagster alone knew to be closed or failed, once for each asset.
 
-    Returns how many partitions were closed. Failed runs are taken over of the time before the table alone: it notes them
-    itself, and what it doesn't know was refused. Whatever is behind the retention horizon counts as closed if it was ever
-    materialised: it can't be closed again, and a run over it that failed was refused.
+    Returns how many partitions were closed. Failed runs are taken over of the time before the table alone: it notes
+    them itself, and what it doesn't know was refused. Whatever is behind the retention horizon counts as closed if it
+    was ever materialised: it can't be closed again, and a run over it that failed was refused.
     """
     assets = {asset for job in CLOSING_JOBS for asset in assets_of(job)} - adopted_assets(connection)
     if not assets:
