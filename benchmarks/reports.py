@@ -47,7 +47,7 @@ MONTH = date(2026, 1, 1)
 COMPANIES = 1_080
 SCALE = 0.01
 RENDERED = 100
-CHARTS = {"revenue": 1, "mrr": 2, "users": 4}
+CHARTS = {"summary": 1, "revenue": 1, "mrr": 2, "users": 4}
 LINE = 14.5
 MARGIN = 50.0
 
