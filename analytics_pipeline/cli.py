@@ -75,7 +75,12 @@ class _Commands(click.Group):
             raise _UnknownName(str(error)) from error
         except AnalyticsError as error:
             raise click.ClickException(str(error)) from error
-        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction) as error:
+        except (
+            psycopg.errors.UndefinedTable,
+            psycopg.errors.UndefinedColumn,
+            psycopg.errors.UndefinedFunction,
+            psycopg.errors.UndefinedObject,
+        ) as error:
             raise click.ClickException(
                 f"{error.diag.message_primary}: this database lacks the schema of this version; run "
                 "'analytics-pipeline db migrate'."

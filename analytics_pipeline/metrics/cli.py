@@ -210,4 +210,6 @@ def _print_rows(console: Console, title: str, rows: list[dict[str, Any]]) -> Non
 def _shown(value: object) -> str:
     if value is None:
         return "-"
-    return f"{value:,}" if isinstance(value, Decimal | int) else str(value)
+    if isinstance(value, Decimal):
+        return f"{value:,f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

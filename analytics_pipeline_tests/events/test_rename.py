@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +82,13 @@ def test_what_is_renamed_is_one_with_what_has_the_name_and_the_old_name_is_known
         {"c": UNSEEN, "u": DECOMPOSED},
     )
     connection.execute(
-        "INSERT INTO analytics_company_grants (role_name, company_id) VALUES ('a', %(c)s), ('a', 'acme'), ('b', %(c)s)",
+        "INSERT INTO analytics_company_grants (role_name, company_id, role_oid) VALUES"
+        " ('a', %(c)s, 1), ('a', 'acme', 1), ('b', %(c)s, 2)",
         {"c": UNSEEN},
     )
     connection.execute(
-        "INSERT INTO analytics_report_recipients (company_id, report, address) VALUES (%s, 'company_reports', 'a@b.c')",
+        "INSERT INTO analytics_report_recipients (company_id, report, address, corrections_from, send_at, format)"
+        " VALUES (%s, 'company_reports', 'a@b.c', '2025-03-01', '07:30', 'xlsx')",
         [UNSEEN],
     )
     assert load_rejects(connection, tmp_path, old) == {
@@ -107,12 +109,13 @@ def test_what_is_renamed_is_one_with_what_has_the_name_and_the_old_name_is_known
         ("acme", COMPOSED, datetime(2025, 1, 30, tzinfo=UTC)),
         ("acme", "plain", datetime(2025, 2, 1, tzinfo=UTC)),
     ]
-    grants = connection.execute("SELECT role_name, company_id FROM analytics_company_grants ORDER BY 1").fetchall()
-    assert grants == [("a", "acme"), ("b", "acme")]
+    grants = connection.execute("SELECT role_name, company_id, role_oid FROM analytics_company_grants ORDER BY 1")
+    assert grants.fetchall() == [("a", "acme", 1), ("b", "acme", 2)]
     recipients = connection.execute(
-        "SELECT company_id, active FROM analytics_report_recipients ORDER BY active"
+        "SELECT company_id, active, corrections_from, send_at, format FROM analytics_report_recipients ORDER BY active"
     ).fetchall()
-    assert recipients == [(UNSEEN, False), ("acme", True)]
+    as_asked = (datetime(2025, 3, 1, tzinfo=UTC), time(7, 30), "xlsx")
+    assert recipients == [(UNSEEN, False, *as_asked), ("acme", True, *as_asked)]
     changes = connection.execute("SELECT company_id FROM analytics_metric_changes").fetchall()
     assert {UNSEEN, "acme", DECOMPOSED, COMPOSED} <= {company for (company,) in changes}
 

@@ -38,14 +38,14 @@ BEGIN
         WHERE o.company_id = p_present AND o.subscription_id = s.subscription_id
     );
 
-    INSERT INTO analytics_company_grants (role_name, company_id)
-    SELECT g.role_name, p_present FROM analytics_company_grants AS g WHERE g.company_id = p_former
+    INSERT INTO analytics_company_grants (role_name, company_id, role_oid)
+    SELECT g.role_name, p_present, g.role_oid FROM analytics_company_grants AS g WHERE g.company_id = p_former
     ON CONFLICT (role_name, company_id) DO NOTHING;
     DELETE FROM analytics_company_grants WHERE company_id = p_former;
 
     -- Mails that were sent name the recipient's row, which stays.
-    INSERT INTO analytics_report_recipients (company_id, report, address)
-    SELECT p_present, r.report, r.address
+    INSERT INTO analytics_report_recipients (company_id, report, address, corrections_from, send_at, format)
+    SELECT p_present, r.report, r.address, r.corrections_from, r.send_at, r.format
     FROM analytics_report_recipients AS r WHERE r.company_id = p_former AND r.active
     ON CONFLICT (report, audience, address_key) DO UPDATE SET active = true;
     UPDATE analytics_report_recipients SET active = false WHERE company_id = p_former;
