@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from analytics_pipeline.events.ingest import IngestSummary, ingest
 from analytics_pipeline.events.model import parse_event
 from analytics_pipeline.events.rename import StoredId, ids_stored_otherwise, rename_id
 from analytics_pipeline.events.sources import Source
+from analytics_pipeline.metrics.users import update_users, user_metrics
 from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.windows import Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events.samples import json_lines, payment
 
@@ -165,3 +167,39 @@ def test_a_row_of_the_erp_is_known_by_the_name_it_was_recorded_under(connection:
         (difference,) = ledger.describe_changes([(parse_event({**raw, "value": "1"}), recorded)])
         assert difference is not None
         assert "value '29.33'" in difference
+
+
+def test_two_users_that_become_one_are_back_when_either_of_them_was(connection: Connection) -> None:
+    of_former = [("01", "user.login"), ("05", "user.deleted"), ("10", "user.login"), ("11", "user.deleted")]
+    of_present = [("02", "user.login"), ("05", "user.deleted"), ("08", "user.login"), ("12", "user.login")]
+    store_as_before(
+        connection,
+        [
+            payment(
+                timestamp=f"2025-07-{day}T12:00:00Z",
+                company_id=company,
+                user_id="u1",
+                event_type=event_type,
+                category="user_activity",
+                value=None,
+                currency=None,
+            )
+            for company, events in ((DECOMPOSED, of_former), (COMPOSED, of_present))
+            for day, event_type in events
+        ],
+    )
+    july = Window.of_month(date(2025, 7, 1))
+    update_users(connection, july)
+    rename_id(connection, StoredId(DECOMPOSED, None), COMPOSED)
+    for settle in (False, True):
+        if settle:
+            update_users(connection, july)
+        deletions = connection.execute(
+            "SELECT company_id, extract(day FROM deleted_at), extract(day FROM returned_at) "
+            "FROM analytics_user_deletions ORDER BY deleted_at"
+        ).fetchall()
+        assert deletions == [(COMPOSED, 5, 8), (COMPOSED, 11, 12)]
+        users = user_metrics(connection, COMPOSED, Window.of_dates(date(2025, 7, 12), date(2025, 7, 12)))
+        assert users.total_users == 1
+        counted = "SELECT sum(first_seen), sum(deleted), sum(returned) FROM analytics_user_days WHERE company_id = %s"
+        assert connection.execute(counted, [COMPOSED]).fetchone() == (1, 2, 2)

@@ -12,6 +12,42 @@ $$;
 COMMENT ON FUNCTION analytics_is_id IS
     'Whether an id has the form in which ids are stored: Unicode''s normal form C, without characters of p_unseen.';
 
+-- The events bear the new name by now: where two users become one, the return from a deletion of the one may be an
+-- event of the other. Deleted and put in anew: what counts users by day can't follow an upsert.
+CREATE OR REPLACE FUNCTION analytics_rename_deletions(
+    p_former_company text, p_former_user text, p_company text, p_user text
+)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    CREATE TEMP TABLE renamed_deletions ON COMMIT DROP AS
+    SELECT coalesce(p_user, d.user_id) AS user_id, d.deleted_at, min(d.returned_at) AS returned_at
+    FROM analytics_user_deletions AS d
+    WHERE (d.company_id = p_former_company AND d.user_id = coalesce(p_former_user, d.user_id))
+       OR (d.company_id = p_company AND d.user_id = coalesce(p_user, d.user_id))
+    GROUP BY 1, 2;
+
+    UPDATE renamed_deletions AS d
+    SET returned_at = least(d.returned_at, (
+        SELECT min(e."timestamp")
+        FROM analytics_events AS e
+        WHERE e.company_id = p_company AND e.user_id = d.user_id AND e."timestamp" > d.deleted_at
+          AND e.event_type <> 'user.deleted'
+    ));
+
+    DELETE FROM analytics_user_deletions AS d
+    WHERE (d.company_id = p_former_company AND d.user_id = coalesce(p_former_user, d.user_id))
+       OR (d.company_id = p_company AND d.user_id = coalesce(p_user, d.user_id));
+    INSERT INTO analytics_user_deletions (company_id, user_id, deleted_at, returned_at)
+    SELECT p_company, d.user_id, d.deleted_at, d.returned_at FROM renamed_deletions AS d;
+    DROP TABLE renamed_deletions;
+END
+$$;
+
+COMMENT ON FUNCTION analytics_rename_deletions IS
+    'Gives the deletions of a company''s users, or of one user, another name, with the returns that their events tell.';
+
 CREATE OR REPLACE FUNCTION analytics_rename_company(p_former text, p_present text)
 RETURNS void
 LANGUAGE plpgsql
@@ -24,12 +60,7 @@ BEGIN
     ON CONFLICT (company_id, user_id) DO UPDATE SET first_seen = least(known.first_seen, excluded.first_seen);
     DELETE FROM analytics_users WHERE company_id = p_former;
 
-    INSERT INTO analytics_user_deletions AS known (company_id, user_id, deleted_at, returned_at)
-    SELECT p_present, d.user_id, d.deleted_at, d.returned_at
-    FROM analytics_user_deletions AS d WHERE d.company_id = p_former
-    ON CONFLICT (company_id, user_id, deleted_at) DO UPDATE
-        SET returned_at = least(known.returned_at, excluded.returned_at);
-    DELETE FROM analytics_user_deletions WHERE company_id = p_former;
+    PERFORM analytics_rename_deletions(p_former, NULL, p_present, NULL);
 
     -- Of a subscription that both names have, the changes are taken in again from the events.
     UPDATE analytics_subscriptions AS s SET company_id = p_present
@@ -40,10 +71,14 @@ BEGIN
 
     INSERT INTO analytics_company_grants (role_name, company_id, role_oid)
     SELECT g.role_name, p_present, g.role_oid FROM analytics_company_grants AS g WHERE g.company_id = p_former
-    ON CONFLICT (role_name, company_id) DO NOTHING;
+    ON CONFLICT (role_name, company_id) DO UPDATE SET role_oid = excluded.role_oid
+    WHERE excluded.role_oid = to_regrole(quote_ident(excluded.role_name));
     DELETE FROM analytics_company_grants WHERE company_id = p_former;
 
-    -- Mails that were sent name the recipient's row, which stays.
+    -- Mails that were sent name the recipient's row, which stays; those that wait are put in anew by the new name.
+    DELETE FROM analytics_outbox AS o
+    USING analytics_report_recipients AS r
+    WHERE r.company_id = p_former AND o.recipient_id = r.recipient_id AND o.state = 'pending';
     INSERT INTO analytics_report_recipients (company_id, report, address, corrections_from, send_at, format)
     SELECT p_present, r.report, r.address, r.corrections_from, r.send_at, r.format
     FROM analytics_report_recipients AS r WHERE r.company_id = p_former AND r.active
@@ -81,12 +116,7 @@ BEGIN
     ON CONFLICT (company_id, user_id) DO UPDATE SET first_seen = least(known.first_seen, excluded.first_seen);
     DELETE FROM analytics_users WHERE company_id = p_company AND user_id = p_former;
 
-    INSERT INTO analytics_user_deletions AS known (company_id, user_id, deleted_at, returned_at)
-    SELECT p_company, p_present, d.deleted_at, d.returned_at
-    FROM analytics_user_deletions AS d WHERE d.company_id = p_company AND d.user_id = p_former
-    ON CONFLICT (company_id, user_id, deleted_at) DO UPDATE
-        SET returned_at = least(known.returned_at, excluded.returned_at);
-    DELETE FROM analytics_user_deletions WHERE company_id = p_company AND user_id = p_former;
+    PERFORM analytics_rename_deletions(p_company, p_former, p_company, p_present);
 
     UPDATE analytics_subscriptions SET
         user_id = CASE user_id WHEN p_former THEN p_present ELSE user_id END,
