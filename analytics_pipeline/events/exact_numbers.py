@@ -52,8 +52,9 @@ def to_decimal(raw: object, field: str, decimal_comma: bool = False) -> Decimal:
                 return Decimal(raw.replace(",", "."))
         elif _has_decimal_comma(raw):
             raise RejectedEvent(
-                f"{field} has a decimal comma, which --decimal-comma reads",
-                f"{field} {shown(raw)} has a decimal comma: add --decimal-comma, or write it like -12.50.",
+                f"{field} has a decimal comma",
+                f"{field} {shown(raw)} has a decimal comma: write it like -12.50, or load its file with "
+                "--decimal-comma.",
             )
         if _is_number(raw) and not (decimal_comma and "." in raw):
             return Decimal(raw)

@@ -123,7 +123,7 @@ def test_optional_fields_may_be_null_or_absent() -> None:
         (payment(event_type="feature.export", category="revenue"), "it is user_activity"),
         (payment(value=...), "value is missing"),
         (payment(value=True), "not a number"),
-        (payment(value="12,50"), "has a decimal comma: add --decimal-comma"),
+        (payment(value="12,50"), "has a decimal comma: write it like -12.50"),
         (payment(value="1.234,50"), "not a number"),
         (payment(value="1_000"), "not a number"),
         (payment(value=[1]), "not a number"),
