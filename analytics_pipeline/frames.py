@@ -7,10 +7,10 @@ has the same type whether there are rows or not. Every function takes an autocom
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 import pandas as pd
 from psycopg import sql
@@ -21,7 +21,8 @@ from analytics_pipeline.metrics.revenue import (
     MrrMovements,
     PeriodFigures,
     RevenueMetrics,
-    mrr_movements,
+    SubscriptionRates,
+    mrr_figures,
     period_figures,
     revenue_metrics,
 )
@@ -58,6 +59,12 @@ _SCOPE = {
 _CURRENCY = {"currency": "text"}
 
 
+@dataclass(frozen=True, slots=True)
+class _Movements:
+    movements: MrrMovements
+    rates: SubscriptionRates
+
+
 def revenue(
     connection: Connection, company_id: str | None, window: Window, currency: str, *, floats: bool = False
 ) -> pd.DataFrame:
@@ -70,13 +77,15 @@ def revenue(
 def movements(
     connection: Connection, company_id: str | None, window: Window, currency: str, *, floats: bool = False
 ) -> pd.DataFrame:
-    """Return MRR at the start and the end of any window and what moved it, one row; ``None`` means all companies.
+    """Return MRR at the start and the end of any window, what moved it, and the rates that follow, one row.
 
-    ``start + new + reactivation + expansion - contraction - churn + fx = end`` holds exactly, but not of floats.
+    ``None`` means all companies. ``start + new + reactivation + expansion - contraction - churn + fx = end`` holds
+    exactly, but not of floats.
     """
     with one_view(connection):
-        figures = mrr_movements(connection, company_id, window, currency)
-        return _answer(scope(connection, company_id, window), currency, MrrMovements, [figures], floats=floats)
+        (figures,) = mrr_figures(connection, [(company_id, window)], currency)
+        rows = [_Movements(figures.movements, figures.rates)]
+        return _answer(scope(connection, company_id, window), currency, _Movements, rows, floats=floats)
 
 
 def users(connection: Connection, company_id: str | None, window: Window, *, floats: bool = False) -> pd.DataFrame:
@@ -126,9 +135,12 @@ def series(
         **_CURRENCY,
         **{name: kind for name, kind in _columns(PeriodFigures).items() if name != "start"},
     }
-    rows = [
-        (company_id, period.start, cadence.next(period.start), currency, *_values(period)[1:]) for period in periods
-    ]
+    names = list(_columns(PeriodFigures))
+    rows = []
+    for period in periods:
+        figures = dict(zip(names, _values(period), strict=True))
+        del figures["start"]
+        rows.append((company_id, period.start, cadence.next(period.start), currency, *figures.values()))
     return _frame(columns, rows, floats=floats)
 
 
@@ -190,15 +202,22 @@ def _answer(
 
 
 def _columns(kind: type) -> dict[str, str]:
-    """Return the fields of a dataclass of figures, each with the database's name of its type."""
-    return {
-        name: next(_TYPES[one] for one in _TYPES if one in (hint, *getattr(hint, "__args__", ())))
-        for name, hint in get_type_hints(kind).items()
-    }
+    """Return the fields of a dataclass of figures, each with the database's name of its type; one's in one are its."""
+    columns: dict[str, str] = {}
+    for name, hint in get_type_hints(kind).items():
+        if is_dataclass(hint):
+            columns |= _columns(cast("type", hint))
+        else:
+            columns[name] = next(_TYPES[one] for one in _TYPES if one in (hint, *getattr(hint, "__args__", ())))
+    return columns
 
 
 def _values(figures: Any) -> tuple[object, ...]:
-    return tuple(getattr(figures, field.name) for field in fields(figures))
+    values: list[object] = []
+    for field in fields(figures):
+        value = getattr(figures, field.name)
+        values += _values(value) if is_dataclass(value) else [value]
+    return tuple(values)
 
 
 def _frame(columns: Mapping[str, str], rows: Sequence[Sequence[object]], *, floats: bool) -> pd.DataFrame:
