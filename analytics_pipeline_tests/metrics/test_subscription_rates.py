@@ -6,7 +6,13 @@ from typing import Any
 import pytest
 
 from analytics_pipeline.metrics.answers import revenue_answer, series_answer
-from analytics_pipeline.metrics.tables import MRR_MOVEMENTS, REVENUE_METRICS, close_metric, stale_periods
+from analytics_pipeline.metrics.tables import (
+    GRANULARITIES,
+    MRR_MOVEMENTS,
+    REVENUE_METRICS,
+    close_metric,
+    stale_periods,
+)
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.migrations import migrate
@@ -160,3 +166,16 @@ def test_what_was_closed_before_gets_its_rates_as_everything_that_has_changed(co
     assert stale_periods(connection) == []
     stored = "SELECT lost_customers, gross_mrr_churn_rate FROM analytics_mrr_movements_rounded WHERE granularity = %s"
     assert connection.execute(f"{stored} AND period_start = '2025-02-01Z'", ["month"]).fetchall() == [(1, 15)]
+
+
+def test_closing_both_years_in_whichever_order_leaves_nothing_to_compute_again(connection: Connection) -> None:
+    load(connection, *EXAMPLE, *(_a_year_ago(change) for change in EXAMPLE[:5]))
+    add_event(connection, "2024-02-10T12:00", value="50")
+    year_before = days("2024-02-01", "2024-02-29")
+    for month in (year_before, JANUARY, FEBRUARY):
+        close_inputs(connection, month)
+    for table, windows in ((MRR_MOVEMENTS, (FEBRUARY, year_before)), (REVENUE_METRICS, (year_before, FEBRUARY))):
+        for window in windows:
+            for cadence in GRANULARITIES:
+                close_metric(connection, table, cadence, window, "EUR")
+    assert stale_periods(connection) == []

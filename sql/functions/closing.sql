@@ -789,10 +789,18 @@ BEGIN
         ) AS y
         WHERE (d.wanted -> 'total_revenue', d.wanted -> 'mrr', d.wanted -> 'unconverted')
             IS DISTINCT FROM (d.stored -> 'total_revenue', d.stored -> 'mrr', d.stored -> 'unconverted')
+          -- Closed in one go with that year, it stands on the same amounts already.
           AND EXISTS (
-              SELECT FROM analytics_metric_periods AS m
-              WHERE m.metric = 'mrr_movements' AND m.granularity = p_granularity
-                AND m.period_end > y.first_instant AND m.period_start <= y.last_instant
+              SELECT FROM analytics_mrr_movements AS m
+              WHERE m.company_id = d.company_id AND m.granularity = p_granularity
+                AND m.period_start >= y.first_instant AND m.period_start <= y.last_instant
+                AND (
+                    coalesce(d.wanted -> 'unconverted', '[]') <> '[]'
+                    OR (m.total_revenue_year_before, m.mrr_year_before) IS DISTINCT FROM (
+                        coalesce((d.wanted ->> 'total_revenue')::numeric, 0),
+                        coalesce((d.wanted ->> 'mrr')::numeric, 0)
+                    )
+                )
           );
     END IF;
 
