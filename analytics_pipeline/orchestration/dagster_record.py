@@ -36,7 +36,6 @@ def adopt_once(instance: DagsterInstance, connection: Connection, settings: Sett
     if not assets:
         return 0
     record, horizon = DagsterRecord(instance, settings), retention_horizon(connection)
-    (since,) = fetch_row(connection, "SELECT applied_at FROM analytics_schema_migrations WHERE version = 26")
     adopted = 0
     for asset in sorted(assets):
         cadence = cadence_of(asset)
@@ -45,8 +44,7 @@ def adopt_once(instance: DagsterInstance, connection: Connection, settings: Sett
         expired = behind_horizon(cadence, horizon)
         left = [
             _failed_range(asset, replace(run, window=window))
-            for run in record.left_by_failures(asset)
-            if run.created < since
+            for run in _before_the_table(connection, record.left_by_failures(asset))
             for window in without_windows([run.window], expired)
         ]
         times = materialization_times(instance, asset) if latest else {}
@@ -126,6 +124,14 @@ def windows_of_keys(asset: str, keys: Iterable[str], settings: Settings) -> dict
             if cadence.floor(start) == start >= first:
                 found[key] = Window(start, cadence.next(start))
     return found
+
+
+def _before_the_table(connection: Connection, runs: list[CoveringRun]) -> list[CoveringRun]:
+    """Return the runs of the time before ``analytics_partitions`` was there."""
+    if not runs:
+        return []
+    (since,) = fetch_row(connection, "SELECT applied_at FROM analytics_schema_migrations WHERE version = 26")
+    return [run for run in runs if run.created < since]
 
 
 def _failed_range(asset: str, run: CoveringRun) -> FailedRange:
