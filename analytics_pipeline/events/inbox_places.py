@@ -20,14 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.events.sources import FORMATS, format_of, split_name
+from analytics_pipeline.events.sources import format_of, split_name
 from analytics_pipeline.folders import NO_ROOM, TEMPORARY_REMEDY, folder_error, temporary_folder
 
 if TYPE_CHECKING:
     from upath import UPath
 
-# Formats that ingestion tells by the ending, each optionally packed.
-ENDINGS = tuple(FORMATS)
 INBOX_PREFIX = "analytics-inbox-"
 _LOCAL_PROTOCOLS = ("", "file", "local")
 _UNFINISHED = re.compile(r"^\.|\.(partial|part|tmp)$|\.rejects", re.IGNORECASE)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
@@ -269,17 +270,12 @@ class _Reading:
         return self._revenues([window])[window]
 
     def _revenues(self, windows: Sequence[Window]) -> dict[Window, dict[Key, RevenueFigures]]:
-        if missing := [window for window in windows if window not in self._revenue_read]:
-            self._revenue_read |= self._read_revenues(missing, each=self._each)
-        return {window: self._revenue_read[window] for window in windows}
+        return _read_once(self._revenue_read, windows, partial(self._read_revenues, each=self._each))
 
     def _read_revenues(self, windows: Sequence[Window], *, each: bool) -> dict[Window, dict[Key, RevenueFigures]]:
         asked = self._asked(windows, each=each)
-        found: dict[Window, dict[Key, RevenueFigures]] = {window: {} for window in windows}
-        for (key, window), figures in zip(asked, revenue_figures(self._connection, asked, self._currency), strict=True):
-            if not figures.is_empty:
-                found[window][key] = figures
-        return found
+        figures = revenue_figures(self._connection, asked, self._currency)
+        return _by_window(windows, asked, (None if one.is_empty else one for one in figures))
 
     def _asked(self, windows: Sequence[Window], *, each: bool) -> list[CompanyWindow]:
         """Return each window of whoever is asked for: a company, all together, or every one that may have figures."""
@@ -294,25 +290,20 @@ class _Reading:
         return self._users_of([window])[window]
 
     def _users_of(self, windows: Sequence[Window]) -> dict[Window, dict[Key, UserMetrics]]:
-        if missing := [window for window in windows if window not in self._users_read]:
-            self._users_read |= self._read_users(missing, each=self._each)
-        return {window: self._users_read[window] for window in windows}
+        return _read_once(self._users_read, windows, partial(self._read_users, each=self._each))
 
     def _read_users(self, windows: Sequence[Window], *, each: bool) -> dict[Window, dict[Key, UserMetrics]]:
         asked = self._asked(windows, each=each)
-        found: dict[Window, dict[Key, UserMetrics]] = {window: {} for window in windows}
-        for (key, window), figures in zip(asked, user_figures(self._connection, asked), strict=True):
-            if not figures.is_empty:
-                found[window][key] = figures.metrics
-        return found
+        figures = user_figures(self._connection, asked)
+        return _by_window(windows, asked, (None if one.is_empty else one.metrics for one in figures))
 
     def _movements(self, windows: Sequence[Window]) -> dict[Window, dict[Key, MrrFigures]]:
-        if missing := [window for window in windows if window not in self._movements_read]:
-            asked = self._asked(missing, each=self._each)
-            self._movements_read |= {window: {} for window in missing}
-            for (key, window), figures in zip(asked, mrr_figures(self._connection, asked, self._currency), strict=True):
-                self._movements_read[window][key] = figures
-        return {window: self._movements_read[window] for window in windows}
+        return _read_once(self._movements_read, windows, self._read_movements)
+
+    def _read_movements(self, windows: Sequence[Window]) -> dict[Window, dict[Key, MrrFigures]]:
+        asked = self._asked(windows, each=self._each)
+        # Without any MRR there may still be a year to compare revenue with.
+        return _by_window(windows, asked, mrr_figures(self._connection, asked, self._currency))
 
     def _currencies(self) -> tuple[defaultdict[Key, list[OriginalRevenue]], defaultdict[Key, list[RefundDay]]]:
         currencies: defaultdict[Key, list[OriginalRevenue]] = defaultdict(list)
@@ -487,6 +478,28 @@ class _Reading:
 
 def _earlier(instant: datetime | None, end: datetime) -> datetime | None:
     return None if instant is None else min(instant, end)
+
+
+def _read_once(
+    known: dict[Window, dict[Key, T]],
+    windows: Sequence[Window],
+    read: Callable[[Sequence[Window]], dict[Window, dict[Key, T]]],
+) -> dict[Window, dict[Key, T]]:
+    """Return what is known of windows, having read, and noted as known, what was not."""
+    if missing := [window for window in windows if window not in known]:
+        known |= read(missing)
+    return {window: known[window] for window in windows}
+
+
+def _by_window(
+    windows: Iterable[Window], asked: Iterable[CompanyWindow], figures: Iterable[T | None]
+) -> dict[Window, dict[Key, T]]:
+    """Return by window the figures of whoever was asked for, which are in the same order; None is left out."""
+    found: dict[Window, dict[Key, T]] = {window: {} for window in windows}
+    for (key, window), one in zip(asked, figures, strict=True):
+        if one is not None:
+            found[window][key] = one
+    return found
 
 
 def _period_revenue(figures: RevenueFigures) -> PeriodRevenue:

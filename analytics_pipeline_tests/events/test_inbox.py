@@ -13,7 +13,7 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events import sources
 from analytics_pipeline.events.contradictions import OnConflict
 from analytics_pipeline.events.inbox import Outcome, Watch, ingest_from_inbox
-from analytics_pipeline.events.inbox_places import ENDINGS, Inbox, free_names, open_inbox
+from analytics_pipeline.events.inbox_places import Inbox, free_names, open_inbox
 from analytics_pipeline.events.ingest import Progress
 from analytics_pipeline.timescale.clock import ClockError
 from analytics_pipeline.timescale.connection import Connection
@@ -85,8 +85,12 @@ def test_the_oldest_comes_first_and_links_lead_nowhere(tmp_path: Path) -> None:
     assert listing.foreign == ["broken-\\udcff.jsonl"]
 
 
-def test_the_formats_are_those_of_ingestion() -> None:
-    assert set(ENDINGS) == set(sources.FORMATS)
+def test_the_formats_are_those_of_ingestion(tmp_path: Path) -> None:
+    for ending in sources.FORMATS:
+        (tmp_path / f"events.{ending.lstrip('.')}").write_text("x")
+    listing = open_inbox(str(tmp_path)).scan()
+    assert len(listing.files) == len(sources.FORMATS)
+    assert listing.foreign == []
 
 
 def test_a_file_that_is_being_written_is_left_alone(tmp_path: Path) -> None:
