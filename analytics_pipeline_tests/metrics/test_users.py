@@ -277,7 +277,7 @@ def test_in_sql_what_would_need_expired_events_is_null_and_what_is_kept_is_count
     assert metrics(edge)[:6] == (2, 1, 0, None, 2, None)
     by_company = (
         "SELECT active_users, churned_users, churned_of_start "
-        "FROM analytics_user_answers(analytics_user_periods(NULL, ARRAY[%s], ARRAY[%s]))"
+        "FROM analytics_user_answers(analytics_user_periods(ARRAY[%s], ARRAY[%s]))"
     )
     assert expired.execute(by_company, [odd.start, odd.end]).fetchall() == [(None, None, None)]
     # From the start of a month on, of which the rest is not gone.

@@ -681,7 +681,7 @@ AS $$
         a.churned_of_start, a.churn_rate, a.active_user_rate, a.churn_rate_of_start, a.active_fingerprint, p_version
     FROM analytics_user_answers((
         SELECT analytics_user_periods(
-            NULL, array_agg(p.period_start ORDER BY p.period_start), array_agg(p.period_end ORDER BY p.period_start)
+            array_agg(p.period_start ORDER BY p.period_start), array_agg(p.period_end ORDER BY p.period_start)
         )
         FROM analytics_periods(p_granularity, p_start, p_end) AS p
     )) AS a

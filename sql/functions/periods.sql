@@ -181,3 +181,19 @@ $$;
 
 COMMENT ON FUNCTION analytics_spans IS
     'Ranges of time, those less than 30 days apart as one.';
+
+CREATE OR REPLACE FUNCTION analytics_figure_periods(
+    p_companies text[], p_starts timestamptz[], p_ends timestamptz[], p_currency text
+)
+RETURNS analytics_figure_period[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT ARRAY(
+        SELECT ROW(w.company_id, w.period_start, w.period_end, p_currency)::analytics_figure_period
+        FROM unnest(p_companies, p_starts, p_ends) WITH ORDINALITY AS w (company_id, period_start, period_end, place)
+        ORDER BY w.place
+    )
+$$;
+
+COMMENT ON FUNCTION analytics_figure_periods IS
+    'Periods as figures are asked for, in the order of the arrays: companies (null: all), starts, ends; one currency.';

@@ -590,7 +590,7 @@ COMMENT ON FUNCTION analytics_total_user_figures IS
     'for, by its place.';
 
 -- Every company that can have had a user by then, for each of the periods.
-CREATE OR REPLACE FUNCTION analytics_user_periods(p_company text, p_starts timestamptz[], p_ends timestamptz[])
+CREATE OR REPLACE FUNCTION analytics_user_periods(p_starts timestamptz[], p_ends timestamptz[])
 RETURNS analytics_figure_period[]
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
@@ -599,18 +599,16 @@ AS $$
     CROSS JOIN (
         SELECT d.company_id
         FROM analytics_user_days AS d
-        WHERE p_company IS NULL OR d.company_id = p_company
         UNION
         SELECT o.company_id
         FROM analytics_open_users(
-            CASE WHEN p_company IS NOT NULL THEN ARRAY[p_company] END,
-            analytics_open_windows('analytics_users', (SELECT max(e) FROM unnest(p_ends) AS e))
+            NULL, analytics_open_windows('analytics_users', (SELECT max(e) FROM unnest(p_ends) AS e))
         ) AS o
     ) AS c
 $$;
 
 COMMENT ON FUNCTION analytics_user_periods IS
-    'Some periods of each company that has users, or of one, as user figures are asked for.';
+    'Some periods of each company that has users, as user figures are asked for.';
 
 CREATE OR REPLACE FUNCTION analytics_user_rates(
     p_total_users numeric, p_active_users numeric, p_churned_users numeric, p_active_before numeric,

@@ -5,10 +5,7 @@ SELECT
     f.new_customers, f.returned_customers, f.lost_customers, f.customer_churn_rate, f.arpa_growth, f.lifetime_value,
     f.total_revenue_year_over_year, f.mrr_year_over_year,
     f.unconverted::text, f.is_empty
-FROM analytics_mrr_figures(ARRAY(
-    SELECT ROW(w.company_id, w.period_start, w.period_end, %(currency)s)::analytics_figure_period
-    FROM unnest(%(companies)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
-        WITH ORDINALITY AS w (company_id, period_start, period_end, place)
-    ORDER BY w.place
+FROM analytics_mrr_figures(analytics_figure_periods(
+    %(companies)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[], %(currency)s
 )) AS f
 ORDER BY f.place
