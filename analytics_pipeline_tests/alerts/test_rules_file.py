@@ -222,7 +222,7 @@ def test_the_example_and_the_documented_rules_can_be_loaded(tmp_path: Path) -> N
     rules = read_rules(ROOT / "alerts.example.toml", settings)
     assert {rule.company for rule in rules} == {EACH_COMPANY, None, "acme-trading"}
     assert {rule.comparison for rule in rules} >= {Comparison.ABOVE, Comparison.BELOW, Comparison.AT_MOST}
-    pages = "".join((ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/alerts.md"))
+    pages = "".join((ROOT / page).read_text(encoding="utf-8") for page in ("docs/how-to.md", "docs/alerts.md"))
     documented = re.findall(r"```toml\n(.*?)```", pages, re.DOTALL)
     assert len(documented) == 2
     for number, text in enumerate(documented):
