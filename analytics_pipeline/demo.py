@@ -230,7 +230,7 @@ def _is_beyond(connection: Connection, instant: datetime, age: str) -> bool:
 def _close(console: Console, settings: Settings, span: Window) -> "list[ClosedRange]":
     # Dagster takes a second to import: not before there is something to close.
     from analytics_pipeline.orchestration.close import close_with_instance, set_up_with_instance
-    from analytics_pipeline.orchestration.names import DEMO
+    from analytics_pipeline.orchestration.runs.tags import DEMO
 
     with _step(console, "analytics_events, its checks") as note:
         note.append(f"{set_up_with_instance(settings, reason=DEMO)} checks passed")
@@ -262,7 +262,7 @@ def _mail(console: Console, settings: Settings) -> Path | None:
     chosen = settings.smtp_url.get_secret_value() if settings.smtp_url else spool.as_uri()
     if settings.database_url is not None or chosen != spool.as_uri():
         return None
-    from analytics_pipeline.orchestration.report_mail import mail_with_instance
+    from analytics_pipeline.orchestration.messages import mail_with_instance
 
     with _step(console, "mails of the reports, into a folder") as note:
         write_settings_file(settings.home, {"ANALYTICS_SMTP_URL": chosen})

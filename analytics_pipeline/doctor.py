@@ -144,10 +144,11 @@ def _examine_partitions(connection: Connection, settings: Settings) -> Iterator[
     from analytics_pipeline.orchestration.instance import enter_dagster_environment
 
     enter_dagster_environment(settings)
-    from analytics_pipeline.orchestration.checks.failed_partitions import failed_partition_findings, partitioned_assets
-    from analytics_pipeline.orchestration.checks.recorded_partitions import recorded_partitions_finding
-    from analytics_pipeline.orchestration.dead_runs import fail_dead_runs
-    from analytics_pipeline.orchestration.storage import StorageError, open_instance
+    from analytics_pipeline.orchestration.closing.failed_partitions import failed_partition_findings
+    from analytics_pipeline.orchestration.closing.jobs import partitioned_assets
+    from analytics_pipeline.orchestration.closing.recorded_partitions import recorded_partitions_finding
+    from analytics_pipeline.orchestration.runs.dagster_storage import StorageError, open_instance
+    from analytics_pipeline.orchestration.runs.dead_runs import fail_dead_runs
 
     try:
         with open_instance(settings) as instance:

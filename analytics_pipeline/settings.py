@@ -118,6 +118,12 @@ class Settings(BaseSettings):
     code_location: str = Field(
         default="analytics_pipeline", description="Name of the code location in Dagster's workspace."
     )
+    asset_key_prefix: str = Field(
+        default="", description="What the keys of our assets begin with in a shared code location, such as 'erp/stats'."
+    )
+    asset_group_prefix: str = Field(
+        default="", description="What the groups of our assets begin with in a shared code location, such as 'erp_'."
+    )
     alert_rules: str = Field(
         default="", description="File of threshold rules; unset: <home>/alerts.toml, if there is one."
     )
@@ -171,6 +177,20 @@ class Settings(BaseSettings):
             raise ValueError("must look like mail.example.com or [10.0.0.5]")
         return value
 
+    @field_validator("asset_key_prefix")
+    @classmethod
+    def _key_prefix(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*", value):
+            raise ValueError(f"must be letters, digits and _, with / between its parts, not {value!r}")
+        return value
+
+    @field_validator("asset_group_prefix")
+    @classmethod
+    def _group_prefix(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9_]*", value):
+            raise ValueError(f"must be letters, digits and _, not {value!r}")
+        return value
+
     @field_validator("operators")
     @classmethod
     def _addresses(cls, value: str) -> str:
@@ -199,6 +219,11 @@ class Settings(BaseSettings):
     def inbox_root(self) -> str:
         """Folder or URI in which files of events are dropped."""
         return self.inbox or str(self.home / "inbox")
+
+    @property
+    def key_prefix(self) -> tuple[str, ...]:
+        """The parts that stand before an asset's name in its key."""
+        return tuple(filter(None, self.asset_key_prefix.split("/")))
 
     @property
     def alert_rules_file(self) -> Path | None:

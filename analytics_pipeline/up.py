@@ -24,7 +24,7 @@ from analytics_pipeline.supervisor.parts import Database, Service, Watch
 from analytics_pipeline.timescale.migrations import migrate
 
 if TYPE_CHECKING:
-    from analytics_pipeline.orchestration.cancellation import ServerRuns
+    from analytics_pipeline.orchestration.runs.cancellation import ServerRuns
 
 # Together less than a command may take to end, see ``signals``.
 _STOP_SERVICES_SECONDS = 3.0
@@ -132,7 +132,7 @@ def _runs_of(settings: Settings, code_socket: Path) -> "ServerRuns":
     # Now, and not when everything has to end: Dagster takes seconds to import.
     from dagster import DagsterInstance
 
-    from analytics_pipeline.orchestration.cancellation import ServerRuns
+    from analytics_pipeline.orchestration.runs.cancellation import ServerRuns
 
     return ServerRuns(DagsterInstance.get(), settings, code_socket)
 
@@ -170,7 +170,7 @@ def _stop(services: list[Service], runs: "ServerRuns | None", output: Output) ->
 
 def _require_storage(settings: Settings) -> None:
     # Dagster takes a second to import, and only reads its environment then.
-    from analytics_pipeline.orchestration.storage import require_storage
+    from analytics_pipeline.orchestration.runs.dagster_storage import require_storage
 
     require_storage(settings)
 

@@ -14,9 +14,9 @@ import pytest
 from dagster import AssetKey, Definitions, materialize
 
 from analytics_pipeline import frames
+from analytics_pipeline.definitions import build_definitions
 from analytics_pipeline.metrics.answers import revenue_answer, series_answer, users_answer
 from analytics_pipeline.metrics.tables import MRR_MOVEMENTS, REVENUE_METRICS, USER_METRICS
-from analytics_pipeline.orchestration.build import build_definitions
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import HorizonError

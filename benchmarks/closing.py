@@ -103,9 +103,9 @@ def _through_dagster(
     enter_dagster_environment(settings)
     from dagster import DagsterInstance
 
-    from analytics_pipeline.orchestration.build import build_definitions
+    from analytics_pipeline.definitions import build_definitions
     from analytics_pipeline.orchestration.close import ClosedRange, close_span
-    from analytics_pipeline.orchestration.jobs import CLOSING_JOBS
+    from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS
 
     definitions = build_definitions(settings)
     with connect(autocommit=True) as connection, DagsterInstance.get() as instance:

@@ -158,7 +158,7 @@ def _ours() -> Callable[[], None]:
     enter_dagster_environment(settings)
     from dagster import DagsterInstance
 
-    from analytics_pipeline.orchestration.build import build_definitions
+    from analytics_pipeline.definitions import build_definitions
     from analytics_pipeline.orchestration.close import close_span
 
     def run() -> None:

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 from dagster import DagsterInstance, Definitions, ExecuteInProcessResult
 
+from analytics_pipeline.definitions import build_definitions
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.orchestration.build import build_definitions
-from analytics_pipeline.orchestration.command_runs import execute_run
-from analytics_pipeline.orchestration.dead_runs import fail_dead_runs
-from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, SETUP_JOB, assets_of
-from analytics_pipeline.orchestration.names import CLOSE
+from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, assets_of
 from analytics_pipeline.orchestration.partitions import partitions_for, range_runs, range_tags
-from analytics_pipeline.orchestration.run_errors import describe_failure
-from analytics_pipeline.orchestration.run_links import describe_run
-from analytics_pipeline.orchestration.storage import open_instance
+from analytics_pipeline.orchestration.runs.command_runs import execute_run
+from analytics_pipeline.orchestration.runs.dagster_storage import open_instance
+from analytics_pipeline.orchestration.runs.dead_runs import fail_dead_runs
+from analytics_pipeline.orchestration.runs.descriptions import describe_failure, describe_run
+from analytics_pipeline.orchestration.runs.tags import CLOSE
+from analytics_pipeline.orchestration.storage import SETUP_JOB
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import check_clock, machine_now
 from analytics_pipeline.timescale.connection import connect

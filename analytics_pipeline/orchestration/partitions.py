@@ -12,14 +12,9 @@ from dagster import (
     MonthlyPartitionsDefinition,
     TimeWindowPartitionsDefinition,
 )
-from dagster._core.definitions.partitions.schedule_type import ScheduleType
-from dagster._core.storage.tags import (
-    ASSET_PARTITION_RANGE_END_TAG,
-    ASSET_PARTITION_RANGE_START_TAG,
-    PARTITION_NAME_TAG,
-)
 
-from analytics_pipeline.orchestration.run_errors import REFUSED
+from analytics_pipeline.orchestration.runs import tags
+from analytics_pipeline.orchestration.runs.descriptions import REFUSED
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.windows import Cadence, Window
 
@@ -32,10 +27,10 @@ PARTITIONS_PER_RUN = {Cadence.HOUR: 92 * 24, Cadence.DAY: 92, Cadence.MONTH: 12}
 _PARTITIONS_PER_CLOSE = {Cadence.HOUR: 366 * 24, Cadence.DAY: 366, Cadence.MONTH: 12}
 
 
-_CADENCES: Mapping[ScheduleType | None, Cadence] = {
-    ScheduleType.HOURLY: Cadence.HOUR,
-    ScheduleType.DAILY: Cadence.DAY,
-    ScheduleType.MONTHLY: Cadence.MONTH,
+_CADENCES: Mapping[type[TimeWindowPartitionsDefinition], Cadence] = {
+    HourlyPartitionsDefinition: Cadence.HOUR,
+    DailyPartitionsDefinition: Cadence.DAY,
+    MonthlyPartitionsDefinition: Cadence.MONTH,
 }
 
 
@@ -79,17 +74,17 @@ def range_tags(window: Window, cadence: Cadence, settings: Settings) -> dict[str
     key_format = partitions_for(cadence, settings).fmt
     last = cadence.floor(window.end - timedelta(microseconds=1))
     return {
-        ASSET_PARTITION_RANGE_START_TAG: f"{window.start:{key_format}}",
-        ASSET_PARTITION_RANGE_END_TAG: f"{last:{key_format}}",
+        tags.PARTITION_RANGE_START: f"{window.start:{key_format}}",
+        tags.PARTITION_RANGE_END: f"{last:{key_format}}",
     }
 
 
-def partition_keys(tags: Mapping[str, str]) -> tuple[str, str] | None:
+def partition_keys(of_run: Mapping[str, str]) -> tuple[str, str] | None:
     """Return the first and the last partition that a run's tags ask for, as they are written; None if for none."""
-    first = tags.get(ASSET_PARTITION_RANGE_START_TAG) or tags.get(PARTITION_NAME_TAG)
+    first = of_run.get(tags.PARTITION_RANGE_START) or of_run.get(tags.PARTITION)
     if first is None:
         return None
-    return first, tags.get(ASSET_PARTITION_RANGE_END_TAG) or first
+    return first, of_run.get(tags.PARTITION_RANGE_END) or first
 
 
 def partition_start(partitions: TimeWindowPartitionsDefinition, key: str) -> datetime:
@@ -98,7 +93,7 @@ def partition_start(partitions: TimeWindowPartitionsDefinition, key: str) -> dat
         start = partitions.start_time_for_partition_key(key).astimezone(UTC)
     except ValueError:
         start = None
-    cadence = _CADENCES[partitions.schedule_type]
+    cadence = _CADENCES[type(partitions)]
     # Dagster takes another minute of an hour, and another day of a month, for keys.
     if start is None or cadence.floor(start) != start or f"{start:{partitions.fmt}}" != key:
         raise ValueError(
@@ -116,7 +111,7 @@ def _window_of_keys(partitions: TimeWindowPartitionsDefinition, first: str, last
         )
     if last_start < start:
         raise ValueError(f"the range from {first} to {last} ends before it starts")
-    return Window(start, _CADENCES[partitions.schedule_type].next(last_start))
+    return Window(start, _CADENCES[type(partitions)].next(last_start))
 
 
 def range_runs(span: Window, cadence: Cadence) -> list[Window]:

@@ -7,9 +7,9 @@ import pytest
 import sqlalchemy.pool
 from dagster import DagsterInstance, Definitions, RetryPolicy
 
+from analytics_pipeline.definitions import build_definitions
 from analytics_pipeline.embedded import EmbeddedPostgres
-from analytics_pipeline.orchestration import names
-from analytics_pipeline.orchestration.build import build_definitions
+from analytics_pipeline.orchestration import shared
 from analytics_pipeline.orchestration.instance import dagster_environment
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline_tests.conftest import Database
@@ -56,5 +56,5 @@ def instance(dagster_home: Path) -> Iterator[DagsterInstance]:
 @pytest.fixture
 def definitions(dagster_home: Path, monkeypatch: pytest.MonkeyPatch) -> Definitions:
     """The code location for the test's settings, with short pauses between attempts."""
-    monkeypatch.setattr(names, "RETRY", RetryPolicy(max_retries=1, delay=0.01))
+    monkeypatch.setattr(shared, "RETRY", RetryPolicy(max_retries=1, delay=0.01))
     return build_definitions(get_settings())

@@ -19,11 +19,11 @@ from dagster import (
 
 from analytics_pipeline.cli import main
 from analytics_pipeline.health.checks import all_checks
-from analytics_pipeline.orchestration.checks.failed_partitions import (
+from analytics_pipeline.orchestration.closing.failed_partitions import (
     failed_partition_findings,
-    partitioned_assets,
 )
-from analytics_pipeline.orchestration.checks.schedule import CHECKS_JOB, FRESHNESS_JOB
+from analytics_pipeline.orchestration.closing.jobs import partitioned_assets
+from analytics_pipeline.orchestration.health import CHECKS_JOB, FRESHNESS_JOB
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import materialized_tables

@@ -18,7 +18,7 @@ from dagster._core.test_utils import freeze_time
 from analytics_pipeline.cli import main
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.orchestration.close import close_span
-from analytics_pipeline.orchestration.jobs import CLOSING_JOBS, assets_of
+from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, assets_of
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.clock import ClockError
 from analytics_pipeline.timescale.connection import Connection, fetch_row

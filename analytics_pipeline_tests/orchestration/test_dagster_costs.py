@@ -12,10 +12,10 @@ from dagster._core.definitions.partitions.definition import TimeWindowPartitions
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster_postgres import PostgresEventLogStorage
 
-from analytics_pipeline.orchestration.build import build_definitions
+from analytics_pipeline.definitions import build_definitions
 from analytics_pipeline.orchestration.close import close_span
+from analytics_pipeline.orchestration.closing.jobs import assets_of
 from analytics_pipeline.orchestration.dagster_costs import LeanInstance, keep_connections
-from analytics_pipeline.orchestration.jobs import assets_of
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.windows import Window
 from analytics_pipeline_tests.conftest import Database

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from dagster import AssetKey, PartitionsDefinition, RepositoryDefinition
 
-from analytics_pipeline.orchestration.build import build_definitions
+from analytics_pipeline.definitions import build_definitions
 from analytics_pipeline.settings import Settings
 
 SNAPSHOT = Path(__file__).with_name("definitions.txt")

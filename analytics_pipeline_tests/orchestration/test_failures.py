@@ -10,7 +10,7 @@ import pytest
 from dagster import AssetKey, DagsterInstance, DagsterRunStatus, Definitions
 from dagster._core.test_utils import create_run_for_test
 
-from analytics_pipeline.orchestration.sensors import failures
+from analytics_pipeline.orchestration import failures
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import fetch_row
 from analytics_pipeline.timescale.refresh import materialized_tables

@@ -14,7 +14,7 @@ from dagster import (
 
 from analytics_pipeline.fx.rates import FX_COLUMNS
 from analytics_pipeline.health.fx import FX_ASSET
-from analytics_pipeline.orchestration.assets.fx import FX_JOB
+from analytics_pipeline.orchestration.fx import FX_JOB
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event

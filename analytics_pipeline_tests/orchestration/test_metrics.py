@@ -21,7 +21,7 @@ from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Cadence, Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event, at
-from analytics_pipeline_tests.orchestration.test_automation import Daemon
+from analytics_pipeline_tests.orchestration.closing.test_automation import Daemon
 
 pytestmark = pytest.mark.slow
 

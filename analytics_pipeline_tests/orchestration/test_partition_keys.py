@@ -10,8 +10,9 @@ from analytics_pipeline.cli import main
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.subscriptions import update_subscriptions
 from analytics_pipeline.metrics.users import update_users
-from analytics_pipeline.orchestration.checks.failed_partitions import failed_partition_findings, partitioned_assets
-from analytics_pipeline.orchestration.run_errors import describe_failure
+from analytics_pipeline.orchestration.closing.failed_partitions import failed_partition_findings
+from analytics_pipeline.orchestration.closing.jobs import partitioned_assets
+from analytics_pipeline.orchestration.runs.descriptions import describe_failure
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.windows import Window
 from analytics_pipeline_tests.conftest import Database

@@ -12,7 +12,7 @@ from analytics_pipeline.health.checks import all_checks, run_check
 from analytics_pipeline.metrics.changes import changed_windows
 from analytics_pipeline.metrics.tables import stale_periods
 from analytics_pipeline.orchestration.close import close_span
-from analytics_pipeline.orchestration.jobs import CLOSING_JOBS
+from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES, LOGS_DAYS
 from analytics_pipeline.timescale.connection import Connection, fetch_row

@@ -1,0 +1,69 @@
+"""One attempt at closing the window of a run, written down as it begins and as it ends.
+
+Belongs here: what surrounds the body of every asset whose partitions are closed. What is written down is
+``metrics.partitions``; the check that proves an asset with its own (``checks.health``) ends the attempt.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import psycopg
+from dagster import AssetExecutionContext, DagsterRun, Failure
+
+from analytics_pipeline import signals
+from analytics_pipeline.errors import RefusedError
+from analytics_pipeline.health.finding import Finding
+from analytics_pipeline.metrics.partitions import DeadRun, begin_attempt, record_closed, record_deaths, record_failure
+from analytics_pipeline.orchestration.closing.jobs import cadence_of
+from analytics_pipeline.orchestration.partitions import window_of
+from analytics_pipeline.orchestration.resources import Timescale
+from analytics_pipeline.orchestration.runs.descriptions import REFUSED
+from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.refresh import require_closable
+from analytics_pipeline.windows import Window, join_windows, without_windows
+
+
+@contextmanager
+def attempt(
+    context: AssetExecutionContext, timescale: Timescale, asset: str, *, needs_events: bool, proved_by_check: bool
+) -> Iterator[tuple[Connection, Window]]:
+    """Give the session and the window in which an asset is computed, and note the attempt at closing it.
+
+    What is refused ends the run before anything is noted. ``needs_events``: its partitions can't be computed behind
+    the retention horizon. ``proved_by_check``: a check of the same run proves and closes it; otherwise it is closed
+    here, once it is computed.
+    """
+    window, cadence = window_of(context), cadence_of(asset)
+    with timescale.session() as connection:
+        try:
+            require_closable(connection, asset, cadence, window, needs_events=needs_events)
+        except RefusedError as error:
+            raise Failure(description=str(error), metadata={REFUSED: True}, allow_retries=False) from error
+        begin_attempt(connection, asset, cadence, window, context.run.run_id)
+        try:
+            yield connection, window
+        except BaseException as error:
+            # A connection that is lost can't say why: the attempt stays begun, which counts as failed.
+            with suppress(psycopg.Error):
+                if (number := signals.received()) is not None:
+                    why = f"its process was ended by {number.name}"
+                    record_deaths(connection, [DeadRun(context.run.run_id, why, is_taken_back=True)])
+                elif isinstance(error, Exception):
+                    record_failure(connection, asset, window, str(error), *_runs(context.run))
+            raise
+        if not proved_by_check:
+            record_closed(connection, asset, window, *_runs(context.run))
+
+
+def end_attempt(connection: Connection, run: DagsterRun, finding: Finding, window: Window) -> None:
+    """Close the partitions of a run that its proof has passed, and note why it has not passed the others."""
+    failed = list(finding.failed_windows) or ([] if finding.passed else [window])
+    for proved in without_windows([window], failed):
+        record_closed(connection, finding.subject, proved, *_runs(run))
+    for part in join_windows(failed):
+        record_failure(connection, finding.subject, part, f"{finding.check}: {finding.summary}", *_runs(run))
+
+
+def _runs(run: DagsterRun) -> list[str]:
+    """Return the run and those it repeats: it may prove what one of them has computed."""
+    return list(dict.fromkeys(filter(None, (run.run_id, run.parent_run_id, run.root_run_id))))

@@ -1,0 +1,77 @@
+"""Closes what a schedule missed and what has failed: after an outage Dagster's schedules run their latest tick only."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from dagster import (
+    DefaultSensorStatus,
+    SensorDefinition,
+    SensorEvaluationContext,
+    SensorResult,
+    SkipReason,
+    sensor,
+)
+
+from analytics_pipeline.metrics.partitions import mark_final
+from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, assets_of
+from analytics_pipeline.orchestration.closing.plan import ClosingPlan
+from analytics_pipeline.orchestration.closing.state import PartitionState
+from analytics_pipeline.orchestration.resources import Timescale
+from analytics_pipeline.orchestration.sensors import in_words, warn_of_news
+from analytics_pipeline.orchestration.shared import AssetJob
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.clock import ClockError, check_clock
+from analytics_pipeline.timescale.refresh import behind_horizon
+from analytics_pipeline.windows import Cadence, Window, midnight, without_windows
+
+_NAME = "partition_gaps"
+_INTERVAL_SECONDS = 60
+# The schedule has the first chance; the sensor takes what is older than that.
+_GRACE = {Cadence.HOUR: timedelta(minutes=10), Cadence.DAY: timedelta(minutes=30), Cadence.MONTH: timedelta(minutes=60)}
+_NOTHING = "Every partition that has ended is closed, or a run for it is under way."
+
+
+def build_gaps_sensor(settings: Settings, jobs: Sequence[AssetJob]) -> SensorDefinition:
+    """Return the sensor ``partition_gaps``, switched on."""
+
+    @sensor(
+        name=_NAME,
+        jobs=jobs,
+        minimum_interval_seconds=_INTERVAL_SECONDS,
+        default_status=DefaultSensorStatus.RUNNING,
+        description=(
+            "Finds partitions that have ended and are not closed, missed or failed, each minute in the whole history, "
+            "and asks for them as ranges: hours before days before months before reports. What has failed three times "
+            "is left to a person."
+        ),
+    )
+    def _partition_gaps(context: SensorEvaluationContext, timescale: Timescale) -> SensorResult:
+        with timescale.session() as connection:
+            try:
+                now = check_clock(connection)
+            except ClockError as error:
+                # A run would be refused like this.
+                return SensorResult(skip_reason=SkipReason(str(error)), cursor=context.cursor)
+            state = PartitionState(context.instance, connection, settings, now)
+            mark_final(connection, state.horizon)
+            plan = ClosingPlan(state, _NAME)
+            for job, cadence in CLOSING_JOBS.items():
+                spans = _ended_spans(state, cadence)
+                plan.add(
+                    job, {asset: [w for span in spans for w in state.open(asset, span)] for asset in assets_of(job)}
+                )
+            requests = plan.requests()
+        told = in_words([*plan.exhausted, *plan.waiting])
+        return SensorResult(
+            run_requests=requests,
+            skip_reason=None if requests else SkipReason(told or _NOTHING),
+            cursor=warn_of_news(context, plan.exhausted),
+        )
+
+    return _partition_gaps
+
+
+def _ended_spans(state: PartitionState, cadence: Cadence) -> list[Window]:
+    """Return the time of the partitions that have ended and can be closed: nothing behind the retention horizon."""
+    first, end = midnight(state.settings.start), cadence.floor(state.now - _GRACE[cadence])
+    return without_windows([Window(first, end)], behind_horizon(cadence, state.horizon)) if first < end else []

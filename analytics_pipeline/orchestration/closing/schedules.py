@@ -1,0 +1,119 @@
+"""The jobs that close partitions, one per granularity, each with the schedule that closes what has just ended."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from dagster import (
+    DefaultScheduleStatus,
+    RunRequest,
+    ScheduleDefinition,
+    ScheduleEvaluationContext,
+    SkipReason,
+    define_asset_job,
+    schedule,
+)
+
+from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, selection_of
+from analytics_pipeline.orchestration.closing.plan import open_sources
+from analytics_pipeline.orchestration.closing.state import PartitionState
+from analytics_pipeline.orchestration.partitions import partitions_for
+from analytics_pipeline.orchestration.resources import Timescale
+from analytics_pipeline.orchestration.sensors import in_words
+from analytics_pipeline.orchestration.shared import AssetJob
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.clock import ClockError, check_clock
+from analytics_pipeline.windows import Cadence, Window
+
+
+@dataclass(frozen=True, slots=True)
+class _ClosingJob:
+    """What a job does, and when it runs (UTC): some minutes after its partition ends, for events on their way."""
+
+    description: str
+    cron: str
+    in_words: str
+
+
+_JOBS = {
+    "hourly_aggregates": _ClosingJob(
+        "Closes the hourly partitions of every aggregate and reconciles them with the events.",
+        "5 * * * *",
+        "five minutes after each hour",
+    ),
+    "daily_aggregates": _ClosingJob(
+        "Closes the daily partitions of every aggregate, of users, subscriptions and metrics.",
+        "20 0 * * *",
+        "at 00:20 UTC each day",
+    ),
+    "monthly_aggregates": _ClosingJob(
+        "Closes the monthly partitions of every aggregate and of the metrics.",
+        "40 0 1 * *",
+        "at 00:40 UTC on the first of each month",
+    ),
+    "monthly_reports": _ClosingJob(
+        "Renders and stores the monthly PDF reports, of all companies and of each, from closed months.",
+        "0 1 1 * *",
+        "at 01:00 UTC on the first of each month",
+    ),
+}
+
+
+def build_closing_jobs(settings: Settings) -> list[AssetJob]:
+    """Return the jobs, each over the assets of one granularity, which run the proof of their window alone.
+
+    Dagster keeps a row for each check and partition of a run: what speaks of an asset as a whole is judged elsewhere.
+    """
+    return [
+        define_asset_job(name, selection=selection_of(name, settings), description=job.description)
+        for name, job in _JOBS.items()
+    ]
+
+
+def build_closing_schedules(settings: Settings) -> list[ScheduleDefinition]:
+    """Return one schedule per closing job, under the job's name and switched on."""
+    return [_build_schedule(name, job, settings) for name, job in _JOBS.items()]
+
+
+def _build_schedule(job: str, timing: _ClosingJob, settings: Settings) -> ScheduleDefinition:
+    cadence = CLOSING_JOBS[job]
+
+    @schedule(
+        name=job,
+        job_name=job,
+        cron_schedule=timing.cron,
+        execution_timezone="UTC",
+        default_status=DefaultScheduleStatus.RUNNING,
+        description=(
+            f"Closes the {cadence} that has just ended, {timing.in_words}. What it can't close, because its "
+            "sources are not closed yet or because Dagster was down, the sensor partition_gaps closes."
+        ),
+    )
+    def _schedule(context: ScheduleEvaluationContext, timescale: Timescale) -> Iterator[RunRequest | SkipReason]:
+        window = _just_ended(cadence, context.scheduled_execution_time.astimezone(UTC))
+        key = f"{window.start:{partitions_for(cadence, settings).fmt}}"
+        with timescale.session() as connection:
+            try:
+                now = check_clock(connection)
+            except ClockError as error:
+                # The run would be refused like this.
+                yield SkipReason(str(error))
+                return
+            waiting = open_sources(PartitionState(context.instance, connection, settings, now), job, window)
+        if window.end > now:
+            yield SkipReason(f"The {cadence} {key} has not ended by the database's clock; partition_gaps closes it.")
+        elif waiting:
+            yield SkipReason(
+                f"The {cadence} {key} waits for {in_words(map(str, waiting))}; partition_gaps closes it once they are "
+                "closed."
+            )
+        else:
+            yield RunRequest(run_key=f"{job}:{key}", partition_key=key)
+
+    return _schedule
+
+
+def _just_ended(cadence: Cadence, instant: datetime) -> Window:
+    end = cadence.floor(instant)
+    *_, last = Window(cadence.floor(end - (cadence.next(end) - end)), end).split(cadence)
+    return last

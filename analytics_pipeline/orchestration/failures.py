@@ -1,0 +1,406 @@
+"""Tells operators of runs and policy jobs that fail, once each, and when they work again.
+
+Belongs here: noticing. Does not belong here: remembering and telling (``notify``).
+
+Not Dagster's run-status sensors: one of those goes past a run even when its own code has failed on it (the
+database is down, say), and two of them, for failures and successes, know no order between the two. This one
+reads both from the instance in the order in which they happened, and its cursor moves only when the database
+holds what was read.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+from dagster import (
+    DagsterEvent,
+    DagsterEventType,
+    DagsterInstance,
+    DagsterRun,
+    DefaultSensorStatus,
+    Definitions,
+    EventLogRecord,
+    RunsFilter,
+    RunStatusChangeRecordsFilter,
+    SensorDefinition,
+    SensorEvaluationContext,
+    SensorResult,
+    SkipReason,
+    sensor,
+)
+
+from analytics_pipeline.errors import DatabaseUnreachableError
+from analytics_pipeline.notify import incidents
+from analytics_pipeline.notify.channels import notifier_for
+from analytics_pipeline.notify.notifier import DeliveryUnknown, NotDelivered, Notifier
+from analytics_pipeline.notify.text import Incident, compose, first_line
+from analytics_pipeline.orchestration.closing.covering_runs import covered_by
+from analytics_pipeline.orchestration.closing.state import PartitionState
+from analytics_pipeline.orchestration.ingestion.event_inbox import FILE_TAG
+from analytics_pipeline.orchestration.partitions import partition_keys
+from analytics_pipeline.orchestration.resources import Timescale
+from analytics_pipeline.orchestration.runs import tags
+from analytics_pipeline.orchestration.runs.dead_runs import fail_dead_runs
+from analytics_pipeline.orchestration.runs.descriptions import (
+    TELLING_EVENTS,
+    describe_failure,
+    describe_run,
+    is_refused,
+)
+from analytics_pipeline.orchestration.runs.records import run_events
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.clock import database_now
+from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.job_health import JobHealth, read_job_health
+from analytics_pipeline.windows import Window
+
+_log = logging.getLogger("analytics_pipeline.notify")
+
+_RUNS = "run"
+_POLICIES = "policy"
+_RUNS_INTERVAL_SECONDS = 30
+_POLICIES_INTERVAL_SECONDS = 60
+_MOST_RUNS_PER_TICK = 100
+# The first tick ever looks back so far: a failure while everything started is not missed.
+_FIRST_LOOK_BACK = timedelta(hours=1)
+# Ids are given before events are committed: the newest wait a moment, so that none slips in behind the cursor.
+_SETTLED_SECONDS = 5.0
+_ASSET_JOB_PREFIX = "__ASSET_JOB"
+_MOST_NAMES = 5
+
+# With the silence that is waited for, and the second look, a minute in all.
+_DEAD_INTERVAL_SECONDS = 15
+_MAX_SHOWN = 5
+
+
+def defs(settings: Settings) -> Definitions:
+    """Return the sensors ``run_failures``, ``policy_failures`` and ``dead_runs``."""
+    return Definitions(sensors=[_build_runs_sensor(), _build_policies_sensor(), _build_dead_runs_sensor(settings)])
+
+
+def _build_runs_sensor() -> SensorDefinition:
+    @sensor(
+        name="run_failures",
+        minimum_interval_seconds=_RUNS_INTERVAL_SECONDS,
+        default_status=DefaultSensorStatus.RUNNING,
+        description=(
+            "Tells the operators (mail, or a log line without ANALYTICS_SMTP_URL) of every run that failed and is "
+            "not retried, once per failure, and when the same partitions are closed or the same job succeeds again."
+        ),
+    )
+    def _run_failures(context: SensorEvaluationContext, timescale: Timescale) -> SensorResult:
+        settings = timescale.settings
+        # Before the session: a mail server that is misconfigured is no trouble of the database.
+        notifier = notifier_for(settings)
+        try:
+            with timescale.session() as connection:
+                cursor = _read_runs(context.instance, connection, settings, context.cursor)
+                told = _tell(connection, notifier)
+        except (DatabaseUnreachableError, psycopg.OperationalError) as error:
+            # policy_failures tells of the database; what happens meanwhile is read afterwards.
+            reason = f"The database can't be reached, so failures are told when it can: {first_line(str(error))}"
+            return SensorResult(skip_reason=SkipReason(reason), cursor=context.cursor)
+        return SensorResult(skip_reason=SkipReason(told), cursor=cursor)
+
+    return _run_failures
+
+
+def _build_policies_sensor() -> SensorDefinition:
+    @sensor(
+        name="policy_failures",
+        minimum_interval_seconds=_POLICIES_INTERVAL_SECONDS,
+        default_status=DefaultSensorStatus.RUNNING,
+        description=(
+            "Tells the operators of TimescaleDB policy jobs that fail or are paused, and of a database that can't be "
+            "reached, once per failure, and when they work again."
+        ),
+    )
+    def _policy_failures(context: SensorEvaluationContext, timescale: Timescale) -> SensorResult:
+        notifier = notifier_for(timescale.settings)
+        outage = _Outage.load(context.cursor)
+        try:
+            with timescale.session() as connection:
+                _read_policies(connection)
+                told = _tell(connection, notifier)
+        except (DatabaseUnreachableError, psycopg.OperationalError) as error:
+            told = outage.notice(notifier, first_line(str(error)), datetime.now(UTC))
+        else:
+            outage.end(notifier, datetime.now(UTC))
+        return SensorResult(skip_reason=SkipReason(told), cursor=outage.dump())
+
+    return _policy_failures
+
+
+def _build_dead_runs_sensor(settings: Settings) -> SensorDefinition:
+    @sensor(
+        name="dead_runs",
+        minimum_interval_seconds=_DEAD_INTERVAL_SECONDS,
+        default_status=DefaultSensorStatus.RUNNING,
+        description=(
+            "Marks failed, within a minute, every run whose process has ended or gives no sign of life, whether a "
+            "command executed it or a worker of the daemon. Its partitions are closed by the other sensors."
+        ),
+    )
+    def _dead_runs(context: SensorEvaluationContext) -> SkipReason:
+        found = fail_dead_runs(context.instance, settings)
+        for sentence in found:
+            context.log.warning(f"Marked failed: {sentence}.")
+        if not found:
+            return SkipReason("The process of every unfinished run lives.")
+        more = f"; and {len(found) - _MAX_SHOWN} more" if len(found) > _MAX_SHOWN else ""
+        return SkipReason(f"Marked failed: {'; '.join(found[:_MAX_SHOWN])}{more}.")
+
+    return _dead_runs
+
+
+def _tell(connection: Connection, notifier: Notifier) -> str:
+    report = incidents.deliver_due(connection, notifier)
+    if not report.incidents:
+        return "Nothing has failed or recovered that operators don't know of."
+    return f"{report}, through {notifier.name}."
+
+
+def _read_policies(connection: Connection) -> None:
+    """Record which policy jobs fail, and which work again."""
+    jobs = read_job_health(connection)
+    for health in jobs:
+        if health.is_failing and health.started_at is not None:
+            incidents.record_failure(connection, _policy_failure(health, health.started_at))
+        elif health.succeeded and health.started_at is not None:
+            incidents.record_recovery(connection, _POLICIES, health.name, health.started_at)
+    known = {health.name for health in jobs}
+    for failure in incidents.open_failures(connection, _POLICIES):
+        if failure.subject not in known:
+            removed = "the job was removed"
+            incidents.record_recovery(connection, _POLICIES, failure.subject, database_now(connection), removed)
+
+
+def _policy_failure(health: JobHealth, started_at: datetime) -> incidents.Failure:
+    remedy = (
+        f"look at its rows (job_id {health.job_id}) in timescaledb_information.job_errors, on the embedded server in "
+        f"analytics_job_runs; mend the cause, then try it with CALL run_job({health.job_id});"
+    )
+    error = health.error or "no reason was recorded: see the server's log"
+    if health.is_paused:
+        remedy += (
+            f" TimescaleDB has paused the job: SELECT alter_job({health.job_id}, scheduled => true, max_retries => -1);"
+        )
+        error = f"paused after {health.failures} failures in a row: {error}"
+    return incidents.Failure(
+        source=_POLICIES,
+        subject=health.name,
+        at=started_at,
+        since=health.failing_since,
+        error=error,
+        remedy=remedy,
+    )
+
+
+def _read_runs(instance: DagsterInstance, connection: Connection, settings: Settings, cursor: str | None) -> str | None:
+    """Record failed runs and recoveries after the cursor, and return the new cursor."""
+    changes, reached = _status_changes(instance, cursor)
+    history = _History(instance, connection, settings)
+    successes: dict[str, datetime] = {}
+    for change in changes:
+        at = datetime.fromtimestamp(change.timestamp, UTC)
+        if change.event_log_entry.dagster_event_type is DagsterEventType.RUN_SUCCESS:
+            successes[change.run_id] = at
+            continue
+        run = instance.get_run_by_id(change.run_id)
+        # Dagster starts a crashed run again by itself: only the last attempt is a failure.
+        if run is None or run.tags.get(tags.WILL_RETRY) == "true":
+            continue
+        events = list(run_events(instance, run.run_id, TELLING_EVENTS))
+        # What is refused has changed nothing, and whoever asked for it reads why.
+        if not is_refused(events):
+            incidents.record_failure(connection, _run_failure(settings, run, at, events))
+    if successes:
+        _record_recoveries(connection, history, successes)
+    return reached
+
+
+def _status_changes(instance: DagsterInstance, cursor: str | None) -> tuple[list[EventLogRecord], str | None]:
+    """Return failures and successes after the cursor, oldest first, and how far that has read."""
+    now = datetime.now(UTC)
+    found: list[EventLogRecord] = []
+    complete_until: list[int] = []
+    for event_type in (DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_SUCCESS):
+        records = instance.fetch_run_status_changes(
+            RunStatusChangeRecordsFilter(
+                event_type,
+                after_storage_id=int(cursor) if cursor else None,
+                after_timestamp=None if cursor else (now - _FIRST_LOOK_BACK).timestamp(),
+                before_timestamp=now.timestamp() - _SETTLED_SECONDS,
+            ),
+            limit=_MOST_RUNS_PER_TICK,
+            ascending=True,
+        ).records
+        found += records
+        if len(records) == _MOST_RUNS_PER_TICK:
+            complete_until.append(records[-1].storage_id)
+    if complete_until:
+        found = [record for record in found if record.storage_id <= min(complete_until)]
+    found.sort(key=lambda record: record.storage_id)
+    return found, str(found[-1].storage_id) if found else cursor
+
+
+class _History:
+    """The state of partitions, read when it is first asked for."""
+
+    def __init__(self, instance: DagsterInstance, connection: Connection, settings: Settings) -> None:
+        self.instance = instance
+        self._connection = connection
+        self._settings = settings
+        self._state: PartitionState | None = None
+
+    @property
+    def state(self) -> PartitionState:
+        if self._state is None:
+            now = database_now(self._connection)
+            self._state = PartitionState(self.instance, self._connection, self._settings, now)
+        return self._state
+
+
+def _run_failure(settings: Settings, run: DagsterRun, at: datetime, events: list[DagsterEvent]) -> incidents.Failure:
+    assets, window = covered_by(run, settings) or (None, None)
+    first, last = partition_keys(run.tags) or (None, None)
+    return incidents.Failure(
+        source=_RUNS,
+        subject=_subject(run, first, last),
+        at=at,
+        error=describe_failure(events) or "the run ended without saying why",
+        remedy=_remedy(run, is_partitioned=first is not None),
+        partitions=None if first is None else first if first == last else f"{first} to {last}",
+        link=describe_run(settings, run.run_id),
+        details={
+            "job": run.job_name,
+            "file": run.tags.get(FILE_TAG),
+            "assets": ",".join(sorted(assets)) if assets else None,
+            "start": window.start.isoformat() if window else None,
+            "end": window.end.isoformat() if window else None,
+        },
+    )
+
+
+def _subject(run: DagsterRun, first: str | None, last: str | None) -> str:
+    names = sorted(key.to_user_string() for key in run.asset_selection or ())
+    what = run.job_name
+    if run.job_name.startswith(_ASSET_JOB_PREFIX):
+        what = "materialisation"
+    if names:
+        rest = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        what += f" of {', '.join(names[:_MOST_NAMES])}{rest}"
+    if FILE_TAG in run.tags:
+        what += f" of {run.tags[FILE_TAG]}"
+    if first is not None:
+        what += f" for {first}" if first == last else f" for {first} to {last}"
+    return what
+
+
+def _remedy(run: DagsterRun, *, is_partitioned: bool) -> str:
+    if FILE_TAG in run.tags:
+        return (
+            "if the file is in failed/, mend it (the reason and its rejects lie beside it) and drop it into the inbox "
+            "again; if it is still in the inbox, mend the cause: it is tried again by itself."
+        )
+    if is_partitioned:
+        return (
+            "mend the cause; then re-execute the run in the Dagster UI, or close its partitions with "
+            "analytics-pipeline close. The sensor partition_gaps asks for them a few times by itself."
+        )
+    return "mend the cause, then re-execute the run in the Dagster UI."
+
+
+def _record_recoveries(connection: Connection, history: _History, successes: Mapping[str, datetime]) -> None:
+    """Close open failures whose partitions are all closed by now, by whichever runs, or whose job has succeeded."""
+    still_open = incidents.open_failures(connection, _RUNS)
+    if not still_open:
+        return
+    latest = max(successes.values())
+    finished = _jobs_that_succeeded(history.instance, successes)
+    for failure in still_open:
+        details = failure.details
+        names, start, end = details.get("assets"), details.get("start"), details.get("end")
+        if names and start and end:
+            window = Window(datetime.fromisoformat(start), datetime.fromisoformat(end))
+            at = latest if all(history.state.is_closed(name, window) for name in names.split(",")) else None
+        else:
+            at = finished.get((details.get("job"), details.get("file")))
+        if at is not None:
+            incidents.record_recovery(connection, _RUNS, failure.subject, at)
+
+
+def _jobs_that_succeeded(
+    instance: DagsterInstance, successes: Mapping[str, datetime]
+) -> dict[tuple[str | None, str | None], datetime]:
+    """Return when each job, for an ingestion with its file, last succeeded."""
+    finished: dict[tuple[str | None, str | None], datetime] = {}
+    for record in instance.get_run_records(RunsFilter(run_ids=list(successes))):
+        run = record.dagster_run
+        key = (run.job_name, run.tags.get(FILE_TAG))
+        finished[key] = max(successes[run.run_id], finished.get(key, successes[run.run_id]))
+    return finished
+
+
+@dataclass(slots=True)
+class _Outage:
+    """An unreachable database, which can't remember itself that this was told: the cursor does.
+
+    It is told at the second tick in a row that finds none, so that a restart is no incident.
+    """
+
+    since: datetime | None = None
+    error: str = ""
+    is_told: bool = False
+
+    @classmethod
+    def load(cls, cursor: str | None) -> "_Outage":
+        kept = json.loads(cursor) if cursor else {}
+        if not kept:
+            return cls()
+        return cls(datetime.fromisoformat(kept["since"]), kept["error"], kept["is_told"])
+
+    def dump(self) -> str:
+        if self.since is None:
+            return "{}"
+        return json.dumps({"since": self.since.isoformat(), "error": self.error, "is_told": self.is_told})
+
+    def notice(self, notifier: Notifier, error: str, now: datetime) -> str:
+        """Note that the database can't be reached, tell it if it is time, and say so for the tick history."""
+        is_first = self.since is None
+        self.since, self.error = self.since or now, error
+        if not is_first and not self.is_told:
+            self.is_told = self._send(notifier, now, None)
+        return f"The database can't be used: {error}{' Operators know.' if self.is_told else ''}"
+
+    def end(self, notifier: Notifier, now: datetime) -> None:
+        """Note that the database answers again, and tell those who had been told."""
+        if self.since is None or not self.is_told or self._send(notifier, now, now):
+            self.since, self.is_told = None, False
+
+    def _send(self, notifier: Notifier, now: datetime, recovered_at: datetime | None) -> bool:
+        since = self.since or now
+        incident = Incident(
+            key=f"database:{since.isoformat()}",
+            subject="the analytics database",
+            first_at=since,
+            last_at=now,
+            count=1,
+            recovered_at=recovered_at,
+            partitions=None,
+            error=self.error,
+            remedy="start the server, or mend ANALYTICS_DATABASE_URL; runs that failed meanwhile are told then.",
+            link=None,
+            recovery=None,
+        )
+        try:
+            notifier.send(compose([incident]))
+        except NotDelivered as error:
+            _log.warning("An unreachable database could not be told: %s", error)
+            return False
+        except DeliveryUnknown as error:
+            _log.warning("Whether an unreachable database was told is unknown: %s", error)
+        return True

@@ -1,0 +1,16 @@
+"""How events come in through Dagster: files of the inbox, and the tables of an ERP."""
+
+from dagster import Definitions
+
+from analytics_pipeline.orchestration.ingestion.erp_sources import build_erp_assets, build_erp_job, build_erp_sensor
+from analytics_pipeline.orchestration.ingestion.event_inbox import build_inbox_job, build_inbox_sensor
+from analytics_pipeline.settings import Settings
+
+
+def defs(settings: Settings) -> Definitions:
+    """Return the assets of the ERP's sources, and the jobs and sensors of both ways in."""
+    return Definitions(
+        assets=build_erp_assets(settings),
+        jobs=[build_inbox_job(), build_erp_job(settings)],
+        sensors=[build_inbox_sensor(), build_erp_sensor()],
+    )

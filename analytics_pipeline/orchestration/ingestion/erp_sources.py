@@ -1,0 +1,244 @@
+"""The tables of an ERP: an asset for each source, the job that reads all of them, and the sensor that asks for it.
+
+How far each source has been read is in our own database, written with the events: the sensor needs no cursor.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from dagster import (
+    AssetExecutionContext,
+    AssetsDefinition,
+    DefaultSensorStatus,
+    MaterializeResult,
+    MetadataValue,
+    SensorDefinition,
+    SensorEvaluationContext,
+    SensorResult,
+    SkipReason,
+    define_asset_job,
+    sensor,
+)
+
+from analytics_pipeline.erp.cursors import SourceStatus, read_statuses
+from analytics_pipeline.erp.database import connect_erp
+from analytics_pipeline.erp.look import is_pausing, what_is_new, why_due_by_itself
+from analytics_pipeline.erp.record import SourceResult, record_source
+from analytics_pipeline.erp.source_files import ErpSource, choose_sources, read_shipped_sources, read_sources
+from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
+from analytics_pipeline.orchestration.keys import assets_named
+from analytics_pipeline.orchestration.metadata import MetadataMap
+from analytics_pipeline.orchestration.resources import Timescale
+from analytics_pipeline.orchestration.runs import tags
+from analytics_pipeline.orchestration.sensors import LatestRun
+from analytics_pipeline.orchestration.shared import STORAGE, AssetJob, pipeline_asset
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.aggregates import EVENTS
+from analytics_pipeline.timescale.clock import database_now
+from analytics_pipeline.timescale.connection import Connection
+
+ERP_JOB = "erp_sources"
+ASSET_PREFIX = "erp_"
+# A long history is read by several runs, of a few minutes each.
+_MOST_ROWS_PER_RUN = 1_000_000
+_SECONDS_BETWEEN_LINES = 10.0
+
+_NAME = "erp_sources"
+_INTERVAL_SECONDS = 60
+# Every run leaves about a hundred rows in Dagster's storage for good: not one every minute.
+_RUNS_APART = timedelta(minutes=5)
+# What keeps sources from being looked at fails a run, too, and that is what operators hear of: now and then.
+_FAILING_RUNS_APART = timedelta(minutes=30)
+# A tick has 60 s, connecting included.
+_LOOK_SECONDS = 5
+_MOST_SECONDS_PER_TICK = 30
+
+_log = logging.getLogger(__name__)
+
+
+def sources_of(settings: Settings) -> list[ErpSource]:
+    """Return the sources that are assets: those of the settings, or the shipped ones if those can't be read.
+
+    A broken file must not take the whole code location with it: materialising the assets says what is wrong.
+    """
+    try:
+        return read_sources(settings)
+    except AnalyticsError as error:
+        _log.warning("The sources of the ERP can't be read: %s", error)
+        return read_shipped_sources()
+
+
+def build_erp_assets(settings: Settings) -> list[AssetsDefinition]:
+    """Return one asset per source, ``erp_<name>``; they exist whether an ERP is configured or not."""
+    return [_build_asset(source, settings) for source in sources_of(settings)]
+
+
+def build_erp_job(settings: Settings) -> AssetJob:
+    """Return the job ``erp_sources``: every source, one after the other; one that fails leaves the others alone."""
+    sources = [ASSET_PREFIX + source.name for source in sources_of(settings)]
+    return define_asset_job(
+        ERP_JOB,
+        selection=assets_named(sources, settings),
+        description="Records events from the ERP's own tables (ANALYTICS_ERP_URL); the sensor erp_sources starts it.",
+    )
+
+
+def _build_asset(source: ErpSource, settings: Settings) -> AssetsDefinition:
+    @pipeline_asset(
+        ASSET_PREFIX + source.name,
+        f"{source.description} Recorded into {EVENTS} from the database of ANALYTICS_ERP_URL, by the query "
+        f"{source.file}; repeating it is harmless.",
+        settings,
+        group=STORAGE,
+        kinds={"postgres"},
+        # The table has to be there before anything is recorded into it.
+        deps=[EVENTS],
+    )
+    def _erp_source(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
+        with timescale.session() as connection:
+            # Read again: the file may have been mended since this process was started.
+            (current,) = choose_sources(read_sources(timescale.settings), [source.name])
+            result = record_source(
+                connection,
+                timescale.settings,
+                current,
+                max_rows=_MOST_ROWS_PER_RUN,
+                progress=_log_progress(context),
+            )
+        if result.taken_over:
+            context.log.warning("Another run has begun to read this source and goes on; this one stopped.")
+        return MaterializeResult(metadata=_metadata(result, datetime.now(UTC)))
+
+    return _erp_source
+
+
+def _log_progress(context: AssetExecutionContext) -> Callable[[SourceResult], None]:
+    logged = time.monotonic()
+
+    def log(result: SourceResult) -> None:
+        nonlocal logged
+        if time.monotonic() - logged >= _SECONDS_BETWEEN_LINES:
+            logged = time.monotonic()
+            context.log.info(f"{result.read:,} rows read, {result.new:,} new, {result.rejected:,} rejected")
+
+    return log
+
+
+def _metadata(result: SourceResult, now: datetime) -> MetadataMap:
+    metadata: MetadataMap = {
+        "rows read": result.read,
+        "new events": result.new,
+        "already there": result.already_there,
+        "rejected": result.rejected,
+        "rejects not kept": result.not_kept,
+        "read to the end": MetadataValue.bool(result.is_complete),
+        "seconds": round(result.seconds, 3),
+    }
+    instants = {
+        "cursor": result.cursor_at,
+        "first event": result.first,
+        "last event": result.last,
+        "held back by a transaction since": result.held_back_since,
+    }
+    metadata |= {name: MetadataValue.timestamp(instant) for name, instant in instants.items() if instant is not None}
+    if result.read_until is not None:
+        metadata["lag (seconds)"] = max(0.0, round((now - result.read_until).total_seconds(), 1))
+    if result.reasons:
+        metadata["rejected because"] = MetadataValue.json(dict(result.reasons.most_common(20)))
+    return metadata
+
+
+def build_erp_sensor() -> SensorDefinition:
+    """Return the sensor ``erp_sources``, switched on."""
+
+    @sensor(
+        name=_NAME,
+        job_name=ERP_JOB,
+        minimum_interval_seconds=_INTERVAL_SECONDS,
+        default_status=DefaultSensorStatus.RUNNING,
+        description=(
+            "Looks each minute whether the ERP's tables (ANALYTICS_ERP_URL) hold rows that were not read yet, late "
+            "ones included, and starts a run that records them, at most one every five minutes and one at a time."
+        ),
+    )
+    def _erp_sources(context: SensorEvaluationContext, timescale: Timescale) -> SensorResult:
+        settings = timescale.settings
+        if settings.erp_url is None:
+            return _skip("No ERP is read: ANALYTICS_ERP_URL is not set (docs/erp-sources.md).")
+        latest = LatestRun.of(context.instance, ERP_JOB)
+        if latest.is_unfinished():
+            return _skip("A run is reading the ERP, or waits for its turn.")
+        with timescale.session() as connection:
+            return _probe(connection, settings, latest)
+
+    return _erp_sources
+
+
+def _probe(connection: Connection, settings: Settings, latest: LatestRun) -> SensorResult:
+    # Runs are Dagster's, and the sources' states are dated by the database.
+    since_run, now = latest.age, database_now(connection)
+    statuses = read_statuses(connection)
+    try:
+        sources = [s for s in read_sources(settings) if not is_pausing(statuses.get(s.name), now)]
+        is_cut_short = any(source.name in statuses and statuses[source.name].is_cut_short for source in sources)
+        if since_run is not None and since_run < _RUNS_APART and not is_cut_short:
+            return _skip("The last run began less than five minutes ago.")
+        why = _why_due(connection, settings, sources, statuses, now)
+    except AnalyticsError as error:
+        if since_run is not None and since_run < _FAILING_RUNS_APART:
+            return _skip(f"{error} A run fails of it every thirty minutes, so that operators hear of it.")
+        why = str(error)
+    if why is None:
+        return _skip(_describe_nothing(sources, statuses, now))
+    # A crashed run is asked for again by this sensor, after a pause.
+    return SensorResult(run_requests=[latest.request_next(why, {tags.MAX_RETRIES: "0"})])
+
+
+def _why_due(
+    connection: Connection,
+    settings: Settings,
+    sources: Sequence[ErpSource],
+    statuses: Mapping[str, SourceStatus],
+    now: datetime,
+) -> str | None:
+    """Return why a run is due, None if nothing is new. Raises what kept a source from being looked at."""
+    for source in sources:
+        if why := why_due_by_itself(statuses.get(source.name), now):
+            return f"{source.name}: {why}"
+    problem = None
+    deadline = time.monotonic() + _MOST_SECONDS_PER_TICK
+    with connect_erp(settings) as erp:
+        for source in sources:
+            if time.monotonic() > deadline:
+                # The run looks at all of them; the next tick would begin with the slow ones again.
+                return f"{source.name}: the tick was over before it was its turn"
+            try:
+                new = what_is_new(connection, erp, source, statuses[source.name], seconds=_LOOK_SECONDS)
+            except DatabaseUnreachableError:
+                raise
+            except AnalyticsError as error:
+                problem = problem or error
+                continue
+            if new:
+                return f"{source.name}: {new}"
+    if problem is not None:
+        raise problem
+    return None
+
+
+def _describe_nothing(sources: Sequence[ErpSource], statuses: Mapping[str, SourceStatus], now: datetime) -> str:
+    parts = []
+    if sources:
+        parts.append(f"Nothing new in {', '.join(source.name for source in sources)}.")
+    parts += [
+        f"{status.source} waits after {status.failures} failures: {status.last_error or 'its run died'}."
+        for status in statuses.values()
+        if is_pausing(status, now)
+    ]
+    return " ".join(parts)
+
+
+def _skip(reason: str) -> SensorResult:
+    return SensorResult(skip_reason=SkipReason(reason))

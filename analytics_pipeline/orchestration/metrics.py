@@ -1,0 +1,161 @@
+"""Metrics as assets: each table's days and its months, with what they stand on besides the aggregates, and alerts.
+
+The check ``alerts`` blocks nothing: a rule that fires is a matter for those it notifies, and the figures are right all
+the same. Runs that close partitions judge it once these are proved (``closing.proofs``).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from dagster import (
+    AssetCheckResult,
+    AssetChecksDefinition,
+    AssetExecutionContext,
+    AssetsDefinition,
+    Definitions,
+    MaterializeResult,
+)
+
+from analytics_pipeline.alerts.check import CHECK, check_alerts
+from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
+from analytics_pipeline.metrics.subscriptions import (
+    SUBSCRIPTION_COLUMNS,
+    SUBSCRIPTIONS,
+    SUBSCRIPTIONS_ASSET,
+    update_subscriptions,
+)
+from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES, MetricTable, close_metric
+from analytics_pipeline.metrics.users import USER_COLUMNS, USERS, update_users
+from analytics_pipeline.orchestration.check_results import check_result
+from analytics_pipeline.orchestration.closing.attempts import attempt
+from analytics_pipeline.orchestration.closing.jobs import metric_sources
+from analytics_pipeline.orchestration.resources import Timescale
+from analytics_pipeline.orchestration.shared import METRICS, pipeline_asset, pipeline_check
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.aggregates import EVENTS, LOGS_DAYS, Column
+from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.windows import Cadence, Window
+
+
+@dataclass(frozen=True, slots=True)
+class _History:
+    """A table kept beside the events because it must outlive them, partitioned by day."""
+
+    asset: str
+    table: str
+    description: str
+    columns: Mapping[str, Column]
+    update: Callable[[Connection, Window], int]
+    # Whether its days can't be settled any more once their events have expired.
+    needs_events: bool
+
+
+_HISTORIES = (
+    _History(
+        asset=USERS,
+        table=USERS,
+        description=(
+            "Every user with the time of the first event, and beside it (analytics_user_deletions) when users were "
+            "deleted and came back. It outlives the raw events; materialising a day settles it by the events that the "
+            "day has now, in any order of days."
+        ),
+        columns=USER_COLUMNS,
+        update=update_users,
+        needs_events=False,
+    ),
+    _History(
+        asset=SUBSCRIPTIONS_ASSET,
+        table=SUBSCRIPTIONS,
+        description=(
+            "Every subscription as it was from one change to the next, with its monthly amount. It outlives the raw "
+            "events; materialising a day puts that day's changes in place, in any order of days."
+        ),
+        columns=SUBSCRIPTION_COLUMNS,
+        update=update_subscriptions,
+        needs_events=True,
+    ),
+)
+
+
+def defs(settings: Settings) -> Definitions:
+    """Return an asset per metric table and granularity with its check ``alerts``, and those of users, subscriptions."""
+    tables = [(table, cadence) for cadence in GRANULARITIES for table in METRIC_TABLES]
+    return Definitions(
+        assets=[
+            *(_build_history(history, settings) for history in _HISTORIES),
+            *(_build_metric(table, cadence, settings) for table, cadence in tables),
+        ],
+        asset_checks=[_build_alerts(table, cadence, settings) for table, cadence in tables],
+    )
+
+
+def _build_metric(table: MetricTable, cadence: Cadence, settings: Settings) -> AssetsDefinition:
+    needs_events = table.needs_raw_events and cadence is Cadence.DAY
+
+    @pipeline_asset(
+        table.asset(cadence),
+        f"{table.description} of each closed {cadence}, per company: rows of {table.table} with granularity "
+        f"'{cadence}'. Computed again when late events, rates or subscriptions change what they stand on.",
+        settings,
+        group=METRICS,
+        kinds={"postgres"},
+        deps=metric_sources(table, cadence),
+        cadence=cadence,
+        table=table.table,
+        columns=table.columns,
+        # A change of the definitions shows in the UI: partitions of the version before are then outdated.
+        code_version=str(DEFINITIONS_VERSION),
+    )
+    def _metric(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
+        closing = attempt(context, timescale, table.asset(cadence), needs_events=needs_events, proved_by_check=True)
+        with closing as (connection, window):
+            closed = close_metric(connection, table, cadence, window, timescale.settings.base_currency)
+        return MaterializeResult(
+            metadata={
+                "window": str(window),
+                "rows": closed.rows,
+                "rows that differ from before": closed.changed,
+                "definitions version": DEFINITIONS_VERSION,
+                **({"reporting currency": timescale.settings.base_currency} if table.converts else {}),
+                "seconds": round(closed.seconds, 3),
+            }
+        )
+
+    return _metric
+
+
+def _build_history(history: _History, settings: Settings) -> AssetsDefinition:
+    @pipeline_asset(
+        history.asset,
+        history.description,
+        settings,
+        group=METRICS,
+        kinds={"postgres"},
+        # After the refresh that clears the log by which late events find the days of both.
+        deps=[EVENTS, LOGS_DAYS],
+        cadence=Cadence.DAY,
+        table=history.table,
+        columns=history.columns,
+    )
+    def _history_asset(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
+        closing = attempt(context, timescale, history.asset, needs_events=history.needs_events, proved_by_check=True)
+        with closing as (connection, window):
+            changed = history.update(connection, window)
+        return MaterializeResult(metadata={"window": str(window), "rows added, changed or removed": changed})
+
+    return _history_asset
+
+
+def _build_alerts(table: MetricTable, cadence: Cadence, settings: Settings) -> AssetChecksDefinition:
+    @pipeline_check(
+        table.asset(cadence),
+        CHECK,
+        f"No rule of the file of rules fires in the latest closed {cadence}, which begins and ends alerts and "
+        "notifies people.",
+        settings,
+    )
+    def _alerts(timescale: Timescale) -> AssetCheckResult:
+        with timescale.session() as connection:
+            return check_result(check_alerts(connection, timescale.settings, table, cadence), timescale.settings)
+
+    return _alerts

@@ -1,0 +1,136 @@
+"""Whether a month's reports may be mailed: only what is closed, and judged well by its data.
+
+Belongs here: what Dagster's records say of a month. Does not belong here: what its data say (``reports.judgement``),
+mails (``reports.mail``).
+
+A month may be mailed when its reports, its aggregates and every day and hour below them are closed, no run over them
+is under way, and the judgement that its document shows on page one, made again now, holds nothing against it. What runs
+and checks found about other days, or found before, counts for nothing.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date, datetime, timedelta
+
+from dagster import DagsterInstance
+
+from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, assets_of
+from analytics_pipeline.orchestration.closing.plan import open_sources
+from analytics_pipeline.orchestration.closing.state import PartitionState
+from analytics_pipeline.orchestration.runs.descriptions import describe_run
+from analytics_pipeline.reports.documents import RecordedDocument, hold
+from analytics_pipeline.reports.recipients import describe_audience
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.clock import database_now
+from analytics_pipeline.timescale.connection import Connection, fetch_row
+from analytics_pipeline.windows import Cadence, Window
+
+_MONTHLY = [asset for job, cadence in CLOSING_JOBS.items() if cadence is Cadence.MONTH for asset in assets_of(job)]
+
+_JUDGED_AGAIN_AFTER = timedelta(minutes=10)
+# So long one round judges what is held back; the rest comes with the next ones. What may go is always judged.
+_HELD_SECONDS = 5.0
+
+# Whose documents of which month: a company's, None: those over all companies.
+Audience = tuple[str, str | None]
+
+
+def judge_documents(
+    instance: DagsterInstance, connection: Connection, settings: Settings, documents: Iterable[RecordedDocument]
+) -> dict[Audience, str | None]:
+    """Judge documents, hold them back or let them go, and return why each is held (None: it goes).
+
+    The months are in the form of their partitions, ``2025-01``. What its data hold back is judged again after ten
+    minutes, or at once when it was made anew: reading a month costs as much as its report.
+    """
+    by_month: defaultdict[tuple[str, str], list[RecordedDocument]] = defaultdict(list)
+    for recorded in documents:
+        by_month[recorded.document.report, recorded.document.period].append(recorded)
+    if not by_month:
+        return {}
+    # What is made while they are judged is judged the next time.
+    (judged_at,) = fetch_row(connection, "SELECT now()")
+    gate = ReportGate(instance, connection, settings)
+    ends_at = time.monotonic() + _HELD_SECONDS
+    verdicts: dict[Audience, str | None] = {}
+    for (report, period), of_month in sorted(by_month.items(), key=lambda item: item[0], reverse=True):
+        month = Window.of_month(date.fromisoformat(f"{period}-01"))
+        companies = [one.document.company_id for one in of_month]
+        if (because := gate.why_open(month)) is not None:
+            hold(connection, report, period, because, companies=companies)
+            verdicts |= {(period, company): because for company in companies}
+            continue
+        is_late = time.monotonic() > ends_at
+        waiting = {
+            one.document.company_id: one.held_because
+            for one in of_month
+            if one.held_because is not None and (is_late or _was_judged(one, judged_at))
+        }
+        found = _judge(connection, settings, month, [company for company in companies if company not in waiting])
+        for company, reason in found.items():
+            hold(connection, report, period, reason, companies=[company], rendered_before=judged_at, by_data=True)
+        verdicts |= {(period, company): reason for company, reason in (waiting | found).items()}
+    return verdicts
+
+
+def _was_judged(recorded: RecordedDocument, now: datetime) -> bool:
+    """Tell whether its data were found to hold a document back just before."""
+    return recorded.judged_at is not None and now - recorded.judged_at < _JUDGED_AGAIN_AFTER
+
+
+def _judge(
+    connection: Connection, settings: Settings, month: Window, companies: Collection[str | None]
+) -> dict[str | None, str | None]:
+    """Return for each of the companies (None: all together) why its data hold back its document of the month."""
+    if not companies:
+        return {}
+    # Sections take a third of a second to import: only a process that judges pays for it.
+    from analytics_pipeline.reports.monthly import judge_month
+
+    return judge_month(connection, settings, month.start.date(), companies)
+
+
+class ReportGate:
+    """Tells by one reading of the instance whether months are closed."""
+
+    def __init__(self, instance: DagsterInstance, connection: Connection, settings: Settings) -> None:
+        """Read what is closed, and the runs that are under way; autocommit connection."""
+        self._settings = settings
+        self._state = PartitionState(instance, connection, settings, database_now(connection))
+
+    def why_open(self, month: Window) -> str | None:
+        """Return what of a month, or of what it is made from, is not closed or just being closed; None: nothing."""
+        for asset in _MONTHLY:
+            if not self._state.is_closed(asset, month):
+                return f"{asset} of the month is not closed"
+            for run in self._state.runs_over(asset, month):
+                return f"{describe_run(self._settings, run.run_id)} over {asset} of the month is under way"
+        for job in reversed(CLOSING_JOBS):
+            if waiting := open_sources(self._state, job, month):
+                return (
+                    f"{len(waiting)} stretches of the partitions it is made from are not closed, from {waiting[0]} on"
+                )
+        return None
+
+
+def describe_held(verdicts: Mapping[Audience, str | None], most: int) -> list[str]:
+    """Return which documents are held back and why, the newest months first, ``most`` of them; last how many more.
+
+    Documents of a month that are held for the same reason are one entry.
+    """
+    alike: defaultdict[tuple[str, str], list[str | None]] = defaultdict(list)
+    for (month, company), reason in verdicts.items():
+        if reason is not None:
+            alike[month, reason].append(company)
+    told = [
+        f"{_whose(companies)} of {month} {'are' if len(companies) > 1 else 'is'} held back: {reason}"
+        for (month, reason), companies in sorted(alike.items(), key=lambda item: item[0], reverse=True)
+    ]
+    return [*told[:most], f"{len(told) - most} more are held back"] if len(told) > most else told
+
+
+def _whose(companies: Sequence[str | None]) -> str:
+    if len(companies) > 1:
+        return f"{len(companies)} reports"
+    return f"the report for {describe_audience(companies[0])}"

@@ -1,0 +1,60 @@
+"""What sensors share: one run of a job at a time, and notes to people, bounded in length and logged once."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from dagster import DagsterInstance, RunRecord, RunRequest, RunsFilter, SensorEvaluationContext
+
+from analytics_pipeline.text import printable
+
+MAX_SHOWN = 5
+_MAX_LENGTH = 400
+
+
+def in_words(notes: Iterable[str]) -> str:
+    """Return the first notes as one text, each bounded, with how many there are besides."""
+    listed = list(notes)
+    shown = [note if len(note) <= _MAX_LENGTH else f"{note[: _MAX_LENGTH - 3]}..." for note in listed[:MAX_SHOWN]]
+    more = [f"and {len(listed) - MAX_SHOWN} more"] if len(listed) > MAX_SHOWN else []
+    return "; ".join([*shown, *more])
+
+
+def warn_of_news(context: SensorEvaluationContext, notes: Iterable[str]) -> str:
+    """Log notes as a warning if they are not those of the tick before, and return the cursor that remembers them."""
+    text = printable(in_words(notes))
+    cursor = hashlib.sha256(text.encode()).hexdigest() if text else "none"
+    if text and cursor != context.cursor:
+        context.log.warning(text)
+    return cursor
+
+
+@dataclass(frozen=True, slots=True)
+class LatestRun:
+    """The latest run of a job, None before the first: what a sensor asks that lets one run work at a time."""
+
+    record: RunRecord | None
+
+    @classmethod
+    def of(cls, instance: DagsterInstance, job: str) -> "LatestRun":
+        """Read it from the instance."""
+        return cls(next(iter(instance.get_run_records(RunsFilter(job_name=job), limit=1)), None))
+
+    @property
+    def age(self) -> timedelta | None:
+        """How long ago it was made, None before the first."""
+        return None if self.record is None else datetime.now(UTC) - self.record.create_timestamp
+
+    def is_unfinished(self, within: timedelta = timedelta.max) -> bool:
+        """Tell whether it waits or works; one that was made longer ago than ``within`` counts as dead or stuck."""
+        return self.record is not None and not self.record.dagster_run.is_finished and (self.age or within) < within
+
+    def request_next(self, why: str, tags: Mapping[str, str] | None = None) -> RunRequest:
+        """Return the request of the run after it.
+
+        Dagster never launches a run key twice, failed runs included. So the key names the run before this one, and why
+        it is asked for: while nothing has run since, asking again is harmless, and afterwards it is another key.
+        """
+        before = "no run" if self.record is None else self.record.dagster_run.run_id
+        return RunRequest(run_key=f"{why}, after {before}", tags=tags)

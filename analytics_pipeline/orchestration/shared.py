@@ -1,0 +1,116 @@
+"""What assets and checks of this code location have in common: owners, groups, pool, retries."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from dagster import (
+    AssetChecksDefinition,
+    AssetCheckSpec,
+    AssetsDefinition,
+    Backoff,
+    DefaultScheduleStatus,
+    Jitter,
+    ScheduleDefinition,
+    asset,
+    asset_check,
+    multi_asset_check,
+)
+
+from analytics_pipeline.orchestration.keys import asset_key
+from analytics_pipeline.orchestration.metadata import table_schema
+from analytics_pipeline.orchestration.partitions import backfill_policy_for, partitions_for
+from analytics_pipeline.orchestration.runs.cancellation import StepRetry
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.aggregates import Column
+from analytics_pipeline.windows import Cadence
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+# What ``define_asset_job`` returns: Dagster has no public name for it.
+AssetJob: TypeAlias = "UnresolvedAssetJobDefinition"
+
+OWNERS = ["team:data"]
+# One limit for everything that works on the database; its size is set in dagster.yaml.
+POOL = "timescaledb"
+
+# For what may pass by itself, see resources.Timescale: after about 1, 2, 4 and 8 seconds.
+RETRY = StepRetry(max_retries=4, delay=1, backoff=Backoff.EXPONENTIAL, jitter=Jitter.PLUS_MINUS)
+
+# The groups of the asset graph. Plain strings: Dagster can't serialise an enum in their place.
+STORAGE = "storage"
+AGGREGATES = "aggregates"
+METRICS = "metrics"
+REPORTS = "reports"
+
+
+def pipeline_asset(
+    name: str,
+    description: str,
+    settings: Settings,
+    *,
+    group: str,
+    kinds: set[str],
+    deps: Sequence[str] = (),
+    cadence: Cadence | None = None,
+    table: str | None = None,
+    columns: Mapping[str, Column] | None = None,
+    code_version: str | None = None,
+    pool: str | None = POOL,
+) -> Callable[[Callable[..., Any]], AssetsDefinition]:
+    """Return the decorator of an asset of this code location.
+
+    ``cadence`` is the width of its partitions, None if it has none; ``table`` and ``columns`` are shown in the UI.
+    """
+    metadata: dict[str, Any] = {}
+    if table is not None and columns is not None:
+        metadata = {"dagster/table_name": table, "dagster/column_schema": table_schema(columns)}
+    return asset(
+        key=asset_key(name, settings),
+        description=description,
+        deps=[asset_key(dep, settings) for dep in deps],
+        partitions_def=None if cadence is None else partitions_for(cadence, settings),
+        backfill_policy=None if cadence is None else backfill_policy_for(cadence),
+        group_name=f"{settings.asset_group_prefix}{group}",
+        kinds=kinds,
+        owners=OWNERS,
+        retry_policy=RETRY,
+        pool=pool,
+        code_version=code_version,
+        metadata=metadata,
+    )
+
+
+def pipeline_check(
+    subject: str, name: str, description: str, settings: Settings, *, blocking: bool = False
+) -> Callable[[Callable[..., Any]], AssetChecksDefinition]:
+    """Return the decorator of a check of the asset ``subject``; what is built on it waits for a blocking one."""
+    return asset_check(
+        asset=asset_key(subject, settings),
+        name=name,
+        description=description,
+        blocking=blocking,
+        pool=POOL,
+        retry_policy=RETRY,
+    )
+
+
+def pipeline_checks(
+    step: str, description: str, specs: Sequence[AssetCheckSpec]
+) -> Callable[[Callable[..., Any]], AssetChecksDefinition]:
+    """Return the decorator of checks that are one step, any part of which may be selected."""
+    return multi_asset_check(
+        name=step, description=description, specs=specs, can_subset=True, pool=POOL, retry_policy=RETRY
+    )
+
+
+def pipeline_schedule(name: str, job: str, cron: str, description: str) -> ScheduleDefinition:
+    """Return a schedule of a whole job, in UTC and switched on."""
+    return ScheduleDefinition(
+        name=name,
+        job_name=job,
+        cron_schedule=cron,
+        execution_timezone="UTC",
+        default_status=DefaultScheduleStatus.RUNNING,
+        description=description,
+    )
