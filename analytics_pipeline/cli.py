@@ -18,12 +18,12 @@ from analytics_pipeline.errors import AnalyticsError, UnknownNameError
 from analytics_pipeline.events.cli import ingest, record
 from analytics_pipeline.events.ids_cli import ids
 from analytics_pipeline.fx.cli import fx
+from analytics_pipeline.messages.outbox_cli import outbox
+from analytics_pipeline.messages.recipients_cli import recipients
 from analytics_pipeline.metrics.access_cli import access
 from analytics_pipeline.metrics.cli import metrics
-from analytics_pipeline.outbox.cli import outbox
 from analytics_pipeline.policies_command import policies
 from analytics_pipeline.reports.cli import report
-from analytics_pipeline.reports.recipients_cli import recipients
 from analytics_pipeline.sample.cli import sample
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.signals import describing, end_if_interrupted

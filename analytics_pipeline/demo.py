@@ -25,11 +25,10 @@ from analytics_pipeline.events.ingest import IngestSummary, ingest
 from analytics_pipeline.events.sources import Source
 from analytics_pipeline.fx.csv_rates import read_source
 from analytics_pipeline.fx.load import LoadedRates, store_rates
+from analytics_pipeline.messages.recipients import MONTHLY_REPORT, add_recipient
 from analytics_pipeline.metrics.revenue import revenue_by_currency, revenue_series
 from analytics_pipeline.metrics.users import user_series
 from analytics_pipeline.orchestration.instance import enter_dagster_environment
-from analytics_pipeline.reports.documents import MONTHLY_REPORT
-from analytics_pipeline.reports.recipients import add_recipient
 from analytics_pipeline.sample.cli import months_before
 from analytics_pipeline.sample.generator import write_rates, write_sample
 from analytics_pipeline.settings import NEVER, Settings, get_settings, write_settings_file

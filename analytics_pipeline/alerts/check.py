@@ -12,8 +12,8 @@ from analytics_pipeline.alerts.load import load_configured
 from analytics_pipeline.alerts.words import ALL_COMPANIES, period_text, shown
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.health.finding import Finding, Problem, Severity
+from analytics_pipeline.messages.message import one_line
 from analytics_pipeline.metrics.tables import MetricTable
-from analytics_pipeline.outbox.message import one_line
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection

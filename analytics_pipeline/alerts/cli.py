@@ -19,7 +19,7 @@ from analytics_pipeline.alerts.rules_file import RulesFileError, read_rules
 from analytics_pipeline.alerts.store import ActiveRule, active_rules
 from analytics_pipeline.alerts.words import ALL_COMPANIES, exact, period_text, shown
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.outbox.message import one_line
+from analytics_pipeline.messages.message import one_line
 from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.terminal import data_console, echo
 from analytics_pipeline.timescale.connection import connect

@@ -16,7 +16,7 @@ from analytics_pipeline.alerts.messages import Condition, Notice, Resolution, co
 from analytics_pipeline.alerts.rules import EACH_COMPANY, Measure, NoData, Rule
 from analytics_pipeline.alerts.store import ActiveRule
 from analytics_pipeline.alerts.words import shown
-from analytics_pipeline.outbox.enqueue import enqueue_alert
+from analytics_pipeline.messages.enqueue import enqueue_alert
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection

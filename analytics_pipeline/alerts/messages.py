@@ -1,7 +1,7 @@
 """The words of alerts: a mail with a text and an HTML part, and the JSON of a webhook.
 
 Belongs here: what a message says. Does not belong here: when it is due and to whom (``incidents``), how it is
-delivered (``outbox``).
+delivered (``messages``).
 
 Ids of companies come from data: every piece of text becomes one plain line before it goes into the text part, and
 is escaped before it goes into the HTML part.
@@ -17,7 +17,7 @@ from html import escape
 
 from analytics_pipeline.alerts.rules import Rule
 from analytics_pipeline.alerts.words import ALL_COMPANIES, exact, period_text
-from analytics_pipeline.outbox.message import one_line, storable
+from analytics_pipeline.messages.message import one_line, storable
 
 _COMPANY_CHARACTERS = 100
 # A mail lists so many companies; the JSON has all of them.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from analytics_pipeline.alerts.rules import Rule, RuleProblem, RuleProblems, parse_rule, refuse_unknown_keys
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.outbox.webhook import webhook_addresses
+from analytics_pipeline.messages.channels.webhook import webhook_addresses
 from analytics_pipeline.settings import Settings
 
 VERSION = 1

@@ -27,10 +27,11 @@ from analytics_pipeline.health import (
     users,
 )
 from analytics_pipeline.health.finding import Finding, Problem
+from analytics_pipeline.messages.recipients import MONTHLY_REPORT
 from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS_ASSET
 from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES, MetricTable
 from analytics_pipeline.metrics.users import USERS
-from analytics_pipeline.reports.documents import COMPANY_REPORTS, MONTHLY_REPORT
+from analytics_pipeline.reports.documents import COMPANY_REPORTS
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES, EVENTS, ContinuousAggregate
 from analytics_pipeline.timescale.connection import Connection

@@ -1,6 +1,6 @@
 """Tells operators of runs and policy jobs that fail, once each, and when they work again.
 
-Belongs here: noticing. Does not belong here: remembering and telling (``notify``).
+Belongs here: noticing. Does not belong here: remembering and telling (``messages``).
 
 Not Dagster's run-status sensors: one of those goes past a run even when its own code has failed on it (the
 database is down, say), and two of them, for failures and successes, know no order between the two. This one
@@ -33,10 +33,10 @@ from dagster import (
 )
 
 from analytics_pipeline.errors import DatabaseUnreachableError
-from analytics_pipeline.notify import incidents
-from analytics_pipeline.notify.channels import notifier_for
-from analytics_pipeline.notify.notifier import DeliveryUnknown, NotDelivered, Notifier
-from analytics_pipeline.notify.text import Incident, compose, first_line
+from analytics_pipeline.messages import incidents
+from analytics_pipeline.messages.notifier import DeliveryUnknown, NotDelivered, Notifier
+from analytics_pipeline.messages.notifiers import notifier_for
+from analytics_pipeline.messages.wording import Incident, compose, first_line
 from analytics_pipeline.orchestration.closing.covering_runs import covered_by
 from analytics_pipeline.orchestration.closing.state import PartitionState
 from analytics_pipeline.orchestration.ingestion.event_inbox import FILE_TAG

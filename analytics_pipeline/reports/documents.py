@@ -1,7 +1,7 @@
 """The register of documents: every revision that was published, with its figures and what it corrects.
 
 Belongs here: the rows of ``analytics_report_documents``. Does not belong here: rendering (``monthly``), storing
-bytes (``artifacts``), mailing (``mail``).
+bytes (``store``), mailing (``mail``).
 
 A mail needs no rendering: what it says stands here, as it is printed in the very document.
 """
@@ -9,25 +9,20 @@ A mail needs no rendering: what it says stands here, as it is printed in the ver
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
-from typing import Any, Final
+from typing import Any
 
 from psycopg.types.json import Jsonb
 
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.messages.recipients import MONTHLY_REPORT
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.reports.changes import ChangedFigure, changed_figures_of
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Window
 
-MONTHLY_REPORT = "monthly_report"
 # The asset that makes the same report of each company.
 COMPANY_REPORTS = "company_reports"
-REPORTS = (MONTHLY_REPORT,)
-
-# Formats of the files there are of a document.
-PDF: Final = "pdf"
-XLSX: Final = "xlsx"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ Nothing in it counts how often something was judged: the same data give the same
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from analytics_pipeline.outbox.message import one_line
+from analytics_pipeline.messages.message import one_line
 from analytics_pipeline.reports.formats import Formats
 from analytics_pipeline.reports.reconciliation import disagreements
 from analytics_pipeline.reports.report import Quality, Report

@@ -1,6 +1,6 @@
 """The mail that brings a report: its words, its recipients, its rows in the outbox.
 
-Belongs here: what a mail says, and who gets one of which document. Does not belong here: sending (``outbox``),
+Belongs here: what a mail says, and who gets one of which document. Does not belong here: sending (``messages``),
 deciding that a partition is fit to be mailed (``orchestration.report_gate``).
 
 Names come from data and figures from a document: every piece of text becomes one plain line before it goes into
@@ -15,12 +15,10 @@ from html import escape
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
-from analytics_pipeline.outbox.message import one_line
+from analytics_pipeline.messages.message import one_line
+from analytics_pipeline.messages.recipients import LINK, MONTHLY_REPORT, PDF, XLSX
 from analytics_pipeline.reports.changes import ChangedFigure, changed_figures_of, count_changes, describe_changes
 from analytics_pipeline.reports.documents import (
-    MONTHLY_REPORT,
-    PDF,
-    XLSX,
     Document,
     DocumentFile,
     Figure,
@@ -30,7 +28,6 @@ from analytics_pipeline.reports.documents import (
 )
 from analytics_pipeline.reports.formats import Formats
 from analytics_pipeline.reports.mailed import Relation
-from analytics_pipeline.reports.recipients import LINK
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection, fetch_row

@@ -10,12 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, NamedTuple
 
-from analytics_pipeline.reports.artifacts import artifact_name
+from analytics_pipeline.messages.recipients import MONTHLY_REPORT, XLSX
 from analytics_pipeline.reports.catalogue import choose_sections, sections_of, wanted_by
 from analytics_pipeline.reports.changes import count_changes
 from analytics_pipeline.reports.documents import (
-    MONTHLY_REPORT,
-    XLSX,
     Document,
     DocumentFile,
     RecordedDocument,
@@ -41,6 +39,7 @@ from analytics_pipeline.reports.publish import (
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.shown_figures import shown_figures
 from analytics_pipeline.settings import Settings
+from analytics_pipeline.store import artifact_name
 from analytics_pipeline.timescale.connection import Connection, advisory_lock
 from analytics_pipeline.windows import Window
 

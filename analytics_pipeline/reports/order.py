@@ -10,12 +10,12 @@ from datetime import date, datetime
 from analytics_pipeline.currencies import require_currency
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
+from analytics_pipeline.messages.recipients import PDF, XLSX
 from analytics_pipeline.metrics.periods import window_of_dates
-from analytics_pipeline.reports.artifacts import artifact_name
 from analytics_pipeline.reports.catalogue import choose_sections
-from analytics_pipeline.reports.documents import PDF, XLSX
 from analytics_pipeline.reports.formats import DEFAULT_LOCALE, Formats
 from analytics_pipeline.reports.layout import DEFAULT_PAGE_SIZE, PageSize, page_size_of
+from analytics_pipeline.store import artifact_name
 from analytics_pipeline.timescale.clock import machine_now
 from analytics_pipeline.windows import Window
 

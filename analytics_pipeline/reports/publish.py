@@ -19,7 +19,6 @@ from pathlib import Path
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.rejection import shown
-from analytics_pipeline.reports.artifacts import StoredArtifact, store_artifact, write_file
 from analytics_pipeline.reports.catalogue import wanted_by
 from analytics_pipeline.reports.documents import Figure
 from analytics_pipeline.reports.fonts import FontFiles, adopt_fonts, font_files
@@ -29,6 +28,7 @@ from analytics_pipeline.reports.order import ReportOrder
 from analytics_pipeline.reports.render import Rendered, render_report
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.settings import Settings
+from analytics_pipeline.store import StoredArtifact, store_artifact, write_file
 from analytics_pipeline.timescale.connection import Connection
 
 # So few are rendered sooner than processes start. More workers take memory that a container may not have.

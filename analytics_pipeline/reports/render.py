@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from analytics_pipeline.reports.documents import PDF, XLSX
+from analytics_pipeline.messages.recipients import PDF, XLSX
 from analytics_pipeline.reports.order import CSV, ReportOrder
 from analytics_pipeline.reports.report import Report
 

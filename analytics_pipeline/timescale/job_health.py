@@ -1,7 +1,7 @@
 """How the policy jobs of this database are doing, whoever runs them.
 
 Belongs here: reading outcomes, and telling a failure from what only looks like one. Does not belong here:
-whether the policies are the right ones (``policies``), and whom to tell (``notify``).
+whether the policies are the right ones (``policies``), and whom to tell (``messages``).
 """
 
 from dataclasses import dataclass

@@ -10,18 +10,18 @@ from pydantic import SecretStr
 
 from analytics_pipeline.alerts.check import check_alerts
 from analytics_pipeline.health.finding import Finding, Severity
+from analytics_pipeline.messages.channels import channels_for, send_by_settings
+from analytics_pipeline.messages.decisions import list_messages
+from analytics_pipeline.messages.sending import count_due
 from analytics_pipeline.metrics.tables import REVENUE_METRICS
-from analytics_pipeline.outbox.channels import channels_for, send_by_settings
-from analytics_pipeline.outbox.decisions import list_messages
-from analytics_pipeline.outbox.sending import count_due
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Cadence
 from analytics_pipeline_tests.alerts.figures_factory import close_revenue
 from analytics_pipeline_tests.conftest import Database
-from analytics_pipeline_tests.notify.mail_catcher import Catcher, mail_server
-from analytics_pipeline_tests.outbox.conftest import states
-from analytics_pipeline_tests.outbox.webhook_catcher import Receiver, webhook_receiver
+from analytics_pipeline_tests.messages.conftest import states
+from analytics_pipeline_tests.messages.mail_catcher import Catcher, mail_server
+from analytics_pipeline_tests.messages.webhook_catcher import Receiver, webhook_receiver
 
 RULES = """
 version = 1

@@ -3,7 +3,7 @@
 import pytest
 
 from analytics_pipeline.health.finding import State
-from analytics_pipeline.outbox.enqueue import enqueue_alert
+from analytics_pipeline.messages.enqueue import enqueue_alert
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.health.conftest import Ask, setting
 

@@ -17,7 +17,7 @@ from analytics_pipeline.timescale.refresh import materialized_tables
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events.samples import json_lines, payment
 from analytics_pipeline_tests.events_factory import add_event
-from analytics_pipeline_tests.notify.mail_catcher import Catcher, mail_server
+from analytics_pipeline_tests.messages.mail_catcher import Catcher, mail_server
 from analytics_pipeline_tests.orchestration.sensor_ticks import Ticks
 
 pytestmark = pytest.mark.slow

@@ -24,6 +24,9 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 from dagster._serdes import serialize_value
 
 from analytics_pipeline.definitions import build_definitions
+from analytics_pipeline.messages.decisions import list_messages
+from analytics_pipeline.messages.enqueue import enqueue_alert
+from analytics_pipeline.messages.recipients import add_recipient
 from analytics_pipeline.metrics.partitions import begin_attempt
 from analytics_pipeline.orchestration import messages
 from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, REPORT_JOB
@@ -31,17 +34,14 @@ from analytics_pipeline.orchestration.closing.plan import Obstacle, open_sources
 from analytics_pipeline.orchestration.closing.state import PartitionState
 from analytics_pipeline.orchestration.messages import MAIL_JOB
 from analytics_pipeline.orchestration.reports import report_gate
-from analytics_pipeline.outbox.decisions import list_messages
-from analytics_pipeline.outbox.enqueue import enqueue_alert
 from analytics_pipeline.reports.mailed import outdated_mails
-from analytics_pipeline.reports.recipients import add_recipient
 from analytics_pipeline.reports.resend import resend_one
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.windows import Cadence, Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
+from analytics_pipeline_tests.messages.token_server import token_server
 from analytics_pipeline_tests.metrics.closing import close_inputs
-from analytics_pipeline_tests.notify.token_server import token_server
 from analytics_pipeline_tests.orchestration.sensor_ticks import Ticks
 
 pytestmark = pytest.mark.slow

@@ -12,8 +12,9 @@ from analytics_pipeline.cli import main
 from analytics_pipeline.health.checks import all_checks, run_check
 from analytics_pipeline.health.finding import Severity
 from analytics_pipeline.health.results import record_result
+from analytics_pipeline.messages.decisions import list_messages
+from analytics_pipeline.messages.recipients import add_recipient
 from analytics_pipeline.metrics.tables import REVENUE_METRICS, close_metric
-from analytics_pipeline.outbox.decisions import list_messages
 from analytics_pipeline.reports.catalogue import SECTIONS
 from analytics_pipeline.reports.documents import current_document, hold
 from analytics_pipeline.reports.load import Wanted, load_report
@@ -25,7 +26,6 @@ from analytics_pipeline.reports.monthly import (
     publish_company_months,
     publish_platform_month,
 )
-from analytics_pipeline.reports.recipients import add_recipient
 from analytics_pipeline.reports.shown_figures import shown_figures
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection, fetch_row

@@ -8,18 +8,18 @@ import pytest
 from openpyxl import load_workbook
 
 from analytics_pipeline.mail_addresses import Mailbox
-from analytics_pipeline.notify.mail import MailServer
-from analytics_pipeline.outbox.decisions import list_messages
-from analytics_pipeline.outbox.mail_channel import MailChannel
-from analytics_pipeline.outbox.sending import send_due
+from analytics_pipeline.messages.channels.mail import MailChannel
+from analytics_pipeline.messages.decisions import list_messages
+from analytics_pipeline.messages.recipients import add_recipient
+from analytics_pipeline.messages.sending import send_due
+from analytics_pipeline.messages.smtp import MailServer
 from analytics_pipeline.reports.documents import current_document, document_files, hold
 from analytics_pipeline.reports.mail import enqueue_report
 from analytics_pipeline.reports.monthly import publish_company_months, publish_platform_month
-from analytics_pipeline.reports.recipients import add_recipient
 from analytics_pipeline.reports.resend import resend_one
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline_tests.notify.mail_catcher import Catcher, mail_server
+from analytics_pipeline_tests.messages.mail_catcher import Catcher, mail_server
 
 REPORT, PERIOD = "monthly_report", "2026-01"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"

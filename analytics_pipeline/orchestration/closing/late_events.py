@@ -21,6 +21,7 @@ from dagster import (
     sensor,
 )
 
+from analytics_pipeline.messages.recipients import MONTHLY_REPORT
 from analytics_pipeline.metrics.changes import changed_windows
 from analytics_pipeline.metrics.partitions import ALL_EVENTS, closing_times, late_behind_horizon
 from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS, SUBSCRIPTIONS_ASSET
@@ -32,7 +33,7 @@ from analytics_pipeline.orchestration.closing.state import PartitionState
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.sensors import in_words, warn_of_news
 from analytics_pipeline.orchestration.shared import AssetJob
-from analytics_pipeline.reports.documents import MONTHLY_REPORT, months_of_other_definitions
+from analytics_pipeline.reports.documents import months_of_other_definitions
 from analytics_pipeline.reports.figures import trailing_months
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES, EVENTS

@@ -15,12 +15,12 @@ from datetime import date, datetime, timedelta
 
 from dagster import DagsterInstance
 
+from analytics_pipeline.messages.recipients import describe_audience
 from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, assets_of
 from analytics_pipeline.orchestration.closing.plan import open_sources
 from analytics_pipeline.orchestration.closing.state import PartitionState
 from analytics_pipeline.orchestration.runs.descriptions import describe_run
 from analytics_pipeline.reports.documents import RecordedDocument, hold
-from analytics_pipeline.reports.recipients import describe_audience
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row

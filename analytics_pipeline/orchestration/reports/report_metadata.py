@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
 
 from analytics_pipeline.orchestration.metadata import MetadataMap
-from analytics_pipeline.reports.artifacts import read_artifact
 from analytics_pipeline.reports.changes import ChangedFigure
 from analytics_pipeline.reports.mailed import OutdatedMail, describe_relation
 from analytics_pipeline.reports.monthly import MonthlyDocument
 from analytics_pipeline.reports.preview import first_page
 from analytics_pipeline.reports.publish import PublishedReport
 from analytics_pipeline.settings import Settings
+from analytics_pipeline.store import read_artifact
 
 # The UI shows so many documents of a month; analytics_report_documents has them all.
 _MOST_DOCUMENTS = 200

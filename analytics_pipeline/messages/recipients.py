@@ -1,0 +1,149 @@
+"""Who gets which report by mail.
+
+Belongs here: the rows of ``analytics_report_recipients``. Does not belong here: what they are sent (``mail``).
+
+A company's report goes to that company's recipients, the report over all companies (``company_id`` None) to its
+own; nobody gets one through being a recipient of the other.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, time
+from typing import Final, Literal
+
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
+from analytics_pipeline.mail_addresses import require_address
+from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale.connection import Connection, fetch_row
+
+# The reports there are recipients of.
+MONTHLY_REPORT: Final = "monthly_report"
+REPORTS: Final = (MONTHLY_REPORT,)
+
+# What a mail brings: the document attached, its figures as a workbook, or a link to the document.
+PDF: Final = "pdf"
+XLSX: Final = "xlsx"
+LINK: Final = "link"
+FORMATS: Final = (PDF, XLSX, LINK)
+
+AtOnce = Literal["at once"]
+AT_ONCE: Final = "at once"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """An address that gets a report of a company, None: of all companies together.
+
+    ``corrections``: it is mailed corrected reports by itself, else when a person resends them. ``format`` is what its
+    mails bring, one of ``FORMATS``, ``send_at`` their time of day, UTC (None: as soon as they may go). ``problem`` says
+    why the last one was not delivered, or may not have been.
+    """
+
+    company_id: str | None
+    report: str
+    address: str
+    added_at: datetime
+    corrections: bool
+    format: str
+    send_at: time | None
+    problem: str | None
+
+
+def add_recipient(
+    connection: Connection,
+    company_id: str | None,
+    report: str,
+    address: str,
+    *,
+    corrections: bool | None = None,
+    form: str | None = None,
+    send_at: time | AtOnce | None = None,
+) -> bool:
+    """Add an address, whatever its case only once, and tell whether that changed anything.
+
+    ``corrections``: whether documents that are corrected from now on are mailed to it by themselves; ``form``: what a
+    mail brings, one of ``FORMATS``; ``send_at``: at what time of day, UTC. None: as it is, of a new one no corrections,
+    the PDF, and at once. Raises ``AnalyticsError`` for anything but a plain address, for an unknown report or form and
+    for what is no company id.
+    """
+    if form is not None and form not in FORMATS:
+        raise AnalyticsError(f"A mail brings no {form!r}: choose one of {', '.join(FORMATS)}.")
+    _require_subscription(company_id, report)
+    parameters = {
+        "company_id": company_id,
+        "report": report,
+        "address": _address(address),
+        "corrections": corrections,
+        "format": form,
+        "sets_time": send_at is not None,
+        "send_at": None if send_at == AT_ONCE else send_at,
+    }
+    return connection.execute(load_sql("queries/recipient_add.sql"), parameters).fetchone() is not None
+
+
+def remove_recipient(connection: Connection, company_id: str | None, report: str, address: str) -> int:
+    """Remove an address and return how many mails to it were taken back before they left.
+
+    Raises ``AnalyticsError`` when it is no recipient of the report.
+    """
+    _require_subscription(company_id, report)
+    removed, taken_back = _remove(connection, address, company_id=company_id, report=report)
+    if not removed:
+        raise AnalyticsError(
+            f"{address} is no recipient of {report} for {describe_audience(company_id)}: see "
+            "'analytics-pipeline recipients list'."
+        )
+    return taken_back
+
+
+def remove_everywhere(connection: Connection, address: str) -> tuple[int, int]:
+    """Remove an address from every report, and return from how many and how many mails were taken back.
+
+    Raises ``AnalyticsError`` when it gets none.
+    """
+    removed, taken_back = _remove(connection, address)
+    if not removed:
+        raise AnalyticsError(f"{address} gets no report: see 'analytics-pipeline recipients list'.")
+    return removed, taken_back
+
+
+def list_recipients(
+    connection: Connection, company_id: str | None = None, report: str | None = None, *, everywhere: bool = False
+) -> list[Recipient]:
+    """Return the recipients of a company's reports, None: of those over all companies; ``everywhere``: all."""
+    rows = connection.execute(
+        load_sql("queries/recipients.sql"), {"company_id": company_id, "report": report, "everywhere": everywhere}
+    ).fetchall()
+    return [Recipient(*row) for row in rows]
+
+
+def describe_audience(company_id: str | None) -> str:
+    """Say of whom a report is, in a sentence."""
+    return "all companies" if company_id is None else f"the company {company_id!r}"
+
+
+def _remove(
+    connection: Connection, address: str, *, company_id: str | None = None, report: str | None = None
+) -> tuple[int, int]:
+    """Remove an address from a report, None: from all; return from how many and how many mails were taken back."""
+    # One that is none, which an earlier release took, is removed as it is written.
+    with suppress(ValueError):
+        address = require_address(address)
+    parameters = {"company_id": company_id, "report": report, "address": address, "everywhere": report is None}
+    removed, taken_back = fetch_row(connection, load_sql("queries/recipient_remove.sql"), parameters)
+    return int(removed), int(taken_back)
+
+
+def _require_subscription(company_id: str | None, report: str) -> None:
+    if report not in REPORTS:
+        raise AnalyticsError(f"There is no report {report!r}: choose one of {', '.join(REPORTS)}.")
+    if company_id is not None and not (0 < len(company_id) <= MAX_ID_CHARACTERS and company_id.isprintable()):
+        raise AnalyticsError(f"{company_id[:MAX_ID_CHARACTERS]!r} is no id of a company.")
+
+
+def _address(address: str) -> str:
+    try:
+        return require_address(address)
+    except ValueError as error:
+        raise AnalyticsError(f"{error}.") from error

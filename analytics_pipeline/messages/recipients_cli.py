@@ -1,0 +1,178 @@
+"""The ``recipients`` commands: who gets which report by mail."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime, time
+
+import click
+
+from analytics_pipeline.cli_options import allow_unknown_option, company_first, require_company
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.messages.recipients import (
+    AT_ONCE,
+    FORMATS,
+    LINK,
+    MONTHLY_REPORT,
+    PDF,
+    XLSX,
+    AtOnce,
+    add_recipient,
+    describe_audience,
+    list_recipients,
+    remove_everywhere,
+    remove_recipient,
+)
+from analytics_pipeline.settings import get_settings
+from analytics_pipeline.terminal import echo
+from analytics_pipeline.text import printable_line
+from analytics_pipeline.timescale.connection import connect
+
+_FORMATS = {PDF: "as PDF", XLSX: "as XLSX", LINK: "as a link"}
+
+
+def audience_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say whose report is meant."""
+    for option in (
+        click.option("--report", default=MONTHLY_REPORT, show_default=True, help="Name of the report."),
+        click.option("--all-companies", is_flag=True, help="The report over all companies together."),
+        click.option("--company", help="The report of this company."),
+    ):
+        command = option(command)
+    return command
+
+
+def one_audience(company: str | None, *, all_companies: bool) -> str | None:
+    """Return the company meant, None for all of them; raises ``AnalyticsError`` unless exactly one was given."""
+    if (company is None) != all_companies:
+        raise AnalyticsError("Say whose report is meant: either --company X or --all-companies.")
+    return company
+
+
+@click.group()
+def recipients() -> None:
+    """Say who gets which report by mail."""
+
+
+@recipients.command("add")
+@click.argument("address")
+@click.option(
+    "--corrections/--no-corrections",
+    default=None,
+    help="Whether a report that is corrected from now on is mailed again by itself; without it no, or as it is.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    help="What a mail brings: the document as PDF, its figures as XLSX, or a link to the document; without it PDF, or "
+    "as it is.",
+)
+@click.option("--at", help="Time of day of the mails, 07:30, in UTC; 'now': as soon as they may go, as without it.")
+@audience_options
+@allow_unknown_option
+def add(
+    address: str,
+    company: str | None,
+    report: str,
+    form: str | None,
+    at: str | None,
+    *,
+    all_companies: bool,
+    corrections: bool | None,
+) -> None:
+    """Have a report mailed to ADDRESS, the ones of months that have just ended included.
+
+    Of an ADDRESS that gets the report already it changes what the options say: corrections, format, time of day. A
+    company that no event names yet needs --allow-unknown.
+    """
+    audience = one_audience(company, all_companies=all_companies)
+    settings = get_settings()
+    send_at = _time_of_day(at)
+    with connect(settings, autocommit=True) as connection:
+        require_company(connection, audience)
+        is_new = add_recipient(
+            connection, audience, report, address, corrections=corrections, form=form, send_at=send_at
+        )
+    also = {None: "", True: ", and corrections by themselves", False: ", and no corrections by themselves"}[corrections]
+    also += "" if form is None else f", {_FORMATS[form]}"
+    also += "" if send_at is None else f", {_described(send_at)}"
+    echo(f"{address} {'gets' if is_new else 'already gets'} {report} of {describe_audience(audience)}{also}.")
+    if form == LINK and not settings.artifacts_url:
+        echo("ANALYTICS_ARTIFACTS_URL is not set: links name the place in the store of documents.", err=True)
+
+
+@recipients.command("remove")
+@click.argument("address")
+@audience_options
+@click.option("--everywhere", is_flag=True, help="Every report of every company: for somebody who unsubscribes.")
+def remove(address: str, company: str | None, report: str, *, all_companies: bool, everywhere: bool) -> None:
+    """Have a report no longer mailed to ADDRESS; mails that have not left yet are taken back."""
+    if everywhere and (company is not None or all_companies):
+        raise AnalyticsError("Give either --everywhere, or --company X or --all-companies.")
+    audience = None if everywhere else one_audience(company, all_companies=all_companies)
+    with connect(autocommit=True) as connection, company_first(connection, audience):
+        if everywhere:
+            number, taken_back = remove_everywhere(connection, address)
+            what = f"any report, of {number} there were"
+        else:
+            taken_back = remove_recipient(connection, audience, report, address)
+            what = f"{report} of {describe_audience(audience)}"
+    also = f"; {taken_back} mails that had not left were taken back" if taken_back else ""
+    echo(f"{address} no longer gets {what}{also}.")
+
+
+@recipients.command("list")
+@click.option("--company", help="Only those of this company's reports.")
+@click.option("--all-companies", is_flag=True, help="Only those of reports over all companies.")
+@click.option("--report", help="Only those of this report.")
+@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+def list_(company: str | None, report: str | None, *, all_companies: bool, as_json: bool) -> None:
+    """Show who gets which report; without options everybody."""
+    everywhere = company is None and not all_companies
+    audience = None if everywhere else one_audience(company, all_companies=all_companies)
+    with connect(autocommit=True) as connection:
+        found = list_recipients(connection, audience, report, everywhere=everywhere)
+        if not found:
+            require_company(connection, audience)
+    if as_json:
+        rows = [
+            {
+                "companyId": recipient.company_id,
+                "report": recipient.report,
+                "address": recipient.address,
+                "addedAt": f"{recipient.added_at:%Y-%m-%dT%H:%M:%SZ}",
+                "corrections": recipient.corrections,
+                "format": recipient.format,
+                "sendAt": recipient.send_at and f"{recipient.send_at:%H:%M}",
+                "problem": recipient.problem,
+            }
+            for recipient in found
+        ]
+        echo(json.dumps(rows))
+        return
+    for recipient in found:
+        notes = [
+            "with corrections" if recipient.corrections else "",
+            _FORMATS[recipient.format] if recipient.format != PDF else "",
+            _described(recipient.send_at) if recipient.send_at is not None else "",
+            f"last mail not delivered: {recipient.problem}" if recipient.problem is not None else "",
+        ]
+        whose = printable_line(recipient.company_id or "(all companies)")
+        echo("  ".join([recipient.report, whose, recipient.address, *filter(None, notes)]))
+    if not found:
+        echo("Nobody gets a report yet: 'analytics-pipeline recipients add' changes that.")
+
+
+def _time_of_day(text: str | None) -> time | AtOnce | None:
+    if text is None:
+        return None
+    if text == "now":
+        return AT_ONCE
+    try:
+        return datetime.strptime(text, "%H:%M").time()  # noqa: DTZ007  # a time of day
+    except ValueError as error:
+        raise AnalyticsError(f"{text!r} is no time of day: write it like 07:30, in UTC, or 'now'.") from error
+
+
+def _described(send_at: time | AtOnce) -> str:
+    return f"at {send_at:%H:%M} UTC" if isinstance(send_at, time) else "as soon as it may go"
