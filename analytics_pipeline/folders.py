@@ -32,6 +32,22 @@ def folder_error(folder: Path | str, error: OSError, remedy: str) -> FolderError
     return FolderError(f"Can't write to {folder}: {error.strerror or error}. {remedy}")
 
 
+def make_folder(folder: Path, mode: int, *, top: Path) -> None:
+    """Make a folder, and those above it up to ``top`` that are missing, with a mode that no umask changes.
+
+    A folder that is there stays as it is. Raises ``OSError``.
+    """
+    top.parent.mkdir(parents=True, exist_ok=True)
+    for part in reversed([folder, *folder.parents]):
+        if part.is_relative_to(top) and not part.exists():
+            try:
+                part.mkdir(mode)
+            except FileExistsError:
+                # Another run was faster.
+                continue
+            part.chmod(mode)
+
+
 @contextmanager
 def temporary_folder(prefix: str) -> Iterator[Path]:
     """Give a new folder below the temporary one, and remove it, and those that killed runs have left, of its prefix.

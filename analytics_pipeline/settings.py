@@ -61,6 +61,10 @@ class Settings(BaseSettings):
         le=1_000_000,
         description="Seconds that a statement waits for other sessions before it stops with an error that names them.",
     )
+    file_access: Literal["owner", "group", "everyone"] = Field(
+        default="owner",
+        description="Who of this machine may read the documents, rejects and their folders that the program makes.",
+    )
     artifacts: str = Field(default="", description="Folder or object-store URI for reports.")
     base_currency: str = Field(
         default="EUR", description="Reporting currency: a code of ISO 4217, or a ticker of which there are rates."
@@ -210,6 +214,16 @@ class Settings(BaseSettings):
             raise ValueError("must outlive the process that writes: name a folder or an object store, not memory:")
         return value
 
+    @property
+    def file_mode(self) -> int:
+        """Mode of a document or file of rejects: only its owner writes."""
+        return {"owner": 0o600, "group": 0o640, "everyone": 0o644}[self.file_access]
+
+    @property
+    def folder_mode(self) -> int:
+        """Mode of a folder of such files."""
+        return {"owner": 0o700, "group": 0o750, "everyone": 0o755}[self.file_access]
+
     @cached_property
     def artifacts_root(self) -> str:
         """Folder or URI under which reports are stored."""
@@ -327,6 +341,7 @@ def write_settings_file(home: Path, changes: dict[str, str]) -> Path:
     # Whatever the umask is: a setting may hold a password.
     partial.unlink(missing_ok=True)
     partial.touch(mode=0o600)
+    partial.chmod(0o600)
     partial.write_text("".join(f'{name}="{value}"\n' for name, value in values.items()), encoding="utf-8")
     partial.replace(path)
     return path

@@ -1,5 +1,7 @@
 """The store of finished documents: a local folder, or any place fsspec can write to.
 
+Files and folders of this machine are readable as ``ANALYTICS_FILE_ACCESS`` says, whatever the umask is.
+
 Belongs here: names that are safe as paths, whole writes, earlier revisions.
 Does not belong here: what a document holds, and who may read it.
 
@@ -17,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.folders import make_folder
+from analytics_pipeline.settings import get_settings
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -117,7 +121,7 @@ def read_artifact(root: str, name: str, sha256: str) -> bytes:
 
 def _store_local(root: Path, name: str, content: bytes) -> StoredArtifact:
     target = root / name
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent, get_settings().folder_mode, top=root)
     revision: Path | None = None
     earlier = target.read_bytes() if target.exists() else None
     if earlier != content:
@@ -138,7 +142,8 @@ def _write_whole(target: Path, content: bytes) -> None:
     """Write beside the target and rename, so that the target is always a whole document."""
     draft = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
     try:
-        with draft.open("xb") as file:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+            os.fchmod(file.fileno(), get_settings().file_mode)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

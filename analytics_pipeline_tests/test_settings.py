@@ -1,7 +1,5 @@
 """Settings say what is wrong with them, and never show a secret."""
 
-import os
-import stat
 from pathlib import Path
 from typing import get_args
 
@@ -11,7 +9,7 @@ from pydantic import AliasChoices, SecretStr
 
 from analytics_pipeline.cli import main
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.settings import Settings, get_settings, write_settings_file
+from analytics_pipeline.settings import Settings, get_settings
 
 
 def _variable(name: str) -> str:
@@ -94,13 +92,3 @@ def test_a_secret_may_come_from_a_file(clean: pytest.MonkeyPatch, tmp_path: Path
     get_settings.cache_clear()
     with pytest.raises(AnalyticsError, match=r"_FILE: can't read .*secret: No such file"):
         get_settings()
-
-
-def test_the_file_of_settings_is_its_owner_s_whatever_the_umask_is(tmp_path: Path) -> None:
-    umask = os.umask(0)
-    try:
-        for _ in range(2):
-            path = write_settings_file(tmp_path, {"ANALYTICS_SMTP_URL": "smtps://me:hunter2@mail.example.com"})
-            assert stat.S_IMODE(path.stat().st_mode) == stat.S_IRUSR | stat.S_IWUSR
-    finally:
-        os.umask(umask)

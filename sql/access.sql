@@ -1,12 +1,13 @@
--- Who may read and call what. analytics_reader reads the metric tables, a company at a time (row-level security), and
--- never events or aggregates: those hold every company's rows. Members of analytics_api, readers too, name the company of
--- their session; every other reader sees what it was granted. Nobody but the owner calls our functions, which lock
--- and write; readers call those that round, for the views of rounded figures.
+-- Who may read, write and call what. None of these roles logs in: logins are made members of them (docs/access.md).
+-- What is not named here nobody but the owner may touch, new tables and functions included.
+
 DO $$
 DECLARE
     role name;
 BEGIN
-    FOREACH role IN ARRAY ARRAY['analytics_reader', 'analytics_api'] LOOP
+    FOREACH role IN ARRAY ARRAY[
+        'analytics_reader', 'analytics_api', 'analytics_writer', 'analytics_operator', 'analytics_analyst'
+    ] LOOP
         IF to_regrole(role) IS NULL THEN
             BEGIN
                 EXECUTE format('CREATE ROLE %I NOLOGIN', role);
@@ -17,6 +18,14 @@ BEGIN
             END;
         END IF;
     END LOOP;
+END
+$$;
+
+-- analytics_reader reads the metric tables, a company at a time (row-level security), and never events or aggregates:
+-- those hold every company's rows. Members of analytics_api, readers too, name the company of their session; every
+-- other reader sees what it was granted.
+DO $$
+BEGIN
     IF to_regrole('analytics_reader') IS NOT NULL AND to_regrole('analytics_api') IS NOT NULL
        AND NOT pg_has_role('analytics_api', 'analytics_reader', 'MEMBER') THEN
         BEGIN
@@ -26,16 +35,78 @@ BEGIN
         END;
     END IF;
     IF to_regrole('analytics_reader') IS NOT NULL THEN
-        GRANT SELECT ON
-            analytics_revenue_metrics, analytics_mrr_movements, analytics_user_metrics,
-            analytics_revenue_metrics_rounded, analytics_mrr_movements_rounded, analytics_user_metrics_rounded,
-            analytics_metric_periods, analytics_company_grants, analytics_fx_rates
-        TO analytics_reader;
-        GRANT EXECUTE ON FUNCTION
-            analytics_currency_digits, analytics_is_currency, analytics_round_half_even, analytics_round_shown, analytics_round_money,
-            analytics_round_rate, analytics_round_unconverted
-        TO analytics_reader;
+        GRANT SELECT ON analytics_company_grants TO analytics_reader;
     END IF;
+END
+$$;
+
+-- Figures, as the metric tables hold them and as they are shown. The views call the functions that round with the
+-- rights of who asks. Operators and analysts read every company's (row_security.sql).
+DO $$
+DECLARE
+    role name;
+BEGIN
+    FOREACH role IN ARRAY ARRAY['analytics_reader', 'analytics_operator', 'analytics_analyst'] LOOP
+        CONTINUE WHEN to_regrole(role) IS NULL;
+        EXECUTE format($grant$
+            GRANT SELECT ON
+                analytics_revenue_metrics, analytics_mrr_movements, analytics_user_metrics,
+                analytics_revenue_metrics_rounded, analytics_mrr_movements_rounded, analytics_user_metrics_rounded,
+                analytics_metric_periods, analytics_fx_rates
+            TO %I
+        $grant$, role);
+        EXECUTE format($grant$
+            GRANT EXECUTE ON FUNCTION
+                analytics_currency_digits, analytics_is_currency, analytics_round_half_even, analytics_round_shown,
+                analytics_round_money, analytics_round_rate, analytics_round_unconverted
+            TO %I
+        $grant$, role);
+    END LOOP;
+END
+$$;
+
+-- analytics_writer records events: it compares what it sends with what is stored, adds, and changes nothing that is
+-- stored. Its chunks, present and future, have the rights of their table.
+DO $$
+BEGIN
+    IF to_regrole('analytics_writer') IS NOT NULL THEN
+        GRANT SELECT, INSERT ON analytics_events, analytics_ingest_rejects, analytics_ingest_reject_counts
+        TO analytics_writer;
+        GRANT SELECT, INSERT, UPDATE ON analytics_event_conflicts TO analytics_writer;
+        GRANT SELECT ON analytics_id_aliases TO analytics_writer;
+    END IF;
+END
+$$;
+
+-- analytics_analyst reads the events, what is derived from them, and every continuous aggregate there is, those of
+-- somebody's own in this schema included; it calls the functions of figures, which only read.
+DO $$
+DECLARE
+    item text;
+BEGIN
+    IF to_regrole('analytics_analyst') IS NULL THEN
+        RETURN;
+    END IF;
+    GRANT SELECT ON
+        analytics_events, analytics_users, analytics_user_days, analytics_user_deletions, analytics_subscriptions,
+        analytics_mrr_snapshots, analytics_closed_windows, analytics_metric_changes, analytics_retention_horizon,
+        analytics_partitions
+    TO analytics_analyst;
+    FOR item IN
+        SELECT format('%I.%I', a.view_schema, a.view_name)
+        FROM timescaledb_information.continuous_aggregates AS a
+        WHERE a.view_schema = current_schema() AND pg_has_role(a.view_owner, 'USAGE')
+    LOOP
+        EXECUTE format('GRANT SELECT ON %s TO analytics_analyst', item);
+    END LOOP;
+    FOR item IN
+        SELECT p.oid::regprocedure
+        FROM pg_proc AS p
+        WHERE p.pronamespace = current_schema()::regnamespace AND p.proname LIKE 'analytics\_%'
+          AND p.prokind = 'f' AND p.provolatile <> 'v' AND NOT p.prosecdef AND pg_has_role(p.proowner, 'USAGE')
+    LOOP
+        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO analytics_analyst', item);
+    END LOOP;
 END
 $$;
 

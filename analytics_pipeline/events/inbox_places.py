@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.sources import format_of, split_name
 from analytics_pipeline.folders import NO_ROOM, TEMPORARY_REMEDY, folder_error, temporary_folder
+from analytics_pipeline.settings import get_settings
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -142,6 +143,9 @@ class FolderInbox:
         copies = {target.with_name(f"{target.name}{ending}"): path for ending, path in beside.items()}
         try:
             for copy, path in copies.items():
+                # Content comes after the mode: a folder of others is open to them.
+                copy.touch(mode=0o600)
+                copy.chmod(get_settings().file_mode)
                 shutil.copyfile(path, copy)
         except OSError as error:
             for copy in copies:

@@ -6,6 +6,7 @@ Belongs here: storing rejects, and how many of them. Does not belong here: decid
 import filecmp
 import hashlib
 import json
+import os
 import re
 import tempfile
 from collections import Counter
@@ -18,7 +19,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from analytics_pipeline.events.records import storable
-from analytics_pipeline.folders import FolderError, is_left_behind, keep_locked
+from analytics_pipeline.folders import FolderError, is_left_behind, keep_locked, make_folder
+from analytics_pipeline.settings import get_settings
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection
 
@@ -114,7 +116,7 @@ class RejectLimit:
 class RejectsFile:
     """A JSON Lines file that exists, complete, only if there were rejects.
 
-    It is written under a temporary name beside its own and renamed at the end, also after an error. A file of
+    It is readable as ``ANALYTICS_FILE_ACCESS`` says. It is written under a temporary name beside its own and renamed at the end, also after an error. A file of
     that name with other content, from an earlier run, is kept under the next free number (``name.1``). Rejects may
     come from several threads. What can't be written stops nothing: the end says so (``FolderError``), and the table
     has them.
@@ -166,11 +168,13 @@ class RejectsFile:
                 self._failure = error
 
     def _begin(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        folder = self.path.parent.absolute()
+        make_folder(folder, get_settings().folder_mode, top=folder)
         self._file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - closed in __exit__, after the last reject
             "w", encoding="utf-8", dir=self.path.parent, prefix=f"{self.path.name}.", suffix=_PART, delete=False
         )
         keep_locked(self._file.fileno())
+        os.fchmod(self._file.fileno(), get_settings().file_mode)
         self._part = Path(self._file.name)
 
     def __exit__(

@@ -11,6 +11,7 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.ids import UNSEEN_RANGES, to_id, visible_id
 from analytics_pipeline.events.rejection import RejectedEvent, shown
 from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale import audit
 from analytics_pipeline.timescale.connection import Connection
 
 # As PostgreSQL's regular expressions write it; no text of PostgreSQL holds the first character.
@@ -80,6 +81,8 @@ def rename_id(connection: Connection, stored: StoredId, present: str) -> int:
             connection.execute("SELECT analytics_rename_company(%(company)s, %(present)s)", values)
         else:
             connection.execute("SELECT analytics_rename_user(%(company)s, %(user)s, %(present)s)", values)
+        details = {"user": stored.user_id, "present": checked, "events": events}
+        audit.record(connection, "id.rename", stored.company_id, details)
     return events
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from analytics_pipeline.health.finding import Finding, Problem, Severity
 from analytics_pipeline.metrics.access import (
     API,
+    GROUPS,
+    OPERATOR,
     READER,
     Grant,
     describe_company,
@@ -22,16 +24,25 @@ from analytics_pipeline.metrics.users import USER_DAYS, USERS
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import AGGREGATES, EVENTS
+from analytics_pipeline.timescale.audit import AUDIT
 from analytics_pipeline.timescale.connection import Connection
 
 CHECK = "reader_access"
 _GRANTS = "analytics_company_grants"
-# The policies of each table: the pipeline's own, and the readers'.
+# The policies of each table: the pipeline's own, the readers', and that of operators and analysts.
 _POLICIES = {_GRANTS: ["own_grants", "pipeline"]} | {
-    table.table: ["own_companies", "pipeline"] for table in METRIC_TABLES
+    table.table: ["every_company", "own_companies", "pipeline"] for table in METRIC_TABLES
 }
 # These hold every company's rows, and no row-level security stands before them.
-_HIDDEN = [EVENTS, USERS, USER_DAYS, SUBSCRIPTIONS, PARTITIONS, *(aggregate.name for aggregate in AGGREGATES)]
+_HIDDEN = [
+    EVENTS,
+    USERS,
+    USER_DAYS,
+    SUBSCRIPTIONS,
+    PARTITIONS,
+    AUDIT,
+    *(aggregate.name for aggregate in AGGREGATES),
+]
 _MIGRATE = "analytics-pipeline db migrate"
 # What TimescaleDB lets every login call and does something for it although it owns nothing: a job of its own runs on
 # and on, in one of the background workers that our policies need. Its other functions ask for the owner.
@@ -49,13 +60,13 @@ class _Table:
 
 def reader_access(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form
     """Judge that ``analytics_reader`` reads the metric tables, company by company, and nothing else of a company."""
-    roles = {name: find_role(connection, name) for name in (READER, API)}
+    roles = {name: find_role(connection, name) for name in GROUPS}
     missing = [name for name, found in roles.items() if found is None]
     reader = roles[READER]
     if missing or reader is None:
         problem = Problem(
             f"the role {' and the role '.join(missing)} doesn't exist, and this login may not make it: applications "
-            "and people that are not the owner read no figures",
+            "and people that are not the owner can't do their job",
             " ".join(f"CREATE ROLE {name} NOLOGIN;" for name in missing)
             + f" GRANT {READER} TO {API}; -- by an administrator, then {_MIGRATE}",
             Severity.WARNING,
@@ -63,9 +74,8 @@ def reader_access(connection: Connection, settings: Settings) -> Finding:  # noq
         return Finding.judge(CHECK, EVENTS, [problem], good="", metadata={"role": "missing"})
     rows = connection.execute(load_sql("queries/reader_tables.sql"), {"tables": list(_POLICIES)}).fetchall()
     tables = [_Table(*row) for row in rows]
-    exposed = [
-        name for (name,) in connection.execute(load_sql("queries/reader_hidden.sql"), {"relations": _HIDDEN}).fetchall()
-    ]
+    parameters = {"roles": [READER, API, OPERATOR], "relations": _HIDDEN}
+    exposed = connection.execute(load_sql("queries/reader_hidden.sql"), parameters).fetchall()
     problems = [problem for table in tables for problem in _judge_table(table)]
     grants = list_grants(connection)
     sees_nothing = readers_without_grants(connection)
@@ -77,11 +87,11 @@ def reader_access(connection: Connection, settings: Settings) -> Finding:  # noq
                 f"ALTER ROLE {READER} NOSUPERUSER NOBYPASSRLS;",
             )
         )
-    if exposed:
+    # What analytics_reader may read analytics_api may read as its member, and what everybody may read all of them.
+    for relation, role in {relation: role for role, relation in exposed}.items():
         problems.append(
             Problem(
-                f"{READER} may read every company's rows in {', '.join(exposed)}",
-                f"REVOKE ALL ON {', '.join(exposed)} FROM {READER}, PUBLIC;",
+                f"{role} may read every company's rows in {relation}", f"REVOKE ALL ON {relation} FROM {role}, PUBLIC;"
             )
         )
     return Finding.judge(
@@ -92,7 +102,7 @@ def reader_access(connection: Connection, settings: Settings) -> Finding:  # noq
         metadata={
             "row-level security": {table.name: table.is_guarded for table in tables},
             "policies": {table.name: table.policies for table in tables},
-            "relations it may not read but does": exposed,
+            "relations that roles may not read but do": [f"{role}: {relation}" for role, relation in exposed],
             "such relations allowed": 0,
             "grants": len(grants),
             "readers that name their company by analytics.company": readers_of_any_company(connection),

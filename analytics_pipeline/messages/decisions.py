@@ -8,6 +8,7 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.reports.changes import ChangedFigure, changed_figures_of
 from analytics_pipeline.reports.mailed import Relation
 from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale import audit
 from analytics_pipeline.timescale.connection import Connection
 
 STATES = ("pending", "sending", "sent", "failed", "unknown", "discarded")
@@ -67,17 +68,19 @@ def retry_messages(connection: Connection, ids: Sequence[int]) -> None:
 
     An unknown one may arrive twice then, with the same Message-ID. Raises ``AnalyticsError`` naming what can't be.
     """
-    _decide(connection, "outbox_retry", ids, "sent again: only what failed, is unknown or was discarded can be")
+    _decide(connection, "retry", ids, "sent again: only what failed, is unknown or was discarded can be")
 
 
 def discard_messages(connection: Connection, ids: Sequence[int]) -> None:
     """Never send pending, failed and unknown messages, all or none of them; raises ``AnalyticsError`` likewise."""
-    _decide(connection, "outbox_discard", ids, "discarded: only what is pending, failed or unknown can be")
+    _decide(connection, "discard", ids, "discarded: only what is pending, failed or unknown can be")
 
 
-def _decide(connection: Connection, query: str, ids: Sequence[int], otherwise: str) -> None:
+def _decide(connection: Connection, act: str, ids: Sequence[int], otherwise: str) -> None:
     wanted = set(ids)
     with connection.transaction():
-        decided = {row[0] for row in connection.execute(load_sql(f"queries/{query}.sql"), {"ids": list(wanted)})}
+        decided = {row[0] for row in connection.execute(load_sql(f"queries/outbox_{act}.sql"), {"ids": list(wanted)})}
         if left := sorted(wanted - decided):
             raise AnalyticsError(f"Nothing was changed: message {left[0]} can't be {otherwise}.")
+        for number in sorted(wanted):
+            audit.record(connection, f"message.{act}", str(number), {})

@@ -15,6 +15,7 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
 from analytics_pipeline.mail_addresses import require_address
 from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale import audit
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 
 # The reports there are recipients of.
@@ -70,16 +71,23 @@ def add_recipient(
     if form is not None and form not in FORMATS:
         raise AnalyticsError(f"A mail brings no {form!r}: choose one of {', '.join(FORMATS)}.")
     _require_subscription(company_id, report)
+    address = _address(address)
     parameters = {
         "company_id": company_id,
         "report": report,
-        "address": _address(address),
+        "address": address,
         "corrections": corrections,
         "format": form,
         "sets_time": send_at is not None,
         "send_at": None if send_at == AT_ONCE else send_at,
     }
-    return connection.execute(load_sql("queries/recipient_add.sql"), parameters).fetchone() is not None
+    with connection.transaction():
+        is_change = connection.execute(load_sql("queries/recipient_add.sql"), parameters).fetchone() is not None
+        if is_change:
+            options = {"corrections": corrections, "format": form, "at": send_at}
+            details = {"company": company_id, "report": report, **{k: v for k, v in options.items() if v is not None}}
+            audit.record(connection, "recipient.add", address, details)
+    return is_change
 
 
 def remove_recipient(connection: Connection, company_id: str | None, report: str, address: str) -> int:
@@ -131,7 +139,11 @@ def _remove(
     with suppress(ValueError):
         address = require_address(address)
     parameters = {"company_id": company_id, "report": report, "address": address, "everywhere": report is None}
-    removed, taken_back = fetch_row(connection, load_sql("queries/recipient_remove.sql"), parameters)
+    with connection.transaction():
+        removed, taken_back = fetch_row(connection, load_sql("queries/recipient_remove.sql"), parameters)
+        if removed:
+            details = {"company": company_id, "report": report, "reports": removed, "mails taken back": taken_back}
+            audit.record(connection, "recipient.remove", address, details)
     return int(removed), int(taken_back)
 
 

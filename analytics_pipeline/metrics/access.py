@@ -13,11 +13,18 @@ from psycopg import sql
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.text import printable_line
+from analytics_pipeline.timescale import audit
 from analytics_pipeline.timescale.connection import Connection
 
 READER = "analytics_reader"
 # Its members name the company of their session, as applications do that serve many companies.
 API = "analytics_api"
+WRITER = "analytics_writer"
+# Both read every company: operations and figures, and the events and aggregates behind them.
+OPERATOR = "analytics_operator"
+ANALYST = "analytics_analyst"
+# The roles that migrations make; logins are members of them.
+GROUPS = (READER, API, WRITER, OPERATOR, ANALYST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +69,23 @@ def grant_company(connection: Connection, role: str, company_id: str | None) -> 
         if not found.is_reader:
             connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(READER), sql.Identifier(role)))
         parameters = {"role": role, "company": company_id}
-        return connection.execute(load_sql("queries/access_grant.sql"), parameters).rowcount > 0
+        is_new = connection.execute(load_sql("queries/access_grant.sql"), parameters).rowcount > 0
+        if is_new:
+            audit.record(connection, "grant.add", role, {"company": company_id})
+        return is_new
 
 
 def why_no_grant(role: str, found: Reader) -> str | None:
     """Return why a grant to a role would mean something else than it says, None where it means that."""
-    if role in (READER, API) or role.startswith("pg_"):
+    if role in GROUPS or role.startswith("pg_"):
         return f"{role} is a group, not somebody: grant companies to the role that logs in."
     if found.is_unbound:
         return f"{role} bypasses row-level security and reads every company: use another role."
     if found.sees_everything:
-        return f"{role} owns the tables or reads all data, and with that every company: use another role."
+        return (
+            f"{role} is an operator or analyst, owns the tables or reads all data, and with that every company: use "
+            "another role."
+        )
     if found.names_its_company:
         return (
             f"{role} is in {API} and names the company of its session, any of them: take {API} away from it, or use "
@@ -100,6 +113,7 @@ def revoke_company(connection: Connection, role: str, company_id: str | None) ->
         is_last = not list_grants(connection, role) and role in readers_without_grants(connection)
         if is_last:
             connection.execute(sql.SQL("REVOKE {} FROM {}").format(sql.Identifier(READER), sql.Identifier(role)))
+        audit.record(connection, "grant.remove", role, {"company": company_id, "was the last": is_last})
         return is_last
 
 

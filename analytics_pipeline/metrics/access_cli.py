@@ -1,15 +1,34 @@
-"""The ``access`` commands: which role reads which company's figures."""
+"""The ``access`` commands: which role reads which company's figures, logins, and what operators did."""
 
 import json
+import shlex
+import sys
 from collections.abc import Callable
+from typing import TextIO
 
 import click
+from psycopg import sql
 
 from analytics_pipeline.cli_options import allow_unknown_option, company_first, require_company
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.access import READER, describe_company, grant_company, list_grants, revoke_company
+from analytics_pipeline.metrics.logins import LOGIN_KINDS, LoginPlan, make_login, plan_login
 from analytics_pipeline.terminal import echo
+from analytics_pipeline.text import printable_line
+from analytics_pipeline.timescale.audit import Act, list_acts
 from analytics_pipeline.timescale.connection import connect
+
+# Click breaks no lines of a paragraph that begins with \b.
+_LOGIN_HELP = "\n".join(
+    [
+        "Print the statements that make NAME a login, or run them.",
+        "",
+        "They are for psql, as an administrator: its \\password asks for the password. ROLE is one of:",
+        "",
+        "\b",
+        *(f"{kind:<10} {each.purpose}" for kind, each in LOGIN_KINDS.items()),
+    ]
+)
 
 
 def _company_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -29,7 +48,7 @@ def _one_company(company: str | None, *, all_companies: bool) -> str | None:
 
 @click.group()
 def access() -> None:
-    """Say which role of the database reads which company's figures."""
+    """Say who may do what in the database: logins, and which company's figures each reads; show what was done."""
 
 
 @access.command("grant")
@@ -84,3 +103,85 @@ def list_(role: str | None, *, as_json: bool) -> None:
         echo(f"{each.role}: {describe_company(each.company_id)}{note}")
     if not found:
         echo("Nobody has grants.")
+
+
+@access.command("login", help=_LOGIN_HELP)
+@click.argument("role", type=click.Choice(list(LOGIN_KINDS)), metavar="ROLE")
+@click.argument("name")
+@click.option("--run", is_flag=True, help="Run the statements; asks for the password of a new login.")
+@click.option(
+    "--password-file",
+    type=click.File(),
+    help="With --run: a file whose first line is the password, '-' for standard input.",
+)
+@click.option("--no-password", is_flag=True, help="With --run: without a password, for other ways of logging in.")
+def login(role: str, name: str, *, run: bool, password_file: TextIO | None, no_password: bool) -> None:
+    """Print the statements that make a login, or run them."""
+    if not run and (password_file is not None or no_password):
+        raise AnalyticsError("--password-file and --no-password belong to --run: nothing is run without it.")
+    with connect(autocommit=True) as connection:
+        plan = plan_login(connection, role, name)
+        if not run:
+            echo(_script(plan))
+            return
+        make_login(connection, plan, None if no_password else _password(plan, password_file))
+    echo(f"{name} may log in: it {LOGIN_KINDS[role].purpose}.")
+    if role == "reader":
+        echo(f"It sees nothing yet: analytics-pipeline access grant {shlex.quote(name)} --company X.")
+
+
+def _script(plan: LoginPlan) -> str:
+    lines = [f"{statement.as_string()};" for statement in plan.statements]
+    if plan.is_new:
+        lines.insert(1, f"\\password {sql.Identifier(plan.name).as_string()}")
+    return "\n".join(lines)
+
+
+def _password(plan: LoginPlan, file: TextIO | None) -> str | None:
+    if file is not None:
+        password = file.readline().rstrip("\r\n")
+    elif not plan.is_new:
+        return None
+    elif sys.stdin.isatty():
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        raise AnalyticsError("There is no terminal to ask for the password at: give --password-file or --no-password.")
+    if not password:
+        raise AnalyticsError("The password is empty: nothing was changed.")
+    return str(password)
+
+
+@access.command("audit")
+@click.option("--act", help="Only acts of this kind: grant.add, or all that begin with grant.")
+@click.option("--subject", help="Only acts on this role, address, relation or message.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="How many of them at most.")
+@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+def audit(act: str | None, subject: str | None, limit: int, *, as_json: bool) -> None:
+    """Show what operators did, the newest first: grants, logins, policies, recipients, messages, other names for ids.
+
+    Each was kept in the transaction of the act. The table is only ever added to.
+    """
+    with connect(autocommit=True) as connection:
+        acts = list_acts(connection, act=act, subject=subject, limit=limit)
+    if as_json:
+        echo(json.dumps([_act_as_json(each) for each in acts], ensure_ascii=False))
+        return
+    for each in acts:
+        details = json.dumps(each.details, ensure_ascii=False) if each.details else ""
+        who = f"{each.session_role} ({each.actor})"
+        line = [f"{each.happened_at:%Y-%m-%d %H:%M:%S} UTC", who, each.act, each.subject, details]
+        echo(printable_line("  ".join(filter(None, line))))
+    if not acts:
+        echo("No such act is known.")
+
+
+def _act_as_json(act: Act) -> dict[str, object]:
+    return {
+        "id": act.audit_id,
+        "at": f"{act.happened_at:%Y-%m-%dT%H:%M:%S.%fZ}",
+        "role": act.session_role,
+        "actor": act.actor,
+        "act": act.act,
+        "subject": act.subject,
+        "details": act.details,
+    }

@@ -12,6 +12,7 @@ from analytics_pipeline.reports.documents import RecordedDocument, current_docum
 from analytics_pipeline.reports.mail import MailGroup, Whom, enqueue_report, mail_groups, prepare_files
 from analytics_pipeline.reports.mailed import describe_relation, outdated_mails
 from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale import audit
 from analytics_pipeline.timescale.connection import Connection
 
 
@@ -102,7 +103,12 @@ def _resend(
         if recorded.held_because is not None:
             done.held.append(_held(recorded))
             return
-        done.added += enqueue_report(connection, settings, recorded, whom)
+        with connection.transaction():
+            added = enqueue_report(connection, settings, recorded, whom)
+            if added:
+                details = {"company": document.company_id, "period": document.period, "mails": added}
+                audit.record(connection, "report.resend", document.report, details)
+        done.added += added
     done.mails += (mail for group in groups for mail in _mails(recorded, group))
 
 

@@ -8,8 +8,6 @@ without that variable added it again, whose first run dropped events.
 are compared here, and a different policy is replaced.
 """
 
-import getpass
-import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
@@ -20,6 +18,7 @@ from psycopg.rows import class_row
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.settings import NEVER
 from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale import audit
 from analytics_pipeline.timescale.aggregates import AGGREGATES, EVENTS
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.server import CONCURRENT_REFRESH_FIXED, ServerInfo, version_text
@@ -226,7 +225,15 @@ def change_policies(
         values = replace(current, **changes)
         _require_sound(connection, server, values)
         _record(connection, changes, "command")
-        return list(_apply(connection, values))
+        applied = list(_apply(connection, values))
+        if applied or values != current:
+            details = {
+                "from": asdict(current),
+                "to": asdict(values),
+                "policies": list(map(asdict, applied)),
+            }
+            audit.record(connection, "policy.change", EVENTS, details)
+        return applied
 
 
 def preview_policies(connection: Connection, server: ServerInfo, changes: Mapping[str, str]) -> list[PolicyChange]:
@@ -284,17 +291,8 @@ def _lock(connection: Connection) -> None:
 
 def _record(connection: Connection, values: Mapping[str, str], origin: str) -> None:
     for name, value in values.items():
-        parameters = {"name": name, "value": value, "origin": origin, "client": _client()}
+        parameters = {"name": name, "value": value, "origin": origin, "client": audit.local_actor()}
         connection.execute(load_sql("queries/policy_record.sql"), parameters)
-
-
-def _client() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        # A container's user may have a number only.
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"
 
 
 def _adopted_values(found: list[Policy]) -> PolicyValues:

@@ -19,7 +19,7 @@ from analytics_pipeline_tests.health.conftest import Ask
 def test_a_migrated_database_lets_readers_read_what_they_may(ask: Ask) -> None:
     finding = ask("reader_access")
     assert finding.passed, finding.text
-    assert finding.metadata["relations it may not read but does"] == []
+    assert finding.metadata["relations that roles may not read but do"] == []
 
 
 @pytest.mark.parametrize(

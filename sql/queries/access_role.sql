@@ -3,8 +3,11 @@
 -- bypasses row-level security reads everything without it.
 SELECT
     r.rolsuper OR r.rolbypassrls AS is_unbound,
-    NOT r.rolsuper AND (pg_has_role(r.oid, t.relowner, 'MEMBER') OR pg_has_role(r.oid, 'pg_read_all_data', 'MEMBER'))
-        AS sees_everything,
+    NOT r.rolsuper AND (
+        pg_has_role(r.oid, t.relowner, 'MEMBER') OR pg_has_role(r.oid, 'pg_read_all_data', 'MEMBER')
+        OR coalesce(pg_has_role(r.oid, to_regrole('analytics_operator'), 'MEMBER'), false)
+        OR coalesce(pg_has_role(r.oid, to_regrole('analytics_analyst'), 'MEMBER'), false)
+    ) AS sees_everything,
     coalesce(pg_has_role(r.oid, to_regrole('analytics_api'), 'MEMBER'), false) AS names_its_company,
     coalesce(pg_has_role(r.oid, to_regrole('analytics_reader'), 'MEMBER'), false) AS is_reader,
     ARRAY(

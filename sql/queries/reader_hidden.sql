@@ -1,5 +1,6 @@
--- Which of the relations that are not for analytics_reader it may read all the same.
-SELECT name
-FROM unnest(%(relations)s::text[]) AS name
-WHERE has_any_column_privilege('analytics_reader', to_regclass(name), 'SELECT')
-ORDER BY name
+-- Which relations the roles may read that are not for them, with the role.
+SELECT role, relation
+FROM unnest(%(roles)s::text[]) AS role
+CROSS JOIN unnest(%(relations)s::text[]) AS relation
+WHERE has_any_column_privilege(role, to_regclass(relation), 'SELECT')
+ORDER BY role, relation

@@ -1,5 +1,12 @@
 -- What stands in the database of each part of the schema that migrations apply again, as a checksum: it differs when
 -- anything was dropped, altered, granted or revoked by hand. Reads the catalog, and locks nothing but against DDL.
+WITH roles AS (
+    SELECT r.rolname
+    FROM pg_roles AS r
+    WHERE r.rolname IN (
+        'analytics_reader', 'analytics_api', 'analytics_writer', 'analytics_operator', 'analytics_analyst'
+    )
+)
 SELECT 'functions' AS part, md5(string_agg(
     concat_ws(E'\n', pg_get_functiondef(p.oid), obj_description(p.oid, 'pg_proc')), E'\n'
     ORDER BY p.proname, p.oid::regprocedure::text
@@ -19,8 +26,7 @@ WHERE c.relnamespace = current_schema()::regnamespace AND c.relname LIKE 'analyt
   )
 UNION ALL
 SELECT 'access', md5(concat_ws(E'\n',
-    to_regrole('analytics_reader')::text,
-    to_regrole('analytics_api')::text,
+    (SELECT string_agg(r.rolname, ' ' ORDER BY r.rolname) FROM roles AS r),
     pg_has_role(to_regrole('analytics_api'), to_regrole('analytics_reader'), 'MEMBER')::text,
     (
         SELECT string_agg(concat_ws(' ', c.relname, c.relacl::text), E'\n' ORDER BY c.relname)
@@ -38,12 +44,15 @@ SELECT 'access', md5(concat_ws(E'\n',
     )
 ))
 UNION ALL
-SELECT 'row_security', md5(string_agg(
-    concat_ws(
-        ' ', c.relname, p.polname, p.polcmd, p.polpermissive, p.polroles::text, pg_get_expr(p.polqual, p.polrelid),
-        pg_get_expr(p.polwithcheck, p.polrelid)
-    ),
-    E'\n' ORDER BY c.relname, p.polname
+SELECT 'row_security', md5(concat_ws(E'\n',
+    (SELECT string_agg(r.rolname, ' ' ORDER BY r.rolname) FROM roles AS r),
+    string_agg(
+        concat_ws(
+            ' ', c.relname, p.polname, p.polcmd, p.polpermissive, p.polroles::text, pg_get_expr(p.polqual, p.polrelid),
+            pg_get_expr(p.polwithcheck, p.polrelid)
+        ),
+        E'\n' ORDER BY c.relname, p.polname
+    )
 ))
 FROM pg_policy AS p
 JOIN pg_class AS c ON c.oid = p.polrelid
@@ -51,4 +60,4 @@ WHERE (c.oid = 'analytics_company_grants'::regclass AND p.polname = 'own_grants'
    OR (c.oid IN (
            'analytics_revenue_metrics'::regclass, 'analytics_mrr_movements'::regclass,
            'analytics_user_metrics'::regclass
-       ) AND p.polname = 'own_companies')
+       ) AND p.polname IN ('own_companies', 'every_company'))
