@@ -10,6 +10,7 @@ import click
 import psycopg
 
 from analytics_pipeline.alerts.cli import alerts
+from analytics_pipeline.api.cli import serve, token
 from analytics_pipeline.database_urls import describe_url
 from analytics_pipeline.doctor import doctor
 from analytics_pipeline.embedded import TCP_PORT, EmbeddedTimescale
@@ -119,6 +120,8 @@ main.add_command(report)
 main.add_command(recipients)
 main.add_command(outbox)
 main.add_command(alerts)
+main.add_command(serve)
+main.add_command(token)
 main.add_command(doctor)
 
 

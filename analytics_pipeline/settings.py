@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from dotenv import dotenv_values
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -138,12 +138,37 @@ class Settings(BaseSettings):
         default=None, description="Signs what is posted: 'whsec_' and the base64 of 24 to 64 random bytes."
     )
 
+    api_url: SecretStr | None = Field(
+        default=None,
+        description="Database for the API to read, by a log-in in analytics_api; unset: ANALYTICS_DATABASE_URL.",
+    )
+    api_pool_size: int = Field(default=10, ge=1, le=1000, description="Connections with which the API reads.")
+    api_pool_timeout: float = Field(
+        default=10.0, gt=0, description="Seconds that a request waits for a connection before it is answered 503."
+    )
+    api_statement_timeout: int = Field(default=30, ge=1, description="Seconds that a statement of the API may take.")
+
+    api_rate: float = Field(
+        default=50.0, ge=0, description="Requests a second of one token, twice as many at once; 0: no limit."
+    )
+    api_max_body: int = Field(default=16_777_216, ge=1, description="Bytes that a request's body may have.")
+    api_log: Literal["text", "json"] = Field(default="text", description="How the API logs its requests.")
+    api_jwt_keys: str = Field(
+        default="", description="Keys of an identity provider whose JWTs are taken: address or file of its JWKS."
+    )
+    api_jwt_issuer: str = Field(default="", description="Issuer (iss) that a JWT must name.")
+    api_jwt_audience: str = Field(default="", description="Audience (aud) that a JWT must name.")
+    api_jwt_company_claim: str = Field(default="company_id", description="Claim of a JWT that names the company.")
+    api_jwt_operator: str = Field(
+        default="", description="What makes a JWT an operator's, 'roles=analytics-operator'; unset: nothing."
+    )
+
     @field_validator("home")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
-    @field_validator("database_url", "dagster_postgres_url", "erp_url")
+    @field_validator("database_url", "dagster_postgres_url", "erp_url", "api_url")
     @classmethod
     def _database_url(cls, value: SecretStr | None) -> SecretStr | None:
         return None if value is None else SecretStr(require_database_url(value.get_secret_value()))
@@ -223,6 +248,12 @@ class Settings(BaseSettings):
     def folder_mode(self) -> int:
         """Mode of a folder of such files."""
         return {"owner": 0o700, "group": 0o750, "everyone": 0o755}[self.file_access]
+
+    @model_validator(mode="after")
+    def _jwt(self) -> "Settings":
+        if self.api_jwt_keys and not (self.api_jwt_issuer and self.api_jwt_audience):
+            raise ValueError("ANALYTICS_API_JWT_KEYS needs ANALYTICS_API_JWT_ISSUER and ANALYTICS_API_JWT_AUDIENCE")
+        return self
 
     @cached_property
     def artifacts_root(self) -> str:
@@ -327,10 +358,14 @@ def get_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         first = error.errors()[0]
+        message = first["msg"].removeprefix("Value error, ")
+        if not first["loc"]:
+            # About settings together, which it names.
+            raise AnalyticsError(f"{message}.") from None
         name = str(first["loc"][0])
         variable = name if name.isupper() else f"ANALYTICS_{name.upper()}"
         # Without its cause, which holds the values.
-        raise AnalyticsError(f"{variable}: {first['msg'].removeprefix('Value error, ')}.") from None
+        raise AnalyticsError(f"{variable}: {message}.") from None
 
 
 def write_settings_file(home: Path, changes: dict[str, str]) -> Path:

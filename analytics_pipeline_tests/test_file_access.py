@@ -9,8 +9,8 @@ import pytest
 
 from analytics_pipeline.events.inbox_places import FolderInbox
 from analytics_pipeline.events.rejects import Reject, RejectsFile
-from analytics_pipeline.reports.artifacts import store_artifact, write_file
 from analytics_pipeline.settings import get_settings, write_settings_file
+from analytics_pipeline.store import store_artifact, write_file
 
 
 @pytest.fixture(params=[0, 0o022, 0o777])

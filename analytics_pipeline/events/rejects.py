@@ -116,10 +116,10 @@ class RejectLimit:
 class RejectsFile:
     """A JSON Lines file that exists, complete, only if there were rejects.
 
-    It is readable as ``ANALYTICS_FILE_ACCESS`` says. It is written under a temporary name beside its own and renamed at the end, also after an error. A file of
-    that name with other content, from an earlier run, is kept under the next free number (``name.1``). Rejects may
-    come from several threads. What can't be written stops nothing: the end says so (``FolderError``), and the table
-    has them.
+    It is readable as ``ANALYTICS_FILE_ACCESS`` says. It is written under a temporary name beside its own and renamed
+    at the end, also after an error. A file of that name with other content, from an earlier run, is kept under the
+    next free number (``name.1``). Rejects may come from several threads. What can't be written stops nothing: the end
+    says so (``FolderError``), and the table has them.
     """
 
     def __init__(self, path: Path) -> None:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
+from psycopg.pq import TransactionStatus
+
 from analytics_pipeline.currencies import round_money, round_rate, round_ratio
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.crypto import asset_volumes
@@ -24,7 +26,7 @@ from analytics_pipeline.metrics.revenue import (
 from analytics_pipeline.metrics.rounding import round_movements
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION, Scope, scope
 from analytics_pipeline.metrics.top_events import top_events
-from analytics_pipeline.metrics.users import require_raw_users, user_metrics
+from analytics_pipeline.metrics.users import UserMetrics, require_raw_users, user_figures, user_metrics
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Cadence, Window
 
@@ -43,9 +45,9 @@ def revenue_answer(connection: Connection, company_id: str | None, window: Windo
         (mrr,) = mrr_figures(connection, [(company_id, window)], currency)
         figures = revenue.metrics
         return {
-            "totalRevenue": round_money(figures.total_revenue, currency),
             "mrr": round_money(figures.mrr, currency),
             "arr": round_money(figures.arr, currency),
+            "totalRevenue": round_money(figures.total_revenue, currency),
             "averageRevenuePerUser": _money(figures.average_revenue_per_user, currency),
             "revenueGrowth": _rate(figures.revenue_growth),
             "currency": currency,
@@ -79,16 +81,10 @@ def users_answer(connection: Connection, company_id: str | None, window: Window)
 
     Raises ``HorizonError`` where raw events it needs have expired.
     """
-    require_raw_users(connection, window)
     with one_view(connection):
         figures = user_metrics(connection, company_id, window)
         return {
-            "totalUsers": figures.total_users,
-            "activeUsers": figures.active_users,
-            "newUsers": figures.new_users,
-            "churnedUsers": figures.churned_users,
-            "churnRate": _rate(figures.churn_rate),
-            "activeUserRate": _rate(figures.active_user_rate),
+            **_users(figures),
             **_scope(scope(connection, company_id, window)),
             "usersAtStart": figures.users_at_start,
             "activeBefore": figures.active_before,
@@ -132,10 +128,9 @@ def series_answer(
     Raises ``AnalyticsError`` for a window that doesn't fit the cadence or holds too many periods, ``HorizonError``
     where raw events it needs have expired.
     """
-    if len(list(window.split(cadence))) > _MOST_PERIODS:
-        raise AnalyticsError(f"{window} holds more than {_MOST_PERIODS:,} {cadence}s: ask for less, or by month.")
-    require_raw_users(connection, next(window.split(cadence)))
+    first = _periods(window, cadence)[0]
     with one_view(connection):
+        require_raw_users(connection, first)
         periods = period_figures(connection, company_id, window, cadence, currency)
         return {
             "series": [
@@ -161,6 +156,60 @@ def series_answer(
         }
 
 
+def revenue_series_answer(
+    connection: Connection, company_id: str | None, window: Window, currency: str, cadence: Cadence
+) -> Answer:
+    """Return revenue, MRR and the rates of each hour, day or month of a window.
+
+    Raises ``AnalyticsError`` for a window that doesn't fit the cadence or holds too many periods.
+    """
+    periods = _periods(window, cadence)
+    asked = [(company_id, period) for period in periods]
+    with one_view(connection):
+        revenues = revenue_figures(connection, asked, currency)
+        mrrs = mrr_figures(connection, asked, currency)
+        return {
+            "series": [
+                {
+                    "start": f"{period.start:{_FORMATS[cadence]}}",
+                    "totalRevenue": round_money(revenue.metrics.total_revenue, currency),
+                    "invoiced": round_money(revenue.metrics.invoiced, currency),
+                    "refunds": round_money(revenue.metrics.refunds, currency),
+                    "mrr": round_money(revenue.metrics.mrr, currency),
+                    "payingCustomers": revenue.metrics.paying_customers,
+                    **_subscription_rates(mrr.rates, currency),
+                }
+                for period, revenue, mrr in zip(periods, revenues, mrrs, strict=True)
+            ],
+            "interval": str(cadence),
+            "currency": currency,
+            **_scope(scope(connection, company_id, window)),
+            "unconverted": _unconverted(unconverted(connection, company_id, window, currency)),
+            "definitionsVersion": DEFINITIONS_VERSION,
+        }
+
+
+def users_series_answer(connection: Connection, company_id: str | None, window: Window, cadence: Cadence) -> Answer:
+    """Return the user figures of each day or month of a window.
+
+    Raises ``AnalyticsError`` for a window that doesn't fit the cadence or holds too many periods, ``HorizonError``
+    where raw events it needs have expired.
+    """
+    periods = _periods(window, cadence)
+    with one_view(connection):
+        require_raw_users(connection, periods[0])
+        found = user_figures(connection, [(company_id, period) for period in periods])
+        return {
+            "series": [
+                {"start": f"{period.start:{_FORMATS[cadence]}}", **_users(users.metrics)}
+                for period, users in zip(periods, found, strict=True)
+            ],
+            "interval": str(cadence),
+            **_scope(scope(connection, company_id, window)),
+            "definitionsVersion": DEFINITIONS_VERSION,
+        }
+
+
 def top_events_answer(connection: Connection, company_id: str | None, window: Window, most: int) -> Answer:
     """Return the most frequent event types of a window."""
     with one_view(connection):
@@ -179,12 +228,37 @@ _FORMATS = {Cadence.HOUR: "%Y-%m-%dT%H:%MZ", Cadence.DAY: "%Y-%m-%d", Cadence.MO
 
 @contextmanager
 def one_view(connection: Connection) -> Iterator[None]:
-    """Let every statement of an answer see the same data: what is added meanwhile is in all of it, or in none."""
+    """Let every statement of an answer see the same data: what is added meanwhile is in all of it, or in none.
+
+    A connection that is inside a transaction keeps that one, which has to be as strict: its caller reads more in it.
+    """
+    if connection.info.transaction_status is not TransactionStatus.IDLE:
+        yield
+        return
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         # Workers cost more to start than any of these queries takes.
         connection.execute("SET LOCAL max_parallel_workers_per_gather = 0")
         yield
+
+
+def _periods(window: Window, cadence: Cadence) -> list[Window]:
+    if not window.is_aligned(cadence):
+        raise AnalyticsError(f"A series by {cadence} needs whole {cadence}s, not {window}.")
+    if window.count(cadence) > _MOST_PERIODS:
+        raise AnalyticsError(f"{window} holds more than {_MOST_PERIODS:,} {cadence}s: ask for less, or by month.")
+    return list(window.split(cadence))
+
+
+def _users(figures: UserMetrics) -> Answer:
+    return {
+        "totalUsers": figures.total_users,
+        "activeUsers": figures.active_users,
+        "newUsers": figures.new_users,
+        "churnedUsers": figures.churned_users,
+        "churnRate": _rate(figures.churn_rate),
+        "activeUserRate": _rate(figures.active_user_rate),
+    }
 
 
 def _scope(answered: Scope) -> Answer:

@@ -85,13 +85,9 @@ def require_raw_users(connection: Connection, window: Window) -> None:
 
     Whole months are counted over the user grain, which is kept, if they were closed before their events expired.
     """
-    # First, because it remembers the horizon it finds.
-    horizon = retention_horizon(connection)
-    if horizon is None:
-        return
     before = previous_window(connection, window)
-    query = "SELECT analytics_activity_is_kept(%s, %s) AND analytics_activity_is_kept(%s, %s)"
-    (is_kept,) = fetch_row(connection, query, [before.start, before.end, window.start, window.end])
+    query = "SELECT analytics_events_from(), analytics_activity_is_kept(%s, %s) AND analytics_activity_is_kept(%s, %s)"
+    horizon, is_kept = fetch_row(connection, query, [before.start, before.end, window.start, window.end])
     if not is_kept:
         raise HorizonError(
             f"Users can't be counted for {window} and the period before: raw events before {horizon:%Y-%m-%d} (the "

@@ -64,7 +64,7 @@ def schema_parts(connection: Connection) -> list[SchemaPart]:
     functions = (*map(load_sql, list_sql("functions")), digits.as_string(connection))
     return [
         SchemaPart("functions", functions),
-        *(SchemaPart(name, (load_sql(f"{name}.sql"),)) for name in ("views", "access", "row_security")),
+        *(SchemaPart(name, (load_sql(f"{name}.sql"),)) for name in ("views", "access", "row_security", "api")),
     ]
 
 

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from analytics_pipeline.cli import main
 from analytics_pipeline.events.rename import StoredId, rename_id
-from analytics_pipeline.outbox.decisions import discard_messages
-from analytics_pipeline.reports.recipients import add_recipient, remove_everywhere
+from analytics_pipeline.messages.decisions import discard_messages
+from analytics_pipeline.messages.recipients import add_recipient, remove_everywhere
 from analytics_pipeline.timescale import audit
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.policies import change_policies, preview_policies

@@ -61,3 +61,15 @@ WHERE (c.oid = 'analytics_company_grants'::regclass AND p.polname = 'own_grants'
            'analytics_revenue_metrics'::regclass, 'analytics_mrr_movements'::regclass,
            'analytics_user_metrics'::regclass
        ) AND p.polname IN ('own_companies', 'every_company'))
+UNION ALL
+SELECT 'api', md5(concat_ws(E'\n',
+    (SELECT n.nspacl::text FROM pg_namespace AS n WHERE n.nspname = 'analytics_api'),
+    (
+        SELECT string_agg(
+            concat_ws(E'\n', pg_get_functiondef(p.oid), obj_description(p.oid, 'pg_proc'), p.proacl::text), E'\n'
+            ORDER BY p.proname, p.oid::regprocedure::text
+        )
+        FROM pg_proc AS p
+        WHERE p.pronamespace = to_regnamespace('analytics_api')
+    )
+))

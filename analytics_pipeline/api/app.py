@@ -1,0 +1,71 @@
+"""The application: its routes, its pools, and what holds for every request."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
+
+from analytics_pipeline.api import live
+from analytics_pipeline.api.conditional import Conditional, GivenAnswers
+from analytics_pipeline.api.jwts import JwtVerifier
+from analytics_pipeline.api.limits import RateLimit
+from analytics_pipeline.api.measurements import Measurements
+from analytics_pipeline.api.observing import Observing
+from analytics_pipeline.api.page import add_page
+from analytics_pipeline.api.pools import Readers
+from analytics_pipeline.api.problems import add_problems
+from analytics_pipeline.api.routes import companies, events, figures, health, partitions, reports, series
+from analytics_pipeline.api.token_cache import Tokens
+from analytics_pipeline.api.versions import Versions
+from analytics_pipeline.settings import Settings
+
+# Of an address that sends tokens which are not valid.
+_FAILURES_PER_SECOND, _FAILURES_AT_ONCE = 5, 20
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the application over the database of the settings; it connects when it is started.
+
+    ``app.state`` holds what routes share: ``settings``, ``readers`` (``Readers``), ``tokens`` (``Tokens``),
+    ``versions`` (``Versions``), ``measurements``, and limits.
+    """
+    measurements = Measurements()
+    readers = Readers(settings, measurements)
+    tokens = Tokens(readers, JwtVerifier(settings))
+
+    @asynccontextmanager
+    async def running(_: FastAPI) -> AsyncIterator[None]:
+        await readers.open()
+        noting = asyncio.create_task(tokens.note_uses())
+        try:
+            yield
+        finally:
+            noting.cancel()
+            await readers.close()
+
+    app = FastAPI(
+        title="Analytics of a crypto-ERP",
+        version=version("analytics_pipeline"),
+        lifespan=running,
+        redirect_slashes=False,
+    )
+    state = app.state
+    state.settings = settings
+    state.readers = readers
+    state.tokens = tokens
+    state.measurements = measurements
+    state.versions = Versions(readers)
+    state.given = GivenAnswers()
+    state.rate = RateLimit(settings.api_rate, 2 * settings.api_rate)
+    state.failures = RateLimit(_FAILURES_PER_SECOND, _FAILURES_AT_ONCE)
+    add_problems(app)
+    app.add_middleware(GZipMiddleware, minimum_size=1000)
+    app.add_middleware(Conditional, given=state.given, tokens=tokens, versions=state.versions, rate=state.rate)
+    app.add_middleware(Observing, measurements=measurements, max_body=settings.api_max_body)
+    for module in (figures, series, companies, partitions, reports, events, health, live):
+        app.include_router(module.router)
+    add_page(app)
+    return app

@@ -1,0 +1,124 @@
+"""What a request asks for: parameters of the address, and the company, period and currency that they come to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Any
+
+from fastapi import Request, Response
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+from analytics_pipeline.api.auth import Caller
+from analytics_pipeline.api.conditional import CACHING, etag_of, matches
+from analytics_pipeline.api.numbers import Numbers, to_json
+from analytics_pipeline.api.problems import ApiError, no_such_company
+from analytics_pipeline.api.versions import read_version
+from analytics_pipeline.companies.known import is_known_company
+from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
+from analytics_pipeline.fx.show import require_known_currency
+from analytics_pipeline.metrics.answers import Answer
+from analytics_pipeline.metrics.periods import window_of_dates
+from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.windows import Window
+
+
+def _calendar_date(value: Any) -> date:
+    # Pydantic would take numbers, too, as seconds.
+    if isinstance(value, str) and len(value) == len("2025-01-31"):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            pass
+    raise ValueError("must be a calendar date like 2025-01-31")
+
+
+CalendarDate = Annotated[
+    date,
+    BeforeValidator(_calendar_date),
+    WithJsonSchema({"type": "string", "format": "date", "example": "2025-01-31"}),
+]
+
+
+class Parameters(BaseModel):
+    """Parameters of an address; others than these are refused."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
+
+
+class PeriodParameters(Parameters):
+    """A company and a period."""
+
+    start_date: CalendarDate | None = Field(None, description="First day (UTC); without dates: the current month.")
+    end_date: CalendarDate | None = Field(None, description="Last day, inclusive (UTC).")
+    company_id: str | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_ID_CHARACTERS,
+        description="For operators: one company; without it all. A company's token needs none.",
+    )
+    numbers: Numbers = Field("number", description="Amounts and rates as JSON numbers, or as strings of their digits.")
+
+
+class MoneyParameters(PeriodParameters):
+    """A company, a period and a currency."""
+
+    currency: str | None = Field(
+        None,
+        min_length=1,
+        max_length=32,
+        description="Reporting currency (ISO 4217, or a ticker with rates); without it the platform's.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What an answer is for: a company (None: all together), a window of whole days, a reporting currency."""
+
+    company: str | None
+    window: Window
+    currency: str
+
+
+async def answer(
+    request: Request, caller: Caller, parameters: PeriodParameters, ask: Callable[[Connection, Question], Answer]
+) -> Response:
+    """Answer a request for figures by a typed call, in one state of the database."""
+    company = caller.company_asked(parameters.company_id)
+    currency = getattr(parameters, "currency", None) or request.app.state.settings.base_currency
+
+    state = request.app.state
+    if_none_match = request.headers.get("if-none-match")
+
+    def tag_of(version: str) -> str:
+        return etag_of(version, request.url.path, sorted(request.query_params.multi_items()), company)
+
+    if if_none_match is not None:
+        version = await state.versions.current()
+        etag = tag_of(version)
+        if matches(etag, if_none_match):
+            state.given.note(request.scope, etag, version, request.scope["state"]["token"], caller.name)
+            return Response(status_code=304, headers={"ETag": etag, "Cache-Control": CACHING})
+
+    def read(connection: Connection) -> tuple[str, Answer]:
+        now, version = read_version(connection)
+        if caller.is_operator and company is not None and not is_known_company(connection, company):
+            raise no_such_company()
+        require_known_currency(connection, currency)
+        window = asked_window(parameters, now.date())
+        return version, ask(connection, Question(company, window, currency))
+
+    version, found = await state.readers.run(company, read)
+    return Response(
+        to_json(found, parameters.numbers),
+        headers={"ETag": tag_of(version), "Cache-Control": CACHING},
+        media_type="application/json",
+    )
+
+
+def asked_window(parameters: PeriodParameters, today: date) -> Window:
+    """Return the days asked for, without dates the month of ``today``."""
+    start, end = parameters.start_date, parameters.end_date
+    if (start is None) != (end is None):
+        raise ApiError(422, "Give both startDate and endDate, or neither for the current month.")
+    return window_of_dates(start, end, today)

@@ -1,0 +1,5 @@
+"""Live figures over a WebSocket."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

@@ -1,0 +1,111 @@
+"""Connections of the API: read ones bound to one company, or to all of them, for exactly one transaction."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+from psycopg import AsyncConnection, sql
+from psycopg_pool import AsyncConnectionPool
+
+from analytics_pipeline.api.bridge import Row, call_with
+from analytics_pipeline.api.measurements import Measurements
+from analytics_pipeline.metrics.access import API
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.connection import Connection, database_url
+
+Result = TypeVar("Result")
+
+_BEGIN = sql.SQL(
+    """
+    BEGIN ISOLATION LEVEL REPEATABLE READ {mode};
+    SELECT
+        set_config('role', {role}, true),
+        set_config('search_path', {path}, true),
+        set_config('analytics.company', {company}, true),
+        set_config('analytics.every_company', {every_company}, true),
+        set_config('statement_timeout', {timeout}, true),
+        -- Workers cost more to start than any of these queries takes.
+        set_config('max_parallel_workers_per_gather', '0', true)
+    """
+)
+
+
+class Readers:
+    """A pool of connections that read figures as ``analytics_api``."""
+
+    def __init__(self, settings: Settings, measurements: Measurements) -> None:
+        """Take the settings; nothing is opened."""
+        self._timeout = str(settings.api_statement_timeout * 1000)
+        self._measurements = measurements
+        self._pool = AsyncConnectionPool(
+            partial(_url, settings),
+            connection_class=AsyncConnection[Row],
+            min_size=1,
+            # The embedded server has one session.
+            max_size=1 if settings.database_url is None else settings.api_pool_size,
+            open=False,
+            timeout=settings.api_pool_timeout,
+            kwargs={
+                "autocommit": True,
+                "prepare_threshold": None,
+                # The embedded server can't see which process a client is.
+                "application_name": f"analytics_pipeline {os.getpid()}"
+                if settings.database_url is None
+                else "analytics_api",
+            },
+            configure=_configure,
+        )
+
+    async def open(self) -> None:
+        """Start to connect; a database that can't be reached now is tried again."""
+        await self._pool.open()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._pool.close()
+
+    def stats(self) -> dict[str, int]:
+        """Return the counters of the pool."""
+        return self._pool.get_stats()
+
+    async def run(self, company: str | None, read: Callable[[Connection], Result], *, read_only: bool = True) -> Result:
+        """Call ``read`` in one transaction that sees one state of the database, and return its result.
+
+        The transaction can ask for figures of ``company`` alone; None: of every company; the empty text: of none.
+        Raises ``PoolTimeout`` when no connection was free in time.
+        """
+        with self._measurements.database.time():
+            return await self._run(company, read, read_only=read_only)
+
+    async def _run(self, company: str | None, read: Callable[[Connection], Result], *, read_only: bool) -> Result:
+        begin = _BEGIN.format(
+            mode=sql.SQL("READ ONLY" if read_only else "READ WRITE"),
+            role=sql.Literal(API),
+            path=sql.Literal(f"{API}, public"),
+            company=sql.Literal(company or ""),
+            every_company=sql.Literal("on" if company is None else "off"),
+            timeout=sql.Literal(self._timeout),
+        )
+        async with self._pool.connection() as connection:
+            await connection.execute(begin)
+            try:
+                result = await call_with(connection, read)
+            except BaseException:
+                if not connection.closed:
+                    await connection.execute("ROLLBACK")
+                raise
+            await connection.execute("COMMIT")
+            return result
+
+
+async def _url(settings: Settings) -> str:
+    if settings.api_url is not None:
+        return settings.api_url.get_secret_value()
+    # It starts the embedded server, if that is the one.
+    return await asyncio.to_thread(database_url, settings)
+
+
+async def _configure(connection: AsyncConnection[Row]) -> None:
+    await connection.execute("SET TIME ZONE 'UTC'")

@@ -1,0 +1,5 @@
+"""What is closed, stale or provisional."""
+
+from fastapi import APIRouter
+
+router = APIRouter(prefix="/analytics", tags=["partitions"])

@@ -1,0 +1,5 @@
+"""Reports: the list, the documents, requests for custom ones."""
+
+from fastapi import APIRouter
+
+router = APIRouter(prefix="/analytics", tags=["reports"])

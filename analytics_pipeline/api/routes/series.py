@@ -1,0 +1,61 @@
+"""Figures of each hour, day or month of a period."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import Field
+
+from analytics_pipeline.api.asking import MoneyParameters, PeriodParameters, answer
+from analytics_pipeline.api.routes.figures import FiguresCaller
+from analytics_pipeline.metrics.answers import revenue_series_answer, users_series_answer
+from analytics_pipeline.windows import Cadence, Window
+
+router = APIRouter(prefix="/analytics", tags=["series"])
+
+_DEFAULT = "; without it months where the period is made of them, else days."
+
+
+class RevenueSeriesParameters(MoneyParameters):
+    """A company, a period, a currency, and the width of an entry."""
+
+    interval: Literal["hour", "day", "month"] | None = Field(
+        None, description=f"An entry per hour, day, month{_DEFAULT}"
+    )
+
+
+class UsersSeriesParameters(PeriodParameters):
+    """A company, a period, and the width of an entry."""
+
+    interval: Literal["day", "month"] | None = Field(None, description=f"An entry per day or month{_DEFAULT}")
+
+
+@router.get("/revenue/series")
+async def revenue_series(
+    request: Request, caller: FiguresCaller, parameters: Annotated[RevenueSeriesParameters, Query()]
+) -> Response:
+    """Revenue, MRR and the rates of each hour, day or month, at most 1,000 of them."""
+    return await answer(
+        request,
+        caller,
+        parameters,
+        lambda c, q: revenue_series_answer(c, q.company, q.window, q.currency, _cadence(q.window, parameters.interval)),
+    )
+
+
+@router.get("/users/series")
+async def users_series(
+    request: Request, caller: FiguresCaller, parameters: Annotated[UsersSeriesParameters, Query()]
+) -> Response:
+    """The user figures of each day or month, at most 1,000 of them."""
+    return await answer(
+        request,
+        caller,
+        parameters,
+        lambda c, q: users_series_answer(c, q.company, q.window, _cadence(q.window, parameters.interval)),
+    )
+
+
+def _cadence(window: Window, interval: str | None) -> Cadence:
+    if interval is not None:
+        return Cadence(interval)
+    return Cadence.MONTH if window.is_aligned(Cadence.MONTH) else Cadence.DAY
