@@ -19,24 +19,26 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from analytics_pipeline.ages import NEVER
+from analytics_pipeline.asset_names import MONTHLY_REPORT
+from analytics_pipeline.cli.sample import months_before
+from analytics_pipeline.cli.terminal import data_console
 from analytics_pipeline.currencies import round_money
+from analytics_pipeline.database import connect, migrate
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.ingest import IngestSummary, ingest
 from analytics_pipeline.events.sources import Source
 from analytics_pipeline.fx.csv_rates import read_source
 from analytics_pipeline.fx.load import LoadedRates, store_rates
-from analytics_pipeline.messages.recipients import MONTHLY_REPORT, add_recipient
+from analytics_pipeline.messages.recipients import add_recipient
 from analytics_pipeline.metrics.revenue import revenue_by_currency, revenue_series
 from analytics_pipeline.metrics.users import user_series
 from analytics_pipeline.orchestration.instance import enter_dagster_environment
-from analytics_pipeline.sample.cli import months_before
 from analytics_pipeline.sample.generator import write_rates, write_sample
-from analytics_pipeline.settings import NEVER, Settings, get_settings, write_settings_file
-from analytics_pipeline.terminal import data_console
+from analytics_pipeline.settings import Settings, get_settings, write_settings_file
 from analytics_pipeline.text import printable_line
 from analytics_pipeline.timescale.clock import check_clock, database_now
-from analytics_pipeline.timescale.connection import Connection, connect, fetch_row
-from analytics_pipeline.timescale.migrations import migrate
+from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.policies import change_policies, policy_records
 from analytics_pipeline.timescale.server import server_info
 from analytics_pipeline.windows import Cadence, Window

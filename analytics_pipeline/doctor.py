@@ -12,6 +12,8 @@ from collections.abc import Iterator
 import click
 import psycopg
 
+from analytics_pipeline.cli.terminal import echo
+from analytics_pipeline.database import connect, database_url
 from analytics_pipeline.database_urls import describe_url
 from analytics_pipeline.embedded import EmbeddedPostgres
 from analytics_pipeline.errors import AnalyticsError
@@ -22,9 +24,8 @@ from analytics_pipeline.health.finding import Finding, Problem, State
 from analytics_pipeline.health.tuning import judge_settings, machine_memory, read_server_settings
 from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.sql_files import list_sql
-from analytics_pipeline.terminal import echo
 from analytics_pipeline.timescale.catalog import missing_from_catalog
-from analytics_pipeline.timescale.connection import Connection, connect, database_url, fetch_row
+from analytics_pipeline.timescale.connection import Connection, fetch_row
 
 _COLORS = {State.OK: "green", State.SKIPPED: "blue", State.WARNING: "yellow", State.ERROR: "red"}
 _MIGRATE = "analytics-pipeline db migrate"

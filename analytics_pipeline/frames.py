@@ -15,6 +15,7 @@ from typing import Any, cast, get_type_hints
 import pandas as pd
 from psycopg import sql
 
+from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.metrics.answers import one_view
 from analytics_pipeline.metrics.crypto import AssetVolume, asset_volumes
 from analytics_pipeline.metrics.revenue import (
@@ -29,7 +30,6 @@ from analytics_pipeline.metrics.revenue import (
 from analytics_pipeline.metrics.scope import Scope, scope
 from analytics_pipeline.metrics.tables import MetricTable
 from analytics_pipeline.metrics.users import UserMetrics, require_raw_users, user_metrics
-from analytics_pipeline.timescale.aggregates import EVENTS
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.hypertable import EVENT_COLUMNS
 from analytics_pipeline.timescale.refresh import HorizonError, retention_horizon

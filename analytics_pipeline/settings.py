@@ -20,13 +20,12 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from analytics_pipeline.ages import require_age
 from analytics_pipeline.currencies import ASSET_FORM_TOLD, is_asset
 from analytics_pipeline.database_urls import require_database_url
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.mail_addresses import Mailbox, require_address
 
-NEVER = "never"
-_INTERVAL = re.compile(r"^[1-9]\d{0,5} (hour|day|week|month|year)s?$")
 _EHLO = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*|\[(IPv6:)?[0-9A-Fa-f.:]+\]")
 
 
@@ -335,13 +334,6 @@ class _SecretFiles(PydanticBaseSettingsSource):
         """Return the secrets that are in files, by the names under which the settings are read."""
         found = (self.get_field_value(field, name) for name, field in self.settings_cls.model_fields.items())
         return {name: value for value, name, _ in found if value is not None}
-
-
-def require_age(value: str) -> str:
-    """Return an age of a policy as it was given; raises ``ValueError`` unless it looks like '2 years' or is 'never'."""
-    if _INTERVAL.match(value) or value == NEVER:
-        return value
-    raise ValueError(f"must look like '2 years' or '30 days', or be never, not {value!r}")
 
 
 def _split(addresses: str) -> list[str]:

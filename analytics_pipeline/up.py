@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analytics_pipeline import signals
+from analytics_pipeline.database import migrate
 from analytics_pipeline.embedded import EmbeddedPostgres, EmbeddedTimescale
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.orchestration.instance import enter_dagster_environment
@@ -21,7 +22,6 @@ from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.supervisor.claim import ClaimFile, claim_home
 from analytics_pipeline.supervisor.output import Output
 from analytics_pipeline.supervisor.parts import Database, Service, Watch
-from analytics_pipeline.timescale.migrations import migrate
 
 if TYPE_CHECKING:
     from analytics_pipeline.orchestration.runs.cancellation import ServerRuns

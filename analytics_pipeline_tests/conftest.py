@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from hypothesis import is_hypothesis_test
 
+from analytics_pipeline.database import connect
 from analytics_pipeline.settings import Settings, get_settings
-from analytics_pipeline.timescale.connection import connect
 from analytics_pipeline.timescale.waiting import WatchedConnection
 from analytics_pipeline_tests.databases import MIGRATED_WITH, EmbeddedDatabases, Kind, ServerDatabases
 

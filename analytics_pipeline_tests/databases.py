@@ -19,9 +19,9 @@ import psycopg
 from psycopg import sql
 from pydantic import SecretStr
 
+from analytics_pipeline.database import migrate
 from analytics_pipeline.embedded import EmbeddedTimescale
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.timescale.migrations import migrate
 from analytics_pipeline_tests.pristine import Pristine
 
 # The settings that a migration goes by, as the migrated databases here were made with.

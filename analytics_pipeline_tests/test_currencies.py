@@ -12,9 +12,9 @@ from click.testing import CliRunner, Result
 from analytics_pipeline.cli import main
 from analytics_pipeline.currencies import crypto_code, currencies, currency_digits, is_asset, is_currency
 from analytics_pipeline.events.model import AnalyticsEvent, check_event, parse_event
-from analytics_pipeline.events.rejection import RejectedEvent
 from analytics_pipeline.fx.csv_rates import read_rates
 from analytics_pipeline.fx.load import store_rates
+from analytics_pipeline.intake.rejection import RejectedEvent
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.conftest import Database

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from analytics_pipeline.timescale.connection import Connection, connect, fetch_row
-from analytics_pipeline.timescale.migrations import migrate
+from analytics_pipeline.database import connect, migrate
+from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline_tests.conftest import SERVER_URL, migrated_database
 from analytics_pipeline_tests.databases import Kind, ServerDatabases
 from analytics_pipeline_tests.pristine import Pristine

@@ -6,10 +6,10 @@ import pytest
 from rich.console import Console
 
 from analytics_pipeline import demo
+from analytics_pipeline.ages import NEVER
+from analytics_pipeline.database import connect, migrate
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.settings import NEVER, get_settings
-from analytics_pipeline.timescale.connection import connect
-from analytics_pipeline.timescale.migrations import migrate
+from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.policies import RETENTION, change_policies, policy_values, read_policies
 from analytics_pipeline.timescale.server import server_info
 from analytics_pipeline.windows import Window

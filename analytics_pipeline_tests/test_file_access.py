@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from analytics_pipeline.events.inbox_places import FolderInbox
-from analytics_pipeline.events.rejects import Reject, RejectsFile
+from analytics_pipeline.intake.rejects import Reject, RejectsFile
 from analytics_pipeline.settings import get_settings, write_settings_file
 from analytics_pipeline.store import store_artifact, write_file
 

@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from analytics_pipeline.cli import main
+from analytics_pipeline.cli.terminal import data_console, echo
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.messages.notifier import LogNotifier, Message
 from analytics_pipeline.supervisor.output import Output
-from analytics_pipeline.terminal import data_console, echo
 from analytics_pipeline.text import printable, printable_line
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event

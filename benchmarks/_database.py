@@ -8,9 +8,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
+from analytics_pipeline.database import migrate
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.settings import get_settings
-from analytics_pipeline.timescale.migrations import migrate
 
 
 def server_url() -> str:

@@ -17,9 +17,10 @@ from _database import database, server_url
 from _history import YEAR, fill
 from _results import Results
 
+from analytics_pipeline.database import connect
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES
-from analytics_pipeline.timescale.connection import Connection, connect
+from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import UNBATCHED
 from analytics_pipeline.windows import Cadence, Window
 

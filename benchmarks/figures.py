@@ -14,10 +14,11 @@ from _database import database, server_url
 from _history import close, fill
 from _results import Results
 
+from analytics_pipeline.database import connect
 from analytics_pipeline.metrics.answers import revenue_answer
 from analytics_pipeline.metrics.periods import previous_window
 from analytics_pipeline.metrics.revenue import revenue_metrics
-from analytics_pipeline.timescale.connection import Connection, connect
+from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Window
 
 PERIODS = {

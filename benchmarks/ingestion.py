@@ -26,11 +26,12 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from analytics_pipeline.database import connect
 from analytics_pipeline.events.ingest import ingest
 from analytics_pipeline.events.model import AnalyticsEvent, parse_event
 from analytics_pipeline.events.sources import Source
 from analytics_pipeline.sql_files import load_sql
-from analytics_pipeline.timescale.connection import Connection, connect
+from analytics_pipeline.timescale.connection import Connection
 
 SCHEMA = "benchmark_ingestion"
 YEAR_SECONDS = 365 * 86_400

@@ -22,9 +22,10 @@ from _database import database, server_url
 from _history import YEAR, fill
 from _results import Results
 
+from analytics_pipeline.database import connect
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES
-from analytics_pipeline.timescale.connection import Connection, connect, fetch_row
+from analytics_pipeline.timescale.connection import Connection, fetch_row
 
 HERE = Path(__file__).parent
 ENVIRONMENT = HERE.parent / ".local" / "peers"

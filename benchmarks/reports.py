@@ -19,6 +19,7 @@ from _database import database, server_url
 from reportlab.lib.pagesizes import A4
 from reportlab.pdfgen.canvas import Canvas
 
+from analytics_pipeline.database import connect
 from analytics_pipeline.events.ingest import ingest
 from analytics_pipeline.events.sources import Source
 from analytics_pipeline.fx.csv_rates import read_source
@@ -37,7 +38,7 @@ from analytics_pipeline.reports.tabular import Kind, Table
 from analytics_pipeline.sample.generator import write_rates, write_sample
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES
-from analytics_pipeline.timescale.connection import Connection, connect
+from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import refresh
 from analytics_pipeline.windows import Cadence, Window
 

@@ -11,9 +11,10 @@ from psycopg_pool import AsyncConnectionPool
 
 from analytics_pipeline.api.bridge import Row, call_with
 from analytics_pipeline.api.measurements import Measurements
+from analytics_pipeline.database import database_url
 from analytics_pipeline.metrics.access import API
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.timescale.connection import Connection, database_url
+from analytics_pipeline.timescale.connection import Connection
 
 Result = TypeVar("Result")
 

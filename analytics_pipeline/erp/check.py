@@ -10,7 +10,7 @@ from analytics_pipeline.erp.database import ErpDatabase, Row
 from analytics_pipeline.erp.rows import parse_row
 from analytics_pipeline.erp.source_files import ErpSource
 from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
-from analytics_pipeline.events.rejection import RejectedEvent
+from analytics_pipeline.intake.rejection import RejectedEvent
 from analytics_pipeline.timescale.clock import machine_now
 
 _TRIED_ROWS = 100

@@ -12,7 +12,7 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.aliases import load_aliases
 from analytics_pipeline.events.contradictions import OnConflict
 from analytics_pipeline.events.model import AnalyticsEvent, Parsing
-from analytics_pipeline.events.rejection import RejectedEvent
+from analytics_pipeline.intake.rejection import RejectedEvent
 from analytics_pipeline.timescale.clock import check_clock
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import retention_horizon

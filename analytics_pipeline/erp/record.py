@@ -37,7 +37,7 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.aliases import load_aliases
 from analytics_pipeline.events.contradictions import Refusal, describe_differences
 from analytics_pipeline.events.model import AnalyticsEvent, Parsing
-from analytics_pipeline.events.rejection import RejectedEvent
+from analytics_pipeline.intake.rejection import RejectedEvent
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import check_clock, database_now
 from analytics_pipeline.timescale.connection import Connection

@@ -15,7 +15,7 @@ from analytics_pipeline.events.columns import with_metadata
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS, NAMESPACE
 from analytics_pipeline.events.json_text import to_json
 from analytics_pipeline.events.model import AnalyticsEvent, Parsing, parse_event
-from analytics_pipeline.events.rejection import RejectedEvent, shown
+from analytics_pipeline.intake.rejection import RejectedEvent, shown
 
 _DIGEST_BYTES = 16
 

@@ -7,7 +7,7 @@ events add up to (``metrics``, ``sql/functions``). Files are ingested by ``analy
 from analytics_pipeline.events.contradictions import OnConflict
 from analytics_pipeline.events.model import AnalyticsEvent, check_event, parse_event
 from analytics_pipeline.events.record import new_event, record_event, record_events
-from analytics_pipeline.events.rejection import RejectedEvent
+from analytics_pipeline.intake.rejection import RejectedEvent
 
 __all__ = [
     "AnalyticsEvent",

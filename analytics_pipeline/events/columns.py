@@ -5,8 +5,8 @@ from typing import Any
 
 from analytics_pipeline.events.json_text import parse_json
 from analytics_pipeline.events.model import FIELDS, AnalyticsEvent
-from analytics_pipeline.events.rejection import RejectedEvent, shown
 from analytics_pipeline.events.sources import UnreadableSourceError
+from analytics_pipeline.intake.rejection import RejectedEvent, shown
 
 _REQUIRED_COLUMNS = ("event_id", "timestamp", "company_id", "event_type", "category")
 # The number of a row, as pandas and R write it: into CSV, after reading that again, and into Parquet.

@@ -20,8 +20,8 @@ from psycopg import Cursor
 
 from analytics_pipeline.events.json_text import parse_json, to_json
 from analytics_pipeline.events.model import FIRST_INSTANT, AnalyticsEvent
-from analytics_pipeline.events.records import storable
-from analytics_pipeline.events.rejection import RejectedEvent, shown
+from analytics_pipeline.intake.rejection import RejectedEvent, shown
+from analytics_pipeline.intake.rejects import storable
 from analytics_pipeline.sql_files import load_sql
 
 CONTRADICTED = "contradicts a stored event"

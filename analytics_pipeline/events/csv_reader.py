@@ -12,18 +12,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from analytics_pipeline.events.columns import check_columns, is_unnamed, with_metadata
-from analytics_pipeline.events.lines import (
-    MAX_LINE_BYTES,
-    LongLine,
-    bounded_lines,
-    cut_off,
-    decode_line,
-    is_cut_off,
-)
+from analytics_pipeline.events.lines import cut_off, is_cut_off
 from analytics_pipeline.events.model import FIELDS
 from analytics_pipeline.events.records import Record
-from analytics_pipeline.events.rejection import RejectedEvent
 from analytics_pipeline.events.sources import OpenSource, UnreadableSourceError
+from analytics_pipeline.intake.bounded_lines import MAX_LINE_BYTES, LongLine, bounded_lines, decode_line
+from analytics_pipeline.intake.rejection import RejectedEvent
 
 _SEPARATORS = ",;\t|"
 _sep_line = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE).fullmatch

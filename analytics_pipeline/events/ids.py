@@ -11,7 +11,7 @@ from uuid import UUID, uuid5
 
 from msgspec import ValidationError, convert
 
-from analytics_pipeline.events.rejection import RejectedEvent, shown
+from analytics_pipeline.intake.rejection import RejectedEvent, shown
 
 MAX_ID_CHARACTERS: Final = 200
 

@@ -16,9 +16,9 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.contradictions import OnConflict
 from analytics_pipeline.events.inbox_places import INBOX_PREFIX, DroppedFile, Inbox
 from analytics_pipeline.events.ingest import IngestSummary, Progress, ingest
-from analytics_pipeline.events.rejects import REJECTS_KEPT
 from analytics_pipeline.events.sources import Source
 from analytics_pipeline.folders import FolderError, temporary_folder, writing_to_temporary
+from analytics_pipeline.intake.rejects import REJECTS_KEPT
 from analytics_pipeline.timescale.clock import ClockError
 from analytics_pipeline.timescale.connection import Connection
 

@@ -31,9 +31,9 @@ from analytics_pipeline.events.load import BATCH_EVENTS, EventLoader, Loaded
 from analytics_pipeline.events.model import AnalyticsEvent, Parsing, parse_event
 from analytics_pipeline.events.readers import naming_damage, read_records
 from analytics_pipeline.events.records import Record
-from analytics_pipeline.events.rejection import RejectedEvent
-from analytics_pipeline.events.rejects import REJECTS_KEPT, Reject, RejectLimit, RejectsFile, store_rejects
 from analytics_pipeline.events.sources import Format, OpenSource, Source, UnreadableSourceError, open_source
+from analytics_pipeline.intake.rejection import RejectedEvent
+from analytics_pipeline.intake.rejects import REJECTS_KEPT, Reject, RejectLimit, RejectsFile, store_rejects
 from analytics_pipeline.signals import describing
 from analytics_pipeline.timescale.clock import DatabaseClock
 from analytics_pipeline.timescale.connection import Connection, cancel_statements

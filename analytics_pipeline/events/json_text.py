@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
-from analytics_pipeline.events.rejection import RejectedEvent, shown
+from analytics_pipeline.intake.rejection import RejectedEvent, shown
 
 # What ``read_plain`` returns for text that isn't plain.
 NOT_PLAIN: Final = object()

@@ -28,7 +28,7 @@ from analytics_pipeline.events.copy_rows import CopyRows
 from analytics_pipeline.events.lines import line_record
 from analytics_pipeline.events.model import AnalyticsEvent, Parsing, parse_event
 from analytics_pipeline.events.records import Record
-from analytics_pipeline.events.rejection import RejectedEvent
+from analytics_pipeline.intake.rejection import RejectedEvent
 
 _END_SECONDS = 5.0
 _READY = b"\n"

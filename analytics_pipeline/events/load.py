@@ -37,7 +37,7 @@ from analytics_pipeline.events.contradictions import (
 from analytics_pipeline.events.copy_rows import EVENT_TYPES, HEADER, TRAILER, CopyRows
 from analytics_pipeline.events.json_text import encode_json, to_json
 from analytics_pipeline.events.model import AnalyticsEvent
-from analytics_pipeline.events.rejection import RejectedEvent
+from analytics_pipeline.intake.rejection import RejectedEvent
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import retention_horizon

@@ -16,7 +16,9 @@ from uuid import UUID
 from analytics_pipeline.currencies import ASSET_FORM_TOLD, crypto_code, is_asset, is_currency
 from analytics_pipeline.events.aliases import NO_ALIASES, Aliases
 from analytics_pipeline.events.catalogue import CATEGORIES, CRYPTO, Amount, known_type
-from analytics_pipeline.events.exact_numbers import (
+from analytics_pipeline.events.ids import MAX_ID_CHARACTERS, check_id, check_storable, check_text, to_event_id, to_id
+from analytics_pipeline.events.instants import to_instant, without_zone
+from analytics_pipeline.intake.exact_numbers import (
     check_amount,
     check_metadata_number,
     is_nan,
@@ -24,9 +26,7 @@ from analytics_pipeline.events.exact_numbers import (
     to_amount,
     to_decimal,
 )
-from analytics_pipeline.events.ids import MAX_ID_CHARACTERS, check_id, check_storable, check_text, to_event_id, to_id
-from analytics_pipeline.events.instants import to_instant, without_zone
-from analytics_pipeline.events.rejection import RejectedEvent, shown
+from analytics_pipeline.intake.rejection import RejectedEvent, shown
 
 MAX_TYPE_CHARACTERS: Final = 100
 MAX_METADATA_CHARACTERS: Final = 65_536

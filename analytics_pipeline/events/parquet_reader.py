@@ -14,9 +14,9 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from analytics_pipeline.events.columns import check_columns, is_unnamed, with_metadata
 from analytics_pipeline.events.records import Record
-from analytics_pipeline.events.rejection import RejectedEvent
 from analytics_pipeline.events.sources import OpenSource
 from analytics_pipeline.folders import writing_to_temporary
+from analytics_pipeline.intake.rejection import RejectedEvent
 
 _BATCH_ROWS = 5_000
 _CHUNK_BYTES = 1 << 20

@@ -11,12 +11,13 @@ from itertools import islice
 from typing import Any
 from uuid import UUID, uuid4
 
+from analytics_pipeline.database import connect
 from analytics_pipeline.events.contradictions import OnConflict, Origin
 from analytics_pipeline.events.load import BATCH_EVENTS, EventLoader, Loaded
 from analytics_pipeline.events.model import AnalyticsEvent, check_event, parse_event
-from analytics_pipeline.events.rejection import RejectedEvent
+from analytics_pipeline.intake.rejection import RejectedEvent
 from analytics_pipeline.timescale.clock import DatabaseClock
-from analytics_pipeline.timescale.connection import Connection, connect
+from analytics_pipeline.timescale.connection import Connection
 
 # The source of events that an application records.
 RECORDED = "record_events"

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
-from analytics_pipeline.events.rejection import RejectedEvent
+from analytics_pipeline.intake.rejection import RejectedEvent
+from analytics_pipeline.intake.rejects import storable
 
 # Longer texts are cut where a reject is kept: nobody repairs them by hand.
 KEPT_CHARACTERS = 1_048_576
@@ -33,8 +34,3 @@ class Record(NamedTuple):
         else:
             text = json.dumps(self.raw, ensure_ascii=False, default=str)
         return storable(text)[:KEPT_CHARACTERS]
-
-
-def storable(text: str) -> str:
-    """Return the text with NUL characters and lone surrogates escaped, which PostgreSQL can't store."""
-    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()

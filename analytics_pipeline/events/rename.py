@@ -9,7 +9,7 @@ from typing import Final
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.ids import UNSEEN_RANGES, to_id, visible_id
-from analytics_pipeline.events.rejection import RejectedEvent, shown
+from analytics_pipeline.intake.rejection import RejectedEvent, shown
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale import audit
 from analytics_pipeline.timescale.connection import Connection

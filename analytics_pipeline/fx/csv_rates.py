@@ -12,13 +12,12 @@ from datetime import date
 from io import BytesIO
 
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.events.lines import LongLine, bounded_lines, decode_line
-from analytics_pipeline.events.records import storable
-from analytics_pipeline.events.rejection import RejectedEvent, shown
-from analytics_pipeline.events.rejects import REJECTS_KEPT, Reject, RejectLimit
 from analytics_pipeline.fx.ecb_xml import ECB_BASE, is_xml, read_ecb_xml
 from analytics_pipeline.fx.rates import Rate, RateFields, parse_date, parse_rate
 from analytics_pipeline.fx.sources import fetch, source_name
+from analytics_pipeline.intake.bounded_lines import LongLine, bounded_lines, decode_line
+from analytics_pipeline.intake.rejection import RejectedEvent, shown
+from analytics_pipeline.intake.rejects import REJECTS_KEPT, Reject, RejectLimit, storable
 from analytics_pipeline.timescale.clock import machine_now
 
 COLUMNS = Rate._fields

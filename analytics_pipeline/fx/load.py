@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from operator import itemgetter
 
-from analytics_pipeline.events.rejects import store_rejects
 from analytics_pipeline.fx.csv_rates import Reading
 from analytics_pipeline.fx.rates import DAYS_VALID, Rate
-from analytics_pipeline.metrics.changes import lock_changes
-from analytics_pipeline.metrics.tables import METRIC_TABLES
+from analytics_pipeline.intake.rejects import store_rejects
 from analytics_pipeline.sql_files import load_sql
-from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.connection import Connection, lock_changes
 from analytics_pipeline.windows import midnight
 
 # The embedded server holds a statement's parameter several times over.
@@ -146,5 +144,4 @@ def _record_changes(connection: Connection, spans: Sequence[ChangedSpan]) -> Non
     rows = [
         {"changed_from": str(midnight(s.start)), "changed_until": str(midnight(s.end)), "cause": s.cause} for s in spans
     ]
-    metrics = [table.metric for table in METRIC_TABLES if table.converts]
-    connection.execute(load_sql("queries/fx_changes.sql"), {"changes": json.dumps(rows), "metrics": metrics})
+    connection.execute(load_sql("queries/fx_changes.sql"), {"changes": json.dumps(rows)})

@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from analytics_pipeline.currencies import ASSET_FORM_TOLD, is_asset
-from analytics_pipeline.events.exact_numbers import check_rate, to_decimal
-from analytics_pipeline.events.rejection import RejectedEvent, shown
+from analytics_pipeline.intake.exact_numbers import check_rate, to_decimal
+from analytics_pipeline.intake.rejection import RejectedEvent, shown
 from analytics_pipeline.timescale.aggregates import Column
 from analytics_pipeline.timescale.clock import machine_now
 

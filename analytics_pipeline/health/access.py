@@ -3,6 +3,7 @@
 import shlex
 from dataclasses import dataclass
 
+from analytics_pipeline.asset_names import EVENTS, USERS
 from analytics_pipeline.health.finding import Finding, Problem, Severity
 from analytics_pipeline.metrics.access import (
     API,
@@ -20,10 +21,10 @@ from analytics_pipeline.metrics.access import (
 from analytics_pipeline.metrics.partitions import PARTITIONS
 from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS
 from analytics_pipeline.metrics.tables import METRIC_TABLES
-from analytics_pipeline.metrics.users import USER_DAYS, USERS
+from analytics_pipeline.metrics.users import USER_DAYS
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
-from analytics_pipeline.timescale.aggregates import AGGREGATES, EVENTS
+from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.audit import AUDIT
 from analytics_pipeline.timescale.connection import Connection
 

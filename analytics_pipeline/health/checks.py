@@ -10,6 +10,7 @@ from functools import partial
 
 import psycopg
 
+from analytics_pipeline.asset_names import COMPANY_REPORTS, EVENTS, FX_ASSET, MONTHLY_REPORT, SUBSCRIPTIONS_ASSET, USERS
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.health import (
     access,
@@ -27,13 +28,9 @@ from analytics_pipeline.health import (
     users,
 )
 from analytics_pipeline.health.finding import Finding, Problem
-from analytics_pipeline.messages.recipients import MONTHLY_REPORT
-from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS_ASSET
 from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES, MetricTable
-from analytics_pipeline.metrics.users import USERS
-from analytics_pipeline.reports.documents import COMPANY_REPORTS
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.timescale.aggregates import AGGREGATES, EVENTS, ContinuousAggregate
+from analytics_pipeline.timescale.aggregates import AGGREGATES, ContinuousAggregate
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Cadence, Window
 
@@ -181,14 +178,14 @@ def fx_checks() -> list[HealthCheck]:
     return [
         HealthCheck(
             "rates_fresh",
-            fx.FX_ASSET,
+            FX_ASSET,
             "Every currency with amounts of the last 35 days has a rate towards the reporting currency, at most 7 days "
             "older than the newest event.",
             fx.rates_fresh,
         ),
         HealthCheck(
             "rates_without_gaps",
-            fx.FX_ASSET,
+            FX_ASSET,
             "Every day from the first to the last amount in a currency has a rate: none is unconverted.",
             fx.rates_without_gaps,
         ),

@@ -6,11 +6,11 @@ Which of the two is right is for a person to say. So both are warnings, and both
 import shlex
 from datetime import timedelta
 
+from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.erp.record import CHANGED
 from analytics_pipeline.health.finding import Finding, Problem, Severity
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
-from analytics_pipeline.timescale.aggregates import EVENTS
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.hypertable import hypertable_status
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.events import rename
 from analytics_pipeline.events.catalogue import CATEGORIES, known_type
 from analytics_pipeline.health.finding import Finding, Problem, Severity
 from analytics_pipeline.health.freshness import CLOCK_TOLERANCE
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
-from analytics_pipeline.timescale.aggregates import EVENTS
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.invalidation import count_future_events
 from analytics_pipeline.windows import midnight

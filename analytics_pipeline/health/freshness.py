@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 
 from psycopg import sql
 
+from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.health.finding import Finding, Problem, Severity, close_command
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
-from analytics_pipeline.timescale.aggregates import EVENTS, ContinuousAggregate
+from analytics_pipeline.timescale.aggregates import ContinuousAggregate
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.invalidation import StaleRange, stale_ranges

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 
 from psycopg.types.multirange import Multirange
 
+from analytics_pipeline.asset_names import FX_ASSET
 from analytics_pipeline.fx.rates import DAYS_VALID, FX_RATES
 from analytics_pipeline.fx.sources import ECB, ECB_URL, source_name
 from analytics_pipeline.health.finding import Finding, Problem, Severity
@@ -14,7 +15,6 @@ from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection
 
-FX_ASSET = "fx_rates"
 # A currency with amounts in so many days is in use.
 LOOK_BACK = timedelta(days=35)
 # Friday's rate is the newest until Tuesday if Monday was a holiday; older than that are few.

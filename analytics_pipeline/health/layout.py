@@ -1,8 +1,9 @@
 """The schema: the hypertable as its migration made it, and each aggregate as it is declared."""
 
+from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.health.finding import Finding, Problem
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.timescale.aggregates import EVENTS, ContinuousAggregate
+from analytics_pipeline.timescale.aggregates import ContinuousAggregate
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.declaration import declaration_drift
 from analytics_pipeline.timescale.definition import compare_definition

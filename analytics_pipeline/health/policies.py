@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from analytics_pipeline.ages import NEVER
+from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.health.finding import Finding, Problem, Severity
 from analytics_pipeline.health.freshness import lag_of_data
-from analytics_pipeline.settings import NEVER, Settings
+from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
-from analytics_pipeline.timescale.aggregates import AGGREGATES, EVENTS
+from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.job_health import JobHealth, read_job_health

@@ -7,11 +7,11 @@ from datetime import timedelta
 
 from psycopg.rows import class_row
 
+from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.health.finding import Finding, Problem, Severity
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
-from analytics_pipeline.timescale.aggregates import EVENTS
 from analytics_pipeline.timescale.catalog import describe_missing, missing_from_catalog
 from analytics_pipeline.timescale.clock import MAX_DIFFERENCE, MAX_SILENT_DIFFERENCE, SET_CLOCK, Clocks, read_clocks
 from analytics_pipeline.timescale.connection import Connection

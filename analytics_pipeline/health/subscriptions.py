@@ -4,14 +4,14 @@ from datetime import datetime, timedelta
 
 from psycopg import sql
 
+from analytics_pipeline.asset_names import EVENTS, SUBSCRIPTIONS_ASSET
 from analytics_pipeline.events.catalogue import KNOWN_TYPES
 from analytics_pipeline.events.model import AnalyticsEvent, check_event
-from analytics_pipeline.events.rejection import RejectedEvent
 from analytics_pipeline.health.finding import Finding, Problem, Severity
-from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS_ASSET
+from analytics_pipeline.intake.rejection import RejectedEvent
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
-from analytics_pipeline.timescale.aggregates import EVENTS, LOGS_DAYS
+from analytics_pipeline.timescale.aggregates import LOGS_DAYS
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row, one_state
 from analytics_pipeline.timescale.invalidation import days_of, stale_ranges

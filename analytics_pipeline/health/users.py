@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+from analytics_pipeline.asset_names import USERS
 from analytics_pipeline.health.finding import Finding, Problem
-from analytics_pipeline.metrics.users import USERS
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import LOGS_DAYS

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, time
 from typing import Final, Literal
 
+from analytics_pipeline.asset_names import MONTHLY_REPORT
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
 from analytics_pipeline.mail_addresses import require_address
@@ -19,7 +20,7 @@ from analytics_pipeline.timescale import audit
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 
 # The reports there are recipients of.
-MONTHLY_REPORT: Final = "monthly_report"
+
 REPORTS: Final = (MONTHLY_REPORT,)
 
 # What a mail brings: the document attached, its figures as a workbook, or a link to the document.

@@ -1,20 +1,10 @@
-"""The lock under which figures and what they stand on are changed, so that no change is missed; days to be read again.
+"""The days whose events users and subscriptions have to take in again, as refreshes have noted them.
 
-Belongs here: taking the lock, and the days that users and subscriptions have to take in again. What a change of figures
-is, and who has seen it: ``sql/functions/closing.sql`` and the metric tables (``tables``).
+What a change of figures is, and who has seen it: ``sql/functions/closing.sql`` and the metric tables (``tables``).
 """
 
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Window
-
-
-def lock_changes(connection: Connection, *, shared: bool = False) -> None:
-    """Take the lock of ``analytics_metric_changes`` to the end of the transaction.
-
-    Alone for whoever changes users, subscriptions or rates, shared for whoever computes figures from them. It has
-    to be the transaction's first statement: what is read before may be older than the lock.
-    """
-    connection.execute("SELECT analytics_lock_changes(%s)", [shared])
 
 
 def changed_windows(connection: Connection) -> dict[str, list[Window]]:

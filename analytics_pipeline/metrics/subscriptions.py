@@ -8,8 +8,6 @@ from analytics_pipeline.timescale.refresh import require_within_horizon
 from analytics_pipeline.windows import Cadence, Window, require_aligned
 
 SUBSCRIPTIONS = "analytics_subscriptions"
-# The name under which its days are closed.
-SUBSCRIPTIONS_ASSET = "subscriptions"
 SUBSCRIPTION_COLUMNS: Mapping[str, Column] = {
     "company_id": Column("text", "The tenant."),
     "subscription_id": Column("text", "The subscription within the company."),

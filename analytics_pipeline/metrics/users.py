@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from psycopg import sql
 
+from analytics_pipeline.asset_names import USERS
 from analytics_pipeline.metrics.periods import CompanyWindow, period_parameters, previous_window
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import Column
@@ -15,7 +16,6 @@ from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.refresh import HorizonError, retention_horizon
 from analytics_pipeline.windows import Cadence, Window, require_aligned
 
-USERS = "analytics_users"
 USER_COLUMNS: Mapping[str, Column] = {
     "company_id": Column("text", "The tenant."),
     "user_id": Column("text", "The user within the company."),

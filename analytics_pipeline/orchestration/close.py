@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from dagster import DagsterInstance, Definitions, ExecuteInProcessResult
 
+from analytics_pipeline.database import connect
 from analytics_pipeline.definitions import build_definitions
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, assets_of
@@ -18,7 +19,6 @@ from analytics_pipeline.orchestration.runs.tags import CLOSE
 from analytics_pipeline.orchestration.storage import SETUP_JOB
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import check_clock, machine_now
-from analytics_pipeline.timescale.connection import connect
 from analytics_pipeline.timescale.refresh import require_within_horizon
 from analytics_pipeline.windows import Cadence, Window
 

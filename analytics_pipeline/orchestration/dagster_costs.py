@@ -17,6 +17,7 @@ from dagster import (
     DagsterEventType,
     DagsterInstance,
     Field,
+    StepExecutionContext,
 )
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationPlanned,
@@ -34,7 +35,6 @@ from sqlalchemy.pool import NullPool
 
 if TYPE_CHECKING:
     from dagster._core.events import DagsterEventBatchMetadata
-    from dagster._core.execution.context.system import StepExecutionContext
     from dagster._serdes import ConfigurableClassData
 
 
@@ -83,7 +83,7 @@ class LeanCheckResult(AssetCheckResult):
     """
 
     def _get_unpartitioned_target_materialization_data(
-        self, step_context: "StepExecutionContext", asset_key: AssetKey
+        self, step_context: StepExecutionContext, asset_key: AssetKey
     ) -> AssetCheckEvaluationTargetMaterializationData | None:
         for newest in step_context.instance.fetch_materializations(asset_key, limit=1).records:
             return AssetCheckEvaluationTargetMaterializationData(

@@ -12,13 +12,13 @@ from dagster import (
     define_asset_job,
 )
 
+from analytics_pipeline.asset_names import FX_ASSET
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.fx.csv_rates import Reading, read_source
 from analytics_pipeline.fx.load import store_rates
 from analytics_pipeline.fx.rates import FX_COLUMNS, FX_RATES
 from analytics_pipeline.fx.show import stored_rates
 from analytics_pipeline.fx.sources import RatesUnreachableError
-from analytics_pipeline.health.fx import FX_ASSET
 from analytics_pipeline.orchestration.keys import assets_named
 from analytics_pipeline.orchestration.metadata import MetadataMap
 from analytics_pipeline.orchestration.resources import Timescale

@@ -38,6 +38,7 @@ from dagster import (
     sensor,
 )
 
+from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.health.checks import HealthCheck, all_checks, run_check, window_checks
 from analytics_pipeline.health.finding import Finding
 from analytics_pipeline.orchestration.check_results import check_evaluation, check_result, window_judged
@@ -52,7 +53,6 @@ from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.runs.records import ended_runs
 from analytics_pipeline.orchestration.shared import AssetJob, pipeline_check, pipeline_checks, pipeline_schedule
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.timescale.aggregates import EVENTS
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
 

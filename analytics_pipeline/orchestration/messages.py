@@ -22,9 +22,10 @@ from dagster import (
     sensor,
 )
 
+from analytics_pipeline.asset_names import COMPANY_REPORTS, MONTHLY_REPORT
+from analytics_pipeline.database import connect
 from analytics_pipeline.health.mail import mailed_documents_current
 from analytics_pipeline.messages.channels import channels_for, send_by_settings
-from analytics_pipeline.messages.recipients import MONTHLY_REPORT
 from analytics_pipeline.messages.sending import SendReport, count_due, count_waiting
 from analytics_pipeline.orchestration import shared
 from analytics_pipeline.orchestration.check_results import check_evaluation
@@ -33,10 +34,9 @@ from analytics_pipeline.orchestration.reports.report_gate import describe_held, 
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.runs.dagster_storage import open_instance
 from analytics_pipeline.orchestration.sensors import LatestRun
-from analytics_pipeline.reports.documents import COMPANY_REPORTS
 from analytics_pipeline.reports.mail import count_missing, enqueue_wanted, wanted_documents
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.timescale.connection import Connection, connect
+from analytics_pipeline.timescale.connection import Connection
 
 MAIL_JOB = "report_mail"
 # A pool of its own: a mail server that takes its time must not keep partitions from being closed.

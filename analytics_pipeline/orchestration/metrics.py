@@ -17,22 +17,18 @@ from dagster import (
 )
 
 from analytics_pipeline.alerts.check import CHECK, check_alerts
+from analytics_pipeline.asset_names import EVENTS, SUBSCRIPTIONS_ASSET, USERS
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
-from analytics_pipeline.metrics.subscriptions import (
-    SUBSCRIPTION_COLUMNS,
-    SUBSCRIPTIONS,
-    SUBSCRIPTIONS_ASSET,
-    update_subscriptions,
-)
+from analytics_pipeline.metrics.subscriptions import SUBSCRIPTION_COLUMNS, SUBSCRIPTIONS, update_subscriptions
 from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES, MetricTable, close_metric
-from analytics_pipeline.metrics.users import USER_COLUMNS, USERS, update_users
+from analytics_pipeline.metrics.users import USER_COLUMNS, update_users
 from analytics_pipeline.orchestration.check_results import check_result
 from analytics_pipeline.orchestration.closing.attempts import attempt
 from analytics_pipeline.orchestration.closing.jobs import metric_sources
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.shared import METRICS, pipeline_asset, pipeline_check
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.timescale.aggregates import EVENTS, LOGS_DAYS, Column
+from analytics_pipeline.timescale.aggregates import LOGS_DAYS, Column
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Cadence, Window
 

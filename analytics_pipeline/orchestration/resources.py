@@ -7,9 +7,10 @@ import psycopg
 from dagster import ConfigurableResource, DagsterInvariantViolationError, Failure, OpExecutionContext
 from dagster._utils.interrupts import raise_interrupts_as
 
+from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
 from analytics_pipeline.settings import Settings, get_settings
-from analytics_pipeline.timescale.connection import Connection, connect
+from analytics_pipeline.timescale.connection import Connection
 
 # Seconds that a sensor waits for other sessions: Dagster ends a tick after a minute, and the next one tries again.
 SENSOR_LOCK_TIMEOUT = 20

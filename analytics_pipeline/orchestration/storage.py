@@ -9,13 +9,13 @@ from dagster import (
     define_asset_job,
 )
 
+from analytics_pipeline.asset_names import EVENTS
+from analytics_pipeline.database import migrate
 from analytics_pipeline.orchestration.keys import assets_named
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.shared import STORAGE, pipeline_asset
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.timescale.aggregates import EVENTS
 from analytics_pipeline.timescale.hypertable import EVENT_COLUMNS, hypertable_status
-from analytics_pipeline.timescale.migrations import migrate
 
 SETUP_JOB = "hypertable_setup"
 

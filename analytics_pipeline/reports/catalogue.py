@@ -6,7 +6,7 @@ A new section is a module in ``sections`` and an entry here.
 from collections.abc import Iterable, Sequence
 
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.events.rejection import shown
+from analytics_pipeline.intake.rejection import shown
 from analytics_pipeline.reports.load import Wanted
 from analytics_pipeline.reports.sections import (
     alerts,

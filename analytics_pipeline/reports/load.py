@@ -17,7 +17,6 @@ from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
-from analytics_pipeline.alerts.history import FiredAlert, fired_alerts
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.answers import one_view
 from analytics_pipeline.metrics.periods import CompanyWindow, previous_window
@@ -43,6 +42,7 @@ from analytics_pipeline.metrics.tables import (
 from analytics_pipeline.metrics.top_events import EventCount
 from analytics_pipeline.metrics.users import UserMetrics, require_raw_users, user_figures
 from analytics_pipeline.reports.figures import trailing_months
+from analytics_pipeline.reports.fired_alerts import FiredAlert, fired_alerts
 from analytics_pipeline.reports.report import (
     ClosedFigures,
     CompanyFigures,

@@ -15,8 +15,9 @@ from html import escape
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
+from analytics_pipeline.asset_names import MONTHLY_REPORT
 from analytics_pipeline.messages.message import one_line
-from analytics_pipeline.messages.recipients import LINK, MONTHLY_REPORT, PDF, XLSX
+from analytics_pipeline.messages.recipients import LINK, PDF, XLSX
 from analytics_pipeline.reports.changes import ChangedFigure, changed_figures_of, count_changes, describe_changes
 from analytics_pipeline.reports.documents import (
     Document,

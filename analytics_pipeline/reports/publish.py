@@ -18,7 +18,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.events.rejection import shown
+from analytics_pipeline.intake.rejection import shown
 from analytics_pipeline.reports.catalogue import wanted_by
 from analytics_pipeline.reports.documents import Figure
 from analytics_pipeline.reports.fonts import FontFiles, adopt_fonts, font_files

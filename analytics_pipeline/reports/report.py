@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from analytics_pipeline.alerts.history import FiredAlert
 from analytics_pipeline.metrics.revenue import (
     NO_RATES,
     OF_TOTAL_REVENUE,
@@ -21,6 +20,7 @@ from analytics_pipeline.metrics.revenue import (
 from analytics_pipeline.metrics.top_events import EventCount
 from analytics_pipeline.metrics.users import UserMetrics
 from analytics_pipeline.reports.changes import ChangedFigure
+from analytics_pipeline.reports.fired_alerts import FiredAlert
 from analytics_pipeline.windows import Cadence, Window
 
 ALL_COMPANIES = "All companies"

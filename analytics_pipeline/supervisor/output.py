@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO
 
-from analytics_pipeline.terminal import echo
+from analytics_pipeline.cli.terminal import echo
 from analytics_pipeline.text import printable_line
 
 _LOG_BYTES = 5_000_000

@@ -8,9 +8,8 @@ relation itself is created by a migration. To add one: a migration, and an entry
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.windows import Cadence
-
-EVENTS = "analytics_events"
 
 _ACTIVITY = (
     "category IN ('revenue', 'user_activity', 'crypto') AND event_type <> 'user.deleted' AND user_id IS NOT NULL"

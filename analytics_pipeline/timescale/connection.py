@@ -1,6 +1,5 @@
-"""Connections to TimescaleDB: the configured server, or the embedded one started on demand."""
+"""Connections to a TimescaleDB, and what a session of it may be asked for."""
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +12,6 @@ from psycopg.pq import TransactionStatus
 
 from analytics_pipeline.database_urls import describe_url
 from analytics_pipeline.errors import DatabaseUnreachableError
-from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.timescale.waiting import WatchedConnection
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -23,34 +21,19 @@ _connections: WeakSet[Connection] = WeakSet()
 _connections_lock = threading.Lock()
 
 
-def database_url(settings: Settings | None = None) -> str:
-    """Return the libpq URL to work on; starts the embedded server if no other is configured."""
-    settings = settings or get_settings()
-    if settings.database_url is not None:
-        return settings.database_url.get_secret_value()
-    # A production process has a server of its own and needs neither Node nor this import.
-    from analytics_pipeline.embedded import EmbeddedTimescale
-
-    embedded = EmbeddedTimescale(settings.home)
-    embedded.start()
-    return embedded.url
-
-
-def connect(
-    settings: Settings | None = None,
+def open_connection(
+    url: str,
+    application_name: str,
     *,
-    autocommit: bool = False,
-    lock_timeout: float | None = None,
-    on_wait: Callable[[str], None] | None = None,
+    autocommit: bool,
+    lock_timeout: float,
+    on_wait: Callable[[str], None] | None,
 ) -> WatchedConnection:
     """Open a connection whose session time zone is UTC, and whose statements don't wait in silence (``waiting``).
 
-    ``lock_timeout`` is how many seconds a statement waits for others, None: ``ANALYTICS_LOCK_TIMEOUT``; what it waits
-    for is logged, and given to ``on_wait``. Raises ``AnalyticsError`` naming server and remedy, never the password,
-    when it can't be reached.
+    ``lock_timeout`` is how many seconds a statement waits for others; what it waits for is logged, and given to
+    ``on_wait``. Raises ``DatabaseUnreachableError`` naming server and remedy, never the password.
     """
-    settings = settings or get_settings()
-    url = database_url(settings)
     try:
         connection = WatchedConnection.connect(
             url,
@@ -58,8 +41,7 @@ def connect(
             # The embedded server has one backend session, and poolers have many: no server-side
             # prepared statements on either.
             prepare_threshold=None,
-            # The embedded server can't see which process a client is.
-            application_name="analytics_pipeline" if settings.database_url else f"analytics_pipeline {os.getpid()}",
+            application_name=application_name,
             connect_timeout=30,
         )
     except psycopg.OperationalError as error:
@@ -68,7 +50,7 @@ def connect(
             f"Can't connect to {describe_url(url)}: {reason}. Check ANALYTICS_DATABASE_URL and the server."
         ) from error
     try:
-        connection.watch_waits(url, settings.lock_timeout if lock_timeout is None else lock_timeout, on_wait)
+        connection.watch_waits(url, lock_timeout, on_wait)
         connection.execute("SET TIME ZONE 'UTC'")
         if not autocommit:
             connection.commit()
@@ -113,6 +95,15 @@ def advisory_lock(connection: Connection, kind: int, name: str) -> Iterator[None
     finally:
         if not connection.closed:
             connection.execute("SELECT pg_advisory_unlock(%s, hashtext(%s))", [kind, name])
+
+
+def lock_changes(connection: Connection, *, shared: bool = False) -> None:
+    """Take the lock of ``analytics_metric_changes`` to the end of the transaction.
+
+    Alone for whoever changes users, subscriptions or rates, shared for whoever computes figures from them. It has
+    to be the transaction's first statement: what is read before may be older than the lock.
+    """
+    connection.execute("SELECT analytics_lock_changes(%s)", [shared])
 
 
 def fetch_row(connection: Connection, query: QueryNoTemplate, parameters: Params | None = None) -> tuple[Any, ...]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.sql_files import load_sql
-from analytics_pipeline.timescale.aggregates import COLUMNS, EVENTS, ContinuousAggregate
+from analytics_pipeline.timescale.aggregates import COLUMNS, ContinuousAggregate
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 
 _VIEW = sql.Identifier("analytics_declared_definition")

@@ -7,18 +7,17 @@ anybody would wait for; what changes something waits for others only briefly at 
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 from psycopg import sql
 
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.sql_files import list_sql, load_sql
 from analytics_pipeline.timescale.catalog import require_known_catalog
 from analytics_pipeline.timescale.clock import read_clocks, say_difference
-from analytics_pipeline.timescale.connection import Connection, connect
+from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.policies import (
     APPLY,
     PolicyChange,
@@ -62,43 +61,44 @@ class _Migration:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
-def migrate(settings: Settings | None = None, *, on_wait: Callable[[str], None] | None = None) -> MigrationReport:
+def apply_migrations(
+    connection: WatchedConnection, new_policies: PolicyValues, *, named: Collection[str]
+) -> MigrationReport:
     """Apply what is missing: migrations in order, functions, views and grants, the policies of a new database.
 
-    The settings' retention, compression and refresh owner count for a new database only: a policy that is there
-    stays as it is. Safe to run twice, in parallel and after being killed. Logs a warning if this machine's clock and
-    the database's differ, and what it waits for, which ``on_wait`` is given too. Raises ``AnalyticsError`` for an
-    unfit server, for an applied file that was edited later, for a database newer than this program, and when another
-    session holds what has to change for longer than ``ANALYTICS_LOCK_TIMEOUT``.
+    ``new_policies`` count for a new database only: a policy that is there stays as it is; of those that somebody has
+    ``named``, it is said where the database wants another. Autocommit connection, which is to be closed afterwards: it
+    keeps the lock of migrations. Safe to run twice, in parallel and after being killed. Logs a warning if this
+    machine's clock and the database's differ. Raises ``AnalyticsError`` for an unfit server, for an applied file that
+    was edited later, for a database newer than this program, and when another session holds what has to change for
+    longer than the connection waits.
     """
-    settings = settings or get_settings()
-    with connect(settings, autocommit=True, on_wait=on_wait) as connection:
-        connection.execute("SELECT pg_advisory_lock(%s::bigint)", [_LOCK])
-        server = ensure_extension(connection)
-        say_difference(read_clocks(connection))
-        require_known_catalog(connection)
-        connection.execute(load_sql("schema_migrations.sql"))
-        migrations = _read_migrations()
-        _refuse_newer_database(connection, migrations)
-        applied = tuple(m.name for m in migrations if _apply(connection, m))
-        renewed = bring_up_to_date(connection)
-        was_settled = bool(policy_records(connection))
-        asked = PolicyValues(settings.retention, settings.compress_after, settings.refresh_owner)
-        changes = settle_policies(connection, server, asked)
-        notes = (*_policy_notes(connection, settings, was_settled=was_settled),)
-        return MigrationReport(applied, len(migrations) - len(applied), renewed, tuple(changes), notes)
+    connection.execute("SELECT pg_advisory_lock(%s::bigint)", [_LOCK])
+    server = ensure_extension(connection)
+    say_difference(read_clocks(connection))
+    require_known_catalog(connection)
+    connection.execute(load_sql("schema_migrations.sql"))
+    migrations = _read_migrations()
+    _refuse_newer_database(connection, migrations)
+    applied = tuple(m.name for m in migrations if _apply(connection, m))
+    renewed = bring_up_to_date(connection)
+    was_settled = bool(policy_records(connection))
+    changes = settle_policies(connection, server, new_policies)
+    notes = (*_policy_notes(connection, new_policies, named, was_settled=was_settled),)
+    return MigrationReport(applied, len(migrations) - len(applied), renewed, tuple(changes), notes)
 
 
-def _policy_notes(connection: Connection, settings: Settings, *, was_settled: bool) -> Iterator[str]:
+def _policy_notes(
+    connection: Connection, new_policies: PolicyValues, named: Collection[str], *, was_settled: bool
+) -> Iterator[str]:
     """Say what was adopted, where the environment asks for something else, and where a policy is not as wanted."""
     records = policy_records(connection)
     if not was_settled and any(record.origin == "adopted" for record in records.values()):
         adopted = ", ".join(f"{name} {record.value}" for name, record in records.items())
         yield f"The policies that this database has are from now on those that it wants: {adopted}."
     for name, record in records.items():
-        asked = getattr(settings, name)
-        # A default is nothing that anybody asked for.
-        if name in settings.model_fields_set and not _same_value(connection, name, asked, record.value):
+        asked = getattr(new_policies, name)
+        if name in named and not _same_value(connection, name, asked, record.value):
             yield (
                 f"ANALYTICS_{name.upper()}={asked} counts for a new database only; this one wants {record.value} "
                 f"(set on {record.set_at:%Y-%m-%d} by {record.set_by}, {record.client}). "

@@ -15,11 +15,12 @@ from datetime import datetime
 from psycopg import sql
 from psycopg.rows import class_row
 
+from analytics_pipeline.ages import NEVER
+from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.settings import NEVER
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale import audit
-from analytics_pipeline.timescale.aggregates import AGGREGATES, EVENTS
+from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.server import CONCURRENT_REFRESH_FIXED, ServerInfo, version_text
 

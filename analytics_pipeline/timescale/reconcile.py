@@ -13,9 +13,10 @@ from typing import Any
 
 from psycopg import sql
 
+from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.sql_files import load_sql
-from analytics_pipeline.timescale.aggregates import EVENTS, ContinuousAggregate
+from analytics_pipeline.timescale.aggregates import ContinuousAggregate
 from analytics_pipeline.timescale.connection import Connection, fetch_row, one_state
 from analytics_pipeline.timescale.invalidation import StaleRange, stale_ranges
 from analytics_pipeline.timescale.refresh import materialized_tables, refresh

@@ -13,7 +13,6 @@ from analytics_pipeline.alerts import incidents
 from analytics_pipeline.alerts.catalogue import METRICS
 from analytics_pipeline.alerts.evaluate import judge_window, update_alerts
 from analytics_pipeline.alerts.figures import certain, read_figures
-from analytics_pipeline.alerts.history import fired_alerts
 from analytics_pipeline.alerts.incidents import open_alerts
 from analytics_pipeline.alerts.load import load_rules
 from analytics_pipeline.alerts.rules import Rule
@@ -23,6 +22,7 @@ from analytics_pipeline.metrics.revenue import mrr_figures, revenue_metrics
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.metrics.tables import REVENUE_METRICS, USER_METRICS
 from analytics_pipeline.metrics.users import user_metrics
+from analytics_pipeline.reports.fired_alerts import fired_alerts
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Cadence, Window
 from analytics_pipeline_tests.alerts.figures_factory import close_revenue, close_users, start_of

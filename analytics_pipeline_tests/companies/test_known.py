@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from analytics_pipeline.asset_names import MONTHLY_REPORT
 from analytics_pipeline.cli import main
 from analytics_pipeline.companies.known import is_known_company
-from analytics_pipeline.messages.recipients import MONTHLY_REPORT
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
 

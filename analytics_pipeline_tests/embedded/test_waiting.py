@@ -3,9 +3,9 @@
 import pytest
 from pydantic import SecretStr
 
+from analytics_pipeline.database import connect as connect_by_settings
 from analytics_pipeline.embedded import EmbeddedTimescale
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.timescale import connection as connections
 from analytics_pipeline.timescale import waiting
 from analytics_pipeline.timescale.waiting import LockTimeoutError
 from analytics_pipeline_tests.embedded.conftest import Connect, value
@@ -24,7 +24,7 @@ def test_a_client_that_waits_for_its_turn_says_for_whom_and_stops_in_the_end(
 ) -> None:
     settings = Settings(database_url=SecretStr(server.url))
     said: list[str] = []
-    with connections.connect(settings, autocommit=True, lock_timeout=3, on_wait=said.append) as waiting_client:
+    with connect_by_settings(settings, autocommit=True, lock_timeout=3, on_wait=said.append) as waiting_client:
         holder = connect(autocommit=False, application_name="a notebook")
         value(holder, "SELECT 'held'::text")
         with pytest.raises(LockTimeoutError) as failure:
@@ -42,6 +42,6 @@ def test_a_client_that_waits_for_its_turn_says_for_whom_and_stops_in_the_end(
 def test_a_long_statement_of_one_s_own_is_no_wait(server: EmbeddedTimescale) -> None:
     settings = Settings(database_url=SecretStr(server.url))
     said: list[str] = []
-    with connections.connect(settings, lock_timeout=1, on_wait=said.append) as client:
+    with connect_by_settings(settings, lock_timeout=1, on_wait=said.append) as client:
         client.execute("SELECT pg_sleep(3)")
     assert said == []

@@ -11,6 +11,7 @@ from uuid import UUID, uuid5
 
 import pytest
 
+from analytics_pipeline.database import connect
 from analytics_pipeline.erp import record
 from analytics_pipeline.erp.corrections import accept_rows
 from analytics_pipeline.erp.cursors import read_statuses, reset
@@ -21,7 +22,6 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.load import Loaded
 from analytics_pipeline.events.model import AnalyticsEvent
 from analytics_pipeline.settings import get_settings
-from analytics_pipeline.timescale.connection import connect
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.erp.conftest import use_erp
 from analytics_pipeline_tests.erp.example import EXAMPLE, ExampleErp, invoice

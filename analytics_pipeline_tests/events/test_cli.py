@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from analytics_pipeline.cli.ingest import SOME_REJECTED, ingest, record
 from analytics_pipeline.embedded import EmbeddedTimescale
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.events.cli import SOME_REJECTED, ingest, record
 from analytics_pipeline.events.load import BATCH_EVENTS
-from analytics_pipeline.events.rejection import RejectedEvent
+from analytics_pipeline.intake.rejection import RejectedEvent
 from analytics_pipeline.timescale.connection import fetch_row
 from analytics_pipeline_tests.commands import is_waiting, locked, running
 from analytics_pipeline_tests.conftest import SERVER_URL, Database

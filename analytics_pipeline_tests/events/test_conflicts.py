@@ -16,6 +16,9 @@ from uuid import uuid4
 import pytest
 from click.testing import CliRunner
 
+from analytics_pipeline.cli.ingest import SOME_REJECTED
+from analytics_pipeline.cli.ingest import ingest as ingest_command
+from analytics_pipeline.cli.ingest import record as record_command
 from analytics_pipeline.events import (
     AnalyticsEvent,
     OnConflict,
@@ -26,9 +29,6 @@ from analytics_pipeline.events import (
     record_events,
 )
 from analytics_pipeline.events import ingest as ingest_module
-from analytics_pipeline.events.cli import SOME_REJECTED
-from analytics_pipeline.events.cli import ingest as ingest_command
-from analytics_pipeline.events.cli import record as record_command
 from analytics_pipeline.events.contradictions import CONTRADICTED
 from analytics_pipeline.events.ingest import IngestSummary, ingest
 from analytics_pipeline.events.load import EventLoader

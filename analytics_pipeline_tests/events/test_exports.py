@@ -17,18 +17,18 @@ import pytest
 import zstandard
 from click.testing import CliRunner
 
+from analytics_pipeline.cli.ingest import ingest as ingest_command
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.events.cli import ingest as ingest_command
 from analytics_pipeline.events.ids import NAMESPACE
 from analytics_pipeline.events.ingest import IngestSummary, SourcesUnreadableError, ingest
 from analytics_pipeline.events.instants import CUT, zone_named
 from analytics_pipeline.events.json_text import parse_json
-from analytics_pipeline.events.lines import MAX_LINE_BYTES
 from analytics_pipeline.events.model import Parsing, parse_event
 from analytics_pipeline.events.readers import read_records
 from analytics_pipeline.events.records import Record
-from analytics_pipeline.events.rejection import RejectedEvent
 from analytics_pipeline.events.sources import Source, open_source
+from analytics_pipeline.intake.bounded_lines import MAX_LINE_BYTES
+from analytics_pipeline.intake.rejection import RejectedEvent
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events.samples import json_lines, payment

@@ -19,8 +19,8 @@ import pytest
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events import ingest as module
 from analytics_pipeline.events.ingest import Progress, ingest
-from analytics_pipeline.events.rejects import Reject, RejectsFile
 from analytics_pipeline.events.sources import Source
+from analytics_pipeline.intake.rejects import Reject, RejectsFile
 from analytics_pipeline.timescale.clock import ClockError, database_now
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.clocks import shift_machine_clock

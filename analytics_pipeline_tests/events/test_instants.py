@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.instants import CUT, LEAP_SECOND, to_instant, zone_named
-from analytics_pipeline.events.rejection import RejectedEvent
+from analytics_pipeline.intake.rejection import RejectedEvent
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 BERLIN = zone_named("Europe/Berlin")

@@ -17,9 +17,9 @@ from analytics_pipeline.events.contradictions import OnConflict
 from analytics_pipeline.events.copy_rows import HEADER, TRAILER, CopyRows
 from analytics_pipeline.events.ingest import IngestSummary, SourcesUnreadableError, ingest
 from analytics_pipeline.events.line_workers import Chunk, LineWorkers, parse_chunk
-from analytics_pipeline.events.lines import MAX_LINE_BYTES
 from analytics_pipeline.events.model import Parsing, parse_event
 from analytics_pipeline.events.sources import Source
+from analytics_pipeline.intake.bounded_lines import MAX_LINE_BYTES
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.conftest import SERVER_URL, Database
 from analytics_pipeline_tests.events.samples import json_lines, payment

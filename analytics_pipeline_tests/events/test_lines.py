@@ -13,12 +13,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from analytics_pipeline.events.lines import MAX_LINE_BYTES, LongLine, bounded_lines
 from analytics_pipeline.events.model import parse_event
 from analytics_pipeline.events.readers import read_records
 from analytics_pipeline.events.records import Record
-from analytics_pipeline.events.rejection import RejectedEvent
 from analytics_pipeline.events.sources import Source, open_source
+from analytics_pipeline.intake.bounded_lines import MAX_LINE_BYTES, LongLine, bounded_lines
+from analytics_pipeline.intake.rejection import RejectedEvent
 from analytics_pipeline_tests.events.samples import json_lines, payment
 from analytics_pipeline_tests.events.test_readers import CSV_HEADER, CSV_ROW, ID
 

@@ -15,12 +15,12 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.events.lines import MAX_LINE_BYTES
 from analytics_pipeline.events.model import AnalyticsEvent, parse_event
 from analytics_pipeline.events.readers import read_records
 from analytics_pipeline.events.records import Record
-from analytics_pipeline.events.rejection import RejectedEvent
 from analytics_pipeline.events.sources import Format, Source, open_source
+from analytics_pipeline.intake.bounded_lines import MAX_LINE_BYTES
+from analytics_pipeline.intake.rejection import RejectedEvent
 from analytics_pipeline_tests.events.samples import json_lines, payment
 
 CSV_HEADER = "event_id,timestamp,company_id,user_id,event_type,category,value,currency,metadata\n"

@@ -21,9 +21,9 @@ from analytics_pipeline.cli import main
 from analytics_pipeline.events.inbox import Outcome, ingest_from_inbox
 from analytics_pipeline.events.inbox_places import INBOX_PREFIX, open_inbox
 from analytics_pipeline.events.ingest import ingest
-from analytics_pipeline.events.rejects import Reject, RejectsFile
 from analytics_pipeline.events.sources import Source
 from analytics_pipeline.folders import FolderError, temporary_folder
+from analytics_pipeline.intake.rejects import Reject, RejectsFile
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline_tests.conftest import Database

@@ -15,10 +15,10 @@ from upath import UPath
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.model import parse_event
-from analytics_pipeline.events.rejection import RejectedEvent
 from analytics_pipeline.fx.csv_rates import read_rates, read_source
 from analytics_pipeline.fx.rates import Rate, parse_rate
 from analytics_pipeline.fx.sources import RatesUnreachableError, source_name
+from analytics_pipeline.intake.rejection import RejectedEvent
 from analytics_pipeline_tests.events.samples import payment
 
 TODAY = date(2025, 6, 30)

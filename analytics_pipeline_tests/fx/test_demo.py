@@ -6,10 +6,9 @@ import pytest
 from dotenv import dotenv_values
 
 from analytics_pipeline import demo
+from analytics_pipeline.database import connect, migrate
 from analytics_pipeline.embedded import EmbeddedTimescale
 from analytics_pipeline.settings import Settings, get_settings
-from analytics_pipeline.timescale.connection import connect
-from analytics_pipeline.timescale.migrations import migrate
 from analytics_pipeline_tests.conftest import Database
 
 pytestmark = pytest.mark.slow

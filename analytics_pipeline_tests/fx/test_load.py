@@ -10,8 +10,8 @@ import pytest
 from analytics_pipeline.fx import load
 from analytics_pipeline.fx.csv_rates import Reading, read_rates
 from analytics_pipeline.fx.load import ChangedSpan, LoadedRates, changed_spans, store_rates
-from analytics_pipeline.metrics.changes import lock_changes
-from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.metrics.tables import METRIC_TABLES
+from analytics_pipeline.timescale.connection import Connection, lock_changes
 from analytics_pipeline_tests.conftest import SERVER_URL, Database
 
 Counts = tuple[int, int, int, int, int]
@@ -49,6 +49,8 @@ def test_loading_again_changes_nothing_and_another_rate_takes_the_place(database
         before = _stored(connection)
         assert ("2025-01-31", "EUR", "USD", "1.039300000000000001", "rates.csv") in before
         changes = _changes(connection)
+        noted = connection.execute("SELECT DISTINCT metrics FROM analytics_metric_changes").fetchall()
+        assert noted == [([table.metric for table in METRIC_TABLES if table.converts],)]
         repeated = [line.replace("1.0396", "1.03960") for line in lines]
         assert _counts(store_rates(connection, [_reading(*repeated, "no", name="b.csv")])) == (4, 0, 0, 3, 1)
         assert (_stored(connection), _changes(connection)) == (before, changes)

@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
+from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.health import policies
 from analytics_pipeline.health.checks import all_checks, run_check
 from analytics_pipeline.health.finding import Finding
 from analytics_pipeline.settings import get_settings
-from analytics_pipeline.timescale.aggregates import EVENTS
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.policies import change_policies
 from analytics_pipeline.timescale.server import server_info

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from analytics_pipeline.database import migrate
 from analytics_pipeline.health.access import function_access
 from analytics_pipeline.health.finding import State
 from analytics_pipeline.metrics.access import grant_company
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.timescale.migrations import migrate
 from analytics_pipeline.timescale.policies import change_policies
 from analytics_pipeline.timescale.server import server_info
 from analytics_pipeline_tests.conftest import SERVER_URL

@@ -4,12 +4,13 @@ from datetime import date
 
 import pytest
 
+from analytics_pipeline.asset_names import USERS
 from analytics_pipeline.health.checks import all_checks, run_check
 from analytics_pipeline.health.finding import Finding
 from analytics_pipeline.metrics.changes import changed_windows
 from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS, update_subscriptions
 from analytics_pipeline.metrics.tables import stale_periods
-from analytics_pipeline.metrics.users import USERS, update_users
+from analytics_pipeline.metrics.users import update_users
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES, LOGS_DAYS
 from analytics_pipeline.timescale.connection import Connection

@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from click.testing import CliRunner
 
+from analytics_pipeline.ages import NEVER
 from analytics_pipeline.cli import main
+from analytics_pipeline.database import migrate
 from analytics_pipeline.health.finding import State
-from analytics_pipeline.settings import NEVER
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.timescale.migrations import migrate
 from analytics_pipeline.timescale.policies import policy_values
 from analytics_pipeline.timescale.refresh import materialized_tables, refresh
 from analytics_pipeline.windows import Cadence, Window

@@ -7,10 +7,10 @@ from decimal import Decimal
 import pytest
 from psycopg.types.json import Jsonb
 
+from analytics_pipeline.asset_names import FX_ASSET
 from analytics_pipeline.fx.csv_rates import read_rates
 from analytics_pipeline.fx.load import store_rates
 from analytics_pipeline.health.finding import State
-from analytics_pipeline.health.fx import FX_ASSET
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.health.conftest import Ask, setting

@@ -2,10 +2,10 @@
 
 import pytest
 
+from analytics_pipeline.database import migrate
 from analytics_pipeline.health.finding import State
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.timescale.migrations import migrate
 from analytics_pipeline.timescale.policies import APPLY, COMPRESSION, REFRESH, RETENTION, read_policies
 from analytics_pipeline.timescale.server import server_info
 from analytics_pipeline_tests.events_factory import add_event

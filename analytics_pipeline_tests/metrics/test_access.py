@@ -14,13 +14,13 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from analytics_pipeline.cli import main
+from analytics_pipeline.database import connect, migrate
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.access import grant_company, list_grants, readers_without_grants, revoke_company
 from analytics_pipeline.metrics.tables import METRIC_TABLES
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES
-from analytics_pipeline.timescale.connection import Connection, connect, fetch_row
-from analytics_pipeline.timescale.migrations import migrate
+from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline_tests.conftest import SERVER_URL, Database, empty_database
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.metrics.closing import close_figures, days

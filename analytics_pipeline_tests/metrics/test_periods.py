@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 from analytics_pipeline.cli import main
-from analytics_pipeline.metrics import cli
+from analytics_pipeline.cli import metrics as metrics_command
+from analytics_pipeline.cli import report as reports_cli
 from analytics_pipeline.metrics.periods import window_of_dates
-from analytics_pipeline.reports import cli as reports_cli
 from analytics_pipeline.windows import Window
 from analytics_pipeline_tests.conftest import Database
 
@@ -19,7 +19,7 @@ def test_without_dates_it_is_the_month_of_today() -> None:
 
 
 def test_the_current_month_is_that_of_the_database(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "database_now", lambda _: datetime(2025, 2, 28, 23, 59, tzinfo=UTC))
+    monkeypatch.setattr(metrics_command, "database_now", lambda _: datetime(2025, 2, 28, 23, 59, tzinfo=UTC))
     answered = CliRunner().invoke(main, ["metrics", "revenue", "--json"])
     answer = json.loads(answered.output)
     assert (answer["startDate"], answer["endDate"]) == ("2025-02-01", "2025-02-28")

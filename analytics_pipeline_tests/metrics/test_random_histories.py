@@ -10,11 +10,12 @@ from uuid import UUID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from analytics_pipeline.asset_names import USERS
 from analytics_pipeline.events.load import EventLoader
 from analytics_pipeline.events.model import AnalyticsEvent, check_event
 from analytics_pipeline.metrics.revenue import revenue_metrics, unconverted
 from analytics_pipeline.metrics.tables import USER_METRICS, close_metric, stale_periods
-from analytics_pipeline.metrics.users import USER_DELETIONS, USERS, UserMetrics, update_users, user_metrics
+from analytics_pipeline.metrics.users import USER_DELETIONS, UserMetrics, update_users, user_metrics
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Cadence, Window
 from analytics_pipeline_tests.metrics.closing import days

@@ -17,6 +17,7 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from analytics_pipeline.cli import main
+from analytics_pipeline.database import connect, migrate
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.ingest import ingest
 from analytics_pipeline.events.sources import Source
@@ -26,8 +27,7 @@ from analytics_pipeline.metrics.tables import METRIC_TABLES
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.audit import list_acts
-from analytics_pipeline.timescale.connection import Connection, connect, fetch_row
-from analytics_pipeline.timescale.migrations import migrate
+from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline_tests.conftest import SERVER_URL, Database, empty_database
 from analytics_pipeline_tests.events.samples import json_lines, payment
 from analytics_pipeline_tests.events_factory import add_event

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from analytics_pipeline.database import migrate
 from analytics_pipeline.metrics.answers import revenue_answer, series_answer
 from analytics_pipeline.metrics.tables import (
     GRANULARITIES,
@@ -15,7 +16,6 @@ from analytics_pipeline.metrics.tables import (
 )
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.timescale.migrations import migrate
 from analytics_pipeline.timescale.refresh import refresh
 from analytics_pipeline.windows import Cadence, Window
 from analytics_pipeline_tests.events_factory import add_event

@@ -2,12 +2,13 @@
 
 import pytest
 
+from analytics_pipeline.asset_names import USERS
+from analytics_pipeline.database import migrate
 from analytics_pipeline.health.metrics import equals_definitions
 from analytics_pipeline.metrics.answers import users_answer
 from analytics_pipeline.metrics.tables import USER_METRICS, close_metric
 from analytics_pipeline.metrics.users import (
     USER_DELETIONS,
-    USERS,
     UserMonth,
     active_users,
     new_users,
@@ -18,7 +19,6 @@ from analytics_pipeline.settings import get_settings
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection, fetch_row
-from analytics_pipeline.timescale.migrations import migrate
 from analytics_pipeline.timescale.refresh import HorizonError, refresh
 from analytics_pipeline.windows import Cadence, Window
 from analytics_pipeline_tests.events_factory import at

@@ -13,10 +13,10 @@ from dagster import (
     TableMetadataValue,
     TableRecord,
 )
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from analytics_pipeline.alerts.check import CHECK
 from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES
+from analytics_pipeline.orchestration.runs import tags
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
@@ -57,7 +57,7 @@ def _close(definitions: Definitions, instance: DagsterInstance, first: str, last
         instance=instance,
         raise_on_error=False,
         asset_selection=[AssetKey("revenue_metrics")],
-        tags={ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last},
+        tags={tags.PARTITION_RANGE_START: first, tags.PARTITION_RANGE_END: last},
     )
     assert result.success
     (found,) = (check for check in result.get_asset_check_evaluations() if check.check_name == CHECK)

@@ -12,8 +12,8 @@ from dagster import (
     TableSchemaMetadataValue,
 )
 
+from analytics_pipeline.asset_names import FX_ASSET
 from analytics_pipeline.fx.rates import FX_COLUMNS
-from analytics_pipeline.health.fx import FX_ASSET
 from analytics_pipeline.orchestration.fx import FX_JOB
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline_tests.conftest import Database

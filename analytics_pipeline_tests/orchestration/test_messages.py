@@ -20,7 +20,6 @@ from dagster import (
     ExecuteInProcessResult,
     RunsFilter,
 )
-from dagster._core.storage.tags import PARTITION_NAME_TAG
 from dagster._serdes import serialize_value
 
 from analytics_pipeline.definitions import build_definitions
@@ -34,6 +33,7 @@ from analytics_pipeline.orchestration.closing.plan import Obstacle, open_sources
 from analytics_pipeline.orchestration.closing.state import PartitionState
 from analytics_pipeline.orchestration.messages import MAIL_JOB
 from analytics_pipeline.orchestration.reports import report_gate
+from analytics_pipeline.orchestration.runs import tags
 from analytics_pipeline.reports.mailed import outdated_mails
 from analytics_pipeline.reports.resend import resend_one
 from analytics_pipeline.settings import get_settings
@@ -179,7 +179,7 @@ def test_nothing_is_mailed_from_a_month_whose_run_failed_or_is_under_way(
     (request,) = ticks.tick()
     assert ticks.tick() == [request], "as long as nothing has run it is the same request"
     running = instance.add_run(
-        DagsterRun(job_name="monthly_aggregates", status=DagsterRunStatus.STARTED, tags={PARTITION_NAME_TAG: KEY})
+        DagsterRun(job_name="monthly_aggregates", status=DagsterRunStatus.STARTED, tags={tags.PARTITION: KEY})
     )
     assert ticks.tick() == []
     assert "of the month is under way" in (ticks.skipped or "")
@@ -209,7 +209,7 @@ def test_a_document_made_anew_is_judged_though_everybody_had_the_one_before_and_
         _close_monthly(month, instance)
         judged.tick()
         running = instance.add_run(
-            DagsterRun(job_name=REPORT_JOB, status=DagsterRunStatus.STARTED, tags={PARTITION_NAME_TAG: KEY})
+            DagsterRun(job_name=REPORT_JOB, status=DagsterRunStatus.STARTED, tags={tags.PARTITION: KEY})
         )
         assert ticks.tick() == []
         assert "of the month is under way" in (ticks.skipped or "")

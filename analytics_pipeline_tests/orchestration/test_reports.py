@@ -17,14 +17,10 @@ from dagster import (
     TableMetadataValue,
 )
 
+from analytics_pipeline.asset_names import CUSTOM_REPORTS
 from analytics_pipeline.orchestration.closing.jobs import REPORT_JOB
 from analytics_pipeline.orchestration.reports import custom_reports as sensor_module
-from analytics_pipeline.orchestration.reports.custom_reports import (
-    CUSTOM_REPORT,
-    CUSTOM_REPORTS,
-    REQUEST_TAG,
-    CustomReport,
-)
+from analytics_pipeline.orchestration.reports.custom_reports import CUSTOM_REPORT, REQUEST_TAG, CustomReport
 from analytics_pipeline.reports.catalogue import SECTION_NAMES
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline_tests.conftest import Database

@@ -9,13 +9,13 @@ from typing import Any
 
 from pypdf import PdfReader
 
-from analytics_pipeline.alerts.history import FiredAlert
 from analytics_pipeline.metrics.revenue import MrrMovements, RevenueMetrics
 from analytics_pipeline.metrics.top_events import EventCount
 from analytics_pipeline.metrics.users import UserMetrics
 from analytics_pipeline.reports.catalogue import SECTION_NAMES
 from analytics_pipeline.reports.document import Pdf, render_pdf
 from analytics_pipeline.reports.figures import trailing_months
+from analytics_pipeline.reports.fired_alerts import FiredAlert
 from analytics_pipeline.reports.layout import PageSize
 from analytics_pipeline.reports.report import (
     ClosedFigures,

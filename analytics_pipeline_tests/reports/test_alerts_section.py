@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from analytics_pipeline.alerts.history import FiredAlert
+from analytics_pipeline.reports.fired_alerts import FiredAlert
 from analytics_pipeline.reports.sections.alerts import tables
 from analytics_pipeline.windows import Cadence
 from analytics_pipeline_tests.reports import samples

@@ -16,6 +16,7 @@ from pypdf import PdfReader
 
 from analytics_pipeline.alerts.evaluate import judge_window
 from analytics_pipeline.alerts.words import shown
+from analytics_pipeline.database import migrate
 from analytics_pipeline.metrics.answers import movements_answer, revenue_answer, series_answer
 from analytics_pipeline.metrics.revenue import revenue_by_currency, revenue_series
 from analytics_pipeline.metrics.tables import METRIC_TABLES, MRR_MOVEMENTS, REVENUE_METRICS, close_metric
@@ -28,7 +29,6 @@ from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.workbook import render_workbook
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection, fetch_row
-from analytics_pipeline.timescale.migrations import migrate
 from analytics_pipeline.windows import Cadence
 from analytics_pipeline_tests.alerts.samples import rule
 from analytics_pipeline_tests.conftest import Database, empty_database, set_environment

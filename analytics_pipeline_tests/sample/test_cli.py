@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from analytics_pipeline.cli.sample import months_before, sample
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.sample.cli import months_before, sample
 
 SMALL = ["--start", "2025-01-01", "--months", "1", "--companies", "1", "--scale", "0.1"]
 

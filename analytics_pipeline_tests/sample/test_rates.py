@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from analytics_pipeline.cli.sample import sample as sample_command
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.fx.csv_rates import read_source
 from analytics_pipeline.sample import write_rates
-from analytics_pipeline.sample.cli import sample as sample_command
 from analytics_pipeline_tests.sample.conftest import END, START, Sample
 
 Prices = dict[tuple[date, str, str], Decimal]

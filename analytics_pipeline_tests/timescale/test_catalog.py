@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from analytics_pipeline.cli import main
+from analytics_pipeline.database import migrate
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.health.finding import State
 from analytics_pipeline.health.server import judge_server, read_server_state
@@ -17,7 +18,6 @@ from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.catalog import FUNCTIONS, RELATIONS, missing_from_catalog
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.invalidation import stale_ranges
-from analytics_pipeline.timescale.migrations import migrate
 from analytics_pipeline.timescale.refresh import refresh
 from analytics_pipeline.timescale.server import server_info
 from analytics_pipeline.windows import Window

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from analytics_pipeline.database import migrate
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.health.finding import State
 from analytics_pipeline.health.server import clock as clock_check
@@ -22,7 +23,6 @@ from analytics_pipeline.timescale.clock import (
     require_ended,
 )
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.timescale.migrations import migrate
 from analytics_pipeline.timescale.refresh import materialized_tables, refresh
 from analytics_pipeline.windows import Cadence, Window
 from analytics_pipeline_tests.clocks import shift_machine_clock

@@ -9,14 +9,13 @@ import psycopg
 import pytest
 
 from analytics_pipeline import sql_files
+from analytics_pipeline.database import connect, migrate
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale import waiting
 from analytics_pipeline.timescale.aggregates import AGGREGATES
-from analytics_pipeline.timescale.connection import connect
 from analytics_pipeline.timescale.declaration import declaration_drift
 from analytics_pipeline.timescale.hypertable import hypertable_drift
-from analytics_pipeline.timescale.migrations import migrate
 from analytics_pipeline.timescale.server import ServerInfo, ensure_extension, require_fit_server
 from analytics_pipeline.timescale.waiting import LockTimeoutError
 from analytics_pipeline_tests.conftest import SERVER_URL, Database
@@ -160,7 +159,7 @@ def _until(condition: Callable[[], bool]) -> None:
 
 @pytest.mark.slow
 def test_two_processes_migrating_at_once_leave_one_schema(environment: pytest.MonkeyPatch) -> None:
-    command = [sys.executable, "-c", "from analytics_pipeline.timescale.migrations import migrate; migrate()"]
+    command = [sys.executable, "-c", "from analytics_pipeline.database import migrate; migrate()"]
     with ThreadPoolExecutor(2) as pool:
         runs = list(pool.map(lambda _: subprocess.run(command, capture_output=True, text=True, check=False), "ab"))
     assert [run.returncode for run in runs] == [0, 0], [run.stderr for run in runs]

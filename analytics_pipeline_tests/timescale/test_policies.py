@@ -10,12 +10,13 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
+from analytics_pipeline.database import connect, migrate
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES
-from analytics_pipeline.timescale.connection import Connection, connect
+from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.invalidation import stale_ranges
-from analytics_pipeline.timescale.migrations import MigrationReport, migrate
+from analytics_pipeline.timescale.migrations import MigrationReport
 from analytics_pipeline.timescale.policies import (
     COMPRESSION,
     REFRESH,
@@ -251,7 +252,7 @@ def test_a_first_migration_that_was_killed_before_its_policies_is_still_one_of_a
 
 @pytest.mark.slow
 def test_two_first_migrations_at_once_agree_on_the_policies(environment: pytest.MonkeyPatch) -> None:
-    command = [sys.executable, "-c", "from analytics_pipeline.timescale.migrations import migrate; migrate()"]
+    command = [sys.executable, "-c", "from analytics_pipeline.database import migrate; migrate()"]
 
     def run(retention: str) -> subprocess.CompletedProcess[str]:
         variables = os.environ | {"ANALYTICS_RETENTION": retention}

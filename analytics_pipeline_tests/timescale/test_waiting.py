@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from analytics_pipeline.database import connect, migrate
 from analytics_pipeline.events.record import new_event, record_events
 from analytics_pipeline.fx.csv_rates import read_rates
 from analytics_pipeline.fx.load import store_rates
@@ -17,8 +18,7 @@ from analytics_pipeline.metrics.tables import REVENUE_METRICS, close_metric
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale import waiting
 from analytics_pipeline.timescale.aggregates import AGGREGATES
-from analytics_pipeline.timescale.connection import Connection, connect
-from analytics_pipeline.timescale.migrations import migrate
+from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.policies import change_policies
 from analytics_pipeline.timescale.refresh import refresh
 from analytics_pipeline.timescale.server import server_info

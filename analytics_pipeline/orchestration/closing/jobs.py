@@ -4,11 +4,9 @@ from collections.abc import Collection
 
 from dagster import AssetCheckKey, AssetSelection
 
+from analytics_pipeline.asset_names import COMPANY_REPORTS, FX_ASSET, MONTHLY_REPORT, SUBSCRIPTIONS_ASSET, USERS
 from analytics_pipeline.health.checks import window_checks
-from analytics_pipeline.health.fx import FX_ASSET
-from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS_ASSET
 from analytics_pipeline.metrics.tables import METRIC_TABLES, MRR_MOVEMENTS, REVENUE_METRICS, USER_METRICS, MetricTable
-from analytics_pipeline.metrics.users import USERS
 from analytics_pipeline.orchestration.keys import assets_named, check_key
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES
@@ -55,7 +53,7 @@ def selection_of(job: str, settings: Settings) -> AssetSelection:
 def assets_of(job: str) -> list[str]:
     """Return the names of the assets that a job materialises."""
     if job == REPORT_JOB:
-        return ["monthly_report", "company_reports"]
+        return [MONTHLY_REPORT, COMPANY_REPORTS]
     cadence = CLOSING_JOBS[job]
     names = [aggregate.name for aggregate in AGGREGATES if aggregate.cadence is cadence]
     if cadence is Cadence.DAY:

@@ -21,12 +21,11 @@ from dagster import (
     sensor,
 )
 
-from analytics_pipeline.messages.recipients import MONTHLY_REPORT
+from analytics_pipeline.asset_names import EVENTS, MONTHLY_REPORT, SUBSCRIPTIONS_ASSET, USERS
 from analytics_pipeline.metrics.changes import changed_windows
 from analytics_pipeline.metrics.partitions import ALL_EVENTS, closing_times, late_behind_horizon
-from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS, SUBSCRIPTIONS_ASSET
+from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS
 from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_ASSETS, restated_months, stale_periods
-from analytics_pipeline.metrics.users import USERS
 from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, REPORT_JOB, assets_of, cadence_of
 from analytics_pipeline.orchestration.closing.plan import ClosingPlan, Obstacle
 from analytics_pipeline.orchestration.closing.state import PartitionState
@@ -36,7 +35,7 @@ from analytics_pipeline.orchestration.shared import AssetJob
 from analytics_pipeline.reports.documents import months_of_other_definitions
 from analytics_pipeline.reports.figures import trailing_months
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.timescale.aggregates import AGGREGATES, EVENTS
+from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.clock import ClockError, check_clock
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.invalidation import count_future_events, stale_ranges

@@ -10,6 +10,7 @@ from dagster import (
     DagsterInstance,
 )
 
+from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.health.finding import Finding, Problem, Severity, close_command
 from analytics_pipeline.orchestration.check_results import check_result
 from analytics_pipeline.orchestration.closing.dagster_record import windows_of_keys
@@ -19,7 +20,6 @@ from analytics_pipeline.orchestration.keys import asset_key
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.shared import pipeline_check
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.timescale.aggregates import EVENTS
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import behind_horizon

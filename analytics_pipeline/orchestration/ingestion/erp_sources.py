@@ -22,6 +22,7 @@ from dagster import (
     sensor,
 )
 
+from analytics_pipeline.asset_names import ERP_PREFIX, EVENTS
 from analytics_pipeline.erp.cursors import SourceStatus, read_statuses
 from analytics_pipeline.erp.database import connect_erp
 from analytics_pipeline.erp.look import is_pausing, what_is_new, why_due_by_itself
@@ -35,12 +36,10 @@ from analytics_pipeline.orchestration.runs import tags
 from analytics_pipeline.orchestration.sensors import LatestRun
 from analytics_pipeline.orchestration.shared import STORAGE, AssetJob, pipeline_asset
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.timescale.aggregates import EVENTS
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
 
 ERP_JOB = "erp_sources"
-ASSET_PREFIX = "erp_"
 # A long history is read by several runs, of a few minutes each.
 _MOST_ROWS_PER_RUN = 1_000_000
 _SECONDS_BETWEEN_LINES = 10.0
@@ -77,7 +76,7 @@ def build_erp_assets(settings: Settings) -> list[AssetsDefinition]:
 
 def build_erp_job(settings: Settings) -> AssetJob:
     """Return the job ``erp_sources``: every source, one after the other; one that fails leaves the others alone."""
-    sources = [ASSET_PREFIX + source.name for source in sources_of(settings)]
+    sources = [ERP_PREFIX + source.name for source in sources_of(settings)]
     return define_asset_job(
         ERP_JOB,
         selection=assets_named(sources, settings),
@@ -87,7 +86,7 @@ def build_erp_job(settings: Settings) -> AssetJob:
 
 def _build_asset(source: ErpSource, settings: Settings) -> AssetsDefinition:
     @pipeline_asset(
-        ASSET_PREFIX + source.name,
+        ERP_PREFIX + source.name,
         f"{source.description} Recorded into {EVENTS} from the database of ANALYTICS_ERP_URL, by the query "
         f"{source.file}; repeating it is harmless.",
         settings,

@@ -36,6 +36,7 @@ from dagster import (
 )
 from pydantic import Field
 
+from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.events.contradictions import OnConflict
 from analytics_pipeline.events.inbox import SETTLED_AFTER, InboxResult, Outcome, Watch, ingest_from_inbox
 from analytics_pipeline.events.inbox_places import DroppedFile, Inbox, open_inbox
@@ -49,7 +50,6 @@ from analytics_pipeline.orchestration.runs.records import run_records
 from analytics_pipeline.orchestration.shared import POOL
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.text import printable, printable_line
-from analytics_pipeline.timescale.aggregates import EVENTS
 
 INGESTION_JOB = "event_ingestion"
 INGESTION_OP = "ingest_file"

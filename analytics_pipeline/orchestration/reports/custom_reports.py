@@ -30,6 +30,7 @@ from dagster import (
 )
 from pydantic import Field
 
+from analytics_pipeline.asset_names import CUSTOM_REPORTS
 from analytics_pipeline.companies.known import require_known_company
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.fx.show import require_known_currency
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 
 # Dagster wants the names of jobs and assets to differ.
 CUSTOM_REPORT = "custom_report"
-CUSTOM_REPORTS = "custom_reports"
 # Tag of its runs: the request they are to meet.
 REQUEST_TAG = "analytics/report_request"
 

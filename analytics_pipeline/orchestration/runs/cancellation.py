@@ -22,19 +22,25 @@ from dagster import (
     RetryPolicy,
     RunsFilter,
 )
-from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from analytics_pipeline import signals
+from analytics_pipeline.database import connect
 from analytics_pipeline.metrics.partitions import DeadRun, record_deaths
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.timescale.connection import cancel_statements, connect
+from analytics_pipeline.timescale.connection import cancel_statements
 
 _T = TypeVar("_T")
 
 # A statement that a server cancels ends at once; one of the embedded database is left to itself after this.
 _GRACE_SECONDS = 4.0
 _POLL_SECONDS = 0.2
+_IN_PROGRESS = (
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+    DagsterRunStatus.SUSPENDED,
+)
 _NOT_AT_WORK = (DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING)
 # Everything has to end soon: so long is waited for a database that is busy.
 _LOCK_SECONDS = 1.0
@@ -145,5 +151,5 @@ class ServerRuns:
                 record_deaths(connection, stopped)
 
     def _unfinished(self) -> list[DagsterRun]:
-        runs = self._instance.get_runs(RunsFilter(statuses=IN_PROGRESS_RUN_STATUSES))
+        runs = self._instance.get_runs(RunsFilter(statuses=_IN_PROGRESS))
         return [run for run in runs if json.loads(run.tags.get(GRPC_INFO_TAG, "{}")).get("socket") == self._code_socket]

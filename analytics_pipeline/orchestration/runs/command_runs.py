@@ -7,12 +7,12 @@ no failure of the range: the range is tried again when Dagster's storage is back
 import time
 from collections.abc import Mapping
 from functools import partial
+from uuid import uuid4
 
 from dagster import DagsterInstance, DagsterRunStatus, Definitions, ExecuteInProcessResult, JobDefinition
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import create_execution_plan, execute_run_iterator
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
-from dagster._core.utils import make_new_run_id
 
 from analytics_pipeline.orchestration.runs import tags
 from analytics_pipeline.orchestration.runs.cancellation import cancel_on_signal
@@ -49,7 +49,7 @@ def execute_run(
     origin = _origin(definitions, settings, job)
     interrupted: str | None = None
     for left in reversed(range(_ATTEMPTS)):
-        run_id = make_new_run_id()
+        run_id = str(uuid4())
         try:
             with storage_in_use(settings, instance):
                 if interrupted is not None:

@@ -12,6 +12,7 @@ import psycopg
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 from dagster._core.events import JobFailureData, RunFailureReason
 
+from analytics_pipeline.database import connect
 from analytics_pipeline.errors import DatabaseUnreachableError
 from analytics_pipeline.metrics.partitions import DeadRun, record_deaths
 from analytics_pipeline.orchestration.runs.descriptions import describe_run
@@ -19,7 +20,6 @@ from analytics_pipeline.orchestration.runs.records import run_records
 from analytics_pipeline.orchestration.runs.run_owner import Owner, has_died_in_command
 from analytics_pipeline.orchestration.runs.sign_of_life import forget, give_up, read_signs
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.timescale.connection import connect
 
 # With the silence before it, and the interval of a sensor's ticks, a minute.
 _SECOND_LOOK_SECONDS = 8.0

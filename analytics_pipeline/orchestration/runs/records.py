@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Final
 
 from dagster import (
     AssetKey,
@@ -14,7 +15,6 @@ from dagster import (
     RunsFilter,
     RunStatusChangeRecordsFilter,
 )
-from dagster._core.event_api import RunStatusChangeEventType
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from sqlalchemy import select
@@ -22,7 +22,7 @@ from sqlalchemy import select
 _PAGE_RUNS = 1000
 _PAGE_EVENTS = 1000
 _PAGE_MATERIALIZATIONS = 20
-_ENDS: tuple[RunStatusChangeEventType, ...] = (
+_ENDS: Final = (
     DagsterEventType.RUN_SUCCESS,
     DagsterEventType.RUN_FAILURE,
     DagsterEventType.RUN_CANCELED,

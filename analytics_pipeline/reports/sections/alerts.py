@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from reportlab.platypus import Flowable, Spacer
 
-from analytics_pipeline.alerts.history import FiredAlert
 from analytics_pipeline.reports.content import Content
+from analytics_pipeline.reports.fired_alerts import FiredAlert
 from analytics_pipeline.reports.formats import Formats
 from analytics_pipeline.reports.report import ALL_COMPANIES, Report
 from analytics_pipeline.reports.sections.section import Section

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from dagster import DagsterEventType, DagsterInstance, DagsterRunStatus
 
-from analytics_pipeline.timescale.aggregates import EVENTS
+from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline_tests.commands import is_waiting, locked, running
 from analytics_pipeline_tests.conftest import SERVER_URL, Database

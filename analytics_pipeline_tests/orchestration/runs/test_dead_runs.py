@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from click.testing import CliRunner
@@ -25,7 +26,6 @@ from dagster import (
 )
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._core.test_utils import create_run_for_test
-from dagster._core.utils import make_new_run_id
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 
 from analytics_pipeline.cli import main
@@ -75,7 +75,7 @@ def ended() -> Owner:
 
 def _run(instance: DagsterInstance, owner: Owner, status: DagsterRunStatus = DagsterRunStatus.STARTED) -> DagsterRun:
     """Leave the record of a run of ``close`` over an hour, as that process does."""
-    run_id = make_new_run_id()
+    run_id = str(uuid4())
     tags = {
         "dagster/asset_partition_range_start": KEY,
         "dagster/asset_partition_range_end": KEY,

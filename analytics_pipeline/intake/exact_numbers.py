@@ -8,7 +8,7 @@ import math
 import re
 from decimal import Decimal
 
-from analytics_pipeline.events.rejection import RejectedEvent, shown
+from analytics_pipeline.intake.rejection import RejectedEvent, shown
 
 # As numeric(38, 18) would hold: wei have 18 decimals, and no amount needs more than 20 digits before them.
 MAX_INTEGER_DIGITS = 20

@@ -10,7 +10,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from analytics_pipeline.cli_options import allow_unknown_option, require_company
+from analytics_pipeline.cli.options import allow_unknown_option, require_company
+from analytics_pipeline.cli.terminal import data_console, echo
+from analytics_pipeline.database import connect
 from analytics_pipeline.fx.show import require_known_currency
 from analytics_pipeline.metrics.answers import (
     Answer,
@@ -23,9 +25,8 @@ from analytics_pipeline.metrics.answers import (
 )
 from analytics_pipeline.metrics.periods import window_of_dates
 from analytics_pipeline.settings import get_settings
-from analytics_pipeline.terminal import data_console, echo
 from analytics_pipeline.timescale.clock import database_now
-from analytics_pipeline.timescale.connection import Connection, connect
+from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Cadence, Window
 
 Ask = Callable[[Connection, Window, str], Answer]

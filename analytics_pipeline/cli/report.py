@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from analytics_pipeline.cli_options import allow_unknown_option, require_company
+from analytics_pipeline.cli.options import allow_unknown_option, require_company
+from analytics_pipeline.cli.terminal import echo
+from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.fx.show import require_known_currency
 from analytics_pipeline.settings import get_settings
-from analytics_pipeline.terminal import echo
 from analytics_pipeline.timescale.clock import check_clock
-from analytics_pipeline.timescale.connection import connect
 from analytics_pipeline.windows import Window
 
 if TYPE_CHECKING:

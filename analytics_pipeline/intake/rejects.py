@@ -18,7 +18,6 @@ from threading import Lock
 from types import TracebackType
 from typing import Final, Self
 
-from analytics_pipeline.events.records import storable
 from analytics_pipeline.folders import FolderError, is_left_behind, keep_locked, make_folder
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.sql_files import load_sql
@@ -227,3 +226,8 @@ def store_rejects(connection: Connection, rejects: Sequence[Reject]) -> None:
     ]
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute(load_sql("queries/ingest_rejects.sql"), [json.dumps(rows, ensure_ascii=False)])
+
+
+def storable(text: str) -> str:
+    """Return the text with NUL characters and lone surrogates escaped, which PostgreSQL can't store."""
+    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()

@@ -18,6 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
+from analytics_pipeline.cli.terminal import echo
+from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.contradictions import OnConflict, event_fields, instant_text
 from analytics_pipeline.events.ingest import IngestSummary, Progress, SourcesUnreadableError
@@ -29,9 +31,8 @@ from analytics_pipeline.events.model import AnalyticsEvent, Parsing
 from analytics_pipeline.events.record import new_event, store_events
 from analytics_pipeline.events.sources import Format, Source
 from analytics_pipeline.settings import get_settings
-from analytics_pipeline.terminal import echo
 from analytics_pipeline.text import printable_line
-from analytics_pipeline.timescale.connection import Connection, connect
+from analytics_pipeline.timescale.connection import Connection
 
 SOME_REJECTED = 3
 _SECONDS_BETWEEN_LINES = 2.0

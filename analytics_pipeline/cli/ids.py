@@ -7,10 +7,10 @@ import json
 
 import click
 
+from analytics_pipeline.cli.terminal import echo
+from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.rename import find_stored, ids_stored_otherwise, rename_id
-from analytics_pipeline.terminal import echo
-from analytics_pipeline.timescale.connection import connect
 
 
 @click.group()

@@ -10,19 +10,19 @@ from pathlib import Path
 import click
 from rich.table import Table
 
+from analytics_pipeline.cli.ingest import SOME_REJECTED
+from analytics_pipeline.cli.terminal import data_console, echo
 from analytics_pipeline.currencies import is_asset
+from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.events.cli import SOME_REJECTED
-from analytics_pipeline.events.rejects import RejectsFile
 from analytics_pipeline.fx.csv_rates import Reading, read_source
 from analytics_pipeline.fx.load import LoadedRates, store_rates
 from analytics_pipeline.fx.rates import DAYS_VALID
 from analytics_pipeline.fx.show import ServingRate, serving_rates
 from analytics_pipeline.fx.sources import ECB
+from analytics_pipeline.intake.rejects import RejectsFile
 from analytics_pipeline.settings import get_settings
-from analytics_pipeline.terminal import data_console, echo
 from analytics_pipeline.timescale.clock import check_clock, database_now
-from analytics_pipeline.timescale.connection import connect
 
 
 @click.group()

@@ -9,14 +9,14 @@ from typing import TextIO
 import click
 from psycopg import sql
 
-from analytics_pipeline.cli_options import allow_unknown_option, company_first, require_company
+from analytics_pipeline.cli.options import allow_unknown_option, company_first, require_company
+from analytics_pipeline.cli.terminal import echo
+from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.access import READER, describe_company, grant_company, list_grants, revoke_company
 from analytics_pipeline.metrics.logins import LOGIN_KINDS, LoginPlan, make_login, plan_login
-from analytics_pipeline.terminal import echo
 from analytics_pipeline.text import printable_line
 from analytics_pipeline.timescale.audit import Act, list_acts
-from analytics_pipeline.timescale.connection import connect
 
 # Click breaks no lines of a paragraph that begins with \b.
 _LOGIN_HELP = "\n".join(

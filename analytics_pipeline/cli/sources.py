@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from analytics_pipeline.cli.terminal import echo
+from analytics_pipeline.database import connect
 from analytics_pipeline.erp.check import SourceCheck, check_source
 from analytics_pipeline.erp.corrections import accept_rows
 from analytics_pipeline.erp.cursors import SourceStatus, read_statuses, reset
@@ -20,9 +22,7 @@ from analytics_pipeline.erp.rejects import SourceReject, open_rejects
 from analytics_pipeline.erp.source_files import ErpSource, choose_sources, read_sources
 from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
 from analytics_pipeline.settings import get_settings
-from analytics_pipeline.terminal import echo
 from analytics_pipeline.timescale.clock import database_now
-from analytics_pipeline.timescale.connection import connect
 
 SOME_REJECTED = 3
 _SECONDS_BETWEEN_LINES = 2.0

@@ -6,13 +6,15 @@ from datetime import datetime, time
 
 import click
 
-from analytics_pipeline.cli_options import allow_unknown_option, company_first, require_company
+from analytics_pipeline.asset_names import MONTHLY_REPORT
+from analytics_pipeline.cli.options import allow_unknown_option, company_first, require_company
+from analytics_pipeline.cli.terminal import echo
+from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.messages.recipients import (
     AT_ONCE,
     FORMATS,
     LINK,
-    MONTHLY_REPORT,
     PDF,
     XLSX,
     AtOnce,
@@ -23,9 +25,7 @@ from analytics_pipeline.messages.recipients import (
     remove_recipient,
 )
 from analytics_pipeline.settings import get_settings
-from analytics_pipeline.terminal import echo
 from analytics_pipeline.text import printable_line
-from analytics_pipeline.timescale.connection import connect
 
 _FORMATS = {PDF: "as PDF", XLSX: "as XLSX", LINK: "as a link"}
 

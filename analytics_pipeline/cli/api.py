@@ -8,12 +8,12 @@ import click
 
 from analytics_pipeline.api.auth import Scope
 from analytics_pipeline.api.tokens import create_token, list_tokens, revoke_token
-from analytics_pipeline.cli_options import allow_unknown_option, require_company
+from analytics_pipeline.cli.options import allow_unknown_option, require_company
+from analytics_pipeline.cli.terminal import echo
+from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.settings import get_settings
-from analytics_pipeline.terminal import echo
 from analytics_pipeline.text import printable_line
-from analytics_pipeline.timescale.connection import connect
 
 DEFAULT_PORT = 8000
 _READ = (Scope.FIGURES, Scope.REPORTS)

@@ -8,20 +8,20 @@ from typing import BinaryIO
 import click
 from rich.table import Table
 
-from analytics_pipeline.cli_options import company_first, require_company
+from analytics_pipeline.cli.options import company_first, require_company
+from analytics_pipeline.cli.recipients import audience_options, one_audience
+from analytics_pipeline.cli.terminal import data_console, echo
+from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.messages.bounces import record_bounce
 from analytics_pipeline.messages.channels import send_by_settings
 from analytics_pipeline.messages.decisions import STATES, OutboxRow, discard_messages, list_messages, retry_messages
 from analytics_pipeline.messages.recipients import describe_audience
-from analytics_pipeline.messages.recipients_cli import audience_options, one_audience
 from analytics_pipeline.reports.mail import enqueue_wanted
 from analytics_pipeline.reports.mailed import describe_relation
 from analytics_pipeline.reports.resend import Resent, resend_one, resend_outdated
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.signals import describing
-from analytics_pipeline.terminal import data_console, echo
-from analytics_pipeline.timescale.connection import connect
 
 # A bounce may hold the mail with its document.
 _MAX_BOUNCE_BYTES = 50_000_000

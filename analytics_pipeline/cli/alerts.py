@@ -18,11 +18,11 @@ from analytics_pipeline.alerts.rules import EACH_COMPANY, Rule
 from analytics_pipeline.alerts.rules_file import RulesFileError, read_rules
 from analytics_pipeline.alerts.store import ActiveRule, active_rules
 from analytics_pipeline.alerts.words import ALL_COMPANIES, exact, period_text, shown
+from analytics_pipeline.cli.terminal import data_console, echo
+from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.messages.message import one_line
 from analytics_pipeline.settings import Settings, get_settings
-from analytics_pipeline.terminal import data_console, echo
-from analytics_pipeline.timescale.connection import connect
 
 _FILE = click.argument(
     "file", metavar="[FILE]", type=click.Path(dir_okay=False, path_type=Path), required=False, default=None

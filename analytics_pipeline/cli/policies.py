@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
+from analytics_pipeline.ages import require_age
+from analytics_pipeline.cli.terminal import echo
+from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.settings import require_age
-from analytics_pipeline.terminal import echo
-from analytics_pipeline.timescale.connection import Connection, connect, fetch_row
+from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.invalidation import stale_ranges
 from analytics_pipeline.timescale.policies import (
     APPLY,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
+from analytics_pipeline.cli.terminal import echo
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.sample.generator import generate_events, write_lines, write_rates, write_sample
-from analytics_pipeline.terminal import echo
 
 STANDARD_OUTPUT = "-"
 

@@ -1,0 +1,118 @@
+"""The commands on the database itself: start, stop, migrate, status; its policies are in ``policies``."""
+
+import json
+from dataclasses import asdict
+
+import click
+
+from analytics_pipeline.cli.policies import policies
+from analytics_pipeline.cli.terminal import echo
+from analytics_pipeline.database import connect, migrate
+from analytics_pipeline.database_urls import describe_url
+from analytics_pipeline.embedded import TCP_PORT, EmbeddedPostgres, EmbeddedTimescale
+from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.settings import get_settings
+from analytics_pipeline.timescale.server import server_info
+
+
+@click.group()
+def db() -> None:
+    """Start, stop and migrate the database, show its state, change its policies."""
+
+
+db.add_command(policies)
+
+
+@db.command("start")
+@click.option(
+    "--tcp",
+    "tcp_port",
+    is_flag=False,
+    flag_value=TCP_PORT,
+    type=click.IntRange(1, 65535),
+    metavar="[PORT]",
+    help=f"Also listen on this port of 127.0.0.1 (default {TCP_PORT}), with a generated password.",
+)
+def db_start(*, tcp_port: int | None) -> None:
+    """Start the embedded TimescaleDB; harmless when it runs."""
+    settings = get_settings()
+    if settings.database_url is not None:
+        raise AnalyticsError(
+            "ANALYTICS_DATABASE_URL names a server of its own: unset it to start the embedded database."
+        )
+    embedded = EmbeddedTimescale(settings.home, tcp_port=tcp_port or TCP_PORT)
+    embedded.start(tcp=tcp_port is not None)
+    echo(f"TimescaleDB is running: {embedded.status().url}")
+    if tcp_port is not None:
+        echo(f"Over TCP: postgresql://postgres@127.0.0.1:{tcp_port}/postgres?sslmode=disable")
+        echo(f"Its password is in {embedded.password_file}")
+
+
+@db.command("stop")
+def db_stop() -> None:
+    """Stop the embedded databases under ANALYTICS_HOME, whatever else is configured; harmless when none runs."""
+    home = get_settings().home
+    timescale, storage = EmbeddedTimescale(home), EmbeddedPostgres(home)
+    stopped, errors = [], []
+    for name, stop in (("TimescaleDB", timescale.stop), ("Dagster's storage", storage.stop)):
+        try:
+            stopped += [name] if stop() else []
+        except AnalyticsError as error:
+            errors.append(str(error))
+    if errors:
+        raise AnalyticsError(" ".join(errors))
+    echo(f"Stopped: {' and '.join(stopped)}." if stopped else f"No embedded database runs under {home}.")
+
+
+@db.command("migrate")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def db_migrate(*, as_json: bool) -> None:
+    """Bring the schema to this version; safe to repeat.
+
+    A new database gets the policies that ANALYTICS_RETENTION, ANALYTICS_COMPRESS_AFTER and ANALYTICS_REFRESH_OWNER
+    ask for. Those of an existing one stay as they are: "db policies" shows and changes them.
+
+    What stands already is left alone, without a lock. What changes waits for other sessions two seconds at a time, so
+    that nobody queues behind it for longer, names them, and stops after ANALYTICS_LOCK_TIMEOUT seconds.
+    """
+    report = migrate()
+    if as_json:
+        echo(json.dumps(asdict(report)))
+        return
+    for name in report.applied:
+        echo(f"applied  {name}")
+    for part in report.renewed:
+        echo(f"renewed  {part}")
+    for change in report.policy_changes:
+        echo(f"policy   {change.procedure} on {change.relation}: {change.action}")
+    for note in report.notes:
+        echo(f"note     {note}")
+    echo(
+        f"{len(report.applied)} migrations applied, {report.already_applied} were there; "
+        f"{len(report.policy_changes)} policies changed."
+    )
+
+
+@db.command("status")
+@click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
+def db_status(*, as_json: bool) -> None:
+    """Show which database this is and how it is; exit status 1 when it does not run."""
+    settings = get_settings()
+    if settings.database_url is None:
+        embedded = EmbeddedTimescale(settings.home).status()
+        status = {name: str(value) for name, value in asdict(embedded).items() if value is not None}
+        running = embedded.state == "running"
+    else:
+        with connect(settings) as connection:
+            info = server_info(connection)
+        status = {
+            "state": "running",
+            "server": describe_url(settings.database_url.get_secret_value()),
+            "timescaledb": info.timescaledb_version,
+            "postgresql": info.postgres_version,
+            "licence": info.license,
+        }
+        running = True
+    echo(json.dumps(status) if as_json else "\n".join(f"{k:<14}{v}" for k, v in status.items()))
+    if not running:
+        raise SystemExit(1)

@@ -1,0 +1,61 @@
+"""The commands that run everything on this machine: demo, up, and env for a Dagster that is started by hand."""
+
+import shlex
+from pathlib import Path
+
+import click
+
+from analytics_pipeline.cli.terminal import echo
+from analytics_pipeline.settings import get_settings
+from analytics_pipeline.signals import describing
+
+
+@click.command("demo")
+@click.option(
+    "--events",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Load this file instead of sample events.",
+)
+@click.option("--months", type=click.IntRange(1, 120), default=13, show_default=True, help="Months of sample events.")
+@click.option("--companies", type=click.IntRange(1, 100), default=5, show_default=True, help="Companies in the sample.")
+@click.option("--scale", type=float, default=1.0, show_default=True, help="Size of the sample; 1.0 is 250,000 events.")
+@click.option(
+    "--seed",
+    type=int,
+    default=7,
+    show_default=True,
+    help="Seed of the sample: the same seed, the same events.",
+)
+@click.option("--yes", is_flag=True, help="Load into a database of ANALYTICS_DATABASE_URL that already holds events.")
+def demo(*, events: Path | None, months: int, companies: int, scale: float, seed: int, yes: bool) -> None:
+    """Run the main job once: events, closed partitions, checks, a PDF report."""
+    from analytics_pipeline.demo import SampleSize, run_demo
+
+    with describing(lambda: "the demo is not complete; the same command goes on."):
+        run_demo(events, SampleSize(months, companies, scale, seed), confirmed=yes)
+
+
+@click.command("up")
+@click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Port of the Dagster UI.")
+def up(port: int) -> None:
+    """Start the databases and Dagster (UI, daemon, code location) and watch them; Ctrl-C stops all of it.
+
+    The console shows the address of the UI, warnings and errors; all else is in logs/up.log under ANALYTICS_HOME. A
+    part that ends is started again, and one that ends again and again ends all of it, with status 1. A home has one
+    "up". Databases that ran before, or that another command uses, go on running.
+    """
+    from analytics_pipeline.up import run_up
+
+    run_up(port)
+
+
+@click.command("env")
+def env() -> None:
+    r"""Print the variables that a hand-started Dagster needs, as shell code.
+
+    Use it as: eval "$(analytics-pipeline env)" && dagster dev -w workspace.yaml
+    """
+    from analytics_pipeline.orchestration.instance import dagster_environment
+
+    for name, value in dagster_environment(get_settings()).items():
+        echo(f"export {name}={shlex.quote(value)}")
