@@ -1,5 +1,6 @@
 """Settings say what is wrong with them, and never show a secret."""
 
+import logging
 from pathlib import Path
 from typing import get_args
 
@@ -10,6 +11,7 @@ from pydantic import AliasChoices, SecretStr
 from analytics_pipeline.cli import main
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.settings import Settings, get_settings
+from analytics_pipeline_tests.conftest import Database
 
 
 def _variable(name: str) -> str:
@@ -92,3 +94,48 @@ def test_a_secret_may_come_from_a_file(clean: pytest.MonkeyPatch, tmp_path: Path
     get_settings.cache_clear()
     with pytest.raises(AnalyticsError, match=r"_FILE: can't read .*secret: No such file"):
         get_settings()
+
+
+# What is well formed and leads nowhere: of each, what uses it.
+_NOWHERE = "someone:hunter2@127.0.0.1:1"
+UNREACHABLE = {
+    "ANALYTICS_DATABASE_URL": (f"postgresql://{_NOWHERE}/books", ["db", "status"]),
+    "DAGSTER_POSTGRES_URL": (f"postgresql://{_NOWHERE}/books", ["doctor"]),
+    "ANALYTICS_ERP_URL": (f"postgresql://{_NOWHERE}/books", ["sources", "run"]),
+    "ANALYTICS_SMTP_URL": (f"smtp+plain://{_NOWHERE}", ["outbox", "send"]),
+    "ANALYTICS_SMTP_OAUTH": ('{"provider": "hunter2"}', ["outbox", "send"]),
+    "ANALYTICS_WEBHOOKS": ("ops=https://127.0.0.1:1/hunter2", ["outbox", "send"]),
+    "ANALYTICS_WEBHOOK_SECRET": ("whsec_hunter2", ["outbox", "send"]),
+    # Not secrets, but addresses that may hold a password.
+    "ANALYTICS_ARTIFACTS": (f"nosuch://{_NOWHERE}/x", ["report", "--all-companies", "--month", "2025-01"]),
+    "ANALYTICS_FX_SOURCE": (f"https://{_NOWHERE}/rates.csv", ["doctor"]),
+    "ANALYTICS_UI_URL": (f"https://{_NOWHERE}", ["doctor"]),
+    "ANALYTICS_ARTIFACTS_URL": (f"https://{_NOWHERE}", ["doctor"]),
+}
+
+
+def test_every_setting_that_may_hold_a_secret_is_tried(clean: pytest.MonkeyPatch) -> None:
+    assert UNREACHABLE.keys() >= {*SECRETS}
+
+
+def test_a_secret_that_leads_nowhere_is_in_no_output_no_log_and_no_row(
+    clean: pytest.MonkeyPatch, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with database.connect(autocommit=True) as connection:
+        for channel, target in (("webhook", "ops"), ("mail", "anna@example.com")):
+            connection.execute(
+                "INSERT INTO analytics_outbox (kind, channel, dedupe_key, target, subject, text_body) "
+                "VALUES ('alert', %(channel)s, %(channel)s, %(target)s, 's', 't')",
+                {"channel": channel, "target": target},
+            )
+        for variable, (value, command) in UNREACHABLE.items():
+            with pytest.MonkeyPatch.context() as setting:
+                setting.setenv(variable, value)
+                get_settings.cache_clear()
+                result = CliRunner().invoke(main, command)
+            shown = f"{result.output}{result.exception!r}{caplog.text}"
+            assert "hunter" not in shown, (variable, command)
+            connection.execute("UPDATE analytics_outbox SET next_attempt_at = now() WHERE state = 'pending'")
+        rows = connection.execute("SELECT to_jsonb(o)::text FROM analytics_outbox AS o").fetchall()
+        assert "hunter" not in str(rows)

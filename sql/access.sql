@@ -34,14 +34,12 @@ BEGIN
             WHEN insufficient_privilege THEN NULL;
         END;
     END IF;
-    IF to_regrole('analytics_reader') IS NOT NULL THEN
-        GRANT SELECT ON analytics_company_grants TO analytics_reader;
-    END IF;
 END
 $$;
 
 -- Figures, as the metric tables hold them and as they are shown. The views call the functions that round with the
--- rights of who asks. Operators and analysts read every company's (row_security.sql).
+-- rights of who asks, and the policies look for grants with them. Operators and analysts read every company's figures
+-- (row_security.sql).
 DO $$
 DECLARE
     role name;
@@ -52,7 +50,7 @@ BEGIN
             GRANT SELECT ON
                 analytics_revenue_metrics, analytics_mrr_movements, analytics_user_metrics,
                 analytics_revenue_metrics_rounded, analytics_mrr_movements_rounded, analytics_user_metrics_rounded,
-                analytics_metric_periods, analytics_fx_rates
+                analytics_metric_periods, analytics_company_grants, analytics_fx_rates
             TO %I
         $grant$, role);
         EXECUTE format($grant$
@@ -79,7 +77,7 @@ END
 $$;
 
 -- analytics_analyst reads the events, what is derived from them, and every continuous aggregate there is, those of
--- somebody's own in this schema included; it calls the functions of figures, which only read.
+-- somebody's own in this schema included.
 DO $$
 DECLARE
     item text;
@@ -99,13 +97,45 @@ BEGIN
     LOOP
         EXECUTE format('GRANT SELECT ON %s TO analytics_analyst', item);
     END LOOP;
+END
+$$;
+
+-- analytics_operator reads how the database stands, by views that run with the owner's rights (operations.sql).
+DO $$
+DECLARE
+    item text;
+BEGIN
+    IF to_regrole('analytics_operator') IS NULL THEN
+        RETURN;
+    END IF;
     FOR item IN
-        SELECT p.oid::regprocedure
-        FROM pg_proc AS p
-        WHERE p.pronamespace = current_schema()::regnamespace AND p.proname LIKE 'analytics\_%'
-          AND p.prokind = 'f' AND p.provolatile <> 'v' AND NOT p.prosecdef AND pg_has_role(p.proowner, 'USAGE')
+        SELECT format('%I', c.relname)
+        FROM pg_class AS c
+        WHERE c.relnamespace = current_schema()::regnamespace AND c.relname LIKE 'analytics\_operations\_%'
+          AND c.relkind = 'v' AND pg_has_role(c.relowner, 'USAGE')
     LOOP
-        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO analytics_analyst', item);
+        EXECUTE format('GRANT SELECT ON %s TO analytics_operator', item);
+    END LOOP;
+    GRANT EXECUTE ON FUNCTION analytics_crypto_shown TO analytics_operator;
+END
+$$;
+
+-- Analysts and operators call the functions of figures that only read, with their own rights.
+DO $$
+DECLARE
+    role name;
+    item text;
+BEGIN
+    FOREACH role IN ARRAY ARRAY['analytics_operator', 'analytics_analyst'] LOOP
+        CONTINUE WHEN to_regrole(role) IS NULL;
+        FOR item IN
+            SELECT p.oid::regprocedure
+            FROM pg_proc AS p
+            WHERE p.pronamespace = current_schema()::regnamespace AND p.proname LIKE 'analytics\_%'
+              AND p.prokind = 'f' AND p.provolatile <> 'v' AND NOT p.prosecdef AND pg_has_role(p.proowner, 'USAGE')
+        LOOP
+            EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', item, role);
+        END LOOP;
     END LOOP;
 END
 $$;

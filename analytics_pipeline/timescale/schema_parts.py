@@ -64,7 +64,8 @@ def schema_parts(connection: Connection) -> list[SchemaPart]:
     functions = (*map(load_sql, list_sql("functions")), digits.as_string(connection))
     return [
         SchemaPart("functions", functions),
-        *(SchemaPart(name, (load_sql(f"{name}.sql"),)) for name in ("views", "access", "row_security", "api")),
+        SchemaPart("views", (load_sql("views.sql"), load_sql("operations.sql"))),
+        *(SchemaPart(name, (load_sql(f"{name}.sql"),)) for name in ("access", "row_security", "api")),
     ]
 
 

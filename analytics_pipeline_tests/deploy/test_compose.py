@@ -19,7 +19,7 @@ OURS = {name for name, service in SERVICES.items() if service["image"].startswit
 
 def test_the_services_are_the_parts_of_the_pipeline() -> None:
     assert {"migrate", "dagster-migrate", "code-server", "webserver", "daemon"} == OURS
-    assert set(SERVICES) - OURS == {"timescaledb", "dagster-storage"}
+    assert set(SERVICES) - OURS == {"timescaledb", "dagster-storage", "grafana"}
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
@@ -72,7 +72,7 @@ def test_timescaledb_sends_no_telemetry_and_has_workers_for_its_jobs() -> None:
     assert int(settings["max_worker_processes"]) >= workers + 3
 
 
-@pytest.mark.parametrize("missing", ["TIMESCALE_SUPERUSER_PASSWORD", "ANALYTICS_DB_PASSWORD", "DAGSTER_DB_PASSWORD"])
+@pytest.mark.parametrize("missing", sorted(SECRETS))
 @pytest.mark.parametrize("empty", [True, False])
 def test_a_missing_secret_is_refused_with_a_remedy(missing: str, *, empty: bool) -> None:
     variables = {name: value for name, value in SECRETS.items() if name != missing} | ({missing: ""} if empty else {})
@@ -82,12 +82,21 @@ def test_a_missing_secret_is_refused_with_a_remedy(missing: str, *, empty: bool)
 
 def test_there_is_no_secret_in_the_files() -> None:
     example = read_text(".env.example")
-    assert set(SECRETS) == {"TIMESCALE_SUPERUSER_PASSWORD", "ANALYTICS_DB_PASSWORD", "DAGSTER_DB_PASSWORD"}
+    assert set(SECRETS) == {
+        "TIMESCALE_SUPERUSER_PASSWORD",
+        "ANALYTICS_DB_PASSWORD",
+        "DAGSTER_DB_PASSWORD",
+        "GRAFANA_DB_PASSWORD",
+        "GRAFANA_ADMIN_PASSWORD_FILE",
+    }
     assert re.findall(r"^#? ?\w*(?:PASSWORD|SECRET|TOKEN|SMTP_URL)\w*=.+$", example, re.MULTILINE) == []
     # Wherever a password stands in an environment or a URL, it is a variable.
     for name, service in COMPOSE["services"].items():
         for key, value in service.get("environment", {}).items():
-            assert "PASSWORD" not in key or re.fullmatch(r"\$\{\w+:\?[^}]+\}", value), (name, key)
+            assert "PASSWORD" not in key or key.endswith("__FILE") or re.fullmatch(r"\$\{\w+:\?[^}]+\}", value), (
+                name,
+                key,
+            )
             assert "://" not in value or re.fullmatch(r"\w+://\w+:\$\{\w+:\?[^}]+\}@[^@]+", value), (name, key)
 
 
@@ -140,7 +149,7 @@ def test_the_databases_can_only_be_reached_from_inside() -> None:
     for name in ("timescaledb", "dagster-storage"):
         assert SERVICES[name]["networks"] == ["backend"]
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert published == {"webserver": ["127.0.0.1:3000:3000"]}
+    assert published == {"webserver": ["127.0.0.1:3000:3000"], "grafana": ["127.0.0.1:3001:3000"]}
 
 
 def test_everything_waits_for_what_it_needs() -> None:
@@ -156,6 +165,7 @@ def test_everything_waits_for_what_it_needs() -> None:
 def test_what_must_last_is_on_named_volumes() -> None:
     used = {volume.split(":")[0]: name for name, service in SERVICES.items() for volume in service.get("volumes", [])}
     assert {name for name in used if not name.startswith("./")} == set(COMPOSE["volumes"])
+    assert SERVICES["grafana"]["volumes"][0] == "grafana-data:/var/lib/grafana"
     assert "analytics-data:/var/lib/analytics" in SERVICES["code-server"]["volumes"]
     # The same settings.env for both, if there is one.
     assert SERVICES["migrate"]["volumes"] == ["analytics-data:/var/lib/analytics"]
