@@ -117,6 +117,12 @@ class Settings(BaseSettings):
     artifacts_url: str = Field(
         default="", description="Web address under which people find the reports, for links in mails."
     )
+    serve_url: str = Field(
+        default="http://127.0.0.1:8000", description="Web address of the API and its page, for links to documents."
+    )
+    document_days: int = Field(
+        default=30, ge=1, le=3650, description="Days that a link to a document in Dagster's asset page is valid."
+    )
     ui_url: str = Field(default="", description="Where people open the Dagster UI, for links in messages.")
     code_location: str = Field(
         default="analytics_pipeline", description="Name of the code location in Dagster's workspace."
@@ -141,6 +147,11 @@ class Settings(BaseSettings):
         default=None,
         description="Database for the API to read, by a log-in in analytics_api; unset: ANALYTICS_DATABASE_URL.",
     )
+    api_writer_url: SecretStr | None = Field(
+        default=None,
+        description="Database for the API to write, by a log-in in analytics_writer; unset: ANALYTICS_DATABASE_URL.",
+    )
+    api_writer_pool_size: int = Field(default=4, ge=1, le=100, description="Connections with which the API writes.")
     api_pool_size: int = Field(default=10, ge=1, le=1000, description="Connections with which the API reads.")
     api_pool_timeout: float = Field(
         default=10.0, gt=0, description="Seconds that a request waits for a connection before it is answered 503."
@@ -167,7 +178,7 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
-    @field_validator("database_url", "dagster_postgres_url", "erp_url", "api_url")
+    @field_validator("database_url", "dagster_postgres_url", "erp_url", "api_url", "api_writer_url")
     @classmethod
     def _database_url(cls, value: SecretStr | None) -> SecretStr | None:
         return None if value is None else SecretStr(require_database_url(value.get_secret_value()))
@@ -224,7 +235,7 @@ class Settings(BaseSettings):
     def _addresses(cls, value: str) -> str:
         return ",".join(require_address(address) for address in _split(value))
 
-    @field_validator("ui_url", "artifacts_url")
+    @field_validator("ui_url", "artifacts_url", "serve_url")
     @classmethod
     def _web_address(cls, value: str) -> str:
         if value and not re.fullmatch(r"https?://[^\s@?#]+", value):
@@ -238,6 +249,12 @@ class Settings(BaseSettings):
             raise ValueError("must outlive the process that writes: name a folder or an object store, not memory:")
         return value
 
+    @model_validator(mode="after")
+    def _jwt(self) -> "Settings":
+        if self.api_jwt_keys and not (self.api_jwt_issuer and self.api_jwt_audience):
+            raise ValueError("ANALYTICS_API_JWT_KEYS needs ANALYTICS_API_JWT_ISSUER and ANALYTICS_API_JWT_AUDIENCE")
+        return self
+
     @property
     def file_mode(self) -> int:
         """Mode of a document or file of rejects: only its owner writes."""
@@ -247,12 +264,6 @@ class Settings(BaseSettings):
     def folder_mode(self) -> int:
         """Mode of a folder of such files."""
         return {"owner": 0o700, "group": 0o750, "everyone": 0o755}[self.file_access]
-
-    @model_validator(mode="after")
-    def _jwt(self) -> "Settings":
-        if self.api_jwt_keys and not (self.api_jwt_issuer and self.api_jwt_audience):
-            raise ValueError("ANALYTICS_API_JWT_KEYS needs ANALYTICS_API_JWT_ISSUER and ANALYTICS_API_JWT_AUDIENCE")
-        return self
 
     @cached_property
     def artifacts_root(self) -> str:

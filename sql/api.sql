@@ -38,17 +38,21 @@ BEGIN
                 WHEN 'p_periods'
                 THEN 'ARRAY(SELECT w.company_id FROM unnest(p_periods) AS w)'
                 WHEN 'p_company' THEN 'ARRAY[p_company]'
+                ELSE CASE WHEN p.proname IN ('analytics_listed_companies', 'analytics_operations') THEN 'NULL' END
             END AS companies
         FROM pg_proc AS p
         WHERE p.pronamespace = current_schema()::regnamespace
           AND p.proname = ANY (ARRAY[
               'analytics_revenue_figures', 'analytics_mrr_figures', 'analytics_user_answers', 'analytics_user_figures',
-              'analytics_crypto_assets', 'analytics_top_events', 'analytics_company_is_known',
+              'analytics_crypto_assets', 'analytics_top_events', 'analytics_company_is_known', 'analytics_documents_of',
+              'analytics_request_report', 'analytics_report_request_of', 'analytics_open_document',
+              -- Of all companies.
+              'analytics_listed_companies', 'analytics_operations',
               -- They name no company.
               'analytics_figure_periods', 'analytics_periods', 'analytics_previous_start', 'analytics_as_of',
-              'analytics_data_through', 'analytics_data_version', 'analytics_events_from',
+              'analytics_data_through', 'analytics_data_version', 'analytics_closing_stretches', 'analytics_events_from',
               -- They are asked before it is known for whom.
-              'analytics_find_token', 'analytics_note_token_uses'
+              'analytics_find_token', 'analytics_note_token_uses', 'analytics_find_document_key'
           ])
            OR p.oid = 'analytics_activity_is_kept(timestamptz, timestamptz)'::regprocedure
     LOOP

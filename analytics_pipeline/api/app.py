@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from psycopg import Error
+from psycopg_pool import PoolTimeout
 from starlette.middleware.gzip import GZipMiddleware
 
 from analytics_pipeline.api import live
 from analytics_pipeline.api.conditional import Conditional, GivenAnswers
+from analytics_pipeline.api.describing import describe
 from analytics_pipeline.api.jwts import JwtVerifier
 from analytics_pipeline.api.limits import RateLimit
 from analytics_pipeline.api.measurements import Measurements
@@ -20,6 +23,7 @@ from analytics_pipeline.api.problems import add_problems
 from analytics_pipeline.api.routes import companies, events, figures, health, partitions, reports, series
 from analytics_pipeline.api.token_cache import Tokens
 from analytics_pipeline.api.versions import Versions
+from analytics_pipeline.api.writers import Writers
 from analytics_pipeline.settings import Settings
 
 # Of an address that sends tokens which are not valid.
@@ -29,21 +33,26 @@ _FAILURES_PER_SECOND, _FAILURES_AT_ONCE = 5, 20
 def create_app(settings: Settings) -> FastAPI:
     """Return the application over the database of the settings; it connects when it is started.
 
-    ``app.state`` holds what routes share: ``settings``, ``readers`` (``Readers``), ``tokens`` (``Tokens``),
-    ``versions`` (``Versions``), ``measurements``, and limits.
+    ``app.state`` holds what routes share: ``settings``, ``readers`` (``Readers``), ``writers`` (``Writers``),
+    ``tokens`` (``Tokens``), ``versions`` (``Versions``), ``measurements``, and limits.
     """
     measurements = Measurements()
     readers = Readers(settings, measurements)
+    writers = Writers(settings)
     tokens = Tokens(readers, JwtVerifier(settings))
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
         await readers.open()
+        await writers.open()
         noting = asyncio.create_task(tokens.note_uses())
         try:
             yield
         finally:
             noting.cancel()
+            with suppress(Error, PoolTimeout):
+                await tokens.flush_uses()
+            await writers.close()
             await readers.close()
 
     app = FastAPI(
@@ -55,17 +64,20 @@ def create_app(settings: Settings) -> FastAPI:
     state = app.state
     state.settings = settings
     state.readers = readers
+    state.writers = writers
     state.tokens = tokens
     state.measurements = measurements
     state.versions = Versions(readers)
     state.given = GivenAnswers()
     state.rate = RateLimit(settings.api_rate, 2 * settings.api_rate)
-    state.failures = RateLimit(_FAILURES_PER_SECOND, _FAILURES_AT_ONCE)
+    state.failures = RateLimit(_FAILURES_PER_SECOND if settings.api_rate else 0, _FAILURES_AT_ONCE)
     add_problems(app)
     app.add_middleware(GZipMiddleware, minimum_size=1000)
     app.add_middleware(Conditional, given=state.given, tokens=tokens, versions=state.versions, rate=state.rate)
     app.add_middleware(Observing, measurements=measurements, max_body=settings.api_max_body)
+    app.include_router(reports.keyed)
     for module in (figures, series, companies, partitions, reports, events, health, live):
         app.include_router(module.router)
     add_page(app)
+    describe(app)
     return app

@@ -46,17 +46,22 @@ class Parameters(BaseModel):
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
 
 
-class PeriodParameters(Parameters):
-    """A company and a period."""
+class CompanyParameters(Parameters):
+    """A company."""
 
-    start_date: CalendarDate | None = Field(None, description="First day (UTC); without dates: the current month.")
-    end_date: CalendarDate | None = Field(None, description="Last day, inclusive (UTC).")
     company_id: str | None = Field(
         None,
         min_length=1,
         max_length=MAX_ID_CHARACTERS,
         description="For operators: one company; without it all. A company's token needs none.",
     )
+
+
+class PeriodParameters(CompanyParameters):
+    """A company and a period."""
+
+    start_date: CalendarDate | None = Field(None, description="First day (UTC); without dates: the current month.")
+    end_date: CalendarDate | None = Field(None, description="Last day, inclusive (UTC).")
     numbers: Numbers = Field("number", description="Amounts and rates as JSON numbers, or as strings of their digits.")
 
 
@@ -102,8 +107,7 @@ async def answer(
 
     def read(connection: Connection) -> tuple[str, Answer]:
         now, version = read_version(connection)
-        if caller.is_operator and company is not None and not is_known_company(connection, company):
-            raise no_such_company()
+        company_for(connection, caller, company)
         require_known_currency(connection, currency)
         window = asked_window(parameters, now.date())
         return version, ask(connection, Question(company, window, currency))
@@ -114,6 +118,17 @@ async def answer(
         headers={"ETag": tag_of(version), "Cache-Control": CACHING},
         media_type="application/json",
     )
+
+
+def company_for(connection: Connection, caller: Caller, company: str | None) -> None:
+    """Raise ``ApiError`` 404 for a company that nobody knows; the one of a token is known without events, too."""
+    if caller.is_operator and company is not None and not is_known_company(connection, company):
+        raise no_such_company()
+
+
+def not_there(what: str) -> ApiError:
+    """Return the error for what isn't there, or isn't the caller's: the two look the same."""
+    return ApiError(404, f"No such {what}.")
 
 
 def asked_window(parameters: PeriodParameters, today: date) -> Window:

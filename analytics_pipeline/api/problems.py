@@ -10,13 +10,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from psycopg_pool import PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
 
 _log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-_TITLES = {
+TITLES = {
     400: "Bad request",
     401: "Not authenticated",
     403: "Not allowed",
@@ -71,7 +72,7 @@ def problem(
     """Return the response for a request that can't be answered."""
     body: dict[str, object] = {
         "type": "about:blank",
-        "title": _TITLES.get(status, "Error"),
+        "title": TITLES.get(status, "Error"),
         "status": status,
         "detail": detail,
     }
@@ -109,12 +110,25 @@ async def _api_error(request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
+    headers = dict(error.headers or {})
+    if error.status_code == 405:  # noqa: PLR2004
+        headers["Allow"] = ", ".join(sorted(_methods_of(request)))
     return problem(
         error.status_code,
         "There is nothing at this address." if error.status_code == 404 else str(error.detail),  # noqa: PLR2004
         request_id=request_id_of(request),
-        headers=error.headers,
+        headers=headers,
     )
+
+
+def _methods_of(request: Request) -> set[str]:
+    """Return the methods of all routes at the address: a router names those of the first one."""
+    return {
+        method
+        for route in request.app.routes
+        for method in getattr(route, "methods", None) or ()
+        if route.matches(request.scope)[0] is not Match.NONE
+    }
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

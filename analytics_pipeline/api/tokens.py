@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from analytics_pipeline.api.auth import Scope
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale import audit
 from analytics_pipeline.timescale.connection import Connection
 
 PREFIX = "ap_"
@@ -45,25 +46,29 @@ def create_token(
     if not label.strip():
         raise AnalyticsError("The label is empty: say who the token is for.")
     token_id, token = f"t{secrets.token_hex(4)}", f"{PREFIX}{secrets.token_urlsafe(32)}"
-    connection.execute(
-        load_sql("queries/token_create.sql"),
-        {
-            "token_id": token_id,
-            "hash": hash_token(token),
-            "label": label,
-            "company_id": company_id,
-            "scopes": [str(scope) for scope in scopes],
-            "valid_for": valid_for,
-        },
-    )
+    parameters = {
+        "token_id": token_id,
+        "hash": hash_token(token),
+        "label": label,
+        "company_id": company_id,
+        "scopes": [str(scope) for scope in scopes],
+        "valid_for": valid_for,
+    }
+    details = {name: parameters[name] for name in ("label", "company_id", "scopes", "valid_for")}
+    with connection.transaction():
+        connection.execute(load_sql("queries/token_create.sql"), parameters)
+        audit.record(connection, "token.create", token_id, details)
     return token_id, token
 
 
 def revoke_token(connection: Connection, token_id: str) -> bool:
     """Make a token worthless, and tell whether it was not before. Raises ``AnalyticsError`` without such a token."""
-    row = connection.execute(load_sql("queries/token_revoke.sql"), {"token_id": token_id}).fetchone()
-    if row is None:
-        raise AnalyticsError(f"There is no token {token_id}: see 'analytics-pipeline token list'.")
+    with connection.transaction():
+        row = connection.execute(load_sql("queries/token_revoke.sql"), {"token_id": token_id}).fetchone()
+        if row is None:
+            raise AnalyticsError(f"There is no token {token_id}: see 'analytics-pipeline token list'.")
+        if row[0]:
+            audit.record(connection, "token.revoke", token_id, {})
     return bool(row[0])
 
 

@@ -3,6 +3,7 @@
 from analytics_pipeline.errors import UnknownNameError
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection, fetch_row
+from analytics_pipeline.windows import Window
 
 
 class UnknownCompanyError(UnknownNameError):
@@ -19,6 +20,14 @@ class UnknownCompanyError(UnknownNameError):
 def is_known_company(connection: Connection, company_id: str) -> bool:
     """Tell whether there is an event of the company, or was one before it expired."""
     return bool(fetch_row(connection, load_sql("queries/company_is_known.sql"), {"company_id": company_id})[0])
+
+
+def listed_companies(connection: Connection, window: Window) -> list[str]:
+    """Return the companies that have figures in a window, or a token of the API, by name."""
+    companies: list[str] = fetch_row(
+        connection, "SELECT analytics_listed_companies(%s, %s)", [window.start, window.end]
+    )[0]
+    return companies
 
 
 def require_known_company(connection: Connection, company_id: str | None) -> None:

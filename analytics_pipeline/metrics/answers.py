@@ -3,7 +3,7 @@
 Every number is rounded once, as the last thing done to it (``currencies``).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
@@ -13,6 +13,7 @@ from psycopg.pq import TransactionStatus
 from analytics_pipeline.currencies import round_money, round_rate, round_ratio
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.crypto import asset_volumes
+from analytics_pipeline.metrics.partitions import closing_stretches
 from analytics_pipeline.metrics.revenue import (
     MrrMovements,
     SubscriptionRates,
@@ -26,7 +27,7 @@ from analytics_pipeline.metrics.revenue import (
 from analytics_pipeline.metrics.rounding import round_movements
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION, Scope, scope
 from analytics_pipeline.metrics.top_events import top_events
-from analytics_pipeline.metrics.users import UserMetrics, require_raw_users, user_figures, user_metrics
+from analytics_pipeline.metrics.users import UserMetrics, are_users_kept, require_raw_users, user_figures, user_metrics
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Cadence, Window
 
@@ -206,6 +207,61 @@ def users_series_answer(connection: Connection, company_id: str | None, window: 
             ],
             "interval": str(cadence),
             **_scope(scope(connection, company_id, window)),
+            "definitionsVersion": DEFINITIONS_VERSION,
+        }
+
+
+def companies_answer(connection: Connection, companies: Sequence[str], window: Window, currency: str) -> Answer:
+    """Return the headline figures of companies side by side, the one with the most revenue first.
+
+    Users are None where raw events they need have expired.
+    """
+    periods = [(company, window) for company in companies]
+    with one_view(connection):
+        users: list[UserMetrics | None] = [None] * len(companies)
+        if are_users_kept(connection, window):
+            users = [figures.metrics for figures in user_figures(connection, periods)]
+        revenues = [figures.metrics for figures in revenue_figures(connection, periods, currency)]
+        found = sorted(zip(companies, revenues, users, strict=True), key=lambda row: (-row[1].total_revenue, row[0]))
+        return {
+            "companies": [
+                {
+                    "companyId": company,
+                    "mrr": round_money(revenue.mrr, currency),
+                    "arr": round_money(revenue.arr, currency),
+                    "totalRevenue": round_money(revenue.total_revenue, currency),
+                    "averageRevenuePerUser": _money(revenue.average_revenue_per_user, currency),
+                    "revenueGrowth": _rate(revenue.revenue_growth),
+                    "payingCustomers": revenue.paying_customers,
+                    "totalUsers": revenue.total_users,
+                    "activeUsers": None if of_company is None else of_company.active_users,
+                    "newUsers": None if of_company is None else of_company.new_users,
+                }
+                for company, revenue, of_company in found
+            ],
+            "currency": currency,
+            **_scope(scope(connection, None, window)),
+            "definitionsVersion": DEFINITIONS_VERSION,
+        }
+
+
+def partitions_answer(connection: Connection, window: Window) -> Answer:
+    """Return what of each asset is closed, stale (closed, and changed since) or open within a window.
+
+    An open partition was begun and is not proved; of what nobody has begun there is no stretch.
+    """
+    with one_view(connection):
+        return {
+            "partitions": [
+                {
+                    "asset": asset,
+                    "state": state,
+                    "start": f"{start:%Y-%m-%dT%H:%M:%SZ}",
+                    "end": f"{end:%Y-%m-%dT%H:%M:%SZ}",
+                }
+                for asset, state, start, end in closing_stretches(connection, window)
+            ],
+            **_scope(scope(connection, None, window)),
             "definitionsVersion": DEFINITIONS_VERSION,
         }
 

@@ -137,6 +137,12 @@ def failed_ranges(connection: Connection) -> dict[str, list[FailedRange]]:
     return dict(found)
 
 
+def closing_stretches(connection: Connection, window: Window) -> list[tuple[str, str, datetime, datetime]]:
+    """Return asset, state (closed, stale or open) and ends of each stretch of partitions that touches a window."""
+    query = "SELECT asset, state, stretch_start, stretch_end FROM analytics_closing_stretches(%s, %s)"
+    return connection.execute(query, [window.start, window.end]).fetchall()
+
+
 def closing_times(connection: Connection, assets: Collection[str]) -> dict[str, dict[Window, ClosingTimes]]:
     """Return by asset when each of its closed partitions was begun and proved; for assets of few partitions."""
     found: dict[str, dict[Window, ClosingTimes]] = {asset: {} for asset in assets}

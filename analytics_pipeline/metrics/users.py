@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -85,15 +85,25 @@ def require_raw_users(connection: Connection, window: Window) -> None:
 
     Whole months are counted over the user grain, which is kept, if they were closed before their events expired.
     """
-    before = previous_window(connection, window)
-    query = "SELECT analytics_events_from(), analytics_activity_is_kept(%s, %s) AND analytics_activity_is_kept(%s, %s)"
-    horizon, is_kept = fetch_row(connection, query, [before.start, before.end, window.start, window.end])
+    horizon, is_kept = _horizon(connection, window)
     if not is_kept:
         raise HorizonError(
             f"Users can't be counted for {window} and the period before: raw events before {horizon:%Y-%m-%d} (the "
             "retention horizon) have expired. Ask for whole months, which are counted over the user grain and kept "
             "once they are closed."
         )
+
+
+def are_users_kept(connection: Connection, window: Window) -> bool:
+    """Tell whether the window's active users, and those of the period before, can be counted."""
+    return _horizon(connection, window)[1]
+
+
+def _horizon(connection: Connection, window: Window) -> tuple[datetime | None, bool]:
+    before = previous_window(connection, window)
+    query = "SELECT analytics_events_from(), analytics_activity_is_kept(%s, %s) AND analytics_activity_is_kept(%s, %s)"
+    horizon, is_kept = fetch_row(connection, query, [before.start, before.end, window.start, window.end])
+    return horizon, is_kept
 
 
 def active_users(connection: Connection, company_id: str | None, window: Window) -> int | None:

@@ -24,7 +24,7 @@ COMMENT ON FUNCTION analytics_data_version IS
 -- Each transaction takes a row that no other one holds: nobody waits, and whoever sees the changes sees the sum rise.
 CREATE OR REPLACE FUNCTION analytics_note_data_change()
 RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER
+LANGUAGE plpgsql
 AS $$
 BEGIN
     -- A row that was changed since the snapshot of a stricter transaction began would end that transaction.
@@ -39,6 +39,16 @@ BEGIN
     END IF;
     INSERT INTO analytics_data_versions (version) VALUES (1);
     RETURN NULL;
+END
+$$;
+
+-- Whoever changes a table counts it as the owner, and finds our table whatever the search path of the session is.
+DO $$
+BEGIN
+    EXECUTE format(
+        'ALTER FUNCTION analytics_note_data_change() SECURITY DEFINER SET search_path = pg_catalog, %I, pg_temp',
+        current_schema()
+    );
 END
 $$;
 

@@ -1,5 +1,286 @@
 """Reports: the list, the documents, requests for custom ones."""
 
-from fastapi import APIRouter
+from datetime import datetime, timedelta
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
 
-router = APIRouter(prefix="/analytics", tags=["reports"])
+from fastapi import APIRouter, Body, Path, Query, Request, Response, Security
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from analytics_pipeline.api.asking import CalendarDate, CompanyParameters, company_for, not_there
+from analytics_pipeline.api.auth import Caller, Scope, caller_with
+from analytics_pipeline.api.describing import answered
+from analytics_pipeline.api.numbers import to_json
+from analytics_pipeline.api.problems import ApiError
+from analytics_pipeline.api.schemas import Address, Report, ReportList, ReportRequestAnswer
+from analytics_pipeline.api.served_files import FILE_TYPES, file_response
+from analytics_pipeline.fx.show import require_known_currency
+from analytics_pipeline.reports.addresses import hash_key, key_address, new_key
+from analytics_pipeline.reports.order import order_report
+from analytics_pipeline.reports.requests import ReportRequest
+from analytics_pipeline.timescale.clock import database_now
+from analytics_pipeline.timescale.connection import Connection, fetch_row
+
+router = APIRouter(prefix="/analytics/reports", tags=["reports"])
+keyed = APIRouter(tags=["reports"])
+
+ReportsCaller = Annotated[Caller, Security(caller_with(Scope.REPORTS))]
+_POSTED = (400, 401, 403, 404, 413, 422, 429, 503)
+# By its ending: a PDF, a workbook, CSV, a zip of them, JSON.
+_FILE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The document; X-Document-Revision and Repr-Digest (SHA-256) say which.",
+        "content": {media_type: {} for media_type in FILE_TYPES},
+    }
+}
+_Id = Annotated[int, Path(ge=1, le=2**63 - 1, description="The document's or the request's id.")]
+# The columns of a request before what became of it.
+_REQUEST_FIELDS = 10
+# An address that a page has asked for serves to open the document now.
+_OPEN_FOR = timedelta(hours=1)
+
+
+class ListParameters(CompanyParameters):
+    """Whose documents, and which part of the list."""
+
+    limit: int = Field(100, ge=1, le=500, description="How many documents at most, the newest first.")
+    before: int | None = Field(None, ge=1, le=2**63 - 1, description="Only documents before the one of this id.")
+
+
+class FormatParameters(CompanyParameters):
+    """Which file of a document."""
+
+    format: Literal["pdf", "xlsx"] = Field("pdf", description="The document, or the workbook of its figures.")
+
+
+class WantedReport(BaseModel):
+    """A custom report: dates are inclusive, UTC."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
+
+    start_date: CalendarDate
+    end_date: CalendarDate
+    company_id: str | None = Field(None, min_length=1, description="For operators: one company; without it all.")
+    sections: list[str] = Field([], max_length=50, description="Names of sections; none: all of them.")
+    format: Literal["pdf", "xlsx", "csv", "json"] = "pdf"
+    currency: str | None = Field(None, min_length=1, max_length=32)
+    locale: str = Field("en_GB", max_length=32)
+    page_size: str = Field("A4", max_length=32)
+
+
+@router.get("", **answered(ReportList))
+async def reports(request: Request, caller: ReportsCaller, parameters: Annotated[ListParameters, Query()]) -> Response:
+    """Documents of monthly reports, the newest first, each with its revision and the checksums of its files."""
+    company = caller.company_asked(parameters.company_id)
+
+    def read(connection: Connection) -> list[dict[str, Any]]:
+        company_for(connection, caller, company)
+        return _documents(connection, company, None, parameters.before, parameters.limit)
+
+    found = await request.app.state.readers.run(company, read)
+    return Response(to_json({"reports": found}), media_type="application/json")
+
+
+@router.get("/{document_id}", **answered(Report, more=_FILE))
+async def report(
+    request: Request, caller: ReportsCaller, document_id: _Id, parameters: Annotated[FormatParameters, Query()]
+) -> Response:
+    """A document; with `Accept: application/json` what is known of it: its revision, figures and checksums."""
+    company = caller.company_asked(parameters.company_id)
+
+    def read(connection: Connection) -> list[dict[str, Any]]:
+        return _documents(connection, company, document_id, None, 1)
+
+    found = await request.app.state.readers.run(company, read)
+    if not found:
+        raise not_there("document")
+    if request.headers.get("accept", "").startswith("application/json"):
+        return Response(to_json(found[0]), media_type="application/json")
+    file = found[0]["files"].get(parameters.format)
+    if file is None:
+        raise not_there("file of this document")
+    revision = {"X-Document-Revision": str(found[0]["revision"])}
+    return await file_response(request.app.state.settings, file["name"], file["sha256"], revision)
+
+
+@router.post("/{document_id}/address", **answered(Address, status=201))
+async def address(
+    request: Request, caller: ReportsCaller, document_id: _Id, parameters: Annotated[FormatParameters, Query()]
+) -> Response:
+    """Make an address that opens a document without a token, for an hour."""
+    company = caller.company_asked(parameters.company_id)
+    key = new_key()
+
+    def write(connection: Connection) -> datetime | None:
+        query = "SELECT analytics_open_document(%s, %s, %s, %s, %s)"
+        found: datetime | None = fetch_row(
+            connection, query, [company, document_id, parameters.format, hash_key(key), _OPEN_FOR]
+        )[0]
+        return found
+
+    expires_at = await request.app.state.readers.run(company, write, read_only=False)
+    if expires_at is None:
+        raise not_there("document")
+    body = {"url": key_address(request.app.state.settings, key), "expiresAt": _instant(expires_at)}
+    return Response(to_json(body), 201, media_type="application/json")
+
+
+@router.post("", **answered(ReportRequestAnswer, status=202, errors=_POSTED))
+async def request_report(request: Request, caller: ReportsCaller, wanted: Annotated[WantedReport, Body()]) -> Response:
+    """Ask for a report of any period, sections and format; it is made within minutes."""
+    company = caller.company_asked(wanted.company_id)
+    settings = request.app.state.settings
+
+    def write(connection: Connection) -> dict[str, Any]:
+        company_for(connection, caller, company)
+        currency = require_known_currency(connection, wanted.currency or settings.base_currency)
+        # What can't be made is refused at once.
+        order_report(
+            company,
+            wanted.start_date,
+            wanted.end_date,
+            currency=currency,
+            sections=wanted.sections,
+            format=wanted.format,
+            locale=wanted.locale,
+            page_size=wanted.page_size,
+            now=database_now(connection),
+        )
+        query = "SELECT analytics_request_report(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+        values = [
+            company,
+            wanted.start_date,
+            wanted.end_date,
+            wanted.sections,
+            wanted.format,
+            currency,
+            wanted.locale,
+            wanted.page_size,
+            f"api {caller.name}",
+        ]
+        number = fetch_row(connection, query, values)[0]
+        return _request(connection, company, number)[0]
+
+    made = await request.app.state.readers.run(company, write, read_only=False)
+    return Response(
+        to_json(made),
+        202,
+        headers={"Location": f"/analytics/reports/requests/{made['id']}"},
+        media_type="application/json",
+    )
+
+
+@router.get("/requests/{request_id}", **answered(ReportRequestAnswer))
+async def requested(
+    request: Request, caller: ReportsCaller, request_id: _Id, parameters: Annotated[CompanyParameters, Query()]
+) -> Response:
+    """What became of a request: requested, running, done (then its document is there) or failed, and why."""
+    company = caller.company_asked(parameters.company_id)
+    found = await request.app.state.readers.run(company, lambda c: _request(c, company, request_id))
+    return Response(to_json(found[0]), media_type="application/json")
+
+
+@router.get("/requests/{request_id}/document", **answered(None, more=_FILE))
+async def requested_document(
+    request: Request, caller: ReportsCaller, request_id: _Id, parameters: Annotated[CompanyParameters, Query()]
+) -> Response:
+    """The document that was asked for."""
+    company = caller.company_asked(parameters.company_id)
+    settings = request.app.state.settings
+    shown, order, uri = await request.app.state.readers.run(company, lambda c: _request(c, company, request_id))
+    if shown["state"] != "done":
+        raise ApiError(404, "This report is not done yet.")
+    name = order.order(settings).name(PurePosixPath(uri).suffix)
+    return await file_response(settings, name, shown["sha256"])
+
+
+@keyed.get("/documents/{key}", **answered(None, more=_FILE, errors=(404, 422, 429, 503)))
+async def keyed_document(request: Request, key: Annotated[str, Path(max_length=100)]) -> Response:
+    """Open the document of an address with a key, without a token."""
+    query = "SELECT name, sha256 FROM analytics_find_document_key(%s)"
+    state = request.app.state
+    row = await state.readers.run("", lambda c: c.execute(query, [hash_key(key)]).fetchone())
+    if row is None:
+        state.failures.require(request.client.host if request.client else "")
+        raise ApiError(404, "This address has expired, or never was one: ask for a new one.")
+    name, sha256 = row
+    return await file_response(state.settings, name, sha256, {"X-Robots-Tag": "noindex"})
+
+
+def _documents(
+    connection: Connection, company: str | None, document: int | None, before: int | None, most: int
+) -> list[dict[str, Any]]:
+    rows = connection.execute(
+        "SELECT * FROM analytics_documents_of(%s, %s, %s, %s)", [company, document, before, most]
+    ).fetchall()
+    return [
+        {
+            "id": number,
+            "report": report_name,
+            "companyId": company_id,
+            "period": period,
+            "revision": revision,
+            "isCurrent": is_current,
+            "renderedAt": _instant(rendered_at),
+            "dataThrough": _instant(data_through),
+            "provisional": provisional,
+            "definitionsVersion": definitions_version,
+            "pages": pages,
+            "figures": figures,
+            "files": files or {},
+        }
+        for (
+            number,
+            report_name,
+            company_id,
+            period,
+            revision,
+            is_current,
+            rendered_at,
+            data_through,
+            provisional,
+            definitions_version,
+            pages,
+            figures,
+            files,
+        ) in rows
+    ]
+
+
+def _request(
+    connection: Connection, company: str | None, number: int
+) -> tuple[dict[str, Any], ReportRequest, str | None]:
+    """Return a request as it is shown, as it can be ordered, and where its document is."""
+    query = "SELECT * FROM analytics_report_request_of(%s, %s)"
+    row = connection.execute(query, [company, number]).fetchone()
+    if row is None:
+        raise not_there("request")
+    requested_at, finished_at, failure, uri, size, sha256 = row[_REQUEST_FIELDS:]
+    ordered = [*row[:_REQUEST_FIELDS], None]
+    asked = ReportRequest(*ordered)
+    return (
+        {
+            "id": asked.request_id,
+            "state": asked.state,
+            "companyId": asked.company_id,
+            "startDate": f"{asked.start}",
+            "endDate": f"{asked.end}",
+            "sections": list(asked.sections),
+            "format": asked.format,
+            "currency": asked.currency,
+            "locale": asked.locale,
+            "pageSize": asked.page_size,
+            "requestedAt": _instant(requested_at),
+            "finishedAt": _instant(finished_at),
+            "problem": failure,
+            "size": size,
+            "sha256": sha256,
+        },
+        asked,
+        uri,
+    )
+
+
+def _instant(moment: datetime | None) -> str | None:
+    return None if moment is None else f"{moment:%Y-%m-%dT%H:%M:%SZ}"

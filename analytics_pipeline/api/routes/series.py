@@ -6,7 +6,9 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from analytics_pipeline.api.asking import MoneyParameters, PeriodParameters, answer
+from analytics_pipeline.api.describing import NOT_MODIFIED, answered
 from analytics_pipeline.api.routes.figures import FiguresCaller
+from analytics_pipeline.api.schemas import RevenueSeriesAnswer, UsersSeriesAnswer
 from analytics_pipeline.metrics.answers import revenue_series_answer, users_series_answer
 from analytics_pipeline.windows import Cadence, Window
 
@@ -29,7 +31,7 @@ class UsersSeriesParameters(PeriodParameters):
     interval: Literal["day", "month"] | None = Field(None, description=f"An entry per day or month{_DEFAULT}")
 
 
-@router.get("/revenue/series")
+@router.get("/revenue/series", **answered(RevenueSeriesAnswer, more=NOT_MODIFIED))
 async def revenue_series(
     request: Request, caller: FiguresCaller, parameters: Annotated[RevenueSeriesParameters, Query()]
 ) -> Response:
@@ -42,7 +44,7 @@ async def revenue_series(
     )
 
 
-@router.get("/users/series")
+@router.get("/users/series", **answered(UsersSeriesAnswer, more=NOT_MODIFIED))
 async def users_series(
     request: Request, caller: FiguresCaller, parameters: Annotated[UsersSeriesParameters, Query()]
 ) -> Response:

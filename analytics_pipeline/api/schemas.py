@@ -1,0 +1,345 @@
+"""The answers as OpenAPI describes them. Nothing is written by these: a test compares them with what is answered."""
+
+from datetime import date
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+Number = Annotated[
+    Any,
+    WithJsonSchema({"type": ["number", "string"], "description": "A string of the same digits with numbers=string."}),
+]
+OptionalNumber = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "type": ["number", "string", "null"],
+            "description": "Null where the base is 0, or an amount of it has no rate. A string with numbers=string.",
+        }
+    ),
+]
+Instant = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+OptionalInstant = Annotated[str | None, WithJsonSchema({"type": ["string", "null"], "format": "date-time"})]
+
+
+class Described(BaseModel):
+    """What all answers share."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
+
+
+class Period(Described):
+    """Whom and which period an answer is of, and how far the data reach."""
+
+    company_id: str | None = Field(description="Null: all companies together.")
+    start_date: date
+    end_date: date
+    as_of: Instant = Field(description="The instant that balances are of.")
+    data_through: OptionalInstant = Field(description="The newest event of the whole data set; null without any.")
+    provisional: bool = Field(description="Whether the period has not ended yet.")
+    definitions_version: int = Field(description="The version of docs/DEFINITIONS.md that the figures follow.")
+
+
+class Unconverted(Described):
+    """An amount that a figure lacks for want of a rate, in its own currency."""
+
+    figure: str
+    part: str | None = Field(None, json_schema_extra={"type": "string"})
+    currency: str
+    amount: Number
+    first_date: date
+    last_date: date
+
+
+class Movements(Described):
+    """MRR at the start and the end of the period, and what moved it; losses are positive."""
+
+    start: Number
+    new: Number
+    reactivation: Number
+    expansion: Number
+    contraction: Number
+    churn: Number
+    fx: Number
+    rounding: Number
+    end: Number
+
+
+class Rates(Described):
+    """The rates of a subscription business."""
+
+    gross_mrr_churn_rate: OptionalNumber
+    net_mrr_churn_rate: OptionalNumber
+    gross_revenue_retention: OptionalNumber
+    net_revenue_retention: OptionalNumber
+    quick_ratio: OptionalNumber
+    new_customers: int
+    returned_customers: int
+    lost_customers: int
+    customer_churn_rate: OptionalNumber
+    arpa_growth: OptionalNumber
+    lifetime_value: OptionalNumber
+    total_revenue_year_over_year: OptionalNumber
+    mrr_year_over_year: OptionalNumber
+
+
+class RevenueAnswer(Period, Rates):
+    """Revenue of a period."""
+
+    mrr: Number
+    arr: Number
+    total_revenue: Number
+    average_revenue_per_user: OptionalNumber
+    revenue_growth: OptionalNumber
+    currency: str
+    invoiced: Number
+    refunds: Number
+    paying_customers: int
+    arpa: OptionalNumber
+    mrr_movements: Movements
+    unconverted: list[Unconverted]
+
+
+class UserFigures(Described):
+    """Users of a period."""
+
+    total_users: int
+    active_users: int
+    new_users: int
+    churned_users: int
+    churn_rate: OptionalNumber
+    active_user_rate: OptionalNumber
+
+
+class UsersAnswer(UserFigures, Period):
+    """Users of a period, and of its start."""
+
+    users_at_start: int
+    active_before: int
+    churn_rate_of_start: OptionalNumber
+
+
+class MovementsAnswer(Movements, Period):
+    """What moved MRR in a period."""
+
+    currency: str
+    unconverted: list[Unconverted]
+
+
+class Asset(Described):
+    """Quantities of a crypto asset, in its ticker, and their value."""
+
+    asset: str
+    received: Number
+    received_value: OptionalNumber
+    sent: Number
+    sent_value: OptionalNumber
+    swapped: Number
+    swapped_value: OptionalNumber
+    transactions: int
+
+
+class CryptoAnswer(Period):
+    """Crypto assets of a period."""
+
+    assets: list[Asset]
+    currency: str
+
+
+class EventCount(Described):
+    """How often events of a type occurred."""
+
+    event_type: str
+    category: str
+    events: int
+
+
+class TopEventsAnswer(Period):
+    """The most frequent event types of a period."""
+
+    top_events: list[EventCount]
+
+
+class RevenueEntry(Rates):
+    """An hour, a day or a month."""
+
+    start: str
+    total_revenue: Number
+    invoiced: Number
+    refunds: Number
+    mrr: Number
+    paying_customers: int
+
+
+class RevenueSeriesAnswer(Period):
+    """Revenue of each hour, day or month."""
+
+    series: list[RevenueEntry]
+    interval: str
+    currency: str
+    unconverted: list[Unconverted]
+
+
+class UsersEntry(UserFigures):
+    """A day or a month."""
+
+    start: str
+
+
+class UsersSeriesAnswer(Period):
+    """Users of each day or month."""
+
+    series: list[UsersEntry]
+    interval: str
+
+
+class Company(Described):
+    """The headline figures of a company; users are null where raw events they need have expired."""
+
+    company_id: str
+    mrr: Number
+    arr: Number
+    total_revenue: Number
+    average_revenue_per_user: OptionalNumber
+    revenue_growth: OptionalNumber
+    paying_customers: int
+    total_users: int
+    active_users: int | None
+    new_users: int | None
+
+
+class CompaniesAnswer(Period):
+    """Companies side by side."""
+
+    companies: list[Company]
+    currency: str
+
+
+class Stretch(Described):
+    """A half-open stretch of partitions of an asset."""
+
+    asset: str
+    state: Annotated[str, WithJsonSchema({"type": "string", "enum": ["closed", "stale", "open"]})]
+    start: Instant
+    end: Instant
+
+
+class PartitionsAnswer(Period):
+    """What is closed, stale or open."""
+
+    partitions: list[Stretch]
+
+
+class StoredFile(Described):
+    """A file of a document in the store."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+class Headline(Described):
+    """A headline figure as it is printed."""
+
+    label: str
+    value: str
+    change: str
+
+
+class Report(Described):
+    """A document of a report."""
+
+    id: int
+    report: str
+    company_id: str | None
+    period: str
+    revision: int
+    is_current: bool
+    rendered_at: Instant
+    data_through: OptionalInstant
+    provisional: bool
+    definitions_version: int
+    pages: int
+    figures: list[Headline]
+    files: dict[str, StoredFile]
+
+
+class ReportList(Described):
+    """Documents, the newest first."""
+
+    reports: list[Report]
+
+
+class ReportRequestAnswer(Described):
+    """A request for a report."""
+
+    id: int
+    state: Annotated[str, WithJsonSchema({"type": "string", "enum": ["requested", "running", "done", "failed"]})]
+    company_id: str | None
+    start_date: date
+    end_date: date
+    sections: list[str]
+    format: str
+    currency: str | None
+    locale: str
+    page_size: str
+    requested_at: Instant
+    finished_at: OptionalInstant
+    problem: str | None = Field(description="Why it failed, and what to do about it.")
+    size: int | None
+    sha256: str | None
+
+
+class Address(Described):
+    """An address that opens one document without a token."""
+
+    url: str
+    expires_at: Instant
+
+
+class RecordOutcome(BaseModel):
+    """What became of a record."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
+
+    index: int
+    outcome: Annotated[str, WithJsonSchema({"type": "string", "enum": ["stored", "known", "conflict", "rejected"]})]
+    event_id: Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})] = ""
+    kind: str = ""
+    reason: str = ""
+
+
+class EventsAnswer(Described):
+    """What became of the records of a request."""
+
+    received: int
+    stored: int
+    known: int
+    conflict: int
+    rejected: int
+    records: list[RecordOutcome]
+
+
+class Status(Described):
+    """That it works."""
+
+    status: str
+
+
+class ProblemError(Described):
+    """What is wrong with one parameter or field."""
+
+    name: str
+    detail: str
+
+
+class Problem(Described):
+    """Why a request got no answer (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[ProblemError] = []
+    request_id: str = ""

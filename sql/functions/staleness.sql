@@ -1,0 +1,105 @@
+-- Every range of the continuous aggregates, within a window, that has to be refreshed: rows that no
+-- longer match their source, and ranges that were never stored. Read from TimescaleDB's invalidation
+-- logs and carried up the hierarchy (invalidations don't climb by themselves: a stale hour makes its
+-- day and its month stale). Works for every writer and costs writers nothing. The catalog tables are
+-- internals: they are read here and nowhere else. Not cut at the watermark: it ends with the data, so
+-- an event that comes late into closed, empty buckets lies above it.
+CREATE OR REPLACE FUNCTION analytics_stale_ranges(p_start timestamptz, p_end timestamptz, p_aggregate text)
+RETURNS TABLE (aggregate text, first_instant timestamptz, last_instant timestamptz)
+LANGUAGE sql STABLE
+AS $$
+    WITH RECURSIVE wanted AS (
+        SELECT
+            _timescaledb_functions.to_unix_microseconds(p_start) AS low,
+            _timescaledb_functions.to_unix_microseconds(p_end) - 1 AS high
+    ),
+    aggregate AS (
+        SELECT
+            mat_hypertable_id AS id,
+            raw_hypertable_id AS source_id,
+            user_view_name::text AS name
+        FROM _timescaledb_catalog.continuous_agg
+        WHERE user_view_name LIKE 'analytics\_%'
+    ),
+    logged AS (
+        SELECT a.id, l.lowest_modified_value AS low, l.greatest_modified_value AS high
+        FROM aggregate AS a
+        JOIN _timescaledb_catalog.continuous_aggs_materialization_invalidation_log AS l
+            ON l.materialization_id = a.id
+        UNION ALL
+        SELECT a.id, l.lowest_modified_value, l.greatest_modified_value
+        FROM aggregate AS a
+        JOIN _timescaledb_catalog.continuous_aggs_hypertable_invalidation_log AS l
+            ON l.hypertable_id = a.source_id
+        UNION ALL
+        -- A refresh that was interrupted leaves its range here.
+        SELECT a.id, l.lowest_modified_value, l.greatest_modified_value - 1
+        FROM aggregate AS a
+        JOIN _timescaledb_catalog.continuous_aggs_materialization_ranges AS l
+            ON l.materialization_id = a.id
+    ),
+    stale AS (
+        SELECT g.id, greatest(g.low, w.low) AS low, least(g.high, w.high) AS high
+        FROM logged AS g, wanted AS w
+        WHERE g.low <= w.high AND g.high >= w.low
+        UNION
+        SELECT a.id, s.low, s.high FROM stale AS s JOIN aggregate AS a ON a.source_id = s.id
+    )
+    SELECT DISTINCT
+        a.name,
+        _timescaledb_functions.to_timestamp(s.low) AS first_instant,
+        _timescaledb_functions.to_timestamp(s.high) AS last_instant
+    FROM stale AS s
+    JOIN aggregate AS a USING (id)
+    WHERE p_aggregate IS NULL OR a.name = p_aggregate
+    ORDER BY 1, 2, 3
+$$;
+
+COMMENT ON FUNCTION analytics_stale_ranges IS
+    'The ranges of an aggregate (null: of all) that have to be refreshed within a half-open window; both ends inclusive.';
+
+-- An open partition was begun and is not proved; one that nobody has begun is in no stretch.
+CREATE OR REPLACE FUNCTION analytics_closing_stretches(p_start timestamptz, p_end timestamptz)
+RETURNS TABLE (asset text, state text, stretch_start timestamptz, stretch_end timestamptz)
+LANGUAGE sql STABLE
+AS $$
+    WITH stale_range AS MATERIALIZED (
+        SELECT s.aggregate, tstzrange(s.first_instant, s.last_instant, '[]') AS range
+        FROM analytics_stale_ranges(p_start, p_end, NULL) AS s
+    ),
+    stale_period AS MATERIALIZED (
+        SELECT m.metric || CASE m.granularity WHEN 'month' THEN '_monthly' ELSE '' END AS asset, m.period_start
+        FROM analytics_metric_periods AS m
+        WHERE m.period_start < p_end AND m.period_end > p_start
+          AND EXISTS (SELECT FROM analytics_metric_changes AS c WHERE analytics_is_stale(m, c))
+    ),
+    partition AS (
+        SELECT
+            p.asset, p.window_start, p.window_end,
+            CASE
+                WHEN p.closed_at IS NULL THEN 'open'
+                WHEN NOT p.is_final AND (
+                    EXISTS (
+                        SELECT FROM stale_range AS s
+                        WHERE s.aggregate = p.asset AND s.range && tstzrange(p.window_start, p.window_end)
+                    )
+                    OR EXISTS (
+                        SELECT FROM stale_period AS s WHERE s.asset = p.asset AND s.period_start = p.window_start
+                    )
+                ) THEN 'stale'
+                ELSE 'closed'
+            END AS state
+        FROM analytics_partitions AS p
+        WHERE p.window_start < p_end AND p.window_end > p_start
+    )
+    SELECT c.asset, c.state, lower(stretch), upper(stretch)
+    FROM (
+        SELECT p.asset, p.state, range_agg(tstzrange(p.window_start, p.window_end)) AS stretches
+        FROM partition AS p
+        GROUP BY p.asset, p.state
+    ) AS c, unnest(c.stretches) AS stretch
+    ORDER BY 1, 3
+$$;
+
+COMMENT ON FUNCTION analytics_closing_stretches IS
+    'What of each asset is closed, stale (closed, and changed since) or open within a half-open window.';
