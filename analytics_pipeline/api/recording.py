@@ -15,10 +15,11 @@ from analytics_pipeline.api.problems import ApiError
 from analytics_pipeline.events.aliases import load_aliases
 from analytics_pipeline.events.contradictions import CONTRADICTED, Origin
 from analytics_pipeline.events.json_text import parse_json
-from analytics_pipeline.events.lines import LongLine, bounded_lines, decode_line, line_record
+from analytics_pipeline.events.lines import line_record
 from analytics_pipeline.events.load import BATCH_EVENTS, EventLoader
 from analytics_pipeline.events.model import AnalyticsEvent, Parsing, parse_event
-from analytics_pipeline.events.rejection import RejectedEvent, shown
+from analytics_pipeline.intake.bounded_lines import LongLine, bounded_lines, decode_line
+from analytics_pipeline.intake.rejection import RejectedEvent, shown
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.clock import DatabaseClock
 from analytics_pipeline.timescale.connection import Connection

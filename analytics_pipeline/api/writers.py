@@ -11,9 +11,10 @@ from anyio import CapacityLimiter, to_thread
 from psycopg import sql
 from psycopg_pool import ConnectionPool
 
+from analytics_pipeline.database import database_url
 from analytics_pipeline.metrics.access import WRITER
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.timescale.connection import Connection, database_url
+from analytics_pipeline.timescale.connection import Connection
 
 Result = TypeVar("Result")
 

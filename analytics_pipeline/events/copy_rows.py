@@ -9,8 +9,9 @@ from typing import Any
 
 import psycopg
 from psycopg._copy_base import format_row_binary
-from psycopg.adapt import AdaptersMap, Dumper, Transformer
+from psycopg.adapt import AdaptersMap, Transformer
 from psycopg.pq import Format
+from psycopg.types.string import BytesBinaryDumper
 
 from analytics_pipeline.events.json_text import encode_json
 from analytics_pipeline.events.model import AnalyticsEvent
@@ -23,14 +24,20 @@ HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
 
 
-class _JsonbDumper(Dumper):
-    """Sends JSON text, as bytes, as the value of a ``jsonb`` column."""
+# The version of the binary form of ``jsonb`` that is followed by JSON text.
+_JSONB_VERSION = b"\x01"
 
-    format = Format.BINARY
+
+class _UuidBytes(BytesBinaryDumper):
+    """Sends bytes as they are as the value of a ``uuid`` column."""
+
+    oid = psycopg.adapters.types["uuid"].oid
+
+
+class _JsonbBytes(BytesBinaryDumper):
+    """Sends bytes as they are as the value of a ``jsonb`` column."""
+
     oid = psycopg.adapters.types["jsonb"].oid
-
-    def dump(self, obj: bytes) -> bytes:
-        return b"\x01" + obj
 
 
 class CopyRows:
@@ -39,7 +46,8 @@ class CopyRows:
     def __init__(self) -> None:
         """Choose the encodings of the columns."""
         adapters = AdaptersMap(psycopg.adapters)
-        adapters.register_dumper(bytes, _JsonbDumper)
+        adapters.register_dumper(bytes, _UuidBytes)
+        adapters.register_dumper(bytes, _JsonbBytes)
         context: Any = SimpleNamespace(adapters=adapters, connection=None)
         self._transformer = Transformer(context)
         self._transformer.set_dumper_types([adapters.types[name].oid for name in EVENT_TYPES], Format.BINARY)
@@ -48,6 +56,7 @@ class CopyRows:
         """Return the rows, without what begins and ends a stream of them."""
         rows = bytearray()
         transformer = self._transformer
-        for event in events:
-            format_row_binary((*event[:8], encode_json(event.metadata)), transformer, rows)
+        for event_id, *fields, metadata in events:
+            row = (event_id.bytes, *fields, _JSONB_VERSION + encode_json(metadata))
+            format_row_binary(row, transformer, rows)
         return bytes(rows)

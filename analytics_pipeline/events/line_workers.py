@@ -26,7 +26,8 @@ from typing import IO, Self
 
 from analytics_pipeline.events.copy_rows import CopyRows
 from analytics_pipeline.events.lines import line_record
-from analytics_pipeline.events.model import AnalyticsEvent, Parsing, parse_event
+from analytics_pipeline.events.model import AnalyticsEvent, Parsing, parse_event, parse_fields
+from analytics_pipeline.events.plain_lines import read_plain_lines
 from analytics_pipeline.events.records import Record
 from analytics_pipeline.intake.rejection import RejectedEvent
 
@@ -69,20 +70,27 @@ def parse_chunk(chunk: Chunk, parsing: Parsing) -> ParsedChunk:
     parsed = ParsedChunk()
     parsing = replace(parsing, adjusted=parsed.adjusted)
     events: list[AnalyticsEvent] = []
-    for record in chunk.records():
+    for number, (line, fields) in enumerate(read_plain_lines(chunk.data), start=chunk.first_line):
         try:
-            if isinstance(record.content, RejectedEvent):
-                parsed.rejected.append(record.line)
-            else:
-                events.append(parse_event(record.content, now=chunk.now, parsing=parsing))
+            if fields is not None:
+                events.append(parse_fields(fields, chunk.now, parsing))
+            elif not line.isspace():
+                events.append(_parse_line(number, line, chunk.now, parsing))
         except Exception:  # noqa: BLE001 - whatever it is, it is looked at again where the reason is kept
-            parsed.rejected.append(record.line)
+            parsed.rejected.append(number)
     if events:
         # In an order that others share, who may be storing the same events: so they wait for one another in turn.
         events.sort(key=attrgetter("timestamp"))
         parsed.rows = CopyRows().encode(events)
         parsed.events, parsed.first, parsed.last = len(events), events[0].timestamp, events[-1].timestamp
     return parsed
+
+
+def _parse_line(number: int, line: bytes, now: datetime, parsing: Parsing) -> AnalyticsEvent:
+    content = line_record(number, line).content
+    if isinstance(content, RejectedEvent):
+        raise content
+    return parse_event(content, now=now, parsing=parsing)
 
 
 class LineWorkers:

@@ -6,16 +6,17 @@ DEFINITIONS. Does not belong here: reading files (``sources``) or storing events
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from analytics_pipeline.currencies import ASSET_FORM_TOLD, crypto_code, is_asset, is_currency
 from analytics_pipeline.events.aliases import NO_ALIASES, Aliases
-from analytics_pipeline.events.catalogue import CATEGORIES, CRYPTO, Amount, known_type
+from analytics_pipeline.events.catalogue import CATEGORIES, CRYPTO, Amount, EventType, known_type
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS, check_id, check_storable, check_text, to_event_id, to_id
 from analytics_pipeline.events.instants import to_instant, without_zone
 from analytics_pipeline.intake.exact_numbers import (
@@ -48,13 +49,19 @@ STATUSES_OF_TYPES: Final = {
 MAX_INTERVAL_COUNT: Final = 1_200
 MAX_QUANTITY: Final = 1_000_000_000
 
+# Python looks a member of an Enum up anew each time it is named: these are named once.
+_NOT_POSITIVE = Amount.NOT_POSITIVE
+_NOT_NEGATIVE = (Amount.NOT_NEGATIVE, Amount.PRICE)
+_WITH_AMOUNT = (Amount.NOT_NEGATIVE, Amount.NOT_POSITIVE, Amount.REQUIRED)
+
 _SCALAR_CHARACTERS = 8
 # Metadata of so many keys, texts and digits is far within all bounds.
 _SMALL_METADATA = 50
 _SMALL_TEXT = 200
 _SMALL_INTEGER = 10**18
-# Bounds what is remembered of ids, in memory.
+# Bounds what is remembered of ids, in memory, and of types with their category and currency.
 _MAX_REMEMBERED = 50_000
+_MAX_KINDS = 4_096
 
 # The key of metadata under which an id that is no UUID is kept as it came.
 SOURCE_ID: Final = "source_id"
@@ -139,28 +146,31 @@ def parse_event(
         raise RejectedEvent(
             "unknown field", f"unknown field {shown(name)}: move it into metadata, or it would be lost."
         )
-    parsing = parsing or Parsing()
+    return parse_fields(map(raw.get, AnalyticsEvent._fields), now, parsing or Parsing())
+
+
+def parse_fields(fields: Iterable[Any], now: datetime | None, parsing: Parsing) -> AnalyticsEvent:
+    """Return the event that the raw fields describe, in the order of ``AnalyticsEvent``; as ``parse_event`` does."""
+    raw_id, timestamp, raw_company, raw_user, event_type, category, raw_value, currency, metadata = fields
+    company_id = parsing.company(raw_company)
+    event_id, source_id = to_event_id(raw_id, company_id)
+    instant = to_instant(timestamp, parsing.assume_zone, parsing.adjusted)
     # Texts and objects come as they are: _check_rules() refuses what isn't one.
-    get: Callable[[str], Any] = raw.get
-    company_id = parsing.company(get("company_id"))
-    event_id, source_id = to_event_id(get("event_id"), company_id)
-    instant = to_instant(get("timestamp"), parsing.assume_zone, parsing.adjusted)
-    event_type, value, currency, metadata = get("event_type"), get("value"), get("currency"), get("metadata")
-    metadata = _with_ids({} if _is_null(metadata) else metadata, source_id)
-    if value is not None:
-        value = to_amount(value, "value", parsing.decimal_comma) if not is_nan(value) else None
+    if not isinstance(metadata, dict):
+        metadata = {} if _is_null(metadata) else metadata
+    metadata = _with_ids(metadata, source_id)
+    value = None
+    if raw_value is not None:
+        value = to_amount(raw_value, "value", parsing.decimal_comma) if not is_nan(raw_value) else None
         if value is None and not _needs_no_amount(event_type, metadata):
-            raise not_finite("value", get("value"))
-    event = AnalyticsEvent(
-        event_id,
-        instant,
-        company_id,
-        parsing.user(company_id, get("user_id")),
-        event_type,
-        get("category"),
-        value,
-        _to_code(None if _is_null(currency) else currency, get("category"), metadata),
-        metadata,
+            raise not_finite("value", raw_value)
+    if category == CRYPTO:
+        currency = _to_code(currency, metadata)
+    if not isinstance(currency, str):
+        currency = None if _is_null(currency) else currency
+    user_id = parsing.user(company_id, raw_user)
+    event = AnalyticsEvent._make(
+        (event_id, instant, company_id, user_id, event_type, category, value, currency, metadata)
     )
     _check_rules(event, now)
     return event
@@ -183,19 +193,30 @@ def check_event(event: AnalyticsEvent, *, now: datetime | None = None) -> None:
 def _check_rules(event: AnalyticsEvent, now: datetime | None) -> None:
     """Check what is to be checked of an event whose ids and amount have their form."""
     _check_instant(event.timestamp, now)
-    check_text(event.event_type, "event_type", MAX_TYPE_CHARACTERS)
-    if event.category not in CATEGORIES:
-        raise _bad_category(event.category)
+    try:
+        known = _check_kind(event.event_type, event.category, event.currency)
+    except TypeError:
+        # A list or an object, which nothing can be remembered of.
+        known = _check_kind.__wrapped__(event.event_type, event.category, event.currency)
     if event.value is not None and event.currency is None:
         raise RejectedEvent(
             "value without currency", f"value {event.value} has no currency: name its currency or ticker."
         )
-    if event.currency is not None:
-        _check_currency(event.currency, "currency")
-        if event.category == CRYPTO and is_currency(event.currency):
-            raise _ambiguous(event.currency)
     _check_metadata(event.metadata)
-    _check_meaning(event)
+    _check_meaning(event, known)
+
+
+@lru_cache(maxsize=_MAX_KINDS)
+def _check_kind(event_type: str, category: str, currency: str | None) -> EventType | None:
+    """Check type, category and currency, of which most events have the same; return what is declared about the type."""
+    check_text(event_type, "event_type", MAX_TYPE_CHARACTERS)
+    if category not in CATEGORIES:
+        raise _bad_category(category)
+    if currency is not None:
+        _check_currency(currency, "currency")
+        if category == CRYPTO and is_currency(currency):
+            raise _ambiguous(currency)
+    return known_type(event_type)
 
 
 def _is_null(value: object) -> bool:
@@ -253,11 +274,10 @@ def _check_instant(timestamp: datetime, now: datetime | None) -> None:
         )
 
 
-def _to_code(currency: object, category: object, metadata: object) -> Any:
-    """Return the code of what an amount is in: of a coin that shares a currency's code the one of its own."""
+def _to_code(currency: object, metadata: object) -> Any:
+    """Return the code of a crypto asset: of a coin that shares a currency's code the one of its own."""
     if (
-        category == CRYPTO
-        and isinstance(currency, str)
+        isinstance(currency, str)
         and is_currency(currency)
         and isinstance(metadata, dict)
         and metadata.get("asset") == CRYPTO
@@ -344,9 +364,8 @@ def _measure(value: object, key: str, depth: int) -> int:
     )
 
 
-def _check_meaning(event: AnalyticsEvent) -> None:
+def _check_meaning(event: AnalyticsEvent, known: EventType | None) -> None:
     """Check what the catalogue says about the type."""
-    known = known_type(event.event_type)
     if known is None:
         if event.category == CRYPTO:
             _check_fiat_value(event.metadata)
@@ -365,20 +384,20 @@ def _check_meaning(event: AnalyticsEvent) -> None:
 
 def _check_sign(event: AnalyticsEvent, amount: Amount) -> None:
     value = event.value
-    if amount is Amount.OPTIONAL:
-        return
     if value is None:
-        if amount is not Amount.PRICE:
+        if amount in _WITH_AMOUNT:
             raise _missing("value", f"{event.event_type} has an amount")
-    elif value > 0 and amount is Amount.NOT_POSITIVE:
+    elif amount in _NOT_NEGATIVE:
+        if value < 0:
+            raise RejectedEvent(
+                "value of the wrong sign",
+                f"value {value} of {event.event_type} must not be negative: refunds and credits have types of their "
+                "own.",
+            )
+    elif amount is _NOT_POSITIVE and value > 0:
         raise RejectedEvent(
             "value of the wrong sign",
             f"value {value} of {event.event_type} must not be positive: send {-value}.",
-        )
-    elif value < 0 and amount in (Amount.NOT_NEGATIVE, Amount.PRICE):
-        raise RejectedEvent(
-            "value of the wrong sign",
-            f"value {value} of {event.event_type} must not be negative: refunds and credits have types of their own.",
         )
 
 

@@ -17,12 +17,16 @@ from analytics_pipeline.events.contradictions import OnConflict
 from analytics_pipeline.events.copy_rows import HEADER, TRAILER, CopyRows
 from analytics_pipeline.events.ingest import IngestSummary, SourcesUnreadableError, ingest
 from analytics_pipeline.events.line_workers import Chunk, LineWorkers, parse_chunk
-from analytics_pipeline.events.model import Parsing, parse_event
+from analytics_pipeline.events.lines import line_record
+from analytics_pipeline.events.model import FIELDS, AnalyticsEvent, Parsing, parse_event
+from analytics_pipeline.events.plain_lines import read_plain_lines
 from analytics_pipeline.events.sources import Source
 from analytics_pipeline.intake.bounded_lines import MAX_LINE_BYTES
+from analytics_pipeline.intake.rejection import RejectedEvent
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.conftest import SERVER_URL, Database
 from analytics_pipeline_tests.events.samples import json_lines, payment
+from analytics_pipeline_tests.events.test_mutated_files import mutated, raws
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -164,6 +168,36 @@ def test_rows_are_those_that_the_driver_would_send(connection: Connection) -> No
         copy.write(HEADER + parsed.rows + TRAILER)
     row = connection.execute("SELECT event_id::text, value::text, metadata::text FROM analytics_events").fetchone()
     assert row == (raw["event_id"], "-0.00012345", '{"e": "ü\\n", "n": 1000000000000000000000000000000}')
+
+
+def test_a_line_that_is_read_at_once_gives_what_careful_reading_gives() -> None:
+    """Of odd records, bytes that are mutated, and keys that are left out, repeated, or followed by blanks."""
+    rng = random.Random(3)  # noqa: S311
+    data = b"".join(changed_keys(rng, raw) for _ in range(1_000) for raw in raws(rng))
+    data += b"".join(mutated(rng, json_lines(raws(rng)).encode("utf-8", "surrogatepass")) for _ in range(300))
+    lines = list(read_plain_lines(data))
+    assert len(lines) / 4 < sum(fields is not None for _, fields in lines) < len(lines) * 0.9
+    for line, fields in lines:
+        ((_, alone),) = read_plain_lines(line)
+        assert repr(alone) == repr(fields)
+        if fields is not None:
+            content = line_record(1, line).content
+            assert not isinstance(content, RejectedEvent), line
+            assert content.keys() <= FIELDS
+            assert repr(fields) == repr(tuple(map(content.get, AnalyticsEvent._fields))), line
+
+
+def changed_keys(rng: random.Random, raw: dict[str, Any]) -> bytes:
+    """Return the line of a record some of whose keys are missing, twice, in another object, or before a blank."""
+    for name in rng.choices([*raw], k=rng.choice((0, 0, 1, 2))):
+        raw.pop(name, None)
+    parts = [f"{json.dumps(name)}:{json.dumps(value)}" for name, value in raw.items()]
+    for _ in range(rng.choice((0, 0, 1))):
+        parts.append(rng.choice([*parts, '"metadata":{"a":{"b":1}}', '"metadata":{"a":1,"a":2}', '"metadata":{}']))
+    line = ",".join(parts)
+    if rng.random() < 0.1:
+        line = line.replace('":', rng.choice(('" :', '"\\t:', '": ', '\\":')), 1)
+    return f"{{{line}}}\n".encode("utf-8", "surrogatepass")
 
 
 COPY = """
