@@ -34,7 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
     """Return the application over the database of the settings; it connects when it is started.
 
     ``app.state`` holds what routes share: ``settings``, ``readers`` (``Readers``), ``writers`` (``Writers``),
-    ``tokens`` (``Tokens``), ``versions`` (``Versions``), ``measurements``, and limits.
+    ``tokens`` (``Tokens``), ``versions`` (``Versions``), ``live`` (``Live``), ``measurements``, and limits.
     """
     measurements = Measurements()
     readers = Readers(settings, measurements)
@@ -42,12 +42,13 @@ def create_app(settings: Settings) -> FastAPI:
     tokens = Tokens(readers, JwtVerifier(settings))
 
     @asynccontextmanager
-    async def running(_: FastAPI) -> AsyncIterator[None]:
+    async def running(app: FastAPI) -> AsyncIterator[None]:
         await readers.open()
         await writers.open()
         noting = asyncio.create_task(tokens.note_uses())
         try:
-            yield
+            async with app.state.live.running():
+                yield
         finally:
             noting.cancel()
             with suppress(Error, PoolTimeout):
@@ -66,6 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
     state.readers = readers
     state.writers = writers
     state.tokens = tokens
+    state.live = live.Live(settings, readers, tokens)
     state.measurements = measurements
     state.versions = Versions(readers)
     state.given = GivenAnswers()

@@ -41,7 +41,7 @@ class Readers:
         self._timeout = str(settings.api_statement_timeout * 1000)
         self._measurements = measurements
         self._pool = AsyncConnectionPool(
-            partial(_url, settings),
+            partial(reader_url, settings),
             connection_class=AsyncConnection[Row],
             min_size=1,
             # The embedded server has one session.
@@ -101,7 +101,8 @@ class Readers:
             return result
 
 
-async def _url(settings: Settings) -> str:
+async def reader_url(settings: Settings) -> str:
+    """Return the libpq URL of the log-in with which the API reads."""
     if settings.api_url is not None:
         return settings.api_url.get_secret_value()
     # It starts the embedded server, if that is the one.

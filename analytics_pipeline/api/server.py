@@ -17,4 +17,8 @@ def run_server(settings: Settings, host: str, port: int, tls_cert: Path | None, 
         ssl_certfile=tls_cert,
         ssl_keyfile=tls_key,
         server_header=False,
+        # What is sent is small, and each compressor would keep a third of a megabyte for its client.
+        ws_per_message_deflate=False,
+        # Clients of live figures send a token at most.
+        ws_max_size=16_384,
     )

@@ -35,6 +35,7 @@ from analytics_pipeline.erp.source_files import ErpSource
 from analytics_pipeline.erp.transactions import look_at_transactions
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.aliases import load_aliases
+from analytics_pipeline.events.announcements import announce_change
 from analytics_pipeline.events.contradictions import Refusal, describe_differences
 from analytics_pipeline.events.model import AnalyticsEvent, Parsing
 from analytics_pipeline.intake.rejection import RejectedEvent
@@ -222,6 +223,8 @@ class _Run:
                 self._connection, self._source.name, judged.rejects, self._rejects_kept
             )
             cursors.save(self._connection, self._state, current)
+            if judged.events:
+                announce_change(self._connection)
         self._saved = current and replace(current)
         self.result.seconds = time.perf_counter() - self._started
         self._progress(self.result)

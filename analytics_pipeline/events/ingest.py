@@ -24,6 +24,7 @@ from psycopg.pq import TransactionStatus
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.aliases import load_aliases
+from analytics_pipeline.events.announcements import announce_change
 from analytics_pipeline.events.contradictions import OnConflict, Origin, Refusal, event_json
 from analytics_pipeline.events.line_workers import Chunk, LineWorkers, ParsedChunk
 from analytics_pipeline.events.lines import read_line_blocks
@@ -219,6 +220,8 @@ def ingest(
                 _parse_here(batch, parsing)
                 origin = Origin(batch.source.name, batch.events, batch.lines)
                 loaded = loader.load(batch.events, origin)
+            if loaded.new or loaded.replaced:
+                announce_change(connection)
             _count(summary, batch, loaded)
             for refusal in loaded.refused:
                 batch.refuse(refusal, origin.line_of(refusal.event), rejects_file)

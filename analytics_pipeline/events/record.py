@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from analytics_pipeline.database import connect
+from analytics_pipeline.events.announcements import announce_change
 from analytics_pipeline.events.contradictions import OnConflict, Origin
 from analytics_pipeline.events.load import BATCH_EVENTS, EventLoader, Loaded
 from analytics_pipeline.events.model import AnalyticsEvent, check_event, parse_event
@@ -133,7 +134,10 @@ def store_events(
         while batch := list(islice(remaining, BATCH_EVENTS)):
             for event in batch:
                 check_event(event, now=clock.now())
-            loaded.add(loader.load(batch, Origin(source)))
+            stored = loader.load(batch, Origin(source))
+            if stored.new or stored.replaced:
+                announce_change(connected)
+            loaded.add(stored)
         return loaded
 
 

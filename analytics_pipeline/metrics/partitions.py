@@ -13,6 +13,7 @@ from datetime import datetime
 
 from psycopg import sql
 
+from analytics_pipeline.events.announcements import announce_change
 from analytics_pipeline.metrics.tables import METRIC_ASSETS
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import AGGREGATES
@@ -90,7 +91,10 @@ def record_closed(connection: Connection, asset: str, window: Window, run_id: st
     with connection.transaction():
         # A table that has just been filled has no statistics: each partition would look through all of the counts.
         connection.execute("SET LOCAL enable_nestloop = off")
-        return connection.execute(query, _attempt(asset, window, run_id, *earlier)).rowcount
+        closed = connection.execute(query, _attempt(asset, window, run_id, *earlier)).rowcount
+        if closed:
+            announce_change(connection)
+    return closed
 
 
 def record_failure(

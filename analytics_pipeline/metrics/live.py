@@ -1,0 +1,49 @@
+"""What is shown live of a company: the current month's figures, and what today has brought so far."""
+
+from analytics_pipeline.currencies import round_money
+from analytics_pipeline.metrics.answers import Answer, one_view, revenue_answer, users_answer
+from analytics_pipeline.metrics.revenue import revenue_metrics
+from analytics_pipeline.metrics.top_events import top_events
+from analytics_pipeline.metrics.users import active_users
+from analytics_pipeline.timescale.clock import database_now
+from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.refresh import HorizonError
+from analytics_pipeline.windows import Window
+
+# More types than anybody uses: all of a day's events are counted.
+_MAX_TYPES = 1_000
+_SHOWN_TYPES = 20
+
+
+def live_answer(connection: Connection, company_id: str | None, currency: str) -> Answer:
+    """Return the current figures of a company, ``None``: of all, in a reporting currency, in one state of the data.
+
+    ``revenue`` and ``users`` are the answers of the current month (UTC, by the database's clock), ``users`` None where
+    events that it needs have expired; ``today`` holds the day's revenue, active users, and events by type.
+    """
+    with one_view(connection):
+        today = database_now(connection).date()
+        month, day = Window.of_month(today), Window.of_dates(today, today)
+        try:
+            users = users_answer(connection, company_id, month)
+        except HorizonError:
+            users = None
+        counts = top_events(connection, company_id, day, _MAX_TYPES)
+        return {
+            "companyId": company_id,
+            "currency": currency,
+            "revenue": revenue_answer(connection, company_id, month, currency),
+            "users": users,
+            "today": {
+                "date": f"{today}",
+                "totalRevenue": round_money(
+                    revenue_metrics(connection, company_id, day, currency).total_revenue, currency
+                ),
+                "activeUsers": active_users(connection, company_id, day),
+                "events": sum(row.events for row in counts),
+                "topEvents": [
+                    {"eventType": row.event_type, "category": row.category, "events": row.events}
+                    for row in counts[:_SHOWN_TYPES]
+                ],
+            },
+        }
