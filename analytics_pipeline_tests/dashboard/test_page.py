@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pypdfium2
+import pypdfium2  # type: ignore[import-untyped]
 import pytest
 
 from analytics_pipeline.api import token_cache
