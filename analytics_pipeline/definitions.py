@@ -1,6 +1,8 @@
 """The code location: what the features of ``orchestration`` bring, merged."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from dagster import BetaWarning, Definitions, definitions
 
@@ -16,7 +18,7 @@ from analytics_pipeline.orchestration import (
     reports,
     storage,
 )
-from analytics_pipeline.orchestration.resources import Timescale
+from analytics_pipeline.orchestration.resources import TimescaleResource
 from analytics_pipeline.orchestration.runs.executor import owning_executor
 from analytics_pipeline.settings import Settings, get_settings
 
@@ -24,17 +26,36 @@ _FEATURES = (storage, ingestion, aggregates, metrics, fx, closing, health, repor
 
 
 def build_definitions(settings: Settings) -> Definitions:
-    """Return the code location for the settings; opens no connection."""
-    with warnings.catch_warnings():
-        # Backfill policies are marked beta; the pinned Dagster release is what we rely on.
-        warnings.simplefilter("ignore", BetaWarning)
-        merged = Definitions.merge(
-            Definitions(resources={"timescale": Timescale()}, executor=owning_executor),
-            *(feature.defs(settings) for feature in _FEATURES),
-        )
+    """Return the code location for the settings; opens no connection. Its steps work by the process's settings."""
+    with _without_beta_warnings():
+        alone = Definitions(resources={"timescale": TimescaleResource()}, executor=owning_executor)
+        merged = Definitions.merge(alone, *_of_features(settings))
         # Resolved here and kept by Dagster: resolving sensors warns too, of a parameter nobody has set.
         merged.get_repository_def()
         return merged
+
+
+def build_shared_definitions(settings: Settings) -> Definitions:
+    """Return what may be merged into the definitions of another code location; its steps work by these settings.
+
+    It brings the resource ``timescale`` and no executor: the jobs have theirs, and what the UI materialises without a
+    job runs by the other's.
+    """
+    with _without_beta_warnings():
+        shared = Definitions(resources={"timescale": TimescaleResource(settings)})
+        return Definitions.merge(shared, *_of_features(settings))
+
+
+def _of_features(settings: Settings) -> list[Definitions]:
+    return [feature.defs(settings) for feature in _FEATURES]
+
+
+@contextmanager
+def _without_beta_warnings() -> Iterator[None]:
+    """Backfill policies are marked beta; the pinned Dagster release is what we rely on."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BetaWarning)
+        yield
 
 
 @definitions

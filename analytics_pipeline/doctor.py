@@ -1,4 +1,4 @@
-"""``analytics-pipeline doctor``: every check there is, with what mends each finding.
+"""``analytics-pipeline doctor``: every check there is, with the remedy of each violation.
 
 Belongs here: which checks make an examination, and how it is shown. Does not belong here: judging
 (``health``), and changing anything.
@@ -16,7 +16,7 @@ from analytics_pipeline.cli.terminal import echo
 from analytics_pipeline.database import connect, database_url
 from analytics_pipeline.database_urls import describe_url
 from analytics_pipeline.embedded import EmbeddedPostgres
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import AnalyticsError, first_line
 from analytics_pipeline.health.access import function_access
 from analytics_pipeline.health.checks import all_checks, run_check
 from analytics_pipeline.health.disk import disk_space
@@ -47,7 +47,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
             yield from _examine_database(connection, settings)
             yield from _examine_partitions(connection, settings)
         except psycopg.OperationalError as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = first_line(error)
             yield Finding.judge("connection", "server", [Problem(f"the connection was lost: {reason}")], good="")
 
 
@@ -55,7 +55,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.option("--strict", is_flag=True, help="Exit with status 1 for warnings too.")
 def doctor(*, as_json: bool, strict: bool) -> None:
-    """Examine server, schema, policies, data and partitions, and print what mends each finding.
+    """Examine server, schema, policies, data and partitions, and print the remedy of each violation.
 
     It fixes nothing by itself, but marks failed the runs that a dead process has left. Exit status 1 if there is an
     error; a warning means that no figure is wrong.
@@ -179,4 +179,4 @@ def _print(finding: Finding) -> None:
     echo(f" {finding.check:<24} {finding.subject}: {finding.summary}", label=state)
     if not finding.passed:
         for remedy in finding.remedies:
-            echo(f"         mend it:  {remedy}")
+            echo(f"         remedy:   {remedy}")

@@ -4,7 +4,7 @@ from analytics_pipeline.text import printable
 
 
 class AnalyticsError(Exception):
-    """Something the user can mend: the message names the input and the remedy in one sentence.
+    """Something the user can fix: the message names the input and the remedy in one sentence.
 
     The command line prints the message alone and exits with status 1; everything that is
     not an ``AnalyticsError`` is a defect and keeps its traceback. Control characters of the input are escaped in the
@@ -26,3 +26,8 @@ class DatabaseUnreachableError(AnalyticsError):
 
 class UnknownNameError(AnalyticsError):
     """An argument names what nobody knows, such as a company: the command line exits with status 2."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says; a driver's go on with positions and hints."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

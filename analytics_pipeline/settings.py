@@ -5,10 +5,11 @@ Belongs here: names, defaults and forms of settings. Does not belong here: openi
 
 import os
 import re
+from collections.abc import Mapping
 from datetime import date
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -357,8 +358,16 @@ def get_settings() -> Settings:
 
     Raises ``AnalyticsError`` naming the variable and what it should look like.
     """
+    return read_settings({})
+
+
+def read_settings(named: Mapping[str, Any]) -> Settings:
+    """Return the settings with those that are named, the others from the environment.
+
+    Raises ``AnalyticsError`` naming the variable and what it should look like.
+    """
     try:
-        return Settings()
+        return Settings(**named)
     except ValidationError as error:
         first = error.errors()[0]
         message = first["msg"].removeprefix("Value error, ")

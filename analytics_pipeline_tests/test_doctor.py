@@ -54,7 +54,7 @@ def test_a_migrated_database_has_no_error(database: Database) -> None:
     if "embedded" in result.output:
         assert " 0 warnings" in result.output
     else:
-        assert "mend it:  REVOKE EXECUTE ON FUNCTION add_job(" in result.output
+        assert "remedy:   REVOKE EXECUTE ON FUNCTION add_job(" in result.output
 
 
 def test_an_error_fails_and_is_followed_by_what_mends_it(database: Database) -> None:
@@ -63,7 +63,7 @@ def test_an_error_fails_and_is_followed_by_what_mends_it(database: Database) -> 
     result = _doctor()
     assert result.exit_code == 1
     found = result.output.index("compression_policy       analytics_events: analytics_events has no policy_compression")
-    assert "mend it:  analytics-pipeline db policies --apply" in result.output[found:]
+    assert "remedy:   analytics-pipeline db policies --apply" in result.output[found:]
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import psycopg
 
-from analytics_pipeline.errors import AnalyticsError, UnknownNameError
+from analytics_pipeline.errors import AnalyticsError, UnknownNameError, first_line
 from analytics_pipeline.signals import end_if_interrupted
 from analytics_pipeline.text import printable
 
@@ -98,7 +98,7 @@ class _Commands(click.Group):
                 "'analytics-pipeline db migrate'."
             ) from error
         except psycopg.OperationalError as error:
-            raise click.ClickException(f"The database went away: {str(error).strip().splitlines()[0]}") from error
+            raise click.ClickException(f"The database went away: {first_line(error)}") from error
 
 
 def _make_printable(error: click.ClickException) -> None:

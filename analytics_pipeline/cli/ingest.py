@@ -20,7 +20,7 @@ from rich.progress import Progress as ProgressBar
 
 from analytics_pipeline.cli.terminal import echo
 from analytics_pipeline.database import connect
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import AnalyticsError, first_line
 from analytics_pipeline.events.contradictions import OnConflict, event_fields, instant_text
 from analytics_pipeline.events.ingest import IngestSummary, Progress, SourcesUnreadableError
 from analytics_pipeline.events.ingest import ingest as ingest_sources
@@ -209,20 +209,16 @@ def _metadata(text: str) -> dict[str, object]:
 
 @contextmanager
 def _database() -> Iterator[Connection]:
-    """Open a connection whose loss, and whose missing tables, are told in one line."""
+    """Open a connection whose loss, and whose missing tables, are said in one line."""
     with connect(autocommit=True) as connection:
         try:
             yield connection
         except psycopg.OperationalError as error:
             raise AnalyticsError(
-                f"The database gave up: {_first_line(error)}. Run the same command again: what is in stays in."
+                f"The database failed: {first_line(error)}. Run the same command again: what is in stays in."
             ) from error
         except psycopg.errors.UndefinedTable as error:
-            raise AnalyticsError(f"{_first_line(error)}: run `analytics-pipeline db migrate` first.") from error
-
-
-def _first_line(error: psycopg.Error) -> str:
-    return str(error).strip().splitlines()[0]
+            raise AnalyticsError(f"{first_line(error)}: run `analytics-pipeline db migrate` first.") from error
 
 
 def _new_rejects_path() -> Path:

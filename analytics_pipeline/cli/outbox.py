@@ -16,9 +16,9 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.messages.bounces import record_bounce
 from analytics_pipeline.messages.channels import send_by_settings
 from analytics_pipeline.messages.decisions import STATES, OutboxRow, discard_messages, list_messages, retry_messages
+from analytics_pipeline.messages.mailed import describe_relation
 from analytics_pipeline.messages.recipients import describe_audience
 from analytics_pipeline.reports.mail import enqueue_wanted
-from analytics_pipeline.reports.mailed import describe_relation
 from analytics_pipeline.reports.resend import Resent, resend_one, resend_outdated
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.signals import describing

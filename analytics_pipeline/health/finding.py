@@ -100,7 +100,7 @@ class Finding:
         """The summary with its remedies, in one paragraph."""
         if not self.remedies:
             return self.summary
-        return f"{self.summary} To mend it: {' and then '.join(self.remedies)}"
+        return f"{self.summary} Remedy: {' and then '.join(self.remedies)}"
 
     def as_json(self) -> dict[str, Any]:
         """Return the finding with the fields of the command's JSON."""

@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 
 from analytics_pipeline.asset_names import COMPANY_REPORTS, MONTHLY_REPORT
 from analytics_pipeline.health.finding import Finding, Problem, Severity
+from analytics_pipeline.messages.mailed import OutdatedMail, Relation, describe_relation, outdated_mails
 from analytics_pipeline.messages.message import one_line
 from analytics_pipeline.messages.recipients import describe_audience
-from analytics_pipeline.reports.mailed import OutdatedMail, Relation, describe_relation, outdated_mails
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.clock import database_now

@@ -1,4 +1,4 @@
-"""Why a record was turned away, in words its sender can act on."""
+"""Why a record was rejected, in words its sender can act on."""
 
 from analytics_pipeline.errors import AnalyticsError
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.reports.changes import ChangedFigure, changed_figures_of
-from analytics_pipeline.reports.mailed import Relation
+from analytics_pipeline.messages.mailed import ChangedFigure, Relation, changed_figures_of
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale import audit
 from analytics_pipeline.timescale.connection import Connection

@@ -133,7 +133,7 @@ def closed_ranges(connection: Connection) -> dict[str, list[Window]]:
 def failed_ranges(connection: Connection) -> dict[str, list[FailedRange]]:
     """Return by asset the stretches whose last attempt has not closed them, in order, of the whole history.
 
-    Whether an attempt is still under way is told by Dagster's runs alone.
+    Whether an attempt is still under way is known from Dagster's runs alone.
     """
     found: defaultdict[str, list[FailedRange]] = defaultdict(list)
     for asset, start, end, *attempt in connection.execute(load_sql("queries/partitions_failed.sql")):

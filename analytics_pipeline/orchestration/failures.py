@@ -45,7 +45,7 @@ from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.runs import tags
 from analytics_pipeline.orchestration.runs.dead_runs import fail_dead_runs
 from analytics_pipeline.orchestration.runs.descriptions import (
-    TELLING_EVENTS,
+    EVENTS_OF_FAILURE,
     describe_failure,
     describe_run,
     is_refused,
@@ -63,7 +63,7 @@ _RUNS = "run"
 _POLICIES = "policy"
 _RUNS_INTERVAL_SECONDS = 30
 _POLICIES_INTERVAL_SECONDS = 60
-_MOST_RUNS_PER_TICK = 100
+_MAX_RUNS_PER_TICK = 100
 # The first tick ever looks back so far: a failure while everything started is not missed.
 _FIRST_LOOK_BACK = timedelta(hours=1)
 # Ids are given before events are committed: the newest wait a moment, so that none slips in behind the cursor.
@@ -213,7 +213,7 @@ def _read_runs(instance: DagsterInstance, connection: Connection, settings: Sett
         # Dagster starts a crashed run again by itself: only the last attempt is a failure.
         if run is None or run.tags.get(tags.WILL_RETRY) == "true":
             continue
-        events = list(run_events(instance, run.run_id, TELLING_EVENTS))
+        events = list(run_events(instance, run.run_id, EVENTS_OF_FAILURE))
         # What is refused has changed nothing, and whoever asked for it reads why.
         if not is_refused(events):
             incidents.record_failure(connection, _run_failure(settings, run, at, events))
@@ -235,11 +235,11 @@ def _status_changes(instance: DagsterInstance, cursor: str | None) -> tuple[list
                 after_timestamp=None if cursor else (now - _FIRST_LOOK_BACK).timestamp(),
                 before_timestamp=now.timestamp() - _SETTLED_SECONDS,
             ),
-            limit=_MOST_RUNS_PER_TICK,
+            limit=_MAX_RUNS_PER_TICK,
             ascending=True,
         ).records
         found += records
-        if len(records) == _MOST_RUNS_PER_TICK:
+        if len(records) == _MAX_RUNS_PER_TICK:
             complete_until.append(records[-1].storage_id)
     if complete_until:
         found = [record for record in found if record.storage_id <= min(complete_until)]

@@ -9,7 +9,6 @@ from dagster import (
     Failure,
     MaterializeResult,
     MetadataValue,
-    define_asset_job,
 )
 
 from analytics_pipeline.asset_names import FX_ASSET
@@ -22,7 +21,7 @@ from analytics_pipeline.fx.sources import RatesUnreachableError
 from analytics_pipeline.orchestration.keys import assets_named
 from analytics_pipeline.orchestration.metadata import MetadataMap
 from analytics_pipeline.orchestration.resources import Timescale
-from analytics_pipeline.orchestration.shared import METRICS, pipeline_asset, pipeline_schedule
+from analytics_pipeline.orchestration.shared import METRICS, pipeline_asset, pipeline_job, pipeline_schedule
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import check_clock
 
@@ -32,10 +31,10 @@ FX_JOB = "fx_rates_daily"
 
 def defs(settings: Settings) -> Definitions:
     """Return the asset ``fx_rates``, with the job and the schedule ``fx_rates_daily``."""
-    job = define_asset_job(
+    job = pipeline_job(
         FX_JOB,
-        selection=assets_named([FX_ASSET], settings),
-        description="Loads the rates of exchange of ANALYTICS_FX_SOURCE and checks that they suffice.",
+        assets_named([FX_ASSET], settings),
+        "Loads the rates of exchange of ANALYTICS_FX_SOURCE and checks that they suffice.",
     )
     schedule = pipeline_schedule(
         FX_JOB,

@@ -25,7 +25,6 @@ from dagster import (
     AssetCheckSpec,
     AssetSelection,
     DagsterInstance,
-    DefaultSensorStatus,
     Definitions,
     Failure,
     RunRequest,
@@ -34,8 +33,6 @@ from dagster import (
     SensorEvaluationContext,
     SensorResult,
     SkipReason,
-    define_asset_job,
-    sensor,
 )
 
 from analytics_pipeline.asset_names import EVENTS
@@ -51,7 +48,14 @@ from analytics_pipeline.orchestration.closing.state import PartitionState
 from analytics_pipeline.orchestration.keys import asset_key, check_key
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.runs.records import ended_runs
-from analytics_pipeline.orchestration.shared import AssetJob, pipeline_check, pipeline_checks, pipeline_schedule
+from analytics_pipeline.orchestration.sensors import pipeline_sensor
+from analytics_pipeline.orchestration.shared import (
+    AssetJob,
+    pipeline_check,
+    pipeline_checks,
+    pipeline_job,
+    pipeline_schedule,
+)
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
@@ -59,7 +63,7 @@ from analytics_pipeline.timescale.connection import Connection
 CHECKS_JOB = "checks"
 FRESHNESS_JOB = "freshness"
 
-# What goes wrong by itself within hours. Every evaluation leaves 5 kB in Dagster's storage for good: all of
+# What goes wrong by itself within hours. Every evaluation leaves 5 kB in Dagster's storage permanently: all of
 # the checks each hour would be 2 GB a year, these are half a gigabyte.
 _HOURLY = ("clock", "up_to_date", "events_arrive", "policy_jobs_healthy")
 
@@ -132,15 +136,15 @@ def _build_jobs(settings: Settings) -> list[AssetJob]:
     partitions = [check_key(asset, NO_FAILED_PARTITIONS, settings) for asset in partitioned_assets()]
     partitions.append(check_key(EVENTS, PARTITIONS_RECORDED, settings))
     return [
-        define_asset_job(
+        pipeline_job(
             CHECKS_JOB,
-            selection=AssetSelection.checks(*database, *partitions),
-            description="Runs every check, with the proof of the last 35 days of what is closed.",
+            AssetSelection.checks(*database, *partitions),
+            "Runs every check, with the proof of the last 35 days of what is closed.",
         ),
-        define_asset_job(
+        pipeline_job(
             FRESHNESS_JOB,
-            selection=AssetSelection.checks(*(key for key in database if key.name in _HOURLY)),
-            description="Checks that clocks agree, events arrive, aggregates keep up with them, and policy jobs work.",
+            AssetSelection.checks(*(key for key in database if key.name in _HOURLY)),
+            "Checks that clocks agree, events arrive, aggregates keep up with them, and policy jobs work.",
         ),
     ]
 
@@ -149,15 +153,12 @@ def _build_sensor(settings: Settings) -> SensorDefinition:
     """Return the sensor ``check_states``, switched on."""
     by_asset = _quick_checks()
 
-    @sensor(
-        name=_NAME,
-        job_name=CHECKS_JOB,
-        minimum_interval_seconds=_INTERVAL_SECONDS,
-        default_status=DefaultSensorStatus.RUNNING,
-        description=(
-            "Judges no_failed_partitions and the other quick checks of an asset within a minute after a run over it "
-            "has ended, and asks for a run of its proofs if one of them has failed before."
-        ),
+    @pipeline_sensor(
+        _NAME,
+        _INTERVAL_SECONDS,
+        "Judges no_failed_partitions and the other quick checks of an asset within a minute after a run over it "
+        "has ended, and asks for a run of its proofs if one of them has failed before.",
+        job=CHECKS_JOB,
     )
     def _check_states(context: SensorEvaluationContext, timescale: Timescale) -> SensorResult:
         cursor = _Cursor.load(context.cursor)

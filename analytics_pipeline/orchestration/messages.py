@@ -33,6 +33,7 @@ from analytics_pipeline.orchestration.metadata import MetadataMap
 from analytics_pipeline.orchestration.reports.report_gate import describe_held, judge_documents
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.runs.dagster_storage import open_instance
+from analytics_pipeline.orchestration.runs.executor import owning_executor
 from analytics_pipeline.orchestration.sensors import LatestRun
 from analytics_pipeline.reports.mail import count_missing, enqueue_wanted, wanted_documents
 from analytics_pipeline.settings import Settings
@@ -110,6 +111,7 @@ def _build_job() -> JobDefinition:
 
     @job(
         name=MAIL_JOB,
+        executor_def=owning_executor,
         description="Mails reports of closed months to their recipients and sends what is due in the outbox.",
     )
     def _report_mail() -> None:

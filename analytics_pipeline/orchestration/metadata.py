@@ -7,7 +7,7 @@ from dagster import MetadataValue, TableColumn, TableSchema, TableSchemaMetadata
 from analytics_pipeline.timescale.aggregates import Column
 from analytics_pipeline.timescale.refresh import RefreshResult
 
-_MOST_RANGES = 20
+_MAX_RANGES = 20
 
 MetadataMap = dict[str, int | float | str | MetadataValue]
 
@@ -38,5 +38,5 @@ def _describe_ranges(ranges: Iterable[str]) -> str:
     listed = list(ranges)
     if not listed:
         return "nothing known"
-    rest = len(listed) - _MOST_RANGES
-    return "; ".join(listed[:_MOST_RANGES]) + (f"; and {rest} more" if rest > 0 else "")
+    rest = len(listed) - _MAX_RANGES
+    return "; ".join(listed[:_MAX_RANGES]) + (f"; and {rest} more" if rest > 0 else "")

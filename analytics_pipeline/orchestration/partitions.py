@@ -23,7 +23,7 @@ from analytics_pipeline.windows import Cadence, Window
 # its partitions stay few.
 PARTITIONS_PER_RUN = {Cadence.HOUR: 92 * 24, Cadence.DAY: 92, Cadence.MONTH: 12}
 # The command that closes a span takes a year at a time: somebody watches it, repeating it skips what is
-# done, and each run costs Dagster a look at every partition there is.
+# done, and each run costs Dagster a pass over every partition there is.
 _PARTITIONS_PER_CLOSE = {Cadence.HOUR: 366 * 24, Cadence.DAY: 366, Cadence.MONTH: 12}
 
 

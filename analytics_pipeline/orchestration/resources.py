@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
 
 import psycopg
-from dagster import ConfigurableResource, DagsterInvariantViolationError, Failure, OpExecutionContext
+from dagster import DagsterInvariantViolationError, Failure, OpExecutionContext, ResourceParam
 from dagster._utils.interrupts import raise_interrupts_as
 
 from analytics_pipeline.database import connect
-from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
+from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError, first_line
 from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.timescale.connection import Connection
 
@@ -16,13 +17,17 @@ from analytics_pipeline.timescale.connection import Connection
 SENSOR_LOCK_TIMEOUT = 20
 
 
-class Timescale(ConfigurableResource):  # type: ignore[type-arg]
-    """The TimescaleDB of the settings. It holds no configuration of its own, so no secret reaches the UI."""
+class TimescaleResource:
+    """The TimescaleDB of the settings. It has no configuration of Dagster's, so no secret reaches the UI."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        """Take settings of its own, None: whatever those of the process are when they are asked for."""
+        self._settings = settings
 
     @property
     def settings(self) -> Settings:
-        """The settings of this process."""
-        return get_settings()
+        """The settings to work by."""
+        return self._settings or get_settings()
 
     @contextmanager
     def session(self) -> Iterator[Connection]:
@@ -61,7 +66,7 @@ class Timescale(ConfigurableResource):  # type: ignore[type-arg]
             ) from error
         except psycopg.Error as error:
             raise Failure(
-                description=f"The database refused the statement: {str(error).strip().splitlines()[0]}",
+                description=f"The database refused the statement: {first_line(error)}",
                 allow_retries=False,
             ) from error
 
@@ -72,3 +77,7 @@ def _current_step() -> OpExecutionContext | None:
         return OpExecutionContext.get()
     except DagsterInvariantViolationError:
         return None
+
+
+# As which assets, checks, ops and sensors take it.
+Timescale: TypeAlias = ResourceParam[TimescaleResource]

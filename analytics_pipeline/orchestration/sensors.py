@@ -1,16 +1,44 @@
-"""What sensors share: one run of a job at a time, and notes to people, bounded in length and logged once."""
+"""What sensors share: their arguments, one run of a job at a time, and notes to people, bounded and logged once."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from dagster import DagsterInstance, RunRecord, RunRequest, RunsFilter, SensorEvaluationContext
+from dagster import (
+    DagsterInstance,
+    DefaultSensorStatus,
+    RunRecord,
+    RunRequest,
+    RunsFilter,
+    SensorDefinition,
+    SensorEvaluationContext,
+    sensor,
+)
 
+from analytics_pipeline.orchestration.shared import AssetJob
 from analytics_pipeline.text import printable
 
 MAX_SHOWN = 5
 _MAX_LENGTH = 400
+
+
+def pipeline_sensor(
+    name: str, every: int, description: str, *, job: str | None = None, jobs: Sequence[AssetJob] | None = None
+) -> Callable[[Callable[..., Any]], SensorDefinition]:
+    """Return the decorator of a sensor that is switched on and looks ``every`` so many seconds.
+
+    It may ask for runs of a ``job`` by its name, or of several ``jobs``.
+    """
+    return sensor(
+        name=name,
+        description=description,
+        job_name=job,
+        jobs=jobs,
+        minimum_interval_seconds=every,
+        default_status=DefaultSensorStatus.RUNNING,
+    )
 
 
 def in_words(notes: Iterable[str]) -> str:

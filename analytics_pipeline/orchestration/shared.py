@@ -7,12 +7,14 @@ from dagster import (
     AssetChecksDefinition,
     AssetCheckSpec,
     AssetsDefinition,
+    AssetSelection,
     Backoff,
     DefaultScheduleStatus,
     Jitter,
     ScheduleDefinition,
     asset,
     asset_check,
+    define_asset_job,
     multi_asset_check,
 )
 
@@ -20,6 +22,7 @@ from analytics_pipeline.orchestration.keys import asset_key
 from analytics_pipeline.orchestration.metadata import table_schema
 from analytics_pipeline.orchestration.partitions import backfill_policy_for, partitions_for
 from analytics_pipeline.orchestration.runs.cancellation import StepRetry
+from analytics_pipeline.orchestration.runs.executor import owning_executor
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import Column
 from analytics_pipeline.windows import Cadence
@@ -102,6 +105,11 @@ def pipeline_checks(
     return multi_asset_check(
         name=step, description=description, specs=specs, can_subset=True, pool=POOL, retry_policy=RETRY
     )
+
+
+def pipeline_job(name: str, selection: AssetSelection, description: str) -> AssetJob:
+    """Return a job of this code location, which runs as its runs do wherever it is merged into another one."""
+    return define_asset_job(name, selection=selection, description=description, executor_def=owning_executor)
 
 
 def pipeline_schedule(name: str, job: str, cron: str, description: str) -> ScheduleDefinition:

@@ -6,14 +6,13 @@ from dagster import (
     Definitions,
     MaterializeResult,
     MetadataValue,
-    define_asset_job,
 )
 
 from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.database import migrate
 from analytics_pipeline.orchestration.keys import assets_named
 from analytics_pipeline.orchestration.resources import Timescale
-from analytics_pipeline.orchestration.shared import STORAGE, pipeline_asset
+from analytics_pipeline.orchestration.shared import STORAGE, pipeline_asset, pipeline_job
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.hypertable import EVENT_COLUMNS, hypertable_status
 
@@ -22,10 +21,10 @@ SETUP_JOB = "hypertable_setup"
 
 def defs(settings: Settings) -> Definitions:
     """Return the asset ``analytics_events`` and the job ``hypertable_setup``."""
-    job = define_asset_job(
+    job = pipeline_job(
         SETUP_JOB,
-        selection=assets_named([EVENTS], settings),
-        description="Brings schema and policies to this version and checks the server and the hypertable.",
+        assets_named([EVENTS], settings),
+        "Brings schema and policies to this version and checks the server and the hypertable.",
     )
     return Definitions(assets=[_build_asset(settings)], jobs=[job])
 

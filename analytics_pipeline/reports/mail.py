@@ -16,9 +16,10 @@ from pathlib import PurePosixPath
 from urllib.parse import quote
 
 from analytics_pipeline.asset_names import MONTHLY_REPORT
+from analytics_pipeline.messages.mailed import ChangedFigure, Relation, changed_figures_of, count_changes
 from analytics_pipeline.messages.message import one_line
 from analytics_pipeline.messages.recipients import LINK, PDF, XLSX
-from analytics_pipeline.reports.changes import ChangedFigure, changed_figures_of, count_changes, describe_changes
+from analytics_pipeline.reports.changes import describe_changes
 from analytics_pipeline.reports.documents import (
     Document,
     DocumentFile,
@@ -28,7 +29,6 @@ from analytics_pipeline.reports.documents import (
     record_file,
 )
 from analytics_pipeline.reports.formats import Formats
-from analytics_pipeline.reports.mailed import Relation
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection, fetch_row

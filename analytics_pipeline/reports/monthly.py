@@ -11,9 +11,9 @@ from datetime import date
 from typing import Any, NamedTuple
 
 from analytics_pipeline.asset_names import MONTHLY_REPORT
+from analytics_pipeline.messages.mailed import count_changes
 from analytics_pipeline.messages.recipients import XLSX
 from analytics_pipeline.reports.catalogue import choose_sections, sections_of, wanted_by
-from analytics_pipeline.reports.changes import count_changes
 from analytics_pipeline.reports.documents import (
     Document,
     DocumentFile,

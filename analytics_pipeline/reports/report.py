@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
+from analytics_pipeline.messages.mailed import ChangedFigure
 from analytics_pipeline.metrics.revenue import (
     NO_RATES,
     OF_TOTAL_REVENUE,
@@ -19,7 +20,6 @@ from analytics_pipeline.metrics.revenue import (
 )
 from analytics_pipeline.metrics.top_events import EventCount
 from analytics_pipeline.metrics.users import UserMetrics
-from analytics_pipeline.reports.changes import ChangedFigure
 from analytics_pipeline.reports.fired_alerts import FiredAlert
 from analytics_pipeline.windows import Cadence, Window
 

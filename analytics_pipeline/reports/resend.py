@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.reports.changes import ChangedFigure
+from analytics_pipeline.messages.mailed import ChangedFigure, describe_relation, outdated_mails
 from analytics_pipeline.reports.documents import RecordedDocument, current_document
 from analytics_pipeline.reports.mail import MailGroup, Whom, enqueue_report, mail_groups, prepare_files
-from analytics_pipeline.reports.mailed import describe_relation, outdated_mails
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale import audit
 from analytics_pipeline.timescale.connection import Connection

@@ -11,7 +11,7 @@ from psycopg.abc import Params, QueryNoTemplate
 from psycopg.pq import TransactionStatus
 
 from analytics_pipeline.database_urls import describe_url
-from analytics_pipeline.errors import DatabaseUnreachableError
+from analytics_pipeline.errors import DatabaseUnreachableError, first_line
 from analytics_pipeline.timescale.waiting import WatchedConnection
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -45,7 +45,7 @@ def open_connection(
             connect_timeout=30,
         )
     except psycopg.OperationalError as error:
-        reason = str(error).strip().splitlines()[0].removeprefix("connection failed: ")
+        reason = first_line(error).removeprefix("connection failed: ")
         raise DatabaseUnreachableError(
             f"Can't connect to {describe_url(url)}: {reason}. Check ANALYTICS_DATABASE_URL and the server."
         ) from error

@@ -116,6 +116,6 @@ def _require_sound_version(text: str) -> None:
         )
     if version[:2] == (2, 28):
         raise AnalyticsError(
-            f"TimescaleDB {text} can leave a bucket unrefreshed for good (a defect of the 2.28 series): "
+            f"TimescaleDB {text} can leave a bucket unrefreshed permanently (a defect of the 2.28 series): "
             f"update the extension to {version_text(RECOMMENDED_VERSION)} or later."
         )

@@ -20,7 +20,7 @@ from psycopg.abc import PQGen
 from psycopg.rows import class_row
 from psycopg.waiting import Ready, Wait
 
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import AnalyticsError, first_line
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.text import printable_line
 
@@ -257,7 +257,7 @@ class WatchedConnection(psycopg.Connection[tuple[Any, ...]]):
                 with second.cursor(row_factory=class_row(Holder)) as cursor:
                     holders = tuple(cursor.execute(load_sql("queries/lock_holders.sql"), parameters))
         except psycopg.Error as error:
-            raise _UnknownError(str(error).strip().splitlines()[0]) from error
+            raise _UnknownError(first_line(error)) from error
         if lock is None:
             return None
         remedy = " ".join(f"SELECT pg_terminate_backend({holder.pid});" for holder in holders if holder.pid)

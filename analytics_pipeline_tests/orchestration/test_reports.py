@@ -215,7 +215,7 @@ def test_a_run_that_died_gives_its_request_to_another_a_few_times(
 def test_many_requests_wait_for_later_ticks(
     database: Database, instance: DagsterInstance, ticks: Ticks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sensor_module, "_MOST_RUNS_PER_TICK", 2)
+    monkeypatch.setattr(sensor_module, "_MAX_RUNS_PER_TICK", 2)
     with database.connect(autocommit=True) as connection:
         requests = [ask(connection, company_id=f"company {number}") for number in range(3)]
     first = ticks.tick()

@@ -13,13 +13,13 @@ from analytics_pipeline.health.checks import all_checks, run_check
 from analytics_pipeline.health.finding import Severity
 from analytics_pipeline.health.results import record_result
 from analytics_pipeline.messages.decisions import list_messages
+from analytics_pipeline.messages.mailed import outdated_mails
 from analytics_pipeline.messages.recipients import add_recipient
 from analytics_pipeline.metrics.tables import REVENUE_METRICS, close_metric
 from analytics_pipeline.reports.catalogue import SECTIONS
 from analytics_pipeline.reports.documents import current_document, hold
 from analytics_pipeline.reports.load import Wanted, load_report
 from analytics_pipeline.reports.mail import count_missing, enqueue_wanted
-from analytics_pipeline.reports.mailed import outdated_mails
 from analytics_pipeline.reports.monthly import (
     MonthlyDocument,
     judge_month,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from pypdf import PdfReader
 
+from analytics_pipeline.messages.mailed import ChangedFigure
 from analytics_pipeline.metrics.revenue import MrrMovements, RevenueMetrics, SubscriptionRates, Unconverted
-from analytics_pipeline.reports.changes import ChangedFigure
 from analytics_pipeline.reports.formats import Formats
 from analytics_pipeline.reports.layout import PageSize
 from analytics_pipeline.reports.report import PeriodRevenue, Report

@@ -4,7 +4,7 @@ It was all there was before ``analytics_partitions``, and is taken over from her
 it was materialised and no run over it has failed since. That a run failed has to be read from the runs themselves:
 with ranges bundled into one planned event (the setting that makes a year of hours cost seconds) Dagster doesn't mark
 the partitions of a failed range, and a failed blocking check comes after the materialisation it judges. Whether it was
-settled is told by the event log: what a later run materialised stands behind the end of the failed one.
+settled is in the event log: what a later run materialised stands behind the end of the failed one.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

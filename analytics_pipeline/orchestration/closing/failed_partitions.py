@@ -2,7 +2,7 @@
 
 Dagster's own mark of a failed partition can't be relied on here: with a range bundled into one planned
 event (orchestration.instance says why) a failed range marks none, and a blocking check fails after the
-materialisation it judges. ``analytics_partitions`` tells.
+materialisation it judges. ``analytics_partitions`` knows them.
 """
 
 from collections.abc import Iterator
@@ -32,11 +32,11 @@ from analytics_pipeline.windows import common_windows
 
 CHECK = "no_failed_partitions"
 DESCRIPTION = (
-    "Every partition whose last attempt failed was closed since, however long ago that is; told by "
+    "Every partition whose last attempt failed was closed since, however long ago that is, by "
     "analytics_partitions, because a failed range marks none of its partitions in Dagster. Judged within a minute "
     "after each run over the asset has ended."
 )
-_MAX_TOLD = 5
+_MAX_SHOWN = 5
 
 
 def build_failed_check(settings: Settings) -> AssetChecksDefinition:
@@ -76,17 +76,17 @@ def judge_failed_partitions(state: PartitionState, asset: str) -> Finding:
 
 
 def _judge(settings: Settings, asset: str, failed: list[FailedRange], lost: int) -> Finding:
-    more = f"; and {len(failed) - _MAX_TOLD} more stretches" if len(failed) > _MAX_TOLD else ""
+    more = f"; and {len(failed) - _MAX_SHOWN} more stretches" if len(failed) > _MAX_SHOWN else ""
     problems = [
         Problem(
             f"the last run {'failed' if f.attempts else 'was interrupted'} for {f.window} ("
             f"{describe_run(settings, f.run_id)}"
             f"{f', {f.failure}' if f.failure else ''})"
-            f"{more if f is failed[:_MAX_TOLD][-1] else ''}",
+            f"{more if f is failed[:_MAX_SHOWN][-1] else ''}",
             close_command(f.window),
             fallback=f"in the UI: Assets > {asset} > Materialize, with the failed range of partitions",
         )
-        for f in failed[:_MAX_TOLD]
+        for f in failed[:_MAX_SHOWN]
     ]
     return Finding.judge(
         CHECK,

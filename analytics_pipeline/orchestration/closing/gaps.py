@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from dagster import (
-    DefaultSensorStatus,
     SensorDefinition,
     SensorEvaluationContext,
     SensorResult,
     SkipReason,
-    sensor,
 )
 
 from analytics_pipeline.metrics.partitions import mark_final
@@ -17,7 +15,7 @@ from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, assets_o
 from analytics_pipeline.orchestration.closing.plan import ClosingPlan
 from analytics_pipeline.orchestration.closing.state import PartitionState
 from analytics_pipeline.orchestration.resources import Timescale
-from analytics_pipeline.orchestration.sensors import in_words, warn_of_news
+from analytics_pipeline.orchestration.sensors import in_words, pipeline_sensor, warn_of_news
 from analytics_pipeline.orchestration.shared import AssetJob
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import ClockError, check_clock
@@ -34,16 +32,13 @@ _NOTHING = "Every partition that has ended is closed, or a run for it is under w
 def build_gaps_sensor(settings: Settings, jobs: Sequence[AssetJob]) -> SensorDefinition:
     """Return the sensor ``partition_gaps``, switched on."""
 
-    @sensor(
-        name=_NAME,
+    @pipeline_sensor(
+        _NAME,
+        _INTERVAL_SECONDS,
+        "Finds partitions that have ended and are not closed, missed or failed, each minute in the whole history, "
+        "and asks for them as ranges: hours before days before months before reports. What has failed three times "
+        "is left to a person.",
         jobs=jobs,
-        minimum_interval_seconds=_INTERVAL_SECONDS,
-        default_status=DefaultSensorStatus.RUNNING,
-        description=(
-            "Finds partitions that have ended and are not closed, missed or failed, each minute in the whole history, "
-            "and asks for them as ranges: hours before days before months before reports. What has failed three times "
-            "is left to a person."
-        ),
     )
     def _partition_gaps(context: SensorEvaluationContext, timescale: Timescale) -> SensorResult:
         with timescale.session() as connection:
@@ -61,10 +56,10 @@ def build_gaps_sensor(settings: Settings, jobs: Sequence[AssetJob]) -> SensorDef
                     job, {asset: [w for span in spans for w in state.open(asset, span)] for asset in assets_of(job)}
                 )
             requests = plan.requests()
-        told = in_words([*plan.exhausted, *plan.waiting])
+        summary = in_words([*plan.exhausted, *plan.waiting])
         return SensorResult(
             run_requests=requests,
-            skip_reason=None if requests else SkipReason(told or _NOTHING),
+            skip_reason=None if requests else SkipReason(summary or _NOTHING),
             cursor=warn_of_news(context, plan.exhausted),
         )
 

@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dagster import (
-    DefaultSensorStatus,
     SensorDefinition,
     SensorEvaluationContext,
     SensorResult,
     SkipReason,
-    sensor,
 )
 
 from analytics_pipeline.asset_names import EVENTS, MONTHLY_REPORT, SUBSCRIPTIONS_ASSET, USERS
@@ -30,7 +28,7 @@ from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, REPORT_J
 from analytics_pipeline.orchestration.closing.plan import ClosingPlan, Obstacle
 from analytics_pipeline.orchestration.closing.state import PartitionState
 from analytics_pipeline.orchestration.resources import Timescale
-from analytics_pipeline.orchestration.sensors import in_words, warn_of_news
+from analytics_pipeline.orchestration.sensors import in_words, pipeline_sensor, warn_of_news
 from analytics_pipeline.orchestration.shared import AssetJob
 from analytics_pipeline.reports.documents import months_of_other_definitions
 from analytics_pipeline.reports.figures import trailing_months
@@ -63,18 +61,15 @@ _STALE_LIKE = {
 def build_late_sensor(settings: Settings, jobs: Sequence[AssetJob]) -> SensorDefinition:
     """Return the sensor ``late_events``, switched on."""
 
-    @sensor(
-        name=_NAME,
+    @pipeline_sensor(
+        _NAME,
+        _INTERVAL_SECONDS,
+        "Finds closed partitions whose events have changed since, from TimescaleDB's invalidation logs, and metric "
+        "partitions under which users, subscriptions or rates have changed, or that follow an older version of the "
+        "definitions, and asks for them again: hours, then days, then months, then the reports on them. Those near "
+        "each other, hours or days, are one run over what is closed between them. "
+        "A new version alone makes no report anew.",
         jobs=jobs,
-        minimum_interval_seconds=_INTERVAL_SECONDS,
-        default_status=DefaultSensorStatus.RUNNING,
-        description=(
-            "Finds closed partitions whose events have changed since, from TimescaleDB's invalidation logs, and metric "
-            "partitions under which users, subscriptions or rates have changed, or that follow an older version of the "
-            "definitions, and asks for them again: hours, then days, then months, then the reports on them. Those near "
-            "each other, hours or days, are one run over what is closed between them. "
-            "A new version alone makes no report anew."
-        ),
     )
     def _late_events(context: SensorEvaluationContext, timescale: Timescale) -> SensorResult:
         with timescale.session() as connection:
@@ -97,10 +92,10 @@ def build_late_sensor(settings: Settings, jobs: Sequence[AssetJob]) -> SensorDef
                     plan.add(job, wanted[job], waits_for, over_closed=True)
                 requests = plan.requests()
                 notes = [*plan.exhausted, *_describe_behind_horizon(state, finder), *_describe_future(connection)]
-        told = in_words([*notes, *plan.waiting])
+        summary = in_words([*notes, *plan.waiting])
         return SensorResult(
             run_requests=requests,
-            skip_reason=None if requests else SkipReason(told or _NOTHING),
+            skip_reason=None if requests else SkipReason(summary or _NOTHING),
             cursor=warn_of_news(context, notes),
         )
 

@@ -30,7 +30,7 @@ DESCRIPTION = (
     "What analytics_partitions says is closed is materialised in Dagster's record, and what is materialised there was "
     "closed here, or tried and failed."
 )
-_MAX_TOLD = 5
+_MAX_SHOWN = 5
 
 
 def build_recorded_check(settings: Settings) -> AssetChecksDefinition:
@@ -96,8 +96,8 @@ def _describe_unseen(found: list[tuple[str, Window]]) -> Iterator[Problem]:
 
 
 def _listed(found: list[tuple[str, Window]]) -> str:
-    more = f", and {len(found) - _MAX_TOLD} more" if len(found) > _MAX_TOLD else ""
-    return ", ".join(f"{asset} {window}" for asset, window in found[:_MAX_TOLD]) + more
+    more = f", and {len(found) - _MAX_SHOWN} more" if len(found) > _MAX_SHOWN else ""
+    return ", ".join(f"{asset} {window}" for asset, window in found[:_MAX_SHOWN]) + more
 
 
 def _materialized(instance: DagsterInstance, asset: str, settings: Settings) -> list[Window]:

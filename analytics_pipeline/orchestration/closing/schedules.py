@@ -10,7 +10,6 @@ from dagster import (
     ScheduleDefinition,
     ScheduleEvaluationContext,
     SkipReason,
-    define_asset_job,
     schedule,
 )
 
@@ -20,7 +19,7 @@ from analytics_pipeline.orchestration.closing.state import PartitionState
 from analytics_pipeline.orchestration.partitions import partitions_for
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.sensors import in_words
-from analytics_pipeline.orchestration.shared import AssetJob
+from analytics_pipeline.orchestration.shared import AssetJob, pipeline_job
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import ClockError, check_clock
 from analytics_pipeline.windows import Cadence, Window
@@ -64,10 +63,7 @@ def build_closing_jobs(settings: Settings) -> list[AssetJob]:
 
     Dagster keeps a row for each check and partition of a run: what speaks of an asset as a whole is judged elsewhere.
     """
-    return [
-        define_asset_job(name, selection=selection_of(name, settings), description=job.description)
-        for name, job in _JOBS.items()
-    ]
+    return [pipeline_job(name, selection_of(name, settings), job.description) for name, job in _JOBS.items()]
 
 
 def build_closing_schedules(settings: Settings) -> list[ScheduleDefinition]:

@@ -1,7 +1,7 @@
 """Which partitions are closed, by the database, and which runs are under way, by Dagster.
 
-The table ``analytics_partitions`` tells what is closed and what attempts have failed (``metrics.partitions``). That an
-attempt is still being made, or waits for its turn, is told by Dagster's unfinished runs and by nothing else.
+The table ``analytics_partitions`` says what is closed and what attempts have failed (``metrics.partitions``). That an
+attempt is still being made, or waits for its turn, is known from Dagster's unfinished runs alone.
 """
 
 from datetime import datetime
@@ -18,7 +18,7 @@ from analytics_pipeline.windows import Window, common_windows, without_windows
 
 
 class PartitionState:
-    """What is known of partitions, read once and looked at for the length of a tick."""
+    """What is known of partitions, read once for the length of a tick."""
 
     def __init__(self, instance: DagsterInstance, connection: Connection, settings: Settings, now: datetime) -> None:
         """Read what is closed, what has failed, and the unfinished runs; autocommit connection.

@@ -5,54 +5,51 @@ How far each source has been read is in our own database, written with the event
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from dagster import (
     AssetExecutionContext,
     AssetsDefinition,
-    DefaultSensorStatus,
     MaterializeResult,
     MetadataValue,
     SensorDefinition,
     SensorEvaluationContext,
     SensorResult,
     SkipReason,
-    define_asset_job,
-    sensor,
 )
 
 from analytics_pipeline.asset_names import ERP_PREFIX, EVENTS
 from analytics_pipeline.erp.cursors import SourceStatus, read_statuses
 from analytics_pipeline.erp.database import connect_erp
-from analytics_pipeline.erp.look import is_pausing, what_is_new, why_due_by_itself
+from analytics_pipeline.erp.probe import is_pausing, what_is_new, why_due_by_itself
 from analytics_pipeline.erp.record import SourceResult, record_source
 from analytics_pipeline.erp.source_files import ErpSource, choose_sources, read_shipped_sources, read_sources
 from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
+from analytics_pipeline.orchestration.ingestion.progress_lines import now_and_then
 from analytics_pipeline.orchestration.keys import assets_named
 from analytics_pipeline.orchestration.metadata import MetadataMap
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.runs import tags
-from analytics_pipeline.orchestration.sensors import LatestRun
-from analytics_pipeline.orchestration.shared import STORAGE, AssetJob, pipeline_asset
+from analytics_pipeline.orchestration.sensors import LatestRun, pipeline_sensor
+from analytics_pipeline.orchestration.shared import STORAGE, AssetJob, pipeline_asset, pipeline_job
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
 
 ERP_JOB = "erp_sources"
 # A long history is read by several runs, of a few minutes each.
-_MOST_ROWS_PER_RUN = 1_000_000
-_SECONDS_BETWEEN_LINES = 10.0
+_MAX_ROWS_PER_RUN = 1_000_000
 
 _NAME = "erp_sources"
 _INTERVAL_SECONDS = 60
-# Every run leaves about a hundred rows in Dagster's storage for good: not one every minute.
+# Every run leaves about a hundred rows in Dagster's storage permanently: not one every minute.
 _RUNS_APART = timedelta(minutes=5)
-# What keeps sources from being looked at fails a run, too, and that is what operators hear of: now and then.
+# What keeps sources from being probed fails a run, too, by which operators are notified: now and then.
 _FAILING_RUNS_APART = timedelta(minutes=30)
 # A tick has 60 s, connecting included.
-_LOOK_SECONDS = 5
-_MOST_SECONDS_PER_TICK = 30
+_PROBE_SECONDS = 5
+_MAX_SECONDS_PER_TICK = 30
 
 _log = logging.getLogger(__name__)
 
@@ -77,10 +74,10 @@ def build_erp_assets(settings: Settings) -> list[AssetsDefinition]:
 def build_erp_job(settings: Settings) -> AssetJob:
     """Return the job ``erp_sources``: every source, one after the other; one that fails leaves the others alone."""
     sources = [ERP_PREFIX + source.name for source in sources_of(settings)]
-    return define_asset_job(
+    return pipeline_job(
         ERP_JOB,
-        selection=assets_named(sources, settings),
-        description="Records events from the ERP's own tables (ANALYTICS_ERP_URL); the sensor erp_sources starts it.",
+        assets_named(sources, settings),
+        "Records events from the ERP's own tables (ANALYTICS_ERP_URL); the sensor erp_sources starts it.",
     )
 
 
@@ -97,14 +94,14 @@ def _build_asset(source: ErpSource, settings: Settings) -> AssetsDefinition:
     )
     def _erp_source(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
         with timescale.session() as connection:
-            # Read again: the file may have been mended since this process was started.
+            # Read again: the file may have been fixed since this process was started.
             (current,) = choose_sources(read_sources(timescale.settings), [source.name])
             result = record_source(
                 connection,
                 timescale.settings,
                 current,
-                max_rows=_MOST_ROWS_PER_RUN,
-                progress=_log_progress(context),
+                max_rows=_MAX_ROWS_PER_RUN,
+                progress=now_and_then(context.log.info, _progress),
             )
         if result.taken_over:
             context.log.warning("Another run has begun to read this source and goes on; this one stopped.")
@@ -113,16 +110,8 @@ def _build_asset(source: ErpSource, settings: Settings) -> AssetsDefinition:
     return _erp_source
 
 
-def _log_progress(context: AssetExecutionContext) -> Callable[[SourceResult], None]:
-    logged = time.monotonic()
-
-    def log(result: SourceResult) -> None:
-        nonlocal logged
-        if time.monotonic() - logged >= _SECONDS_BETWEEN_LINES:
-            logged = time.monotonic()
-            context.log.info(f"{result.read:,} rows read, {result.new:,} new, {result.rejected:,} rejected")
-
-    return log
+def _progress(result: SourceResult) -> str:
+    return f"{result.read:,} rows read, {result.new:,} new, {result.rejected:,} rejected"
 
 
 def _metadata(result: SourceResult, now: datetime) -> MetadataMap:
@@ -152,15 +141,12 @@ def _metadata(result: SourceResult, now: datetime) -> MetadataMap:
 def build_erp_sensor() -> SensorDefinition:
     """Return the sensor ``erp_sources``, switched on."""
 
-    @sensor(
-        name=_NAME,
-        job_name=ERP_JOB,
-        minimum_interval_seconds=_INTERVAL_SECONDS,
-        default_status=DefaultSensorStatus.RUNNING,
-        description=(
-            "Looks each minute whether the ERP's tables (ANALYTICS_ERP_URL) hold rows that were not read yet, late "
-            "ones included, and starts a run that records them, at most one every five minutes and one at a time."
-        ),
+    @pipeline_sensor(
+        _NAME,
+        _INTERVAL_SECONDS,
+        "Probes each minute whether the ERP's tables (ANALYTICS_ERP_URL) hold rows that were not read yet, late "
+        "ones included, and starts a run that records them, at most one every five minutes and one at a time.",
+        job=ERP_JOB,
     )
     def _erp_sources(context: SensorEvaluationContext, timescale: Timescale) -> SensorResult:
         settings = timescale.settings
@@ -202,19 +188,19 @@ def _why_due(
     statuses: Mapping[str, SourceStatus],
     now: datetime,
 ) -> str | None:
-    """Return why a run is due, None if nothing is new. Raises what kept a source from being looked at."""
+    """Return why a run is due, None if nothing is new. Raises what kept a source from being probed."""
     for source in sources:
         if why := why_due_by_itself(statuses.get(source.name), now):
             return f"{source.name}: {why}"
     problem = None
-    deadline = time.monotonic() + _MOST_SECONDS_PER_TICK
+    deadline = time.monotonic() + _MAX_SECONDS_PER_TICK
     with connect_erp(settings) as erp:
         for source in sources:
             if time.monotonic() > deadline:
                 # The run looks at all of them; the next tick would begin with the slow ones again.
                 return f"{source.name}: the tick was over before it was its turn"
             try:
-                new = what_is_new(connection, erp, source, statuses[source.name], seconds=_LOOK_SECONDS)
+                new = what_is_new(connection, erp, source, statuses[source.name], seconds=_PROBE_SECONDS)
             except DatabaseUnreachableError:
                 raise
             except AnalyticsError as error:

@@ -5,16 +5,14 @@ end. So nothing is lost when a run or the sensor dies; the cursor only remembers
 """
 
 import json
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from dagster import (
     AssetObservation,
     Config,
     DagsterInstance,
-    DefaultSensorStatus,
     Failure,
     JobDefinition,
     MetadataValue,
@@ -32,7 +30,6 @@ from dagster import (
     SkipReason,
     job,
     op,
-    sensor,
 )
 from pydantic import Field
 
@@ -42,11 +39,14 @@ from analytics_pipeline.events.inbox import SETTLED_AFTER, InboxResult, Outcome,
 from analytics_pipeline.events.inbox_places import DroppedFile, Inbox, open_inbox
 from analytics_pipeline.events.ingest import Progress
 from analytics_pipeline.events.instants import CUT, LEAP_SECOND
+from analytics_pipeline.orchestration.ingestion.progress_lines import now_and_then
 from analytics_pipeline.orchestration.keys import asset_key
 from analytics_pipeline.orchestration.metadata import MetadataMap
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.runs import tags
+from analytics_pipeline.orchestration.runs.executor import owning_executor
 from analytics_pipeline.orchestration.runs.records import run_records
+from analytics_pipeline.orchestration.sensors import pipeline_sensor
 from analytics_pipeline.orchestration.shared import POOL
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.text import printable, printable_line
@@ -56,18 +56,16 @@ INGESTION_OP = "ingest_file"
 # Tags of its runs: the file's name, and the fingerprint of the very file that was found.
 FILE_TAG = "analytics/file"
 FINGERPRINT_TAG = "analytics/file_fingerprint"
-_SECONDS_BETWEEN_LINES = 10.0
-
 _NAME = "event_inbox"
 _INTERVAL_SECONDS = 30
-_MOST_RUNS_PER_TICK = 20
-# The oldest files are looked at, the rest waits until some of them are filed away: cursor and tick stay small.
-_MOST_FILES_LOOKED_AT = 200
+_MAX_RUNS_PER_TICK = 20
+# The oldest files are examined, the rest waits until some of them are filed away: cursor and tick stay small.
+_MAX_FILES_EXAMINED = 200
 _FIRST_WAIT = timedelta(minutes=1)
 _LONGEST_WAIT = timedelta(hours=1)
-_MOST_DOUBLINGS = 10
-_SHOWN_NAMES = 3
-_BEHIND = f"not looked at before some of the {_MOST_FILES_LOOKED_AT} older ones are filed away"
+_MAX_DOUBLINGS = 10
+_MAX_SHOWN_NAMES = 3
+_BEHIND = f"not examined before some of the {_MAX_FILES_EXAMINED} older ones are filed away"
 
 
 class IngestFile(Config):
@@ -99,7 +97,7 @@ def build_inbox_job() -> JobDefinition:
                 version=config.version or None,
                 on_conflict=OnConflict(timescale.settings.inbox_on_conflict),
                 rejects_kept=timescale.settings.rejects_kept,
-                progress=_log_progress(context),
+                progress=now_and_then(context.log.info, _progress),
             )
         metadata, name = _metadata(result), printable_line(result.name)
         if result.summary.read or result.summary.nul_bytes:
@@ -125,6 +123,7 @@ def build_inbox_job() -> JobDefinition:
 
     @job(
         name=INGESTION_JOB,
+        executor_def=owning_executor,
         description="Ingests one file of the inbox (ANALYTICS_INBOX); the sensor event_inbox starts it.",
     )
     def _event_ingestion() -> None:
@@ -138,20 +137,12 @@ def inbox_of(settings: Settings) -> Inbox:
     return open_inbox(settings.inbox_root, create=not settings.inbox)
 
 
-def _log_progress(context: OpExecutionContext) -> Callable[[Progress], None]:
-    logged = time.monotonic()
-
-    def log(progress: Progress) -> None:
-        nonlocal logged
-        if time.monotonic() - logged >= _SECONDS_BETWEEN_LINES:
-            logged = time.monotonic()
-            summary = progress.summary
-            context.log.info(
-                f"{summary.read:,} records read, {summary.new:,} new, {summary.rejected:,} rejected, "
-                f"{summary.rows_per_second:,.0f} rows/s"
-            )
-
-    return log
+def _progress(progress: Progress) -> str:
+    summary = progress.summary
+    return (
+        f"{summary.read:,} records read, {summary.new:,} new, {summary.rejected:,} rejected, "
+        f"{summary.rows_per_second:,.0f} rows/s"
+    )
 
 
 def _metadata(result: InboxResult) -> MetadataMap:
@@ -189,23 +180,20 @@ def _metadata(result: InboxResult) -> MetadataMap:
 def build_inbox_sensor() -> SensorDefinition:
     """Return the sensor ``event_inbox``, switched on."""
 
-    @sensor(
-        name=_NAME,
-        job_name=INGESTION_JOB,
-        minimum_interval_seconds=_INTERVAL_SECONDS,
-        default_status=DefaultSensorStatus.RUNNING,
-        description=(
-            "Starts a run for every file of events (.jsonl, .csv, .parquet, also .gz, .zst) in the inbox that nobody "
-            "is writing any more, oldest first, and again, with growing pauses, for one whose run failed before the "
-            "file was filed away."
-        ),
+    @pipeline_sensor(
+        _NAME,
+        _INTERVAL_SECONDS,
+        "Starts a run for every file of events (.jsonl, .csv, .parquet, also .gz, .zst) in the inbox that nobody "
+        "is writing any more, oldest first, and again, with growing pauses, for one whose run failed before the "
+        "file was filed away.",
+        job=INGESTION_JOB,
     )
     def _event_inbox(context: SensorEvaluationContext, timescale: Timescale) -> SensorResult:
         now = datetime.now(UTC)
         inbox = inbox_of(timescale.settings)
         listing = inbox.scan()
         watch = Watch(json.loads(context.cursor) if context.cursor else {})
-        settled, unsettled = watch.look(listing.files[:_MOST_FILES_LOOKED_AT], now)
+        settled, unsettled = watch.look(listing.files[:_MAX_FILES_EXAMINED], now)
         runs = _runs_by_fingerprint(context.instance, settled)
         due, running, waiting = [], [], []
         for file in settled:
@@ -222,9 +210,9 @@ def build_inbox_sensor() -> SensorDefinition:
         notes.add(running, "being ingested or queued")
         notes.add(waiting, "waiting for another attempt, because a run ended without filing them away")
         notes.add(listing.foreign, "left alone, because the ending is none of .jsonl, .csv, .parquet")
-        notes.add([file.name for file in listing.files[_MOST_FILES_LOOKED_AT:]], _BEHIND)
-        later = len(due) - _MOST_RUNS_PER_TICK + max(len(listing.files) - _MOST_FILES_LOOKED_AT, 0)
-        requests = due[:_MOST_RUNS_PER_TICK]
+        notes.add([file.name for file in listing.files[_MAX_FILES_EXAMINED:]], _BEHIND)
+        later = len(due) - _MAX_RUNS_PER_TICK + max(len(listing.files) - _MAX_FILES_EXAMINED, 0)
+        requests = due[:_MAX_RUNS_PER_TICK]
         if requests:
             context.log.info(f"Runs asked for: {len(requests)}; files left for later ticks: {max(later, 0)}. {notes}")
         return SensorResult(
@@ -249,8 +237,8 @@ class _Notes:
 
     def add(self, names: Sequence[str], what: str) -> None:
         if names:
-            shown = ", ".join(map(printable_line, names[:_SHOWN_NAMES]))
-            rest = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
+            shown = ", ".join(map(printable_line, names[:_MAX_SHOWN_NAMES]))
+            rest = f" and {len(names) - _MAX_SHOWN_NAMES} more" if len(names) > _MAX_SHOWN_NAMES else ""
             self._parts.append(f"{what}: {shown}{rest}")
 
     def __str__(self) -> str:
@@ -291,5 +279,5 @@ def _is_too_soon(earlier: Sequence[RunRecord], now: datetime) -> bool:
     if not earlier:
         return False
     last = max(record.end_time or record.update_timestamp.timestamp() for record in earlier)
-    pause = min(_FIRST_WAIT * (1 << min(len(earlier) - 1, _MOST_DOUBLINGS)), _LONGEST_WAIT)
+    pause = min(_FIRST_WAIT * (1 << min(len(earlier) - 1, _MAX_DOUBLINGS)), _LONGEST_WAIT)
     return now.timestamp() - last < pause.total_seconds()

@@ -16,7 +16,6 @@ from dagster import (
     Config,
     DagsterInstance,
     DagsterRun,
-    DefaultSensorStatus,
     MaterializeResult,
     RunConfig,
     RunRequest,
@@ -25,8 +24,6 @@ from dagster import (
     SensorEvaluationContext,
     SensorResult,
     SkipReason,
-    define_asset_job,
-    sensor,
 )
 from pydantic import Field
 
@@ -39,7 +36,8 @@ from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.runs import tags
 from analytics_pipeline.orchestration.runs.descriptions import describe_run
 from analytics_pipeline.orchestration.runs.records import run_records
-from analytics_pipeline.orchestration.shared import REPORTS, AssetJob, pipeline_asset
+from analytics_pipeline.orchestration.sensors import pipeline_sensor
+from analytics_pipeline.orchestration.shared import REPORTS, AssetJob, pipeline_asset, pipeline_job
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import check_clock, database_now
 
@@ -54,10 +52,10 @@ REQUEST_TAG = "analytics/report_request"
 
 _NAME = "report_requests"
 _INTERVAL_SECONDS = 30
-# The oldest are looked at, the rest waits until some of them are met: the tick stays short.
-_MOST_LOOKED_AT = 50
-_MOST_RUNS_PER_TICK = 10
-_MOST_RUNS_PER_REQUEST = 3
+# The oldest are examined, the rest waits until some of them are met: the tick stays short.
+_MAX_EXAMINED = 50
+_MAX_RUNS_PER_TICK = 10
+_MAX_RUNS_PER_REQUEST = 3
 _NOTHING = "Nobody waits for a report."
 
 
@@ -116,10 +114,10 @@ def build_custom_asset(settings: Settings) -> AssetsDefinition:
 
 def build_custom_job(settings: Settings) -> AssetJob:
     """Return the job ``custom_report``."""
-    return define_asset_job(
+    return pipeline_job(
         CUSTOM_REPORT,
-        selection=assets_named([CUSTOM_REPORTS], settings),
-        description="Makes one report as its run configuration asks for it; the sensor report_requests starts it.",
+        assets_named([CUSTOM_REPORTS], settings),
+        "Makes one report as its run configuration asks for it; the sensor report_requests starts it.",
     )
 
 
@@ -156,25 +154,22 @@ def _days(config: CustomReport, today: date) -> tuple[date, date]:
 def build_requests_sensor() -> SensorDefinition:
     """Return the sensor ``report_requests``, switched on."""
 
-    @sensor(
-        name=_NAME,
-        job_name=CUSTOM_REPORT,
-        minimum_interval_seconds=_INTERVAL_SECONDS,
-        default_status=DefaultSensorStatus.RUNNING,
-        description=(
-            "Starts a run for every report asked for in analytics_report_requests, the oldest first. What can't be "
-            "made is failed with the reason in its row; a request whose run died is given to another, at most three."
-        ),
+    @pipeline_sensor(
+        _NAME,
+        _INTERVAL_SECONDS,
+        "Starts a run for every report asked for in analytics_report_requests, the oldest first. What can't be "
+        "made is failed with the reason in its row; a request whose run died is given to another, at most three.",
+        job=CUSTOM_REPORT,
     )
     def _report_requests(context: SensorEvaluationContext, timescale: Timescale) -> SensorResult:
-        # The rooms of reports load reportlab: not while definitions load.
+        # The packages of reports load reportlab: not while definitions load.
         from analytics_pipeline.reports.requests import fail, open_requests, release
 
         requested: list[RunRequest] = []
         notes: list[str] = []
         with timescale.session() as connection:
             now = database_now(connection)
-            waiting = open_requests(connection, _MOST_LOOKED_AT)
+            waiting = open_requests(connection, _MAX_EXAMINED)
             runs = _runs_of(context.instance, [request.request_id for request in waiting])
             for request in waiting:
                 name, earlier = f"request {request.request_id}", runs[request.request_id]
@@ -188,22 +183,28 @@ def build_requests_sensor() -> SensorDefinition:
                     fail(connection, request.request_id, str(error), request.run_id)
                     notes.append(f"{name} can't be met: {error}")
                     continue
-                if len(earlier) >= _MOST_RUNS_PER_REQUEST:
-                    fail(connection, request.request_id, _given_up(timescale.settings, earlier), request.run_id)
-                    notes.append(f"{name} was given up")
-                elif len(requested) == _MOST_RUNS_PER_TICK:
+                if len(earlier) >= _MAX_RUNS_PER_REQUEST:
+                    fail(connection, request.request_id, _exhausted(timescale.settings, earlier), request.run_id)
+                    notes.append(f"{name} has exhausted its attempts")
+                elif len(requested) == _MAX_RUNS_PER_TICK:
                     notes.append(f"{name} waits for the next tick")
                 elif release(connection, request):
                     requested.append(_run(request, len(earlier) + 1))
-        told = "; ".join(notes)
-        if told:
-            context.log.info(told)
+        summary = "; ".join(notes)
+        if summary:
+            context.log.info(summary)
         return SensorResult(
             run_requests=requested,
-            skip_reason=None if requested else SkipReason(f"{told[:1].upper()}{told[1:]}." if told else _NOTHING),
+            skip_reason=None
+            if requested
+            else SkipReason(f"{summary[:1].upper()}{summary[1:]}." if summary else _NOTHING),
         )
 
     return _report_requests
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def _runs_of(instance: DagsterInstance, requests: Iterable[int]) -> Mapping[int, list[DagsterRun]]:
@@ -229,7 +230,7 @@ def _run(request: "ReportRequest", attempt: int) -> RunRequest:
     )
 
 
-def _given_up(settings: Settings, earlier: Sequence[DagsterRun]) -> str:
+def _exhausted(settings: Settings, earlier: Sequence[DagsterRun]) -> str:
     return (
         f"{len(earlier)} runs ended without a report, the last of them {describe_run(settings, earlier[0].run_id)}: "
         "see in the Dagster UI what ended it, fix it, and insert the request again."

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 
 from analytics_pipeline.asset_names import COMPANY_REPORTS, MONTHLY_REPORT
+from analytics_pipeline.messages.mailed import outdated_mails
 from analytics_pipeline.metrics.tables import METRIC_TABLES
 from analytics_pipeline.orchestration.closing.attempts import attempt
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.shared import REPORTS, pipeline_asset
-from analytics_pipeline.reports.mailed import outdated_mails
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.windows import Cadence
 

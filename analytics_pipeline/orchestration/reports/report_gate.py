@@ -92,7 +92,7 @@ def _judge(
 
 
 class ReportGate:
-    """Tells by one reading of the instance whether months are closed."""
+    """Knows by one reading of the instance whether months are closed."""
 
     def __init__(self, instance: DagsterInstance, connection: Connection, settings: Settings) -> None:
         """Read what is closed, and the runs that are under way; autocommit connection."""
@@ -123,11 +123,11 @@ def describe_held(verdicts: Mapping[Audience, str | None], most: int) -> list[st
     for (month, company), reason in verdicts.items():
         if reason is not None:
             alike[month, reason].append(company)
-    told = [
+    held = [
         f"{_whose(companies)} of {month} {'are' if len(companies) > 1 else 'is'} held back: {reason}"
         for (month, reason), companies in sorted(alike.items(), key=lambda item: item[0], reverse=True)
     ]
-    return [*told[:most], f"{len(told) - most} more are held back"] if len(told) > most else told
+    return [*held[:most], f"{len(held) - most} more are held back"] if len(held) > most else held
 
 
 def _whose(companies: Sequence[str | None]) -> str:

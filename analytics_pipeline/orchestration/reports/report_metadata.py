@@ -5,9 +5,8 @@ from collections.abc import Sequence
 
 from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
 
+from analytics_pipeline.messages.mailed import ChangedFigure, OutdatedMail, describe_relation
 from analytics_pipeline.orchestration.metadata import MetadataMap
-from analytics_pipeline.reports.changes import ChangedFigure
-from analytics_pipeline.reports.mailed import OutdatedMail, describe_relation
 from analytics_pipeline.reports.monthly import MonthlyDocument
 from analytics_pipeline.reports.preview import first_page
 from analytics_pipeline.reports.publish import PublishedReport
@@ -15,11 +14,11 @@ from analytics_pipeline.settings import Settings
 from analytics_pipeline.store import read_artifact
 
 # The UI shows so many documents of a month; analytics_report_documents has them all.
-_MOST_DOCUMENTS = 200
+_MAX_DOCUMENTS = 200
 # So many figures of a document that corrects another; analytics_report_documents.corrections has them all.
 _MAX_CORRECTIONS = 500
 # Enough to tell one revision of a document from another.
-_SHOWN_DIGITS = 16
+_MAX_SHOWN_DIGITS = 16
 
 
 def monthly_document_metadata(
@@ -70,10 +69,10 @@ def documents_metadata(
         "replaced documents": sum(one.earlier_revision is not None for one in published),
         "corrected documents": sum(bool(one.document.corrections) for one in made),
         "characters the font lacks": ", ".join(altered) or "none",
-        "list": _list(made[:_MOST_DOCUMENTS]),
+        "list": _list(made[:_MAX_DOCUMENTS]),
     }
-    if len(made) > _MOST_DOCUMENTS:
-        metadata["not in the list"] = f"{len(made) - _MOST_DOCUMENTS} documents: see analytics_report_documents"
+    if len(made) > _MAX_DOCUMENTS:
+        metadata["not in the list"] = f"{len(made) - _MAX_DOCUMENTS} documents: see analytics_report_documents"
     if made:
         metadata["first page"] = _picture(published[0], settings)
     return metadata | _mailed(outdated)
@@ -93,7 +92,7 @@ def _mailed(outdated: Sequence[OutdatedMail]) -> MetadataMap:
                     ),
                 }
             )
-            for mail in outdated[:_MOST_DOCUMENTS]
+            for mail in outdated[:_MAX_DOCUMENTS]
         ]
         metadata["mailed documents"] = MetadataValue.table(records)
     return metadata
@@ -124,7 +123,7 @@ def _list(made: Sequence[MonthlyDocument]) -> MetadataValue:
                 "pages": one.document.pages,
                 "bytes": one.published.size,
                 "corrected figures": len(one.document.corrections),
-                "sha256": one.published.sha256[:_SHOWN_DIGITS],
+                "sha256": one.published.sha256[:_MAX_SHOWN_DIGITS],
                 "uri": one.published.uri,
             }
         )

@@ -40,7 +40,7 @@ def execute_run(
     reason: str,
     run_tags: Mapping[str, str] | None = None,
 ) -> ExecuteInProcessResult:
-    """Make a run of the job and execute it here; the result tells how it went.
+    """Make a run of the job and execute it here; the result says how it went.
 
     ``reason`` is what the run says it was made for. What Dagster's storage interrupts is repeated twice, then raised
     as ``StorageError``; an interrupt or any other error is raised when the run has been ended.
@@ -106,7 +106,7 @@ def _execute(
 def _end(instance: DagsterInstance, run_id: str, why: str) -> None:
     """Leave no unfinished run: one that never began is deleted, any other failed.
 
-    Where the storage can't be reached, the run's silence will tell whoever looks next.
+    Where the storage can't be reached, the run's silence will show whoever probes next.
     """
     try:
         run = instance.get_run_by_id(run_id)

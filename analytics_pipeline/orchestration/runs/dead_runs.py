@@ -1,7 +1,7 @@
 """Ends the runs of dead processes, which would hold places of the run queue, and what waits for them.
 
 Thirteen killed ``close`` left 12 unfinished runs, and nothing was launched for two hours. A process of this machine
-that has ended is known at once, any other by its silence. Nobody marks a run whose process lives: silence is looked at
+that has ended is known at once, any other by its silence. Nobody marks a run whose process lives: silence is probed
 twice, so that an outage of the storage or a suspended machine, which silence everybody, are waited for.
 """
 
@@ -22,7 +22,7 @@ from analytics_pipeline.orchestration.runs.sign_of_life import forget, give_up, 
 from analytics_pipeline.settings import Settings
 
 # With the silence before it, and the interval of a sensor's ticks, a minute.
-_SECOND_LOOK_SECONDS = 8.0
+_SECOND_PROBE_SECONDS = 8.0
 # Where a process is at work on a run, or was: a queued run has none.
 _EXECUTED = [
     DagsterRunStatus.NOT_STARTED,
@@ -36,7 +36,7 @@ def fail_dead_runs(instance: DagsterInstance, settings: Settings) -> list[str]:
     """Mark failed every unfinished run whose process is dead, and return a sentence about each.
 
     A run whose cancellation was asked for is marked cancelled. Takes 8 seconds when a process is silent: that is when
-    it is looked at again. Runs of which nobody has said who executes them are left to Dagster's own monitoring.
+    it is probed again. Runs of which nobody has said who executes them are left to Dagster's own monitoring.
     """
     owned = {
         run.run_id: (run, owner)
@@ -50,7 +50,7 @@ def fail_dead_runs(instance: DagsterInstance, settings: Settings) -> list[str]:
     ended = {run_id for run_id, (_, owner) in owned.items() if owner.has_ended()}
     silent = {run_id for run_id in owned if run_id not in ended and first.is_silent(run_id)}
     if silent:
-        time.sleep(_SECOND_LOOK_SECONDS)
+        time.sleep(_SECOND_PROBE_SECONDS)
         second = read_signs(instance, silent)
         silent = {run_id for run_id in silent if second.values.get(run_id) == first.values.get(run_id)}
     found: list[DeadRun] = []
@@ -78,7 +78,7 @@ def _record_deaths(settings: Settings, found: list[DeadRun]) -> None:
 
 
 def _end_run(instance: DagsterInstance, run_id: str, seen: str | None, why: str) -> bool:
-    """End a dead run unless it has ended, or given a sign, since it was looked at; tell whether it was ended."""
+    """End a dead run unless it has ended, or given a sign, since it was probed; tell whether it was ended."""
     if not give_up(instance, run_id, seen):
         return False
     run = instance.get_run_by_id(run_id)

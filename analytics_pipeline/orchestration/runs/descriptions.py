@@ -6,8 +6,8 @@ from dagster import AssetCheckEvaluation, AssetCheckSeverity, DagsterEvent, Dags
 
 from analytics_pipeline.settings import Settings
 
-# What tells why a run failed, among all its events.
-TELLING_EVENTS = {
+# What says why a run failed, among all its events.
+EVENTS_OF_FAILURE = {
     DagsterEventType.ASSET_CHECK_EVALUATION,
     DagsterEventType.STEP_FAILURE,
     DagsterEventType.RUN_FAILURE,

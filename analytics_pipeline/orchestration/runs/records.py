@@ -93,7 +93,7 @@ def ended_runs(instance: DagsterInstance, after: int | None) -> tuple[set[str], 
 
 
 def materializations(instance: DagsterInstance, wanted: AssetRecordsFilter) -> Iterator[EventLogRecord]:
-    """Yield every materialisation that is wanted, the newest first; pages are small: mostly the first ones tell."""
+    """Yield every materialisation that is wanted, the newest first; pages are small: mostly the first ones suffice."""
     cursor: str | None = None
     while True:
         page = instance.fetch_materializations(wanted, limit=_PAGE_MATERIALIZATIONS, cursor=cursor)

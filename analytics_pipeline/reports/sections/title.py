@@ -2,7 +2,8 @@
 
 from reportlab.platypus import Flowable, Spacer
 
-from analytics_pipeline.reports.changes import count_changes, describe_changes
+from analytics_pipeline.messages.mailed import count_changes
+from analytics_pipeline.reports.changes import describe_changes
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.judgement import cautions
 from analytics_pipeline.reports.layout import CAUTION_TINT

@@ -282,7 +282,10 @@ def test_a_lost_unique_key_is_reported_with_the_statement_that_restores_it(
 @pytest.mark.slow
 def test_loading_the_definitions_touches_no_database(dagster_home: Path, environment: pytest.MonkeyPatch) -> None:
     environment.setenv("ANALYTICS_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
-    command = [sys.executable, "-c", "import analytics_pipeline.definitions"]
+    load = (
+        "from analytics_pipeline.definitions import build_definitions, get_settings; build_definitions(get_settings())"
+    )
+    command = [sys.executable, "-c", load]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
 

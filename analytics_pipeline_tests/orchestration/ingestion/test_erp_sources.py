@@ -100,13 +100,13 @@ def test_new_rows_become_one_run_and_late_ones_another(ticks: Ticks, erp: Exampl
 def test_runs_are_some_minutes_apart_and_never_two_at_once(
     definitions: Definitions, instance: DagsterInstance, erp: ExampleErp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(erp_sources, "_MOST_ROWS_PER_RUN", 1)
+    monkeypatch.setattr(erp_sources, "_MAX_ROWS_PER_RUN", 1)
     monkeypatch.setattr(record, "PAGE_ROWS", 1)
     ticks = Ticks(definitions, instance, "erp_sources")
     erp.execute(invoice("A-1"), invoice("A-2"))
     assert _metadata(_run(ticks), "erp_invoices")["read to the end"] is False
     # There is more to read, so at once.
-    monkeypatch.setattr(erp_sources, "_MOST_ROWS_PER_RUN", 100)
+    monkeypatch.setattr(erp_sources, "_MAX_ROWS_PER_RUN", 100)
     assert _metadata(_run(ticks), "erp_invoices")["read to the end"] is True
     assert ticks.tick() == []
     assert ticks.skipped == "The last run began less than five minutes ago."
@@ -172,6 +172,6 @@ def test_sources_that_a_tick_has_no_time_for_are_read_by_a_run(
 ) -> None:
     assert _run(ticks).success
     assert ticks.tick() == []
-    monkeypatch.setattr(erp_sources, "_MOST_SECONDS_PER_TICK", -1)
+    monkeypatch.setattr(erp_sources, "_MAX_SECONDS_PER_TICK", -1)
     (request,) = ticks.tick()
     assert "the tick was over before it was its turn" in str(request.run_key)

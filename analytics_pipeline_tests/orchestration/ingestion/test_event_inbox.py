@@ -89,12 +89,12 @@ def test_an_empty_inbox_is_made_and_said_to_be_empty(ticks: Ticks, database: Dat
 def test_files_behind_the_oldest_are_named(
     ticks: Ticks, folder: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox_sensor, "_MOST_FILES_LOOKED_AT", 2)
+    monkeypatch.setattr(inbox_sensor, "_MAX_FILES_EXAMINED", 2)
     for name in ("a.jsonl", "b.jsonl", "c.jsonl", "d.jsonl"):
         _drop(folder, name, payment())
     assert ticks.tick() == []
     assert ticks.skipped is not None
-    assert "not looked at before some of the 200 older ones are filed away: c.jsonl, d.jsonl" in ticks.skipped
+    assert "not examined before some of the 200 older ones are filed away: c.jsonl, d.jsonl" in ticks.skipped
 
 
 def test_a_dropped_file_becomes_one_run_and_is_filed_away(
@@ -174,7 +174,7 @@ def test_a_file_that_gives_nothing_fails_its_run_and_says_why(ticks: Ticks, fold
 def test_many_files_are_taken_oldest_first_and_a_few_per_tick(
     ticks: Ticks, folder: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox_sensor, "_MOST_RUNS_PER_TICK", 2)
+    monkeypatch.setattr(inbox_sensor, "_MAX_RUNS_PER_TICK", 2)
     for number in range(3):
         _drop(folder, f"{number}.jsonl", minutes_ago=100 - number)
     _drop(folder, "notes.txt")

@@ -59,7 +59,7 @@ UNFINISHED = RunsFilter(
 
 @pytest.fixture(autouse=True)
 def _quick_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dead_runs, "_SECOND_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(dead_runs, "_SECOND_PROBE_SECONDS", 0.05)
 
 
 @pytest.fixture(scope="module")
@@ -306,7 +306,7 @@ def test_a_long_step_is_alive_and_a_stopped_process_does_not_report_success_over
     monkeypatch.setattr(sign_of_life, "_BEAT_SECONDS", 0.1)
     # Every look takes every process for silent at first.
     monkeypatch.setattr(sign_of_life, "_SILENT_AFTER", timedelta(hours=-1))
-    monkeypatch.setattr(dead_runs, "_SECOND_LOOK_SECONDS", 3.0)
+    monkeypatch.setattr(dead_runs, "_SECOND_PROBE_SECONDS", 3.0)
     with database.connect(autocommit=True) as connection:
         add_event(connection, "2025-01-05T10:10")
     with _held_up(database):

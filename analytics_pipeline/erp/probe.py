@@ -1,4 +1,4 @@
-"""A cheap look at a source, and what it says: whether there is something to read.
+"""A cheap probe of a source, and what it says: whether there is something to read.
 
 Belongs here: when a source is due. Does not belong here: reading it (``record``), asking for runs (the sensor).
 """
@@ -11,7 +11,7 @@ from analytics_pipeline.erp.source_files import ErpSource
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection
 
-# However quiet it is, a source is read again after so long: a look sees neither a changed query nor a changed rule.
+# However quiet it is, a source is read again after so long: a probe sees neither a changed query nor a changed rule.
 READ_ANYWAY_AFTER = timedelta(days=1)
 # After a run that failed the next one waits, twice as long each time.
 _FIRST_PAUSE = timedelta(minutes=1)
@@ -20,7 +20,7 @@ _MOST_DOUBLINGS = 10
 
 
 def why_due_by_itself(status: SourceStatus | None, now: datetime) -> str | None:
-    """Return why a source is to be read whatever the ERP holds; None: it takes a look to tell."""
+    """Return why a source is to be read whatever the ERP holds; None: it takes a probe to know."""
     if status is None or status.started_at is None:
         return "not read yet"
     if status.is_cut_short:
@@ -45,14 +45,14 @@ def is_pausing(status: SourceStatus | None, now: datetime) -> bool:
 def what_is_new(
     connection: Connection, erp: ErpDatabase, source: ErpSource, status: SourceStatus, *, seconds: int
 ) -> str | None:
-    """Look at the source; return what is new there since it was read to the end.
+    """Probe the source; return what is new there since it was read to the end.
 
     Rows that were committed late count too. None: nothing is new, which is noted, so that the source's lag shows it;
     autocommit connection. Raises as every reading of the ERP does.
     """
-    (look,) = erp.read_source(source, "queries/erp_look.sql", seconds=seconds, since=status.next_since)
-    if (look["rows"], look["newest"]) != (status.window_rows, status.window_newest):
-        return f"{look['rows']} rows up to {look['newest']}"
-    values = {"source": source.name, "attempt": status.attempt, "at": look["at"]}
+    (probe,) = erp.read_source(source, "queries/erp_probe.sql", seconds=seconds, since=status.next_since)
+    if (probe["rows"], probe["newest"]) != (status.window_rows, status.window_newest):
+        return f"{probe['rows']} rows up to {probe['newest']}"
+    values = {"source": source.name, "attempt": status.attempt, "at": probe["at"]}
     connection.execute(load_sql("queries/source_quiet.sql"), values)
     return None

@@ -1,14 +1,45 @@
 """Which documents that were mailed no longer equal the one that counts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
-from analytics_pipeline.reports.changes import ChangedFigure, changed_figures_of, count_changes
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedFigure:
+    """A figure in two documents, both as they show it exactly (None: undefined, or not there), and the difference.
+
+    ``name`` is that of ``shown_figures``, ``label`` what it is called for people. ``kind`` is that of its column unless
+    it is a plain number; ``difference`` is None where one of the two is.
+    """
+
+    name: str
+    label: str
+    kind: str | None
+    before: str | None
+    after: str | None
+    difference: str | None
+
+    def as_json(self) -> dict[str, str | None]:
+        """Return the names of the answers' kind: exact numbers as text."""
+        return {
+            "name": self.name,
+            "label": self.label,
+            "before": self.before,
+            "after": self.after,
+            "difference": self.difference,
+        }
+
+
+def changed_figures_of(rows: Iterable[Mapping[str, Any]]) -> tuple[ChangedFigure, ...]:
+    """Return the figures of rows of JSON, as the database keeps and compares them."""
+    return tuple(ChangedFigure(**row) for row in rows)
 
 
 class Relation(StrEnum):
@@ -90,3 +121,9 @@ def describe_relation(
             return "made anew since, no figure differs"
         case Relation.WITHDRAWN:
             return "there is no such document any more"
+
+
+def count_changes(changes: Sequence[ChangedFigure]) -> str:
+    """Return how many figures differ, in words; one that several sections show is one."""
+    number = len({change.label for change in changes})
+    return f"{number} {'figure differs' if number == 1 else 'figures differ'}"
