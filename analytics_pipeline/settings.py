@@ -27,6 +27,7 @@ from analytics_pipeline.database_urls import require_database_url
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.mail_addresses import Mailbox, require_address
 
+_CHANNEL = re.compile(r"[a-z]+:")
 _EHLO = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*|\[(IPv6:)?[0-9A-Fa-f.:]+\]")
 
 
@@ -111,7 +112,10 @@ class Settings(BaseSettings):
         default="",
         description="Full name, or address like [10.0.0.5], by which mail servers know this host; unset: its own.",
     )
-    operators: str = Field(default="", description="Who is told of failures: mail addresses, separated by commas.")
+    operators: str = Field(
+        default="",
+        description="Who is notified of failures: addresses like ops@example.com or slack:ops, separated by commas.",
+    )
     mail_attachment_limit: int = Field(
         default=8_000_000, ge=0, description="Bytes of a report up to which it is attached; above, a link is sent."
     )
@@ -138,10 +142,26 @@ class Settings(BaseSettings):
         default="", description="File of threshold rules; unset: <home>/alerts.toml, if there is one."
     )
     webhooks: SecretStr | None = Field(
-        default=None, description="Where alerts can be posted: 'ops=https://host/path', several separated by blanks."
+        default=None, description="Where messages can be posted: 'ops=https://host/path', several separated by blanks."
     )
     webhook_secret: SecretStr | None = Field(
         default=None, description="Signs what is posted: 'whsec_' and the base64 of 24 to 64 random bytes."
+    )
+    slack: SecretStr | None = Field(
+        default=None,
+        description="Incoming webhooks of Slack, 'ops=https://hooks.slack.com/...', several separated by blanks.",
+    )
+    teams: SecretStr | None = Field(
+        default=None,
+        description="Webhooks of Workflows of Microsoft Teams, 'ops=https://...', several separated by blanks.",
+    )
+    pagerduty: SecretStr | None = Field(
+        default=None,
+        description="Integration keys of services of PagerDuty, 'ops=KEY', several separated by blanks.",
+    )
+    pagerduty_url: str = Field(
+        default="https://events.pagerduty.com/v2/enqueue",
+        description="PagerDuty's events API; accounts in Europe have https://events.eu.pagerduty.com/v2/enqueue.",
     )
 
     api_url: SecretStr | None = Field(
@@ -234,7 +254,8 @@ class Settings(BaseSettings):
     @field_validator("operators")
     @classmethod
     def _addresses(cls, value: str) -> str:
-        return ",".join(require_address(address) for address in _split(value))
+        # Those of other channels are judged where channels are known.
+        return ",".join(address if _CHANNEL.match(address) else require_address(address) for address in _split(value))
 
     @field_validator("ui_url", "artifacts_url", "serve_url")
     @classmethod
@@ -289,7 +310,7 @@ class Settings(BaseSettings):
 
     @property
     def operator_addresses(self) -> tuple[str, ...]:
-        """Mail addresses of the people who are told of failures."""
+        """Addresses at which people are notified of failures, as they are written."""
         return tuple(_split(self.operators))
 
     @property

@@ -1,4 +1,4 @@
-"""Text of data and arguments, as a terminal and a log may get it.
+"""Text of data, arguments and other programs, as a terminal, a log and a message may get it.
 
 A control character in a company's name or in an argument would move the cursor, recolour what follows or forge a line;
 a mark that turns the direction of writing would show another text than there is. All of them are shown as escapes.
@@ -9,6 +9,7 @@ import re
 # C0 and C1 controls with DEL, the line and paragraph separators, marks that turn the direction of writing, and halves
 # of surrogate pairs, which no stream can encode.
 _CONTROLS = "\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff"
+_ERROR_CHARACTERS = 500
 _BREAKS = {"\t": "\\t", "\n": "\\n"}
 _controls = re.compile(f"[{_CONTROLS}]")
 _controls_and_breaks = re.compile(f"[{_CONTROLS}\\t\\n]")
@@ -25,6 +26,24 @@ def printable(text: str) -> str:
 def printable_line(text: str) -> str:
     """Return the text as ``printable`` does, tabs and line feeds escaped too: a value that can't forge a line."""
     return _controls_and_breaks.sub(_escaped, text)
+
+
+def visible_line(text: str) -> str:
+    """Return the text as one line: what is not printable becomes a blank, blanks in a row one."""
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
+
+
+def first_line(error: str | None) -> str:
+    """Return the first line of an error that says something, without credentials, cut when long."""
+    lines = (line.strip() for line in (error or "").splitlines())
+    line = next((line for line in lines if line), "no reason given")
+    return without_credentials(line)[:_ERROR_CHARACTERS]
+
+
+def without_credentials(text: str) -> str:
+    """Return the text without user names and passwords in URIs and connection strings."""
+    text = re.sub(r"//[^/@\s]*@", "//", text)
+    return re.sub(r"(?i)\bpassword\s*=\s*('[^']*'|\S+)", "password=...", text)
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -1,6 +1,7 @@
 """Settings say what is wrong with them, and never show a secret."""
 
 import logging
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
@@ -10,6 +11,8 @@ from pydantic import AliasChoices, SecretStr
 
 from analytics_pipeline.cli import main
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.messages.addresses import parse_addresses
+from analytics_pipeline.messages.incidents import Failure, enqueue_due, record_failure
 from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline_tests.conftest import Database
 
@@ -106,6 +109,9 @@ UNREACHABLE = {
     "ANALYTICS_SMTP_OAUTH": ('{"provider": "hunter2"}', ["outbox", "send"]),
     "ANALYTICS_WEBHOOKS": ("ops=https://127.0.0.1:1/hunter2", ["outbox", "send"]),
     "ANALYTICS_WEBHOOK_SECRET": ("whsec_hunter2", ["outbox", "send"]),
+    "ANALYTICS_SLACK": ("ops=https://127.0.0.1:1/hunter2", ["outbox", "send"]),
+    "ANALYTICS_TEAMS": ("ops=https://127.0.0.1:1/hunter2", ["outbox", "send"]),
+    "ANALYTICS_PAGERDUTY": ("ops=hunter2", ["outbox", "send"]),
     # Not secrets, but addresses that may hold a password.
     "ANALYTICS_ARTIFACTS": (f"nosuch://{_NOWHERE}/x", ["report", "--all-companies", "--month", "2025-01"]),
     "ANALYTICS_FX_SOURCE": (f"https://{_NOWHERE}/rates.csv", ["doctor"]),
@@ -129,6 +135,9 @@ def test_a_secret_that_leads_nowhere_is_in_no_output_no_log_and_no_row(
                 "VALUES ('alert', %(channel)s, %(channel)s, %(target)s, 's', 't')",
                 {"channel": channel, "target": target},
             )
+        clean.setenv("ANALYTICS_PAGERDUTY_URL", "https://127.0.0.1:1/")
+        record_failure(connection, Failure("run", "daily", datetime.now(UTC), "boom", "fix it"))
+        enqueue_due(connection, parse_addresses(["slack:ops", "teams:ops", "pagerduty:ops"]))
         for variable, (value, command) in UNREACHABLE.items():
             with pytest.MonkeyPatch.context() as setting:
                 setting.setenv(variable, value)

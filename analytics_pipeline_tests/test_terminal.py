@@ -10,11 +10,13 @@ from click.testing import CliRunner, Result
 from analytics_pipeline.cli import main
 from analytics_pipeline.cli.terminal import data_console, echo
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.messages.notifier import LogNotifier, Message
+from analytics_pipeline.messages.channels.log import LogChannel
+from analytics_pipeline.messages.message import Content
 from analytics_pipeline.supervisor.output import Output
 from analytics_pipeline.text import printable, printable_line
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
+from analytics_pipeline_tests.messages.samples import claimed, no_mark
 
 # Recolours the terminal, sets its title, rings, goes back, goes up a line, by C1 too, and turns the writing round.
 STEERING = "a\x1b[31m\x1b]0;evil\x07\x08\r\x9b1A\x7f\u202eb\u2028"
@@ -88,7 +90,8 @@ def test_data_are_shown_without_them(database: Database, tmp_path: Path) -> None
 
 def test_a_log_holds_none(caplog: pytest.LogCaptureFixture, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with caplog.at_level(logging.WARNING):
-        LogNotifier().send(Message(f"failed: {STEERING}", f"first line\n{STEERING}", "id"))
+        content = Content(subject=f"failed: {STEERING}", text=f"first line\n{STEERING}")
+        LogChannel().send(claimed(content, "log:warning"), no_mark)
     (record,) = caplog.records
     assert not _steers(record.getMessage())
     output = Output(tmp_path / "up.log")

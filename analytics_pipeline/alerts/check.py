@@ -20,9 +20,9 @@ from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Cadence
 
 CHECK = "alerts"
-_MOST_TOLD = 5
+_MAX_SHOWN = 5
 # A metadata table is stored with every evaluation: the worst day must not be megabytes of it.
-_MOST_ROWS = 100
+_MAX_ROWS = 100
 
 
 def check_alerts(connection: Connection, settings: Settings, table: MetricTable, cadence: Cadence) -> Finding:
@@ -56,8 +56,8 @@ def _finding(subject: str, evaluation: Evaluation, changes: Changes, problem: st
             "companies and periods judged": evaluation.judged,
             "without data": evaluation.without_data,
             "firing": len(evaluation.firing),
-            "firing rules": [_row(judgement) for judgement in evaluation.firing[:_MOST_ROWS]],
-            "rules without data": [_row(judgement) for judgement in evaluation.silent[:_MOST_ROWS]],
+            "firing rules": [_row(judgement) for judgement in evaluation.firing[:_MAX_ROWS]],
+            "rules without data": [_row(judgement) for judgement in evaluation.silent[:_MAX_ROWS]],
             "alerts begun": changes.opened,
             "alerts ended": changes.resolved,
             "messages put into the outbox": changes.messages,
@@ -68,8 +68,8 @@ def _finding(subject: str, evaluation: Evaluation, changes: Changes, problem: st
 def _problems(what: str, judgements: Sequence[Judgement]) -> list[Problem]:
     if not judgements:
         return []
-    told = "; ".join(_told(judgement) for judgement in judgements[:_MOST_TOLD])
-    more = f"; and {len(judgements) - _MOST_TOLD} more" if len(judgements) > _MOST_TOLD else ""
+    told = "; ".join(_told(judgement) for judgement in judgements[:_MAX_SHOWN])
+    more = f"; and {len(judgements) - _MAX_SHOWN} more" if len(judgements) > _MAX_SHOWN else ""
     is_severe = any(judgement.rule.severity is Severity.ERROR for judgement in judgements)
     return [Problem(f"{what}: {told}{more}", severity=Severity.ERROR if is_severe else Severity.WARNING)]
 

@@ -16,14 +16,14 @@ from analytics_pipeline.alerts.messages import Condition, Notice, Resolution, co
 from analytics_pipeline.alerts.rules import EACH_COMPANY, Measure, NoData, Rule
 from analytics_pipeline.alerts.store import ActiveRule
 from analytics_pipeline.alerts.words import shown
-from analytics_pipeline.messages.enqueue import enqueue_alert
+from analytics_pipeline.messages.enqueue import Message, enqueue_incidents
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Cadence
 
 # A rule that has more to tell at once tells it in one message.
-MOST_MESSAGES = 10
+MAX_MESSAGES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ def tell(
         kinds[notice.condition, notice.resolution, notice.period].append(notice)
     count = 0
     for of_kind in kinds.values():
-        together = [of_kind] if len(of_kind) > MOST_MESSAGES else [[notice] for notice in of_kind]
+        together = [of_kind] if len(of_kind) > MAX_MESSAGES else [[notice] for notice in of_kind]
         for told in together:
             count += _enqueue(connection, active, told, now, ui_url)
     if notices:
@@ -155,38 +155,22 @@ def tell(
 
 
 def _enqueue(connection: Connection, active: ActiveRule, notices: list[Notice], now: datetime, ui_url: str) -> int:
+    together = _message(active, notices, now, ui_url)
+    single = [together] if len(notices) == 1 else [_message(active, [notice], now, ui_url) for notice in notices]
+    return enqueue_incidents(connection, active.rule.addresses, together, single)
+
+
+def _message(active: ActiveRule, notices: Sequence[Notice], now: datetime, ui_url: str) -> Message:
     rule, first = active.rule, notices[0]
-    message = compose(rule, active.revision, notices, now, ui_url=ui_url)
-    # An alert begins once and ends once.
-    key = f"alert:{first.alert_id}:{'end' if first.resolution else 'start'}"
-    company = first.company if len(notices) == 1 else None
-    # Whoever opens and closes something by these must not get the end, or the next beginning, first.
-    about = [rule.id if notice.company is None else f"{rule.id}:{notice.company}" for notice in notices]
-    added = 0
-    for address in rule.recipients:
-        added += enqueue_alert(
-            connection,
-            dedupe_key=f"{key}:mail:{address.lower()}",
-            channel="mail",
-            target=address,
-            subject=message.subject,
-            text=message.text,
-            html=message.html,
-            company_id=company,
-            about=about,
-        )
-    if rule.webhook is not None:
-        added += enqueue_alert(
-            connection,
-            dedupe_key=f"{key}:webhook:{rule.webhook}",
-            channel="webhook",
-            target=rule.webhook,
-            subject=message.subject,
-            text=message.payload,
-            company_id=company,
-            about=about,
-        )
-    return added
+    return Message(
+        kind="alert",
+        # An alert begins once and ends once.
+        key=f"alert:{first.alert_id}:{'end' if first.resolution else 'start'}",
+        content=compose(rule, active.revision, notices, now, ui_url=ui_url),
+        company_id=first.company if len(notices) == 1 else None,
+        # Whoever opens and closes something by these must not get the end, or the next beginning, first.
+        about=[rule.id if notice.company is None else f"{rule.id}:{notice.company}" for notice in notices],
+    )
 
 
 def _go_on(

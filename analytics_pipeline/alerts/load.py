@@ -43,7 +43,7 @@ def load_rules(connection: Connection, rules: Sequence[Rule], *, ui_url: str = "
         lock_alerts(connection)
         before = {active.rule.id: active for active in active_rules(connection)}
         wanted = {rule.id: rule for rule in rules}
-        changed = [rule for rule in rules if rule.id in before and before[rule.id].sha256 != rule.sha256]
+        changed = [rule for rule in rules if rule.id in before and before[rule.id].rule != rule]
         added = [rule for rule in rules if rule.id not in before]
         removed = [active for active in before.values() if active.rule.id not in wanted]
         alerts = Changes()
@@ -86,7 +86,7 @@ def _close_uncovered(connection: Connection, before: ActiveRule, after: Rule | N
     is_same_figure = (
         after is not None and after.metric == before.rule.metric and after.granularity is before.rule.granularity
     )
-    tells_all = after is not None and set(_targets(before.rule)) <= set(_targets(after))
+    tells_all = after is not None and _keys(before.rule) <= _keys(after)
     uncovered = [
         alert
         for alert in open_alerts(connection, [before.rule.id])
@@ -95,5 +95,5 @@ def _close_uncovered(connection: Connection, before: ActiveRule, after: Rule | N
     return close(connection, before, uncovered, ui_url=ui_url)
 
 
-def _targets(rule: Rule) -> list[str]:
-    return [*(address.lower() for address in rule.recipients), *([rule.webhook] if rule.webhook else [])]
+def _keys(rule: Rule) -> set[str]:
+    return {address.key for address in rule.addresses}

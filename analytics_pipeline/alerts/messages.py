@@ -1,10 +1,9 @@
-"""The words of alerts: a mail with a text and an HTML part, and the JSON of a webhook.
+"""The words of alerts, and the JSON of a webhook.
 
 Belongs here: what a message says. Does not belong here: when it is due and to whom (``incidents``), how it is
 delivered (``messages``).
 
-Ids of companies come from data: every piece of text becomes one plain line before it goes into the text part, and
-is escaped before it goes into the HTML part.
+Ids of companies come from data: every piece of text becomes one plain line; in HTML the templates escape it.
 """
 
 import json
@@ -13,15 +12,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from html import escape
 
 from analytics_pipeline.alerts.rules import Rule
 from analytics_pipeline.alerts.words import ALL_COMPANIES, exact, period_text
-from analytics_pipeline.messages.message import one_line, storable
+from analytics_pipeline.health.finding import Severity
+from analytics_pipeline.messages.message import Content, Event, one_line, storable
+from analytics_pipeline.messages.templates import render
 
 _COMPANY_CHARACTERS = 100
 # A mail lists so many companies; the JSON has all of them.
-_MOST_ROWS = 200
+_MAX_ROWS = 200
 _FOOTER = (
     "You get one message when an alert begins and one when it is over; 'analytics-pipeline alerts list' shows all."
 )
@@ -89,36 +89,47 @@ class Notice:
     resolution: Resolution | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AlertMessage:
-    """A message in every form: subject, text and HTML of a mail, the JSON of a webhook."""
-
-    subject: str
-    text: str
-    html: str
-    payload: str
-
-
-def compose(rule: Rule, revision: int, notices: Sequence[Notice], now: datetime, *, ui_url: str = "") -> AlertMessage:
+def compose(rule: Rule, revision: int, notices: Sequence[Notice], now: datetime, *, ui_url: str = "") -> Content:
     """Return one message about alerts of one rule that share condition, resolution and period; at least one.
 
-    Mails link to the closed figures in the Dagster UI, if ``ui_url`` says where that is.
+    It links to the closed figures in the Dagster UI, if ``ui_url`` says where that is. Only one about a single alert
+    begins or ends something by itself.
     """
     first = notices[0]
+    is_single = len(notices) == 1
     period = period_text(rule.granularity, first.period)
-    heading = rule.description or f"{rule.metric.name} {rule.condition}"
-    summary = _summary(first)
-    facts = _facts(rule, notices, period)
-    rows = (
-        [] if len(notices) == 1 else [(_company(n), n.shown, period_text(rule.granularity, n.since)) for n in notices]
-    )
+    rows = [] if is_single else [(_company(n), n.shown, period_text(rule.granularity, n.since)) for n in notices]
     subject = _subject(rule, notices, period)
     link = f"{ui_url}/assets/{rule.metric.table.asset(rule.granularity)}?view=checks" if ui_url else ""
-    return AlertMessage(
-        subject,
-        _text(heading, summary, facts, rows, link),
-        _html(heading, summary, facts, rows, link),
-        _payload(rule, revision, notices, subject, now),
+    heading = rule.description or f"{rule.metric.name} {rule.condition}"
+    said = {
+        "heading": heading,
+        "summary": _summary(first),
+        "facts": _facts(rule, notices, period),
+        "rows": rows[:_MAX_ROWS],
+        "more": max(len(rows) - _MAX_ROWS, 0),
+        "link": link,
+        "footer": _FOOTER,
+    }
+    return Content(
+        subject=subject,
+        text=render("notice.txt", said),
+        html=render("notice.html", {**said, "title": heading, "link_text": "The figures in Dagster"}),
+        summary=_summary(first),
+        facts=_facts(rule, notices, period),
+        link=link,
+        event=_event(rule, first, now) if is_single else None,
+        payload=_payload(rule, revision, notices, subject, now),
+    )
+
+
+def _event(rule: Rule, notice: Notice, now: datetime) -> Event:
+    return Event(
+        key=f"alert:{notice.alert_id}",
+        source=f"{rule.metric.name} of {_company(notice)}",
+        severity="error" if rule.severity is Severity.ERROR else "warning",
+        at=now,
+        is_over=notice.resolution is not None,
     )
 
 
@@ -158,48 +169,6 @@ def _facts(rule: Rule, notices: Sequence[Notice], period: str) -> list[tuple[str
     if first.reason:
         facts.append(("Why", one_line(first.reason)))
     return [*facts, ("Since", period_text(rule.granularity, first.since))]
-
-
-def _text(
-    heading: str, summary: str, facts: Sequence[tuple[str, str]], rows: Sequence[tuple[str, str, str]], link: str
-) -> str:
-    width = max(len(name) for name, _ in facts)
-    lines = [heading, summary, "", *(f"{name + ':':<{width + 1}} {value}" for name, value in facts)]
-    if rows:
-        lines += ["", *(f"{company}: {value}, since {since}" for company, value, since in rows[:_MOST_ROWS])]
-        lines += _rest(rows)
-    if link:
-        lines += ["", f"See: {link}"]
-    return "\n".join([*lines, "", _FOOTER]) + "\n"
-
-
-def _html(
-    heading: str, summary: str, facts: Sequence[tuple[str, str]], rows: Sequence[tuple[str, str, str]], link: str
-) -> str:
-    style = "padding:4px 24px 4px 0;border-bottom:1px solid #D3DAE0;text-align:left;vertical-align:top"
-
-    def table(lines: Sequence[Sequence[str]]) -> str:
-        cells = ("".join(f'<td style="{style}"><bdi>{escape(cell)}</bdi></td>' for cell in line) for line in lines)
-        body = "".join(f"<tr>{line}</tr>\n" for line in cells)
-        return f'<table style="border-collapse:collapse;margin:0 0 16px">\n{body}</table>\n'
-
-    listed = table([("Company", "Value", "Since"), *rows[:_MOST_ROWS]]) if rows else ""
-    see = f'<p style="margin:0 0 16px"><a href="{escape(link)}">The figures in Dagster</a></p>\n' if link else ""
-    note = 'style="margin:0 0 4px;font-size:12px;color:#5C6B78"'
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8">'
-        f"<title>{escape(heading)}</title></head>\n"
-        '<body style="font-family:Helvetica,Arial,sans-serif;font-size:15px;color:#16232F;margin:24px">\n'
-        f'<h1 style="font-size:20px;margin:0 0 4px">{escape(heading)}</h1>\n'
-        f'<p style="margin:0 0 20px;color:#0F4C75">{escape(summary)}</p>\n'
-        f"{table(facts)}{listed}{see}"
-        + "".join(f"<p {note}>{escape(line)}</p>\n" for line in [*_rest(rows), _FOOTER])
-        + "</body>\n</html>\n"
-    )
-
-
-def _rest(rows: Sequence[object]) -> list[str]:
-    return [f"and {len(rows) - _MOST_ROWS} more"] if len(rows) > _MOST_ROWS else []
 
 
 def _payload(rule: Rule, revision: int, notices: Sequence[Notice], subject: str, now: datetime) -> str:

@@ -20,7 +20,7 @@ from analytics_pipeline.currencies import require_currency
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
 from analytics_pipeline.health.finding import Severity
-from analytics_pipeline.mail_addresses import require_address
+from analytics_pipeline.messages.addresses import Address, Names, parse_address, parse_addresses, require_configured
 from analytics_pipeline.metrics.tables import GRANULARITIES
 from analytics_pipeline.windows import Cadence
 
@@ -28,7 +28,7 @@ EACH_COMPANY = "*"
 ALWAYS = "always"
 # As long as reports are mailed after their month has ended.
 _TELL_WITHIN = "45 days"
-_MOST_PERIODS = 100
+_MAX_PERIODS = 100
 _DESCRIPTION_CHARACTERS = 500
 
 KEYS = (
@@ -114,7 +114,7 @@ class Rule:
 
     ``company`` None is all companies together, ``EACH_COMPANY`` every company on its own. The rule fires when
     ``needed`` of the last ``of`` periods stand to the threshold as ``comparison`` says. A period that ended longer
-    ago than ``tell_within`` (None: never) is recorded and not told.
+    ago than ``tell_within`` (None: never) is recorded, and nobody of ``addresses`` is notified.
     """
 
     id: str
@@ -127,8 +127,7 @@ class Rule:
     severity: Severity
     needed: int
     of: int
-    recipients: tuple[str, ...]
-    webhook: str | None
+    addresses: tuple[Address, ...]
     no_data: NoData
     tell_within: timedelta | None
 
@@ -153,8 +152,7 @@ class Rule:
             "value" if self.threshold.measure is Measure.VALUE else "change": threshold,
             "severity": str(self.severity),
             "periods": f"{self.needed} of {self.of}",
-            "recipients": list(self.recipients),
-            **({} if self.webhook is None else {"webhook": self.webhook}),
+            "recipients": [str(address) for address in self.addresses],
             "no_data": str(self.no_data),
             "tell_within": ALWAYS if self.tell_within is None else f"{self.tell_within.days} days",
         }
@@ -182,15 +180,13 @@ class RuleProblems(ValueError):  # noqa: N818  # likewise
         self.problems = problems
 
 
-def parse_rule(
-    entry: Mapping[str, object], *, currency: str | None = None, webhooks: Collection[str] | None = None
-) -> Rule:
+def parse_rule(entry: Mapping[str, object], *, currency: str | None = None, names: Names | None = None) -> Rule:
     """Return the rule that an entry of a file, or a stored definition, describes.
 
-    Thresholds in money have to be in ``currency``, the reporting currency, and the webhook one of ``webhooks``; None
-    takes any. Raises ``RuleProblems`` with all that is wrong.
+    Thresholds in money have to be in ``currency``, the reporting currency, and what an address names has to be among
+    ``names``; None takes any. Raises ``RuleProblems`` with all that is wrong.
     """
-    if problems := _problems(entry, currency, webhooks):
+    if problems := _problems(entry, currency, names):
         raise RuleProblems(problems)
     metric = _metric(entry)
     needed, of = _needed_of(entry)
@@ -205,14 +201,13 @@ def parse_rule(
         severity=_severity(entry),
         needed=needed,
         of=of,
-        recipients=_recipients(entry),
-        webhook=_webhook(entry, webhooks),
+        addresses=_addresses(entry, names),
         no_data=_no_data(entry),
         tell_within=_tell_within(entry),
     )
 
 
-def _problems(entry: Mapping[str, object], currency: str | None, webhooks: Collection[str] | None) -> list[RuleProblem]:
+def _problems(entry: Mapping[str, object], currency: str | None, names: Names | None) -> list[RuleProblem]:
     parts: tuple[Callable[[Mapping[str, object]], object], ...] = (
         _id,
         _description,
@@ -224,9 +219,9 @@ def _problems(entry: Mapping[str, object], currency: str | None, webhooks: Colle
         lambda entry: _threshold(entry, _metric(entry), currency),
         _severity,
         _needed_of,
-        _recipients,
-        lambda entry: _webhook(entry, webhooks),
-        _told_at_all,
+        lambda entry: _recipients(entry, names),
+        lambda entry: _webhook(entry, names),
+        _require_recipients,
         _no_data,
         _tell_within,
     )
@@ -353,40 +348,48 @@ def _needed_of(entry: Mapping[str, object]) -> tuple[int, int]:
     if match is None:
         raise RuleProblem("periods", f"{text!r} has to look like '2 of 3'")
     needed, of = int(match[1]), int(match[2])
-    if not 1 <= needed <= of <= _MOST_PERIODS:
+    if not 1 <= needed <= of <= _MAX_PERIODS:
         raise RuleProblem(
-            "periods", f"{text!r} can't be: at least 1, of as many or more, of at most {_MOST_PERIODS}, like '2 of 3'"
+            "periods", f"{text!r} can't be: at least 1, of as many or more, of at most {_MAX_PERIODS}, like '2 of 3'"
         )
     return needed, of
 
 
-def _recipients(entry: Mapping[str, object]) -> tuple[str, ...]:
+def _addresses(entry: Mapping[str, object], names: Names | None) -> tuple[Address, ...]:
+    """Return whoever is notified, each once: the recipients, and the webhook that a file of before may name apart."""
+    found = [*_recipients(entry, names), *_webhook(entry, names)]
+    return tuple({address.key: address for address in reversed(found)}.values())[::-1]
+
+
+def _recipients(entry: Mapping[str, object], names: Names | None) -> tuple[Address, ...]:
     given = entry.get("recipients", [])
     if not isinstance(given, list) or not all(isinstance(address, str) for address in given):
-        raise RuleProblem("recipients", "write a list of mail addresses, like ['ops@example.com']")
+        raise RuleProblem("recipients", "write a list of addresses, like ['mail:ops@example.com', 'slack:ops']")
     try:
-        addresses = [require_address(address) for address in given]
+        addresses = parse_addresses(given)
+        for address in addresses:
+            require_configured(address, names or {})
     except ValueError as error:
         raise RuleProblem("recipients", str(error)) from error
-    return tuple({address.lower(): address for address in reversed(addresses)}.values())[::-1]
+    return addresses
 
 
-def _told_at_all(entry: Mapping[str, object]) -> None:
+def _require_recipients(entry: Mapping[str, object]) -> None:
     if "webhook" not in entry and not entry.get("recipients"):
-        raise RuleProblem("recipients", "nobody is told: name mail addresses here, or a webhook")
+        raise RuleProblem("recipients", "nobody is notified: write addresses here, like 'mail:ops@example.com'")
 
 
-def _webhook(entry: Mapping[str, object], webhooks: Collection[str] | None) -> str | None:
+def _webhook(entry: Mapping[str, object], names: Names | None) -> list[Address]:
     if "webhook" not in entry:
-        return None
-    name = _text(entry, "webhook")
-    if webhooks is not None and name not in webhooks:
-        raise RuleProblem(
-            "webhook",
-            f"ANALYTICS_WEBHOOKS has no {name[:80]!r}{_instead(name, webhooks)}: its addresses are often secrets and "
-            f"belong there, like ANALYTICS_WEBHOOKS='ops=https://hooks.example.com/alerts'",
-        )
-    return name
+        return []
+    try:
+        address = parse_address(f"webhook:{_text(entry, 'webhook')}")
+        require_configured(address, names or {})
+    except RuleProblem:
+        raise
+    except ValueError as error:
+        raise RuleProblem("webhook", str(error)) from error
+    return [address]
 
 
 def _tell_within(entry: Mapping[str, object]) -> timedelta | None:

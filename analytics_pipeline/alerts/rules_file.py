@@ -10,7 +10,7 @@ from pathlib import Path
 
 from analytics_pipeline.alerts.rules import Rule, RuleProblem, RuleProblems, parse_rule, refuse_unknown_keys
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.messages.channels.webhook import webhook_addresses
+from analytics_pipeline.messages.addresses import Names, configured_names
 from analytics_pipeline.settings import Settings
 
 VERSION = 1
@@ -67,12 +67,12 @@ def _parts(content: Mapping[str, object]) -> tuple[list[object], Mapping[str, ob
 
 
 def _rules(path: Path, entries: list[object], defaults: Mapping[str, object], settings: Settings) -> list[Rule]:
-    webhooks = webhook_addresses(settings)
+    names = configured_names(settings)
     rules: dict[str, Rule] = {}
     problems = []
     for number, entry in enumerate(entries, start=1):
         try:
-            rule = _rule(entry, defaults, settings.base_currency, webhooks, taken=rules)
+            rule = _rule(entry, defaults, settings.base_currency, names, taken=rules)
             rules[rule.id] = rule
         except RuleProblem as problem:
             problems.append(f"{_name(entry, number)}, {problem}")
@@ -84,11 +84,11 @@ def _rules(path: Path, entries: list[object], defaults: Mapping[str, object], se
 
 
 def _rule(
-    entry: object, defaults: Mapping[str, object], currency: str, webhooks: Collection[str], *, taken: Collection[str]
+    entry: object, defaults: Mapping[str, object], currency: str, names: Names, *, taken: Collection[str]
 ) -> Rule:
     if not isinstance(entry, dict):
         raise RuleProblem("rules", "every rule begins with a line [[rules]]")
-    rule = parse_rule({**defaults, **entry}, currency=currency, webhooks=webhooks)
+    rule = parse_rule({**defaults, **entry}, currency=currency, names=names)
     if rule.id in taken:
         raise RuleProblem("id", "another rule has it, too: give each its own")
     return rule

@@ -21,6 +21,7 @@ from analytics_pipeline.alerts.words import ALL_COMPANIES, exact, period_text, s
 from analytics_pipeline.cli.terminal import data_console, echo
 from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.messages.addresses import describe_address
 from analytics_pipeline.messages.message import one_line
 from analytics_pipeline.settings import Settings, get_settings
 
@@ -186,7 +187,7 @@ def _rule_json(active: ActiveRule) -> dict[str, object]:
 
 def _rule_cells(active: ActiveRule) -> tuple[str, ...]:
     rule = active.rule
-    tells = ", ".join([*rule.recipients, *([f"webhook {rule.webhook}"] if rule.webhook else [])])
+    tells = ", ".join(describe_address(address.channel, address.target) for address in rule.addresses)
     company = "each company" if rule.company == EACH_COMPANY else _company(rule.company)
     return (
         rule.id,

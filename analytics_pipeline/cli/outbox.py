@@ -13,10 +13,11 @@ from analytics_pipeline.cli.recipients import audience_options, one_audience
 from analytics_pipeline.cli.terminal import data_console, echo
 from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.messages.addresses import describe_address
 from analytics_pipeline.messages.bounces import record_bounce
-from analytics_pipeline.messages.channels import send_by_settings
 from analytics_pipeline.messages.decisions import STATES, OutboxRow, discard_messages, list_messages, retry_messages
-from analytics_pipeline.messages.mailed import describe_relation
+from analytics_pipeline.messages.delivery import send_by_settings
+from analytics_pipeline.messages.mailed import Relation, changed_figures_of, describe_relation
 from analytics_pipeline.messages.recipients import describe_audience
 from analytics_pipeline.reports.mail import enqueue_wanted
 from analytics_pipeline.reports.resend import Resent, resend_one, resend_outdated
@@ -29,7 +30,7 @@ _MAX_BOUNCE_BYTES = 50_000_000
 
 @click.group()
 def outbox() -> None:
-    """Show, send, retry and discard the messages of the outbox, reports by mail and alerts, and note what came back."""
+    """Show, send, retry and discard the messages of the outbox: reports, alerts and failures; note what came back."""
 
 
 @outbox.command("list")
@@ -59,7 +60,8 @@ def list_(state: str | None, company: str | None, limit: int, *, outdated: bool,
         table.add_column(heading, overflow="fold")
     for message in messages:
         moment = message.sent_at or (message.next_attempt_at if message.state == "pending" else None)
-        cells = (message.state, message.target, message.subject, str(message.attempts), _instant(moment) or "")
+        target = describe_address(message.channel, message.target)
+        cells = (message.state, target, message.subject, str(message.attempts), _instant(moment) or "")
         table.add_row(str(message.outbox_id), *cells, message.problem or "", _document(message))
     data_console().print(table)
 
@@ -219,7 +221,8 @@ def _resent_as_json(done: Resent, *, preview: bool) -> dict[str, object]:
 def _document(message: OutboxRow) -> str:
     if message.relation is None:
         return ""
-    return describe_relation(message.relation, message.definitions, message.current_definitions, message.changes)
+    changes = changed_figures_of(message.changes)
+    return describe_relation(Relation(message.relation), message.definitions, message.current_definitions, changes)
 
 
 def _as_json(message: OutboxRow) -> dict[str, object]:
@@ -241,7 +244,7 @@ def _as_json(message: OutboxRow) -> dict[str, object]:
         "messageId": message.message_id,
         "document": message.relation,
         "definitionsVersion": message.definitions,
-        "changedFigures": [change.as_json() for change in message.changes],
+        "changedFigures": [change.as_json() for change in changed_figures_of(message.changes)],
     }
 
 

@@ -23,6 +23,7 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.sources import format_of, split_name
 from analytics_pipeline.folders import NO_ROOM, TEMPORARY_REMEDY, folder_error, temporary_folder
 from analytics_pipeline.settings import get_settings
+from analytics_pipeline.text import without_credentials
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -284,11 +285,6 @@ def require_plain_name(name: str) -> str:
     if not name or name in {".", ".."} or "/" in name or "\0" in name or name != Path(name).name:
         raise AnalyticsError(f"{name!r} is not the name of a file in the inbox: give the name alone, without a path.")
     return name
-
-
-def without_credentials(text: str) -> str:
-    """Return the text without user names and passwords in URIs."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 def _sort(files: Iterator[DroppedFile]) -> Listing:

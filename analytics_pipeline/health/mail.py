@@ -3,7 +3,9 @@
 from datetime import datetime, timedelta
 
 from analytics_pipeline.asset_names import COMPANY_REPORTS, MONTHLY_REPORT
+from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.health.finding import Finding, Problem, Severity
+from analytics_pipeline.messages.addresses import operator_targets
 from analytics_pipeline.messages.mailed import OutdatedMail, Relation, describe_relation, outdated_mails
 from analytics_pipeline.messages.message import one_line
 from analytics_pipeline.messages.recipients import describe_audience
@@ -26,7 +28,7 @@ _MAX_LISTED = 100
 
 
 def mail_delivered(connection: Connection, settings: Settings) -> Finding:
-    """Judge the messages of the outbox: reports and alerts."""
+    """Judge the messages of the outbox: reports, alerts and failures."""
     failed, unknown, waiting, oldest, sent = fetch_row(
         connection, load_sql("queries/outbox_health.sql"), {"look_back": LOOK_BACK, "patience": PATIENCE}
     )
@@ -58,14 +60,11 @@ def mail_delivered(connection: Connection, settings: Settings) -> Finding:
                 Severity.WARNING,
             )
         )
-    latest = connection.execute(load_sql("queries/notify_latest.sql"), {"look_back": LOOK_BACK}).fetchone()
-    if latest is not None and latest[0] is not None:
+    try:
+        operator_targets(settings)
+    except AnalyticsError as error:
         problems.append(
-            Problem(
-                f"the last message to operators did not reach all of them: {one_line(latest[0], _REASON_CHARACTERS)}",
-                "check ANALYTICS_OPERATORS and ANALYTICS_SMTP_URL",
-                Severity.WARNING,
-            )
+            Problem(f"nobody is notified of failures: {str(error).rstrip('.')}", "correct ANALYTICS_OPERATORS")
         )
     return Finding.judge(
         CHECK,

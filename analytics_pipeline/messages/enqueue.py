@@ -1,49 +1,49 @@
 """Puts messages into the outbox, each once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.mail_addresses import require_address
-from analytics_pipeline.messages.message import Attachment, ChannelName, one_line, storable
+from analytics_pipeline.messages.addresses import Address
+from analytics_pipeline.messages.channels import CHANNELS
+from analytics_pipeline.messages.message import Attachment, Content, Kind, one_line, storable
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection
 
 
-def enqueue_alert(
-    connection: Connection,
-    *,
-    dedupe_key: str,
-    channel: ChannelName,
-    target: str,
-    subject: str,
-    text: str,
-    html: str | None = None,
-    company_id: str | None = None,
-    about: Sequence[str] = (),
-    attachment: Attachment | None = None,
-) -> bool:
-    """Put one alert in and tell whether it is new; one of the same key, sent or not, changes nothing.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What is to be sent, whoever gets it.
 
-    It is part of the caller's transaction, if there is one. ``target`` is a mail address, or the name of a
-    webhook. ``company_id`` None: the platform. Messages that share an entry of ``about`` reach a target in the order
-    in which they were put in. Raises ``AnalyticsError`` for what is no address.
-
-    Reports come in by ``reports.mail``: theirs are rows of a document and a recipient.
+    ``key`` is the same for the same message, however often it is put in. ``company_id`` None: the platform. Messages
+    that share an entry of ``about`` reach a target in the order in which they were put in.
     """
-    if channel == "mail":
-        try:
-            target = require_address(target)
-        except ValueError as error:
-            raise AnalyticsError(f"No mail can be sent there: {error}.") from error
+
+    kind: Kind
+    key: str
+    content: Content
+    company_id: str | None = None
+    about: Sequence[str] = ()
+    attachment: Attachment | None = None
+
+
+def enqueue(connection: Connection, address: Address, message: Message) -> bool:
+    """Put a message to one address in and tell whether it is new; one of the same key, sent or not, changes nothing.
+
+    It is part of the caller's transaction, if there is one. Reports come in by ``reports.mail``: theirs are rows of a
+    document and a recipient.
+    """
+    body = CHANNELS[address.channel].render(message.content)
+    attachment = message.attachment
     parameters = {
-        "dedupe_key": dedupe_key,
-        "about": list(about) or None,
-        "channel": channel,
-        "company_id": company_id,
-        "target": target,
-        "subject": one_line(subject),
-        "text": storable(text),
-        "html": None if html is None else storable(html),
+        "kind": message.kind,
+        "dedupe_key": f"{message.key}:{address.key}",
+        "about": list(message.about) or None,
+        "channel": address.channel,
+        "company_id": message.company_id,
+        "target": address.target,
+        "subject": one_line(message.content.subject),
+        "text": storable(body.text),
+        "html": None if body.html is None else storable(body.html),
         "attachment_uri": attachment and attachment.uri,
         "attachment_name": attachment and attachment.name,
         "attachment_file": attachment and attachment.file,
@@ -51,3 +51,18 @@ def enqueue_alert(
         "attachment_size": attachment and attachment.size,
     }
     return connection.execute(load_sql("queries/outbox_enqueue.sql"), parameters).rowcount > 0
+
+
+def enqueue_incidents(
+    connection: Connection, addresses: Iterable[Address], together: Message, single: Sequence[Message]
+) -> int:
+    """Put in what has begun or ended and return how many messages are new.
+
+    ``together`` is one message about all of it, ``single`` one about each: channels that open and close an entry of
+    their own per incident get these.
+    """
+    return sum(
+        enqueue(connection, address, message)
+        for address in addresses
+        for message in (single if CHANNELS[address.channel].one_event_each else [together])
+    )

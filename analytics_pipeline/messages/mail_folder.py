@@ -9,8 +9,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.messages.channel import ChannelDown, Refused
 from analytics_pipeline.messages.mime import Mail
-from analytics_pipeline.messages.notifier import ChannelDown, Refused
 from analytics_pipeline.messages.timeouts import Timeouts
 
 _NAME_CHARACTERS = 150
@@ -42,7 +42,11 @@ class MailFolder:
         mail: Mail,
         timeouts: Timeouts,  # noqa: ARG002  # the form of a transport
         before_last: Callable[[], None] = lambda: None,
-    ) -> dict[str, str]:
+    ) -> None:
+        """Write one mail; see ``write``."""
+        self.write(mail, before_last)
+
+    def write(self, mail: Mail, before_last: Callable[[], None]) -> None:
         """Write one mail whole, readable by its owner alone; raises ``ChannelDown`` when that can't be done."""
         name = re.sub(r"[^A-Za-z0-9@._-]", "_", mail.message_id.strip("<>"))[:_NAME_CHARACTERS]
         draft = self.path / f".{secrets.token_hex(8)}.tmp"
@@ -60,4 +64,3 @@ class MailFolder:
         finally:
             with suppress(OSError):
                 draft.unlink()
-        return {}

@@ -1,14 +1,57 @@
-"""What the outbox holds: a message for one recipient, and the document that goes with it."""
+"""What a message holds: its content in words, its form in the outbox, and the document that goes with it."""
 
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 SUBJECT_CHARACTERS = 180
 _ELLIPSIS = "\u2026"
 
-Kind = Literal["report", "alert"]
-ChannelName = Literal["mail", "webhook"]
+Kind = Literal["report", "alert", "failure"]
+Severity = Literal["critical", "error", "warning", "info"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """The beginning or the end of something that lasts, for channels that open and close an entry of their own.
+
+    ``key`` is the same at its beginning and its end; ``source`` is what it happened to; ``at`` is when (aware).
+    """
+
+    key: str
+    source: str
+    severity: Severity
+    at: datetime
+    is_over: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What a message has to say, whatever carries it.
+
+    ``subject`` is one line, ``text`` and ``html`` all of it. Channels without room for all of it show ``summary``, a
+    sentence, ``facts``, names and values, and ``link``. ``event`` is what began or ended, None: nothing did.
+    ``payload`` is the JSON for programs, empty: one that holds subject and text.
+    """
+
+    subject: str
+    text: str
+    html: str = ""
+    summary: str = ""
+    facts: Sequence[tuple[str, str]] = ()
+    link: str = ""
+    event: Event | None = None
+    payload: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A content in the form of one channel: text or JSON, and the HTML of mails."""
+
+    text: str
+    html: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +71,14 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedMessage:
-    """A row that one sender holds: nobody else sends it meanwhile. ``target`` is the recipient."""
+    """A row that one sender holds: nobody else sends it meanwhile. ``target`` is the recipient.
+
+    ``text`` is in the form of the channel: for most of them JSON. ``message_id`` is the same on every attempt.
+    """
 
     outbox_id: int
     kind: Kind
-    channel: ChannelName
+    channel: str
     target: str
     subject: str
     text: str
@@ -48,7 +94,12 @@ def one_line(text: str, limit: int = SUBJECT_CHARACTERS) -> str:
     """
     visible = (character for character in text if unicodedata.category(character) != "Cf")
     line = " ".join("".join(character if character.isprintable() else " " for character in visible).split())
-    return line if len(line) <= limit else line[: limit - 1].rstrip() + _ELLIPSIS
+    return shortened(line, limit)
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return the text, with an ellipsis in place of what exceeds ``limit`` characters."""
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + _ELLIPSIS
 
 
 def storable(text: str) -> str:

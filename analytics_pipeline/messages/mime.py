@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 
 from analytics_pipeline.mail_addresses import Mailbox
-from analytics_pipeline.messages.wording import visible_line
+from analytics_pipeline.text import visible_line
 
 # RFC 5322 asks for lines of at most 78 characters, RFC 2047 for 76 where there is an encoded word in them.
 _LINE_CHARACTERS = 76
@@ -42,12 +42,12 @@ class MailFile:
 class Mail:
     """A mail, all of it text as people read it.
 
-    ``recipients`` are addresses in ASCII; ``message_id`` stands in angle brackets. ``headers`` are further ones, made
-    of ASCII by the program itself.
+    ``recipient`` is an address in ASCII, empty: it is for whoever reads it; ``message_id`` stands in angle brackets.
+    ``headers`` are further ones, made of ASCII by the program itself.
     """
 
     sender: Mailbox
-    recipients: Sequence[str]
+    recipient: str
     subject: str
     message_id: str
     text: str
@@ -61,7 +61,7 @@ class Mail:
         headers = {
             "Subject": encode_header("Subject", self.subject),
             "From": _mailbox(self.sender),
-            "To": ",\r\n ".join(self.recipients),
+            **({"To": self.recipient} if self.recipient else {}),
             **({"Reply-To": _mailbox(self.reply_to)} if self.reply_to else {}),
             "Date": format_datetime(datetime.now(UTC)),
             "Message-ID": self.message_id,

@@ -27,9 +27,9 @@ from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.messages.channel import ChannelDown
 from analytics_pipeline.messages.loopback import is_loopback
-from analytics_pipeline.messages.notifier import ChannelDown
-from analytics_pipeline.messages.wording import visible_line
+from analytics_pipeline.text import visible_line
 
 _GOOGLE: Final = "https://oauth2.googleapis.com/token"
 _GOOGLE_SCOPE: Final = "https://mail.google.com/"

@@ -1,12 +1,11 @@
-"""Who gets which report by mail.
+"""Who gets which report.
 
-Belongs here: the rows of ``analytics_report_recipients``. Does not belong here: what they are sent (``mail``).
+Belongs here: the rows of ``analytics_report_recipients``. Does not belong here: what they are sent (``reports.mail``).
 
 A company's report goes to that company's recipients, the report over all companies (``company_id`` None) to its
 own; nobody gets one through being a recipient of the other.
 """
 
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, time
 from typing import Final, Literal
@@ -14,7 +13,9 @@ from typing import Final, Literal
 from analytics_pipeline.asset_names import MONTHLY_REPORT
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
-from analytics_pipeline.mail_addresses import require_address
+from analytics_pipeline.messages.addresses import Address, describe_address, parse_address
+from analytics_pipeline.messages.channels import CHANNELS
+from analytics_pipeline.messages.channels.mail import MailChannel
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale import audit
 from analytics_pipeline.timescale.connection import Connection, fetch_row
@@ -35,7 +36,7 @@ AT_ONCE: Final = "at once"
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """An address that gets a report of a company, None: of all companies together.
+    """An address that gets a report of a company, None: of all companies together; a mail address stands alone.
 
     ``corrections``: it is mailed corrected reports by itself, else when a person resends them. ``format`` is what its
     mails bring, one of ``FORMATS``, ``send_at`` their time of day, UTC (None: as soon as they may go). ``problem`` says
@@ -66,17 +67,24 @@ def add_recipient(
 
     ``corrections``: whether documents that are corrected from now on are mailed to it by themselves; ``form``: what a
     mail brings, one of ``FORMATS``; ``send_at``: at what time of day, UTC. None: as it is, of a new one no corrections,
-    the PDF, and at once. Raises ``AnalyticsError`` for anything but a plain address, for an unknown report or form and
-    for what is no company id.
+    the PDF, and at once; a channel that carries no files brings a link. Raises ``AnalyticsError`` for anything but an
+    address of a channel that reports can go by, for an unknown report or form and for what is no company id.
     """
     if form is not None and form not in FORMATS:
         raise AnalyticsError(f"A mail brings no {form!r}: choose one of {', '.join(FORMATS)}.")
     _require_subscription(company_id, report)
-    address = _address(address)
+    recipient = _address(address)
+    channel = CHANNELS[recipient.channel]
+    if channel.one_event_each:
+        raise AnalyticsError(f"No report can go to {recipient}: {channel.name} takes failures and alerts.")
+    if form not in {None, LINK} and not channel.takes_files:
+        raise AnalyticsError(f"No {form} can go to {recipient}: {channel.name} takes a link to the document.")
     parameters = {
         "company_id": company_id,
         "report": report,
-        "address": address,
+        "channel": recipient.channel,
+        "address": recipient.target,
+        "default_format": PDF if channel.takes_files else LINK,
         "corrections": corrections,
         "format": form,
         "sets_time": send_at is not None,
@@ -87,7 +95,7 @@ def add_recipient(
         if is_change:
             options = {"corrections": corrections, "format": form, "at": send_at}
             details = {"company": company_id, "report": report, **{k: v for k, v in options.items() if v is not None}}
-            audit.record(connection, "recipient.add", address, details)
+            audit.record(connection, "recipient.add", describe_address(recipient.channel, recipient.target), details)
     return is_change
 
 
@@ -124,7 +132,10 @@ def list_recipients(
     rows = connection.execute(
         load_sql("queries/recipients.sql"), {"company_id": company_id, "report": report, "everywhere": everywhere}
     ).fetchall()
-    return [Recipient(*row) for row in rows]
+    return [
+        Recipient(company, name, describe_address(channel, address), *rest)
+        for company, name, channel, address, *rest in rows
+    ]
 
 
 def describe_audience(company_id: str | None) -> str:
@@ -136,10 +147,12 @@ def _remove(
     connection: Connection, address: str, *, company_id: str | None = None, report: str | None = None
 ) -> tuple[int, int]:
     """Remove an address from a report, None: from all; return from how many and how many mails were taken back."""
-    # One that is none, which an earlier release took, is removed as it is written.
-    with suppress(ValueError):
-        address = require_address(address)
-    parameters = {"company_id": company_id, "report": report, "address": address, "everywhere": report is None}
+    try:
+        key = _key(parse_address(address))
+    except ValueError:
+        # One that is none, which an earlier release took, is removed as it is written.
+        key = address.lower()
+    parameters = {"company_id": company_id, "report": report, "address_key": key, "everywhere": report is None}
     with connection.transaction():
         removed, taken_back = fetch_row(connection, load_sql("queries/recipient_remove.sql"), parameters)
         if removed:
@@ -155,8 +168,13 @@ def _require_subscription(company_id: str | None, report: str) -> None:
         raise AnalyticsError(f"{company_id[:MAX_ID_CHARACTERS]!r} is no id of a company.")
 
 
-def _address(address: str) -> str:
+def _address(address: str) -> Address:
     try:
-        return require_address(address)
+        return parse_address(address)
     except ValueError as error:
         raise AnalyticsError(f"{error}.") from error
+
+
+def _key(address: Address) -> str:
+    """Return ``address_key`` of the table."""
+    return address.target.lower() if address.channel == MailChannel.name else address.key

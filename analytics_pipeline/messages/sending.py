@@ -1,7 +1,7 @@
 """Sends what is due, one message after the other, and remembers how each of them went.
 
 Belongs here: claiming, the order of what is written down and what is said, outcomes. Does not belong here: how
-a channel delivers (``mail_channel``).
+a channel delivers (``channels``).
 
 A message is claimed in one short statement, sent outside of any transaction, and its outcome recorded. Just
 before its last word it is marked as being transmitted, by the sender that holds it or by nobody. So a process
@@ -14,36 +14,24 @@ import secrets
 import socket
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
-from analytics_pipeline.messages.message import Attachment, ChannelName, ClaimedMessage, storable
-from analytics_pipeline.messages.notifier import ChannelDown, DeliveryUnknown, NotDelivered, Refused
+from analytics_pipeline.messages.channel import Channel, ChannelDown, DeliveryUnknown, NotDelivered, Refused
+from analytics_pipeline.messages.channels import CHANNELS
+from analytics_pipeline.messages.message import Attachment, ClaimedMessage, Kind, storable
 from analytics_pipeline.signals import held_back
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 
 # With the pauses of analytics_outbox_pause() about two days.
-MOST_ATTEMPTS = 20
+MAX_ATTEMPTS = 20
 # Longer than any conversation takes; a sender that is slower loses its message before it is transmitted.
 LEASE = timedelta(minutes=15)
-_SHOWN_PROBLEMS = 5
-_SETTINGS: dict[ChannelName, str] = {"mail": "ANALYTICS_SMTP_URL", "webhook": "ANALYTICS_WEBHOOKS"}
-
-
-class Channel(Protocol):
-    """A way to recipients."""
-
-    def send(self, message: ClaimedMessage, before_last: "Transmitting") -> None:
-        """Deliver one message; call ``before_last`` at the last moment at which it is certainly not delivered.
-
-        Raises ``Refused`` when it never will be, ``ChannelDown`` when nothing can be delivered now, another
-        ``NotDelivered`` when this one can't now, ``DeliveryUnknown`` when nobody can know.
-        """
-        ...
+_MAX_SHOWN = 5
 
 
 @dataclass(slots=True)
@@ -85,7 +73,7 @@ class SendReport:
                 self.failed += number
             case "unknown":
                 self.unknown += number
-        if problem and problem not in self.problems and len(self.problems) < _SHOWN_PROBLEMS:
+        if problem and problem not in self.problems and len(self.problems) < _MAX_SHOWN:
             self.problems.append(problem)
 
 
@@ -111,15 +99,16 @@ class Transmitting:
 
 def send_due(
     connection: Connection,
-    channels: Mapping[ChannelName, Channel],
+    channels: Mapping[str, Channel],
     *,
     domain: str,
     within: timedelta | None = None,
+    kinds: Collection[Kind] | None = None,
 ) -> SendReport:
     """Send what is due by the given channels, oldest first, until nothing is or the time is up.
 
-    Any number of senders may do it at once. ``domain`` ends the ids of messages; ``within`` bounds when the last
-    one is begun. Autocommit connection: a mark that is not committed protects nobody.
+    Any number of senders may do it at once. ``domain`` ends the ids of messages; ``within`` bounds when the last one is
+    begun; ``kinds`` None: messages of all kinds. Autocommit connection: a mark that is not committed protects nobody.
     """
     if not connection.autocommit:
         raise ValueError("the outbox needs an autocommit connection")
@@ -127,27 +116,29 @@ def send_due(
     for settled, reason in _settle(connection):
         report.count(settled, reason)
     sender = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    claim = {"sender": sender, "lease": LEASE, "domain": domain, "kinds": None if kinds is None else list(kinds)}
     ends_at = time.monotonic() + within.total_seconds() if within is not None else None
     usable = dict(channels)
     while usable and (ends_at is None or time.monotonic() < ends_at):
-        if not _send_next(connection, usable, sender, domain, report):
+        if not _send_next(connection, usable, claim, report):
             break
     report.waiting = count_waiting(connection, channels)
     return report
 
 
 def _send_next(
-    connection: Connection, usable: dict[ChannelName, Channel], sender: str, domain: str, report: SendReport
+    connection: Connection, usable: dict[str, Channel], claim: Mapping[str, object], report: SendReport
 ) -> bool:
     """Send the next message and count it; tell whether there was one. A channel that is down is taken out.
 
     Interrupted before the message is being transmitted, it gives it back; after that, it records the outcome first.
     """
     message = None
+    sender = str(claim["sender"])
     with ExitStack() as held:
         try:
             with held_back():
-                message = _claim(connection, usable, sender, domain)
+                message = _claim(connection, usable, claim)
             if message is None:
                 return False
             outcome, problem, is_down = _attempt(connection, usable[message.channel], sender, message, held)
@@ -165,30 +156,30 @@ def _send_next(
     return True
 
 
-def count_due(connection: Connection, channels: Mapping[ChannelName, Channel]) -> int:
+def count_due(connection: Connection, channels: Mapping[str, Channel]) -> int:
     """Return how many messages a round would take up now."""
     return int(fetch_row(connection, load_sql("queries/outbox_due.sql"), {"channels": list(channels)})[0])
 
 
-def count_waiting(connection: Connection, channels: Mapping[ChannelName, Channel]) -> dict[str, int]:
+def count_waiting(connection: Connection, channels: Mapping[str, Channel]) -> dict[str, int]:
     """Return how many messages are due and lack a channel, by the setting that it needs."""
     rows = connection.execute(load_sql("queries/outbox_waiting.sql"), {"channels": list(channels)}).fetchall()
-    return {_SETTINGS[channel]: number for channel, number in rows}
+    # One of a newer release is named as it stands.
+    settings: dict[str, str] = {name: channel.setting for name, channel in CHANNELS.items()}
+    return {settings.get(channel) or channel: number for channel, number in rows}
 
 
 def _settle(connection: Connection) -> list[tuple[str, str]]:
-    rows = connection.execute(load_sql("queries/outbox_settle.sql"), {"most_attempts": MOST_ATTEMPTS}).fetchall()
+    rows = connection.execute(load_sql("queries/outbox_settle.sql"), {"most_attempts": MAX_ATTEMPTS}).fetchall()
     # What is due again is counted when it is sent.
     return [(state, problem) for state, problem in rows if state != "pending"]
 
 
 def _claim(
-    connection: Connection, channels: Mapping[ChannelName, Channel], sender: str, domain: str
+    connection: Connection, channels: Mapping[str, Channel], claim: Mapping[str, object]
 ) -> ClaimedMessage | None:
-    row = connection.execute(
-        load_sql("queries/outbox_claim.sql"),
-        {"channels": list(channels), "sender": sender, "lease": LEASE, "domain": domain},
-    ).fetchone()
+    parameters = {**claim, "channels": list(channels)}
+    row = connection.execute(load_sql("queries/outbox_claim.sql"), parameters).fetchone()
     return None if row is None else _message(row)
 
 
@@ -223,15 +214,15 @@ def _record(
             "sender": sender,
             "outcome": outcome,
             "problem": problem and storable(problem),
-            "most_attempts": MOST_ATTEMPTS,
+            "most_attempts": MAX_ATTEMPTS,
         },
     ).fetchall()
     return [state for (state,) in rows]
 
 
-def _defer(connection: Connection, channel: ChannelName, problem: str | None) -> Counter[str]:
+def _defer(connection: Connection, channel: str, problem: str | None) -> Counter[str]:
     rows = connection.execute(
         load_sql("queries/outbox_channel_down.sql"),
-        {"channel": channel, "problem": problem and storable(problem), "most_attempts": MOST_ATTEMPTS},
+        {"channel": channel, "problem": problem and storable(problem), "most_attempts": MAX_ATTEMPTS},
     ).fetchall()
     return Counter(state for (state,) in rows)

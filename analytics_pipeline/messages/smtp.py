@@ -1,6 +1,6 @@
-"""Mail as a channel: one SMTP conversation per message, encrypted, in bounded time.
+"""A mail server: one SMTP conversation per mail, encrypted, in bounded time.
 
-Belongs here: SMTP, for operators and for the outbox alike. Does not belong here: when to send again
+Belongs here: SMTP. Does not belong here: when to send again
 (``sending``).
 
 The conversation is led step by step because the outcome depends on the step: until the final dot the server
@@ -8,27 +8,23 @@ has certainly not taken the message; a connection lost after it leaves that open
 """
 
 import ipaddress
-import logging
 import re
 import smtplib
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.mail_addresses import Mailbox, require_address
+from analytics_pipeline.messages.channel import ChannelDown, DeliveryUnknown, NotDelivered, Refused
 from analytics_pipeline.messages.loopback import is_loopback
 from analytics_pipeline.messages.mail_folder import MailFolder
 from analytics_pipeline.messages.mime import Mail
-from analytics_pipeline.messages.notifier import ChannelDown, DeliveryUnknown, Message, NotDelivered, Refused
 from analytics_pipeline.messages.oauth import TokenSource, token_source
 from analytics_pipeline.messages.timeouts import Timeouts
-from analytics_pipeline.messages.wording import visible_line
-
-_log = logging.getLogger("analytics_pipeline.notify")
+from analytics_pipeline.text import visible_line
 
 _SMTPS_PORT = 465
 _SUBMISSION_PORT = 587
@@ -39,7 +35,6 @@ _ACCEPTED = 250
 _YES = 2
 _NOT_NOW = 4
 _NEVER = 5
-_SUBJECT_CHARACTERS = 180
 _PLAIN = "smtp+plain"
 _SHAPE = (
     "smtps://user:password@host, smtp://user:password@host:587?starttls, smtp://localhost:1025, or "
@@ -105,8 +100,8 @@ class MailServer:
         """Show host and port."""
         return f"{self.host}:{self.port}"
 
-    def deliver(self, mail: Mail, timeouts: Timeouts, before_last: Callable[[], None] = lambda: None) -> dict[str, str]:
-        """Send one mail and return what the server answered for recipients that it refused, if it took others.
+    def deliver(self, mail: Mail, timeouts: Timeouts, before_last: Callable[[], None] = lambda: None) -> None:
+        """Send one mail.
 
         ``before_last`` is called when nothing but the final dot is left to be said. Raises ``NotDelivered``, as
         ``Refused`` where the server answered with a permanent error and as ``ChannelDown`` before it was told anything
@@ -124,7 +119,7 @@ class MailServer:
             raise ChannelDown(f"{self} can't be used: {self._describe(error)}") from error
         is_inside = is_complete = False
         try:
-            refused = self._address(session, mail.sender.address, mail.recipients, len(content))
+            self._address(session, mail.sender.address, mail.recipient, len(content))
             self._require(session.docmd("DATA"), _DATA_WANTED, "the message")
             is_inside = True
             session.send(content)
@@ -149,7 +144,6 @@ class MailServer:
                 session.close()
             else:
                 _quit(session)
-        return refused
 
     def _open(self, timeouts: Timeouts) -> smtplib.SMTP:
         """Return a session that is logged in; a token that was taken before and is refused now is renewed once."""
@@ -194,20 +188,12 @@ class MailServer:
         first = f"user={self.user}\1auth=Bearer {token}\1\1"
         session.auth("XOAUTH2", lambda challenge=None: first if challenge is None else "")
 
-    def _address(self, session: smtplib.SMTP, sender: str, recipients: Sequence[str], size: int) -> dict[str, str]:
+    def _address(self, session: smtplib.SMTP, sender: str, recipient: str, size: int) -> None:
         options = [f"size={size}"] if session.has_extn("size") else []
         self._require(session.mail(sender, options), _ACCEPTED, f"the sender {sender}")
-        refused = {}
-        for recipient in recipients:
-            code, answer = session.rcpt(recipient)
-            if _kind(code) != _YES:
-                refused[recipient] = (code, f"{code} {_text(answer)}")
-        if len(refused) == len(recipients):
-            reasons = f"{self} refused every recipient: {'; '.join(text for _, text in refused.values())}"
-            raise (Refused if all(_kind(code) == _NEVER for code, _ in refused.values()) else NotDelivered)(reasons)
-        for recipient, (_, answer_text) in refused.items():
-            _log.warning("%s refused the recipient %s: %s", self, recipient, answer_text)
-        return {recipient: answer_text for recipient, (_, answer_text) in refused.items()}
+        code, answer = session.rcpt(recipient)
+        if _kind(code) != _YES:
+            self._require((code, answer), _ACCEPTED, f"the recipient {recipient}")
 
     def _require(self, reply: tuple[int, bytes], wanted: int, what: str) -> None:
         code, answer = reply
@@ -235,8 +221,8 @@ class MailServer:
 class MailTransport(Protocol):
     """Takes mails to where they are delivered; ``MailServer.deliver`` says what it raises."""
 
-    def deliver(self, mail: Mail, timeouts: Timeouts, before_last: Callable[[], None] = ...) -> dict[str, str]:
-        """Hand one mail over; return recipients that are refused, with the reason, if others get it."""
+    def deliver(self, mail: Mail, timeouts: Timeouts, before_last: Callable[[], None] = ...) -> None:
+        """Hand one mail over."""
         ...
 
 
@@ -247,51 +233,6 @@ def mail_transport(url: str, *, oauth: str | None = None, ehlo: str = "") -> Mai
     given.
     """
     return MailFolder.parse(url) if url.startswith("file:") else MailServer.parse(url, oauth=oauth, ehlo=ehlo)
-
-
-class MailNotifier:
-    """Sends every message to all operators."""
-
-    def __init__(
-        self,
-        transport: MailTransport,
-        *,
-        sender: Mailbox,
-        recipients: Sequence[str],
-        reply_to: Mailbox | None = None,
-        timeout: float = 10,
-        patience: float = 20,
-    ) -> None:
-        """Take transport and addresses; nothing is opened.
-
-        ``timeout`` bounds each step of the conversation, ``patience`` the wait after the final dot, where
-        servers look for spam; seconds. Raises ``ValueError`` for what is not a plain address.
-        """
-        self._transport = transport
-        self._sender = sender
-        self._reply_to = reply_to
-        self._recipients = tuple(require_address(recipient) for recipient in recipients)
-        if not self._recipients:
-            raise ValueError("a mail needs a recipient")
-        self._timeouts = Timeouts(timeout, patience)
-
-    @property
-    def name(self) -> str:
-        """The server and how many it reaches."""
-        return f"mail through {self._transport} to {len(self._recipients)} operators"
-
-    def send(self, message: Message) -> str | None:
-        """Send one mail; see ``Notifier``."""
-        mail = Mail(
-            sender=self._sender,
-            reply_to=self._reply_to,
-            recipients=self._recipients,
-            subject=visible_line(message.subject)[:_SUBJECT_CHARACTERS],
-            message_id=f"<{message.id}@{self._sender.domain}>",
-            text=message.text,
-        )
-        refused = self._transport.deliver(mail, self._timeouts)
-        return "; ".join(f"{address} is refused: {why}" for address, why in refused.items()) or None
 
 
 def _quit(session: smtplib.SMTP) -> None:

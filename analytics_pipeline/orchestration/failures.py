@@ -1,6 +1,6 @@
-"""Tells operators of runs and policy jobs that fail, once each, and when they work again.
+"""Notifies operators of runs and policy jobs that fail, once each, and when they work again.
 
-Belongs here: noticing. Does not belong here: remembering and telling (``messages``).
+Belongs here: noticing. Does not belong here: remembering, and what a message says (``messages``).
 
 Not Dagster's run-status sensors: one of those goes past a run even when its own code has failed on it (the
 database is down, say), and two of them, for failures and successes, know no order between the two. This one
@@ -9,9 +9,8 @@ holds what was read.
 """
 
 import json
-import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -34,9 +33,11 @@ from dagster import (
 
 from analytics_pipeline.errors import DatabaseUnreachableError
 from analytics_pipeline.messages import incidents
-from analytics_pipeline.messages.notifier import DeliveryUnknown, NotDelivered, Notifier
-from analytics_pipeline.messages.notifiers import notifier_for
-from analytics_pipeline.messages.wording import Incident, compose, first_line
+from analytics_pipeline.messages.addresses import Address, operator_targets
+from analytics_pipeline.messages.delivery import send_by_settings, send_without_outbox
+from analytics_pipeline.messages.incident_text import Incident, compose
+from analytics_pipeline.messages.sending import SendReport
+from analytics_pipeline.messages.timeouts import Timeouts
 from analytics_pipeline.orchestration.closing.covering_runs import covered_by
 from analytics_pipeline.orchestration.closing.state import PartitionState
 from analytics_pipeline.orchestration.ingestion.event_inbox import FILE_TAG
@@ -52,12 +53,11 @@ from analytics_pipeline.orchestration.runs.descriptions import (
 )
 from analytics_pipeline.orchestration.runs.records import run_events
 from analytics_pipeline.settings import Settings
+from analytics_pipeline.text import first_line
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.job_health import JobHealth, read_job_health
 from analytics_pipeline.windows import Window
-
-_log = logging.getLogger("analytics_pipeline.notify")
 
 _RUNS = "run"
 _POLICIES = "policy"
@@ -68,6 +68,9 @@ _MAX_RUNS_PER_TICK = 100
 _FIRST_LOOK_BACK = timedelta(hours=1)
 # Ids are given before events are committed: the newest wait a moment, so that none slips in behind the cursor.
 _SETTLED_SECONDS = 5.0
+# A tick is given up by Dagster after a minute; what is left goes with the next one, or with report_mail.
+_SEND_WITHIN = timedelta(seconds=15)
+_TIMEOUTS = Timeouts(step=10, answer=20)
 _ASSET_JOB_PREFIX = "__ASSET_JOB"
 _MOST_NAMES = 5
 
@@ -87,23 +90,23 @@ def _build_runs_sensor() -> SensorDefinition:
         minimum_interval_seconds=_RUNS_INTERVAL_SECONDS,
         default_status=DefaultSensorStatus.RUNNING,
         description=(
-            "Tells the operators (mail, or a log line without ANALYTICS_SMTP_URL) of every run that failed and is "
-            "not retried, once per failure, and when the same partitions are closed or the same job succeeds again."
+            "Notifies the operators (ANALYTICS_OPERATORS; a log line without any) of every run that failed and is not "
+            "retried, once per failure, and when the same partitions are closed or the same job succeeds again."
         ),
     )
     def _run_failures(context: SensorEvaluationContext, timescale: Timescale) -> SensorResult:
         settings = timescale.settings
-        # Before the session: a mail server that is misconfigured is no trouble of the database.
-        notifier = notifier_for(settings)
+        # Before the session: an address that is misconfigured is no trouble of the database.
+        operators = operator_targets(settings)
         try:
             with timescale.session() as connection:
                 cursor = _read_runs(context.instance, connection, settings, context.cursor)
-                told = _tell(connection, notifier)
+                notified = _notify(connection, settings, operators)
         except (DatabaseUnreachableError, psycopg.OperationalError) as error:
-            # policy_failures tells of the database; what happens meanwhile is read afterwards.
-            reason = f"The database can't be reached, so failures are told when it can: {first_line(str(error))}"
+            # policy_failures notifies of the database; what happens meanwhile is read afterwards.
+            reason = f"The database can't be reached, so operators are notified when it can: {first_line(str(error))}"
             return SensorResult(skip_reason=SkipReason(reason), cursor=context.cursor)
-        return SensorResult(skip_reason=SkipReason(told), cursor=cursor)
+        return SensorResult(skip_reason=SkipReason(notified), cursor=cursor)
 
     return _run_failures
 
@@ -114,22 +117,23 @@ def _build_policies_sensor() -> SensorDefinition:
         minimum_interval_seconds=_POLICIES_INTERVAL_SECONDS,
         default_status=DefaultSensorStatus.RUNNING,
         description=(
-            "Tells the operators of TimescaleDB policy jobs that fail or are paused, and of a database that can't be "
-            "reached, once per failure, and when they work again."
+            "Notifies the operators of TimescaleDB policy jobs that fail or are paused, and of a database that can't "
+            "be reached, once per failure, and when they work again."
         ),
     )
     def _policy_failures(context: SensorEvaluationContext, timescale: Timescale) -> SensorResult:
-        notifier = notifier_for(timescale.settings)
+        settings = timescale.settings
+        operators = operator_targets(settings)
         outage = _Outage.load(context.cursor)
         try:
             with timescale.session() as connection:
                 _read_policies(connection)
-                told = _tell(connection, notifier)
+                notified = _notify(connection, settings, operators)
         except (DatabaseUnreachableError, psycopg.OperationalError) as error:
-            told = outage.notice(notifier, first_line(str(error)), datetime.now(UTC))
+            notified = outage.notice(settings, operators, first_line(str(error)), datetime.now(UTC))
         else:
-            outage.end(notifier, datetime.now(UTC))
-        return SensorResult(skip_reason=SkipReason(told), cursor=outage.dump())
+            outage.end(settings, operators, datetime.now(UTC))
+        return SensorResult(skip_reason=SkipReason(notified), cursor=outage.dump())
 
     return _policy_failures
 
@@ -156,11 +160,17 @@ def _build_dead_runs_sensor(settings: Settings) -> SensorDefinition:
     return _dead_runs
 
 
-def _tell(connection: Connection, notifier: Notifier) -> str:
-    report = incidents.deliver_due(connection, notifier)
-    if not report.incidents:
+def _notify(connection: Connection, settings: Settings, operators: Sequence[Address]) -> str:
+    """Put messages about what has failed or recovered into the outbox and send them; say what came of it.
+
+    They are sent here and not by the job ``report_mail`` alone, because runs that can't be started are a failure, too.
+    """
+    incidents_due = incidents.enqueue_due(connection, operators)
+    report = send_by_settings(connection, settings, within=_SEND_WITHIN, kinds=["failure"], timeouts=_TIMEOUTS)
+    if not incidents_due and report == SendReport(waiting=report.waiting):
         return "Nothing has failed or recovered that operators don't know of."
-    return f"{report}, through {notifier.name}."
+    what = f"{incidents_due} {'incident' if incidents_due == 1 else 'incidents'}"
+    return f"{what} put into the outbox for {', '.join(map(str, operators))}; {report}."
 
 
 def _read_policies(connection: Connection) -> None:
@@ -347,41 +357,53 @@ def _jobs_that_succeeded(
 
 @dataclass(slots=True)
 class _Outage:
-    """An unreachable database, which can't remember itself that this was told: the cursor does.
+    """An unreachable database, which can hold no message about itself: the sensor sends it, and its cursor remembers.
 
-    It is told at the second tick in a row that finds none, so that a restart is no incident.
+    Operators are notified at the second tick in a row that finds none, so that a restart is no incident. ``notified``
+    are the addresses that have been, and are still to be notified of its end.
     """
 
     since: datetime | None = None
     error: str = ""
-    is_told: bool = False
+    notified: list[str] = field(default_factory=list)
 
     @classmethod
     def load(cls, cursor: str | None) -> "_Outage":
         kept = json.loads(cursor) if cursor else {}
         if not kept:
             return cls()
-        return cls(datetime.fromisoformat(kept["since"]), kept["error"], kept["is_told"])
+        return cls(datetime.fromisoformat(kept["since"]), kept["error"], kept.get("notified", []))
 
     def dump(self) -> str:
         if self.since is None:
             return "{}"
-        return json.dumps({"since": self.since.isoformat(), "error": self.error, "is_told": self.is_told})
+        return json.dumps({"since": self.since.isoformat(), "error": self.error, "notified": self.notified})
 
-    def notice(self, notifier: Notifier, error: str, now: datetime) -> str:
-        """Note that the database can't be reached, tell it if it is time, and say so for the tick history."""
+    def notice(self, settings: Settings, operators: Sequence[Address], error: str, now: datetime) -> str:
+        """Note that the database can't be reached, notify whoever has not been if it is time; say it in a sentence."""
         is_first = self.since is None
         self.since, self.error = self.since or now, error
-        if not is_first and not self.is_told:
-            self.is_told = self._send(notifier, now, None)
-        return f"The database can't be used: {error}{' Operators know.' if self.is_told else ''}"
+        if not is_first:
+            waiting = [address for address in operators if str(address) not in self.notified]
+            self.notified += self._send(settings, waiting, now, None)
+        return f"The database can't be used: {error}{' Operators know.' if self.notified else ''}"
 
-    def end(self, notifier: Notifier, now: datetime) -> None:
-        """Note that the database answers again, and tell those who had been told."""
-        if self.since is None or not self.is_told or self._send(notifier, now, now):
-            self.since, self.is_told = None, False
+    def end(self, settings: Settings, operators: Sequence[Address], now: datetime) -> None:
+        """Note that the database answers again, and notify the operators who had been notified."""
+        if self.since is None:
+            return
+        waiting = [address for address in operators if str(address) in self.notified]
+        reached = self._send(settings, waiting, now, now)
+        self.notified = [str(address) for address in waiting if str(address) not in reached]
+        if not self.notified:
+            self.since = None
 
-    def _send(self, notifier: Notifier, now: datetime, recovered_at: datetime | None) -> bool:
+    def _send(
+        self, settings: Settings, addresses: Sequence[Address], now: datetime, recovered_at: datetime | None
+    ) -> list[str]:
+        """Return the addresses that the message has been sent to, or may have reached."""
+        if not addresses:
+            return []
         since = self.since or now
         incident = Incident(
             key=f"database:{since.isoformat()}",
@@ -392,15 +414,10 @@ class _Outage:
             recovered_at=recovered_at,
             partitions=None,
             error=self.error,
-            remedy="start the server, or mend ANALYTICS_DATABASE_URL; runs that failed meanwhile are told then.",
+            remedy="start the server, or correct ANALYTICS_DATABASE_URL; of runs that fail meanwhile you hear then.",
             link=None,
             recovery=None,
+            severity="critical",
         )
-        try:
-            notifier.send(compose([incident]))
-        except NotDelivered as error:
-            _log.warning("An unreachable database could not be told: %s", error)
-            return False
-        except DeliveryUnknown as error:
-            _log.warning("Whether an unreachable database was told is unknown: %s", error)
-        return True
+        identity = f"database-{since.timestamp():.0f}-{'end' if recovered_at else 'start'}"
+        return list(map(str, send_without_outbox(settings, addresses, compose([incident]), identity, _TIMEOUTS)))

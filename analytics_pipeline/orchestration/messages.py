@@ -25,7 +25,7 @@ from dagster import (
 from analytics_pipeline.asset_names import COMPANY_REPORTS, MONTHLY_REPORT
 from analytics_pipeline.database import connect
 from analytics_pipeline.health.mail import mailed_documents_current
-from analytics_pipeline.messages.channels import channels_for, send_by_settings
+from analytics_pipeline.messages.delivery import channels_for, send_by_settings
 from analytics_pipeline.messages.sending import SendReport, count_due, count_waiting
 from analytics_pipeline.orchestration import shared
 from analytics_pipeline.orchestration.check_results import check_evaluation

@@ -3,22 +3,24 @@
 Belongs here: what a mail says, and who gets one of which document. Does not belong here: sending (``messages``),
 deciding that a partition is fit to be mailed (``orchestration.report_gate``).
 
-Names come from data and figures from a document: every piece of text becomes one plain line before it goes into
-the text part, and is escaped before it goes into the HTML part.
+Names come from data and figures from a document: every piece of text becomes one plain line; in HTML the templates
+escape it.
 """
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from enum import StrEnum
-from html import escape
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from analytics_pipeline.asset_names import MONTHLY_REPORT
+from analytics_pipeline.messages.channels import CHANNELS
 from analytics_pipeline.messages.mailed import ChangedFigure, Relation, changed_figures_of, count_changes
-from analytics_pipeline.messages.message import one_line
+from analytics_pipeline.messages.message import Content, one_line, storable
 from analytics_pipeline.messages.recipients import LINK, PDF, XLSX
+from analytics_pipeline.messages.templates import render
 from analytics_pipeline.reports.changes import describe_changes
 from analytics_pipeline.reports.documents import (
     Document,
@@ -36,6 +38,7 @@ from analytics_pipeline.timescale.connection import Connection, fetch_row
 # A report is mailed by itself for so long after its period has ended: filling in old months mails nobody.
 MAILED_WITHIN = timedelta(days=45)
 
+_TEMPLATES = Path(__file__).parent / "templates"
 _TITLES = {MONTHLY_REPORT: "Monthly report"}
 _ALL_COMPANIES = "All companies"
 _LINE_CHARACTERS = 200
@@ -84,30 +87,43 @@ class ReportMail:
     answers_to: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ComposedMail:
-    """A mail in words: the subject in one line, and the same content as text and as HTML."""
-
-    subject: str
-    text: str
-    html: str
-
-
-def compose(mail: ReportMail) -> ComposedMail:
-    """Return the mail; nothing in it can be markup, a second header or a line of its own but what stands here."""
+def compose(mail: ReportMail) -> Content:
+    """Return the message; nothing in it can be markup, a second header or a line of its own but what stands here."""
     company = one_line(mail.company, _COMPANY_CHARACTERS)
     correction = ""
     if mail.earlier is not None:
         correction = "Corrected: " if mail.earlier.relation is Relation.CORRECTED else "Replaced: "
     provisional = " (provisional)" if mail.provisional else ""
-    heading = one_line(f"{mail.title}, {mail.period}{provisional}")
+    subject = one_line(f"{correction}{mail.title} {mail.period}{provisional}: {company}")
     figures = [tuple(one_line(part, _LINE_CHARACTERS) for part in (f.label, f.value, f.change)) for f in mail.figures]
-    notes = _notes(mail)
     file = one_line(mail.file)
-    return ComposedMail(
-        subject=one_line(f"{correction}{mail.title} {mail.period}{provisional}: {company}"),
-        text=_text(heading, company, figures, _where(mail, file), notes),
-        html=_html(heading, company, figures, _where_html(mail, file), notes),
+    link = None if mail.link is None else one_line(mail.link, len(mail.link))
+    lead = f"Attached: {file} ({_size(mail.size)})" if link is None else _lead(mail)
+    where = lead if link is None else f"{lead}\n{link}"
+    is_web = link is not None and link.startswith(("https://", "http://"))
+    heading = one_line(f"{mail.title}, {mail.period}{provisional}")
+    said = {
+        "title": heading,
+        "heading": heading,
+        "company": company,
+        "figures": figures,
+        "widths": [max((len(row[column]) for row in figures), default=0) for column in range(3)],
+        "has_changes": any(change for *_, change in figures),
+        "file": file,
+        "lead": lead,
+        "link": link,
+        "is_web": is_web,
+        "where": where,
+        "notes": _notes(mail),
+    }
+    return Content(
+        subject=subject,
+        text=render("report.txt", said, _TEMPLATES),
+        html=render("report.html", said, _TEMPLATES),
+        summary=lead if link is None or is_web else where,
+        facts=[(label, f"{value} ({change})" if change else value) for label, value, change in figures],
+        link=link or "",
+        payload=_payload(mail, subject, link),
     )
 
 
@@ -188,13 +204,14 @@ class Whom(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MailGroup:
-    """Recipients who were mailed the same of a period before and want the new document in the same form.
+    """Recipients of a channel who were sent the same of a period before and want the new document in the same form.
 
     ``addresses`` are of those who lack it.
     """
 
     earlier: EarlierDocument | None
     form: str
+    channel: str
     recipients: Sequence[int]
     addresses: Sequence[str]
 
@@ -241,10 +258,11 @@ def mail_groups(connection: Connection, recorded: RecordedDocument) -> list[Mail
         MailGroup(
             None if version is None else EarlierDocument(Relation(relation), version, changed_figures_of(changes)),
             form,
+            channel,
             recipients,
             addresses,
         )
-        for relation, version, changes, form, recipients, addresses in rows
+        for relation, version, changes, form, channel, recipients, addresses in rows
     ]
 
 
@@ -278,13 +296,14 @@ def _parameters(
 ) -> dict[str, object]:
     mail = report_mail(recorded.document, settings, earlier=group.earlier, file=file, linked=group.form == LINK)
     attached = file if mail.link is None else None
-    composed = compose(mail)
+    content = compose(mail)
+    body = CHANNELS[group.channel].render(content)
     return {
         "document_id": recorded.document_id,
         "recipients": list(group.recipients),
-        "subject": composed.subject,
-        "text": composed.text,
-        "html": composed.html,
+        "subject": content.subject,
+        "text": storable(body.text),
+        "html": body.html,
         "format": group.form,
         "attachment_uri": attached and attached.uri,
         "attachment_name": attached and attached.name,
@@ -327,65 +346,33 @@ def _since_earlier(mail: ReportMail) -> list[str]:
     ]
 
 
-def _where(mail: ReportMail, file: str) -> str:
-    if mail.link is None:
-        return f"Attached: {file} ({_size(mail.size)})"
-    return f"{_lead(mail)}\n{one_line(mail.link, len(mail.link))}"
-
-
-def _where_html(mail: ReportMail, file: str) -> str:
-    if mail.link is None:
-        return f"Attached: {escape(file)} ({_size(mail.size)})"
-    target = escape(one_line(mail.link, len(mail.link)))
-    is_web = mail.link.startswith(("https://", "http://"))
-    return f"{_lead(mail)} " + (f'<a href="{target}">{escape(file)}</a>' if is_web else target)
-
-
 def _lead(mail: ReportMail) -> str:
     if mail.too_large:
         return f"The document is too large for a mail ({_size(mail.size)}). It is here:"
     return f"The document ({_size(mail.size)}) is here:"
 
 
-def _text(heading: str, company: str, figures: Sequence[Sequence[str]], where: str, notes: Sequence[str]) -> str:
-    widths = [max((len(row[column]) for row in figures), default=0) for column in range(3)]
-    table = [
-        f"{label:<{widths[0]}}  {value:>{widths[1]}}  {change:>{widths[2]}}".rstrip()
-        for label, value, change in figures
-    ]
-    against = ["", "Change is against the month before."] if any(change for *_, change in figures) else []
-    return "\n".join([heading, company, "", *table, *against, "", where, "", *notes]) + "\n"
-
-
-def _html(heading: str, company: str, figures: Sequence[Sequence[str]], where: str, notes: Sequence[str]) -> str:
-    cell = "padding:6px 24px 6px 0;border-bottom:1px solid #D3DAE0"
-    number = f"{cell};text-align:right;white-space:nowrap"
-    rows = "".join(
-        f'<tr><td style="{cell}">{escape(label)}</td><td style="{number};font-weight:bold">{escape(value)}</td>'
-        f'<td style="{number}">{escape(change)}</td></tr>\n'
-        for label, value, change in figures
-    )
-    has_changes = any(change for *_, change in figures)
-    heads = ("Figure", "Value", "Change" if has_changes else "")
-    head = "".join(
-        f'<th style="{style};font-size:12px;font-weight:normal;color:#5C6B78">{title}</th>'
-        for title, style in zip(heads, (f"{cell};text-align:left", number, number), strict=True)
-    )
-    # A checksum and the name of a file have no blanks to break at.
-    narrow = "overflow-wrap:anywhere;word-break:break-word"
-    note = f'style="margin:0 0 4px;font-size:12px;color:#5C6B78;{narrow}"'
-    against = f"<p {note}>Change is against the month before.</p>\n" if has_changes else ""
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8">'
-        f"<title>{escape(heading)}</title></head>\n"
-        '<body style="font-family:Helvetica,Arial,sans-serif;font-size:15px;color:#16232F;margin:24px">\n'
-        f'<h1 style="font-size:20px;margin:0 0 4px">{escape(heading)}</h1>\n'
-        f'<p style="margin:0 0 20px;color:#0F4C75;{narrow}"><bdi>{escape(company)}</bdi></p>\n'
-        f'<table style="border-collapse:collapse;margin:0 0 12px">\n<tr>{head}</tr>\n{rows}</table>\n{against}'
-        f'<p style="margin:16px 0;{narrow}">{where}</p>\n'
-        + "".join(f"<p {note}>{escape(line)}</p>\n" for line in notes)
-        + "</body>\n</html>\n"
-    )
+def _payload(mail: ReportMail, subject: str, link: str | None) -> str:
+    """Return the JSON that docs/notifications.md describes."""
+    told = {
+        "type": "report.published",
+        "text": subject,
+        "data": {
+            "company": mail.company,
+            "title": mail.title,
+            "period": mail.period,
+            "provisional": mail.provisional,
+            "definitionsVersion": mail.definitions_version,
+            "dataThrough": mail.data_through,
+            "figures": [asdict(figure) for figure in mail.figures],
+            "cautions": list(mail.cautions),
+            "file": mail.file,
+            "size": mail.size,
+            "sha256": mail.sha256,
+            "link": link,
+        },
+    }
+    return storable(json.dumps(told))
 
 
 def _size(size: int) -> str:

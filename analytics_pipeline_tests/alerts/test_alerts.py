@@ -258,8 +258,45 @@ def test_every_recipient_and_the_webhook_get_a_message_of_their_own(connection: 
     assert payload["data"]["alerts"][0]["value"] == "80"
 
 
+def test_each_of_many_alerts_opens_and_closes_an_incident_where_those_are_kept(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incidents, "MAX_MESSAGES", 2)
+    load_rules(connection, [rule(recipients=["slack:ops", "pagerduty:ops"])])
+    for month, value in (("2026-01", "1"), ("2026-02", "100")):
+        close_revenue(connection, month, dict.fromkeys("abc", value))
+        assert _update(connection)[2] == 1 + 3
+    rows = connection.execute("SELECT text_body FROM analytics_outbox WHERE channel = 'pagerduty' ORDER BY outbox_id")
+    events = [json.loads(body) for (body,) in rows]
+    assert [event["event_action"] for event in events] == ["trigger"] * 3 + ["resolve"] * 3
+    opened, closed = ([event["dedup_key"] for event in half] for half in (events[:3], events[3:]))
+    assert opened == closed
+    assert [(event["payload"]["source"], event["payload"]["severity"]) for event in events[:3]] == [
+        (f"total_revenue of {company}", "error") for company in "abc"
+    ]
+
+
+def test_a_rule_stored_by_an_earlier_release_is_in_force_and_is_the_same_in_todays_spelling(
+    connection: Connection,
+) -> None:
+    load_rules(connection, [rule()])
+    connection.execute(
+        "UPDATE analytics_alert_rules SET sha256 = repeat('0', 64), "
+        """definition = definition || '{"recipients": ["Ops@example.com"], "webhook": "ops"}'"""
+    )
+    _months(connection, "80")
+    assert _update(connection) == (1, 0, 2)
+    loaded = load_rules(connection, [rule(recipients=["mail:Ops@example.com", "webhook:ops"])])
+    assert (loaded.unchanged, loaded.changed) == (("low-revenue",), ())
+    rows = connection.execute("SELECT dedupe_key, target FROM analytics_outbox ORDER BY outbox_id").fetchall()
+    assert [(key.partition(":start:")[2], target) for key, target in rows] == [
+        ("mail:ops@example.com", "Ops@example.com"),
+        ("webhook:ops", "ops"),
+    ]
+
+
 def test_many_alerts_at_once_are_one_message(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(incidents, "MOST_MESSAGES", 2)
+    monkeypatch.setattr(incidents, "MAX_MESSAGES", 2)
     load_rules(connection, [rule()])
     close_revenue(connection, "2026-01", {"a": "1", "b": "2", "c": "3"})
     assert _update(connection) == (3, 0, 1)
@@ -446,7 +483,7 @@ def test_a_message_that_cannot_be_put_in_begins_no_alert(
     load_rules(connection, [rule()])
     _months(connection, "80")
     with monkeypatch.context() as broken:
-        broken.setattr(incidents, "enqueue_alert", fail)
+        broken.setattr(incidents, "enqueue_incidents", fail)
         with pytest.raises(psycopg.OperationalError):
             _update(connection)
     assert _states(connection) == []

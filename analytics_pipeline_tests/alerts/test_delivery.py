@@ -10,8 +10,8 @@ from pydantic import SecretStr
 
 from analytics_pipeline.alerts.check import check_alerts
 from analytics_pipeline.health.finding import Finding, Severity
-from analytics_pipeline.messages.channels import channels_for, send_by_settings
 from analytics_pipeline.messages.decisions import list_messages
+from analytics_pipeline.messages.delivery import channels_for, send_by_settings
 from analytics_pipeline.messages.sending import count_due
 from analytics_pipeline.metrics.tables import REVENUE_METRICS
 from analytics_pipeline.settings import Settings

@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from analytics_pipeline.alerts.messages import AlertMessage, Condition, Notice, Resolution, compose
+from analytics_pipeline.alerts.messages import Condition, Notice, Resolution, compose
+from analytics_pipeline.messages.message import Content
 from analytics_pipeline_tests.alerts.figures_factory import start_of
 from analytics_pipeline_tests.alerts.samples import rule
 
@@ -24,7 +25,7 @@ RULE = rule(change="-20 %", periods="2 of 3", description="Revenue falls")
 NOW = start_of("2026-03-02")
 
 
-def _compose(*notices: Notice) -> AlertMessage:
+def _compose(*notices: Notice) -> Content:
     return compose(RULE, 3, notices, NOW)
 
 

@@ -87,9 +87,12 @@ def _refusal(tmp_path: Path, text: str) -> RulesFileError:
         ),
         ('severity = "error"', 'severity = "error"\ntell_within = "a week"', r"tell_within: .*'45 days'.*'always'"),
         ('["ops@example.com"]', '["ops"]', r"recipients: 'ops' is not a mail address like name@example\.com"),
+        ('["ops@example.com"]', '["slak:ops"]', r"recipients: 'slak:ops' names no channel .*slack"),
+        ('["ops@example.com"]', '["slack:ops"]', r"recipients: ANALYTICS_SLACK has no 'ops'"),
+        ('["ops@example.com"]', '["webhook:opps"]', r"recipients: ANALYTICS_WEBHOOKS has no 'opps' .*ops"),
         ('["ops@example.com"]', '["a@example.com\\r\\nBcc: b@example.com"]', r"recipients: .* is not a mail address"),
-        ('["ops@example.com"]', '"ops@example.com"', r"recipients: write a list of mail addresses"),
-        ('["ops@example.com"]', "[]", r"recipients: nobody is told: name mail addresses here, or a webhook"),
+        ('["ops@example.com"]', '"ops@example.com"', r"recipients: write a list of addresses"),
+        ('["ops@example.com"]', "[]", r"recipients: nobody is notified: write addresses here"),
     ],
 )
 def test_a_wrong_rule_is_refused_with_its_key_and_the_remedy(
@@ -179,7 +182,7 @@ def test_thresholds_are_read_with_their_units(
         "severity": "warning",
         "webhook": "ops",
     }
-    rule = parse_rule(entry, currency="EUR", webhooks=["ops"])
+    rule = parse_rule(entry, currency="EUR", names={"webhook": {"ops": "https://hooks.example.com"}})
     assert (rule.threshold.measure, str(rule.threshold.amount)) == (measure, amount)
     # What is stored is read as what it was.
     again = parse_rule(rule.definition)
@@ -208,17 +211,17 @@ def test_what_is_left_out_has_defaults_and_rules_can_share_them(tmp_path: Path) 
     )
     path.write_text(own.replace("[[rules]]", shared), encoding="utf-8")
     (rule,) = read_rules(path, SETTINGS)
-    assert (rule.company, rule.needed, rule.of, rule.no_data, rule.webhook) == (None, 2, 3, NoData.ALERT, "chat")
-    assert rule.recipients == ("ops@example.com",)
+    assert (rule.company, rule.needed, rule.of, rule.no_data) == (None, 2, 3, NoData.ALERT)
+    assert [str(address) for address in rule.addresses] == ["mail:ops@example.com", "webhook:chat"]
     path.write_text(RIGHT, encoding="utf-8")
     (rule,) = read_rules(path, SETTINGS)
-    assert (rule.needed, rule.of, rule.no_data, rule.webhook) == (1, 1, NoData.OK, None)
+    assert (rule.needed, rule.of, rule.no_data, len(rule.addresses)) == (1, 1, NoData.OK, 1)
     assert rule.tell_within is not None
     assert rule.tell_within.days == 45
 
 
 def test_the_example_and_the_documented_rules_can_be_loaded(tmp_path: Path) -> None:
-    settings = Settings(webhooks="ops=https://hooks.example.com/alerts")  # type: ignore[arg-type]
+    settings = Settings(slack="finance=https://hooks.slack.com/services/x", pagerduty="ops=KEY")  # type: ignore[arg-type]
     rules = read_rules(ROOT / "alerts.example.toml", settings)
     assert {rule.company for rule in rules} == {EACH_COMPANY, None, "acme-trading"}
     assert {rule.comparison for rule in rules} >= {Comparison.ABOVE, Comparison.BELOW, Comparison.AT_MOST}

@@ -3,20 +3,16 @@
 import pytest
 
 from analytics_pipeline.health.finding import State
-from analytics_pipeline.messages.enqueue import enqueue_alert
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.health.conftest import Ask, setting
+from analytics_pipeline_tests.messages.samples import put
 
 CHECK, REPORT = "mail_delivered", "monthly_report"
 
 
-def _put(connection: Connection) -> None:
-    enqueue_alert(connection, dedupe_key="a", channel="mail", target="a@example.com", subject="s", text="t")
-
-
 def test_an_empty_outbox_and_delivered_messages_pass(connection: Connection, ask: Ask) -> None:
     assert ask(CHECK, REPORT).passed
-    _put(connection)
+    put(connection, to="a@example.com")
     assert ask(CHECK, REPORT).passed, "it has only just been put in"
     connection.execute("UPDATE analytics_outbox SET state = 'sent', sent_at = now(), settled_at = now()")
     assert ask(CHECK, REPORT).metadata["sent"] == 1
@@ -24,7 +20,7 @@ def test_an_empty_outbox_and_delivered_messages_pass(connection: Connection, ask
 
 @pytest.mark.parametrize("state", ["failed", "unknown"])
 def test_what_failed_or_is_unknown_is_an_error_for_two_weeks(connection: Connection, ask: Ask, state: str) -> None:
-    _put(connection)
+    put(connection, to="a@example.com")
     connection.execute(
         "UPDATE analytics_outbox SET state = %s, problem = %s, settled_at = now() - interval '13 days'",
         [state, "550\n\x1b[31mno"],
@@ -43,7 +39,7 @@ def test_what_failed_or_is_unknown_is_an_error_for_two_weeks(connection: Connect
 def test_what_waits_for_more_than_an_hour_is_a_warning(
     connection: Connection, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _put(connection)
+    put(connection, to="a@example.com")
     connection.execute("UPDATE analytics_outbox SET due_at = now() - interval '61 minutes'")
     finding = ask(CHECK, REPORT)
     assert finding.state is State.WARNING
@@ -52,8 +48,15 @@ def test_what_waits_for_more_than_an_hour_is_a_warning(
     assert "the list says why" in ask(CHECK, REPORT).summary
 
 
+def test_operators_who_cannot_be_notified_are_an_error(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    setting(monkeypatch, operators="slack:ops")
+    finding = ask(CHECK, REPORT)
+    assert finding.state is State.ERROR
+    assert "Nobody is notified of failures: ANALYTICS_OPERATORS: ANALYTICS_SLACK has no 'ops'" in finding.summary
+
+
 def test_a_message_whose_sender_died_is_judged_by_how_far_it_came(connection: Connection, ask: Ask) -> None:
-    _put(connection)
+    put(connection, to="a@example.com")
     connection.execute(
         "UPDATE analytics_outbox SET state = 'sending', claimed_by = 'x', lease_until = now() - interval '1 minute', "
         "transmitting_at = now(), due_at = now() - interval '2 hours'"

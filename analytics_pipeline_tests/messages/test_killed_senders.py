@@ -10,10 +10,10 @@ from email.utils import parseaddr
 
 import pytest
 
-from analytics_pipeline.messages.enqueue import enqueue_alert
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.messages.conftest import Send, pass_time
 from analytics_pipeline_tests.messages.mail_catcher import Catcher
+from analytics_pipeline_tests.messages.samples import put
 
 KILLED, MESSAGES = 24, 240
 _PATIENCE_SECONDS = 60
@@ -28,9 +28,7 @@ def test_senders_that_are_killed_lose_nothing_send_nothing_twice_and_leave_nothi
     chance = random.Random(5)  # noqa: S311
     people = [f"person{number}@example.com" for number in range(MESSAGES)]
     for person in people:
-        enqueue_alert(
-            connection, dedupe_key=person, channel="mail", target=person, subject="closed", text="A month is closed.\n"
-        )
+        put(connection, person, person)
     for _ in range(KILLED):
         before = len(catcher.mails)
         process = subprocess.Popen([sys.executable, "-m", "analytics_pipeline", "outbox", "send"])

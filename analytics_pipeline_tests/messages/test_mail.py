@@ -1,11 +1,11 @@
 """Mail reaches a real server, encrypted, and the outcome is told as it is."""
 
-import logging
 import socket
 import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,24 +15,35 @@ from pydantic import ValidationError
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.mail_addresses import Mailbox
-from analytics_pipeline.messages.notifier import DeliveryUnknown, LogNotifier, Message, NotDelivered
-from analytics_pipeline.messages.notifiers import notifier_for
-from analytics_pipeline.messages.smtp import MailNotifier, MailServer
+from analytics_pipeline.messages.addresses import operator_targets
+from analytics_pipeline.messages.channel import DeliveryUnknown, NotDelivered, Refused
+from analytics_pipeline.messages.channels.log import LogChannel
+from analytics_pipeline.messages.channels.mail import MailChannel
+from analytics_pipeline.messages.message import Content
+from analytics_pipeline.messages.smtp import MailServer
+from analytics_pipeline.messages.timeouts import Timeouts
 from analytics_pipeline.settings import Settings
 from analytics_pipeline_tests.messages.mail_catcher import Catcher, mail_server
+from analytics_pipeline_tests.messages.samples import claimed, no_mark
 
-MESSAGE = Message("[analytics] failed: daily_aggregates", "It failed.\n.\n.. with dots\nMüller ₿\n", "abc123")
-PEOPLE = ("ops@example.com", "boss@example.com")
+CONTENT = Content(
+    subject="[analytics] failed: daily_aggregates", text="It failed.\n.\n.. with dots\nM\u00fcller \u20bf\n"
+)
+SENDER = Mailbox("pipeline@example.com")
 
 
-def _notifier(url: str, *, timeout: float = 10, patience: float = 20) -> MailNotifier:
-    return MailNotifier(
-        MailServer.parse(url),
-        sender=Mailbox("pipeline@example.com"),
-        recipients=PEOPLE,
-        timeout=timeout,
-        patience=patience,
-    )
+def _send(
+    server: str | MailServer,
+    content: Content = CONTENT,
+    *,
+    to: str = "ops@example.com",
+    sender: Mailbox = SENDER,
+    step: float = 10,
+    answer: float = 20,
+) -> None:
+    server = MailServer.parse(server) if isinstance(server, str) else server
+    channel = MailChannel(server, sender=sender, artifacts_root="", timeouts=Timeouts(step, answer))
+    channel.send(claimed(content, to, f"abc123@{sender.domain}"), no_mark)
 
 
 @pytest.fixture
@@ -60,23 +71,23 @@ def server_context(authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
-def test_a_mail_arrives_whole_at_every_operator(plain: Catcher) -> None:
-    _notifier(f"smtp://127.0.0.1:{plain.port}").send(MESSAGE)
+def test_a_mail_arrives_whole(plain: Catcher) -> None:
+    _send(f"smtp://127.0.0.1:{plain.port}")
     (mail,) = plain.mails
-    assert mail["Subject"] == MESSAGE.subject
+    assert mail["Subject"] == CONTENT.subject
     assert mail["Message-ID"] == "<abc123@example.com>"
     assert mail["Auto-Submitted"] == "auto-generated"
-    assert mail.get_content().replace("\r\n", "\n") == MESSAGE.text
-    assert plain.senders == [("pipeline@example.com", list(PEOPLE))]
+    assert mail.get_content().replace("\r\n", "\n") == CONTENT.text
+    assert plain.senders == [("pipeline@example.com", ["ops@example.com"])]
 
 
 def test_line_breaks_and_broken_characters_change_no_header(plain: Catcher) -> None:
-    message = Message("failed: a\r\nBcc: evil@example.com\n\udc80", "text \udc80", "x")
-    _notifier(f"smtp://localhost:{plain.port}").send(message)
+    content = Content(subject="failed: a\r\nBcc: evil@example.com\n\udc80", text="text \udc80")
+    _send(f"smtp://localhost:{plain.port}", content)
     (mail,) = plain.mails
     assert mail["Bcc"] is None
     assert "failed: a Bcc: evil@example.com" in mail["Subject"]
-    assert plain.senders[0][1] == list(PEOPLE)
+    assert plain.senders[0][1] == ["ops@example.com"]
 
 
 @pytest.mark.parametrize(
@@ -106,15 +117,13 @@ def test_line_breaks_and_broken_characters_change_no_header(plain: Catcher) -> N
     ],
 )
 def test_only_plain_addresses_are_taken(address: str) -> None:
-    server = MailServer.parse("smtp://localhost")
     with pytest.raises(ValueError, match="not a mail address"):
-        MailNotifier(server, sender=Mailbox("a@example.com"), recipients=[address])
+        MailChannel.require_target(address)
 
 
 def test_a_domain_in_any_script_is_reached_by_its_ascii_form(plain: Catcher) -> None:
-    server = MailServer.parse(f"smtp://127.0.0.1:{plain.port}")
     sender = Mailbox.parse("Bücher <info@bücher.example>")
-    MailNotifier(server, sender=sender, recipients=["info@bücher.example"]).send(MESSAGE)
+    _send(f"smtp://127.0.0.1:{plain.port}", to="info@bücher.example", sender=sender)
     assert plain.senders == [("info@xn--bcher-kva.example", ["info@xn--bcher-kva.example"])]
     assert plain.mails[0]["From"].addresses[0].display_name == "Bücher"
     assert plain.mails[0]["Message-ID"] == "<abc123@xn--bcher-kva.example>"
@@ -160,7 +169,7 @@ def test_this_host_introduces_itself_by_a_name_that_servers_take(
 ) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: host)
     server = MailServer.parse(f"smtp://127.0.0.1:{plain.port}", ehlo=Settings(mail_ehlo=setting).mail_ehlo)
-    MailNotifier(server, sender=Mailbox("a@example.com"), recipients=PEOPLE).send(MESSAGE)
+    _send(server)
     assert plain.ehlos == [told]
 
 
@@ -170,10 +179,10 @@ def test_it_does_so_after_encryption_too_and_by_an_address_of_either_kind(
     monkeypatch.setattr(socket, "gethostname", lambda: "3f2a9c")
     for implicit, scheme, query in ((False, "smtp", "?starttls"), (True, "smtps", "")):
         with mail_server(tls=tls, implicit=implicit) as catcher:
-            _notifier(f"{scheme}://localhost:{catcher.port}{query}").send(MESSAGE)
+            _send(f"{scheme}://localhost:{catcher.port}{query}")
             assert catcher.ehlos == ["[127.0.0.1]"]
     with mail_server(host="::1") as catcher:
-        _notifier(f"smtp://[::1]:{catcher.port}").send(MESSAGE)
+        _send(f"smtp://[::1]:{catcher.port}")
         assert catcher.ehlos == ["[IPv6:::1]"]
 
 
@@ -186,17 +195,17 @@ def test_a_name_that_would_be_another_command_is_refused(name: str) -> None:
 def test_a_relay_without_encryption_is_used_when_that_is_said(plain: Catcher, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("analytics_pipeline.messages.smtp.is_loopback", lambda host: False)
     with pytest.raises(NotDelivered, match=r"STARTTLS.* is written smtp\+plain://"):
-        _notifier(f"smtp://127.0.0.1:{plain.port}").send(MESSAGE)
-    _notifier(f"smtp+plain://127.0.0.1:{plain.port}").send(MESSAGE)
+        _send(f"smtp://127.0.0.1:{plain.port}")
+    _send(f"smtp+plain://127.0.0.1:{plain.port}")
     assert plain.was_encrypted == [False]
 
 
 def test_an_encrypted_connection_is_begun_in_the_clear_or_at_once(tls: ssl.SSLContext) -> None:
     with mail_server(tls=tls) as catcher:
-        _notifier(f"smtp://localhost:{catcher.port}?starttls").send(MESSAGE)
+        _send(f"smtp://localhost:{catcher.port}?starttls")
         assert catcher.was_encrypted == [True]
     with mail_server(tls=tls, implicit=True) as catcher:
-        _notifier(f"smtps://localhost:{catcher.port}").send(MESSAGE)
+        _send(f"smtps://localhost:{catcher.port}")
         assert len(catcher.mails) == 1
 
 
@@ -208,10 +217,10 @@ def test_the_user_logs_in(tls: ssl.SSLContext) -> None:
         return AuthResult(success=seen[-1] == (b"me", b"p@ss/word"), handled=False)
 
     with mail_server(tls=tls, authenticator=check) as catcher:
-        _notifier(f"smtp://me:p%40ss%2Fword@localhost:{catcher.port}?starttls").send(MESSAGE)
+        _send(f"smtp://me:p%40ss%2Fword@localhost:{catcher.port}?starttls")
         assert len(catcher.mails) == 1
         with pytest.raises(NotDelivered, match="535") as failure:
-            _notifier(f"smtp://me:wrong-one@localhost:{catcher.port}?starttls").send(MESSAGE)
+            _send(f"smtp://me:wrong-one@localhost:{catcher.port}?starttls")
     assert "wrong-one" not in str(failure.value)
 
 
@@ -219,11 +228,11 @@ def test_a_server_without_encryption_or_with_a_foreign_certificate_gets_nothing(
     plain: Catcher, authority: trustme.CA
 ) -> None:
     with pytest.raises(NotDelivered, match="STARTTLS"):
-        _notifier(f"smtp://localhost:{plain.port}?starttls").send(MESSAGE)
+        _send(f"smtp://localhost:{plain.port}?starttls")
     assert plain.mails == []
     with mail_server(tls=server_context(authority)) as catcher:
         with pytest.raises(NotDelivered, match="certificate"):
-            _notifier(f"smtp://localhost:{catcher.port}?starttls").send(MESSAGE)
+            _send(f"smtp://localhost:{catcher.port}?starttls")
         assert catcher.mails == []
 
 
@@ -231,27 +240,22 @@ def test_a_server_without_encryption_or_with_a_foreign_certificate_gets_nothing(
 def test_a_refused_message_is_certainly_not_delivered(plain: Catcher, answer: str) -> None:
     plain.data_answer = answer
     with pytest.raises(NotDelivered, match=answer):
-        _notifier(f"smtp://127.0.0.1:{plain.port}").send(MESSAGE)
+        _send(f"smtp://127.0.0.1:{plain.port}")
 
 
-def test_one_refused_recipient_does_not_keep_the_others_in_the_dark(
-    plain: Catcher, caplog: pytest.LogCaptureFixture
-) -> None:
-    plain.refused = {"boss@example.com": "550 no such person"}
-    with caplog.at_level(logging.WARNING):
-        unreached = _notifier(f"smtp://127.0.0.1:{plain.port}").send(MESSAGE)
-    assert unreached == "boss@example.com is refused: 550 no such person"
-    assert plain.senders[0][1] == ["ops@example.com"]
-    assert "550 no such person" in caplog.text
-    plain.refused["ops@example.com"] = "450 busy"
-    with pytest.raises(NotDelivered, match=r"every recipient: 450 busy; 550"):
-        _notifier(f"smtp://127.0.0.1:{plain.port}").send(MESSAGE)
+@pytest.mark.parametrize(("answer", "error"), [("550 no such person", Refused), ("450 busy", NotDelivered)])
+def test_a_refused_recipient_is_named_with_the_answer(plain: Catcher, answer: str, error: type[NotDelivered]) -> None:
+    plain.refused = {"ops@example.com": answer}
+    with pytest.raises(NotDelivered, match=f"refused the recipient ops@example.com: {answer}") as refusal:
+        _send(f"smtp://127.0.0.1:{plain.port}")
+    assert type(refusal.value) is error
+    assert plain.mails == []
 
 
 def test_silence_after_the_whole_message_is_unknown_not_failed(plain: Catcher) -> None:
     plain.silent_after_data = True
     with pytest.raises(DeliveryUnknown, match="may have been delivered"):
-        _notifier(f"smtp://127.0.0.1:{plain.port}", patience=0.3).send(MESSAGE)
+        _send(f"smtp://127.0.0.1:{plain.port}", answer=0.3)
     assert len(plain.mails) == 1
 
 
@@ -280,14 +284,14 @@ def _scripted(*answers: bytes) -> Iterator[int]:
 def test_silence_before_the_message_is_not_delivered(steps: int) -> None:
     answers = [b"220 hello\r\n", b"250 hello\r\n", b"250 sender\r\n", b"250 recipient\r\n", b"250 recipient\r\n"]
     with _scripted(*answers[:steps]) as port, pytest.raises(NotDelivered):
-        _notifier(f"smtp://127.0.0.1:{port}", timeout=0.3).send(MESSAGE)
+        _send(f"smtp://127.0.0.1:{port}", step=0.3)
 
 
 def test_a_server_that_is_not_there_is_not_delivered() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(NotDelivered, match="can't be used"):
-        _notifier(f"smtp://127.0.0.1:{port}").send(MESSAGE)
+        _send(f"smtp://127.0.0.1:{port}")
 
 
 @pytest.mark.parametrize(
@@ -342,20 +346,29 @@ def test_a_url_that_cannot_be_used_is_refused_without_showing_it(url: str) -> No
     assert "secret" not in str(refusal.value)
 
 
-def test_the_settings_choose_the_channel() -> None:
-    def chosen(**settings: str) -> object:
-        return notifier_for(Settings(**settings))  # type: ignore[arg-type]
+def test_the_settings_say_where_operators_are_notified() -> None:
+    def chosen(**settings: str) -> list[str]:
+        return [str(address) for address in operator_targets(Settings(**settings))]  # type: ignore[arg-type]
 
-    assert isinstance(chosen(), LogNotifier)
-    assert isinstance(chosen(smtp_url="smtps://mail.example.com"), LogNotifier)
-    mail = chosen(smtp_url="smtps://u:secret@mail.example.com", operators="a@example.com, b@example.com")
-    assert isinstance(mail, MailNotifier)
-    assert mail.name == "mail through mail.example.com:465 to 2 operators"
+    slack = "ops=https://hooks.slack.com/services/SECRET"
+    assert chosen() == chosen(smtp_url="smtps://mail.example.com") == ["log:warning"]
+    both = "a@example.com, mail:B@example.com, slack:ops, A@example.com"
+    assert chosen(smtp_url="smtps://mail.example.com", operators=both, slack=slack) == [
+        "mail:a@example.com",
+        "mail:B@example.com",
+        "slack:ops",
+    ]
+    assert chosen(operators=both, slack=slack) == ["log:warning", "slack:ops"], "no mail server"
+    with pytest.raises(AnalyticsError, match=r"ANALYTICS_OPERATORS: ANALYTICS_SLACK has no 'opps' \(did you mean ops"):
+        chosen(operators="slack:opps", slack=slack)
+    with pytest.raises(AnalyticsError, match=r"ANALYTICS_OPERATORS: 'slak:ops' names no channel \(did you mean slack"):
+        chosen(operators="slak:ops")
     assert "secret" not in repr(MailServer.parse("smtps://u:secret@mail.example.com"))
 
 
 def test_the_log_gets_one_line_that_steers_no_terminal(caplog: pytest.LogCaptureFixture) -> None:
-    LogNotifier().send(Message(f"{MESSAGE.subject}", f"{MESSAGE.text}\x1b[31m\u202e", "x"))
+    content = replace(CONTENT, text=f"{CONTENT.text}\x1b[31m\u202e")
+    LogChannel().send(claimed(content, "log:warning"), no_mark)
     (record,) = caplog.records
     assert record.getMessage().endswith("\\u001b[31m\\u202e")
     assert "\n" not in record.getMessage()

@@ -16,7 +16,7 @@ from analytics_pipeline_tests.messages.wire import decode_words, read_wire
 
 MAIL = Mail(
     sender=Mailbox("reports@example.com"),
-    recipients=["cfo@example.com"],
+    recipient="cfo@example.com",
     subject="subject",
     message_id="<1@example.com>",
     text="text\n",

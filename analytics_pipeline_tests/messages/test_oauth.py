@@ -16,15 +16,18 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.mail_addresses import Mailbox
-from analytics_pipeline.messages.notifier import ChannelDown, Message
+from analytics_pipeline.messages.channel import ChannelDown
+from analytics_pipeline.messages.channels.mail import MailChannel
+from analytics_pipeline.messages.message import Content
 from analytics_pipeline.messages.oauth import TokenSource
-from analytics_pipeline.messages.smtp import MailNotifier, MailServer
+from analytics_pipeline.messages.smtp import MailServer
 from analytics_pipeline_tests.messages.mail_catcher import Catcher, mail_server
+from analytics_pipeline_tests.messages.samples import claimed, no_mark
 from analytics_pipeline_tests.messages.test_mail import server_context
 from analytics_pipeline_tests.messages.token_server import Tokens, token_server
 
 USER = "reports@acme.example"
-MESSAGE = Message("subject", "text\n", "abc")
+MESSAGE = claimed(Content(subject="subject", text="text\n"), "ops@example.com")
 SECRET = "s3cret/with+signs="  # noqa: S105
 REFRESH_TOKEN = "1//refresh-t0ken"  # noqa: S105
 
@@ -71,11 +74,11 @@ def mailbox(
         yield catcher
 
 
-def _notifier(mailbox: Catcher, oauth: str | dict[str, str]) -> MailNotifier:
+def _channel(mailbox: Catcher, oauth: str | dict[str, str]) -> MailChannel:
     text = oauth if isinstance(oauth, str) else json.dumps(oauth)
     url = f"smtp://reports%40acme.example@localhost:{mailbox.port}?starttls"
     server = MailServer.parse(url, oauth=text)
-    return MailNotifier(server, sender=Mailbox(USER), recipients=["ops@example.com"])
+    return MailChannel(server, sender=Mailbox(USER), artifacts_root="")
 
 
 def _microsoft(tokens: Tokens) -> dict[str, str]:
@@ -144,7 +147,7 @@ def test_a_token_is_asked_for_once_and_logs_in_for_every_mail(
     oauth = grant(tokens)
     for _ in range(3):
         # As each round of sending does: from the settings.
-        _notifier(mailbox, oauth).send(MESSAGE)
+        _channel(mailbox, oauth).send(MESSAGE, no_mark)
     assert len(mailbox.mails) == 3
     assert mailbox.was_encrypted == [True] * 3
     assert mailbox.log_ins == [f"user={USER}\x01auth=Bearer ya29.token-0\x01\x01"] * 3
@@ -153,18 +156,18 @@ def test_a_token_is_asked_for_once_and_logs_in_for_every_mail(
 
 def test_a_token_that_has_ended_is_renewed(mailbox: TokenMailbox, tokens: Tokens) -> None:
     tokens.seconds = "0"
-    notifier = _notifier(mailbox, _microsoft(tokens))
-    notifier.send(MESSAGE)
-    notifier.send(MESSAGE)
+    channel = _channel(mailbox, _microsoft(tokens))
+    channel.send(MESSAGE, no_mark)
+    channel.send(MESSAGE, no_mark)
     assert tokens.given == ["ya29.token-0", "ya29.token-1"]
     assert len(mailbox.mails) == 2
 
 
 def test_a_token_that_was_withdrawn_is_renewed_once(mailbox: TokenMailbox, tokens: Tokens) -> None:
-    notifier = _notifier(mailbox, _authorized_user(tokens))
-    notifier.send(MESSAGE)
+    channel = _channel(mailbox, _authorized_user(tokens))
+    channel.send(MESSAGE, no_mark)
     tokens.given.append("another")
-    notifier.send(MESSAGE)
+    channel.send(MESSAGE, no_mark)
     assert len(mailbox.mails) == 2
     assert len(mailbox.log_ins) == 3
 
@@ -174,7 +177,7 @@ def test_a_mailbox_that_refuses_a_new_token_is_not_asked_again(mailbox: TokenMai
     url = f"smtp://somebody%40acme.example@localhost:{mailbox.port}?starttls"
     server = MailServer.parse(url, oauth=json.dumps(oauth))
     with pytest.raises(ChannelDown, match=r"535 5\.7\.8 \.\.\. is not accepted") as failure:
-        MailNotifier(server, sender=Mailbox(USER), recipients=["ops@example.com"]).send(MESSAGE)
+        MailChannel(server, sender=Mailbox(USER), artifacts_root="").send(MESSAGE, no_mark)
     assert len(mailbox.log_ins) == 1
     assert "ya29" not in str(failure.value)
 
@@ -187,15 +190,15 @@ def test_a_refusal_says_why_and_shows_no_secret(
         "error": "invalid_client",
         "error_description": "AADSTS7000215: Invalid client secret 'wrong-s3cret'.\r\n\x1b[31mTrace ID",
     }
-    notifier = _notifier(mailbox, oauth)
+    channel = _channel(mailbox, oauth)
     with caplog.at_level(logging.DEBUG), pytest.raises(ChannelDown) as failure:
-        notifier.send(MESSAGE)
+        channel.send(MESSAGE, no_mark)
     assert str(failure.value) == (
         f"127.0.0.1 gives no token for {USER} (401): invalid_client: AADSTS7000215: Invalid client secret '...'. "
         "[31mTrace ID. Check ANALYTICS_SMTP_OAUTH"
     )
     source = TokenSource(json.dumps(oauth), USER)
-    shown = [repr(failure.value), repr(notifier), repr(source), str(source), caplog.text]
+    shown = [repr(failure.value), repr(channel), repr(source), str(source), caplog.text]
     shown += [repr(MailServer.parse("smtps://u@mail.example.com", oauth=json.dumps(oauth)))]
     assert "wrong-s3cret" not in "".join(shown)
 
@@ -206,7 +209,7 @@ def test_a_redirect_gets_no_secret(mailbox: TokenMailbox, tokens: Tokens) -> Non
     tokens.check = lambda form: bool(seen.append(form))  # type: ignore[func-returns-value]
     tokens.redirects_to = f"{tokens.url}/elsewhere"
     with pytest.raises(ChannelDown, match="307"):
-        _notifier(mailbox, oauth).send(MESSAGE)
+        _channel(mailbox, oauth).send(MESSAGE, no_mark)
     assert len(seen) == 1
 
 
@@ -214,11 +217,11 @@ def test_a_file_holds_it_and_may_be_replaced(mailbox: TokenMailbox, tokens: Toke
     oauth = _microsoft(tokens)
     file = tmp_path / "oauth.json"
     file.write_text(json.dumps({**oauth, "client_secret": "an old one"}))
-    notifier = _notifier(mailbox, str(file))
+    channel = _channel(mailbox, str(file))
     with pytest.raises(ChannelDown, match="gives no token"):
-        notifier.send(MESSAGE)
+        channel.send(MESSAGE, no_mark)
     file.write_text(json.dumps(oauth))
-    notifier.send(MESSAGE)
+    channel.send(MESSAGE, no_mark)
     assert len(mailbox.mails) == 1
 
 
@@ -254,7 +257,7 @@ def test_what_cannot_be_used_is_refused_without_showing_it(oauth: str, reason: s
 def test_a_key_that_is_none_is_refused_without_showing_it(mailbox: TokenMailbox, tokens: Tokens) -> None:
     oauth = {**_service_account(tokens), "private_key": "-----BEGIN PRIVATE KEY-----\ns3cret\n"}
     with pytest.raises(ChannelDown, match="no RSA key") as refusal:
-        _notifier(mailbox, oauth).send(MESSAGE)
+        _channel(mailbox, oauth).send(MESSAGE, no_mark)
     assert "s3cret" not in repr(refusal.value)
     assert refusal.value.__cause__ is None
 

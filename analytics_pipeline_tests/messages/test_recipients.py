@@ -166,3 +166,27 @@ def test_bad_input_is_one_clear_line(database: Database) -> None:
         assert result.exit_code == 1
         assert message in result.output
         assert result.output.count("\n") == 1
+
+
+def test_a_recipient_is_an_address_of_any_channel_that_takes_reports(database: Database) -> None:
+    add = ("add", "--company", "acme", "--allow-unknown")
+    assert _call(*add, "mail:cfo@example.com").exit_code == 0
+    assert "already gets" in _call(*add, "CFO@example.com").output, "the same, written as before"
+    for address in ("slack:ops", "teams:ops", "webhook:ops", "folder:/var/spool/reports"):
+        assert _call(*add, address).exit_code == 0
+    rows = json.loads(_call("list", "--json").output)
+    assert [(row["address"], row["format"]) for row in rows] == [
+        ("cfo@example.com", "pdf"),
+        ("folder:/var/spool/reports", "pdf"),
+        ("slack:ops", "link"),
+        ("teams:ops", "link"),
+        ("webhook:ops", "link"),
+    ]
+    for arguments, message in (
+        ((*add, "pagerduty:ops"), "No report can go to pagerduty:ops: pagerduty takes failures and alerts."),
+        ((*add, "slack:ops", "--format", "pdf"), "No pdf can go to slack:ops: slack takes a link to the document."),
+        ((*add, "slak:ops"), "'slak:ops' names no channel (did you mean slack?)"),
+    ):
+        assert message in _call(*arguments).output
+    assert "slack:ops no longer gets" in _call("remove", "--company", "acme", "slack:OPS".lower()).output
+    assert len(json.loads(_call("list", "--json").output)) == 4

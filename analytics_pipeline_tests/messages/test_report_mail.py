@@ -3,9 +3,11 @@
 import json
 from dataclasses import replace
 from datetime import UTC
+from email import message_from_binary_file, policy
 from email.message import EmailMessage
 from email.policy import SMTP
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -16,6 +18,7 @@ from analytics_pipeline.cli import main
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.health.mail import mail_delivered
 from analytics_pipeline.messages.decisions import discard_messages, list_messages
+from analytics_pipeline.messages.delivery import send_by_settings
 from analytics_pipeline.messages.recipients import AT_ONCE, add_recipient, remove_recipient
 from analytics_pipeline.messages.sending import SendReport, count_due
 from analytics_pipeline.reports.documents import Figure, hold
@@ -31,9 +34,11 @@ from analytics_pipeline.reports.mail import (
 from analytics_pipeline.reports.resend import resend_one
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection, fetch_row
+from analytics_pipeline_tests.messages import test_slack, test_teams
 from analytics_pipeline_tests.messages.conftest import Send, pass_time, states
 from analytics_pipeline_tests.messages.documents import FIGURES, LATE_REVENUE, REPORT, last_month, publish
 from analytics_pipeline_tests.messages.mail_catcher import Catcher
+from analytics_pipeline_tests.messages.webhook_catcher import webhook_receiver
 from analytics_pipeline_tests.reports.samples import CONTROLS, LONG_NAME, MARKUP, RIGHT_TO_LEFT, empty, golden
 
 MAIL = ReportMail(
@@ -96,6 +101,52 @@ def test_everybody_gets_the_report_of_their_own_company_once(
     assert of_company["cfo@globex.com"] == b"%PDF of globex"
     assert of_company["board@platform.com"] == b"%PDF of None"
     assert count_missing(connection) == 0
+
+
+def test_a_report_reaches_every_channel_that_takes_reports_once(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "spool"
+    for address in ("slack:ops", "teams:ops", "webhook:ops", f"folder:{folder}"):
+        add_recipient(connection, "acme", REPORT, address)
+    publish(connection, "acme")
+    with webhook_receiver() as slack, webhook_receiver() as teams, webhook_receiver() as own:
+        slack.check, teams.check = test_slack.checked, test_teams.checked
+        test_teams.LOST.clear()
+        _set(
+            monkeypatch,
+            ANALYTICS_SLACK=f"ops={slack.url}",
+            ANALYTICS_TEAMS=f"ops={teams.url}",
+            ANALYTICS_WEBHOOKS=f"ops={own.url}",
+            ANALYTICS_ARTIFACTS_URL="https://reports.example.com",
+        )
+        for _ in range(2):
+            enqueue_wanted(connection, get_settings())
+            send_by_settings(connection, get_settings())
+        assert states(connection) == ["sent"] * 4
+        (heading, _, figures, actions) = slack.posted[0]["blocks"]
+        assert str(heading["text"]["text"]).endswith(": acme")
+        assert figures["fields"][0]["text"] == "Revenue, EUR: 15,000.00 (+15.5%)"
+        link = actions["elements"][0]["url"]
+        assert link.startswith("https://reports.example.com/monthly_report/")
+        assert teams.posted[0]["attachments"][0]["content"]["actions"][0]["url"] == link
+        assert test_teams.LOST == []
+        (told,) = own.posted
+        assert (told["type"], told["data"]["link"], told["data"]["company"]) == ("report.published", link, "acme")
+    (file,) = folder.glob("*.eml")
+    with file.open("rb") as stream:
+        assert _attached(message_from_binary_file(stream, policy=policy.default)) == b"%PDF first"
+    # Corrected, it goes to each of them again, and says so.
+    publish(connection, "acme", content=b"%PDF second", revenue=LATE_REVENUE)
+    resent = resend_one(connection, get_settings(), REPORT, "acme", last_month())
+    assert sorted(mail.address for mail in resent.mails) == [
+        f"folder:{folder}",
+        "slack:ops",
+        "teams:ops",
+        "webhook:ops",
+    ]
+    subjects = [message.subject for message in list_messages(connection, state="pending")]
+    assert [subject.startswith("Corrected: ") for subject in subjects] == [True] * 4
 
 
 def test_the_database_refuses_a_row_that_mixes_companies(connection: Connection) -> None:

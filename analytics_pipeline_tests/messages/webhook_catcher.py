@@ -1,10 +1,12 @@
 """A real HTTP server that keeps what is posted to it, and answers as it is told."""
 
+import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,10 @@ class Request:
 
 @dataclass
 class Receiver:
-    """What came in; ``answers`` are the statuses given in turn, then 204. 0: hang up without an answer."""
+    """What came in; ``answers`` are the statuses given in turn, then 204. 0: hang up without an answer.
+
+    ``check`` judges what is posted, as JSON, and returns status and text of the answer, where ``answers`` has none.
+    """
 
     port: int = 0
     requests: list[Request] = field(default_factory=list)
@@ -24,6 +29,11 @@ class Receiver:
     location: str = ""
     silence: threading.Event = field(default_factory=threading.Event)
     is_silent: bool = False
+    check: Callable[[Any], tuple[int, str]] | None = None
+
+    @property
+    def posted(self) -> list[Any]:
+        return [json.loads(request.body) for request in self.requests]
 
     @property
     def url(self) -> str:
@@ -41,13 +51,18 @@ def webhook_receiver() -> Iterator[Receiver]:
             receiver.requests.append(Request(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
             if receiver.is_silent:
                 receiver.silence.wait(10)
-            status = receiver.answers.pop(0) if receiver.answers else 204
+            status, text = 204, ""
+            if receiver.check is not None:
+                status, text = receiver.check(json.loads(body))
+            if receiver.answers:
+                status = receiver.answers.pop(0)
             if status:
                 self.send_response(status)
                 if receiver.location:
                     self.send_header("Location", receiver.location)
-                self.send_header("Content-Length", "0")
+                self.send_header("Content-Length", str(len(text)))
                 self.end_headers()
+                self.wfile.write(text.encode())
 
         def log_message(self, *_: object) -> None:
             pass

@@ -57,7 +57,9 @@ def _subjects(mails: Catcher) -> list[str]:
 
 
 def _text(mails: Catcher, number: int = -1) -> str:
-    return str(mails.mails[number].get_content()).replace("\r\n", "\n")
+    plain = mails.mails[number].get_body(("plain",))
+    assert plain is not None
+    return str(plain.get_content()).replace("\r\n", "\n")
 
 
 def _close(definitions: Definitions, instance: DagsterInstance, partition: str | None = None) -> bool:
@@ -166,17 +168,17 @@ def test_nothing_is_lost_while_mail_or_the_database_is_down(
     assert not _close(definitions, instance, HOUR)
     runs.tick()
     assert runs.skipped is not None
-    assert "The database can't be reached, so failures are told when it can" in runs.skipped
+    assert "The database can't be reached, so operators are notified when it can" in runs.skipped
     environment.setenv("ANALYTICS_DATABASE_URL", database.url)
     get_settings.cache_clear()
     mails.data_answer = "451 try later"
     runs.tick()
     assert runs.skipped is not None
-    assert "could not be told" in runs.skipped
+    assert "1 incident put into the outbox for mail:ops@example.com; 1 to be tried again" in runs.skipped
     assert "451 try later" in runs.skipped
     mails.data_answer = None
     with database.connect(autocommit=True) as connection:
-        connection.execute("UPDATE analytics_notifications SET next_attempt_at = now()")
+        connection.execute("UPDATE analytics_outbox SET next_attempt_at = now()")
     runs.tick()
     assert _subjects(mails) == [f"failed: hourly_aggregates of {ASSET} for {HOUR}"]
 
@@ -198,7 +200,7 @@ def test_without_a_mail_server_the_log_is_told(
     )
     instance.add_run_tags(run.run_id, {"dagster/will_retry": "false"})
     runs.tick()
-    lines = [r.getMessage() for r in caplog.records if r.name == "analytics_pipeline.notify"]
+    lines = [r.getMessage() for r in caplog.records if r.name == "analytics_pipeline.messages"]
     assert len(lines) == 1
     assert lines[0].startswith("[analytics] failed: hypertable_setup: Failed: hypertable_setup")
 
@@ -243,18 +245,24 @@ def test_an_unreachable_database_is_told_without_the_database(
     mails: Catcher, policies: Ticks, database: Database, environment: pytest.MonkeyPatch
 ) -> None:
     environment.setenv("ANALYTICS_DATABASE_URL", "postgresql://nobody:secret@127.0.0.1:1/none")
+    environment.setenv("ANALYTICS_OPERATORS", "ops@example.com, boss@example.com")
     get_settings.cache_clear()
+    mails.refused["boss@example.com"] = "450 busy"
     policies.tick()
     assert mails.mails == [], "a restart is no incident"
     for _ in range(3):
         policies.tick()
     assert _subjects(mails) == ["failed: the analytics database"]
     assert "secret" not in _text(mails)
+    mails.refused.clear()
+    policies.tick()
+    policies.tick()
+    assert [mail["To"] for mail in mails.mails] == ["ops@example.com", "boss@example.com"], "each once"
     environment.setenv("ANALYTICS_DATABASE_URL", database.url)
     get_settings.cache_clear()
     policies.tick()
     policies.tick()
-    assert _subjects(mails)[1:] == ["recovered: the analytics database"]
+    assert _subjects(mails)[2:] == ["recovered: the analytics database"] * 2
 
 
 def test_failures_long_before_the_first_tick_are_not_told(

@@ -24,7 +24,6 @@ from dagster._serdes import serialize_value
 
 from analytics_pipeline.definitions import build_definitions
 from analytics_pipeline.messages.decisions import list_messages
-from analytics_pipeline.messages.enqueue import enqueue_alert
 from analytics_pipeline.messages.mailed import outdated_mails
 from analytics_pipeline.messages.recipients import add_recipient
 from analytics_pipeline.metrics.partitions import begin_attempt
@@ -40,6 +39,7 @@ from analytics_pipeline.settings import get_settings
 from analytics_pipeline.windows import Cadence, Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
+from analytics_pipeline_tests.messages.samples import put
 from analytics_pipeline_tests.messages.token_server import token_server
 from analytics_pipeline_tests.metrics.closing import close_inputs
 from analytics_pipeline_tests.orchestration.sensor_ticks import Ticks
@@ -272,7 +272,7 @@ def test_no_secret_of_a_mailbox_gets_into_the_event_log(
         environment.setenv("ANALYTICS_SMTP_OAUTH", json.dumps(oauth))
         get_settings.cache_clear()
         with database.connect(autocommit=True) as connection:
-            enqueue_alert(connection, dedupe_key="a", channel="mail", target="a@example.com", subject="s", text="t")
+            put(connection, to="a@example.com")
             run = _run(build_definitions(get_settings()), instance, MAIL_JOB)
             (message,) = list_messages(connection)
     logged = "\n".join(serialize_value(entry) for entry in instance.all_logs(run.run_id))

@@ -79,8 +79,8 @@ BEGIN
     DELETE FROM analytics_outbox AS o
     USING analytics_report_recipients AS r
     WHERE r.company_id = p_former AND o.recipient_id = r.recipient_id AND o.state = 'pending';
-    INSERT INTO analytics_report_recipients (company_id, report, address, corrections_from, send_at, format)
-    SELECT p_present, r.report, r.address, r.corrections_from, r.send_at, r.format
+    INSERT INTO analytics_report_recipients (company_id, report, channel, address, corrections_from, send_at, format)
+    SELECT p_present, r.report, r.channel, r.address, r.corrections_from, r.send_at, r.format
     FROM analytics_report_recipients AS r WHERE r.company_id = p_former AND r.active
     ON CONFLICT (report, audience, address_key) DO UPDATE SET active = true;
     UPDATE analytics_report_recipients SET active = false WHERE company_id = p_former;

@@ -57,3 +57,13 @@ $$;
 
 COMMENT ON FUNCTION analytics_outbox_may_leave IS
     'Whether nothing keeps a message of the outbox from being sent: its document, its recipient, an earlier message.';
+
+CREATE OR REPLACE FUNCTION analytics_shown_address(p_recipient analytics_report_recipients)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT CASE (p_recipient).channel WHEN 'mail' THEN '' ELSE (p_recipient).channel || ':' END || (p_recipient).address
+$$;
+
+COMMENT ON FUNCTION analytics_shown_address IS
+    'The address of a recipient as people read it: a mail address alone, any other with its channel.';

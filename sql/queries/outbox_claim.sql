@@ -5,6 +5,7 @@ WITH due AS (
     WHERE o.state = 'pending'
       AND o.next_attempt_at <= now()
       AND o.channel = ANY (%(channels)s)
+      AND (%(kinds)s::text[] IS NULL OR o.kind = ANY (%(kinds)s))
       AND analytics_outbox_may_leave(o)
     ORDER BY o.next_attempt_at, o.outbox_id
     LIMIT 1

@@ -14,6 +14,7 @@ SELECT
             THEN 'waits for the time of day at which its recipient wants it'
         WHEN o.state <> 'pending' OR analytics_outbox_may_leave(o) THEN o.problem
         WHEN o.kind = 'alert' THEN 'waits for an earlier message about the same alert'
+        WHEN o.kind = 'failure' THEN 'waits for an earlier message about the same failure'
         WHEN d.held_because IS NOT NULL THEN 'held back: ' || d.held_because
         WHEN NOT d.is_current THEN 'held back: a newer document has not been looked at yet'
         ELSE 'held back: the recipient was removed'

@@ -1,11 +1,11 @@
 -- Add somebody, or let somebody who was removed have the report again, or say otherwise about corrections, the form or the
--- time of day (null, or not sets_time: as it is; of somebody new: none, PDF, at once). What waits for the time of day waits
+-- time of day (null, or not sets_time: as it is; of somebody new: none, the default, at once). What waits for the time of day waits
 -- for the new one. No row: nothing has changed.
 WITH changed AS (
-    INSERT INTO analytics_report_recipients AS r (company_id, report, address, corrections_from, format, send_at)
+    INSERT INTO analytics_report_recipients AS r (company_id, report, channel, address, corrections_from, format, send_at)
     VALUES (
-        %(company_id)s, %(report)s, %(address)s, CASE WHEN %(corrections)s::boolean THEN now() END,
-        coalesce(%(format)s, 'pdf'), %(send_at)s::time
+        %(company_id)s, %(report)s, %(channel)s, %(address)s, CASE WHEN %(corrections)s::boolean THEN now() END,
+        coalesce(%(format)s, %(default_format)s), %(send_at)s::time
     )
     ON CONFLICT (report, audience, address_key) DO UPDATE
     SET active = true,

@@ -4,7 +4,7 @@ WITH removed AS (
     UPDATE analytics_report_recipients
     SET active = false
     WHERE (%(everywhere)s OR (report = %(report)s AND company_id IS NOT DISTINCT FROM %(company_id)s::text))
-      AND address_key = lower(%(address)s)
+      AND address_key = %(address_key)s
       AND active
     RETURNING recipient_id
 ),

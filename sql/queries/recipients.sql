@@ -1,6 +1,6 @@
 -- Who gets which report, of one company, of the whole platform, or of all of them; and why the last mail to somebody was
 -- not delivered, or may not have been (null: it was, or there was none yet).
-SELECT r.company_id, r.report, r.address, r.added_at, r.corrections_from IS NOT NULL, r.format, r.send_at, m.problem
+SELECT r.company_id, r.report, r.channel, r.address, r.added_at, r.corrections_from IS NOT NULL, r.format, r.send_at, m.problem
 FROM analytics_report_recipients AS r
 LEFT JOIN LATERAL (
     SELECT CASE WHEN o.state IN ('failed', 'unknown') THEN o.problem END AS problem

@@ -8,7 +8,7 @@ INSERT INTO analytics_outbox (
     report, period, document_id, recipient_id, is_correction, format, due_at, next_attempt_at
 )
 SELECT
-    'report', 'mail', analytics_report_mail_key(d, r.address_key, %(by_hand)s OR %(is_another)s),
+    'report', r.channel, analytics_report_mail_key(d, r.address_key, %(by_hand)s OR %(is_another)s),
     d.company_id, r.address, %(subject)s, %(text)s, %(html)s,
     %(attachment_uri)s::text, %(attachment_name)s::text, %(attachment_file)s::text, %(attachment_sha256)s::text,
     %(attachment_size)s::bigint,

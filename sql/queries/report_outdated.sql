@@ -7,7 +7,7 @@ SELECT
     c.rendered_at
 FROM (
     SELECT o.document_id, o.report, o.company_id, o.audience, o.period,
-           array_agg(r.address ORDER BY r.address_key) AS addresses
+           array_agg(analytics_shown_address(r) ORDER BY r.address_key) AS addresses
     FROM (
         SELECT DISTINCT s.recipient_id, s.period
         FROM analytics_outbox AS s

@@ -1,20 +1,21 @@
-"""Mail as a channel of the outbox: one message, one recipient, one mail with its document.
+"""Mail as a channel: one message, one recipient, one mail with its document.
 
-Belongs here: the mail made from a row. Does not belong here: its wording (``reports.mail``), its bytes and SMTP
-(``mime``, ``smtp``).
+Belongs here: the mail made from a row. Does not belong here: its wording, its bytes and SMTP (``mime``, ``smtp``).
 """
 
+from collections.abc import Callable
 from pathlib import PurePosixPath
+from typing import Self
 from urllib.parse import quote
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.mail_addresses import Mailbox, require_address
-from analytics_pipeline.messages.message import Attachment, ClaimedMessage
+from analytics_pipeline.messages.channel import Channel, NotDelivered, Refused
+from analytics_pipeline.messages.message import Attachment, Body, ClaimedMessage, Content
 from analytics_pipeline.messages.mime import Mail, MailFile
-from analytics_pipeline.messages.notifier import NotDelivered, Refused
-from analytics_pipeline.messages.sending import Transmitting
-from analytics_pipeline.messages.smtp import MailTransport
+from analytics_pipeline.messages.smtp import MailTransport, mail_transport
 from analytics_pipeline.messages.timeouts import Timeouts
+from analytics_pipeline.settings import Settings
 from analytics_pipeline.store import ArtifactGoneError, read_artifact
 
 # Servers look into attachments before they answer.
@@ -26,8 +27,12 @@ _MEDIA_TYPES = {
 }
 
 
-class MailChannel:
-    """Sends messages as mails."""
+class MailChannel(Channel):
+    """Sends messages as mails: ``mail:finance@example.com``."""
+
+    name = "mail"
+    setting = "ANALYTICS_SMTP_URL"
+    takes_files = True
 
     def __init__(
         self,
@@ -50,24 +55,49 @@ class MailChannel:
         self._artifacts_root = artifacts_root
         self._timeouts = timeouts
 
-    def send(self, message: ClaimedMessage, before_last: Transmitting) -> None:
-        """Send one mail; see ``Channel``."""
-        self._transport.deliver(self._compose(message), self._timeouts, before_last)
+    @classmethod
+    def from_settings(cls, settings: Settings, timeouts: Timeouts | None = None) -> Self | None:
+        """Return the way to the mail server of ANALYTICS_SMTP_URL, None without one; see ``Channel``."""
+        if settings.smtp_url is None:
+            return None
+        oauth = settings.smtp_oauth.get_secret_value() if settings.smtp_oauth is not None else None
+        return cls(
+            mail_transport(settings.smtp_url.get_secret_value(), oauth=oauth, ehlo=settings.mail_ehlo),
+            sender=settings.mail_sender,
+            reply_to=settings.mail_reply,
+            answers_to=settings.answers_to,
+            artifacts_root=settings.artifacts_root,
+            timeouts=timeouts or TIMEOUTS,
+        )
 
-    def _compose(self, message: ClaimedMessage) -> Mail:
+    @staticmethod
+    def require_target(target: str) -> str:
+        """Return a mail address; see ``Channel``."""
+        return require_address(target)
+
+    @staticmethod
+    def render(content: Content) -> Body:
+        """Return text and HTML; see ``Channel``."""
+        return Body(content.text, content.html or None)
+
+    def send(self, message: ClaimedMessage, before_last: Callable[[], None]) -> None:
+        """Send one mail; see ``Channel``."""
         try:
             recipient = require_address(message.target)
         except ValueError as error:
             raise Refused(f"no mail can be sent there: {error}") from error
+        self._transport.deliver(self._compose(message, recipient), self._timeouts, before_last)
+
+    def _compose(self, message: ClaimedMessage, recipient: str) -> Mail:
         return Mail(
             sender=self._sender,
             reply_to=self._reply_to,
-            recipients=[recipient],
+            recipient=recipient,
             subject=message.subject,
             message_id=message.message_id,
             text=message.text,
             html=message.html,
-            file=self._file(message.attachment) if message.attachment is not None else None,
+            file=attached_file(self._artifacts_root, message.attachment),
             headers=self._unsubscribe(message) if message.kind == "report" else {},
         )
 
@@ -78,13 +108,19 @@ class MailChannel:
         subject = quote(f"Unsubscribe {message.target} from reports", safe="")
         return {"List-Unsubscribe": f"<mailto:{quote(self._answers_to, safe='@')}?subject={subject}>"}
 
-    def _file(self, attachment: Attachment) -> MailFile:
-        """Return the document, whose checksum has to be that of the row."""
-        try:
-            content = read_artifact(self._artifacts_root, attachment.name, attachment.sha256)
-        except ArtifactGoneError as error:
-            raise Refused(str(error)) from error
-        except AnalyticsError as error:
-            raise NotDelivered(str(error)) from error
-        suffix = PurePosixPath(attachment.file).suffix
-        return MailFile(attachment.file, _MEDIA_TYPES.get(suffix, "application/octet-stream"), content)
+
+def attached_file(artifacts_root: str, attachment: Attachment | None) -> MailFile | None:
+    """Return the document that goes with a message, whose checksum has to be that of the row.
+
+    Raises ``Refused`` where it is gone, and ``NotDelivered`` while the store can't be read.
+    """
+    if attachment is None:
+        return None
+    try:
+        content = read_artifact(artifacts_root, attachment.name, attachment.sha256)
+    except ArtifactGoneError as error:
+        raise Refused(str(error)) from error
+    except AnalyticsError as error:
+        raise NotDelivered(str(error)) from error
+    suffix = PurePosixPath(attachment.file).suffix
+    return MailFile(attachment.file, _MEDIA_TYPES.get(suffix, "application/octet-stream"), content)

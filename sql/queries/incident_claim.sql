@@ -1,15 +1,15 @@
--- Take the messages that are due, oldest first. Nobody else takes them for five minutes; if this
--- process dies before it says how sending went, they are due again then.
+-- Take the failures and recoveries about which a message is due, oldest first, as a part of the transaction that puts it into
+-- the outbox. Whoever takes others at the same time is not waited for.
 WITH due AS (
     SELECT key
     FROM analytics_notifications
-    WHERE state = 'pending' AND next_attempt_at <= now()
+    WHERE state = 'pending'
     ORDER BY first_at, key
     LIMIT %(most)s
     FOR UPDATE SKIP LOCKED
 )
 UPDATE analytics_notifications AS n
-SET attempts = attempts + 1, next_attempt_at = now() + interval '5 minutes'
+SET state = 'enqueued', enqueued_at = now()
 FROM due
 WHERE n.key = due.key
 RETURNING

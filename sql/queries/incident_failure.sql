@@ -10,9 +10,7 @@ WITH again AS (
         link = %(link)s,
         details = %(details)s,
         -- After a quiet day it is news again.
-        state = CASE WHEN %(at)s > last_at + interval '1 day' THEN 'pending' ELSE state END,
-        attempts = CASE WHEN %(at)s > last_at + interval '1 day' THEN 0 ELSE attempts END,
-        next_attempt_at = CASE WHEN %(at)s > last_at + interval '1 day' THEN now() ELSE next_attempt_at END
+        state = CASE WHEN %(at)s > last_at + interval '1 day' THEN 'pending' ELSE state END
     WHERE (source, subject) = (%(source)s, %(subject)s) AND recovered_at IS NULL AND last_at < %(at)s
 )
 INSERT INTO analytics_notifications (key, source, subject, first_at, last_at, partitions, error, remedy, link, details)

@@ -2,7 +2,5 @@
 UPDATE analytics_notifications
 SET recovered_at = %(at)s,
     recovery = %(recovery)s,
-    state = 'pending',
-    attempts = 0,
-    next_attempt_at = now()
+    state = 'pending'
 WHERE (source, subject) = (%(source)s, %(subject)s) AND recovered_at IS NULL AND last_at <= %(at)s
