@@ -1,6 +1,6 @@
 """Databases for the tests, each like new, without a migration for each.
 
-On a server every database is a new one: empty, or a copy of one that was migrated once. The embedded server has one
+On a server every database is a new one: empty, or a copy of one that was migrated once. An embedded server has one
 database only, which is brought back to what it was before the test, as far as the test has changed it.
 """
 
@@ -118,54 +118,69 @@ class ServerDatabases:
 
 
 class EmbeddedDatabases:
-    """The one database of the embedded server of a home, again and again."""
+    """The databases of embedded servers, again and again: a server for each kind, or a test of the other kind would
+    cost a start of the engine."""
 
     def __init__(self, home: Path) -> None:
-        self._server = EmbeddedTimescale(home, durable=False)
-        self._copies = home / "copies"
-        self._pristine: dict[Kind, Pristine] = {}
-        self._kind: Kind | None = None
+        self._servers = {Kind.MIGRATED: _EmbeddedServer(home, Kind.MIGRATED)}
+        self._servers[Kind.EMPTY] = _EmbeddedServer(home / "empty", Kind.EMPTY)
 
     @contextmanager
     def make(self, kind: Kind) -> Iterator[str]:
-        if self._kind is not kind or not self._restore(self._pristine[kind]):
-            self._replace(kind)
-        yield self._server.url
+        yield self._servers[kind].renewed()
 
     def close(self) -> None:
+        for server in self._servers.values():
+            server.stop()
+
+
+class _EmbeddedServer:
+    """A server whose one database is brought back to what it was when it was new."""
+
+    def __init__(self, home: Path, kind: Kind) -> None:
+        self._server = EmbeddedTimescale(home, durable=False)
+        self._copy = home / "copy"
+        self._kind = kind
+        self._pristine: Pristine | None = None
+
+    def renewed(self) -> str:
+        """Return the URL of the database, which is like new."""
+        if not self._restore():
+            self._replace()
+        return self._server.url
+
+    def stop(self) -> None:
         self._server.stop()
 
-    def _restore(self, pristine: Pristine) -> bool:
-        with suppress(psycopg.Error):
-            self._server.start()
-            with self._connect() as connection:
-                return pristine.restore(connection)
+    def _restore(self) -> bool:
+        if self._pristine is not None:
+            with suppress(psycopg.Error):
+                self._server.start()
+                with self._connect() as connection:
+                    return self._pristine.restore(connection)
         return False
 
-    def _replace(self, kind: Kind) -> None:
+    def _replace(self) -> None:
         """Start the server on a copy of the data directory as it was when its database was new."""
-        copy = self._copies / kind.name.lower()
-        self._kind = None
         self._server.stop()
         shutil.rmtree(self._server.data_dir, ignore_errors=True)
-        if kind in self._pristine:
-            shutil.copytree(copy, self._server.data_dir)
+        if self._pristine is not None:
+            shutil.copytree(self._copy, self._server.data_dir)
             self._server.start()
         else:
             self._server.start()
-            self._pristine[kind] = self._fill(kind)
+            self._pristine = self._fill()
             self._server.stop()
-            shutil.copytree(self._server.data_dir, copy)
+            shutil.copytree(self._server.data_dir, self._copy)
             self._server.start()
-        self._kind = kind
 
-    def _fill(self, kind: Kind) -> Pristine:
+    def _fill(self) -> Pristine:
         with self._connect() as connection:
-            if kind is Kind.MIGRATED:
+            if self._kind is Kind.MIGRATED:
                 # What the extension brings along belongs to what is there before.
                 connection.execute("CREATE EXTENSION timescaledb")
             before = connection.execute("SELECT pg_current_xact_id()::xid::text").fetchone()
-        if kind is Kind.MIGRATED:
+        if self._kind is Kind.MIGRATED:
             migrate(_settings(self._server.url))
         assert before is not None
         with self._connect() as connection:

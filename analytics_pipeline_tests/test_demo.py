@@ -13,6 +13,8 @@ from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.policies import RETENTION, change_policies, policy_values, read_policies
 from analytics_pipeline.timescale.server import server_info
 from analytics_pipeline.windows import Window
+from analytics_pipeline_tests.conftest import Database
+from analytics_pipeline_tests.first_migration import take_back_policies
 
 OLD = Window(datetime(2020, 3, 1, tzinfo=UTC), datetime(2020, 5, 1, tzinfo=UTC))
 
@@ -23,14 +25,17 @@ def _keep(span: Window) -> str:
     return console.export_text()
 
 
-def _default_retention(environment: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def default_retention(database: Database, environment: pytest.MonkeyPatch) -> None:
+    """A database whose retention nobody has chosen."""
+    with database.connect(autocommit=True) as connection:
+        take_back_policies(connection)
     environment.delenv("ANALYTICS_RETENTION")
     get_settings.cache_clear()
     migrate()
 
 
-def test_a_retention_that_nobody_chose_gives_way_in_the_database_itself(environment: pytest.MonkeyPatch) -> None:
-    _default_retention(environment)
+def test_a_retention_that_nobody_chose_gives_way_in_the_database_itself(default_retention: None) -> None:
     recent = Window(datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0), datetime.now(UTC))
     assert _keep(recent) == ""
     _keep(OLD)
@@ -41,12 +46,10 @@ def test_a_retention_that_nobody_chose_gives_way_in_the_database_itself(environm
         assert RETENTION not in {p.procedure for p in read_policies(connection)}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("chosen", ["by command", "in the environment"])
 def test_a_retention_that_somebody_chose_is_left_and_the_command_named(
-    environment: pytest.MonkeyPatch, chosen: str
+    default_retention: None, environment: pytest.MonkeyPatch, chosen: str
 ) -> None:
-    _default_retention(environment)
     with connect(autocommit=True) as connection:
         if chosen == "by command":
             change_policies(connection, server_info(connection), {"retention": "2 years"})

@@ -21,7 +21,7 @@ from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import HorizonError
 from analytics_pipeline.windows import Cadence, Window
-from analytics_pipeline_tests.conftest import Database
+from analytics_pipeline_tests.conftest import migrated_database
 from analytics_pipeline_tests.events_factory import add_event, at
 from analytics_pipeline_tests.metrics.closed_week import add_change
 from analytics_pipeline_tests.metrics.closing import close, days
@@ -32,10 +32,11 @@ HOW_TO = Path(__file__).parent.parent / "docs" / "frames.md"
 EXACT = Decimal("1234567890.123456789012345678")
 
 
-@pytest.fixture
-def january(database: Database) -> Iterator[Connection]:
-    """A closed January: two companies, one with an amount that no float holds."""
-    with database.connect(autocommit=True) as connection:
+@pytest.fixture(scope="module")
+def january(embedded_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
+    """A closed January, for all tests: two companies, one with an amount that no float holds."""
+    folder = tmp_path_factory.mktemp("january")
+    with migrated_database(embedded_home, folder) as database, database.connect(autocommit=True) as connection:
         add_event(connection, "2025-01-12T09:30", value=str(EXACT), user_id="u1")
         add_event(connection, "2025-01-12T10:30", value="40", company_id="beta", user_id="u9")
         add_event(connection, "2025-01-20T10:30", "user.login", category="user_activity", value=None, currency=None)
@@ -123,9 +124,12 @@ def test_a_column_has_one_type_with_rows_and_without(january: Connection) -> Non
 
 def test_events_that_have_expired_are_refused_by_name(january: Connection) -> None:
     january.execute("INSERT INTO analytics_retention_horizon (events_from) VALUES ('2025-01-15Z')")
-    with pytest.raises(HorizonError, match="before 2025-01-15"):
-        frames.events(january, JANUARY)
-    assert len(frames.events(january, days("2025-01-15", "2025-01-31"))) == 2
+    try:
+        with pytest.raises(HorizonError, match="before 2025-01-15"):
+            frames.events(january, JANUARY)
+        assert len(frames.events(january, days("2025-01-15", "2025-01-31"))) == 2
+    finally:
+        january.execute("DELETE FROM analytics_retention_horizon")
 
 
 def _run(text: str, file: Path) -> dict[str, Any]:
@@ -134,9 +138,9 @@ def _run(text: str, file: Path) -> dict[str, Any]:
 
 
 def test_the_how_to_s_asset_stands_on_what_revenue_metrics_has_closed(
-    january: Connection, environment: pytest.MonkeyPatch, tmp_path: Path
+    january: Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    environment.setenv("ANALYTICS_START", "2025-01-01")
+    monkeypatch.setenv("ANALYTICS_START", "2025-01-01")
     get_settings.cache_clear()
     notebook, own = (
         _run(text, tmp_path / f"own_{number}.py")

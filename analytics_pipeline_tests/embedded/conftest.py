@@ -1,6 +1,7 @@
 """Real servers and real clients: one server per module, and helpers to talk to it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,14 +16,33 @@ import pytest
 from analytics_pipeline.embedded import EmbeddedTimescale
 
 Connect = Callable[..., "psycopg.Connection[Any]"]
+MakeHome = Callable[..., Path]
 
 MIGRATIONS = Path(__file__).parents[2] / "sql" / "migrations"
 
 
+@pytest.fixture(scope="session")
+def make_home(tmp_path_factory: pytest.TempPathFactory) -> MakeHome:
+    """Make homes in which a server has been, new ones or at the path that is given.
+
+    Making one takes longer than copying it.
+    """
+    first = EmbeddedTimescale(tmp_path_factory.mktemp("first"))
+    first.start()
+    first.stop()
+
+    def make(home: Path | None = None) -> Path:
+        home = home or tmp_path_factory.mktemp("home")
+        shutil.copytree(first.data_dir, home / "timescaledb" / "data")
+        return home
+
+    return make
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedTimescale]:
+def server(make_home: MakeHome) -> Iterator[EmbeddedTimescale]:
     """A running server; jobs run when a test asks for them only."""
-    embedded = EmbeddedTimescale(tmp_path_factory.mktemp("home"), idle_in_transaction=30, job_interval=3600)
+    embedded = EmbeddedTimescale(make_home(), idle_in_transaction=30, job_interval=3600)
     embedded.start()
     yield embedded
     embedded.stop()

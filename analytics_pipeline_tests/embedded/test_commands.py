@@ -13,18 +13,18 @@ from click.testing import CliRunner
 from analytics_pipeline.cli import main
 from analytics_pipeline.embedded import EmbeddedPostgres, EmbeddedTimescale, engine, postgres
 from analytics_pipeline.settings import get_settings
-from analytics_pipeline_tests.embedded.conftest import value
+from analytics_pipeline_tests.embedded.conftest import MakeHome, value
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def home(tmp_path: Path, make_home: MakeHome, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A home of the test's own, which the settings name."""
     monkeypatch.setenv("ANALYTICS_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("ANALYTICS_DATABASE_URL", raising=False)
     get_settings.cache_clear()
-    yield tmp_path / "home"
+    yield make_home(tmp_path / "home")
     get_settings.cache_clear()
 
 

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from analytics_pipeline.embedded import EmbeddedTimescale
-from analytics_pipeline_tests.embedded.conftest import Connect, kill_server, value
+from analytics_pipeline_tests.embedded.conftest import Connect, MakeHome, kill_server, value
 from analytics_pipeline_tests.embedded.wire import connect_raw, message, read_message, startup
 
 RECURSIVE = (
@@ -32,12 +32,12 @@ TRAP = f"SELECT '{'[' * 5_000_000}'::jsonb"
 
 
 @pytest.fixture
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., EmbeddedTimescale]]:
+def own(make_home: MakeHome) -> Iterator[Callable[..., EmbeddedTimescale]]:
     """Start servers with limits of the test's own."""
     started: list[EmbeddedTimescale] = []
 
     def start(**limits: float) -> EmbeddedTimescale:
-        embedded = EmbeddedTimescale(tmp_path_factory.mktemp("home"), job_interval=3600, **limits)  # type: ignore[arg-type]
+        embedded = EmbeddedTimescale(make_home(), job_interval=3600, **limits)  # type: ignore[arg-type]
         embedded.start()
         started.append(embedded)
         return embedded

@@ -8,7 +8,7 @@ import pytest
 
 from analytics_pipeline.embedded import EmbeddedTimescale
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline_tests.embedded.conftest import MIGRATIONS, Connect, value
+from analytics_pipeline_tests.embedded.conftest import MIGRATIONS, Connect, MakeHome, value
 
 
 @pytest.fixture
@@ -63,8 +63,8 @@ def test_due_policy_runs_and_its_outcome_shows(server: EmbeddedTimescale, databa
 
 
 @pytest.mark.faults
-def test_jobs_run_by_themselves(tmp_path_factory: pytest.TempPathFactory) -> None:
-    embedded = EmbeddedTimescale(tmp_path_factory.mktemp("home"), job_interval=0.2)
+def test_jobs_run_by_themselves(make_home: MakeHome) -> None:
+    embedded = EmbeddedTimescale(make_home(), job_interval=0.2)
     embedded.start()
     try:
         with psycopg.connect(embedded.url, autocommit=True) as connection:

@@ -15,7 +15,7 @@ import pytest
 from psycopg import pq
 
 from analytics_pipeline.embedded import EmbeddedTimescale
-from analytics_pipeline_tests.embedded.conftest import Connect, value
+from analytics_pipeline_tests.embedded.conftest import Connect, MakeHome, value
 from analytics_pipeline_tests.embedded.wire import (
     SASL,
     STATEMENTS,
@@ -78,14 +78,12 @@ AFTER_LOGIN = {
 
 
 @pytest.fixture(scope="module")
-def open_to_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedTimescale]:
+def open_to_all(make_home: MakeHome) -> Iterator[EmbeddedTimescale]:
     """A server that listens on TCP too, where it does not wait long for a log-in."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    embedded = EmbeddedTimescale(
-        tmp_path_factory.mktemp("open"), tcp_port=port, login_timeout=1, idle_in_transaction=30, job_interval=3600
-    )
+    embedded = EmbeddedTimescale(make_home(), tcp_port=port, login_timeout=1, idle_in_transaction=30, job_interval=3600)
     embedded.start(tcp=True)
     yield embedded
     embedded.stop()

@@ -19,19 +19,9 @@ import pytest
 
 from analytics_pipeline.embedded import EmbeddedPostgres, EmbeddedTimescale, engine
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline_tests.embedded.conftest import kill_server, run_python, value
+from analytics_pipeline_tests.embedded.conftest import MakeHome, kill_server, run_python, value
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home in which a server has been: making one takes longer than copying it."""
-    home = tmp_path_factory.mktemp("made")
-    server = EmbeddedTimescale(home)
-    server.start()
-    server.stop()
-    return home
 
 
 @pytest.fixture
@@ -43,10 +33,9 @@ def fresh(tmp_path: Path) -> Iterator[EmbeddedTimescale]:
 
 
 @pytest.fixture
-def embedded(tmp_path: Path, made: Path) -> Iterator[EmbeddedTimescale]:
+def embedded(tmp_path: Path, make_home: MakeHome) -> Iterator[EmbeddedTimescale]:
     """A server of the test's own, in a home with a space, not started."""
-    shutil.copytree(made / "timescaledb" / "data", tmp_path / "a home" / "timescaledb" / "data")
-    own = EmbeddedTimescale(tmp_path / "a home", job_interval=3600)
+    own = EmbeddedTimescale(make_home(tmp_path / "a home"), job_interval=3600)
     yield own
     own.stop()
 
@@ -87,8 +76,8 @@ def test_nobody_else_can_enter(embedded: EmbeddedTimescale) -> None:
     assert f":{54329:04X} " not in listening
 
 
-def test_deep_home(tmp_path: Path) -> None:
-    embedded = EmbeddedTimescale(tmp_path / ("deep/" * 30))
+def test_deep_home(tmp_path: Path, make_home: MakeHome) -> None:
+    embedded = EmbeddedTimescale(make_home(tmp_path / ("deep/" * 30)))
     embedded.start()
     try:
         with connect(embedded) as connection:
@@ -135,10 +124,11 @@ def test_committed_data_survives_kill(embedded: EmbeddedTimescale) -> None:
         "    print(n, flush=True)\n",
         embedded.url,
     )
-    time.sleep(1.5)
-    kill_server(embedded)
     assert writer.stdout is not None
-    acknowledged = int(writer.stdout.read().split()[-1])
+    while writer.stdout.readline() != "50\n":
+        assert writer.poll() is None
+    kill_server(embedded)
+    acknowledged = int(("50\n" + writer.stdout.read()).split()[-1])
     writer.wait(10)
     assert acknowledged > 10
     assert str(embedded.status()).startswith("failed: the server ended without saying why")
@@ -284,11 +274,9 @@ def test_tcp_on_request(embedded: EmbeddedTimescale, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("server", [EmbeddedTimescale, EmbeddedPostgres])
 def test_homes_of_any_name_are_started_and_stopped(
-    tmp_path: Path, made: Path, server: type[EmbeddedTimescale | EmbeddedPostgres]
+    tmp_path: Path, make_home: MakeHome, server: type[EmbeddedTimescale | EmbeddedPostgres]
 ) -> None:
-    home = tmp_path / "M\u00fcller, \"Sons\" & 'Co' $HOME\nnew line"
-    shutil.copytree(made / "timescaledb" / "data", home / "timescaledb" / "data")
-    embedded = server(home)
+    embedded = server(make_home(tmp_path / "M\u00fcller, \"Sons\" & 'Co' $HOME\nnew line"))
     embedded.start()
     with psycopg.connect(embedded.url) as connection:
         assert value(connection, "SELECT 1") == 1

@@ -252,6 +252,7 @@ def test_a_row_dated_ahead_is_recorded_by_itself_when_its_time_comes(erp: Exampl
     assert rejected() == []
 
 
+@pytest.mark.slow
 def test_a_long_history_is_read_in_order_by_runs_of_bounded_length(
     erp: ExampleErp, monkeypatch: pytest.MonkeyPatch
 ) -> None:

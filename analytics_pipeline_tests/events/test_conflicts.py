@@ -108,6 +108,7 @@ def test_the_three_records_of_the_case(database: Database, folder: Path) -> None
         assert kept_from == (str(DATA / "conflict_2.jsonl"), 1, "c1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -138,6 +139,7 @@ def test_every_column_can_contradict(connection: Connection, folder: Path, chang
     assert set(differing) == set(change)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -249,6 +251,7 @@ def test_replace_takes_the_record_and_keeps_both_values(connection: Connection, 
     assert conflicts(connection) == [("120.00", "12.00", "replaced"), ("12.00", "120.00", "open")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("others", [0, MANY])
 @pytest.mark.parametrize("stored", ["1.00", "2.00", "3.00", "7.00", None])
 def test_of_several_replacements_in_a_file_the_last_one_counts(
@@ -326,6 +329,7 @@ def test_one_contradiction_in_several_forms_of_its_numbers_is_one(
     assert conflicts(connection) == [("120.00", "12.00", "open")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_a_decision_to_keep_the_event_stays_whatever_form_the_record_comes_in(
     connection: Connection, folder: Path, form: str

@@ -404,6 +404,7 @@ def test_the_number_of_a_row_is_no_field(tmp_path: Path) -> None:
     assert kinds(parquet(tmp_path / "a.parquet", __index_level_0__=pa.array([0, 1]))) == [None, None]
 
 
+@pytest.mark.slow
 def test_a_cell_may_be_as_long_as_a_line(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     note = '"{""note"": """"' + " " * 200_000 + '}"'

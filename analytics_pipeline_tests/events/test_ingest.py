@@ -177,6 +177,7 @@ def test_a_connection_inside_a_transaction_is_refused(database: Database, tmp_pa
             ingest([Source.of(path)], connection, rejects_path=rejects)
 
 
+@pytest.mark.slow
 def test_a_real_file_comes_in_to_the_cent(connection: Connection, rejects: Path) -> None:
     path = Path(__file__).parent / "data" / "cdnow_sample.jsonl.gz"
     summary = ingest([Source.of(path)], connection, rejects_path=rejects)

@@ -108,6 +108,7 @@ def odd_file(path: Path) -> None:
     path.write_bytes(b"".join(lines))
 
 
+@pytest.mark.slow
 def test_processes_change_nothing_but_the_time(
     connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: type[ReadyWorkers]
 ) -> None:
@@ -127,6 +128,7 @@ def test_processes_change_nothing_but_the_time(
     assert (rows, kept) == expected[1:]
 
 
+@pytest.mark.slow
 def test_a_known_event_in_a_batch_is_compared(
     connection: Connection, tmp_path: Path, workers: type[ReadyWorkers]
 ) -> None:
@@ -140,6 +142,7 @@ def test_a_known_event_in_a_batch_is_compared(
     assert load(connection, path, "third", on_conflict=OnConflict.REPLACE)[0].replaced == 1
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_loses_nothing(
     connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: type[ReadyWorkers]
 ) -> None:
@@ -150,6 +153,7 @@ def test_a_process_that_dies_loses_nothing(
     assert (summary.new, summary.rejected, len(rows)) == (3_000, 1, 3_000)
 
 
+@pytest.mark.slow
 def test_the_processes_end_with_what_they_were_started_for() -> None:
     with ReadyWorkers(Parsing(), 2) as workers:
         parsed = workers.submit(Chunk(1, json_lines([payment(), payment(value="x")]).encode(), NOW)).result()

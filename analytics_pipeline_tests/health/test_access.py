@@ -22,6 +22,7 @@ def test_a_migrated_database_lets_readers_read_what_they_may(ask: Ask) -> None:
     assert finding.metadata["relations that roles may not read but do"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("break_it", "words"),
     [

@@ -41,6 +41,7 @@ def closed(connection: Connection) -> Connection:
     return connection
 
 
+@pytest.mark.slow
 def test_a_bucket_that_changes_before_its_proof_is_closed_again_and_one_above_it_is_left_to_late_events(
     closed: Connection,
 ) -> None:
@@ -69,6 +70,7 @@ def test_a_bucket_that_changes_before_its_proof_is_closed_again_and_one_above_it
         assert not stale_ranges(closed, JANUARY, DAILY)
 
 
+@pytest.mark.slow
 def test_a_row_that_differs_without_a_change_fails_beside_those_that_have_changed(closed: Connection) -> None:
     table = materialized_tables(closed)[HOURLY].identifier.as_string(closed)
     closed.execute(f"UPDATE {table} SET total_value = 20 WHERE company_id = 'acme' AND bucket = '2025-01-20 10:00Z'")
@@ -79,6 +81,7 @@ def test_a_row_that_differs_without_a_change_fails_beside_those_that_have_change
     assert "beta" not in finding.summary
 
 
+@pytest.mark.slow
 def test_what_keeps_changing_is_said_and_fails_nothing(closed: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     from analytics_pipeline.timescale import reconcile
 
@@ -94,6 +97,7 @@ def test_what_keeps_changing_is_said_and_fails_nothing(closed: Connection, monke
     assert closed.execute(count).fetchone() == (3,), "three rounds"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     # Days of users are computed from events; days behind the newest one with revenue are read in real time.
     ("subject", "day", "changed"),
@@ -115,6 +119,7 @@ def test_figures_whose_events_change_before_their_proof_are_left_to_late_events(
     assert "acme, 2025-01-20: total_users is 77 stored and 3 due" in finding.summary
 
 
+@pytest.mark.slow
 def test_what_was_never_closed_before_the_first_period_explains_no_difference(closed: Connection) -> None:
     for subject, granularity in (("revenue_metrics_monthly", "month"), ("user_metrics", "day")):
         assert _prove(closed, subject).passed
@@ -126,6 +131,7 @@ def test_what_was_never_closed_before_the_first_period_explains_no_difference(cl
         assert not _prove(closed, subject).passed
 
 
+@pytest.mark.slow
 def test_days_of_users_and_subscriptions_that_a_refresh_has_overtaken_are_read_again(closed: Connection) -> None:
     """The log that tells late events about their days is cleared by whoever refreshes the aggregate it belongs to."""
     add_event(closed, "2025-01-05T09:00", company_id="beta", user_id="new")
@@ -156,6 +162,7 @@ def test_an_event_that_comes_between_the_reading_of_the_log_and_the_refresh_is_n
     assert any(p.window == days("2025-01-06") for p in stale_periods(closed))
 
 
+@pytest.mark.slow
 def test_histories_that_differ_without_a_change_stop_the_run_that_has_read_them(closed: Connection) -> None:
     for subject, tamper, told in (
         (

@@ -43,6 +43,7 @@ def test_an_empty_database_passes_and_says_so(ask: Ask) -> None:
     assert "Nothing is closed yet" in ask("reconciles_with_events", HOURLY).summary
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "age"), [(HOURLY, 5.0), (DAILY, 50.0), (MONTHLY, 70 * 24.0)])
 def test_events_that_should_be_closed_make_an_aggregate_late_until_it_is_closed(
     ask: Ask, connection: Connection, name: str, age: float

@@ -107,6 +107,7 @@ def test_a_lost_unique_key_is_an_error_whose_remedy_restores_it(ask: Ask, connec
     assert "CREATE UNIQUE INDEX" in finding.summary
 
 
+@pytest.mark.slow
 def test_every_aggregate_matches_its_declaration_to_the_query(ask: Ask) -> None:
     for aggregate in AGGREGATES:
         finding = ask("matches_declaration", aggregate.name)
@@ -151,6 +152,7 @@ def test_a_missing_aggregate_fails_its_checks_and_raises_nothing(ask: Ask, conne
     assert "can't be judged" in blind.summary
 
 
+@pytest.mark.slow
 def test_comparing_definitions_leaves_nothing_behind(ask: Ask, connection: Connection) -> None:
     ask("matches_declaration", VOLUME)
     assert connection.execute("SELECT count(*) FROM pg_class WHERE relname ~ 'declared_definition'").fetchone() == (0,)

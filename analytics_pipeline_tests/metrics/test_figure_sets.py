@@ -93,6 +93,7 @@ def _rows(chance: Random) -> list[Row]:
     return [*rows, ("nobody", MONTHS.start, MONTHS.end, "EUR")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", SUMS)
 def test_every_row_of_a_call_is_what_it_is_by_itself(filled: Connection, function: str) -> None:
     """Whatever the others are: over the same time, another company or currency, at any second; closed or not."""
@@ -147,6 +148,7 @@ def test_a_balance_counts_from_the_snapshot_before_it_until_that_is_stale(rates:
     assert (taken(), balances()) == ([], (50, 150))
 
 
+@pytest.mark.slow
 def test_a_day_reads_as_many_subscriptions_whatever_the_history(rates: Connection) -> None:
     """Of 2,000 and of 8,000 that stand: nobody's life is read but theirs who have a change that day."""
 

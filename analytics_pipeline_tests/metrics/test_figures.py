@@ -68,6 +68,7 @@ def test_two_payments_alike_in_everything_but_their_id_both_count(database: Data
         assert (row.revenue, row.transactions) == (Decimal(10), 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("start", "end"),
     [

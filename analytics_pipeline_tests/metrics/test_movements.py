@@ -156,6 +156,7 @@ def test_a_subscription_that_changes_hands_is_lost_by_one_and_won_by_the_other(r
     both(rates, {"new": 30, "end": 30}, {"start": 30, "new": 30, "churn": 30, "end": 30})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("life", "january", "february"),
     [
@@ -232,6 +233,7 @@ def test_a_first_payment_that_arrives_late_makes_a_later_new_customer_come_back(
     assert [period.window for period in stale_periods(rates)] == [JANUARY, FEBRUARY]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("life", "january", "february"),
     [
@@ -292,6 +294,7 @@ def test_what_cancels_part_of_a_gain_leaves_the_rest_at_the_rate_it_was_gained_a
 GOOD = {"subscription_id": "s9", "interval": "month", "interval_count": 1, "quantity": 1, "status": "active"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("metadata", "event_type", "value", "currency"),
     [

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from analytics_pipeline.asset_names import USERS
 from analytics_pipeline.events.load import EventLoader
 from analytics_pipeline.events.model import AnalyticsEvent, check_event
-from analytics_pipeline.metrics.revenue import revenue_metrics, unconverted
+from analytics_pipeline.metrics.revenue import all_unconverted, mrr_figures, revenue_figures
 from analytics_pipeline.metrics.tables import USER_METRICS, close_metric, stale_periods
-from analytics_pipeline.metrics.users import USER_DELETIONS, UserMetrics, update_users, user_metrics
+from analytics_pipeline.metrics.users import USER_DELETIONS, UserMetrics, update_users, user_figures
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Cadence, Window
 from analytics_pipeline_tests.metrics.closing import days
@@ -127,7 +127,7 @@ def test_users_of_any_period_are_those_of_the_definitions(
         return [rounded(users_of(remaining, window, before(window))) for window in windows]
 
     def answered() -> list[list[object]]:
-        return [rounded(user_metrics(rates, COMPANY, window)) for window in windows]
+        return [rounded(each.metrics) for each in user_figures(rates, [(COMPANY, window) for window in windows])]
 
     assert answered() == wanted(events)
     for month in data.draw(st.permutations(list(SPAN.split(Cadence.MONTH)))):
@@ -248,8 +248,10 @@ def test_amounts_are_converted_at_the_rate_of_their_own_day_or_listed(
     clear(rates)
     events = [act.as_event(number) for number, act in enumerate(history, start=1)]
     EventLoader(rates).load(events)
-    for window in windows:
-        figures = revenue_metrics(rates, COMPANY, window, "EUR")
+    asked = [(COMPANY, window) for window in windows]
+    revenues, mrrs = revenue_figures(rates, asked, "EUR"), mrr_figures(rates, asked, "EUR")
+    for window, of_window, mrr in zip(windows, revenues, mrrs, strict=True):
+        figures = of_window.metrics
         refunded, others = apart(within(events, window))
         refunded_before, others_before = apart(within(events, before(window)))
         revenue, _ = converted(within(events, window), "revenue")
@@ -273,7 +275,7 @@ def test_amounts_are_converted_at_the_rate_of_their_own_day_or_listed(
         assert (figures.average_revenue_per_user is None) == (not is_known or not figures.total_users)
         listed = {
             (row.figure, row.part, row.currency, row.amount > 0): Fraction(row.amount)
-            for row in unconverted(rates, COMPANY, window, "EUR")
+            for row in all_unconverted(of_window, mrr)
         }
         assert listed == {
             (figure, part, currency, amount > 0): amount

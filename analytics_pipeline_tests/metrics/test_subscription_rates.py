@@ -120,6 +120,7 @@ def test_a_period_is_compared_with_the_same_one_a_year_before(rates: Connection)
     assert answered(rates, FEBRUARY)["totalRevenueYearOverYear"] is None
 
 
+@pytest.mark.slow
 def test_the_rates_are_stored_of_each_company_and_follow_what_the_year_before_becomes(connection: Connection) -> None:
     load(connection, *EXAMPLE, *(_a_year_ago(change) for change in EXAMPLE[:5]))
     add_event(connection, "2024-02-10T10:00", value="100")
@@ -148,6 +149,7 @@ def test_the_rates_are_stored_of_each_company_and_follow_what_the_year_before_be
     assert connection.execute(stored).fetchall() == [(*map(Decimal, ("15.0", "1.87", "1027.27", "-25.0")),)]
 
 
+@pytest.mark.slow
 def test_what_was_closed_before_gets_its_rates_as_everything_that_has_changed(connection: Connection) -> None:
     load(connection, *EXAMPLE)
     close(connection, JANUARY)
@@ -168,6 +170,7 @@ def test_what_was_closed_before_gets_its_rates_as_everything_that_has_changed(co
     assert connection.execute(f"{stored} AND period_start = '2025-02-01Z'", ["month"]).fetchall() == [(1, 15)]
 
 
+@pytest.mark.slow
 def test_closing_both_years_in_whichever_order_leaves_nothing_to_compute_again(connection: Connection) -> None:
     load(connection, *EXAMPLE, *(_a_year_ago(change) for change in EXAMPLE[:5]))
     add_event(connection, "2024-02-10T12:00", value="50")

@@ -62,6 +62,7 @@ def _eight_users(connection: Connection) -> None:
             add_login(connection, "03-05T10:00", f"u{user}")
 
 
+@pytest.mark.slow
 def test_removed_events_count_as_never_recorded_once_their_days_are_closed_again(connection: Connection) -> None:
     _eight_users(connection)
     close_inputs(connection, MONTHS)
@@ -88,6 +89,7 @@ def test_removed_events_count_as_never_recorded_once_their_days_are_closed_again
     assert _facts(connection) == settled
 
 
+@pytest.mark.slow
 def test_a_removed_deletion_and_a_removed_return_are_taken_back(connection: Connection) -> None:
     add_login(connection, "03-01T10:00", "u1")
     add_login(connection, "03-04T10:00", "u1", "user.deleted")
@@ -110,6 +112,7 @@ def test_a_removed_deletion_and_a_removed_return_are_taken_back(connection: Conn
     assert total == [1] * 5
 
 
+@pytest.mark.slow
 def test_a_deletion_that_comes_late_finds_the_return_in_a_day_closed_before(connection: Connection) -> None:
     add_login(connection, "03-01T10:00", "u1")
     add_login(connection, "03-08T10:00", "u1")
@@ -119,6 +122,7 @@ def test_a_deletion_that_comes_late_finds_the_return_in_a_day_closed_before(conn
     assert _facts(connection)[1] == [("acme", "u1", at("2025-03-04T10:00"), at("2025-03-08T10:00"))]
 
 
+@pytest.mark.slow
 def test_an_open_day_s_deletion_and_return_count_before_it_is_closed(connection: Connection) -> None:
     add_login(connection, "01-05T10:00", "u1")
     add_login(connection, "01-05T10:00", "u2", "user.deleted")
@@ -131,6 +135,7 @@ def test_an_open_day_s_deletion_and_return_count_before_it_is_closed(connection:
     assert [users_answer(connection, None, days(f"2025-02-0{day}")) for day in (3, 4, 5)] == live
 
 
+@pytest.mark.slow
 def test_events_are_removed_from_compressed_chunks_too(connection: Connection) -> None:
     _eight_users(connection)
     close_inputs(connection, MONTHS)
@@ -140,6 +145,7 @@ def test_events_are_removed_from_compressed_chunks_too(connection: Connection) -
     assert users_answer(connection, None, days("2025-03-05"))["totalUsers"] == 20
 
 
+@pytest.mark.slow
 def test_of_a_month_that_waits_to_be_closed_again_only_users_are_active(connection: Connection) -> None:
     """Users are settled by the day; until its month is closed again the aggregate still names those who are none."""
     for user, day in (("a", 5), ("b", 6), ("c", 7)):
@@ -201,6 +207,7 @@ def test_users_are_counted_by_day_whoever_changes_what_is_stored_of_them(connect
     assert counted() == []
 
 
+@pytest.mark.slow
 def test_stored_users_are_counted_and_closed_periods_get_what_is_stored_since(connection: Connection) -> None:
     add_login(connection, "02-05T10:00", "stays")
     add_login(connection, "02-05T10:00", "leaves")
@@ -241,6 +248,7 @@ def expired(connection: Connection) -> Connection:
     return connection
 
 
+@pytest.mark.slow
 def test_what_is_known_only_from_behind_the_horizon_stays(expired: Connection) -> None:
     kept = _facts(expired)
     assert (len(kept[0]), len(kept[1])) == (3, 2)
@@ -289,6 +297,7 @@ def test_in_sql_what_would_need_expired_events_is_null_and_what_is_kept_is_count
     assert new_users(expired, None, days("2024-11-05")) == 0
 
 
+@pytest.mark.slow
 def test_the_first_day_after_the_horizon_keeps_its_figures_and_the_others_are_closed_again(
     connection: Connection,
 ) -> None:
@@ -319,6 +328,7 @@ def test_the_first_day_after_the_horizon_keeps_its_figures_and_the_others_are_cl
     assert fetch_row(connection, f"{stored} AND period_start = '2025-03-01Z'") == (2, None)
 
 
+@pytest.mark.slow
 def test_of_a_month_that_expired_before_it_was_closed_nothing_is_known(connection: Connection) -> None:
     for when in ("01-05", "02-05", "03-05"):
         add_login(connection, f"{when}T10:00", "u1")

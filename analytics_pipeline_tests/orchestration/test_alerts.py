@@ -94,6 +94,7 @@ def test_a_run_over_partitions_shows_and_tells_what_fires_in_the_latest_closed_o
     assert _told(database)[1:] == [f"[resolved] low: all companies total_revenue 150.00 EUR (below 100 EUR) {_day(1)}"]
 
 
+@pytest.mark.slow
 def test_a_broken_file_fails_the_check_and_not_the_run(
     rules: Path, database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:

@@ -34,6 +34,7 @@ def _stored_bytes() -> int:
         return int(storage.execute(f"SELECT coalesce(sum(size), 0) FROM ({tables}) AS rows").fetchone()[0])  # type: ignore[index]
 
 
+@pytest.mark.slow
 def test_a_range_stores_a_row_for_each_check_and_under_3_kb_for_each_partition(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:
@@ -62,6 +63,7 @@ def test_a_range_stores_a_row_for_each_check_and_under_3_kb_for_each_partition(
         assert (target.storage_id, target.run_id) == (newest.storage_id, hours.run_id)
 
 
+@pytest.mark.slow
 def test_neither_runs_nor_sensors_list_the_partitions_of_the_whole_history(
     database: Database, instance: DagsterInstance, environment: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,7 @@ def _run(
     return job.execute_in_process(instance=instance, raise_on_error=False)
 
 
+@pytest.mark.slow
 def test_a_run_loads_the_configured_source_and_shows_what_it_did(
     database: Database,
     instance: DagsterInstance,

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from dagster import AssetKey, DagsterInstance, Definitions, RunRequest
+from dagster import AssetCheckKey, AssetKey, DagsterInstance, Definitions, RunRequest
 
 from analytics_pipeline.health.finding import Severity
 from analytics_pipeline.health.metrics import equals_definitions, figures_current
@@ -16,6 +16,7 @@ from analytics_pipeline.metrics.answers import revenue_answer, users_answer
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES, MetricTable, stale_periods
 from analytics_pipeline.orchestration.close import close_span
+from analytics_pipeline.orchestration.health import CHECKS_JOB
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Cadence, Window
@@ -243,13 +244,11 @@ class _Checked:
 
 
 def _check(definitions: Definitions, instance: DagsterInstance, asset: str, check: str) -> _Checked:
-    """Run the checks of every asset once, as their schedule does, and return one of them."""
-    result = definitions.resolve_job_def("checks").execute_in_process(instance=instance, raise_on_error=False)
-    (found,) = (
-        evaluation
-        for evaluation in result.get_asset_check_evaluations()
-        if (evaluation.asset_key.to_user_string(), evaluation.check_name) == (asset, check)
-    )
+    """Run one check of the job that runs all of them."""
+    job = definitions.resolve_job_def(CHECKS_JOB)
+    alone = job.get_subset(asset_check_selection={AssetCheckKey(AssetKey(asset), check)})
+    result = alone.execute_in_process(instance=instance, raise_on_error=False)
+    (found,) = result.get_asset_check_evaluations()
     return _Checked(found.passed, found.description)
 
 

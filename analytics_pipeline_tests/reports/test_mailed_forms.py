@@ -71,6 +71,7 @@ def test_each_recipient_gets_the_form_of_its_own(connection: Connection) -> None
     assert "too large" not in body
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("other", "reason"),
     [
@@ -94,6 +95,7 @@ def test_a_workbook_shows_the_figures_of_its_document_or_is_not_made(
     assert list_messages(connection) == []
 
 
+@pytest.mark.slow
 def test_who_asks_for_another_form_gets_it_though_the_mail_waits(connection: Connection) -> None:
     settings = get_settings()
     add_recipient(connection, "acme", REPORT, "cfo@acme.com")
@@ -104,6 +106,7 @@ def test_who_asks_for_another_form_gets_it_though_the_mail_waits(connection: Con
     assert [attached.get_content_type() for attached in mail.iter_attachments()] == [XLSX]
 
 
+@pytest.mark.slow
 def test_a_workbook_of_another_company_is_attached_to_nothing(connection: Connection) -> None:
     for company in ("acme", "globex"):
         add_recipient(connection, company, REPORT, f"cfo@{company}.com", form="xlsx")

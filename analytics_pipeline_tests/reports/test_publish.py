@@ -49,6 +49,7 @@ def test_many_are_the_same_bytes_in_processes_as_here(tmp_path: Path) -> None:
     assert all(f"company {n}" in PdfReader(one.path).pages[0].extract_text() for n, one in enumerate(spread))
 
 
+@pytest.mark.slow
 def test_a_document_that_cannot_be_stored_stops_the_rest(tmp_path: Path) -> None:
     root = tmp_path / "a file"
     root.write_text("no folder")

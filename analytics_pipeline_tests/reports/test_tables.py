@@ -32,6 +32,7 @@ def pages_of(sheet: Sheet, table: FiguresTable) -> list[str]:
     return [page.extract_text() for page in PdfReader(BytesIO(pdf_of(sheet, table))).pages]
 
 
+@pytest.mark.slow
 def test_the_head_repeats_over_five_thousand_rows(sheet: Sheet) -> None:
     rows = [[f"event-{row}", str(row)] for row in range(5_000)]
     pages = pages_of(sheet, table_of(sheet, rows, ["Sum", "12497500"]))

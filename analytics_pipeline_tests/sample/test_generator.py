@@ -67,6 +67,7 @@ def test_default_size_is_about_250_000_lines() -> None:
     assert 245_000 <= sum(1 for _ in events) <= 260_000
 
 
+@pytest.mark.slow
 def test_scale_multiplies_the_number_of_events() -> None:
     half, whole = (len(generate(months=6, companies=3, scale=scale)) for scale in (0.5, 1.0))
     assert 1.8 < whole / half < 2.2

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -35,8 +35,10 @@ from analytics_pipeline.timescale.server import server_info
 from analytics_pipeline.windows import Cadence, Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
+from analytics_pipeline_tests.first_migration import take_back_policies
 
 EVENTS = "analytics_events"
+Attempt = Callable[..., object]
 
 
 @pytest.fixture
@@ -239,10 +241,7 @@ def test_a_change_over_what_somebody_else_has_changed_meanwhile_is_refused(conne
 def test_a_first_migration_that_was_killed_before_its_policies_is_still_one_of_a_new_database(
     connection: Connection, environment: pytest.MonkeyPatch
 ) -> None:
-    _change(connection, compress_after="never")
-    for aggregate in AGGREGATES:
-        connection.execute("SELECT remove_continuous_aggregate_policy(%s)", [aggregate.name])
-    connection.execute("DELETE FROM analytics_policies")
+    take_back_policies(connection)
     with pytest.raises(AnalyticsError, match="run 'analytics-pipeline db migrate' first"):
         policy_values(connection)
     migrate(_with(environment, retention="3 years"))
@@ -266,69 +265,60 @@ def test_two_first_migrations_at_once_agree_on_the_policies(environment: pytest.
         assert policy_differences(connection, policy_values(connection)) == []
 
 
-def _new_database(environment: pytest.MonkeyPatch, **changes: str) -> MigrationReport:
+def _new_database(connection: Connection, environment: pytest.MonkeyPatch, **changes: str) -> MigrationReport:
+    take_back_policies(connection)
     return migrate(_with(environment, **changes))
 
 
-def _existing_database(environment: pytest.MonkeyPatch, **changes: str) -> list[PolicyChange]:
-    migrate()
-    with connect(autocommit=True) as connection:
-        return _change(connection, **changes)
+def _existing_database(connection: Connection, environment: pytest.MonkeyPatch, **changes: str) -> list[PolicyChange]:
+    return _change(connection, **changes)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("attempt", [_new_database, _existing_database])
 def test_a_retention_within_reach_of_a_refresh_window_is_refused(
-    environment: pytest.MonkeyPatch, attempt: type
+    connection: Connection, environment: pytest.MonkeyPatch, attempt: Attempt
 ) -> None:
     with pytest.raises(AnalyticsError, match=r"retention of 3 months is too short: .*5 months.*ANALYTICS_RETENTION"):
-        attempt(environment, retention="3 months")
-    with connect(autocommit=True) as connection:
-        assert _retention(connection) == "never"
+        attempt(connection, environment, retention="3 months")
+    assert _retention(connection) == "never"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("attempt", [_new_database, _existing_database])
 @pytest.mark.parametrize("compress_after", ["2 years", "6 months"])
 def test_compressing_what_has_been_dropped_before_is_refused(
-    environment: pytest.MonkeyPatch, attempt: type, compress_after: str
+    connection: Connection, environment: pytest.MonkeyPatch, attempt: Attempt, compress_after: str
 ) -> None:
     message = (
         f"With a retention of 6 months, compressing after {compress_after} would never .*: use a shorter age, or never "
         r"\(ANALYTICS_COMPRESS_AFTER of a new database, --compress-after of 'db policies'\)\.$"
     )
     with pytest.raises(AnalyticsError, match=message):
-        attempt(environment, retention="6 months", compress_after=compress_after)
-    with connect(autocommit=True) as connection:
-        assert _retention(connection) == "never"
-        assert policy_records(connection) == {} or policy_values(connection).compress_after == "30 days"
+        attempt(connection, environment, retention="6 months", compress_after=compress_after)
+    assert _retention(connection) == "never"
+    assert policy_records(connection) == {} or policy_values(connection).compress_after == "30 days"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("attempt", [_new_database, _existing_database])
 @pytest.mark.parametrize("values", [("6 months", "never"), ("never", "2 years"), ("6 months", "5 months")])
 def test_compressing_never_or_before_the_retention_is_sound(
-    environment: pytest.MonkeyPatch, attempt: type, values: tuple[str, str]
+    connection: Connection, environment: pytest.MonkeyPatch, attempt: Attempt, values: tuple[str, str]
 ) -> None:
     retention, compress_after = values
-    attempt(environment, retention=retention, compress_after=compress_after)
-    with connect(autocommit=True) as connection:
-        assert policy_values(connection) == PolicyValues(retention, compress_after, "dagster")
+    attempt(connection, environment, retention=retention, compress_after=compress_after)
+    assert policy_values(connection) == PolicyValues(retention, compress_after, "dagster")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("attempt", [_new_database, _existing_database])
-def test_the_engine_refreshes_only_where_that_is_safe(environment: pytest.MonkeyPatch, attempt: type) -> None:
-    with connect(autocommit=True) as connection:
-        connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
-    with connect(autocommit=True) as connection:
-        if server_info(connection).allows_engine_refresh:
-            attempt(environment, refresh_owner="timescaledb")
-        else:
-            with pytest.raises(AnalyticsError, match=r"needs TimescaleDB 2\.26\.3"):
-                attempt(environment, refresh_owner="timescaledb")
-        scheduled = {p.scheduled for (procedure, _), p in _policies(connection).items() if procedure == REFRESH}
-        assert scheduled <= {server_info(connection).allows_engine_refresh}
+def test_the_engine_refreshes_only_where_that_is_safe(
+    connection: Connection, environment: pytest.MonkeyPatch, attempt: Attempt
+) -> None:
+    if server_info(connection).allows_engine_refresh:
+        attempt(connection, environment, refresh_owner="timescaledb")
+    else:
+        with pytest.raises(AnalyticsError, match=r"needs TimescaleDB 2\.26\.3"):
+            attempt(connection, environment, refresh_owner="timescaledb")
+    scheduled = {p.scheduled for (procedure, _), p in _policies(connection).items() if procedure == REFRESH}
+    assert scheduled <= {server_info(connection).allows_engine_refresh}
 
 
 def test_the_engine_refreshes_in_one_pass_over_its_whole_window(connection: Connection) -> None:

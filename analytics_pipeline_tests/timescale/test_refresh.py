@@ -40,6 +40,7 @@ def test_exactly_the_window_is_stored_and_nothing_beside_it(database: Database) 
         assert stored == [at("2025-03-05T10:00")]
 
 
+@pytest.mark.slow
 def test_a_closed_hierarchy_equals_the_events_in_every_aggregate(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
         _add_a_bit_of_everything(connection)

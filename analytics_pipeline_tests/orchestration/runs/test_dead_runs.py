@@ -186,6 +186,7 @@ def test_how_the_process_itself_ends_its_run_is_no_loss(instance: DagsterInstanc
         sign.renew()
 
 
+@pytest.mark.slow
 def test_a_run_that_inherits_the_tags_of_another_belongs_to_nobody(instance: DagsterInstance, ended: Owner) -> None:
     parent = _run(instance, ended)
     again = create_run_for_test(
