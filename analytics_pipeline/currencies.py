@@ -10,7 +10,7 @@ way, for people's own queries.
 
 import re
 from collections.abc import Iterable
-from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from functools import lru_cache
 from typing import Final
 
@@ -35,6 +35,8 @@ _is_ticker = re.compile(TICKER_FORM).fullmatch
 _DIGITS = {code: digits for digits, codes in _OTHER_DIGITS.items() for code in codes.split()}
 # Wide enough for every amount that numeric holds here; Decimal's default of 28 digits is not.
 PRECISION = 400
+EXACT: Final = Context(prec=PRECISION)
+"""What single operations are given; entering ``localcontext`` costs more than most of them."""
 # Amounts have at most 18 decimals. What stands beyond the 30th is the residue of a division in SQL, which
 # keeps 40: three thirds are one again here.
 CERTAIN_PLACES = 30
@@ -79,9 +81,13 @@ def is_asset(code: str) -> bool:
 
 def rounded(value: Decimal, digits: int) -> Decimal:
     """Return the value rounded half-even to ``digits`` decimal places; never a negative zero."""
-    with localcontext(prec=PRECISION):
-        exact = value.quantize(Decimal(1).scaleb(-CERTAIN_PLACES), rounding=ROUND_HALF_EVEN)
-        return exact.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_EVEN) + 0
+    exact = value.quantize(_unit(CERTAIN_PLACES), ROUND_HALF_EVEN, EXACT)
+    return EXACT.add(exact.quantize(_unit(digits), ROUND_HALF_EVEN, EXACT), 0)
+
+
+@lru_cache(maxsize=64)
+def _unit(digits: int) -> Decimal:
+    return Decimal(1).scaleb(-digits)
 
 
 def round_money(amount: Decimal, currency: str) -> Decimal:

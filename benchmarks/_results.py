@@ -24,30 +24,50 @@ class Results:
         """Tell whether a line has been measured."""
         return line in self._lines
 
-    def compare(self, line: str, ours: Callable[[], object], limit: Callable[[], object], *, rounds: int) -> None:
+    def compare(
+        self,
+        line: str,
+        ours: Callable[[], object],
+        limit: Callable[[], object],
+        *,
+        rounds: int,
+        clock: Callable[[], float] = perf_counter,
+    ) -> None:
         """Run both in turns, once before they count, and keep and print the medians and their ratio."""
         if not self.has(line):
             ours()
             limit()
-            times = [(_seconds(ours), _seconds(limit)) for _ in range(rounds)]
+            times = [(seconds(ours, clock), seconds(limit, clock)) for _ in range(rounds)]
             self.keep(line, median(t[0] for t in times), median(t[1] for t in times))
         self.show(line)
 
     def keep(self, line: str, ours: float, limit: float, **parts: float) -> None:
         """Keep a line's seconds, and what ours are made of."""
         self._lines[line] = {"ratio": ours / limit, "ours_s": ours, "limit_s": limit, **parts}
-        FOLDER.mkdir(exist_ok=True)
-        self._path.write_text(json.dumps(self._lines, indent=2) + "\n")
+        self._store()
+
+    def keep_figure(self, line: str, value: float, unit: str) -> None:
+        """Keep a figure that stands alone, such as memory."""
+        self._lines[line] = {"value": value, "unit": unit}
+        self._store()
 
     def show(self, line: str) -> None:
         """Print a line, its ratio first."""
         found = self._lines[line]
+        if "value" in found:
+            print(f"           {found['value']:10,.0f} {found['unit']:<16} {line}", flush=True)
+            return
         print(f"{found['ratio']:8.2f}   {found['ours_s']:10.3f} s  {found['limit_s']:10.3f} s   {line}", flush=True)
         for part in list(found)[3:]:
             print(f"           {found[part]:10.1f} s     of it {part}", flush=True)
 
+    def _store(self) -> None:
+        FOLDER.mkdir(exist_ok=True)
+        self._path.write_text(json.dumps(self._lines, indent=2) + "\n")
 
-def _seconds(run: Callable[[], object]) -> float:
-    started = perf_counter()
+
+def seconds(run: Callable[[], object], clock: Callable[[], float] = perf_counter) -> float:
+    """Return how long a run takes by a clock."""
+    started = clock()
     run()
-    return perf_counter() - started
+    return clock() - started

@@ -1,10 +1,10 @@
-"""Rows per second of ingestion, next to what the server and psycopg can do at most, in the same run.
+"""Validated ingestion of a file beside a plain binary COPY of the same rows into the same hypertable.
 
-The raw limit stores the same rows, ready as Python tuples, without parsing, checking or looking for those
-already there: COPY into a hypertable of the same shape, or jsonb_to_recordset where COPY is refused. Works in a
-schema of its own, which it drops, on ANALYTICS_DATABASE_URL or the embedded database.
+The raw limit stores the same rows, ready as Python tuples, without parsing, checking or looking for those already
+there: COPY, or jsonb_to_recordset where COPY is refused. Works in a schema of its own, which it drops, on
+ANALYTICS_DATABASE_URL or the embedded database; what was measured before is kept in benchmarks/results.
 
-    python benchmarks/ingestion.py [--rows 200000] [--repeat 3]
+    python benchmarks/ingestion.py [--rows N ...] [--rounds 3] [--again]
 """
 
 import argparse
@@ -14,15 +14,18 @@ import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from time import perf_counter, sleep
 from uuid import UUID
 
 import psycopg
+from _results import Results, seconds
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
@@ -36,49 +39,58 @@ from analytics_pipeline.timescale.connection import Connection
 SCHEMA = "benchmark_ingestion"
 YEAR_SECONDS = 365 * 86_400
 RAW_BATCH = 10_000
+MANY_ROWS = 1_000_000
+LINES = ("validated ingestion of a file", "the same file again", "peak memory over all processes")
 TYPES = ("uuid", "timestamptz", "text", "text", "text", "text", "numeric", "text", "jsonb")
 
 Load = Callable[[Connection, Sequence[AnalyticsEvent]], None]
 
 
 def main() -> None:
-    """Measure both, alternating, and print the median of each and the ratio."""
-    arguments = parse_arguments()
+    """Measure what has not been measured, and print every line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 10_000_000])
+    parser.add_argument("--rounds", type=int, default=3, help="Of up to a million rows; of more there is one.")
+    parser.add_argument("--again", action="store_true", help="Measure again what was measured before.")
+    arguments = parser.parse_args()
+    results = Results("ingestion", again=arguments.again)
+    print("   ratio         ours       raw COPY")
+    for rows in arguments.rows:
+        new, known, memory = (f"{what}, {rows:,} rows" for what in LINES)
+        rounds = arguments.rounds if rows <= MANY_ROWS else 1
+        if not (results.has(new) and results.has(known)):
+            with prepared(rows) as (connection, path):
+                load = raw_load(connection)
+                times = [
+                    (measure_raw(connection, load, path), *measure_ingestion(connection, path)) for _ in range(rounds)
+                ]
+            raw, first, again = map(median, zip(*times, strict=True))
+            results.keep(new, first, raw)
+            results.keep(known, again, raw)
+        if not results.has(memory):
+            with prepared(rows) as (_, path):
+                results.keep_figure(memory, measure_memory(path) / 1e6, "MB")
+        for name in (new, known, memory):
+            results.show(name)
+
+
+@contextmanager
+def prepared(rows: int) -> Iterator[tuple[Connection, Path]]:
+    """Give a connection to the empty tables, and a file of so many events."""
     with tempfile.TemporaryDirectory() as folder, connect(autocommit=True) as connection:
         path = Path(folder) / "events.jsonl"
-        events = write_events(path, arguments.rows)
+        write_events(path, rows)
         set_up(connection)
         try:
-            load = raw_load(connection)
-            raw, ours = [], []
-            for _ in range(arguments.repeat):
-                raw.append(measure_raw(connection, load, events))
-                ours.append(measure_ingestion(connection, path, Path(folder) / "rejects.jsonl", len(events)))
-            connection.execute("TRUNCATE analytics_events")
-            memory = measure_memory(path, Path(folder) / "rejects.jsonl")
-            again = ingest([Source.of(path)], connection, rejects_path=Path(folder) / "rejects.jsonl")
+            yield connection, path
         finally:
             connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(SCHEMA)))
-    print(f"rows                     {arguments.rows:>9,}  ({path.suffix}, median of {arguments.repeat})")
-    print(f"{load.__name__.replace('_', ' '):<24} {median(raw):>9,.0f} rows/s, the raw limit")
-    print(f"ingest                   {median(ours):>9,.0f} rows/s, {median(ours) / median(raw):.0%} of it")
-    print(f"ingest, peak memory      {memory / 1e6:>9,.0f} MB, all processes")
-    print(f"ingest, already there    {again.rows_per_second:>9,.0f} rows/s")
 
 
-def parse_arguments() -> argparse.Namespace:
-    """Return the command's options."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--repeat", type=int, default=3)
-    return parser.parse_args()
-
-
-def write_events(path: Path, rows: int) -> list[AnalyticsEvent]:
-    """Write a year of payments of seven companies, in order of time, and return them."""
+def write_events(path: Path, rows: int) -> None:
+    """Write a year of payments of seven companies, in order of time."""
     rng = random.Random(1)  # noqa: S311 - nothing is kept secret with it
     start = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=YEAR_SECONDS)
-    events = []
     with path.open("w", encoding="utf-8") as file:
         for number in range(rows):
             raw = {
@@ -93,8 +105,6 @@ def write_events(path: Path, rows: int) -> list[AnalyticsEvent]:
                 "metadata": {"method": "card", "items": rng.randrange(1, 9)},
             }
             file.write(json.dumps(raw) + "\n")
-            events.append(parse_event(raw))
-    return events
 
 
 def set_up(connection: Connection) -> None:
@@ -135,20 +145,34 @@ def recordset(connection: Connection, events: Sequence[AnalyticsEvent]) -> None:
         connection.execute(statement, [json.dumps(rows, default=str)])
 
 
-def measure_raw(connection: Connection, load: Load, events: Sequence[AnalyticsEvent]) -> float:
-    """Return rows per second of the raw way into the empty hypertable."""
+def measure_raw(connection: Connection, load: Load, path: Path) -> float:
+    """Return the seconds of the raw way into the empty hypertable, of a million rows at a time: they are in memory."""
     connection.execute("TRUNCATE analytics_events")
+    taken = 0.0
+    with path.open("rb") as file:
+        while events := [parse_event(json.loads(line)) for line in islice(file, MANY_ROWS)]:
+            taken += seconds(partial(load, connection, events))
+    return taken
+
+
+def measure_ingestion(connection: Connection, path: Path) -> tuple[float, float]:
+    """Return the seconds of ingesting the file into the empty hypertable, and of ingesting its beginning again.
+
+    The second are those of as many rows: of a million, since all of them are compared one by one.
+    """
+    connection.execute("TRUNCATE analytics_events")
+    rejects = path.with_name("rejects.jsonl")
     started = perf_counter()
-    load(connection, events)
-    return len(events) / (perf_counter() - started)
-
-
-def measure_ingestion(connection: Connection, path: Path, rejects: Path, expected: int) -> float:
-    """Return rows per second of ingesting the file into the empty hypertable."""
-    connection.execute("TRUNCATE analytics_events")
-    summary = ingest([Source.of(path)], connection, rejects_path=rejects)
-    assert (summary.new, summary.rejected) == (expected, 0)
-    return summary.rows_per_second
+    first = ingest([Source.of(path)], connection, rejects_path=rejects)
+    taken = perf_counter() - started
+    beginning = path.with_name("beginning.jsonl")
+    with path.open("rb") as whole, beginning.open("wb") as part:
+        part.writelines(islice(whole, MANY_ROWS))
+    started = perf_counter()
+    again = ingest([Source.of(beginning)], connection, rejects_path=rejects)
+    taken_again = perf_counter() - started
+    assert (first.rejected, again.new, again.already_there) == (0, 0, again.read)
+    return taken, taken_again * first.read / again.read
 
 
 INGEST = """
@@ -156,16 +180,16 @@ import sys
 from pathlib import Path
 from analytics_pipeline.events.ingest import ingest
 from analytics_pipeline.events.sources import Source
-from analytics_pipeline.timescale.connection import connect
+from analytics_pipeline.database import connect
 with connect(autocommit=True) as connection:
     connection.execute("SELECT set_config('search_path', %s, false)", [sys.argv[3]])
     ingest([Source.of(sys.argv[1])], connection, rejects_path=Path(sys.argv[2]))
 """
 
 
-def measure_memory(path: Path, rejects: Path) -> int:
+def measure_memory(path: Path) -> int:
     """Return the most bytes that ingesting the file into the empty hypertable holds in memory at any time."""
-    arguments = [sys.executable, "-c", INGEST, str(path), str(rejects), f"{SCHEMA}, public"]
+    arguments = [sys.executable, "-c", INGEST, str(path), str(path.with_name("rejects.jsonl")), f"{SCHEMA}, public"]
     peak = 0
     with subprocess.Popen(arguments) as process:
         while process.poll() is None:

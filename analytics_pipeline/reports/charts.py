@@ -11,7 +11,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, localcontext
 from reportlab.lib.colors import white
 from reportlab.platypus import Flowable
 
-from analytics_pipeline.currencies import PRECISION
+from analytics_pipeline.currencies import EXACT, PRECISION
 from analytics_pipeline.reports.layout import (
     ACCENT,
     ACCENT_SOFT,
@@ -137,15 +137,15 @@ class _Chart(Flowable):
         return left
 
     def _tick_label(self, tick: Decimal) -> Printable:
-        with localcontext(prec=PRECISION):
-            value = tick / self._scale.unit
+        value = EXACT.divide(tick, self._scale.unit)
         return self._sheet.proof.printable(self._sheet.formats.number(value, self._scale.decimals))
 
     def _height_of(self, value: Decimal) -> float:
         ticks = self._scale.ticks
-        with localcontext(prec=PRECISION):
-            share = (value - ticks[0]) / (ticks[-1] - ticks[0]) if len(ticks) > 1 else Decimal(0)
-        return _BASE + float(share) * (self._size[1] - _TOP - _BASE)
+        share = 0.0
+        if len(ticks) > 1:
+            share = float(EXACT.divide(EXACT.subtract(value, ticks[0]), EXACT.subtract(ticks[-1], ticks[0])))
+        return _BASE + share * (self._size[1] - _TOP - _BASE)
 
     def _draw_title(self) -> None:
         canvas, fonts, top = self.canv, self._sheet.fonts, self._size[1] - _TITLE

@@ -14,7 +14,7 @@ from babel import Locale, UnknownLocaleError, localedata
 from babel.dates import format_date, format_datetime
 from babel.numbers import NumberPattern, get_decimal_symbol, get_group_symbol, parse_pattern
 
-from analytics_pipeline.currencies import PRECISION, RATE_DIGITS, round_rate, rounded
+from analytics_pipeline.currencies import EXACT, RATE_DIGITS, round_rate, rounded
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.reports.tabular import Kind, Value
 
@@ -76,15 +76,15 @@ class Formats:
 
     def month(self, day: date) -> str:
         """Return month and year in full: ``January 2025``."""
-        return format_date(day, _MONTH, locale=self._locale)
+        return _date(day, _MONTH, self._locale)
 
     def short_month(self, day: date) -> str:
         """Return the abbreviated month: ``Jan``."""
-        return format_date(day, _SHORT_MONTH, locale=self._locale)
+        return _date(day, _SHORT_MONTH, self._locale)
 
     def day(self, day: date) -> str:
         """Return a date in the locale's medium form: ``31 Jan 2025``."""
-        return format_date(day, _DAY, locale=self._locale)
+        return _date(day, _DAY, self._locale)
 
     def instant(self, instant: datetime) -> str:
         """Return an aware instant in UTC, to the minute, with its zone: ``31 Jan 2025, 23:59 UTC``."""
@@ -105,14 +105,14 @@ class Formats:
     def _signed(self, value: Decimal, digits: int, pattern: str, *, scale: int = 0) -> str:
         """Round, format the magnitude by the pattern and put the sign in front."""
         final = rounded(value, digits)
-        with localcontext(prec=PRECISION):
-            magnitude = self._magnitude(abs(final), digits, pattern, scale)
+        magnitude = self._magnitude(final.copy_abs(), digits, pattern, scale)
         return (_MINUS if final < 0 else "") + magnitude
 
     def _magnitude(self, value: Decimal, digits: int, pattern: str, scale: int) -> str:
         """Format as Babel does; groups of three, the usual ones, are made here and get their signs from Babel once."""
         if _parsed(pattern).grouping != (3, 3):
-            return str(_parsed(pattern).apply(value.scaleb(-scale), self._locale))
+            with localcontext(EXACT):
+                return str(_parsed(pattern).apply(value.scaleb(-scale), self._locale))
         if pattern not in self._frames:
             zero = f"0{self._point}{'0' * digits}" if digits else "0"
             before, _, after = _parsed(pattern).apply(Decimal(0), self._locale).partition(zero)
@@ -146,6 +146,12 @@ def _loaded(name: str) -> Locale:
             f"Greek or Cyrillic, such as {DEFAULT_LOCALE}."
         )
     return locale
+
+
+@lru_cache(maxsize=1_000)
+def _date(day: date, pattern: str, locale: Locale) -> str:
+    """Return a date in a notation; documents name the same ones again and again."""
+    return format_date(day, pattern, locale=locale)
 
 
 @cache

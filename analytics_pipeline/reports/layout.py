@@ -7,6 +7,7 @@ Does not belong here: what they say (``sections``), and the parts of a page (``t
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from io import BytesIO
 from typing import Any, Literal
 
@@ -225,6 +226,7 @@ def _page_form(page: int) -> str:
     return f"page-{page}"
 
 
+@cache
 def _styles(fonts: Fonts) -> Styles:
     """Return the styles on a scale of 7.5, 9, 11, 14 and 24 points."""
 

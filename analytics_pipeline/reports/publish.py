@@ -4,6 +4,7 @@ Belongs here: rendering and storing, one or many. Does not belong here: what is 
 neighbours), the names and the register of monthly documents (``monthly``).
 """
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -158,6 +159,8 @@ def _start_worker(fonts: FontFiles) -> None:
     # Ctrl-C is for the process that started this one, which ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     adopt_fonts(fonts)
+    # What is there now stays: not looking through it for reference cycles again and again saves a tenth of the time.
+    gc.freeze()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

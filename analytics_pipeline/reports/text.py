@@ -13,8 +13,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Literal, NewType
-from xml.sax.saxutils import escape
+from typing import Any, Literal, NewType
 
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.utils import simpleSplit
@@ -73,8 +72,14 @@ class Proofreader:
 
 
 def paragraph(text: Printable, style: ParagraphStyle) -> Paragraph:
-    """Return a paragraph that shows the text literally."""
-    return Paragraph(escape(text), style)
+    """Return a paragraph that shows the text literally: it doesn't go through reportlab's reader of markup."""
+    return Paragraph("", style, frags=[_fragment(style).clone(text=text)])
+
+
+@lru_cache(maxsize=100)
+def _fragment(style: ParagraphStyle) -> Any:
+    """Return what reportlab makes of a text without markup in a style."""
+    return Paragraph("x", style).frags[0]
 
 
 def fitted_paragraph(text: Printable, style: ParagraphStyle, space: float, *, lines: int) -> Paragraph:
@@ -105,8 +110,9 @@ def draw_all(canvas: Canvas, texts: Iterable[tuple[float, float, Printable, Alig
     canvas.drawText(target)
 
 
+@lru_cache(maxsize=20_000)
 def width(text: Printable, font: str, size: float) -> float:
-    """Return the width of the text in points."""
+    """Return the width of the text in points; most texts stand in many documents, and more than once in one."""
     return float(stringWidth(text, font, size))
 
 
