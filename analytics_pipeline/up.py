@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,8 +33,20 @@ _STOP_DATABASE_SECONDS = 1.5
 _POLL_SECONDS = 0.5
 
 
-def run_up(port: int) -> None:
-    """Start everything, print the address of the UI, and watch it; stop everything on Ctrl-C or SIGTERM.
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Ports of this machine: Dagster's UI, and the API with its page."""
+
+    ui: int
+    api: int
+
+    def probed(self) -> tuple[str, str]:
+        """Return addresses that answer once their programs run."""
+        return f"http://127.0.0.1:{self.ui}/server_info", f"http://127.0.0.1:{self.api}/healthz"
+
+
+def run_up(port: int, api_port: int) -> None:
+    """Start everything, print the addresses of UI and page, and watch it; stop everything on Ctrl-C or SIGTERM.
 
     Raises ``AnalyticsError`` when the home has an ``up`` already, the port is taken, or a part does not start or
     ends again and again.
@@ -44,10 +57,11 @@ def run_up(port: int) -> None:
     folder = Path(tempfile.mkdtemp(prefix="analytics-up-"))
     try:
         with signals.describing(lambda: "Dagster is stopped."), claim_home(settings.home, address, folder) as claim:
-            _require_free(port)
+            _require_free(port, "--port")
+            _require_free(api_port, "--api-port")
             output = Output(settings.home / "logs" / "up.log")
             with _databases(settings, output) as databases:
-                _serve(settings, port, folder, claim, output, databases)
+                _serve(settings, Ports(port, api_port), folder, claim, output, databases)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -76,11 +90,12 @@ def _databases(settings: Settings, output: Output) -> Iterator[list[Database]]:
 
 
 def _serve(
-    settings: Settings, port: int, folder: Path, claim: ClaimFile, output: Output, databases: list[Database]
+    settings: Settings, ports: Ports, folder: Path, claim: ClaimFile, output: Output, databases: list[Database]
 ) -> None:
     """Run Dagster's programs until this process is asked to end or one of the parts won't run."""
     code_socket = folder / "code.sock"
-    environment = dict(os.environ)
+    # Each program is known by the folder, should it be left running.
+    environment = {**os.environ, "ANALYTICS_UP_FOLDER": str(folder)}
     code_server = Service(
         "code server",
         _code_server(settings, code_socket),
@@ -89,7 +104,7 @@ def _serve(
         # Left by one that was killed, it would be in the way.
         before=lambda: code_socket.unlink(missing_ok=True),
     )
-    programs = _programs(settings, folder, code_socket, port)
+    programs = _programs(settings, folder, code_socket, ports)
     services = [code_server, *(Service(name, module, environment, output) for name, module in programs.items())]
 
     def note_services() -> None:
@@ -114,10 +129,10 @@ def _serve(
             for service in services[1:]:
                 service.start()
             note_services()
-            while not _answers(port):
+            while not all(_answers(address) for address in ports.probed()):
                 _require_running(services, output)
                 time.sleep(_POLL_SECONDS)
-            _announce(settings, port, services, databases, output)
+            _announce(settings, ports, services, databases, output)
             watch = Watch([*databases, *services], output.note)
             while True:
                 for part in watch.check():
@@ -138,10 +153,11 @@ def _runs_of(settings: Settings, code_socket: Path) -> "ServerRuns":
 
 
 def _announce(
-    settings: Settings, port: int, services: list[Service], databases: list[Database], output: Output
+    settings: Settings, ports: Ports, services: list[Service], databases: list[Database], output: Output
 ) -> None:
     names = [*(f"{database.name} (embedded)" for database in databases), *(service.name for service in services)]
-    output.say(f"\nDagster's UI is at http://127.0.0.1:{port}\n")
+    output.say(f"\nDagster's UI is at http://127.0.0.1:{ports.ui}")
+    output.say(f"The API and its page are at http://127.0.0.1:{ports.api}\n")
     output.say(f"  running   {', '.join(names)}")
     output.say(f"  data      {settings.home}")
     output.say(f"  log       {output.path}")
@@ -180,14 +196,15 @@ def _code_server(settings: Settings, code_socket: Path) -> list[str]:
     return ["dagster", "api", "grpc", "--socket", str(code_socket), *definitions]
 
 
-def _programs(settings: Settings, folder: Path, code_socket: Path, port: int) -> dict[str, list[str]]:
-    """Return daemon and web server, which share the code server."""
+def _programs(settings: Settings, folder: Path, code_socket: Path, ports: Ports) -> dict[str, list[str]]:
+    """Return daemon and web server, which share the code server, and the API, which asks the database alone."""
     workspace = folder / "workspace.yaml"
     server = f"{{socket: {code_socket}, location_name: {settings.code_location}}}"
     workspace.write_text(f"load_from: [{{grpc_server: {server}}}]\n", encoding="utf-8")
     return {
         "daemon": ["dagster._daemon", "run", "-w", str(workspace)],
-        "web server": ["dagster_webserver", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port)],
+        "web server": ["dagster_webserver", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(ports.ui)],
+        "API": ["analytics_pipeline", "serve", "--port", str(ports.api)],
     }
 
 
@@ -198,18 +215,18 @@ def _require_running(services: list[Service], output: Output) -> None:
             raise AnalyticsError(f"Dagster's {service.name} {reason}. See {output.path}.")
 
 
-def _answers(port: int) -> bool:
+def _answers(address: str) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=2) as answer:
+        with urllib.request.urlopen(address, timeout=2) as answer:  # noqa: S310  # an address of ours
             return bool(answer.status == 200)  # noqa: PLR2004
     except (OSError, urllib.error.URLError):
         return False
 
 
-def _require_free(port: int) -> None:
+def _require_free(port: int, option: str) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise AnalyticsError(f"Port {port} is taken: choose another with --port.") from error
+            raise AnalyticsError(f"Port {port} is taken: choose another with {option}.") from error

@@ -5,6 +5,7 @@ Every test that asks for a database gets one that holds nothing of any other tes
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -82,6 +83,13 @@ def migrated_database(embedded_home: Path, folder: Path) -> Iterator[Database]:
 @cache
 def _databases(embedded_home: Path) -> EmbeddedDatabases | ServerDatabases:
     return EmbeddedDatabases(embedded_home) if SERVER_URL is None else ServerDatabases(SERVER_URL)
+
+
+@pytest.fixture
+def port() -> int:
+    """A port of this machine that nobody listened on a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 @pytest.fixture

@@ -3,10 +3,9 @@
 import json
 import os
 import signal
-import socket
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -48,12 +47,6 @@ def home(database: Database, environment: pytest.MonkeyPatch, tmp_path: Path) ->
     EmbeddedPostgres(tmp_path).stop()
 
 
-@pytest.fixture
-def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
-
-
 class Up:
     """A running ``up`` whose console is kept."""
 
@@ -88,25 +81,32 @@ class Up:
         return self.console
 
 
+def running_up(port: int) -> AbstractContextManager[Command]:
+    """Run ``up`` with Dagster's UI at a port and the API at the next one."""
+    return running("up", "--port", str(port), "--api-port", str(port + 1))
+
+
 @pytest.mark.faults
 @pytest.mark.daemon
 def test_a_home_has_one_up_which_can_be_killed_and_started_again_and_starts_again_what_is_killed(
     home: Path, port: int
 ) -> None:
-    with running("up", "--port", str(port)) as first:
+    with running_up(port) as first:
         up = Up(first, home, port)
         up.until_said(f"Dagster's UI is at http://127.0.0.1:{port}")
-        with running("up", "--port", str(port + 1)) as second:
+        with running_up(port + 2) as second:
             code, _, said = second.result(within=None)
         assert (code, f"already at http://127.0.0.1:{port} (process {first.process.pid})" in said) == (1, True), said
         left = up.service("web server")
-    with running("up", "--port", str(port)) as again:
+    with running_up(port) as again:
         up = Up(again, home, port)
         up.until_said(f"Dagster's UI is at http://127.0.0.1:{port}")
         assert not Path(f"/proc/{left}").exists(), "what the killed one left would serve the port"
         os.kill(up.service("daemon"), signal.SIGKILL)
         up.until_said("The daemon runs again.")
-        services = [up.service(name) for name in ("code server", "daemon", "web server")]
+        os.kill(up.service("API"), signal.SIGKILL)
+        up.until_said("The API runs again.")
+        services = [up.service(name) for name in ("code server", "daemon", "web server", "API")]
         again.send(signal.SIGTERM)
         code, rest, said = again.result()
         assert (code, said) == (143, "SIGTERM: Dagster is stopped.\n")
@@ -124,7 +124,7 @@ def test_a_run_that_is_ended_in_the_ui_or_with_up_is_cancelled_and_so_is_its_sta
 ) -> None:
     with (
         database.connect(autocommit=True) as connection,
-        running("up", "--port", str(port)) as command,
+        running_up(port) as command,
         ExitStack() as locks,
     ):
         up = Up(command, home, port)

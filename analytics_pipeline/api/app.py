@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from psycopg import Error
 from psycopg_pool import PoolTimeout
 from starlette.middleware.gzip import GZipMiddleware
 
 from analytics_pipeline.api import live
+from analytics_pipeline.api.asking import refuse_repeated
 from analytics_pipeline.api.conditional import Conditional, GivenAnswers
 from analytics_pipeline.api.describing import describe
 from analytics_pipeline.api.jwts import JwtVerifier
@@ -61,6 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
         version=version("analytics_pipeline"),
         lifespan=running,
         redirect_slashes=False,
+        dependencies=[Depends(refuse_repeated)],
     )
     state = app.state
     state.settings = settings
@@ -74,7 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
     state.rate = RateLimit(settings.api_rate, 2 * settings.api_rate)
     state.failures = RateLimit(_FAILURES_PER_SECOND if settings.api_rate else 0, _FAILURES_AT_ONCE)
     add_problems(app)
-    app.add_middleware(GZipMiddleware, minimum_size=1000)
+    app.add_middleware(GZipMiddleware, minimum_size=500)
     app.add_middleware(Conditional, given=state.given, tokens=tokens, versions=state.versions, rate=state.rate)
     app.add_middleware(Observing, measurements=measurements, max_body=settings.api_max_body)
     app.include_router(reports.keyed)

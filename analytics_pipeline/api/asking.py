@@ -120,6 +120,14 @@ async def answer(
     )
 
 
+async def refuse_repeated(request: Request) -> None:
+    """Raise ``ApiError`` 422 for a parameter that is given more than once: which of them counts, nobody can see."""
+    names = [name for name, _ in request.query_params.multi_items()]
+    for name in request.query_params:
+        if names.count(name) > 1:
+            raise ApiError(422, f"{name}: give it once", errors=[{"name": name, "detail": "give it once"}])
+
+
 def company_for(connection: Connection, caller: Caller, company: str | None) -> None:
     """Raise ``ApiError`` 404 for a company that nobody knows; the one of a token is known without events, too."""
     if caller.is_operator and company is not None and not is_known_company(connection, company):

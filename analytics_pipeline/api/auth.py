@@ -2,21 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Annotated
 
 from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from analytics_pipeline.api.problems import ApiError, no_such_company
-
-
-class Scope(StrEnum):
-    """What a token may be used for."""
-
-    FIGURES = "figures"
-    REPORTS = "reports"
-    EVENTS = "events"
+from analytics_pipeline.api.scopes import Scope
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from typing import Any
 
 import jwt
 
-from analytics_pipeline.api.auth import Caller, Scope
+from analytics_pipeline.api.auth import Caller
+from analytics_pipeline.api.scopes import Scope
 from analytics_pipeline.settings import Settings
 
 _log = logging.getLogger(__name__)

@@ -27,10 +27,11 @@ from psycopg_pool import PoolTimeout
 from pydantic import Field, ValidationError
 
 from analytics_pipeline.api.asking import Parameters
-from analytics_pipeline.api.auth import Caller, NotAuthenticatedError, Scope
+from analytics_pipeline.api.auth import Caller, NotAuthenticatedError
 from analytics_pipeline.api.numbers import Numbers, to_json
 from analytics_pipeline.api.pools import Readers, reader_url
 from analytics_pipeline.api.problems import ApiError, no_such_company
+from analytics_pipeline.api.scopes import Scope
 from analytics_pipeline.api.token_cache import Tokens
 from analytics_pipeline.api.versions import read_version
 from analytics_pipeline.companies.known import is_known_company

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from psycopg import Error
 from psycopg_pool import PoolTimeout
 
-from analytics_pipeline.api.auth import Caller, NotAuthenticatedError, Scope
+from analytics_pipeline.api.auth import Caller, NotAuthenticatedError
 from analytics_pipeline.api.jwts import JwtVerifier
 from analytics_pipeline.api.pools import Readers
+from analytics_pipeline.api.scopes import Scope
 from analytics_pipeline.api.tokens import PREFIX, hash_token
 from analytics_pipeline.timescale.connection import Connection
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from analytics_pipeline.api.auth import Scope
+from analytics_pipeline.api.scopes import Scope
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale import audit

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from analytics_pipeline.api.auth import Scope
+from analytics_pipeline.api.scopes import Scope
 from analytics_pipeline.api.tokens import create_token, list_tokens, revoke_token
 from analytics_pipeline.cli.options import allow_unknown_option, require_company
 from analytics_pipeline.cli.terminal import echo

@@ -37,16 +37,23 @@ def demo(*, events: Path | None, months: int, companies: int, scale: float, seed
 
 @click.command("up")
 @click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Port of the Dagster UI.")
-def up(port: int) -> None:
-    """Start the databases and Dagster (UI, daemon, code location) and watch them; Ctrl-C stops all of it.
+@click.option(
+    "--api-port",
+    type=click.IntRange(1, 65535),
+    default=8000,
+    show_default=True,
+    help="Port of the API and the dashboard page.",
+)
+def up(port: int, api_port: int) -> None:
+    """Start the databases, Dagster (UI, daemon, code location) and the API and watch them; Ctrl-C stops all of it.
 
-    The console shows the address of the UI, warnings and errors; all else is in logs/up.log under ANALYTICS_HOME. A
+    The console shows the addresses, warnings and errors; all else is in logs/up.log under ANALYTICS_HOME. A
     part that ends is started again, and one that ends again and again ends all of it, with status 1. A home has one
     "up". Databases that ran before, or that another command uses, go on running.
     """
     from analytics_pipeline.up import run_up
 
-    run_up(port)
+    run_up(port, api_port)
 
 
 @click.command("env")

@@ -9,10 +9,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from analytics_pipeline.api.app import create_app
-from analytics_pipeline.api.auth import Scope
+from analytics_pipeline.api.scopes import Scope
 from analytics_pipeline.api.tokens import create_token
 from analytics_pipeline_tests.conftest import Database, migrated_database
 from analytics_pipeline_tests.events.samples import json_lines
+from analytics_pipeline_tests.metrics.closing import close, days
 from analytics_pipeline_tests.metrics.scenarios import SCENARIOS, payment
 
 HEADLINE = SCENARIOS[0]
@@ -44,7 +45,7 @@ def new_token(
 
 @pytest.fixture(scope="package")
 def served(embedded_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Events came in over the API itself; tests add nothing to these two companies in 2026."""
+    """Events came in over the API itself, and were closed; tests add nothing to the two companies, nor before April."""
     with migrated_database(embedded_home, tmp_path_factory.mktemp("api")) as database:
         tokens = {company: new_token(database, company)[1] for company in (HEADLINE.company, OTHER, ANYBODY)}
         tokens["operator"] = new_token(database, None)[1]
@@ -58,4 +59,6 @@ def served(embedded_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
                     headers={**served.headers(company), "Content-Type": "application/x-ndjson"},
                 )
                 assert response.json()["stored"] == len(events), response.text
+            with database.connect(autocommit=True) as connection:
+                close(connection, days("2025-12-01", "2026-03-31"))
             yield served

@@ -1,35 +1,179 @@
-"""Answers over HTTP: the documented fields in their order, exact numbers, the parameters, and conditional requests."""
+"""Answers over HTTP: the documented fields in their order, exact numbers, parameters, and conditional requests."""
 
 import json
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from analytics_pipeline_tests.api.conftest import HEADLINE, Served
+import pytest
 
-ASKED = {question.command: question for question in HEADLINE.questions}
+from analytics_pipeline.api.versions import MAX_AGE_SECONDS
+from analytics_pipeline.cli.metrics import to_json
+from analytics_pipeline.metrics.answers import (
+    Answer,
+    crypto_answer,
+    movements_answer,
+    revenue_answer,
+    top_events_answer,
+    users_answer,
+)
+from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.windows import Window
+from analytics_pipeline_tests.api.conftest import ANYBODY, HEADLINE, OTHER, Served
+from analytics_pipeline_tests.events_factory import add_event
+from analytics_pipeline_tests.metrics.closing import days
+
+FEBRUARY = days("2026-02-01", "2026-02-28")
+DATES = {"startDate": "2026-02-01", "endDate": "2026-02-28"}
 
 
-def ask(served: Served, path: str, whose: str = HEADLINE.company, **parameters: str) -> Any:
-    """Return the JSON of an answer, its numbers exact."""
-    response = served.client.get(path, params=parameters, headers=served.headers(whose))
-    assert response.status_code == 200, response.text
-    return json.loads(response.text, parse_float=Decimal)
-
-
-def dates(command: str) -> dict[str, str]:
-    return {"startDate": ASKED[command].start, "endDate": ASKED[command].end}
+def get(served: Served, path: str, whose: str = HEADLINE.company, **parameters: str) -> Any:
+    return served.client.get(f"/analytics/{path}", params=parameters, headers=served.headers(whose))
 
 
 def test_revenue_has_the_agreed_fields_first_and_its_decimals(served: Served) -> None:
-    response = served.client.get("/analytics/revenue", params=dates("revenue"), headers=served.headers())
-    assert response.text.startswith(
+    assert get(served, "revenue", **DATES).text.startswith(
         '{"mrr":2500.00,"arr":30000.00,"totalRevenue":15000.00,"averageRevenuePerUser":150.00,"revenueGrowth":15.5,'
         '"currency":"EUR",'
     )
 
 
 def test_users_have_the_agreed_fields_first(served: Served) -> None:
-    response = served.client.get("/analytics/users", params=dates("users"), headers=served.headers())
-    assert response.text.startswith(
+    assert get(served, "users", **DATES).text.startswith(
         '{"totalUsers":100,"activeUsers":85,"newUsers":15,"churnedUsers":5,"churnRate":5.0,"activeUserRate":85.0,'
     )
+
+
+Ask = Callable[[Connection, str | None, Window], Answer]
+SAME: dict[str, Ask] = {
+    "revenue": lambda c, company, window: revenue_answer(c, company, window, "EUR"),
+    "users": users_answer,
+    "movements": lambda c, company, window: movements_answer(c, company, window, "EUR"),
+    "crypto": lambda c, company, window: crypto_answer(c, company, window, "EUR"),
+    "events/top": lambda c, company, window: top_events_answer(c, company, window, 10),
+}
+
+
+@pytest.mark.parametrize("path", SAME)
+def test_an_answer_says_what_the_command_says(served: Served, path: str) -> None:
+    for whose, company in ((HEADLINE.company, HEADLINE.company), ("operator", None)):
+        with served.database.connect(autocommit=True) as connection:
+            expected = SAME[path](connection, company, FEBRUARY)
+        assert get(served, path, whose, **DATES).json(parse_float=Decimal) == expected
+        strings = get(served, path, whose, **DATES, numbers="string")
+        assert strings.json() == json.loads(json.dumps(expected, default=to_json))
+        assert list(strings.json()) == list(expected)
+
+
+def test_a_series_holds_the_figures_of_its_periods(served: Served) -> None:
+    year = {"startDate": "2026-01-01", "endDate": "2026-03-31"}
+    months = get(served, "revenue/series", **year).json(parse_float=Decimal)
+    assert (months["interval"], [entry["start"] for entry in months["series"]]) == (
+        "month",
+        ["2026-01", "2026-02", "2026-03"],
+    )
+    assert months["series"][1]["totalRevenue"] == Decimal("15000.00")
+    hours = get(served, "revenue/series", interval="hour", startDate="2026-02-28", endDate="2026-02-28").json()
+    assert (len(hours["series"]), hours["series"][23]) == (24, hours["series"][23] | {"totalRevenue": 6000.0})
+    users = get(served, "users/series", **year).json()
+    february = get(served, "users", **DATES).json()
+    assert users["series"][1] == {"start": "2026-02"} | {name: february[name] for name in list(users["series"][1])[1:]}
+    assert get(served, "users/series", interval="hour", **year).status_code == 422
+
+
+def test_without_dates_the_current_month_is_answered(served: Served) -> None:
+    with served.database.connect(autocommit=True) as connection:
+        (today,) = connection.execute("SELECT (now() AT TIME ZONE 'UTC')::date").fetchone() or (None,)
+    answer = get(served, "revenue").json()
+    assert answer["startDate"] == f"{today:%Y-%m-01}"
+    assert answer["provisional"] is True
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "startDate=2026-02-01",
+        "startDate=2026-02-30&endDate=2026-03-01",
+        "startDate=2026-03-02&endDate=2026-03-01",
+        "startDate=20260201&endDate=2026-03-01",
+        "startDate=1770000000&endDate=2026-03-01",
+        "startDate=0001-01-01&endDate=9999-12-31",
+        "currency=XXQ",
+        "numbers=float",
+        "start=2026-02-01",
+        "companyId=",
+    ],
+)
+def test_parameters_that_mean_nothing_are_named(served: Served, query: str) -> None:
+    response = served.client.get(f"/analytics/revenue?{query}", headers=served.headers())
+    assert response.status_code == 422
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["requestId"] == response.headers["x-request-id"]
+
+
+def test_a_parameter_given_twice_is_refused(served: Served) -> None:
+    response = served.client.get("/analytics/revenue?currency=EUR&currency=USD", headers=served.headers())
+    assert (response.status_code, response.json()["detail"]) == (422, "currency: give it once")
+
+
+def test_an_answer_is_not_sent_again_until_something_changes(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {"startDate": "2026-05-01", "endDate": "2026-05-31"}
+
+    def status(etag: str) -> int:
+        headers = {**served.headers(ANYBODY), "If-None-Match": etag}
+        return int(served.client.get("/analytics/revenue", params=asked, headers=headers).status_code)
+
+    etag = get(served, "revenue", ANYBODY, **asked).headers["etag"]
+    # The second time without a look at the request.
+    assert [status(etag), status(etag)] == [304, 304]
+    assert get(served, "revenue", ANYBODY, **asked, numbers="string").headers["etag"] != etag
+    with served.database.connect(autocommit=True) as connection:
+        add_event(connection, "2026-05-02", company_id=ANYBODY)
+    served.client.app.state.versions._until -= MAX_AGE_SECONDS  # type: ignore[attr-defined]  # a second goes by
+    assert status(etag) == 200
+
+
+def test_a_change_that_is_undone_changes_no_version_and_one_that_stands_does(served: Served) -> None:
+    def version(connection: Connection) -> Any:
+        return connection.execute("SELECT analytics_data_version()").fetchone()
+
+    with served.database.connect() as writer, served.database.connect(autocommit=True) as reader:
+        before = version(reader)
+        add_event(writer, "2026-05-03", company_id=ANYBODY)
+        # A second writer does not wait for the first one.
+        with served.database.connect() as other:
+            add_event(other, "2026-05-04", company_id=ANYBODY)
+            other.commit()
+        second = version(reader)
+        writer.rollback()
+        assert (before != second, version(reader) == second) == (True, True)
+
+
+def test_answers_are_packed_for_who_can_unpack_them(served: Served) -> None:
+    headers = {**served.headers(), "Accept-Encoding": "gzip"}
+    response = served.client.get("/analytics/revenue", params=DATES, headers=headers)
+    assert response.headers["content-encoding"] == "gzip"
+    plain = served.client.get("/analytics/revenue", params=DATES, headers={**headers, "Accept-Encoding": "identity"})
+    assert (plain.headers.get("content-encoding"), plain.json()) == (None, response.json())
+
+
+def test_partitions_say_what_is_closed_and_what_has_changed_since(served: Served) -> None:
+    with served.database.connect(autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO analytics_partitions (asset, window_start, window_end, closed_at) "
+            "VALUES ('analytics_revenue_daily', '2025-06-01', '2025-06-02', now()), "
+            "('analytics_revenue_daily', '2025-06-02', '2025-06-03', NULL)"
+        )
+    found = get(served, "partitions", startDate="2025-06-01", endDate="2025-06-30").json()["partitions"]
+    assert [(each["state"], each["start"]) for each in found] == [
+        # Nothing was ever refreshed: it has to be done again.
+        ("stale", "2025-06-01T00:00:00Z"),
+        ("open", "2025-06-02T00:00:00Z"),
+    ]
+
+
+def test_companies_stand_side_by_side(served: Served) -> None:
+    found = get(served, "companies", "operator", **DATES).json(parse_float=Decimal)["companies"]
+    assert [each["companyId"] for each in found] == [HEADLINE.company, ANYBODY, OTHER]
+    revenue = get(served, "revenue", **DATES).json(parse_float=Decimal)
+    assert all(value == revenue[name] for name, value in found[0].items() if name in revenue)

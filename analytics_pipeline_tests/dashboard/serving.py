@@ -11,7 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from analytics_pipeline.api.app import create_app
-from analytics_pipeline.api.auth import Scope
+from analytics_pipeline.api.scopes import Scope
 from analytics_pipeline.api.tokens import create_token
 from analytics_pipeline.events.record import record_event
 from analytics_pipeline_tests.conftest import Database

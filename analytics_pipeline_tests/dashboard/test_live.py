@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from analytics_pipeline.api import live, token_cache
-from analytics_pipeline.api.auth import Scope
+from analytics_pipeline.api.scopes import Scope
 from analytics_pipeline.api.tokens import revoke_token
 from analytics_pipeline.metrics.live import live_answer
 from analytics_pipeline.timescale.connection import Connection

@@ -18,7 +18,7 @@ OURS = {name for name, service in SERVICES.items() if service["image"].startswit
 
 
 def test_the_services_are_the_parts_of_the_pipeline() -> None:
-    assert {"migrate", "dagster-migrate", "code-server", "webserver", "daemon"} == OURS
+    assert {"migrate", "dagster-migrate", "code-server", "webserver", "daemon", "api"} == OURS
     assert set(SERVICES) - OURS == {"timescaledb", "dagster-storage", "grafana"}
 
 
@@ -149,7 +149,11 @@ def test_the_databases_can_only_be_reached_from_inside() -> None:
     for name in ("timescaledb", "dagster-storage"):
         assert SERVICES[name]["networks"] == ["backend"]
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert published == {"webserver": ["127.0.0.1:3000:3000"], "grafana": ["127.0.0.1:3001:3000"]}
+    assert published == {
+        "webserver": ["127.0.0.1:3000:3000"],
+        "grafana": ["127.0.0.1:3001:3000"],
+        "api": ["127.0.0.1:8000:8000"],
+    }
 
 
 def test_everything_waits_for_what_it_needs() -> None:
@@ -160,6 +164,8 @@ def test_everything_waits_for_what_it_needs() -> None:
     assert conditions("dagster-migrate") == {"dagster-storage": "service_healthy"}
     assert conditions("code-server") == dict.fromkeys(ONE_SHOT, "service_completed_successfully")
     assert conditions("webserver") == conditions("daemon") == {"code-server": "service_healthy"}
+    # It asks the database alone.
+    assert conditions("api") == {"migrate": "service_completed_successfully"}
 
 
 def test_what_must_last_is_on_named_volumes() -> None:
@@ -168,7 +174,7 @@ def test_what_must_last_is_on_named_volumes() -> None:
     assert SERVICES["grafana"]["volumes"][0] == "grafana-data:/var/lib/grafana"
     assert "analytics-data:/var/lib/analytics" in SERVICES["code-server"]["volumes"]
     # The same settings.env for both, if there is one.
-    assert SERVICES["migrate"]["volumes"] == ["analytics-data:/var/lib/analytics"]
+    assert SERVICES["migrate"]["volumes"] == SERVICES["api"]["volumes"] == ["analytics-data:/var/lib/analytics"]
     for name in ("code-server", "webserver", "daemon"):
         assert "dagster-logs:/opt/dagster/home/storage" in SERVICES[name]["volumes"]
 

@@ -81,7 +81,7 @@ def test_the_image_can_launch_jobs_and_matches_the_chart() -> None:
 
 
 def test_no_pod_of_ours_runs_as_root() -> None:
-    (job,) = VALUES["extraManifests"]
+    job, *_ = VALUES["extraManifests"]
     pod = job["spec"]["template"]["spec"]
     for part in (USER_CODE, VALUES["dagsterWebserver"], VALUES["dagsterDaemon"]):
         assert part["podSecurityContext"] == pod["securityContext"]
@@ -91,7 +91,7 @@ def test_no_pod_of_ours_runs_as_root() -> None:
 
 
 def test_both_schemas_are_migrated_before_anything_else() -> None:
-    (job,) = VALUES["extraManifests"]
+    job, *_ = VALUES["extraManifests"]
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
     pod = job["spec"]["template"]["spec"]
     compose = read_yaml("docker-compose.yml")["services"]
@@ -102,7 +102,7 @@ def test_both_schemas_are_migrated_before_anything_else() -> None:
 
 
 def test_the_job_of_the_migrations_has_the_settings_of_the_release() -> None:
-    (job,) = VALUES["extraManifests"]
+    job, *_ = VALUES["extraManifests"]
     pod = job["spec"]["template"]["spec"]
     (migrate,) = pod["initContainers"]
     assert migrate["env"] == USER_CODE["env"] != []
@@ -114,15 +114,29 @@ def test_the_job_of_the_migrations_has_the_settings_of_the_release() -> None:
     assert (pod["volumes"], migrate["volumeMounts"]) == (USER_CODE["volumes"], USER_CODE["volumeMounts"])
 
 
+def test_the_api_runs_as_in_compose_with_the_settings_of_the_release() -> None:
+    job, deployment, service = VALUES["extraManifests"]
+    migrations, pod = (manifest["spec"]["template"]["spec"] for manifest in (job, deployment))
+    (container,) = pod["containers"]
+    (migrate,) = migrations["initContainers"]
+    assert container["command"] == read_yaml("docker-compose.yml")["services"]["api"]["command"]
+    for same in ("image", "env", "envFrom", "volumeMounts", "securityContext"):
+        assert container[same] == migrate[same]
+    assert (pod["securityContext"], pod["volumes"]) == (migrations["securityContext"], migrations["volumes"])
+    assert container["resources"]["limits"]["memory"]
+    assert service["spec"]["selector"] == deployment["spec"]["template"]["metadata"]["labels"]
+
+
 def test_every_image_is_pulled_with_the_same_secrets() -> None:
     text = read_text("deploy/helm/values.yaml").replace("&pull-secrets []", "&pull-secrets [{name: registry}]")
     values = yaml.safe_load(text)
-    (job,) = values["extraManifests"]
+    job, deployment, _ = values["extraManifests"]
     secrets = [{"name": "registry"}]
     # The chart gives those of the top to webserver, daemon and runs.
     assert values["imagePullSecrets"] == secrets
     assert values["dagster-user-deployments"]["imagePullSecrets"] == secrets
-    assert job["spec"]["template"]["spec"]["imagePullSecrets"] == secrets
+    for manifest in (job, deployment):
+        assert manifest["spec"]["template"]["spec"]["imagePullSecrets"] == secrets
 
 
 def test_settings_have_their_real_names_and_secrets_come_from_secrets() -> None:

@@ -1,6 +1,7 @@
 """Reports as assets, and the requests that have them made."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,11 @@ def test_the_assets_show_their_documents(definitions: Definitions, instance: Dag
     assert isinstance(documents, TableMetadataValue)
     assert companies["documents"].value == 2
     assert [record.data["company"] for record in documents.records] == ["acme", "globex"]
+    address = str(platform["open"].value)
+    assert re.fullmatch(r"http://127\.0\.0\.1:8000/documents/[\w-]{43}", address)
+    assert len({address, *(str(record.data["open"]) for record in documents.records)}) == 3
     assert [column.name for column in documents.schema.columns] == [
+        "open",
         "company",
         "pages",
         "bytes",

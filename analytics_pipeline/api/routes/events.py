@@ -6,11 +6,12 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Header, Request, Response, Security
 
-from analytics_pipeline.api.auth import Caller, Scope, caller_with
+from analytics_pipeline.api.auth import Caller, caller_with
 from analytics_pipeline.api.describing import answered
 from analytics_pipeline.api.recording import Outcome, record, records_of, unpack
 from analytics_pipeline.api.replays import Replayable
 from analytics_pipeline.api.schemas import EventsAnswer
+from analytics_pipeline.api.scopes import Scope
 from analytics_pipeline.timescale.connection import Connection
 
 router = APIRouter(prefix="/analytics", tags=["events"])

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request, Response, Security
 from pydantic import Field
 
 from analytics_pipeline.api.asking import MoneyParameters, PeriodParameters, answer
-from analytics_pipeline.api.auth import Caller, Scope, caller_with
+from analytics_pipeline.api.auth import Caller, caller_with
 from analytics_pipeline.api.describing import NOT_MODIFIED, answered
 from analytics_pipeline.api.schemas import (
     CryptoAnswer,
@@ -15,6 +15,7 @@ from analytics_pipeline.api.schemas import (
     TopEventsAnswer,
     UsersAnswer,
 )
+from analytics_pipeline.api.scopes import Scope
 from analytics_pipeline.metrics.answers import (
     crypto_answer,
     movements_answer,

@@ -6,11 +6,12 @@ from fastapi import APIRouter, Request, Response, Security
 from prometheus_client import generate_latest
 from prometheus_client.core import GaugeMetricFamily
 
-from analytics_pipeline.api.auth import Caller, Scope, caller_with
+from analytics_pipeline.api.auth import Caller, caller_with
 from analytics_pipeline.api.describing import answered
 from analytics_pipeline.api.measurements import Measurements
 from analytics_pipeline.api.problems import ApiError
 from analytics_pipeline.api.schemas import Status
+from analytics_pipeline.api.scopes import Scope
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 
 router = APIRouter(tags=["health"])

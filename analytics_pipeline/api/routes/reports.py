@@ -9,11 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from analytics_pipeline.api.asking import CalendarDate, CompanyParameters, company_for, not_there
-from analytics_pipeline.api.auth import Caller, Scope, caller_with
+from analytics_pipeline.api.auth import Caller, caller_with
 from analytics_pipeline.api.describing import answered
 from analytics_pipeline.api.numbers import to_json
 from analytics_pipeline.api.problems import ApiError
 from analytics_pipeline.api.schemas import Address, Report, ReportList, ReportRequestAnswer
+from analytics_pipeline.api.scopes import Scope
 from analytics_pipeline.api.served_files import FILE_TYPES, file_response
 from analytics_pipeline.fx.show import require_known_currency
 from analytics_pipeline.reports.addresses import hash_key, key_address, new_key

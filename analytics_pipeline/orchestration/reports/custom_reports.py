@@ -107,7 +107,7 @@ def build_custom_asset(settings: Settings) -> AssetsDefinition:
                 published = publish_order(connection, settings, _order(config, settings, check_clock(connection)))
             else:
                 published = meet(connection, settings, request, context.run.run_id)
-            return MaterializeResult(metadata=document_metadata(published, settings))
+            return MaterializeResult(metadata=document_metadata(connection, published, settings))
 
     return _custom_report
 

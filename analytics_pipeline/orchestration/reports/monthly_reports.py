@@ -54,7 +54,7 @@ def build_monthly_assets(settings: Settings) -> list[AssetsDefinition]:
                 )
                 outdated = outdated_mails(connection, period=made.document.period, of_one=True)
                 context.add_asset_metadata(
-                    monthly_document_metadata(made, outdated, timescale.settings), partition_key=key
+                    monthly_document_metadata(connection, made, outdated, timescale.settings), partition_key=key
                 )
         return MaterializeResult(metadata={"reports": len(months)})
 
@@ -79,7 +79,9 @@ def build_monthly_assets(settings: Settings) -> list[AssetsDefinition]:
                 count += len(made)
                 mailed = outdated_mails(connection, period=f"{month.start:%Y-%m}")
                 outdated = [one for one in mailed if one.company_id is not None]
-                context.add_asset_metadata(documents_metadata(made, outdated, timescale.settings), partition_key=key)
+                context.add_asset_metadata(
+                    documents_metadata(connection, made, outdated, timescale.settings), partition_key=key
+                )
         return MaterializeResult(metadata={"reports": count})
 
     return [_monthly_report, _company_reports]

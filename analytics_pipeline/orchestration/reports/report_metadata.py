@@ -7,11 +7,13 @@ from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
 
 from analytics_pipeline.messages.mailed import ChangedFigure, OutdatedMail, describe_relation
 from analytics_pipeline.orchestration.metadata import MetadataMap
+from analytics_pipeline.reports.addresses import document_address
 from analytics_pipeline.reports.monthly import MonthlyDocument
 from analytics_pipeline.reports.preview import first_page
 from analytics_pipeline.reports.publish import PublishedReport
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.store import read_artifact
+from analytics_pipeline.timescale.connection import Connection
 
 # The UI shows so many documents of a month; analytics_report_documents has them all.
 _MAX_DOCUMENTS = 200
@@ -22,10 +24,10 @@ _MAX_SHOWN_DIGITS = 16
 
 
 def monthly_document_metadata(
-    made: MonthlyDocument, outdated: Sequence[OutdatedMail], settings: Settings
+    connection: Connection, made: MonthlyDocument, outdated: Sequence[OutdatedMail], settings: Settings
 ) -> MetadataMap:
     """Return what ``document_metadata`` does, what the document corrects, and who was mailed another one."""
-    metadata = document_metadata(made.published, settings)
+    metadata = document_metadata(connection, made.published, settings)
     document = made.document
     metadata["definitions version"] = document.definitions_version
     metadata["said of the data"] = " ".join(document.cautions) or "nothing is wrong with them"
@@ -35,9 +37,10 @@ def monthly_document_metadata(
     return metadata | _mailed(outdated)
 
 
-def document_metadata(published: PublishedReport, settings: Settings) -> MetadataMap:
-    """Return where a document is, its size and checksum, its headline figures, and its first page as a picture."""
+def document_metadata(connection: Connection, published: PublishedReport, settings: Settings) -> MetadataMap:
+    """Return an address that opens a document, where it is, its size, checksum, headline figures and first page."""
     metadata: MetadataMap = {
+        "open": MetadataValue.url(_address(connection, published, settings)),
         "dagster/uri": published.uri,
         "path": MetadataValue.path(published.path),
         "size (bytes)": published.size,
@@ -54,7 +57,7 @@ def document_metadata(published: PublishedReport, settings: Settings) -> Metadat
 
 
 def documents_metadata(
-    made: Sequence[MonthlyDocument], outdated: Sequence[OutdatedMail], settings: Settings
+    connection: Connection, made: Sequence[MonthlyDocument], outdated: Sequence[OutdatedMail], settings: Settings
 ) -> MetadataMap:
     """Return how many documents of companies there are, their size, a list, and the first page of the first one.
 
@@ -69,7 +72,7 @@ def documents_metadata(
         "replaced documents": sum(one.earlier_revision is not None for one in published),
         "corrected documents": sum(bool(one.document.corrections) for one in made),
         "characters the font lacks": ", ".join(altered) or "none",
-        "list": _list(made[:_MAX_DOCUMENTS]),
+        "list": _list(connection, made[:_MAX_DOCUMENTS], settings),
     }
     if len(made) > _MAX_DOCUMENTS:
         metadata["not in the list"] = f"{len(made) - _MAX_DOCUMENTS} documents: see analytics_report_documents"
@@ -115,10 +118,15 @@ def _corrections(changes: Sequence[ChangedFigure]) -> MetadataValue:
     return MetadataValue.table(records, TableSchema([TableColumn(name) for name in columns]))
 
 
-def _list(made: Sequence[MonthlyDocument]) -> MetadataValue:
+def _address(connection: Connection, published: PublishedReport, settings: Settings) -> str:
+    return document_address(connection, settings, published.name or "", published.sha256)
+
+
+def _list(connection: Connection, made: Sequence[MonthlyDocument], settings: Settings) -> MetadataValue:
     records = [
         TableRecord(
             {
+                "open": _address(connection, one.published, settings),
                 "company": one.document.company_id or "",
                 "pages": one.document.pages,
                 "bytes": one.published.size,
@@ -129,9 +137,10 @@ def _list(made: Sequence[MonthlyDocument]) -> MetadataValue:
         )
         for one in made
     ]
-    # The longest comes last: what stands behind it is off the screen.
-    columns = [TableColumn("company"), *(TableColumn(name, "int") for name in ("pages", "bytes", "corrected figures"))]
-    return MetadataValue.table(records, TableSchema([*columns, TableColumn("sha256"), TableColumn("uri")]))
+    # What stands behind a long column is off the screen: the address comes first, where the document is last.
+    counts = [TableColumn(name, "int") for name in ("pages", "bytes", "corrected figures")]
+    texts = [TableColumn(name) for name in ("open", "company", "sha256", "uri")]
+    return MetadataValue.table(records, TableSchema([*texts[:2], *counts, *texts[2:]]))
 
 
 def _figures(published: PublishedReport) -> MetadataValue:

@@ -51,7 +51,7 @@ def own_storage(dagster_home: Path, tmp_path: Path, environment: pytest.MonkeyPa
     "command",
     [
         ["close", "--start", "2025-01-05", "--end", "2025-01-06"],
-        ["up", "--port", "38741"],
+        ["up", "--port", "38741", "--api-port", "38742"],
     ],
     ids=lambda command: command[0],
 )
