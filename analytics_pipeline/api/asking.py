@@ -8,6 +8,8 @@ from typing import Annotated, Any
 from fastapi import Request, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
+from starlette.datastructures import QueryParams
+from starlette.requests import HTTPConnection
 
 from analytics_pipeline.api.auth import Caller
 from analytics_pipeline.api.conditional import CACHING, etag_of, matches
@@ -120,12 +122,20 @@ async def answer(
     )
 
 
-async def refuse_repeated(request: Request) -> None:
-    """Raise ``ApiError`` 422 for a parameter that is given more than once: which of them counts, nobody can see."""
-    names = [name for name, _ in request.query_params.multi_items()]
-    for name in request.query_params:
-        if names.count(name) > 1:
-            raise ApiError(422, f"{name}: give it once", errors=[{"name": name, "detail": "give it once"}])
+async def refuse_repeated(connection: HTTPConnection) -> None:
+    """Raise ``ApiError`` 422 for a parameter that is given more than once: which of them counts, nobody can see.
+
+    A WebSocket is told so by its code (``live``).
+    """
+    name = repeated_name(connection.query_params)
+    if name is not None and connection.scope["type"] == "http":
+        raise ApiError(422, f"{name}: give it once", errors=[{"name": name, "detail": "give it once"}])
+
+
+def repeated_name(parameters: QueryParams) -> str | None:
+    """Return the name of a parameter that is given more than once, None without one."""
+    names = [name for name, _ in parameters.multi_items()]
+    return next((name for name in parameters if names.count(name) > 1), None)
 
 
 def company_for(connection: Connection, caller: Caller, company: str | None) -> None:

@@ -26,15 +26,14 @@ from psycopg import AsyncConnection, sql
 from psycopg_pool import PoolTimeout
 from pydantic import Field, ValidationError
 
-from analytics_pipeline.api.asking import Parameters
+from analytics_pipeline.api.asking import Parameters, company_for, repeated_name
 from analytics_pipeline.api.auth import Caller, NotAuthenticatedError
 from analytics_pipeline.api.numbers import Numbers, to_json
 from analytics_pipeline.api.pools import Readers, reader_url
-from analytics_pipeline.api.problems import ApiError, no_such_company
+from analytics_pipeline.api.problems import ApiError
 from analytics_pipeline.api.scopes import Scope
 from analytics_pipeline.api.token_cache import Tokens
 from analytics_pipeline.api.versions import read_version
-from analytics_pipeline.companies.known import is_known_company
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.announcements import CHANNEL
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
@@ -197,6 +196,7 @@ class Live:
             return
         finally:
             self._sockets -= 1
+        _log.info("A live client is closed with %s %s", int(code), reason)
         # Who doesn't read can't be told anything either.
         with suppress(TimeoutError, RuntimeError, WebSocketDisconnect):
             async with asyncio.timeout(_CLOSE_SECONDS):
@@ -212,6 +212,8 @@ class Live:
             caller = await self._tokens.authenticate(token)
             if Scope.FIGURES not in caller.scopes:
                 raise _RefusedError(Close.NOT_ALLOWED, f"this token may not be used for {Scope.FIGURES}")
+            if (name := repeated_name(socket.query_params)) is not None:
+                raise _RefusedError(Close.NOT_PROCESSABLE, f"{_short(name)}: give it once")
             parameters = LiveParameters.model_validate(dict(socket.query_params))
             company = caller.company_asked(parameters.company_id)
             currency = parameters.currency or self._settings.base_currency
@@ -230,6 +232,7 @@ class Live:
         if of_this_token >= MAX_CLIENTS_OF_A_TOKEN:
             raise _RefusedError(Close.TRY_AGAIN_LATER, "too many clients of this token")
         client = _Client(caller, token or "", parameters.numbers)
+        _log.info("A live client of %s listens", caller.name)
         return client, self._join(client, company, currency)
 
     def _join(self, client: _Client, company: str | None, currency: str) -> _Topic:
@@ -390,8 +393,7 @@ async def _first_message(socket: WebSocket) -> str:
 
 
 def _require_known(connection: Connection, caller: Caller, company: str | None, currency: str) -> None:
-    if caller.is_operator and company is not None and not is_known_company(connection, company):
-        raise no_such_company()
+    company_for(connection, caller, company)
     require_known_currency(connection, currency)
 
 
@@ -414,4 +416,4 @@ async def _receive(socket: WebSocket) -> None:
 
 def _short(reason: str) -> str:
     """Return as much of a reason as a close frame can hold."""
-    return reason.encode()[:120].decode(errors="ignore")
+    return reason.encode()[:100].decode(errors="ignore")

@@ -32,6 +32,10 @@ def run_server(settings: Settings, host: str, port: int, tls_cert: Path | None, 
             access_log=False,
             log_config=None,
             timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+            # What is sent live is small, and each compressor would keep a third of a megabyte for its client.
+            ws_per_message_deflate=False,
+            # Clients of live figures send a token at most.
+            ws_max_size=16_384,
         )
         config.load()
     except OSError as error:
@@ -45,5 +49,7 @@ def _configure_logs(settings: Settings) -> None:
         JsonFormatter() if settings.api_log == "json" else logging.Formatter("%(asctime)s %(levelname)s %(message)s")
     )
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    # Its lines about sockets hold the address with the query, which may name a company.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: "WebSocket %s" not in str(record.msg))
     # Its lines about connections repeat what we say ourselves.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)

@@ -67,6 +67,8 @@ def test_an_address_opens_one_document_without_a_token_until_it_expires(served: 
     made = served.client.post(f"/analytics/reports/{document['id']}/address", headers=served.headers()).json()
     address = made["url"].removeprefix(served.database.settings.serve_url)
     assert served.client.get(address).content == get(served, f"/analytics/reports/{document['id']}").content
+    picture = served.client.get(f"{address}/first-page.png")
+    assert (picture.headers["content-type"], picture.content[:4]) == ("image/png", b"\x89PNG")
     # The key is no token, and a token is no key.
     key = address.rpartition("/")[2]
     assert served.client.get("/analytics/users", headers={"Authorization": f"Bearer {key}"}).status_code == 401
@@ -75,7 +77,8 @@ def test_an_address_opens_one_document_without_a_token_until_it_expires(served: 
     with served.database.connect(autocommit=True) as connection:
         assert connection.execute("SELECT FROM analytics_document_keys WHERE name LIKE %s", [f"%{key}%"]).rowcount == 0
         _forget_keys(connection)
-    assert served.client.get(address).status_code == 404
+    for gone in (address, f"{address}/first-page.png"):
+        assert served.client.get(gone).status_code == 404
 
 
 def test_where_somebody_serves_the_store_documents_open_there(served: Served, documents: Documents) -> None:

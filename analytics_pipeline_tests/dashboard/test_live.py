@@ -133,6 +133,7 @@ def test_who_may_not_listen_is_told_so_by_the_code(served: Served, company: str)
         (own, "?companyId=nobody", live.Close.NO_SUCH_COMPANY),
         (operator, "?companyId=nobody", live.Close.NO_SUCH_COMPANY),
         (own, "?company_id=globex", live.Close.NOT_PROCESSABLE),
+        (own, f"?companyId={company}&companyId=globex", live.Close.NOT_PROCESSABLE),
         (own, "?currency=XXQ", live.Close.NOT_PROCESSABLE),
     ):
         with listen(served, token, query) as socket:

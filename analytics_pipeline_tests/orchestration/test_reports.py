@@ -100,6 +100,13 @@ def test_the_assets_show_their_documents(definitions: Definitions, instance: Dag
     assert [record.data["company"] for record in documents.records] == ["acme", "globex"]
     address = str(platform["open"].value)
     assert re.fullmatch(r"http://127\.0\.0\.1:8000/documents/[\w-]{43}", address)
+    # The UI shows a text without unfolding it if it has less than 1,000 characters.
+    preview = re.fullmatch(
+        r"!\[[^\]]+\]\((http://127\.0\.0\.1:8000/documents/[\w-]{43}/first-page\.png)\)", str(platform["preview"].value)
+    )
+    assert preview is not None
+    assert len(preview[0]) < 1_000
+    assert [line.split("](")[0] for line in str(companies["open"].value).splitlines()] == ["- [acme", "- [globex"]
     assert len({address, *(str(record.data["open"]) for record in documents.records)}) == 3
     assert [column.name for column in documents.schema.columns] == [
         "open",

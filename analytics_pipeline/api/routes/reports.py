@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
+from anyio import to_thread
 from fastapi import APIRouter, Body, Path, Query, Request, Response, Security
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -17,8 +18,9 @@ from analytics_pipeline.api.schemas import Address, Report, ReportList, ReportRe
 from analytics_pipeline.api.scopes import Scope
 from analytics_pipeline.api.served_files import FILE_TYPES, file_response
 from analytics_pipeline.fx.show import require_known_currency
-from analytics_pipeline.reports.addresses import hash_key, key_address, new_key
+from analytics_pipeline.reports.addresses import PREVIEW, hash_key, key_address, new_key
 from analytics_pipeline.reports.order import order_report
+from analytics_pipeline.reports.preview import first_page
 from analytics_pipeline.reports.requests import ReportRequest
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row
@@ -35,6 +37,10 @@ _FILE: dict[int | str, dict[str, Any]] = {
         "content": {media_type: {} for media_type in FILE_TYPES},
     }
 }
+_PICTURE: dict[int | str, dict[str, Any]] = {200: {"description": "The picture.", "content": {"image/png": {}}}}
+_Key = Annotated[str, Path(max_length=100)]
+# What has a key is for whom the address was given to.
+_NOT_INDEXED = {"X-Robots-Tag": "noindex"}
 _Id = Annotated[int, Path(ge=1, le=2**63 - 1, description="The document's or the request's id.")]
 # The columns of a request before what became of it.
 _REQUEST_FIELDS = 10
@@ -197,8 +203,27 @@ async def requested_document(
 
 
 @keyed.get("/documents/{key}", **answered(None, more=_FILE, errors=(404, 422, 429, 503)))
-async def keyed_document(request: Request, key: Annotated[str, Path(max_length=100)]) -> Response:
+async def keyed_document(request: Request, key: _Key) -> Response:
     """Open the document of an address with a key, without a token."""
+    name, sha256 = await _opened_by(request, key)
+    return await file_response(request.app.state.settings, name, sha256, _NOT_INDEXED)
+
+
+@keyed.get(f"/documents/{{key}}{PREVIEW}", **answered(None, more=_PICTURE, errors=(404, 422, 429, 503)))
+async def keyed_preview(request: Request, key: _Key) -> Response:
+    """Show the first page of the document of an address with a key, as a picture."""
+    name, sha256 = await _opened_by(request, key)
+    document = await file_response(request.app.state.settings, name, sha256)
+    if document.media_type != "application/pdf":
+        raise not_there("page of this document")
+    picture = await to_thread.run_sync(first_page, bytes(document.body))
+    return Response(
+        picture, headers={"Cache-Control": "private, max-age=86400", **_NOT_INDEXED}, media_type="image/png"
+    )
+
+
+async def _opened_by(request: Request, key: str) -> tuple[str, str]:
+    """Return the name in the store and the checksum of the document that a key opens; ``ApiError`` 404 for none."""
     query = "SELECT name, sha256 FROM analytics_find_document_key(%s)"
     state = request.app.state
     row = await state.readers.run("", lambda c: c.execute(query, [hash_key(key)]).fetchone())
@@ -206,7 +231,7 @@ async def keyed_document(request: Request, key: Annotated[str, Path(max_length=1
         state.failures.require(request.client.host if request.client else "")
         raise ApiError(404, "This address has expired, or never was one: ask for a new one.")
     name, sha256 = row
-    return await file_response(state.settings, name, sha256, {"X-Robots-Tag": "noindex"})
+    return name, sha256
 
 
 def _documents(

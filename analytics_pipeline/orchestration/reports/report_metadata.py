@@ -1,24 +1,28 @@
 """What the assets of reports show of a document."""
 
 import base64
+import re
 from collections.abc import Sequence
 
 from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
 
 from analytics_pipeline.messages.mailed import ChangedFigure, OutdatedMail, describe_relation
 from analytics_pipeline.orchestration.metadata import MetadataMap
-from analytics_pipeline.reports.addresses import document_address
+from analytics_pipeline.reports.addresses import document_address, preview_address
 from analytics_pipeline.reports.monthly import MonthlyDocument
 from analytics_pipeline.reports.preview import first_page
 from analytics_pipeline.reports.publish import PublishedReport
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.store import read_artifact
+from analytics_pipeline.text import printable_line
 from analytics_pipeline.timescale.connection import Connection
 
 # The UI shows so many documents of a month; analytics_report_documents has them all.
 _MAX_DOCUMENTS = 200
 # So many figures of a document that corrects another; analytics_report_documents.corrections has them all.
 _MAX_CORRECTIONS = 500
+# What means something in Markdown; each can be escaped.
+_MARKS = re.compile(r"[!-/:-@\[-`{-~]")
 # Enough to tell one revision of a document from another.
 _MAX_SHOWN_DIGITS = 16
 
@@ -49,6 +53,7 @@ def document_metadata(connection: Connection, published: PublishedReport, settin
     }
     if published.pages is not None:
         metadata["pages"] = published.pages
+        metadata["preview"] = _preview(connection, published, settings)
         metadata["first page"] = _picture(published, settings)
         metadata["characters the font lacks"] = ", ".join(published.altered_characters) or "none"
     if published.earlier_revision is not None:
@@ -72,11 +77,12 @@ def documents_metadata(
         "replaced documents": sum(one.earlier_revision is not None for one in published),
         "corrected documents": sum(bool(one.document.corrections) for one in made),
         "characters the font lacks": ", ".join(altered) or "none",
-        "list": _list(connection, made[:_MAX_DOCUMENTS], settings),
+        **_lists(connection, made[:_MAX_DOCUMENTS], settings),
     }
     if len(made) > _MAX_DOCUMENTS:
         metadata["not in the list"] = f"{len(made) - _MAX_DOCUMENTS} documents: see analytics_report_documents"
     if made:
+        metadata["preview"] = _preview(connection, published[0], settings)
         metadata["first page"] = _picture(published[0], settings)
     return metadata | _mailed(outdated)
 
@@ -122,11 +128,17 @@ def _address(connection: Connection, published: PublishedReport, settings: Setti
     return document_address(connection, settings, published.name or "", published.sha256)
 
 
-def _list(connection: Connection, made: Sequence[MonthlyDocument], settings: Settings) -> MetadataValue:
+def _lists(connection: Connection, made: Sequence[MonthlyDocument], settings: Settings) -> MetadataMap:
+    """Return the documents as links, which a table of the UI has none of, and as a table."""
+    addresses = [_address(connection, one.published, settings) for one in made]
+    links = [
+        f"- [{_MARKS.sub(_escaped, printable_line(one.document.company_id or ''))}]({address})"
+        for one, address in zip(made, addresses, strict=True)
+    ]
     records = [
         TableRecord(
             {
-                "open": _address(connection, one.published, settings),
+                "open": address,
                 "company": one.document.company_id or "",
                 "pages": one.document.pages,
                 "bytes": one.published.size,
@@ -135,12 +147,17 @@ def _list(connection: Connection, made: Sequence[MonthlyDocument], settings: Set
                 "uri": one.published.uri,
             }
         )
-        for one in made
+        for one, address in zip(made, addresses, strict=True)
     ]
     # What stands behind a long column is off the screen: the address comes first, where the document is last.
     counts = [TableColumn(name, "int") for name in ("pages", "bytes", "corrected figures")]
     texts = [TableColumn(name) for name in ("open", "company", "sha256", "uri")]
-    return MetadataValue.table(records, TableSchema([*texts[:2], *counts, *texts[2:]]))
+    table = MetadataValue.table(records, TableSchema([*texts[:2], *counts, *texts[2:]]))
+    return {"open": MetadataValue.md("\n".join(links)), "list": table}
+
+
+def _escaped(mark: re.Match[str]) -> str:
+    return f"\\{mark[0]}"
 
 
 def _figures(published: PublishedReport) -> MetadataValue:
@@ -154,8 +171,14 @@ def _figures(published: PublishedReport) -> MetadataValue:
     )
 
 
+def _preview(connection: Connection, published: PublishedReport, settings: Settings) -> MetadataValue:
+    """Return the first page by its address: the UI shows a text of less than 1,000 characters without unfolding it."""
+    address = preview_address(connection, settings, published.name or "", published.sha256)
+    return MetadataValue.md(f"![The first page, while the API runs]({address})")
+
+
 def _picture(published: PublishedReport, settings: Settings) -> MetadataValue:
-    """Return the first page inside the text: the UI shows no file of the store by itself."""
+    """Return the first page inside the text: it is there as long as the text, whatever runs."""
     pdf = read_artifact(settings.artifacts_root, published.name or "", published.sha256)
     picture = base64.b64encode(first_page(pdf)).decode("ascii")
     return MetadataValue.md(f"![The first page](data:image/png;base64,{picture})")
