@@ -6,6 +6,7 @@ database, would show a part of it.
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import Conninfo
 
 _FORM = (
     "must look like postgresql://user:password@host:5432/database, with characters such as @, /, %, : and blanks of "
@@ -27,6 +28,15 @@ def require_database_url(url: str) -> str:
     if "@" in where or any(c.isspace() for c in url) or (not port.replace(",", "").isdecimal() and port):
         raise ValueError(_FORM)
     return url
+
+
+def url_environment(url: str) -> dict[str, str]:
+    """Return what a URL says by the variables that PostgreSQL's programs read: arguments are everybody's to see."""
+    return {
+        option.envvar.decode(): option.val.decode()
+        for option in Conninfo.parse(url.encode())
+        if option.envvar is not None and option.val is not None
+    }
 
 
 def describe_url(url: str) -> str:

@@ -102,7 +102,8 @@ BEGIN
 END
 $$;
 
--- analytics_operator reads how the database stands, by views that run with the owner's rights (operations.sql).
+-- analytics_operator reads how the database stands, by views and functions that run with the owner's rights
+-- (operations.sql).
 DO $$
 DECLARE
     item text;
@@ -118,7 +119,14 @@ BEGIN
     LOOP
         EXECUTE format('GRANT SELECT ON %s TO analytics_operator', item);
     END LOOP;
-    GRANT EXECUTE ON FUNCTION analytics_crypto_shown TO analytics_operator;
+    FOR item IN
+        SELECT p.oid::regprocedure
+        FROM pg_proc AS p
+        WHERE p.pronamespace = current_schema()::regnamespace AND pg_has_role(p.proowner, 'USAGE')
+          AND (p.proname LIKE 'analytics\_operations\_%' OR p.proname = 'analytics_crypto_shown')
+    LOOP
+        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO analytics_operator', item);
+    END LOOP;
 END
 $$;
 

@@ -3,123 +3,29 @@
 -- that a view has got since stands last; a migration that takes one away, or renames it, drops the view.
 
 CREATE OR REPLACE VIEW analytics_operations_relations AS
-WITH relations AS (
-    SELECT
-        'analytics_events'::text AS relation, 'events'::text AS kind, to_regclass('analytics_events') AS hypertable
-    UNION ALL
-    SELECT
-        a.view_name::text, 'aggregate',
-        to_regclass(format('%I.%I', a.materialization_hypertable_schema, a.materialization_hypertable_name))
-    FROM timescaledb_information.continuous_aggregates AS a
-    WHERE a.view_name LIKE 'analytics\_%'
-)
-SELECT
-    r.relation,
-    r.kind,
-    approximate_row_count(r.hypertable) AS approximate_rows,
-    hypertable_size(r.hypertable) AS total_bytes,
-    c.chunks,
-    c.compressed_chunks,
-    c.first_range_start,
-    c.last_range_end,
-    s.before_compression_total_bytes::bigint AS bytes_before_compression,
-    s.after_compression_total_bytes::bigint AS bytes_after_compression,
-    round(s.before_compression_total_bytes::numeric / nullif(s.after_compression_total_bytes, 0), 2) AS compression_ratio
-FROM relations AS r
-JOIN pg_class AS t ON t.oid = r.hypertable
-JOIN pg_namespace AS n ON n.oid = t.relnamespace
-CROSS JOIN LATERAL (
-    SELECT
-        count(*) AS chunks,
-        count(*) FILTER (WHERE k.is_compressed) AS compressed_chunks,
-        min(k.range_start) AS first_range_start,
-        max(k.range_end) AS last_range_end
-    FROM timescaledb_information.chunks AS k
-    WHERE k.hypertable_schema = n.nspname AND k.hypertable_name = t.relname
-) AS c
-LEFT JOIN LATERAL (
-    SELECT
-        sum(h.before_compression_total_bytes) AS before_compression_total_bytes,
-        sum(h.after_compression_total_bytes) AS after_compression_total_bytes
-    FROM hypertable_compression_stats(r.hypertable) AS h
-    WHERE c.compressed_chunks > 0
-) AS s ON true;
+SELECT * FROM analytics_operations_relations();
 
 COMMENT ON VIEW analytics_operations_relations IS
     'The hypertable of events and each continuous aggregate: rows (estimated), bytes with indexes, chunks, compression.';
 
 CREATE OR REPLACE VIEW analytics_operations_chunks AS
-SELECT k.range_start, k.range_end, k.is_compressed, s.total_bytes
-FROM timescaledb_information.chunks AS k
-JOIN chunks_detailed_size('analytics_events') AS s
-    ON s.chunk_schema = k.chunk_schema AND s.chunk_name = k.chunk_name
-WHERE k.hypertable_name = 'analytics_events';
+SELECT * FROM analytics_operations_chunks();
 
 COMMENT ON VIEW analytics_operations_chunks IS
     'The chunks of the events: their half-open range, their bytes with indexes, and whether they are compressed.';
 
 CREATE OR REPLACE VIEW analytics_operations_jobs AS
-SELECT
-    j.job_id,
-    j.proc_name::text AS procedure,
-    coalesce(a.view_name, j.hypertable_name)::text AS relation,
-    j.scheduled,
-    j.schedule_interval,
-    coalesce(e.runs, s.total_runs, 0) AS runs,
-    coalesce(e.failures, s.total_failures, 0) AS failures,
-    coalesce(e.last_start, nullif(s.last_run_started_at, '-infinity')) AS last_start,
-    coalesce(e.last_success, nullif(s.last_successful_finish, '-infinity')) AS last_success,
-    CASE WHEN j.scheduled THEN nullif(nullif(j.next_start, '-infinity'), 'infinity') END AS next_start
-FROM timescaledb_information.jobs AS j
-LEFT JOIN timescaledb_information.continuous_aggregates AS a
-    ON (a.materialization_hypertable_schema, a.materialization_hypertable_name) = (j.hypertable_schema, j.hypertable_name)
-    OR (a.view_schema, a.view_name) = (j.hypertable_schema, j.hypertable_name)
-LEFT JOIN timescaledb_information.job_stats AS s USING (job_id)
--- The embedded server runs jobs itself, past the engine's own counts.
-LEFT JOIN (
-    SELECT
-        r.job_id,
-        count(*) AS runs,
-        count(*) FILTER (WHERE r.succeeded IS FALSE) AS failures,
-        max(r.started_at) AS last_start,
-        max(r.finished_at) FILTER (WHERE r.succeeded) AS last_success
-    FROM analytics_job_runs AS r
-    GROUP BY r.job_id
-) AS e USING (job_id)
-WHERE j.job_id >= 1000;
+SELECT * FROM analytics_operations_jobs();
 
 COMMENT ON VIEW analytics_operations_jobs IS
     'The jobs of policies: runs and failures since the server counts them, and when they last began and succeeded.';
 
 CREATE OR REPLACE VIEW analytics_operations_lag AS
-SELECT
-    a.user_view_name::text AS aggregate,
-    m.stored_through,
-    e.newest_event,
-    greatest(e.newest_event - m.stored_through, interval '0') AS lag,
-    p.closed_through,
-    (
-        SELECT count(*)
-        FROM _timescaledb_catalog.continuous_aggs_materialization_invalidation_log AS l
-        WHERE l.materialization_id = a.mat_hypertable_id
-          AND l.lowest_modified_value < w.watermark AND l.greatest_modified_value > -210866803200000000
-    ) AS stale_ranges
-FROM _timescaledb_catalog.continuous_agg AS a
-LEFT JOIN _timescaledb_catalog.continuous_aggs_watermark AS w USING (mat_hypertable_id)
-CROSS JOIN LATERAL (
-    SELECT _timescaledb_functions.to_timestamp(nullif(w.watermark, -210866803200000000)) AS stored_through
-) AS m
-CROSS JOIN (SELECT max(v."timestamp") AS newest_event FROM analytics_events AS v) AS e
-LEFT JOIN LATERAL (
-    SELECT max(p.window_end) AS closed_through
-    FROM analytics_partitions AS p
-    WHERE p.asset = a.user_view_name AND p.closed_at IS NOT NULL
-) AS p ON true
-WHERE a.user_view_name LIKE 'analytics\_%';
+SELECT * FROM analytics_operations_lag();
 
 COMMENT ON VIEW analytics_operations_lag IS
-    'How far each aggregate is stored and closed, how far that is behind the newest event, and how many of its stored '
-    'ranges wait for a refresh because events came late.';
+    'How far each aggregate is stored and closed, how far that is behind the newest event, and how many ranges of what is '
+    'closed wait for a refresh because events came late.';
 
 CREATE OR REPLACE VIEW analytics_operations_partitions AS
 SELECT
@@ -136,13 +42,10 @@ COMMENT ON VIEW analytics_operations_partitions IS
     'Partitions of each asset: how many are closed, past change and failed, and when the last one was closed.';
 
 CREATE OR REPLACE VIEW analytics_operations_ingestion AS
-SELECT
-    v.bucket AS hour, v.category, sum(v.event_count)::bigint AS events
-FROM analytics_event_volume_hourly AS v
-GROUP BY v.bucket, v.category;
+SELECT * FROM analytics_operations_ingestion(now() - interval '35 days', 'infinity');
 
 COMMENT ON VIEW analytics_operations_ingestion IS
-    'Events by the hour (UTC) in which they happened and by category, over all companies.';
+    'Events of the last 35 days by the hour (UTC) in which they happened and by category, over all companies.';
 
 CREATE OR REPLACE VIEW analytics_operations_rejects AS
 SELECT r.hour, r.source, r.kind, sum(r.records)::bigint AS records
@@ -197,12 +100,12 @@ SELECT
     (SELECT x.extversion FROM pg_extension AS x WHERE x.extname = 'timescaledb') AS timescaledb_version,
     current_setting('server_version') AS postgresql_version,
     (SELECT max(e."timestamp") FROM analytics_events AS e) AS newest_event,
-    (SELECT max(e.ingested_at) FROM analytics_events AS e WHERE e."timestamp" > now() - interval '7 days')
+    (SELECT max(e.ingested_at) FROM analytics_events AS e WHERE e."timestamp" > now() - interval '2 days')
         AS last_recorded_at,
     (
         SELECT count(*) FROM analytics_events AS e
-        WHERE e."timestamp" > now() - interval '7 days' AND e.ingested_at > now() - interval '1 hour'
+        WHERE e."timestamp" > now() - interval '2 days' AND e.ingested_at > now() - interval '1 hour'
     ) AS events_recorded_last_hour;
 
 COMMENT ON VIEW analytics_operations_database IS
-    'The database: bytes, versions, its newest event, and how many events of the last seven days came in the last hour.';
+    'The database: bytes, versions, its newest event, and how many events of the last two days came in the last hour.';

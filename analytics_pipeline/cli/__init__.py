@@ -32,6 +32,7 @@ _COMMANDS = {
     "report": ("analytics_pipeline.cli.report", "report"),
     "sample": ("analytics_pipeline.cli.sample", "sample"),
     "sources": ("analytics_pipeline.cli.sources", "sources"),
+    "stats": ("analytics_pipeline.cli.stats", "stats"),
     "serve": ("analytics_pipeline.cli.api", "serve"),
     "token": ("analytics_pipeline.cli.api", "token"),
     "up": ("analytics_pipeline.cli.local", "up"),

@@ -1,14 +1,15 @@
 """The commands on the database itself: start, stop, migrate, status; its policies are in ``policies``."""
 
 import json
+import os
 from dataclasses import asdict
 
 import click
 
 from analytics_pipeline.cli.policies import policies
 from analytics_pipeline.cli.terminal import echo
-from analytics_pipeline.database import connect, migrate
-from analytics_pipeline.database_urls import describe_url
+from analytics_pipeline.database import connect, database_url, migrate
+from analytics_pipeline.database_urls import describe_url, url_environment
 from analytics_pipeline.embedded import TCP_PORT, EmbeddedPostgres, EmbeddedTimescale
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.settings import get_settings
@@ -62,6 +63,20 @@ def db_stop() -> None:
     if errors:
         raise AnalyticsError(" ".join(errors))
     echo(f"Stopped: {' and '.join(stopped)}." if stopped else f"No embedded database runs under {home}.")
+
+
+@db.command("psql", context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[ARGUMENT]...")
+def db_psql(arguments: tuple[str, ...]) -> None:
+    """Open psql on the database in use, the embedded one included; ARGUMENTs are psql's.
+
+    For example: analytics-pipeline db psql -c 'TABLE analytics_operations_lag'.
+    """
+    environment = {**os.environ, **url_environment(database_url())}
+    try:
+        os.execvpe("psql", ["psql", *arguments], environment)  # noqa: S606, S607  # the psql of whoever calls
+    except FileNotFoundError as error:
+        raise AnalyticsError("There is no psql on this machine: install PostgreSQL's client programs.") from error
 
 
 @db.command("migrate")

@@ -1,0 +1,1 @@
+"""Operating the database: how it stands, for people and for monitoring."""

@@ -1,0 +1,49 @@
+"""How the database stands, in figures: the views of ``sql/operations.sql``, read at one instant.
+
+The operations dashboard of Grafana reads the same views. Belongs here: which there are and in what order. Does not
+belong here: judging any of it, which ``health`` does, and printing.
+"""
+
+from typing import Any, Final
+
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.timescale.connection import Connection, one_state
+
+Rows = list[dict[str, Any]]
+
+# A section each, by the columns that order its rows.
+_VIEWS: Final = {
+    "database": "name",
+    "relations": "relation",
+    "chunks": "range_start",
+    "jobs": "procedure, relation",
+    "lag": "aggregate",
+    "partitions": "asset",
+    "changes": "cause",
+    "outbox": "kind, channel, state",
+    "checks": "subject, check_name",
+}
+RECENT: Final = "recent"
+SECTIONS: Final = (*_VIEWS, RECENT)
+
+
+def read_stats(connection: Connection) -> dict[str, Rows]:
+    """Return the rows of each section (``SECTIONS``): bytes, counts, instants in UTC, and durations.
+
+    ``recent`` counts events that happened and records that were rejected in the last day, 7 and 30 days. The connection
+    is in no transaction.
+    """
+    with one_state(connection), connection.cursor(row_factory=dict_row) as cursor:
+        stats = {
+            section: cursor.execute(
+                sql.SQL("SELECT * FROM {} ORDER BY {}").format(
+                    sql.Identifier(f"analytics_operations_{section}"),
+                    sql.SQL(", ").join(map(sql.Identifier, order.split(", "))),
+                )
+            ).fetchall()
+            for section, order in _VIEWS.items()
+        }
+        return {**stats, RECENT: cursor.execute(load_sql("queries/stats_recent.sql")).fetchall()}
