@@ -15,6 +15,7 @@ from analytics_pipeline.orchestration import (
     ingestion,
     messages,
     metrics,
+    operations,
     reports,
     storage,
 )
@@ -22,7 +23,7 @@ from analytics_pipeline.orchestration.resources import TimescaleResource
 from analytics_pipeline.orchestration.runs.executor import owning_executor
 from analytics_pipeline.settings import Settings, get_settings
 
-_FEATURES = (storage, ingestion, aggregates, metrics, fx, closing, health, reports, messages, failures)
+_FEATURES = (storage, ingestion, aggregates, metrics, fx, closing, health, reports, messages, failures, operations)
 
 
 def build_definitions(settings: Settings) -> Definitions:

@@ -56,6 +56,17 @@ class Settings(BaseSettings):
     refresh_owner: Literal["dagster", "timescaledb"] = Field(
         default="dagster", description="Who refreshes the open tail of a new database's continuous aggregates."
     )
+    backups: str = Field(
+        default="", description="Folder or object-store URI that Dagster writes a backup to each day; unset: none."
+    )
+    rehearsal_url: SecretStr | None = Field(
+        default=None,
+        description="PostgreSQL on which backups are restored for trial, as a superuser; unset: where they come from.",
+    )
+    pg_bin: str = Field(
+        default="",
+        description="Folder to look for pg_dump and pg_restore in, before the PATH and where packages put them.",
+    )
     lock_timeout: int = Field(
         default=600,
         ge=1,
@@ -199,7 +210,7 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
-    @field_validator("database_url", "dagster_postgres_url", "erp_url", "api_url", "api_writer_url")
+    @field_validator("database_url", "dagster_postgres_url", "rehearsal_url", "erp_url", "api_url", "api_writer_url")
     @classmethod
     def _database_url(cls, value: SecretStr | None) -> SecretStr | None:
         return None if value is None else SecretStr(require_database_url(value.get_secret_value()))

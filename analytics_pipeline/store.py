@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _SIMPLE = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,62}[a-z0-9_-])?")
 _MADE = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,90}[a-z0-9_-])?(~[0-9a-f]{16})?(\.[a-z0-9]{1,8})?")
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
-_LOCAL_PROTOCOLS = ("", "file", "local")
+LOCAL_PROTOCOLS = ("", "file", "local")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +73,12 @@ def store_artifact(root: str, name: str, content: bytes) -> StoredArtifact:
 
     try:
         base = UPath(root)
-        if base.protocol in _LOCAL_PROTOCOLS:
+        if base.protocol in LOCAL_PROTOCOLS:
             return _store_local(Path(base.path).absolute(), name, content)
         return _store_remote(base, name, content)
     except (OSError, ValueError, ImportError) as error:
         raise AnalyticsError(
-            f"Can't write {name} to {_without_secret(root)}: {_without_secret(str(error))}. "
+            f"Can't write {name} to {without_secret(root)}: {without_secret(str(error))}. "
             "Check ANALYTICS_ARTIFACTS and the permissions there."
         ) from error
 
@@ -110,11 +110,11 @@ def read_artifact(root: str, name: str, sha256: str) -> bytes:
                 return content
     except (OSError, ValueError, ImportError) as error:
         raise AnalyticsError(
-            f"Can't read {name} in {_without_secret(root)}: {_without_secret(str(error))}. "
+            f"Can't read {name} in {without_secret(root)}: {without_secret(str(error))}. "
             "Check ANALYTICS_ARTIFACTS and the permissions there."
         ) from error
     raise ArtifactGoneError(
-        f"{_without_secret(root)} no longer holds {name} with the SHA-256 {sha256[:16]}...: it was removed or changed "
+        f"{without_secret(root)} no longer holds {name} with the SHA-256 {sha256[:16]}...: it was removed or changed "
         "from outside; close its month again to make it anew."
     )
 
@@ -165,13 +165,13 @@ def _store_remote(base: "UPath", name: str, content: bytes) -> StoredArtifact:
             revision = target.with_name(_revision_name(target.name, _digest(earlier)))
             revision.write_bytes(earlier)
         target.write_bytes(content)
-    uri = _without_secret(str(target))
+    uri = without_secret(str(target))
     return StoredArtifact(
         uri=uri,
         path=uri,
         size=len(content),
         sha256=_digest(content),
-        earlier_revision=_without_secret(str(revision)) if revision else None,
+        earlier_revision=without_secret(str(revision)) if revision else None,
     )
 
 
@@ -198,6 +198,6 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _without_secret(text: str) -> str:
+def without_secret(text: str) -> str:
     """Return the text without user names and passwords in URIs."""
     return re.sub(r"//[^/@\s]*@", "//", text)

@@ -16,7 +16,9 @@ from analytics_pipeline.text import printable
 # Where each command is defined: the module of this package, or its full name, and what it is called there.
 _COMMANDS = {
     "access": ("analytics_pipeline.cli.access", "access"),
+    "adopt": ("analytics_pipeline.cli.close", "adopt"),
     "alerts": ("analytics_pipeline.cli.alerts", "alerts"),
+    "backup": ("analytics_pipeline.cli.backup", "backup"),
     "close": ("analytics_pipeline.cli.close", "close"),
     "db": ("analytics_pipeline.cli.db", "db"),
     "demo": ("analytics_pipeline.cli.local", "demo"),
@@ -30,6 +32,7 @@ _COMMANDS = {
     "recipients": ("analytics_pipeline.cli.recipients", "recipients"),
     "record": ("analytics_pipeline.cli.ingest", "record"),
     "report": ("analytics_pipeline.cli.report", "report"),
+    "restore": ("analytics_pipeline.cli.backup", "restore"),
     "sample": ("analytics_pipeline.cli.sample", "sample"),
     "sources": ("analytics_pipeline.cli.sources", "sources"),
     "stats": ("analytics_pipeline.cli.stats", "stats"),

@@ -13,7 +13,14 @@ from analytics_pipeline.cli.options import allow_unknown_option, company_first, 
 from analytics_pipeline.cli.terminal import echo
 from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.metrics.access import READER, describe_company, grant_company, list_grants, revoke_company
+from analytics_pipeline.metrics.access import (
+    READER,
+    confirm_grants,
+    describe_company,
+    grant_company,
+    list_grants,
+    revoke_company,
+)
 from analytics_pipeline.metrics.logins import LOGIN_KINDS, LoginPlan, make_login, plan_login
 from analytics_pipeline.text import printable_line
 from analytics_pipeline.timescale.audit import Act, list_acts
@@ -77,6 +84,25 @@ def revoke(role: str, company: str | None, *, all_companies: bool) -> None:
         is_last = revoke_company(connection, role, revoked)
     rest = f": it was the last grant, and {READER} is taken from it" if is_last else ""
     echo(f"{role} may no longer read {describe_company(revoked)}{rest}.")
+
+
+@access.command("confirm")
+@click.argument("role", required=False)
+@click.option("--all", "all_roles", is_flag=True, help="The grants of every role.")
+def confirm(role: str | None, *, all_roles: bool) -> None:
+    """Let grants of ROLE hold that no longer do, because the role has another number than when it was granted.
+
+    That is so after a restore on another server, and for a role that was dropped and made again. Confirm only if it is
+    the same person.
+    """
+    if (role is None) != all_roles:
+        raise AnalyticsError("Say whose grants are meant: either ROLE or --all.")
+    with connect(autocommit=True) as connection:
+        confirmed = confirm_grants(connection, role)
+    for grant in confirmed:
+        echo(f"{grant.role} may read {describe_company(grant.company_id)} again.")
+    if not confirmed:
+        echo("Every grant holds." if role is None else f"{role} has no grant that doesn't hold.")
 
 
 @access.command("list")

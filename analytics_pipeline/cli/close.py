@@ -1,4 +1,4 @@
-"""The command that closes a span."""
+"""The commands that close a span, and that mark in Dagster what is closed."""
 
 import json
 from datetime import UTC, datetime
@@ -45,3 +45,29 @@ def close(start: datetime, end: datetime, *, as_json: bool) -> None:
         closed = close_with_instance(settings, span, lambda run: echo(str(run), err=as_json))
     if as_json:
         echo(json.dumps([run.as_json() for run in closed]))
+
+
+@click.command("adopt")
+@click.option("--json", "as_json", is_flag=True, help="Print how many partitions of each asset as JSON.")
+def adopt(*, as_json: bool) -> None:
+    """Mark in Dagster what the database has closed, without computing it again.
+
+    For a Dagster storage that is new because the old one was lost, or was left out of a restore. Harmless when
+    repeated.
+    """
+    settings = get_settings()
+
+    from analytics_pipeline.orchestration.instance import enter_dagster_environment
+
+    enter_dagster_environment(settings)
+    from analytics_pipeline.orchestration.adopt import adopt_with_instance
+
+    with describing(lambda: "what was marked stays; the same command marks the rest."):
+        marked = adopt_with_instance(settings)
+    if as_json:
+        echo(json.dumps(marked))
+        return
+    for asset, partitions in marked.items():
+        if partitions:
+            echo(f"{asset:<34}{partitions:>8,}")
+    echo(f"{sum(marked.values()):,} closed partitions were marked as materialised.")

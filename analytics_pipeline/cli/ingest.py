@@ -103,7 +103,7 @@ def ingest(
     chosen = None if file_format is None else Format(file_format)
     sources = [Source.of(file, chosen, encoding) for file in files]
     parsing = Parsing(None if assume_zone is None else zone_named(assume_zone), decimal_comma)
-    rejects_path = rejects or _new_rejects_path()
+    rejects_path = rejects or new_rejects_path()
     unreadable = None
     with _database() as connection, _progress(sources) as progress:
         try:
@@ -118,8 +118,8 @@ def ingest(
             )
         except SourcesUnreadableError as error:
             summary, unreadable = error.summary, error
-    figures = _figures(summary, rejects_path)
-    echo(json.dumps(figures) if as_json else _table(figures))
+    figures = summary_figures(summary, rejects_path)
+    echo(json.dumps(figures) if as_json else summary_table(figures))
     if unreadable is not None:
         raise unreadable
     if summary.rejected:
@@ -221,7 +221,8 @@ def _database() -> Iterator[Connection]:
             raise AnalyticsError(f"{first_line(error)}: run `analytics-pipeline db migrate` first.") from error
 
 
-def _new_rejects_path() -> Path:
+def new_rejects_path() -> Path:
+    """Return the path of a new file of rejected records, under ANALYTICS_HOME."""
     return get_settings().home / "rejects" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}.jsonl"
 
 
@@ -273,7 +274,8 @@ def _figures_line(summary: IngestSummary) -> str:
     )
 
 
-def _figures(summary: IngestSummary, rejects_path: Path) -> dict[str, object]:
+def summary_figures(summary: IngestSummary, rejects_path: Path) -> dict[str, object]:
+    """Return what an ingestion has stored with the fields of the command's JSON."""
     return {
         "read": summary.read,
         "new": summary.new,
@@ -295,7 +297,8 @@ def _figures(summary: IngestSummary, rejects_path: Path) -> dict[str, object]:
     }
 
 
-def _table(figures: dict[str, object]) -> str:
+def summary_table(figures: dict[str, object]) -> str:
+    """Return the same as lines for people."""
     lines = [
         f"read           {figures['read']:>12,}",
         f"new            {figures['new']:>12,}",

@@ -99,6 +99,20 @@ def why_no_grant(role: str, found: Reader) -> str | None:
     return None
 
 
+def confirm_grants(connection: Connection, role: str | None) -> list[Grant]:
+    """Let the grants of a role that don't hold do so, None: of every role, and return them; autocommit connection.
+
+    For a database that was restored on another server, where roles of the same names have other numbers: whoever
+    confirms says that each is the same person. Raises ``AnalyticsError`` as ``grant_company`` does, and changes nothing
+    then.
+    """
+    lost = [grant for grant in list_grants(connection, role) if not grant.holds]
+    with connection.transaction():
+        for grant in lost:
+            grant_company(connection, grant.role, grant.company_id)
+    return lost
+
+
 def revoke_company(connection: Connection, role: str, company_id: str | None) -> bool:
     """Take a grant back, and tell whether the role is no reader any more: with its last one it is none.
 

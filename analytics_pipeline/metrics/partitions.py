@@ -53,6 +53,16 @@ class ClosingTimes:
 
 
 @dataclass(frozen=True, slots=True)
+class ClosedPartition:
+    """A closed partition and its proof: when, the rows stored, the events behind them (None: not counted)."""
+
+    window: Window
+    closed_at: datetime
+    rows: int | None
+    events: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class LateEvents:
     """Events that came in too late: how many, and the times (UTC) of the first and the last of them."""
 
@@ -128,6 +138,13 @@ def closed_ranges(connection: Connection) -> dict[str, list[Window]]:
     for asset, start, end in connection.execute(load_sql("queries/partitions_closed.sql")):
         found[asset].append(Window(start, end))
     return dict(found)
+
+
+def closed_partitions(connection: Connection, asset: str, start: datetime) -> list[ClosedPartition]:
+    """Return the closed partitions of an asset that begin at ``start`` or later, in order."""
+    query = load_sql("queries/partitions_proofs.sql")
+    rows = connection.execute(query, {"asset": asset, "start": start})
+    return [ClosedPartition(Window(begin, end), *proof) for begin, end, *proof in rows]
 
 
 def failed_ranges(connection: Connection) -> dict[str, list[FailedRange]]:

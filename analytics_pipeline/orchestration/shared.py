@@ -45,6 +45,7 @@ STORAGE = "storage"
 AGGREGATES = "aggregates"
 METRICS = "metrics"
 REPORTS = "reports"
+OPERATIONS = "operations"
 
 
 def pipeline_asset(

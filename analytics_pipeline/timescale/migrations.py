@@ -17,7 +17,7 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.sql_files import list_sql, load_sql
 from analytics_pipeline.timescale.catalog import require_known_catalog
 from analytics_pipeline.timescale.clock import read_clocks, say_difference
-from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.policies import (
     APPLY,
     PolicyChange,
@@ -86,6 +86,16 @@ def apply_migrations(
     changes = settle_policies(connection, server, new_policies)
     notes = (*_policy_notes(connection, new_policies, named, was_settled=was_settled),)
     return MigrationReport(applied, len(migrations) - len(applied), renewed, tuple(changes), notes)
+
+
+def newest_migration() -> int:
+    """Return the number of the newest migration that this program brings along."""
+    return _read_migrations()[-1].version
+
+
+def schema_version(connection: Connection) -> int:
+    """Return the number of the newest migration that a migrated database has."""
+    return int(fetch_row(connection, "SELECT max(version) FROM analytics_schema_migrations")[0])
 
 
 def _policy_notes(

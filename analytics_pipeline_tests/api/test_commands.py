@@ -50,7 +50,7 @@ def test_the_last_use_of_a_token_is_kept(served: Served) -> None:
     served.client.get("/analytics/users", headers=served.headers())
     portal = served.client.portal
     assert portal is not None
-    portal.start_task_soon(served.client.app.state.tokens.flush_uses).result()  # type: ignore[attr-defined]
+    portal.start_task_soon(served.client.app.state.tokens.flush_uses).result()  # type: ignore[attr-defined, call-arg]
     used = {each["companyId"]: each["lastUsedAt"] for each in json.loads(token("list", "--json").output)}
     assert used[HEADLINE.company] is not None
 
