@@ -9,9 +9,8 @@ import logging
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from dagster import AssetKey, AssetMaterialization, DagsterEvent, DagsterEventType, DagsterInstance
+from dagster import AssetKey, AssetMaterialization, DagsterEvent, DagsterEventType, DagsterInstance, EventLogEntry
 from dagster._core.events import StepMaterializationData
-from dagster._core.events.log import EventLogEntry
 from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 
 from analytics_pipeline.database import connect
