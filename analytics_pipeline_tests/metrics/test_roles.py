@@ -67,6 +67,7 @@ READS = {
         "analytics_ingest_reject_counts",
         "analytics_event_conflicts",
         "analytics_id_aliases",
+        "analytics_api_replays",
     },
 }
 WRITES = {
@@ -76,6 +77,9 @@ WRITES = {
         ("analytics_ingest_reject_counts", "INSERT"),
         ("analytics_event_conflicts", "INSERT"),
         ("analytics_event_conflicts", "UPDATE"),
+        ("analytics_api_replays", "INSERT"),
+        ("analytics_api_replays", "UPDATE"),
+        ("analytics_api_replays", "DELETE"),
     }
 }
 
