@@ -29,7 +29,7 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.ingest import IngestSummary, ingest
 from analytics_pipeline.events.sources import Source
 from analytics_pipeline.fx.csv_rates import read_source
-from analytics_pipeline.fx.load import LoadedRates, store_rates
+from analytics_pipeline.fx.rate_store import LoadedRates, store_rates
 from analytics_pipeline.messages.recipients import add_recipient
 from analytics_pipeline.metrics.revenue import revenue_by_currency, revenue_series
 from analytics_pipeline.metrics.users import user_series

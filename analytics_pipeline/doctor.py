@@ -1,8 +1,4 @@
-"""``analytics-pipeline doctor``: every check there is, with the remedy of each violation.
-
-Belongs here: which checks make an examination, and how it is shown. Does not belong here: judging
-(``health``), and changing anything.
-"""
+"""``analytics-pipeline doctor``: every check there is, with the remedy of each violation."""
 
 import json
 import time
@@ -18,9 +14,9 @@ from analytics_pipeline.database_urls import describe_url
 from analytics_pipeline.embedded import EmbeddedPostgres
 from analytics_pipeline.errors import AnalyticsError, first_line
 from analytics_pipeline.health.access import function_access
+from analytics_pipeline.health.check_result import CheckResult, State, Violation
 from analytics_pipeline.health.checks import all_checks, run_check
 from analytics_pipeline.health.disk import disk_space
-from analytics_pipeline.health.finding import Finding, Problem, State
 from analytics_pipeline.health.tuning import judge_settings, machine_memory, read_server_settings
 from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.sql_files import list_sql
@@ -31,13 +27,13 @@ _COLORS = {State.OK: "green", State.SKIPPED: "blue", State.WARNING: "yellow", St
 _MIGRATE = "analytics-pipeline db migrate"
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
+def examine(settings: Settings) -> Iterator[CheckResult]:
     """Yield every finding, first what the later ones depend on; what can't be judged is said to be skipped."""
     started = time.monotonic()
     try:
         connection = connect(settings, autocommit=True)
     except AnalyticsError as error:
-        yield Finding.judge("connection", "server", [Problem(str(error))], good="")
+        yield CheckResult.judge("connection", "server", [Violation(str(error))], good="")
         yield _skipped("database checks", "server", "The database can't be reached.")
         yield from disk_space(settings, None)
         return
@@ -48,7 +44,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
             yield from _examine_partitions(connection, settings)
         except psycopg.OperationalError as error:
             reason = first_line(error)
-            yield Finding.judge("connection", "server", [Problem(f"the connection was lost: {reason}")], good="")
+            yield CheckResult.judge("connection", "server", [Violation(f"the connection was lost: {reason}")], good="")
 
 
 @click.command("doctor")
@@ -82,10 +78,10 @@ def doctor(*, as_json: bool, strict: bool) -> None:
         raise SystemExit(1)
 
 
-def _connection_finding(connection: Connection, settings: Settings, seconds: float) -> Finding:
+def _connection_finding(connection: Connection, settings: Settings, seconds: float) -> CheckResult:
     version = fetch_row(connection, "SELECT current_setting('server_version')")[0]
     where = "the embedded database" if settings.database_url is None else describe_url(database_url(settings))
-    return Finding.judge(
+    return CheckResult.judge(
         "connection",
         "server",
         [],
@@ -94,12 +90,12 @@ def _connection_finding(connection: Connection, settings: Settings, seconds: flo
     )
 
 
-def _examine_database(connection: Connection, settings: Settings) -> Iterator[Finding]:
+def _examine_database(connection: Connection, settings: Settings) -> Iterator[CheckResult]:
     checks = all_checks()
     if fetch_row(connection, "SELECT to_regclass('analytics_events') IS NOT NULL") != (True,):
         yield run_check(checks[0], connection, settings)
-        missing = Problem("this database has no schema of ours yet", _MIGRATE)
-        yield Finding.judge("migrations", "server", [missing], good="")
+        missing = Violation("this database has no schema of ours yet", _MIGRATE)
+        yield CheckResult.judge("migrations", "server", [missing], good="")
         yield _skipped("schema, policies and data", "server", "There is nothing to judge before the migration.")
         yield from disk_space(settings, None)
         return
@@ -118,18 +114,18 @@ def _examine_database(connection: Connection, settings: Settings) -> Iterator[Fi
     yield from disk_space(settings, server.database_bytes)
 
 
-def _migrations_finding(connection: Connection) -> Finding:
+def _migrations_finding(connection: Connection) -> CheckResult:
     known = [name.removeprefix("migrations/") for name in list_sql("migrations")]
     applied = {name for (name,) in connection.execute("SELECT name FROM analytics_schema_migrations").fetchall()}
     pending = [name for name in known if name not in applied]
-    problems = [Problem(f"the schema lacks {', '.join(pending)}", _MIGRATE)] if pending else []
+    problems = [Violation(f"the schema lacks {', '.join(pending)}", _MIGRATE)] if pending else []
     good = f"All {len(known)} migrations are applied."
-    return Finding.judge(
+    return CheckResult.judge(
         "migrations", "server", problems, good=good, metadata={"pending": pending, "pending allowed": 0}
     )
 
 
-def _examine_partitions(connection: Connection, settings: Settings) -> Iterator[Finding]:
+def _examine_partitions(connection: Connection, settings: Settings) -> Iterator[CheckResult]:
     """Judge runs and partitions; an embedded storage of Dagster that isn't running is not started for that.
 
     Runs that a dead process has left are marked failed: they would hold up all others.
@@ -159,22 +155,22 @@ def _examine_partitions(connection: Connection, settings: Settings) -> Iterator[
     except psycopg.OperationalError:
         raise
     except StorageError as error:
-        yield Finding.judge("storage", "Dagster", [Problem(str(error))], good="")
+        yield CheckResult.judge("storage", "Dagster", [Violation(str(error))], good="")
         yield _skipped(check, "Dagster", "Dagster's storage can't be used.")
         return
     except Exception as error:  # noqa: BLE001  # whatever keeps Dagster from answering, the other findings count
         yield _skipped(check, "Dagster", f"Dagster's records can't be read: {type(error).__name__}.")
         return
     good = f"Marked failed: {'; '.join(dead)}." if dead else "The process of every unfinished run lives."
-    yield Finding.judge("dead_runs", "Dagster", [], good=good, metadata={"dead runs": len(dead)})
+    yield CheckResult.judge("dead_runs", "Dagster", [], good=good, metadata={"dead runs": len(dead)})
     yield from findings
 
 
-def _skipped(check: str, subject: str, why: str) -> Finding:
-    return Finding(check=check, subject=subject, passed=True, skipped=True, summary=why)
+def _skipped(check: str, subject: str, why: str) -> CheckResult:
+    return CheckResult(check=check, subject=subject, passed=True, skipped=True, summary=why)
 
 
-def _print(finding: Finding) -> None:
+def _print(finding: CheckResult) -> None:
     state = click.style(f"{finding.state:<8}", fg=_COLORS[finding.state])
     echo(f" {finding.check:<24} {finding.subject}: {finding.summary}", label=state)
     if not finding.passed:

@@ -1,7 +1,4 @@
-"""Folders that are written to on the way: what is said when they can't be, and what a killed run has left there.
-
-Belongs here: temporary folders, leftovers, full disks. Does not belong here: what is written.
-"""
+"""Folders that are written to on the way: what is said when they can't be, and what a killed run has left there."""
 
 import errno
 import fcntl

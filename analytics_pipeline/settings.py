@@ -1,7 +1,4 @@
-"""Every setting of the program, read once, for Dagster, the API and the command line alike.
-
-Belongs here: names, defaults and forms of settings. Does not belong here: opening anything.
-"""
+"""Every setting of the program, read once, for Dagster, the API and the command line alike."""
 
 import os
 import re

@@ -2,9 +2,6 @@
 
 Files and folders of this machine are readable as ``ANALYTICS_FILE_ACCESS`` says, whatever the umask is.
 
-Belongs here: names that are safe as paths, whole writes, earlier revisions.
-Does not belong here: what a document holds, and who may read it.
-
 A name made from data (a company's id) goes through ``artifact_name``, which keeps simple ids readable and
 gives every other one a name of its own: no two companies share a document, none leaves the store's folder.
 """

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -128,3 +129,19 @@ def test_a_signal_that_comes_while_the_command_is_still_being_loaded_ends_it(
         command.until(lambda: command.catches(signal.SIGTERM))
         command.send(number)
         assert command.result() == (status, "", f"{number.name}: ended before the work was complete.\n")
+
+
+def test_a_command_imports_its_own_module_alone() -> None:
+    code = (
+        "import sys; from analytics_pipeline.cli import main; main(['metrics', '--help'], standalone_mode=False); "
+        "print([name for name in ('dagster', 'reportlab', 'pyarrow', 'analytics_pipeline.cli.report') "
+        "if name in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "[]"
+
+
+def test_every_command_is_where_the_group_looks_for_it() -> None:
+    context = click.Context(main)
+    found = {name: main.get_command(context, name) for name in main.list_commands(context)}
+    assert {name: command.name for name, command in found.items() if command} == {name: name for name in found}

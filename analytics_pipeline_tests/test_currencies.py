@@ -13,7 +13,7 @@ from analytics_pipeline.cli import main
 from analytics_pipeline.currencies import crypto_code, currencies, currency_digits, is_asset, is_currency
 from analytics_pipeline.events.model import AnalyticsEvent, check_event, parse_event
 from analytics_pipeline.fx.csv_rates import read_rates
-from analytics_pipeline.fx.load import store_rates
+from analytics_pipeline.fx.rate_store import store_rates
 from analytics_pipeline.intake.rejection import RejectedEvent
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from analytics_pipeline.cli import main
+from analytics_pipeline.health.check_result import State
 from analytics_pipeline.health.disk import judge_disk
-from analytics_pipeline.health.finding import State
 from analytics_pipeline.health.tuning import ServerSettings, judge_settings, machine_memory
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline_tests.conftest import Database

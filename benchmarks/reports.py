@@ -23,7 +23,7 @@ from analytics_pipeline.database import connect
 from analytics_pipeline.events.ingest import ingest
 from analytics_pipeline.events.sources import Source
 from analytics_pipeline.fx.csv_rates import read_source
-from analytics_pipeline.fx.load import store_rates
+from analytics_pipeline.fx.rate_store import store_rates
 from analytics_pipeline.metrics.subscriptions import update_subscriptions
 from analytics_pipeline.metrics.tables import METRIC_TABLES, close_metric
 from analytics_pipeline.metrics.users import update_users

@@ -11,7 +11,7 @@ from analytics_pipeline.alerts.judge import Judgement
 from analytics_pipeline.alerts.load import load_configured
 from analytics_pipeline.alerts.words import ALL_COMPANIES, period_text, shown
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.health.finding import Finding, Problem, Severity
+from analytics_pipeline.health.check_result import CheckResult, Severity, Violation
 from analytics_pipeline.messages.message import one_line
 from analytics_pipeline.metrics.tables import MetricTable
 from analytics_pipeline.settings import Settings
@@ -25,7 +25,7 @@ _MAX_SHOWN = 5
 _MAX_ROWS = 100
 
 
-def check_alerts(connection: Connection, settings: Settings, table: MetricTable, cadence: Cadence) -> Finding:
+def check_alerts(connection: Connection, settings: Settings, table: MetricTable, cadence: Cadence) -> CheckResult:
     """Load the file of rules, bring alerts to the latest closed period, and judge that period.
 
     A file that is refused fails the finding; the rules loaded before are judged. Autocommit connection.
@@ -41,11 +41,11 @@ def check_alerts(connection: Connection, settings: Settings, table: MetricTable,
     return _finding(table.asset(cadence), evaluation, changes, problem)
 
 
-def _finding(subject: str, evaluation: Evaluation, changes: Changes, problem: str | None) -> Finding:
-    problems = [] if problem is None else [Problem(f"{problem} The rules loaded before stay in force")]
+def _finding(subject: str, evaluation: Evaluation, changes: Changes, problem: str | None) -> CheckResult:
+    problems = [] if problem is None else [Violation(f"{problem} The rules loaded before stay in force")]
     problems += _problems("rules fire", evaluation.firing)
     problems += _problems("rules have no data", evaluation.silent)
-    return Finding.judge(
+    return CheckResult.judge(
         CHECK,
         subject,
         problems,
@@ -65,13 +65,13 @@ def _finding(subject: str, evaluation: Evaluation, changes: Changes, problem: st
     )
 
 
-def _problems(what: str, judgements: Sequence[Judgement]) -> list[Problem]:
+def _problems(what: str, judgements: Sequence[Judgement]) -> list[Violation]:
     if not judgements:
         return []
     told = "; ".join(_told(judgement) for judgement in judgements[:_MAX_SHOWN])
     more = f"; and {len(judgements) - _MAX_SHOWN} more" if len(judgements) > _MAX_SHOWN else ""
     is_severe = any(judgement.rule.severity is Severity.ERROR for judgement in judgements)
-    return [Problem(f"{what}: {told}{more}", severity=Severity.ERROR if is_severe else Severity.WARNING)]
+    return [Violation(f"{what}: {told}{more}", severity=Severity.ERROR if is_severe else Severity.WARNING)]
 
 
 def _told(judgement: Judgement) -> str:

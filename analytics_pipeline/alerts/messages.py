@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from analytics_pipeline.alerts.rules import Rule
 from analytics_pipeline.alerts.words import ALL_COMPANIES, exact, period_text
-from analytics_pipeline.health.finding import Severity
+from analytics_pipeline.health.check_result import Severity
 from analytics_pipeline.messages.message import Content, Event, one_line, storable
 from analytics_pipeline.messages.templates import render
 

@@ -16,7 +16,7 @@ from analytics_pipeline.currencies import is_asset
 from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.fx.csv_rates import Reading, read_source
-from analytics_pipeline.fx.load import LoadedRates, store_rates
+from analytics_pipeline.fx.rate_store import LoadedRates, store_rates
 from analytics_pipeline.fx.rates import DAYS_VALID
 from analytics_pipeline.fx.show import ServingRate, serving_rates
 from analytics_pipeline.fx.sources import ECB

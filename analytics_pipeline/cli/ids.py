@@ -1,7 +1,4 @@
-"""The ``ids`` commands: ids of companies and users in a form that no record could have today.
-
-Belongs here: arguments and printing. Does not belong here: finding and renaming (``rename``).
-"""
+"""The ``ids`` commands: ids of companies and users in a form that no record could have today."""
 
 import json
 

@@ -1,7 +1,4 @@
-"""The commands ``ingest`` and ``record``.
-
-Belongs here: arguments, progress, printing, exit status. Does not belong here: what ingestion does.
-"""
+"""The commands ``ingest`` and ``record``."""
 
 import json
 import os

@@ -1,7 +1,4 @@
-"""The ``sources`` commands.
-
-Belongs here: arguments, printing, exit status. Does not belong here: what reading a source does.
-"""
+"""The ``sources`` commands."""
 
 import json
 import time
@@ -16,7 +13,7 @@ from analytics_pipeline.database import connect
 from analytics_pipeline.erp.check import SourceCheck, check_source
 from analytics_pipeline.erp.corrections import accept_rows
 from analytics_pipeline.erp.cursors import SourceStatus, read_statuses, reset
-from analytics_pipeline.erp.database import connect_erp, require_erp_url
+from analytics_pipeline.erp.reader import connect_erp, require_erp_url
 from analytics_pipeline.erp.record import SourceResult, record_source
 from analytics_pipeline.erp.rejects import SourceReject, open_rejects
 from analytics_pipeline.erp.source_files import ErpSource, choose_sources, read_sources

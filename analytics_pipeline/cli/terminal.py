@@ -1,7 +1,4 @@
-"""What commands print, without the control characters of the data in it: every command prints through this module.
-
-Belongs here: lines and tables on a terminal or in a pipe. Does not belong here: what they say.
-"""
+"""What commands print, without the control characters of the data in it: every command prints through this module."""
 
 import sys
 from typing import Any

@@ -35,7 +35,7 @@ from analytics_pipeline.embedded.files import (
     try_lock,
     write_private,
 )
-from analytics_pipeline.embedded.processes import ServerProcess, ending
+from analytics_pipeline.embedded.server_process import ServerProcess, ending
 from analytics_pipeline.embedded.status import EmbeddedStatus
 from analytics_pipeline.errors import AnalyticsError
 

@@ -1,12 +1,9 @@
-"""Trying the sources out against the ERP without recording anything: what would go wrong, and the remedy.
-
-Belongs here: one probe of a source after another. Does not belong here: recording (``record``).
-"""
+"""Trying the sources out against the ERP without recording anything: what would go wrong, and the remedy."""
 
 from dataclasses import dataclass, field
 
 from analytics_pipeline.erp.columns import CURSOR, column_problems, select_list
-from analytics_pipeline.erp.database import ErpDatabase, Row
+from analytics_pipeline.erp.reader import ErpDatabase, Row
 from analytics_pipeline.erp.rows import parse_row
 from analytics_pipeline.erp.source_files import ErpSource
 from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError

@@ -1,13 +1,10 @@
-"""What columns a source must have, and how they are read.
-
-Belongs here: names and types. Does not belong here: the rules of an event (``events.model``).
-"""
+"""What columns a source must have, and how they are read."""
 
 from collections.abc import Sequence
 
 from psycopg import sql
 
-from analytics_pipeline.erp.database import Column
+from analytics_pipeline.erp.reader import SourceColumn
 from analytics_pipeline.erp.source_files import ErpSource
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.model import FIELDS
@@ -27,7 +24,7 @@ _TYPES = {
 }
 
 
-def column_problems(columns: Sequence[Column]) -> list[str]:
+def column_problems(columns: Sequence[SourceColumn]) -> list[str]:
     """Return what is wrong with the columns of a source, each with its remedy."""
     names = [column.name for column in columns]
     problems = [f"the column {name} is missing" for name in _REQUIRED if name not in names]
@@ -42,14 +39,14 @@ def column_problems(columns: Sequence[Column]) -> list[str]:
     return problems
 
 
-def require_columns(source: ErpSource, columns: Sequence[Column]) -> None:
+def require_columns(source: ErpSource, columns: Sequence[SourceColumn]) -> None:
     """Raise ``AnalyticsError`` unless the source has the columns of an event."""
     problems = column_problems(columns)
     if problems:
         raise AnalyticsError(f"{source.file}: {'; '.join(problems)}. See docs/erp-sources.md.")
 
 
-def select_list(columns: Sequence[Column]) -> sql.Composed:
+def select_list(columns: Sequence[SourceColumn]) -> sql.Composed:
     """Return what to select of the source: numbers and instants as they are, all else as text."""
     return sql.SQL(", ").join(
         [sql.SQL("named.key AS source_key"), sql.SQL("cursor_at")]

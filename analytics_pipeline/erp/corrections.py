@@ -1,7 +1,4 @@
-"""Replacing an event by what its row says now, once a person has decided that the row is right.
-
-Belongs here: that replacement. Does not belong here: noticing that a row has changed (``record``).
-"""
+"""Replacing an event by what its row says now, once a person has decided that the row is right."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,4 @@
-"""How far each source has been read: one row of ``analytics_source_cursors``, written with the events.
-
-Belongs here: that row. Does not belong here: reading the ERP or judging rows (``record``).
-"""
+"""How far each source has been read: one row of ``analytics_source_cursors``, written with the events."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +7,7 @@ from datetime import datetime, timedelta
 
 from psycopg.rows import class_row
 
-from analytics_pipeline.erp.database import BEGINNING
+from analytics_pipeline.erp.reader import BEGINNING
 from analytics_pipeline.erp.source_files import ErpSource
 from analytics_pipeline.erp.transactions import Look
 from analytics_pipeline.errors import AnalyticsError

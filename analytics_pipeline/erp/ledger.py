@@ -1,7 +1,4 @@
-"""Which rows of the ERP are events already, and what they said when they were recorded.
-
-Belongs here: ``analytics_source_events``, written together with the hypertable. Does not belong here: rejects, cursors.
-"""
+"""Which rows of the ERP are events already, and what they said when they were recorded."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime

@@ -1,12 +1,9 @@
-"""A cheap probe of a source, and what it says: whether there is something to read.
-
-Belongs here: when a source is due. Does not belong here: reading it (``record``), asking for runs (the sensor).
-"""
+"""A cheap probe of a source, and what it says: whether there is something to read."""
 
 from datetime import datetime, timedelta
 
 from analytics_pipeline.erp.cursors import SourceStatus
-from analytics_pipeline.erp.database import ErpDatabase
+from analytics_pipeline.erp.reader import ErpDatabase
 from analytics_pipeline.erp.source_files import ErpSource
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection

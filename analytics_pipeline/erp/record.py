@@ -1,8 +1,5 @@
 """Recording a source: its rows become events once each, however often and however late they appear.
 
-Belongs here: passes, pages, and what is written together. Does not belong here: statements to the ERP
-(``database``), rules of a row (``rows``).
-
 A pass reads a source from its cursor, less the overlap, to the present of the ERP, in the order of cursor and key,
 page by page. The events of a page go in with the position behind it, so a killed run leaves nothing half done, and
 the next one goes on there. Then the cursor moves to the newest row, but not past the start of a transaction that
@@ -27,8 +24,8 @@ from psycopg import sql
 from analytics_pipeline.erp import cursors
 from analytics_pipeline.erp.columns import CURSOR, KEY, require_columns, select_list
 from analytics_pipeline.erp.cursors import Pass, SourceState, TakenOverError
-from analytics_pipeline.erp.database import BEGINNING, ErpDatabase, Row, connect_erp, require_erp_url
 from analytics_pipeline.erp.ledger import Ledger, Recorded
+from analytics_pipeline.erp.reader import BEGINNING, ErpDatabase, Row, connect_erp, require_erp_url
 from analytics_pipeline.erp.rejects import NewReject, due_rows, resolve_rejects, store_rejects
 from analytics_pipeline.erp.rows import event_id_of, parse_row
 from analytics_pipeline.erp.source_files import ErpSource

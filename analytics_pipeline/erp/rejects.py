@@ -1,7 +1,4 @@
-"""Rows of the ERP that are not events: kept with their reason until they are.
-
-Belongs here: ``analytics_source_rejects``. Does not belong here: deciding what is one (``rows``, ``record``).
-"""
+"""Rows of the ERP that are not events: kept with their reason until they are."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,7 +9,7 @@ from typing import Any
 from psycopg.rows import class_row
 
 from analytics_pipeline.erp.columns import KEY
-from analytics_pipeline.erp.database import Row
+from analytics_pipeline.erp.reader import Row
 from analytics_pipeline.erp.rows import as_text
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
 from analytics_pipeline.sql_files import load_sql

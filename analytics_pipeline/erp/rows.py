@@ -1,7 +1,4 @@
-"""From a row of the ERP to an event: its id, its fields, and a digest to notice that it changed.
-
-Belongs here: single rows. Does not belong here: what was recorded before (``ledger``).
-"""
+"""From a row of the ERP to an event: its id, its fields, and a digest to notice that it changed."""
 
 import hashlib
 from collections.abc import Mapping

@@ -1,7 +1,4 @@
-"""The sources: one SQL file each, the shipped ones or those in the folder of ANALYTICS_ERP_SOURCES.
-
-Belongs here: finding and reading the files. Does not belong here: running them (``database``).
-"""
+"""The sources: one SQL file each, the shipped ones or those in the folder of ANALYTICS_ERP_SOURCES."""
 
 import re
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Up to which instant the ERP's rows are complete: what rows that commit late could still precede.
 
-Belongs here: looking at the ERP's running transactions. Does not belong here: reading rows.
-
 A row's time is that of its transaction's start (``now()``) or later, but it is seen only when that transaction
 commits, which may be hours after rows of later ones were read. So the cursor must not pass the start of any
 transaction that is under way. Two looks tell it, whatever the role may see: one that was not there at the look
@@ -12,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from analytics_pipeline.erp.database import ErpDatabase
+from analytics_pipeline.erp.reader import ErpDatabase
 
 # What the very first look assumes of a transaction whose start it may not see.
 ASSUMED_LONGEST = timedelta(days=1)

@@ -1,7 +1,4 @@
-"""Former names of companies and users: records that still bear one are read as bearing the present name.
-
-Belongs here: looking a name up. Does not belong here: renaming what is stored (``rename``).
-"""
+"""Former names of companies and users: records that still bear one are read as bearing the present name."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

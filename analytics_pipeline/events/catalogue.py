@@ -1,8 +1,4 @@
-"""The event types the program gives a meaning to, declared once.
-
-Belongs here: names, categories and what an amount of a type must look like. Does not belong here:
-checking an event (``model``) or adding amounts up (``sql/functions``). A new event type is one entry.
-"""
+"""The event types the program gives a meaning to, declared once."""
 
 from dataclasses import dataclass
 from enum import Enum

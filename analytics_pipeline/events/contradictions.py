@@ -1,8 +1,5 @@
 """Records that contradict a stored event: the same id and instant, and something else in another column.
 
-Belongs here: finding them, keeping them in ``analytics_event_conflicts``, replacing what is stored. Does not belong
-here: storing new events (``load``), which finds out that there is something to compare.
-
 Only events of one company are compared. An id that another company holds at that instant is refused in words that
 give away nothing about its event.
 """

@@ -1,7 +1,4 @@
-"""Events as the rows that binary COPY takes, encoded by psycopg without a connection.
-
-Belongs here: the columns' types, and their encoding. Does not belong here: transactions (``load``).
-"""
+"""Events as the rows that binary COPY takes, encoded by psycopg without a connection."""
 
 from collections.abc import Iterable
 from types import SimpleNamespace

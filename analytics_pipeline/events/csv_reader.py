@@ -1,7 +1,5 @@
 """CSV into records: a header row of field names, one event per row, metadata as JSON text.
 
-Belongs here: rows, quotes and cells. Does not belong here: the rules of an event (``model``).
-
 What separates cells is seen in the header, whose names are known, or said by Excel's line ``sep=``.
 """
 

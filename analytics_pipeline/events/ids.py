@@ -1,7 +1,4 @@
-"""Ids: which texts name a company, a user and an event, and how an event's id becomes its UUID.
-
-Belongs here: form and normal form of ids. Does not belong here: which names are aliases of others (``aliases``).
-"""
+"""Ids: which texts name a company, a user and an event, and how an event's id becomes its UUID."""
 
 import json
 import re

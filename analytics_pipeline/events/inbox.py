@@ -1,8 +1,5 @@
 """What happens to a file that is dropped into the inbox: it is ingested once it is whole, then filed away.
 
-Belongs here: which files count, when one is whole, what ``done/`` and ``failed/`` mean. Does not belong here:
-where the inbox lies (``inbox_places``), reading and storing events (``ingest``), asking for runs (the sensor).
-
 Everything may be repeated: a process killed before the file is filed away leaves it in the inbox, it is
 ingested again, and its events are recognised by id.
 """

@@ -1,7 +1,5 @@
 """Where an inbox lies: a folder of this machine, or a prefix of an object store.
 
-Belongs here: listing, versions, filing away without overwriting. Does not belong here: what a file means.
-
 Only files directly in the inbox count: ``done/`` and ``failed/`` are its own, other folders somebody else's.
 """
 

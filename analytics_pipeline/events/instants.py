@@ -1,9 +1,4 @@
-"""Instants as exporters write them.
-
-Belongs here: texts and datetimes into instants in UTC. Does not belong here: which instants an event may have
-(``model``). Libraries that parse such texts (ciso8601, whenever) accept some without a zone, cut digits without a word,
-or refuse what PostgreSQL and BigQuery write; so the form is checked here, and the standard library reads it.
-"""
+"""Instants as exporters write them."""
 
 import re
 from collections import Counter

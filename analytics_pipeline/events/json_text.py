@@ -1,7 +1,4 @@
-"""JSON in and out without losing a digit, and without guessing.
-
-Belongs here: text to Python values and back. Does not belong here: what an event must look like.
-"""
+"""JSON in and out without losing a digit, and without guessing."""
 
 import json
 import re

@@ -1,7 +1,4 @@
-"""JSON Lines.
-
-Belongs here: a line to a JSON object. Does not belong here: bytes to lines (``intake``), the rules of an event.
-"""
+"""JSON Lines."""
 
 import codecs
 from collections.abc import Iterator, Mapping

@@ -1,8 +1,4 @@
-"""The event, and everything that must hold for one before it is stored.
-
-Belongs here: the typed event, parsing a raw record into one, the rules of ARCHITECTURE section 3 and
-DEFINITIONS. Does not belong here: reading files (``sources``) or storing events (``load``).
-"""
+"""The event, and everything that must hold for one before it is stored."""
 
 import math
 from collections import Counter

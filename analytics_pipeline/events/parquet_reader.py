@@ -1,7 +1,4 @@
-"""Parquet into records, some thousand rows at a time; columns are the fields of an event.
-
-Belongs here: row groups, columns and Arrow's types. Does not belong here: the rules of an event (``model``).
-"""
+"""Parquet into records, some thousand rows at a time; columns are the fields of an event."""
 
 import tempfile
 from collections.abc import Iterator, Mapping

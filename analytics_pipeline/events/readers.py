@@ -1,8 +1,4 @@
-"""Any source into records, in memory that does not grow with the file.
-
-Belongs here: choosing the reader. Does not belong here: what a reader does.
-What makes a file unreadable as a whole raises ``UnreadableSourceError``; what spoils one record is its rejection.
-"""
+"""Any source into records, in memory that does not grow with the file."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,4 @@
-"""Recording events from Python: one, or any number of them.
-
-Belongs here: the calls an application makes. Does not belong here: files (``ingest``).
-"""
+"""Recording events from Python: one, or any number of them."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager

@@ -1,8 +1,4 @@
-"""Ids of companies and users that were stored before ids had one form: finding them, and giving them that form.
-
-Belongs here: the events, day by day, and the alias. Does not belong here: what else keeps an id
-(``sql/functions/ids.sql``), the form of an id (``ids``).
-"""
+"""Ids of companies and users that were stored before ids had one form: finding them, and giving them that form."""
 
 from dataclasses import dataclass
 from typing import Final

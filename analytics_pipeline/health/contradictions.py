@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.erp.record import CHANGED
-from analytics_pipeline.health.finding import Finding, Problem, Severity
+from analytics_pipeline.health.check_result import CheckResult, Severity, Violation
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection
@@ -24,7 +24,7 @@ _MAX_LISTED = 10
 _MAX_NAMED = 3
 
 
-def events_contradicted(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form
+def events_contradicted(connection: Connection, settings: Settings) -> CheckResult:  # noqa: ARG001  # a check's form
     """Judge that no record contradicts a stored event without somebody having decided which of them is right."""
     parameters = {"changed": CHANGED, "most": _MAX_LISTED}
     rows = connection.execute(load_sql("queries/open_conflicts.sql"), parameters).fetchall()
@@ -39,7 +39,7 @@ def events_contradicted(connection: Connection, settings: Settings) -> Finding: 
     if rows:
         more = f"; and {count - _MAX_NAMED} more" if count > _MAX_NAMED else ""
         problems.append(
-            Problem(
+            Violation(
                 f"{count} records contradict what is stored, and nobody has decided which is right: "
                 f"{'; '.join(named[:_MAX_NAMED])}{more}",
                 severity=Severity.WARNING,
@@ -50,7 +50,7 @@ def events_contradicted(connection: Connection, settings: Settings) -> Finding: 
         of_event = f"event_id = '{name}' AND \"timestamp\" = '{timestamp:%Y-%m-%d %H:%M:%S.%f}+00'"
         keep = "UPDATE analytics_event_conflicts SET outcome = 'kept', decided_at = now() WHERE outcome = 'open'"
         problems.append(
-            Problem(
+            Violation(
                 "table analytics_event_conflicts holds stored and sent values side by side; if the record is right, "
                 "have it replace the event, and if the event is right, say so",
                 "analytics-pipeline ingest --on-conflict replace FILE",
@@ -61,13 +61,13 @@ def events_contradicted(connection: Connection, settings: Settings) -> Finding: 
     if of_erp := [row for row in rows if row[4] is not None]:
         *_, source, source_key, _, _, _ = of_erp[0]
         problems.append(
-            Problem(
+            Violation(
                 "a row of the ERP that is right replaces its event, one that is wrong is to be corrected there",
                 f"analytics-pipeline sources accept {source} {shlex.quote(source_key)}",
                 Severity.WARNING,
             )
         )
-    return Finding.judge(
+    return CheckResult.judge(
         CONTRADICTIONS,
         EVENTS,
         problems,
@@ -76,7 +76,7 @@ def events_contradicted(connection: Connection, settings: Settings) -> Finding: 
     )
 
 
-def one_id_at_two_instants(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form
+def one_id_at_two_instants(connection: Connection, settings: Settings) -> CheckResult:  # noqa: ARG001  # a check's form
     """Judge that no event of the last 35 days came in under an id that its company has at another instant, too.
 
     Each such event counts: an exporter whose times differ from one export to the next counts everything twice.
@@ -97,7 +97,7 @@ def one_id_at_two_instants(connection: Connection, settings: Settings) -> Findin
         of_event = f"company_id = {_literal(company)} AND event_id = '{event_id}'"
         instant = f"\"timestamp\" = '{instants[-1]:%Y-%m-%d %H:%M:%S.%f}+00'"
         problems.append(
-            Problem(
+            Violation(
                 f"{count} ids stand for several events, at several instants, of which each counts: "
                 f"{'; '.join(named[:_MAX_NAMED])}{more}. If they are one event, delete the wrong one, and have its "
                 "source send the same time always; if not, give each an id of its own",
@@ -105,7 +105,7 @@ def one_id_at_two_instants(connection: Connection, settings: Settings) -> Findin
                 Severity.WARNING,
             )
         )
-    return Finding.judge(
+    return CheckResult.judge(
         TWO_INSTANTS,
         EVENTS,
         problems,

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from analytics_pipeline.health.finding import Finding, Problem, Severity
+from analytics_pipeline.health.check_result import CheckResult, Severity, Violation
 from analytics_pipeline.settings import Settings
 
 _GIB = 1024**3
@@ -14,19 +14,19 @@ FREE_SCARCE = 5 * _GIB
 CHECK = "disk_space"
 
 
-def disk_space(settings: Settings, database_bytes: int | None) -> list[Finding]:
+def disk_space(settings: Settings, database_bytes: int | None) -> list[CheckResult]:
     """Judge the disks of ``ANALYTICS_HOME`` and, if it is a folder elsewhere, of ``ANALYTICS_ARTIFACTS``."""
     findings = [judge_disk("home", settings.home, database_bytes)]
     artifacts = settings.artifacts_root
     if "://" in artifacts:
         skipped = f"The reports go to {artifacts.split('://')[0]}:// storage, which has no disk here."
-        findings.append(Finding(check=CHECK, subject="artifacts", passed=True, skipped=True, summary=skipped))
+        findings.append(CheckResult(check=CHECK, subject="artifacts", passed=True, skipped=True, summary=skipped))
     elif settings.home not in Path(artifacts).absolute().parents:
         findings.append(judge_disk("artifacts", Path(artifacts), None))
     return findings
 
 
-def judge_disk(subject: str, folder: Path, database_bytes: int | None) -> Finding:
+def judge_disk(subject: str, folder: Path, database_bytes: int | None) -> CheckResult:
     """Judge the free room on the disk of a folder, which need not exist yet."""
     there = folder.absolute()
     while not there.exists():
@@ -36,7 +36,7 @@ def judge_disk(subject: str, folder: Path, database_bytes: int | None) -> Findin
     if usage.free < FREE_SCARCE:
         severity = Severity.ERROR if usage.free < FREE_LEAST else Severity.WARNING
         problems.append(
-            Problem(
+            Violation(
                 f"the disk of {folder} has {_gib(usage.free)} free of {_gib(usage.total)}",
                 f"du -xh --max-depth=2 {there} | sort -h | tail -20",
                 severity,
@@ -51,7 +51,7 @@ def judge_disk(subject: str, folder: Path, database_bytes: int | None) -> Findin
     }
     if database_bytes is not None:
         metadata["database bytes"] = database_bytes
-    return Finding.judge(
+    return CheckResult.judge(
         CHECK,
         subject,
         problems,

@@ -13,7 +13,7 @@ from typing import Any
 from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.events import rename
 from analytics_pipeline.events.catalogue import CATEGORIES, known_type
-from analytics_pipeline.health.finding import Finding, Problem, Severity
+from analytics_pipeline.health.check_result import CheckResult, Severity, Violation
 from analytics_pipeline.health.freshness import CLOCK_TOLERANCE
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
@@ -41,7 +41,7 @@ class _Kind:
         return f"{self.event_type} in {self.category} ({self.events} events, {days})"
 
 
-def known_event_types(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form
+def known_event_types(connection: Connection, settings: Settings) -> CheckResult:  # noqa: ARG001  # a check's form
     """Judge types and categories of the last weeks against the catalogue.
 
     Types outside the catalogue are welcome, so they are a warning; an unknown category is in no figure, and a
@@ -55,7 +55,7 @@ def known_event_types(connection: Connection, settings: Settings) -> Finding:  #
     problems = []
     if lost:
         problems.append(
-            Problem(
+            Violation(
                 f"events of unknown categories are in no figure: {_list(lost)}; known are {', '.join(CATEGORIES)}",
                 _correction(lost[0], "category = '<one of the known>'"),
             )
@@ -63,20 +63,20 @@ def known_event_types(connection: Connection, settings: Settings) -> Finding:  #
     if misplaced:
         right = known_type(misplaced[0].event_type)
         problems.append(
-            Problem(
+            Violation(
                 f"known types stand in the wrong category, which counts or omits their amounts: {_list(misplaced)}",
                 _correction(misplaced[0], f"category = '{right.category if right else ''}'"),
             )
         )
     if unknown:
         problems.append(
-            Problem(
+            Violation(
                 f"types outside the catalogue are counted without rules for their amounts: {_list(unknown)}",
                 "add them to analytics_pipeline/events/catalogue.py, or mend the writer",
                 Severity.WARNING,
             )
         )
-    return Finding.judge(
+    return CheckResult.judge(
         "known_event_types",
         EVENTS,
         problems,
@@ -106,7 +106,7 @@ class _Amounts:
         return f"{self.company}: {self.events} {self.category} events with {currency}"
 
 
-def currencies_present(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form
+def currencies_present(connection: Connection, settings: Settings) -> CheckResult:  # noqa: ARG001  # a check's form
     """Judge the currencies of all amounts: there, well formed, and one spelling each."""
     rows = connection.execute(load_sql("queries/event_currencies.sql"), {"look_back": RAW_LOOK_BACK}).fetchall()
     amounts = [_Amounts(*row) for row in rows]
@@ -116,20 +116,20 @@ def currencies_present(connection: Connection, settings: Settings) -> Finding:  
     problems = []
     if missing:
         problems.append(
-            Problem(
+            Violation(
                 f"amounts without a currency are in no figure: {_list(missing)}",
                 _currency_correction(missing[0], "currency IS NULL"),
             )
         )
     if malformed:
         problems.append(
-            Problem(
+            Violation(
                 "amounts are counted apart, under a currency that is neither a code like EUR nor a ticker like BTC: "
                 f"{_list(malformed)}",
                 _currency_correction(malformed[0], f"currency = {_literal(malformed[0].currency or '')}"),
             )
         )
-    return Finding.judge(
+    return CheckResult.judge(
         "currencies_present",
         EVENTS,
         problems,
@@ -144,7 +144,7 @@ def currencies_present(connection: Connection, settings: Settings) -> Finding:  
     )
 
 
-def event_times(connection: Connection, settings: Settings) -> Finding:
+def event_times(connection: Connection, settings: Settings) -> CheckResult:
     """Judge that no event lies in the future or before the first partition."""
     start = midnight(settings.start)
     future = count_future_events(connection)
@@ -152,7 +152,7 @@ def event_times(connection: Connection, settings: Settings) -> Finding:
     problems = []
     if future:
         problems.append(
-            Problem(
+            Violation(
                 f"{future} events are dated in the future, up to {newest:%Y-%m-%d %H:%M} UTC: closing their bucket "
                 "would hide newer events from the real-time figures",
                 "DELETE FROM analytics_events WHERE \"timestamp\" > now() + interval '5 minutes'; -- then record them "
@@ -161,14 +161,14 @@ def event_times(connection: Connection, settings: Settings) -> Finding:
         )
     if oldest is not None:
         problems.append(
-            Problem(
+            Violation(
                 f"events since {oldest:%Y-%m-%d %H:%M} UTC lie before the first partition, {settings.start}, and are "
                 "never closed",
                 f"ANALYTICS_START={oldest:%Y-%m}-01",
                 Severity.WARNING,
             )
         )
-    return Finding.judge(
+    return CheckResult.judge(
         "event_times",
         EVENTS,
         problems,
@@ -183,7 +183,7 @@ def event_times(connection: Connection, settings: Settings) -> Finding:
     )
 
 
-def ids_stored_otherwise(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form
+def ids_stored_otherwise(connection: Connection, settings: Settings) -> CheckResult:  # noqa: ARG001  # a check's form
     """Judge that ids of companies and users have the form in which ids are stored.
 
     Records can't bring in others any more, but name the same company or user in that form: then it is two.
@@ -192,14 +192,14 @@ def ids_stored_otherwise(connection: Connection, settings: Settings) -> Finding:
     problems = []
     if found:
         problems.append(
-            Problem(
+            Violation(
                 f"{len(found)} ids hold unseen characters or are in another normal form than new records, which name "
                 f"the same company or user otherwise: {_list(found)}",
                 "analytics-pipeline ids rename",
                 Severity.WARNING,
             )
         )
-    return Finding.judge(
+    return CheckResult.judge(
         "ids_stored_otherwise",
         EVENTS,
         problems,

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
-from analytics_pipeline.health.finding import Finding, Problem, close_command
+from analytics_pipeline.health.check_result import CheckResult, Violation, close_command
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import ContinuousAggregate
 from analytics_pipeline.timescale.connection import Connection, one_state
@@ -27,7 +27,7 @@ def reconciles_with_events(
     settings: Settings,  # noqa: ARG001  # a check's form
     aggregate: ContinuousAggregate,
     window: Window | None = None,
-) -> Finding:
+) -> CheckResult:
     """Judge a window that was just closed, or the last 35 days of what is closed; autocommit connection.
 
     Buckets whose events have changed since are no failure: TimescaleDB's log has them closed again. Of a window they
@@ -35,7 +35,7 @@ def reconciles_with_events(
     """
     table = materialized_tables(connection).get(aggregate.name)
     if table is None:
-        return _judge_nothing(aggregate, Problem(f"{aggregate.name} does not exist", "analytics-pipeline db migrate"))
+        return _judge_nothing(aggregate, Violation(f"{aggregate.name} does not exist", "analytics-pipeline db migrate"))
     if window is not None:
         return _judge(aggregate, prove(connection, aggregate, window))
     newest = _newest_part(connection, aggregate, table)
@@ -46,8 +46,8 @@ def reconciles_with_events(
         return _judge(aggregate, reconcile(connection, aggregate, newest, stale))
 
 
-def _judge_nothing(aggregate: ContinuousAggregate, *problems: Problem) -> Finding:
-    return Finding.judge(
+def _judge_nothing(aggregate: ContinuousAggregate, *problems: Violation) -> CheckResult:
+    return CheckResult.judge(
         CHECK,
         aggregate.name,
         problems,
@@ -56,7 +56,7 @@ def _judge_nothing(aggregate: ContinuousAggregate, *problems: Problem) -> Findin
     )
 
 
-def _judge(aggregate: ContinuousAggregate, result: Reconciliation) -> Finding:
+def _judge(aggregate: ContinuousAggregate, result: Reconciliation) -> CheckResult:
     problems = []
     if not result.agrees:
         buckets = [_bucket(d) for d in result.differences]
@@ -73,8 +73,8 @@ def _judge(aggregate: ContinuousAggregate, result: Reconciliation) -> Finding:
             f"'{span.end:%Y-%m-%d %H:%M}+00', force => true, options => '{UNBATCHED}'); "
             "-- if closing alone changes nothing, sources first"
         )
-        problems.append(Problem(text, again, fallback=force))
-    return Finding.judge(
+        problems.append(Violation(text, again, fallback=force))
+    return CheckResult.judge(
         CHECK,
         aggregate.name,
         problems,

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from psycopg import sql
 
 from analytics_pipeline.asset_names import EVENTS
-from analytics_pipeline.health.finding import Finding, Problem, Severity, close_command
+from analytics_pipeline.health.check_result import CheckResult, Severity, Violation, close_command
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import ContinuousAggregate
@@ -63,14 +63,14 @@ def lag_of_data(connection: Connection, settings: Settings, aggregate: Continuou
     return DataLag(table.watermark, due, newest, waiting, now)
 
 
-def up_to_date(connection: Connection, settings: Settings, aggregate: ContinuousAggregate) -> Finding:
+def up_to_date(connection: Connection, settings: Settings, aggregate: ContinuousAggregate) -> CheckResult:
     """Judge the lag of an aggregate's data, whatever runs there were."""
     check = "up_to_date"
     try:
         lag = lag_of_data(connection, settings, aggregate)
     except LookupError:
-        missing = Problem(f"{aggregate.name} does not exist", "analytics-pipeline db migrate")
-        return Finding.judge(check, aggregate.name, [missing], good="")
+        missing = Violation(f"{aggregate.name} does not exist", "analytics-pipeline db migrate")
+        return CheckResult.judge(check, aggregate.name, [missing], good="")
     cadence = aggregate.cadence
     allowed = ALLOWED_LAG[cadence]
     metadata = {
@@ -88,32 +88,32 @@ def up_to_date(connection: Connection, settings: Settings, aggregate: Continuous
             if lag.closed_through
             else "There are no events to close yet."
         )
-        return Finding.judge(check, aggregate.name, [], good=good, metadata=metadata)
+        return CheckResult.judge(check, aggregate.name, [], good=good, metadata=metadata)
     bucket = cadence.floor(lag.oldest_waiting)
     late = lag.now - cadence.next(bucket)
     metadata["hours since its bucket ended"] = _hours(late)
-    problem = Problem(
+    problem = Violation(
         f"events since {lag.oldest_waiting:%Y-%m-%d %H:%M} UTC wait to be closed: their {cadence} ended "
         f"{_hours(late):g} hours ago, allowed are {_hours(allowed):g}; see that the Dagster daemon and the schedule "
         f"of the {cadence} run",
         close_command(Window(bucket, lag.due_through)),
     )
-    return Finding.judge(check, aggregate.name, [problem], good="", metadata=metadata)
+    return CheckResult.judge(check, aggregate.name, [problem], good="", metadata=metadata)
 
 
-def events_arrive(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form
+def events_arrive(connection: Connection, settings: Settings) -> CheckResult:  # noqa: ARG001  # a check's form
     """Judge how long ago the newest event happened."""
     newest, embedded = fetch_row(connection, load_sql("queries/newest_event.sql"), {"tolerance": CLOCK_TOLERANCE})
     allowed = ALLOWED_SILENCE_EMBEDDED if embedded else ALLOWED_SILENCE
     metadata = {"newest event": newest, "hours of silence": None, "hours allowed": _hours(allowed)}
     if newest is None:
-        return Finding.judge("events_arrive", EVENTS, [], good="There are no events yet.", metadata=metadata)
+        return CheckResult.judge("events_arrive", EVENTS, [], good="There are no events yet.", metadata=metadata)
     silence = max(database_now(connection) - newest, timedelta(0))
     metadata["hours of silence"] = _hours(silence)
     problems = []
     if silence > allowed:
         problems.append(
-            Problem(
+            Violation(
                 f"no event has happened since {newest:%Y-%m-%d %H:%M} UTC, {_hours(silence):g} hours ago (allowed are "
                 f"{_hours(allowed):g}): see whether the ERP still writes, and look for refused records",
                 "SELECT source, reason, count(*) FROM analytics_ingest_rejects WHERE rejected_at > now() - interval "
@@ -121,7 +121,7 @@ def events_arrive(connection: Connection, settings: Settings) -> Finding:  # noq
                 Severity.WARNING,
             )
         )
-    return Finding.judge(
+    return CheckResult.judge(
         "events_arrive",
         EVENTS,
         problems,

@@ -9,7 +9,7 @@ from psycopg.types.multirange import Multirange
 from analytics_pipeline.asset_names import FX_ASSET
 from analytics_pipeline.fx.rates import DAYS_VALID, FX_RATES
 from analytics_pipeline.fx.sources import ECB, ECB_URL, source_name
-from analytics_pipeline.health.finding import Finding, Problem, Severity
+from analytics_pipeline.health.check_result import CheckResult, Severity, Violation
 from analytics_pipeline.health.freshness import CLOCK_TOLERANCE
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
@@ -78,7 +78,7 @@ class _Use:
         return self.ended_on is not None and gap.first > self.ended_on
 
 
-def rates_fresh(connection: Connection, settings: Settings) -> Finding:
+def rates_fresh(connection: Connection, settings: Settings) -> CheckResult:
     """Judge the age of the newest rate of every currency that had amounts lately.
 
     A rate serves the 7 days after its own. Its age is counted to the newest event, so that data that has
@@ -93,7 +93,7 @@ def rates_fresh(connection: Connection, settings: Settings) -> Finding:
     problems = []
     if missing:
         problems.append(
-            Problem(
+            Violation(
                 f"no rate at all leads from {_names(missing)} to {base}: such amounts are in no converted figure",
                 _load(settings, "--ecb"),
                 fallback=_by_hand(f"rows like {missing[0].data_through},{missing[0].currency},{base},<rate>"),
@@ -106,7 +106,7 @@ def rates_fresh(connection: Connection, settings: Settings) -> Finding:
         if old:
             since = min(use.newest for use in old if use.newest)
             problems.append(
-                Problem(
+                Violation(
                     f"{text}: {_ages(old)}",
                     _load(settings, ECB_URL),
                     severity,
@@ -114,7 +114,7 @@ def rates_fresh(connection: Connection, settings: Settings) -> Finding:
                 )
             )
     problems += _ended_problems(ended)
-    return Finding.judge(
+    return CheckResult.judge(
         "rates_fresh",
         FX_ASSET,
         problems,
@@ -135,7 +135,7 @@ def rates_fresh(connection: Connection, settings: Settings) -> Finding:
     )
 
 
-def rates_without_gaps(connection: Connection, settings: Settings) -> Finding:
+def rates_without_gaps(connection: Connection, settings: Settings) -> CheckResult:
     """Judge that every day from the first to the last amount in a currency has a rate to convert it at."""
     uses = _uses(connection, settings)
     gaps = [gap for use in uses for gap in use.gaps]
@@ -144,7 +144,7 @@ def rates_without_gaps(connection: Connection, settings: Settings) -> Finding:
     problems = []
     if missing:
         problems.append(
-            Problem(
+            Violation(
                 f"days on which amounts can't be converted to {base}, because no rate is of that day or up to "
                 f"{DAYS_VALID} days before: {_told(missing)}",
                 _load(settings, "--ecb"),
@@ -152,7 +152,7 @@ def rates_without_gaps(connection: Connection, settings: Settings) -> Finding:
             )
         )
     problems += _ended_problems([use for use in uses if any(map(use.is_of_the_end, use.gaps))])
-    return Finding.judge(
+    return CheckResult.judge(
         "rates_without_gaps",
         FX_ASSET,
         problems,
@@ -173,10 +173,10 @@ def rates_without_gaps(connection: Connection, settings: Settings) -> Finding:
     )
 
 
-def _ended_problems(uses: Iterable[_Use]) -> list[Problem]:
+def _ended_problems(uses: Iterable[_Use]) -> list[Violation]:
     """Say of which currencies there will be no more rates: no failure, for nothing that is loaded again changes it."""
     return [
-        Problem(
+        Violation(
             f"the source of {use.currency} has ended: {use.ended_source} has no rate of it after {use.ended_on}; "
             "amounts of later days are in no converted figure, unless another source has rates",
             severity=Severity.WARNING,

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from analytics_pipeline.asset_names import COMPANY_REPORTS, MONTHLY_REPORT
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.health.finding import Finding, Problem, Severity
+from analytics_pipeline.health.check_result import CheckResult, Severity, Violation
 from analytics_pipeline.messages.addresses import operator_targets
 from analytics_pipeline.messages.mailed import OutdatedMail, Relation, describe_relation, outdated_mails
 from analytics_pipeline.messages.message import one_line
@@ -27,7 +27,7 @@ _REASON_CHARACTERS = 200
 _MAX_LISTED = 100
 
 
-def mail_delivered(connection: Connection, settings: Settings) -> Finding:
+def mail_delivered(connection: Connection, settings: Settings) -> CheckResult:
     """Judge the messages of the outbox: reports, alerts and failures."""
     failed, unknown, waiting, oldest, sent = fetch_row(
         connection, load_sql("queries/outbox_health.sql"), {"look_back": LOOK_BACK, "patience": PATIENCE}
@@ -35,7 +35,7 @@ def mail_delivered(connection: Connection, settings: Settings) -> Finding:
     problems = []
     if failed:
         problems.append(
-            Problem(
+            Violation(
                 f"{failed} messages of the last {LOOK_BACK.days} days were not delivered, and are not tried again: "
                 f"{_named(connection, 'failed', failed)}",
                 "analytics-pipeline outbox list --state failed",
@@ -44,7 +44,7 @@ def mail_delivered(connection: Connection, settings: Settings) -> Finding:
         )
     if unknown:
         problems.append(
-            Problem(
+            Violation(
                 f"of {unknown} messages nobody knows whether they were delivered: ask the recipients: "
                 f"{_named(connection, 'unknown', unknown)}",
                 "analytics-pipeline outbox list --state unknown",
@@ -54,7 +54,7 @@ def mail_delivered(connection: Connection, settings: Settings) -> Finding:
     if waiting:
         why = "ANALYTICS_SMTP_URL is not set" if settings.smtp_url is None else "the list says why"
         problems.append(
-            Problem(
+            Violation(
                 f"{waiting} messages have been waiting for more than an hour: {why}",
                 "analytics-pipeline outbox list --state pending",
                 Severity.WARNING,
@@ -64,9 +64,9 @@ def mail_delivered(connection: Connection, settings: Settings) -> Finding:
         operator_targets(settings)
     except AnalyticsError as error:
         problems.append(
-            Problem(f"nobody is notified of failures: {str(error).rstrip('.')}", "correct ANALYTICS_OPERATORS")
+            Violation(f"nobody is notified of failures: {str(error).rstrip('.')}", "correct ANALYTICS_OPERATORS")
         )
-    return Finding.judge(
+    return CheckResult.judge(
         CHECK,
         MONTHLY_REPORT,
         problems,
@@ -83,7 +83,7 @@ def mail_delivered(connection: Connection, settings: Settings) -> Finding:
     )
 
 
-def mailed_documents_current(connection: Connection, settings: Settings, subject: str) -> Finding:  # noqa: ARG001
+def mailed_documents_current(connection: Connection, settings: Settings, subject: str) -> CheckResult:  # noqa: ARG001
     """Judge whether the documents that were mailed last are those that count, or show the same figures.
 
     ``subject`` is the asset whose documents are judged: ``monthly_report`` or ``company_reports``.
@@ -101,13 +101,13 @@ def mailed_documents_current(connection: Connection, settings: Settings, subject
         told = "; ".join(_told(mail) for mail in lately[:_MAX_SHOWN])
         more = f"; and {len(lately) - _MAX_SHOWN} more" if len(lately) > _MAX_SHOWN else ""
         problems.append(
-            Problem(
+            Violation(
                 f"{len(lately)} documents that were mailed no longer equal the current ones: {told}{more}",
                 "analytics-pipeline outbox resend --outdated --preview, then without --preview",
                 Severity.WARNING,
             )
         )
-    return Finding.judge(
+    return CheckResult.judge(
         CURRENT_CHECK,
         subject,
         problems,

@@ -5,7 +5,7 @@ from datetime import timedelta
 from psycopg import sql
 
 from analytics_pipeline.currencies import round_money
-from analytics_pipeline.health.finding import Finding, Problem, Severity, close_command
+from analytics_pipeline.health.check_result import CheckResult, Severity, Violation, close_command
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.metrics.tables import KeptPeriods, MetricTable, kept_periods, stale_periods
 from analytics_pipeline.settings import Settings
@@ -33,7 +33,7 @@ def equals_definitions(
     table: MetricTable,
     cadence: Cadence,
     window: Window | None = None,
-) -> Finding:
+) -> CheckResult:
     """Judge the stored rows of a window, or of the newest closed periods, against what the functions give now.
 
     Days are proved for the last 35 of a window, months for the last 13; autocommit connection. Periods under which
@@ -68,7 +68,7 @@ def equals_definitions(
     problems = []
     if differing:
         problems.append(
-            Problem(
+            Violation(
                 f"{differing} rows of {judged} differ from what the definitions give: {'; '.join(examples)}",
                 close_command(judged),
             )
@@ -77,7 +77,7 @@ def equals_definitions(
     if periods:
         good = f"All {rows} rows of {periods} {cadence}s equal what the definitions give"
         good += f", but for {len(changed)} {cadence}s from {changed[0]:%Y-%m-%d} on: {_CHANGED}." if changed else "."
-    return Finding.judge(
+    return CheckResult.judge(
         EQUALS_CHECK,
         subject,
         problems,
@@ -100,7 +100,7 @@ def amounts_converted(
     table: MetricTable,
     cadence: Cadence,
     window: Window | None = None,
-) -> Finding:
+) -> CheckResult:
     """Judge that no amount of a window, or of the newest closed periods, lacks a rate of exchange."""
     wanted = window or _proved_window(connection, table, cadence, None)
     query = sql.SQL(load_sql("queries/unconverted_metric.sql")).format(table=sql.Identifier(table.table))
@@ -125,13 +125,13 @@ def amounts_converted(
         )
         more = f"; and {len(listed) - _MOST_TOLD} more" if len(listed) > _MOST_TOLD else ""
         problems.append(
-            Problem(
+            Violation(
                 f"amounts are left out because no rate to {settings.base_currency} of the 7 days up to their day, or "
                 f"to that of another part of their movement, is known: {told}{more}",
                 "analytics-pipeline fx load FILE -- the periods are computed again by themselves",
             )
         )
-    return Finding.judge(
+    return CheckResult.judge(
         CONVERTED_CHECK,
         subject,
         problems,
@@ -148,7 +148,7 @@ def amounts_converted(
 
 def figures_current(
     connection: Connection, settings: Settings, subject: str, table: MetricTable, cadence: Cadence
-) -> Finding:
+) -> CheckResult:
     """Judge that closed periods have seen every change, and follow today's definitions and reporting currency.
 
     Those whose events have expired keep their figures and their version, which is no error.
@@ -160,14 +160,14 @@ def figures_current(
     if stale:
         first, last = stale[0].window, stale[-1].window
         problems.append(
-            Problem(
+            Violation(
                 f"{len(stale)} closed {cadence}s from {first.start:%Y-%m-%d} to {last.start:%Y-%m-%d} are to be "
                 f"computed again, because of: {stale[0].causes}; the sensor late_events asks for them",
                 f"analytics-pipeline close --start {first.start:%Y-%m-%d} --end {last.end:%Y-%m-%d}",
                 Severity.WARNING,
             )
         )
-    return Finding.judge(
+    return CheckResult.judge(
         "figures_current",
         subject,
         problems,

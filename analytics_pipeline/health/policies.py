@@ -7,7 +7,7 @@ from typing import Any
 
 from analytics_pipeline.ages import NEVER
 from analytics_pipeline.asset_names import EVENTS
-from analytics_pipeline.health.finding import Finding, Problem, Severity
+from analytics_pipeline.health.check_result import CheckResult, Severity, Violation
 from analytics_pipeline.health.freshness import lag_of_data
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
@@ -38,7 +38,7 @@ CATCH_UP = timedelta(minutes=10)
 LATE_START = timedelta(hours=1)
 
 
-def refresh_policies(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form
+def refresh_policies(connection: Connection, settings: Settings) -> CheckResult:  # noqa: ARG001  # a check's form
     """Judge the refresh policies of the aggregates: registered as declared, scheduled for their owner only."""
     values = policy_values(connection)
     problems, metadata = _drift(connection, values, REFRESH)
@@ -46,13 +46,13 @@ def refresh_policies(connection: Connection, settings: Settings) -> Finding:  # 
     server = server_info(connection)
     if values.refresh_owner == "timescaledb" and not server.allows_engine_refresh:
         problems.append(
-            Problem(
+            Violation(
                 f"TimescaleDB {server.timescaledb_version} refreshes beside Dagster, and before "
                 f"{version_text(CONCURRENT_REFRESH_FIXED)} concurrent refreshes duplicate rows",
                 "analytics-pipeline db policies --refresh-owner dagster",
             )
         )
-    return Finding.judge(
+    return CheckResult.judge(
         "refresh_policies",
         EVENTS,
         problems,
@@ -61,7 +61,7 @@ def refresh_policies(connection: Connection, settings: Settings) -> Finding:  # 
     )
 
 
-def compression_policy(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form
+def compression_policy(connection: Connection, settings: Settings) -> CheckResult:  # noqa: ARG001  # a check's form
     """Judge the compression policy by its configuration, and by old chunks that are still uncompressed."""
     values = policy_values(connection)
     problems, metadata = _drift(connection, values, COMPRESSION)
@@ -73,23 +73,23 @@ def compression_policy(connection: Connection, settings: Settings) -> Finding:  
         metadata |= _overdue_metadata(overdue, values.compress_after)
         if overdue.chunks and not _waits_for_first_run(connection, COMPRESSION):
             problems.append(
-                Problem(
+                Violation(
                     f"{overdue} are older than {values.compress_after} and {SLACK.days} days, and uncompressed",
                     _run_job_statement(connection, COMPRESSION),
                     Severity.WARNING,
                 )
             )
-    return Finding.judge("compression_policy", EVENTS, problems, good=good, metadata=metadata)
+    return CheckResult.judge("compression_policy", EVENTS, problems, good=good, metadata=metadata)
 
 
-def retention_policy(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form
+def retention_policy(connection: Connection, settings: Settings) -> CheckResult:  # noqa: ARG001  # a check's form
     """Judge the retention policy: configuration, effect, and that no refresh window reaches what it drops."""
     values = policy_values(connection)
     problems, metadata = _drift(connection, values, RETENTION)
     reaching = _windows_into_retention(connection)
     metadata |= {"refresh windows reaching into retention": reaching, "such windows allowed": 0}
     problems += [
-        Problem(
+        Violation(
             f"the refresh window of {relation} starts {start} back, in reach of what retention drops after "
             f"{drop_after}: a refresh would erase history",
             APPLY,
@@ -104,15 +104,15 @@ def retention_policy(connection: Connection, settings: Settings) -> Finding:  # 
         metadata |= _overdue_metadata(overdue, values.retention)
         if overdue.chunks and not _waits_for_first_run(connection, RETENTION):
             problems.append(
-                Problem(
+                Violation(
                     f"{overdue} are older than {values.retention} and {SLACK.days} days, and still there",
                     _run_job_statement(connection, RETENTION),
                 )
             )
-    return Finding.judge("retention_policy", EVENTS, problems, good=good, metadata=metadata)
+    return CheckResult.judge("retention_policy", EVENTS, problems, good=good, metadata=metadata)
 
 
-def policy_jobs_healthy(connection: Connection, settings: Settings) -> Finding:
+def policy_jobs_healthy(connection: Connection, settings: Settings) -> CheckResult:
     """Judge the jobs behind the policies that are to run: none paused, late, failing, or with its work undone.
 
     What a job did counts, not only what is recorded of it.
@@ -122,12 +122,12 @@ def policy_jobs_healthy(connection: Connection, settings: Settings) -> Finding:
     policies = [p for p in read_policies(connection) if (p.procedure, p.relation) in wanted]
     health = {job.job_id: job for job in read_job_health(connection)}
     times = _read_times(connection)
-    problems: list[Problem] = []
+    problems: list[Violation] = []
     for policy in policies:
         job = health.get(policy.job_id or 0)
         if job is not None:
             problems += _job_problems(connection, settings, values, policy, job, times.get(job.job_id))
-    return Finding.judge(
+    return CheckResult.judge(
         "policy_jobs_healthy",
         EVENTS,
         problems,
@@ -159,26 +159,26 @@ def _job_problems(
     policy: Policy,
     job: JobHealth,
     times: "_JobTimes | None",
-) -> Iterable[Problem]:
+) -> Iterable[Violation]:
     name = f"job {job.job_id} ({job.name})"
     if not policy.scheduled:
         why = f" after {job.failures} failures ({job.error})" if job.failures else ""
-        yield Problem(
+        yield Violation(
             f"{name} is paused{why} and runs no more",
             f"SELECT alter_job({job.job_id}, scheduled => true, max_retries => -1, next_start => now());",
         )
         return
     if times is not None and times.is_late:
-        yield Problem(
+        yield Violation(
             f"{name} should have started at {times.next_start:%Y-%m-%d %H:%M} UTC and has not",
             "SELECT _timescaledb_functions.start_background_workers();",
         )
     run = f"CALL run_job({job.job_id});"
     failing = f"; it fails: {job.error}" if job.is_failing else ""
     if _work_is_overdue(connection, settings, values, policy):
-        yield Problem(f"the work of {name} is overdue{failing}", run)
+        yield Violation(f"the work of {name} is overdue{failing}", run)
     elif failing:
-        yield Problem(f"nothing of {name} is overdue yet{failing}", run, Severity.WARNING)
+        yield Violation(f"nothing of {name} is overdue yet{failing}", run, Severity.WARNING)
 
 
 def _work_is_overdue(connection: Connection, settings: Settings, values: PolicyValues, policy: Policy) -> bool:
@@ -261,9 +261,9 @@ def _windows_into_retention(connection: Connection) -> list[list[str]]:
     return [list(row) for row in rows]
 
 
-def _drift(connection: Connection, values: PolicyValues, procedure: str) -> tuple[list[Problem], dict[str, Any]]:
+def _drift(connection: Connection, values: PolicyValues, procedure: str) -> tuple[list[Violation], dict[str, Any]]:
     differences = policy_differences(connection, values)
-    problems = [Problem(difference.text, APPLY) for difference in differences if difference.procedure == procedure]
+    problems = [Violation(difference.text, APPLY) for difference in differences if difference.procedure == procedure]
     metadata = {
         "found": {p.relation: str(p) for p in read_policies(connection) if p.procedure == procedure},
         "wanted": {p.relation: str(p) for p in wanted_policies(values) if p.procedure == procedure},

@@ -9,7 +9,7 @@ from psycopg.rows import class_row
 
 from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.health.finding import Finding, Problem, Severity
+from analytics_pipeline.health.check_result import CheckResult, Severity, Violation
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.catalog import describe_missing, missing_from_catalog
@@ -71,13 +71,13 @@ def read_server_state(connection: Connection) -> ServerState:
         time.sleep(0.2)
 
 
-def timescaledb_extension(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form
+def timescaledb_extension(connection: Connection, settings: Settings) -> CheckResult:  # noqa: ARG001  # a check's form
     """Judge the extension of the database we are connected to."""
     state = read_server_state(connection)
     return judge_server(state, missing_from_catalog(connection) if state.timescaledb_version else [])
 
 
-def judge_server(state: ServerState, missing: Sequence[str] = ()) -> Finding:
+def judge_server(state: ServerState, missing: Sequence[str] = ()) -> CheckResult:
     """Judge a server by its state, and by what is missing of the internal tables that we read."""
     metadata = {
         **asdict(state),
@@ -91,31 +91,31 @@ def judge_server(state: ServerState, missing: Sequence[str] = ()) -> Finding:
     problems = _extension_problems(state)
     # An older release than the floor lacks things too, and has its own sentence.
     if missing and state.timescaledb_version and parse_version(state.timescaledb_version) >= MINIMUM_VERSION:
-        problems.append(Problem(describe_missing(state.timescaledb_version, missing)))
+        problems.append(Violation(describe_missing(state.timescaledb_version, missing)))
     if not problems and not state.embedded:
         problems = _worker_problems(state)
     kind = "embedded, one session, jobs run by the server itself" if state.embedded else "with background workers"
     good = (
         f"TimescaleDB {state.timescaledb_version}, Community edition, on PostgreSQL {state.postgres_version} ({kind})."
     )
-    return Finding.judge("timescaledb_extension", EVENTS, problems, good=good, metadata=metadata)
+    return CheckResult.judge("timescaledb_extension", EVENTS, problems, good=good, metadata=metadata)
 
 
-def clock(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form
+def clock(connection: Connection, settings: Settings) -> CheckResult:  # noqa: ARG001  # a check's form
     """Judge how far this machine's clock is from the database's, which decides what has ended."""
     return judge_clocks(read_clocks(connection))
 
 
-def judge_clocks(clocks: Clocks) -> Finding:
+def judge_clocks(clocks: Clocks) -> CheckResult:
     """Judge two clocks that were read together."""
     problems = []
     if clocks.difference > MAX_SILENT_DIFFERENCE:
         refused = clocks.difference > MAX_DIFFERENCE
         consequence = "nothing is closed and no event is taken until they agree" if refused else "they should agree"
         problems.append(
-            Problem(f"{clocks}; {consequence}", SET_CLOCK, Severity.ERROR if refused else Severity.WARNING),
+            Violation(f"{clocks}; {consequence}", SET_CLOCK, Severity.ERROR if refused else Severity.WARNING),
         )
-    return Finding.judge(
+    return CheckResult.judge(
         "clock",
         EVENTS,
         problems,
@@ -135,11 +135,11 @@ def _seconds(span: timedelta) -> float:
     return round(span.total_seconds(), 3)
 
 
-def _extension_problems(state: ServerState) -> list[Problem]:
+def _extension_problems(state: ServerState) -> list[Violation]:
     if state.timescaledb_version is None:
         if state.available_version is None:
-            return [Problem("this server has no TimescaleDB: install the package timescaledb-2 for its PostgreSQL")]
-        return [Problem("the database lacks the TimescaleDB extension", CREATE_EXTENSION)]
+            return [Violation("this server has no TimescaleDB: install the package timescaledb-2 for its PostgreSQL")]
+        return [Violation("the database lacks the TimescaleDB extension", CREATE_EXTENSION)]
     problems = []
     try:
         require_fit_server(
@@ -151,11 +151,11 @@ def _extension_problems(state: ServerState) -> list[Problem]:
             if "licence" in str(error)
             else "ALTER EXTENSION timescaledb UPDATE; -- first in a new session, after installing the newer package"
         )
-        problems.append(Problem(str(error), remedy))
+        problems.append(Violation(str(error), remedy))
     else:
         if not state.embedded and parse_version(state.timescaledb_version) < WARNING_BELOW:
             problems.append(
-                Problem(
+                Violation(
                     f"TimescaleDB {state.timescaledb_version} duplicates rows when two refreshes meet: only this "
                     "program's locks prevent it, and a refresh by hand is not safe",
                     "ALTER EXTENSION timescaledb UPDATE; -- first in a new session, after installing "
@@ -165,14 +165,14 @@ def _extension_problems(state: ServerState) -> list[Problem]:
             )
     if state.restoring:
         problems.append(
-            Problem(
+            Violation(
                 "the database was left in restoring mode, in which policies and refreshes do nothing",
                 "SELECT timescaledb_post_restore();",
             )
         )
     if state.preloaded is False and not state.embedded:
         problems.append(
-            Problem(
+            Violation(
                 "timescaledb is not preloaded, so its background workers never run",
                 "ALTER SYSTEM SET shared_preload_libraries = 'timescaledb'; -- then restart the server",
             )
@@ -180,13 +180,13 @@ def _extension_problems(state: ServerState) -> list[Problem]:
     return problems
 
 
-def _worker_problems(state: ServerState) -> list[Problem]:
+def _worker_problems(state: ServerState) -> list[Violation]:
     problems = []
     workers = state.timescaledb_workers
     wanted = state.schedulers + JOB_WORKERS
     if workers is not None and workers < wanted:
         problems.append(
-            Problem(
+            Violation(
                 f"{state.schedulers} databases share {workers} background workers, {wanted} are needed: policies wait",
                 f"ALTER SYSTEM SET timescaledb.max_background_workers = {max(16, 2 * wanted)}; -- then restart",
                 Severity.WARNING,
@@ -194,7 +194,7 @@ def _worker_problems(state: ServerState) -> list[Problem]:
         )
     if state.max_worker_processes < _wanted_processes(state):
         problems.append(
-            Problem(
+            Violation(
                 f"max_worker_processes is {state.max_worker_processes}, wanted are {_wanted_processes(state)} "
                 "(TimescaleDB's workers, the parallel ones, and three)",
                 f"ALTER SYSTEM SET max_worker_processes = {_wanted_processes(state)}; -- then restart the server",
@@ -203,7 +203,7 @@ def _worker_problems(state: ServerState) -> list[Problem]:
         )
     if state.sees_workers and not state.scheduler_here:
         problems.append(
-            Problem(
+            Violation(
                 "no background worker scheduler runs for this database, so no policy does",
                 "SELECT _timescaledb_functions.start_background_workers();",
                 Severity.WARNING,

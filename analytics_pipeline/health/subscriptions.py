@@ -7,7 +7,7 @@ from psycopg import sql
 from analytics_pipeline.asset_names import EVENTS, SUBSCRIPTIONS_ASSET
 from analytics_pipeline.events.catalogue import KNOWN_TYPES
 from analytics_pipeline.events.model import AnalyticsEvent, check_event
-from analytics_pipeline.health.finding import Finding, Problem, Severity
+from analytics_pipeline.health.check_result import CheckResult, Severity, Violation
 from analytics_pipeline.intake.rejection import RejectedEvent
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
@@ -31,7 +31,7 @@ def subscriptions_match_events(
     connection: Connection,
     settings: Settings,  # noqa: ARG001  # a check's form
     window: Window | None = None,
-) -> Finding:
+) -> CheckResult:
     """Judge that stored subscriptions are what the events of a window, or of the last 35 days, give; autocommit.
 
     Of a longer window the newest 35 days. Days whose events have changed since are left out, they are closed again, and
@@ -61,13 +61,13 @@ def subscriptions_match_events(
     if differing:
         more = f"; and {differing - len(examples)} more" if differing > len(examples) else ""
         problems.append(
-            Problem(
+            Violation(
                 f"{differing} changes of subscriptions are not stored as the events give them: "
                 f"{'; '.join(examples)}{more}",
                 f"analytics-pipeline close --start {first:%Y-%m-%d} --end {last + timedelta(days=1):%Y-%m-%d}",
             )
         )
-    return Finding.judge(
+    return CheckResult.judge(
         MATCH_CHECK,
         SUBSCRIPTIONS_ASSET,
         problems,
@@ -82,7 +82,7 @@ def subscriptions_match_events(
     )
 
 
-def subscription_events(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form
+def subscription_events(connection: Connection, settings: Settings) -> CheckResult:  # noqa: ARG001  # a check's form
     """Judge that every change of a subscription of the last 35 days says what its monthly amount is made of."""
     parameters = {"look_back": LOOK_BACK, "types": _TYPES, "most": _MOST_LISTED}
     rows = connection.execute(load_sql("queries/malformed_subscription_events.sql"), parameters).fetchall()
@@ -92,14 +92,14 @@ def subscription_events(connection: Connection, settings: Settings) -> Finding: 
     if events:
         more = f"; and {count - _MOST_TOLD} more" if count > _MOST_TOLD else ""
         problems.append(
-            Problem(
+            Violation(
                 f"{count} changes of subscriptions in the last {LOOK_BACK.days} days are in no figure, because they "
                 f"don't say all that a change has to say: {'; '.join(map(_describe, events[:_MOST_TOLD]))}{more}",
                 _correction(events[0]),
                 Severity.WARNING,
             )
         )
-    return Finding.judge(
+    return CheckResult.judge(
         CHECK,
         SUBSCRIPTIONS_ASSET,
         problems,
@@ -113,7 +113,7 @@ def subscription_events(connection: Connection, settings: Settings) -> Finding: 
     )
 
 
-def subscription_order(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form
+def subscription_order(connection: Connection, settings: Settings) -> CheckResult:  # noqa: ARG001  # a check's form
     """Judge that of several changes of a subscription at one instant something better than an id says which counts.
 
     Changes behind the retention horizon are left out: no event is left there that could be given a sequence.
@@ -127,13 +127,13 @@ def subscription_order(connection: Connection, settings: Settings) -> Finding:  
         more = f"; and {count - _MOST_TOLD} more" if count > _MOST_TOLD else ""
         company, subscription, at, _ = rows[0]
         problems.append(
-            Problem(
+            Violation(
                 f"{count} times several changes of a subscription are of one instant and arrived together, and only "
                 f"their ids say which one counts: {'; '.join(named[:_MOST_TOLD])}{more}",
                 _numbering(company, subscription, at),
             )
         )
-    return Finding.judge(
+    return CheckResult.judge(
         ORDER_CHECK,
         SUBSCRIPTIONS_ASSET,
         problems,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from psycopg.rows import class_row
 
-from analytics_pipeline.health.finding import Finding, Problem, Severity
+from analytics_pipeline.health.check_result import CheckResult, Severity, Violation
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection
 
@@ -57,7 +57,7 @@ def read_server_settings(connection: Connection) -> ServerSettings:
     return settings
 
 
-def judge_settings(settings: ServerSettings, memory: int | None) -> Finding:
+def judge_settings(settings: ServerSettings, memory: int | None) -> CheckResult:
     """Judge settings against the memory of the server's machine (None: it isn't known)."""
     metadata = asdict(settings) | {
         "memory of the machine": memory,
@@ -74,7 +74,7 @@ def judge_settings(settings: ServerSettings, memory: int | None) -> Finding:
         else "Memory, locks and jit are set for this load."
         + ("" if memory else " The server is elsewhere: its memory isn't known here.")
     )
-    return Finding.judge(CHECK, "server", problems, good=good, metadata=metadata)
+    return CheckResult.judge(CHECK, "server", problems, good=good, metadata=metadata)
 
 
 def machine_memory() -> int:
@@ -87,7 +87,7 @@ def machine_memory() -> int:
     return min(total, int(limit)) if limit.isdigit() else total
 
 
-def _memory_problems(settings: ServerSettings, memory: int | None) -> list[Problem]:
+def _memory_problems(settings: ServerSettings, memory: int | None) -> list[Violation]:
     problems = []
     wanted = _shared_buffers_wanted(memory)
     least = memory * SHARED_BUFFERS_LEAST if memory else SHARED_BUFFERS_LEAST_BYTES
@@ -125,14 +125,14 @@ def _memory_problems(settings: ServerSettings, memory: int | None) -> list[Probl
     return problems
 
 
-def _other_problems(settings: ServerSettings) -> list[Problem]:
+def _other_problems(settings: ServerSettings) -> list[Violation]:
     problems = []
     slots = settings.max_connections + settings.max_prepared_transactions
     needed = settings.chunks * LOCKS_PER_CHUNK
     if settings.max_locks_per_transaction * slots < needed:
         wanted = 2 * -(-needed // slots)
         problems.append(
-            Problem(
+            Violation(
                 f"max_locks_per_transaction is {settings.max_locks_per_transaction}: a statement over all "
                 f"{settings.chunks} chunks can run out of locks",
                 f"ALTER SYSTEM SET max_locks_per_transaction = {wanted}; -- then restart the server",
@@ -141,7 +141,7 @@ def _other_problems(settings: ServerSettings) -> list[Problem]:
         )
     if settings.jit:
         problems.append(
-            Problem(
+            Violation(
                 "the setting jit is on, which makes statements over many chunks ten times slower",
                 f'ALTER DATABASE "{settings.database}" SET jit = off;',
                 Severity.WARNING,
@@ -150,9 +150,9 @@ def _other_problems(settings: ServerSettings) -> list[Problem]:
     return problems
 
 
-def _setting(name: str, value: int, wanted: int, why: str, *, restart: bool = False) -> Problem:
+def _setting(name: str, value: int, wanted: int, why: str, *, restart: bool = False) -> Violation:
     end = "-- then restart the server" if restart else "SELECT pg_reload_conf();"
-    return Problem(
+    return Violation(
         f"{name} is {_size(value)}, which {why}",
         f"ALTER SYSTEM SET {name} = '{_size(wanted)}'; {end}",
         Severity.WARNING,

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from analytics_pipeline.asset_names import USERS
-from analytics_pipeline.health.finding import Finding, Problem
+from analytics_pipeline.health.check_result import CheckResult, Violation
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import LOGS_DAYS
@@ -23,7 +23,7 @@ def users_match_events(
     connection: Connection,
     settings: Settings,  # noqa: ARG001  # a check's form
     window: Window | None = None,
-) -> Finding:
+) -> CheckResult:
     """Judge that stored users, deletions and returns are those of the events; autocommit connection.
 
     Those of the last 35 days of a window; without one of the last 35 days, with a sample of older facts. Days whose
@@ -53,12 +53,12 @@ def users_match_events(
     if differing:
         more = f"; and {differing - len(examples)} more" if differing > len(examples) else ""
         problems.append(
-            Problem(
+            Violation(
                 f"what is stored of users differs from the events in {differing} places: {'; '.join(examples)}{more}",
                 f"analytics-pipeline close --start {first:%Y-%m-%d} --end {last + timedelta(days=1):%Y-%m-%d}",
             )
         )
-    return Finding.judge(
+    return CheckResult.judge(
         CHECK,
         USERS,
         problems,

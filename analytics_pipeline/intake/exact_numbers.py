@@ -1,8 +1,4 @@
-"""Numbers that keep every digit: what is accepted, and as which ``Decimal``.
-
-Belongs here: form and bounds of a number, for ``value`` and for ``metadata``. Does not belong here: the
-sign or presence an event type asks for.
-"""
+"""Numbers that keep every digit: what is accepted, and as which ``Decimal``."""
 
 import math
 import re

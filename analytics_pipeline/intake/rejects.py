@@ -1,7 +1,4 @@
-"""Where rejected records are kept: a file to repair and send again, and a table to look at.
-
-Belongs here: storing rejects, and how many of them. Does not belong here: deciding what is one.
-"""
+"""Where rejected records are kept: a file to repair and send again, and a table to look at."""
 
 import filecmp
 import hashlib

@@ -265,3 +265,18 @@ def _counts(connection: Connection, asset: str) -> tuple[sql.Composable, sql.SQL
         return query, sql.SQL("coalesce(counted.rows, 0)"), sql.SQL("NULL::bigint")
     nothing = sql.SQL("SELECT NULL::timestamptz, NULL::bigint, NULL::bigint WHERE false")
     return nothing, sql.SQL("NULL::bigint"), sql.SQL("NULL::bigint")
+
+
+def changed_windows(connection: Connection) -> dict[str, list[Window]]:
+    """Return by table the closed days whose events have changed since, as far as a refresh has noted them.
+
+    Of the tables that are made of the events of each day and kept: ``analytics_users`` and ``analytics_subscriptions``.
+    What no refresh has come by since is in TimescaleDB's invalidation logs (``timescale.invalidation``).
+    """
+    rows = connection.execute(
+        "SELECT c.relation, lower(r), upper(r) FROM analytics_closed_windows AS c, unnest(c.changed) AS r ORDER BY 2"
+    ).fetchall()
+    found: dict[str, list[Window]] = {}
+    for relation, start, end in rows:
+        found.setdefault(relation, []).append(Window(start, end))
+    return found

@@ -1,8 +1,4 @@
-"""The metric tables: figures of closed days and months per company, and which of them have to be computed again.
-
-Belongs here: closing windows of the tables and judging what is stored. What a figure means is in
-``sql/functions``; when a window is closed is Dagster's matter.
-"""
+"""The metric tables: figures of closed days and months per company, and which of them have to be computed again."""
 
 import time
 from collections.abc import Mapping, Sequence

@@ -12,7 +12,7 @@ from dagster import (
 )
 from dagster._core.definitions.metadata import normalize_metadata
 
-from analytics_pipeline.health.finding import Finding, Metadata, Severity
+from analytics_pipeline.health.check_result import CheckResult, Metadata, Severity
 from analytics_pipeline.orchestration.dagster_costs import LeanCheckResult
 from analytics_pipeline.orchestration.keys import asset_key
 from analytics_pipeline.settings import Settings
@@ -35,7 +35,7 @@ def window_judged(context: AssetCheckExecutionContext) -> Window | None:
     return Window(span.start, span.end)
 
 
-def check_result(finding: Finding, settings: Settings) -> AssetCheckResult:
+def check_result(finding: CheckResult, settings: Settings) -> AssetCheckResult:
     """Return the finding as the result of its asset check; the remedy is part of the text."""
     return LeanCheckResult(
         passed=finding.passed,
@@ -47,7 +47,7 @@ def check_result(finding: Finding, settings: Settings) -> AssetCheckResult:
     )
 
 
-def check_evaluation(finding: Finding, settings: Settings) -> AssetCheckEvaluation:
+def check_evaluation(finding: CheckResult, settings: Settings) -> AssetCheckEvaluation:
     """Return the finding as an evaluation of its asset check that no run has made."""
     return AssetCheckEvaluation(
         asset_key=asset_key(finding.subject, settings),
@@ -59,7 +59,7 @@ def check_evaluation(finding: Finding, settings: Settings) -> AssetCheckEvaluati
     )
 
 
-def _metadata(finding: Finding) -> "dict[str, RawMetadataValue]":
+def _metadata(finding: CheckResult) -> "dict[str, RawMetadataValue]":
     return {name: _metadata_value(value) for name, value in _shown(finding.metadata).items()}
 
 

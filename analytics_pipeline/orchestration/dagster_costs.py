@@ -1,7 +1,7 @@
 """What Dagster 1.13.27 does for each partition, or for each statement, without need, and how we get along without that.
 
 Each part names the function of Dagster that it replaces or goes around, and goes when that function has changed;
-``test_dagster_costs`` counts what they cost. Belongs here: nothing that is ours. Every Dagster process imports this,
+``test_dagster_costs`` counts what they cost. Every Dagster process imports this,
 since ``dagster.yaml`` names ``LeanInstance``: so it imports nothing but Dagster.
 """
 

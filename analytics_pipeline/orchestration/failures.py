@@ -51,7 +51,7 @@ from analytics_pipeline.orchestration.runs.descriptions import (
     describe_run,
     is_refused,
 )
-from analytics_pipeline.orchestration.runs.records import run_events
+from analytics_pipeline.orchestration.runs.paged_records import run_events
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.text import first_line
 from analytics_pipeline.timescale.clock import database_now

@@ -36,8 +36,8 @@ from dagster import (
 )
 
 from analytics_pipeline.asset_names import EVENTS
+from analytics_pipeline.health.check_result import CheckResult
 from analytics_pipeline.health.checks import HealthCheck, all_checks, run_check, window_checks
-from analytics_pipeline.health.finding import Finding
 from analytics_pipeline.orchestration.check_results import check_evaluation, check_result, window_judged
 from analytics_pipeline.orchestration.closing.covering_runs import covered_by
 from analytics_pipeline.orchestration.closing.failed_partitions import CHECK as NO_FAILED_PARTITIONS
@@ -47,7 +47,7 @@ from analytics_pipeline.orchestration.closing.recorded_partitions import CHECK a
 from analytics_pipeline.orchestration.closing.state import PartitionState
 from analytics_pipeline.orchestration.keys import asset_key, check_key
 from analytics_pipeline.orchestration.resources import Timescale
-from analytics_pipeline.orchestration.runs.records import ended_runs
+from analytics_pipeline.orchestration.runs.paged_records import ended_runs
 from analytics_pipeline.orchestration.sensors import pipeline_sensor
 from analytics_pipeline.orchestration.shared import (
     AssetJob,
@@ -114,7 +114,7 @@ def _build_shared_checks(checks: list[HealthCheck], settings: Settings) -> Asset
         [AssetCheckSpec(c.name, asset=asset_key(c.subject, settings), description=c.description) for c in checks],
     )
     def _database_checks(context: AssetCheckExecutionContext, timescale: Timescale) -> Iterator[AssetCheckResult]:
-        refuted: list[Finding] = []
+        refuted: list[CheckResult] = []
         with timescale.session() as connection:
             for key, check in by_key.items():
                 if key in context.selected_asset_check_keys:

@@ -27,7 +27,7 @@ _MAX_LENGTH = 400
 def pipeline_sensor(
     name: str, every: int, description: str, *, job: str | None = None, jobs: Sequence[AssetJob] | None = None
 ) -> Callable[[Callable[..., Any]], SensorDefinition]:
-    """Return the decorator of a sensor that is switched on and looks ``every`` so many seconds.
+    """Return the decorator of a sensor that is switched on and is evaluated ``every`` so many seconds.
 
     It may ask for runs of a ``job`` by its name, or of several ``jobs``.
     """
@@ -76,7 +76,8 @@ class LatestRun:
 
     def is_unfinished(self, within: timedelta = timedelta.max) -> bool:
         """Tell whether it waits or works; one that was made longer ago than ``within`` counts as dead or stuck."""
-        return self.record is not None and not self.record.dagster_run.is_finished and (self.age or within) < within
+        age = self.age
+        return self.record is not None and not self.record.dagster_run.is_finished and age is not None and age < within
 
     def request_next(self, why: str, tags: Mapping[str, str] | None = None) -> RunRequest:
         """Return the request of the run after it.

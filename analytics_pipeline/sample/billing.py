@@ -1,9 +1,4 @@
-"""Invoices and what follows them: payments, refunds, credits.
-
-Belongs here: money that is asked for and received, in whole cents. Does not belong here: why it is asked
-for (``subscriptions``, ``company``). Payments equal invoices: the customers are businesses under reverse
-charge, so no tax is added.
-"""
+"""Invoices and what follows them: payments, refunds, credits."""
 
 from random import Random
 

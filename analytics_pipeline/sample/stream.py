@@ -1,8 +1,4 @@
-"""The stream the sample arrives in: ids, timestamps, late events, duplicates, arrival order.
-
-Belongs here: the form of an event and when it arrives. Does not belong here: what happens to whom.
-Times are whole seconds: the day's ordinal times ``DAY`` plus the second of the (UTC) day.
-"""
+"""The stream the sample arrives in: ids, timestamps, late events, duplicates, arrival order."""
 
 from collections import defaultdict
 from collections.abc import Iterator

@@ -1,8 +1,4 @@
-"""The life of a subscription: trial, renewals, changes, pauses, failed payments, cancellation, end.
-
-Belongs here: which subscription event follows which, and what it charges. A subscription takes at most one
-step a day, so that the order of its events is the order of their timestamps.
-"""
+"""The life of a subscription: trial, renewals, changes, pauses, failed payments, cancellation, end."""
 
 from calendar import monthrange
 from datetime import date

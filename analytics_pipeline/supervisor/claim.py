@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from analytics_pipeline.embedded.files import try_lock
-from analytics_pipeline.embedded.processes import signal_process
+from analytics_pipeline.embedded.server_process import signal_process
 from analytics_pipeline.errors import AnalyticsError
 
 _TERM_SECONDS = 5.0

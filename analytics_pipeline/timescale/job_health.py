@@ -1,8 +1,4 @@
-"""How the policy jobs of this database are doing, whoever runs them.
-
-Belongs here: reading outcomes, and telling a failure from what only looks like one. Does not belong here:
-whether the policies are the right ones (``policies``), and whom to tell (``messages``).
-"""
+"""How the policy jobs of this database are doing, whoever runs them."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from analytics_pipeline.alerts.check import check_alerts
-from analytics_pipeline.health.finding import Finding, Severity
+from analytics_pipeline.health.check_result import CheckResult, Severity
 from analytics_pipeline.messages.decisions import list_messages
 from analytics_pipeline.messages.delivery import channels_for, send_by_settings
 from analytics_pipeline.messages.sending import count_due
@@ -75,7 +75,7 @@ def settings(shared_database: Database, rules: Path, catcher: Catcher, receiver:
     )
 
 
-def _check(connection: Connection, settings: Settings) -> Finding:
+def _check(connection: Connection, settings: Settings) -> CheckResult:
     return check_alerts(connection, settings, REVENUE_METRICS, Cadence.MONTH)
 
 

@@ -9,7 +9,7 @@ from psycopg.sql import SQL
 from pydantic import SecretStr
 
 from analytics_pipeline.erp.check import check_source
-from analytics_pipeline.erp.database import connect_erp, require_erp_url
+from analytics_pipeline.erp.reader import connect_erp, require_erp_url
 from analytics_pipeline.erp.source_files import choose_sources, read_shipped_sources, read_sources
 from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
 from analytics_pipeline.settings import Settings, get_settings

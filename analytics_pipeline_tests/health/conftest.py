@@ -7,15 +7,15 @@ import pytest
 
 from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.health import policies
+from analytics_pipeline.health.check_result import CheckResult
 from analytics_pipeline.health.checks import all_checks, run_check
-from analytics_pipeline.health.finding import Finding
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.policies import change_policies
 from analytics_pipeline.timescale.server import server_info
 from analytics_pipeline_tests.conftest import Database
 
-Ask = Callable[..., Finding]
+Ask = Callable[..., CheckResult]
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def ask(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Ask:
     # The servers of the tests have just started.
     monkeypatch.setattr(policies, "CATCH_UP", timedelta(0))
 
-    def _ask(name: str, subject: str = EVENTS) -> Finding:
+    def _ask(name: str, subject: str = EVENTS) -> CheckResult:
         (check,) = [c for c in all_checks() if (c.name, c.subject) == (name, subject)]
         return run_check(check, connection, get_settings())
 

@@ -7,7 +7,7 @@ import pytest
 
 from analytics_pipeline.database import migrate
 from analytics_pipeline.health.access import function_access
-from analytics_pipeline.health.finding import State
+from analytics_pipeline.health.check_result import State
 from analytics_pipeline.metrics.access import grant_company
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.policies import change_policies

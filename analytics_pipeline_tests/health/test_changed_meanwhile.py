@@ -5,9 +5,9 @@ from datetime import date
 import pytest
 
 from analytics_pipeline.asset_names import USERS
+from analytics_pipeline.health.check_result import CheckResult
 from analytics_pipeline.health.checks import all_checks, run_check
-from analytics_pipeline.health.finding import Finding
-from analytics_pipeline.metrics.changes import changed_windows
+from analytics_pipeline.metrics.partitions import changed_windows
 from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS, update_subscriptions
 from analytics_pipeline.metrics.tables import stale_periods
 from analytics_pipeline.metrics.users import update_users
@@ -25,7 +25,7 @@ BY_NAME = {a.name: a for a in AGGREGATES}
 HOURLY, DAILY, MONTHLY = (f"analytics_revenue_{name}" for name in ("hourly", "daily", "monthly"))
 
 
-def _prove(connection: Connection, subject: str, window: Window = JANUARY) -> Finding:
+def _prove(connection: Connection, subject: str, window: Window = JANUARY) -> CheckResult:
     """Prove a window of an asset as the run that has closed it does."""
     (check,) = [c for c in all_checks() if c.subject == subject and c.judge_window is not None]
     return run_check(check, connection, get_settings(), window)

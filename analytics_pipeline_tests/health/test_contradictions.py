@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from analytics_pipeline.cli import main
 from analytics_pipeline.events import RejectedEvent, new_event, parse_event, record_events
 from analytics_pipeline.health import contradictions
-from analytics_pipeline.health.finding import State
+from analytics_pipeline.health.check_result import State
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.events.samples import json_lines, payment
 from analytics_pipeline_tests.health.conftest import Ask

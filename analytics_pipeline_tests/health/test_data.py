@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from analytics_pipeline.ages import NEVER
 from analytics_pipeline.cli import main
 from analytics_pipeline.database import migrate
-from analytics_pipeline.health.finding import State
+from analytics_pipeline.health.check_result import State
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.policies import policy_values

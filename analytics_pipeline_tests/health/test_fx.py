@@ -9,8 +9,8 @@ from psycopg.types.json import Jsonb
 
 from analytics_pipeline.asset_names import FX_ASSET
 from analytics_pipeline.fx.csv_rates import read_rates
-from analytics_pipeline.fx.load import store_rates
-from analytics_pipeline.health.finding import State
+from analytics_pipeline.fx.rate_store import store_rates
+from analytics_pipeline.health.check_result import State
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.health.conftest import Ask, setting

@@ -3,7 +3,7 @@
 import pytest
 
 from analytics_pipeline.database import migrate
-from analytics_pipeline.health.finding import State
+from analytics_pipeline.health.check_result import State
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.policies import APPLY, COMPRESSION, REFRESH, RETENTION, read_policies

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from analytics_pipeline.health.check_result import State
 from analytics_pipeline.health.checks import all_checks
-from analytics_pipeline.health.finding import State
 from analytics_pipeline.health.server import ServerState, judge_server
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection

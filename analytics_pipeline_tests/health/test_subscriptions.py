@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from analytics_pipeline.health.finding import State
+from analytics_pipeline.health.check_result import State
 from analytics_pipeline.health.subscriptions import subscription_events, subscription_order
 from analytics_pipeline.metrics.subscriptions import update_subscriptions
 from analytics_pipeline.settings import get_settings

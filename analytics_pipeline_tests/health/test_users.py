@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from analytics_pipeline.health import users
-from analytics_pipeline.health.finding import State
+from analytics_pipeline.health.check_result import State
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Window
 from analytics_pipeline_tests.events_factory import add_event

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from analytics_pipeline.fx.csv_rates import read_rates
-from analytics_pipeline.fx.load import store_rates
+from analytics_pipeline.fx.rate_store import store_rates
 from analytics_pipeline.metrics import tables
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.metrics.subscriptions import update_subscriptions

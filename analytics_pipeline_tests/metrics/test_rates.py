@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analytics_pipeline.fx.csv_rates import read_rates
-from analytics_pipeline.fx.load import store_rates
+from analytics_pipeline.fx.rate_store import store_rates
 from analytics_pipeline.metrics.revenue import mrr_movements, revenue_metrics
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline_tests.events_factory import add_event

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 
 from analytics_pipeline.cli import main
 from analytics_pipeline.currencies import round_money, round_rate
+from analytics_pipeline.health.check_result import CheckResult, State
 from analytics_pipeline.health.checks import all_checks, run_check
-from analytics_pipeline.health.finding import Finding, State
 from analytics_pipeline.health.metrics import amounts_converted
 from analytics_pipeline.metrics.revenue import MrrMovements, revenue_series
 from analytics_pipeline.metrics.rounding import round_movements
@@ -221,7 +221,7 @@ def test_all_companies_together_are_the_sum_of_the_table(answers: Answers, share
 def test_an_amount_without_a_rate_fails_the_check_on_conversion(answers: Answers, shared_database: Database) -> None:
     with shared_database.connect(autocommit=True) as connection:
 
-        def judged(day: str) -> Finding:
+        def judged(day: str) -> CheckResult:
             settings = shared_database.settings
             return amounts_converted(connection, settings, "revenue_metrics", REVENUE_METRICS, Cadence.DAY, days(day))
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from dagster import AssetCheckKey, AssetKey, DagsterInstance, Definitions, RunRequest
 
-from analytics_pipeline.health.finding import Severity
+from analytics_pipeline.health.check_result import Severity
 from analytics_pipeline.health.metrics import equals_definitions, figures_current
 from analytics_pipeline.metrics.answers import revenue_answer, users_answer
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION

@@ -9,7 +9,7 @@ import pytest
 from dagster import DagsterInstance, Definitions, RunRequest
 
 from analytics_pipeline.health.checks import all_checks, run_check
-from analytics_pipeline.metrics.changes import changed_windows
+from analytics_pipeline.metrics.partitions import changed_windows
 from analytics_pipeline.metrics.tables import stale_periods
 from analytics_pipeline.orchestration.close import close_span
 from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS

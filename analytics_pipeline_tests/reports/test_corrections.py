@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from pypdf import PdfReader
 
 from analytics_pipeline.cli import main
+from analytics_pipeline.health.check_result import Severity
 from analytics_pipeline.health.checks import all_checks, run_check
-from analytics_pipeline.health.finding import Severity
 from analytics_pipeline.health.results import record_result
 from analytics_pipeline.messages.decisions import list_messages
 from analytics_pipeline.messages.mailed import outdated_mails

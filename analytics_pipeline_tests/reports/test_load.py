@@ -15,7 +15,7 @@ from analytics_pipeline.currencies import round_money
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.ingest import ingest
 from analytics_pipeline.events.sources import Source
-from analytics_pipeline.health.finding import Finding
+from analytics_pipeline.health.check_result import CheckResult
 from analytics_pipeline.health.results import record_result
 from analytics_pipeline.metrics.answers import (
     movements_answer,
@@ -479,7 +479,7 @@ def test_a_period_is_judged_by_its_own_days_as_they_are_now(connection: Connecti
     close_months(connection)
     assert [why_held(load(connection, company)) for company in (None, *COMPANIES)] == [None] * 3
     # What runs found, however often, and over which days, is no matter of the period.
-    found = Finding(check="amounts_converted", subject="revenue_metrics", passed=False, summary="")
+    found = CheckResult(check="amounts_converted", subject="revenue_metrics", passed=False, summary="")
     with changed(connection, "SELECT 1", "DELETE FROM analytics_check_results"):
         before = load(connection)
         for end in (1, 2):

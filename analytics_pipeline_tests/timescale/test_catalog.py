@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from analytics_pipeline.cli import main
 from analytics_pipeline.database import migrate
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.health.finding import State
+from analytics_pipeline.health.check_result import State
 from analytics_pipeline.health.server import judge_server, read_server_state
 from analytics_pipeline.sql_files import SQL_ROOT
 from analytics_pipeline.timescale.aggregates import AGGREGATES

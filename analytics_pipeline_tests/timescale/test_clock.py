@@ -8,7 +8,7 @@ import pytest
 
 from analytics_pipeline.database import migrate
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.health.finding import State
+from analytics_pipeline.health.check_result import State
 from analytics_pipeline.health.server import clock as clock_check
 from analytics_pipeline.health.server import judge_clocks
 from analytics_pipeline.timescale import clock

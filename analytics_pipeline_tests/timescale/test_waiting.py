@@ -12,7 +12,7 @@ import pytest
 from analytics_pipeline.database import connect, migrate
 from analytics_pipeline.events.record import new_event, record_events
 from analytics_pipeline.fx.csv_rates import read_rates
-from analytics_pipeline.fx.load import store_rates
+from analytics_pipeline.fx.rate_store import store_rates
 from analytics_pipeline.messages.sending import send_due
 from analytics_pipeline.metrics.tables import REVENUE_METRICS, close_metric
 from analytics_pipeline.settings import get_settings

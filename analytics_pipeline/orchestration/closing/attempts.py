@@ -1,8 +1,4 @@
-"""One attempt at closing the window of a run, written down as it begins and as it ends.
-
-Belongs here: what surrounds the body of every asset whose partitions are closed. What is written down is
-``metrics.partitions``; the check that proves an asset with its own (``checks.health``) ends the attempt.
-"""
+"""One attempt at closing the window of a run, written down as it begins and as it ends."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,7 +8,7 @@ from dagster import AssetExecutionContext, DagsterRun, Failure
 
 from analytics_pipeline import signals
 from analytics_pipeline.errors import RefusedError
-from analytics_pipeline.health.finding import Finding
+from analytics_pipeline.health.check_result import CheckResult
 from analytics_pipeline.metrics.partitions import DeadRun, begin_attempt, record_closed, record_deaths, record_failure
 from analytics_pipeline.orchestration.closing.jobs import cadence_of
 from analytics_pipeline.orchestration.partitions import window_of
@@ -55,7 +51,7 @@ def attempt(
             record_closed(connection, asset, window, *_runs(context.run))
 
 
-def end_attempt(connection: Connection, run: DagsterRun, finding: Finding, window: Window) -> None:
+def end_attempt(connection: Connection, run: DagsterRun, finding: CheckResult, window: Window) -> None:
     """Close the partitions of a run that its proof has passed, and note why it has not passed the others."""
     failed = list(finding.failed_windows) or ([] if finding.passed else [window])
     for proved in without_windows([window], failed):

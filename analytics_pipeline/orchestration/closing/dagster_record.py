@@ -19,7 +19,7 @@ from analytics_pipeline.orchestration.closing.covering_runs import FAILED, UNFIN
 from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, assets_of, cadence_of
 from analytics_pipeline.orchestration.keys import asset_key
 from analytics_pipeline.orchestration.partitions import partitions_for
-from analytics_pipeline.orchestration.runs.records import failure_events, materialization_times, materializations
+from analytics_pipeline.orchestration.runs.paged_records import failure_events, materialization_times, materializations
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.refresh import behind_horizon, retention_horizon

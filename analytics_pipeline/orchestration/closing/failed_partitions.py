@@ -15,7 +15,7 @@ from dagster import (
     DagsterInstance,
 )
 
-from analytics_pipeline.health.finding import Finding, Problem, close_command
+from analytics_pipeline.health.check_result import CheckResult, Violation, close_command
 from analytics_pipeline.metrics.partitions import FailedRange
 from analytics_pipeline.orchestration.check_results import check_result
 from analytics_pipeline.orchestration.closing.jobs import cadence_of, partitioned_assets
@@ -60,14 +60,14 @@ def build_failed_check(settings: Settings) -> AssetChecksDefinition:
 
 def failed_partition_findings(
     instance: DagsterInstance, connection: Connection, settings: Settings, assets: list[str]
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     """Judge assets by the attempts at closing them; those of runs under way are not judged yet."""
     state = PartitionState(instance, connection, settings, database_now(connection))
     for asset in assets:
         yield judge_failed_partitions(state, asset)
 
 
-def judge_failed_partitions(state: PartitionState, asset: str) -> Finding:
+def judge_failed_partitions(state: PartitionState, asset: str) -> CheckResult:
     """Judge an asset by one reading of the attempts at closing it."""
     expired = behind_horizon(cadence_of(asset), state.horizon)
     # Behind the horizon nothing can be closed any more: no remedy is left.
@@ -75,10 +75,10 @@ def judge_failed_partitions(state: PartitionState, asset: str) -> Finding:
     return _judge(state.settings, asset, [failed for failed in state.failed(asset) if failed not in lost], len(lost))
 
 
-def _judge(settings: Settings, asset: str, failed: list[FailedRange], lost: int) -> Finding:
+def _judge(settings: Settings, asset: str, failed: list[FailedRange], lost: int) -> CheckResult:
     more = f"; and {len(failed) - _MAX_SHOWN} more stretches" if len(failed) > _MAX_SHOWN else ""
     problems = [
-        Problem(
+        Violation(
             f"the last run {'failed' if f.attempts else 'was interrupted'} for {f.window} ("
             f"{describe_run(settings, f.run_id)}"
             f"{f', {f.failure}' if f.failure else ''})"
@@ -88,7 +88,7 @@ def _judge(settings: Settings, asset: str, failed: list[FailedRange], lost: int)
         )
         for f in failed[:_MAX_SHOWN]
     ]
-    return Finding.judge(
+    return CheckResult.judge(
         CHECK,
         asset,
         problems,

@@ -20,8 +20,7 @@ from dagster import (
 )
 
 from analytics_pipeline.asset_names import EVENTS, MONTHLY_REPORT, SUBSCRIPTIONS_ASSET, USERS
-from analytics_pipeline.metrics.changes import changed_windows
-from analytics_pipeline.metrics.partitions import ALL_EVENTS, closing_times, late_behind_horizon
+from analytics_pipeline.metrics.partitions import ALL_EVENTS, changed_windows, closing_times, late_behind_horizon
 from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS
 from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_ASSETS, restated_months, stale_periods
 from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, REPORT_JOB, assets_of, cadence_of

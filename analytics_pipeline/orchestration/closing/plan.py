@@ -13,7 +13,7 @@ from functools import cache
 
 from dagster import RunRequest, RunsFilter
 
-from analytics_pipeline.health.finding import close_command
+from analytics_pipeline.health.check_result import close_command
 from analytics_pipeline.metrics.partitions import FailedRange, last_attempt
 from analytics_pipeline.metrics.tables import METRIC_ASSETS
 from analytics_pipeline.orchestration.closing.covering_runs import FAILED

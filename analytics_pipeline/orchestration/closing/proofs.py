@@ -10,8 +10,8 @@ from dataclasses import replace
 from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetChecksDefinition
 
 from analytics_pipeline.alerts.check import check_alerts
+from analytics_pipeline.health.check_result import CheckResult
 from analytics_pipeline.health.checks import HealthCheck, run_check, window_checks
-from analytics_pipeline.health.finding import Finding
 from analytics_pipeline.health.results import record_result
 from analytics_pipeline.metrics.tables import METRIC_ASSETS
 from analytics_pipeline.orchestration.check_results import check_evaluation, check_result, window_judged
@@ -55,7 +55,7 @@ def _build_check(check: HealthCheck, settings: Settings) -> AssetChecksDefinitio
     return _window_check
 
 
-def _prove(check: HealthCheck, connection: Connection, settings: Settings, window: Window) -> Finding:
+def _prove(check: HealthCheck, connection: Connection, settings: Settings, window: Window) -> CheckResult:
     """Prove a window that a run has closed, whatever it is made of, and keep what was found for the reports."""
     finding = run_check(check, connection, settings, window)
     record_result(connection, finding, window)

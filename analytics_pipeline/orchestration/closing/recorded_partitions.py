@@ -11,7 +11,7 @@ from dagster import (
 )
 
 from analytics_pipeline.asset_names import EVENTS
-from analytics_pipeline.health.finding import Finding, Problem, Severity, close_command
+from analytics_pipeline.health.check_result import CheckResult, Severity, Violation, close_command
 from analytics_pipeline.orchestration.check_results import check_result
 from analytics_pipeline.orchestration.closing.dagster_record import windows_of_keys
 from analytics_pipeline.orchestration.closing.jobs import cadence_of, partitioned_assets
@@ -44,7 +44,7 @@ def build_recorded_check(settings: Settings) -> AssetChecksDefinition:
     return _partitions_recorded
 
 
-def recorded_partitions_finding(instance: DagsterInstance, connection: Connection, settings: Settings) -> Finding:
+def recorded_partitions_finding(instance: DagsterInstance, connection: Connection, settings: Settings) -> CheckResult:
     """Compare the database's record of closed partitions with Dagster's."""
     state = PartitionState(instance, connection, settings, database_now(connection))
     start = midnight(settings.start)
@@ -61,7 +61,7 @@ def recorded_partitions_finding(instance: DagsterInstance, connection: Connectio
         only_dagster += [(asset, window) for window in unknown]
         only_here += [(asset, window) for window in without_windows(closed, [*materialized, *under_way])]
     problems = [*_describe_unknown(only_dagster), *_describe_unseen(only_here)]
-    return Finding.judge(
+    return CheckResult.judge(
         CHECK,
         EVENTS,
         problems,
@@ -74,10 +74,10 @@ def recorded_partitions_finding(instance: DagsterInstance, connection: Connectio
     )
 
 
-def _describe_unknown(found: list[tuple[str, Window]]) -> Iterator[Problem]:
+def _describe_unknown(found: list[tuple[str, Window]]) -> Iterator[Violation]:
     if found:
         span = Window(min(window.start for _, window in found), max(window.end for _, window in found))
-        yield Problem(
+        yield Violation(
             f"Dagster has materialisations that analytics_partitions doesn't know to be closed: {_listed(found)}; the "
             "sensor partition_gaps closes them again",
             close_command(span),
@@ -85,9 +85,9 @@ def _describe_unknown(found: list[tuple[str, Window]]) -> Iterator[Problem]:
         )
 
 
-def _describe_unseen(found: list[tuple[str, Window]]) -> Iterator[Problem]:
+def _describe_unseen(found: list[tuple[str, Window]]) -> Iterator[Violation]:
     if found:
-        yield Problem(
+        yield Violation(
             f"partitions are closed by analytics_partitions, and Dagster has no materialisation of them: "
             f"{_listed(found)}",
             "analytics-pipeline adopt",

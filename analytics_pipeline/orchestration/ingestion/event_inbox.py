@@ -45,7 +45,7 @@ from analytics_pipeline.orchestration.metadata import MetadataMap
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.runs import tags
 from analytics_pipeline.orchestration.runs.executor import owning_executor
-from analytics_pipeline.orchestration.runs.records import run_records
+from analytics_pipeline.orchestration.runs.paged_records import run_records
 from analytics_pipeline.orchestration.sensors import pipeline_sensor
 from analytics_pipeline.orchestration.shared import POOL
 from analytics_pipeline.settings import Settings

@@ -35,7 +35,7 @@ from analytics_pipeline.orchestration.keys import assets_named
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.runs import tags
 from analytics_pipeline.orchestration.runs.descriptions import describe_run
-from analytics_pipeline.orchestration.runs.records import run_records
+from analytics_pipeline.orchestration.runs.paged_records import run_records
 from analytics_pipeline.orchestration.sensors import pipeline_sensor
 from analytics_pipeline.orchestration.shared import REPORTS, AssetJob, pipeline_asset, pipeline_job
 from analytics_pipeline.settings import Settings

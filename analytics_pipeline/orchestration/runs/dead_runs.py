@@ -16,7 +16,7 @@ from analytics_pipeline.database import connect
 from analytics_pipeline.errors import DatabaseUnreachableError
 from analytics_pipeline.metrics.partitions import DeadRun, record_deaths
 from analytics_pipeline.orchestration.runs.descriptions import describe_run
-from analytics_pipeline.orchestration.runs.records import run_records
+from analytics_pipeline.orchestration.runs.paged_records import run_records
 from analytics_pipeline.orchestration.runs.run_owner import Owner, has_died_in_command
 from analytics_pipeline.orchestration.runs.sign_of_life import forget, give_up, read_signs
 from analytics_pipeline.settings import Settings

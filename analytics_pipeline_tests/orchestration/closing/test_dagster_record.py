@@ -20,8 +20,8 @@ from analytics_pipeline.orchestration.closing.covering_runs import UNFINISHED, c
 from analytics_pipeline.orchestration.closing.dagster_record import DagsterRecord
 from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, assets_of
 from analytics_pipeline.orchestration.ingestion.erp_sources import ERP_JOB
-from analytics_pipeline.orchestration.runs import records
-from analytics_pipeline.orchestration.runs.records import run_events, run_records
+from analytics_pipeline.orchestration.runs import paged_records as records
+from analytics_pipeline.orchestration.runs.paged_records import run_events, run_records
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.windows import Window, common_windows
 from analytics_pipeline_tests.events_factory import at

@@ -1,7 +1,7 @@
 """The schema: the hypertable as its migration made it, and each aggregate as it is declared."""
 
 from analytics_pipeline.asset_names import EVENTS
-from analytics_pipeline.health.finding import Finding, Problem
+from analytics_pipeline.health.check_result import CheckResult, Violation
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import ContinuousAggregate
 from analytics_pipeline.timescale.connection import Connection
@@ -10,34 +10,34 @@ from analytics_pipeline.timescale.definition import compare_definition
 from analytics_pipeline.timescale.hypertable import hypertable_drift
 
 
-def hypertable_layout(connection: Connection, settings: Settings) -> Finding:  # noqa: ARG001  # a check's form
+def hypertable_layout(connection: Connection, settings: Settings) -> CheckResult:  # noqa: ARG001  # a check's form
     """Judge the hypertable of raw events; the sentences name their remedies."""
     drift = hypertable_drift(connection)
-    return Finding.judge(
+    return CheckResult.judge(
         "hypertable_layout",
         EVENTS,
-        [Problem(text) for text in drift],
+        [Violation(text) for text in drift],
         good=f"{EVENTS} is laid out as its migration made it.",
         metadata={"differences": drift, "differences allowed": 0},
     )
 
 
-def matches_declaration(connection: Connection, aggregate: ContinuousAggregate) -> Finding:
+def matches_declaration(connection: Connection, aggregate: ContinuousAggregate) -> CheckResult:
     """Judge the relation of an aggregate: bucket, source, columns, and the query it is filled by."""
     drift = declaration_drift(connection, aggregate)
-    problems = [Problem(text) for text in drift]
+    problems = [Violation(text) for text in drift]
     metadata: dict[str, object] = {"differences": drift, "differences allowed": 0}
     if not drift:
         definition = compare_definition(connection, aggregate)
         metadata |= {"stored definition": definition.stored, "declared definition": definition.declared}
         if not definition.agrees:
             problems.append(
-                Problem(
+                Violation(
                     "its query is not the declared one (both are in the metadata)",
                     "a new file in sql/migrations, which keeps what outlives the raw events, drops the relation and "
                     f"creates it as: {definition.create_statement}",
                 )
             )
-    return Finding.judge(
+    return CheckResult.judge(
         "matches_declaration", aggregate.name, problems, good=f"{aggregate.name} is as declared.", metadata=metadata
     )

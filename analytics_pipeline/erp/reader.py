@@ -1,7 +1,4 @@
-"""The ERP's database, only ever read: short read-only transactions of one statement each, with a time limit.
-
-Belongs here: connecting, reading, errors in words a user can act on. Does not belong here: what rows mean.
-"""
+"""The ERP's database, only ever read: short read-only transactions of one statement each, with a time limit."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,7 +32,7 @@ _NO_URL = (
 _ONE_QUERY = "A source is one query: take the other statements, and semicolons inside it, out of its file."
 
 
-class Column(NamedTuple):
+class SourceColumn(NamedTuple):
     """A column of a source: its name, and the name of its type on the server."""
 
     name: str
@@ -87,13 +84,13 @@ class ErpDatabase:
         with self._transaction(source.file, seconds), self._connection.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(*_around(source, query, columns, parameters)).fetchall()
 
-    def columns(self, source: ErpSource) -> list[Column]:
+    def columns(self, source: ErpSource) -> list[SourceColumn]:
         """Return the columns of the source. Raises as ``read_source``."""
         types = self._connection.adapters.types
         with self._transaction(source.file, READ_SECONDS), self._connection.cursor() as cursor:
             cursor.execute(*_around(source, "queries/erp_columns.sql", None, {"rows": 0}))
             found = [(column.name, types.get(column.type_code)) for column in cursor.description or ()]
-        return [Column(name, info.name if info else "a type of its own") for name, info in found]
+        return [SourceColumn(name, info.name if info else "a type of its own") for name, info in found]
 
     @contextmanager
     def _transaction(self, what: str, seconds: int) -> Iterator[None]:

@@ -7,9 +7,9 @@ from datetime import UTC, date, datetime
 import psycopg
 import pytest
 
-from analytics_pipeline.fx import load
+from analytics_pipeline.fx import rate_store as load
 from analytics_pipeline.fx.csv_rates import Reading, read_rates
-from analytics_pipeline.fx.load import ChangedSpan, LoadedRates, changed_spans, store_rates
+from analytics_pipeline.fx.rate_store import ChangedSpan, LoadedRates, changed_spans, store_rates
 from analytics_pipeline.metrics.tables import METRIC_TABLES
 from analytics_pipeline.timescale.connection import Connection, lock_changes
 from analytics_pipeline_tests.conftest import SERVER_URL, Database

@@ -33,7 +33,7 @@ def close_command(window: Window) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Violation:
     """One thing that is wrong: what, and the exact SQL or command that mends it (empty: the sentence says it).
 
     ``fallback`` is for when the remedy alone changes nothing.
@@ -46,7 +46,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class CheckResult:
     """The outcome of one check of one subject (a relation, or ``server``).
 
     ``summary`` is for people; ``metadata`` holds what was measured beside the threshold it was held against.
@@ -68,12 +68,12 @@ class Finding:
         cls,
         check: str,
         subject: str,
-        problems: Sequence[Problem],
+        problems: Sequence[Violation],
         *,
         good: str,
         metadata: Metadata | None = None,
         failed_windows: Iterable[Window] = (),
-    ) -> "Finding":
+    ) -> "CheckResult":
         """Return a finding that fails with the problems, as severe as the worst of them, or passes with ``good``."""
         severe = any(problem.severity is Severity.ERROR for problem in problems)
         given = [remedy for problem in problems for remedy in (problem.remedy, problem.fallback) if remedy]
