@@ -33,7 +33,7 @@ def visible_line(text: str) -> str:
     return " ".join("".join(character if character.isprintable() else " " for character in text).split())
 
 
-def first_line(error: str | None) -> str:
+def error_summary(error: str | None) -> str:
     """Return the first line of an error that says something, without credentials, cut when long."""
     lines = (line.strip() for line in (error or "").splitlines())
     line = next((line for line in lines if line), "no reason given")

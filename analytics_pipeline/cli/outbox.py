@@ -17,7 +17,7 @@ from analytics_pipeline.messages.addresses import describe_address
 from analytics_pipeline.messages.bounces import record_bounce
 from analytics_pipeline.messages.decisions import STATES, OutboxRow, discard_messages, list_messages, retry_messages
 from analytics_pipeline.messages.delivery import send_by_settings
-from analytics_pipeline.messages.mailed import Relation, changed_figures_of, describe_relation
+from analytics_pipeline.messages.mailed import describe_relation
 from analytics_pipeline.messages.recipients import describe_audience
 from analytics_pipeline.reports.mail import enqueue_wanted
 from analytics_pipeline.reports.resend import Resent, resend_one, resend_outdated
@@ -221,8 +221,7 @@ def _resent_as_json(done: Resent, *, preview: bool) -> dict[str, object]:
 def _document(message: OutboxRow) -> str:
     if message.relation is None:
         return ""
-    changes = changed_figures_of(message.changes)
-    return describe_relation(Relation(message.relation), message.definitions, message.current_definitions, changes)
+    return describe_relation(message.relation, message.definitions, message.current_definitions, message.changes)
 
 
 def _as_json(message: OutboxRow) -> dict[str, object]:
@@ -244,7 +243,7 @@ def _as_json(message: OutboxRow) -> dict[str, object]:
         "messageId": message.message_id,
         "document": message.relation,
         "definitionsVersion": message.definitions,
-        "changedFigures": [change.as_json() for change in changed_figures_of(message.changes)],
+        "changedFigures": [change.as_json() for change in message.changes],
     }
 
 

@@ -6,9 +6,11 @@ from analytics_pipeline.asset_names import COMPANY_REPORTS, MONTHLY_REPORT
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.health.check_result import CheckResult, Severity, Violation
 from analytics_pipeline.messages.addresses import operator_targets
+from analytics_pipeline.messages.delivery import channels_for
 from analytics_pipeline.messages.mailed import OutdatedMail, Relation, describe_relation, outdated_mails
 from analytics_pipeline.messages.message import one_line
 from analytics_pipeline.messages.recipients import describe_audience
+from analytics_pipeline.messages.sending import count_waiting
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.clock import database_now
@@ -52,10 +54,9 @@ def mail_delivered(connection: Connection, settings: Settings) -> CheckResult:
             )
         )
     if waiting:
-        why = "ANALYTICS_SMTP_URL is not set" if settings.smtp_url is None else "the list says why"
         problems.append(
             Violation(
-                f"{waiting} messages have been waiting for more than an hour: {why}",
+                f"{waiting} messages have been waiting for more than an hour: {_why_waiting(connection, settings)}",
                 "analytics-pipeline outbox list --state pending",
                 Severity.WARNING,
             )
@@ -140,6 +141,14 @@ def _named(connection: Connection, state: str, number: int) -> str:
     ]
     more = [f"and {number - len(rows)} more"] if 0 < len(rows) < number else []
     return "; ".join([*named, *more]) or "their senders died"
+
+
+def _why_waiting(connection: Connection, settings: Settings) -> str:
+    try:
+        missing = count_waiting(connection, channels_for(settings))
+    except AnalyticsError as error:
+        return str(error).rstrip(".")
+    return ", ".join(f"{setting} is not set" for setting in missing) or "the list says why"
 
 
 def _is_later(instant: datetime | None, since: datetime) -> bool:

@@ -12,9 +12,10 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.messages.channels import CHANNELS
 from analytics_pipeline.messages.channels.log import LogChannel
 from analytics_pipeline.messages.channels.mail import MailChannel
+from analytics_pipeline.messages.http import shown_name
 from analytics_pipeline.settings import Settings
 
-EXAMPLES = "mail:finance@example.com, webhook:ops, slack:ops, teams:ops or pagerduty:ops"
+_EXAMPLES = "mail:finance@example.com, webhook:ops, slack:ops, teams:ops or pagerduty:ops"
 
 Names = Mapping[str, Mapping[str, str]]
 """What the settings give names to, by channel and name."""
@@ -47,7 +48,8 @@ def parse_address(text: str) -> Address:
         if colon and "@" not in name:
             near = difflib.get_close_matches(name, CHANNELS, n=1)
             meant = f" (did you mean {near[0]}?)" if near else ""
-            raise ValueError(f"{text[:200]!r} names no channel{meant}: write it like {EXAMPLES}")
+            # What follows may be a secret that somebody has put into the wrong place.
+            raise ValueError(f"{name[:80]!r} is no channel{meant}: write an address like {_EXAMPLES}")
         name, target = MailChannel.name, text
     return Address(name, CHANNELS[name].require_target(target))
 
@@ -81,7 +83,7 @@ def require_configured(address: Address, names: Names) -> None:
     meant = f" (did you mean {' or '.join(near)}?)" if near else ""
     setting = CHANNELS[address.channel].setting
     raise ValueError(
-        f"{setting} has no {address.target[:80]!r}{meant}: what belongs to a name is a secret and stands there"
+        f"{setting} has no {shown_name(address.target)!r}{meant}: what belongs to a name is a secret and stands there"
     )
 
 

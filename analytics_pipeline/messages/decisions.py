@@ -1,11 +1,11 @@
 """What people see of the outbox, and what they decide about messages that are not sent by themselves any more."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.messages.mailed import ChangedFigure, Relation, changed_figures_of
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale import audit
 from analytics_pipeline.timescale.connection import Connection
@@ -18,12 +18,11 @@ class OutboxRow:
     """A message as it stands; ``problem`` says why it has not been sent, as far as there is a reason.
 
     Of a report that was mailed ``relation`` says what the document that counts now is to the mailed one, by which
-    ``definitions`` and ``current_definitions`` they are, and ``changes`` which figures differ under the same ones, as
-    the register of documents has them; ``mailed`` reads both.
+    ``definitions`` and ``current_definitions`` they are, and ``changes`` which figures differ under the same ones.
     """
 
-    relation: str | None
-    changes: Sequence[Mapping[str, Any]]
+    relation: Relation | None
+    changes: Sequence[ChangedFigure]
     outbox_id: int
     kind: str
     channel: str
@@ -57,7 +56,10 @@ def list_messages(
     """
     parameters = {"state": state, "company": company_id, "most": most, "outdated": outdated}
     rows = connection.execute(load_sql("queries/outbox_list.sql"), parameters).fetchall()
-    return [OutboxRow(*row) for row in rows]
+    return [
+        OutboxRow(relation and Relation(relation), changed_figures_of(changes), *fields)
+        for relation, changes, *fields in rows
+    ]
 
 
 def retry_messages(connection: Connection, ids: Sequence[int]) -> None:

@@ -27,7 +27,7 @@ class Message:
 
 
 def enqueue(connection: Connection, address: Address, message: Message) -> bool:
-    """Put a message to one address in and tell whether it is new; one of the same key, sent or not, changes nothing.
+    """Put in a message to one address and return whether it is new; one of the same key, sent or not, changes nothing.
 
     It is part of the caller's transaction, if there is one. Reports come in by ``reports.mail``: theirs are rows of a
     document and a recipient.

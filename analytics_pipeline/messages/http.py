@@ -25,20 +25,27 @@ from analytics_pipeline.messages.timeouts import Timeouts
 # Until each step of the conversation is over, and until all of it is.
 TIMEOUTS: Final = Timeouts(step=10, answer=30)
 
-is_name = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}").fullmatch
+_is_name = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}").fullmatch
 _is_entry = re.compile(r"([a-z0-9][a-z0-9_-]{0,62})=([!-~]+)").fullmatch
 _SERVER_ERROR = 500
 _UNAVAILABLE = 503
 # Request timeout, too early, too many requests: the same request may be taken later.
 _LATER = {408, 425, 429}
 _ANSWER_BYTES = 1000
+# Longer than names are; keys of PagerDuty have 32 characters.
+_SHOWN_CHARACTERS = 20
 
 
 def require_name(target: str) -> str:
-    """Return a name as it stands in a setting; raises ``ValueError`` for anything else."""
-    if not is_name(target):
-        raise ValueError(f"{target[:80]!r} is no name: small letters, digits, '-' and '_', like ops")
+    """Return a name as it stands in a setting; raises ``ValueError`` for anything else, and does not show a secret."""
+    if not _is_name(target):
+        raise ValueError(f"{shown_name(target)!r} is no name: small letters, digits, '-' and '_', like ops")
     return target
+
+
+def shown_name(target: str) -> str:
+    """Return a name for an error; of one that may be an address or a key, which are secrets, the beginning."""
+    return target if len(target) <= _SHOWN_CHARACTERS else f"{target[:6]}..."
 
 
 @dataclass(frozen=True, slots=True)

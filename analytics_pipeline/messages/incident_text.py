@@ -12,8 +12,8 @@ from analytics_pipeline.messages.message import Content, Event, Severity, one_li
 from analytics_pipeline.messages.templates import render
 
 _FOOTER = (
-    "You get one message when something fails and one when it works again: 'analytics-pipeline outbox list' shows the "
-    "messages, the table analytics_notifications every failure."
+    "You get one message when something fails and one when it works again. 'analytics-pipeline outbox list' shows the "
+    "messages; every failure is in the table analytics_notifications."
 )
 _LINE_CHARACTERS = 2000
 
@@ -47,7 +47,7 @@ class Incident:
 
     @property
     def version(self) -> str:
-        """What tells one message about it from another: of its end, or of how often it has occurred."""
+        """What distinguishes its messages: the one of its end, or of how often it has occurred."""
         return f"{self.key} {'recovered' if self.recovered_at else self.count}"
 
     @property
@@ -76,7 +76,6 @@ def compose(incidents: Sequence[Incident]) -> Content:
     counts = [_count(len(incidents) - recovered, "failure", "failures"), _count(recovered, "recovery", "recoveries")]
     summary = first.title if is_single else f"{' and '.join(filter(None, counts))}, first of {first.subject}"
     subject = f"[analytics] {summary}"
-    link = first.link or ""
     said = {"title": one_line(subject), "sections": incidents, "footer": _FOOTER}
     return Content(
         subject=subject,
@@ -84,7 +83,7 @@ def compose(incidents: Sequence[Incident]) -> Content:
         html=render("failures.html", said),
         summary=f"{summary[0].upper()}{summary[1:]}.",
         facts=first.facts if is_single else [(incident.heading, incident.error) for incident in incidents],
-        link=link if is_single and link.startswith("https://") else "",
+        link=(first.link or "") if is_single else "",
         event=_event(first) if is_single else None,
         payload=_payload(incidents, subject),
     )
@@ -102,7 +101,7 @@ def _event(incident: Incident) -> Event:
 
 def _payload(incidents: Sequence[Incident], subject: str) -> str:
     """Return the JSON that docs/notifications.md describes."""
-    told = {
+    payload = {
         "type": f"failure.{'recovered' if all(incident.recovered_at for incident in incidents) else 'failed'}",
         "timestamp": max(incident.recovered_at or incident.last_at for incident in incidents).isoformat(),
         "text": subject,
@@ -124,7 +123,7 @@ def _payload(incidents: Sequence[Incident], subject: str) -> str:
             ]
         },
     }
-    return storable(json.dumps(told))
+    return storable(json.dumps(payload))
 
 
 def _moment(instant: datetime) -> str:

@@ -17,7 +17,7 @@ from analytics_pipeline.messages.enqueue import Message, enqueue_incidents
 from analytics_pipeline.messages.incident_text import Incident, compose
 from analytics_pipeline.messages.message import storable
 from analytics_pipeline.sql_files import load_sql
-from analytics_pipeline.text import first_line, without_credentials
+from analytics_pipeline.text import error_summary, without_credentials
 from analytics_pipeline.timescale.connection import Connection
 
 # One message holds so many incidents; the rest is another one.
@@ -64,7 +64,7 @@ def record_failure(connection: Connection, failure: Failure) -> None:
             "at": failure.at,
             "since": failure.since or failure.at,
             "partitions": failure.partitions,
-            "error": storable(first_line(failure.error)),
+            "error": storable(error_summary(failure.error)),
             "remedy": storable(without_credentials(failure.remedy)),
             "link": failure.link,
             "details": json.dumps(dict(failure.details)),

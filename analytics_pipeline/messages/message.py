@@ -45,6 +45,11 @@ class Content:
     event: Event | None = None
     payload: str = ""
 
+    @property
+    def web_link(self) -> str:
+        """The link, if a browser opens it; empty: it does not, or there is none."""
+        return self.link if self.link.startswith(("https://", "http://")) else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Body:

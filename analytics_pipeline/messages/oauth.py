@@ -139,7 +139,7 @@ class TokenSource:
             return self._token
 
     def forget(self) -> bool:
-        """Drop the token that a server has refused; tell whether it was an older one, so that another may be taken."""
+        """Drop the token that a server refused; return whether it was an older one, so that another may be taken."""
         with self._lock:
             self._renewed_at = 0.0
             return self._is_used

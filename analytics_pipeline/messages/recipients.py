@@ -63,7 +63,7 @@ def add_recipient(
     form: str | None = None,
     send_at: time | AtOnce | None = None,
 ) -> bool:
-    """Add an address, whatever its case only once, and tell whether that changed anything.
+    """Add an address, whatever its case only once, and return whether that changed anything.
 
     ``corrections``: whether documents that are corrected from now on are mailed to it by themselves; ``form``: what a
     mail brings, one of ``FORMATS``; ``send_at``: at what time of day, UTC. None: as it is, of a new one no corrections,

@@ -59,8 +59,8 @@ class SendReport:
             "possibly delivered": self.unknown,
             **{f"waiting for {setting}": number for setting, number in self.waiting.items()},
         }
-        told = ", ".join(f"{number} {what}" for what, number in counts.items() if number) or "nothing was due"
-        return f"{told}: {'; '.join(self.problems)}" if self.problems else told
+        summary = ", ".join(f"{number} {what}" for what, number in counts.items() if number) or "nothing was due"
+        return f"{summary}: {'; '.join(self.problems)}" if self.problems else summary
 
     def count(self, state: str, problem: str | None, number: int = 1) -> None:
         """Count messages by the state they came to."""
@@ -113,10 +113,11 @@ def send_due(
     if not connection.autocommit:
         raise ValueError("the outbox needs an autocommit connection")
     report = SendReport()
-    for settled, reason in _settle(connection):
+    of_kinds = None if kinds is None else list(kinds)
+    for settled, reason in _settle(connection, of_kinds):
         report.count(settled, reason)
     sender = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-    claim = {"sender": sender, "lease": LEASE, "domain": domain, "kinds": None if kinds is None else list(kinds)}
+    claim = {"sender": sender, "lease": LEASE, "domain": domain, "kinds": of_kinds}
     ends_at = time.monotonic() + within.total_seconds() if within is not None else None
     usable = dict(channels)
     while usable and (ends_at is None or time.monotonic() < ends_at):
@@ -129,7 +130,7 @@ def send_due(
 def _send_next(
     connection: Connection, usable: dict[str, Channel], claim: Mapping[str, object], report: SendReport
 ) -> bool:
-    """Send the next message and count it; tell whether there was one. A channel that is down is taken out.
+    """Send the next message and count it; return whether there was one. A channel that is down is taken out.
 
     Interrupted before the message is being transmitted, it gives it back; after that, it records the outcome first.
     """
@@ -169,8 +170,9 @@ def count_waiting(connection: Connection, channels: Mapping[str, Channel]) -> di
     return {settings.get(channel) or channel: number for channel, number in rows}
 
 
-def _settle(connection: Connection) -> list[tuple[str, str]]:
-    rows = connection.execute(load_sql("queries/outbox_settle.sql"), {"most_attempts": MAX_ATTEMPTS}).fetchall()
+def _settle(connection: Connection, kinds: list[Kind] | None) -> list[tuple[str, str]]:
+    parameters = {"kinds": kinds, "most_attempts": MAX_ATTEMPTS}
+    rows = connection.execute(load_sql("queries/outbox_settle.sql"), parameters).fetchall()
     # What is due again is counted when it is sent.
     return [(state, problem) for state, problem in rows if state != "pending"]
 

@@ -53,7 +53,7 @@ from analytics_pipeline.orchestration.runs.descriptions import (
 )
 from analytics_pipeline.orchestration.runs.paged_records import run_events
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.text import first_line
+from analytics_pipeline.text import error_summary
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.job_health import JobHealth, read_job_health
@@ -104,7 +104,9 @@ def _build_runs_sensor() -> SensorDefinition:
                 notified = _notify(connection, settings, operators)
         except (DatabaseUnreachableError, psycopg.OperationalError) as error:
             # policy_failures notifies of the database; what happens meanwhile is read afterwards.
-            reason = f"The database can't be reached, so operators are notified when it can: {first_line(str(error))}"
+            reason = (
+                f"The database can't be reached, so operators are notified when it can: {error_summary(str(error))}"
+            )
             return SensorResult(skip_reason=SkipReason(reason), cursor=context.cursor)
         return SensorResult(skip_reason=SkipReason(notified), cursor=cursor)
 
@@ -130,7 +132,7 @@ def _build_policies_sensor() -> SensorDefinition:
                 _read_policies(connection)
                 notified = _notify(connection, settings, operators)
         except (DatabaseUnreachableError, psycopg.OperationalError) as error:
-            notified = outage.notice(settings, operators, first_line(str(error)), datetime.now(UTC))
+            notified = outage.notice(settings, operators, error_summary(str(error)), datetime.now(UTC))
         else:
             outage.end(settings, operators, datetime.now(UTC))
         return SensorResult(skip_reason=SkipReason(notified), cursor=outage.dump())
@@ -191,7 +193,7 @@ def _read_policies(connection: Connection) -> None:
 def _policy_failure(health: JobHealth, started_at: datetime) -> incidents.Failure:
     remedy = (
         f"look at its rows (job_id {health.job_id}) in timescaledb_information.job_errors, on the embedded server in "
-        f"analytics_job_runs; mend the cause, then try it with CALL run_job({health.job_id});"
+        f"analytics_job_runs; fix the cause, then try it with CALL run_job({health.job_id});"
     )
     error = health.error or "no reason was recorded: see the server's log"
     if health.is_paused:
@@ -313,15 +315,15 @@ def _subject(run: DagsterRun, first: str | None, last: str | None) -> str:
 def _remedy(run: DagsterRun, *, is_partitioned: bool) -> str:
     if FILE_TAG in run.tags:
         return (
-            "if the file is in failed/, mend it (the reason and its rejects lie beside it) and drop it into the inbox "
-            "again; if it is still in the inbox, mend the cause: it is tried again by itself."
+            "if the file is in failed/, fix it (the reason and its rejects lie beside it) and drop it into the inbox "
+            "again; if it is still in the inbox, fix the cause: it is tried again by itself."
         )
     if is_partitioned:
         return (
-            "mend the cause; then re-execute the run in the Dagster UI, or close its partitions with "
+            "fix the cause; then re-execute the run in the Dagster UI, or close its partitions with "
             "analytics-pipeline close. The sensor partition_gaps asks for them a few times by itself."
         )
-    return "mend the cause, then re-execute the run in the Dagster UI."
+    return "fix the cause, then re-execute the run in the Dagster UI."
 
 
 def _record_recoveries(connection: Connection, history: _History, successes: Mapping[str, datetime]) -> None:

@@ -89,7 +89,7 @@ def _build_job() -> JobDefinition:
 
     @op(
         name="send_mails",
-        description="Mails reports whose data are judged well to their recipients, each once, and sends what is due.",
+        description="Sends reports whose data are judged well to their recipients, each once, and what else is due.",
         pool=POOL,
         retry_policy=shared.RETRY,
         out=Out(Nothing),
@@ -112,7 +112,7 @@ def _build_job() -> JobDefinition:
     @job(
         name=MAIL_JOB,
         executor_def=owning_executor,
-        description="Mails reports of closed months to their recipients and sends what is due in the outbox.",
+        description="Sends reports of closed months to their recipients, and whatever else is due in the outbox.",
     )
     def _report_mail() -> None:
         _send_mails()
@@ -154,9 +154,9 @@ def _build_sensor() -> SensorDefinition:
         minimum_interval_seconds=_INTERVAL_SECONDS,
         default_status=DefaultSensorStatus.RUNNING,
         description=(
-            "Mails the reports of closed months whose data are judged well, for 45 days after a month has ended, and "
-            "corrections to those who asked for them; tries again what could not be sent. Without ANALYTICS_SMTP_URL "
-            "the mails wait."
+            "Sends the reports of closed months whose data are judged well, for 45 days after a month has ended, "
+            "corrections to those who asked for them, and alerts; tries again what could not be sent. Messages of a "
+            "channel whose setting is missing, such as ANALYTICS_SMTP_URL, wait."
         ),
     )
     def _report_mail(context: SensorEvaluationContext, timescale: Timescale) -> SensorResult:
@@ -174,7 +174,7 @@ def _build_sensor() -> SensorDefinition:
             return SensorResult(run_requests=[latest.request_next(MAIL_JOB)])
         notes = describe_held(verdicts, _MAX_SHOWN_IN_TICK)
         notes += [f"{number} messages wait: {setting} is not set" for setting, number in waiting.items()]
-        told = "; ".join(notes) or "nothing is due"
-        return SensorResult(skip_reason=SkipReason(f"{told[0].upper()}{told[1:]}."))
+        state = "; ".join(notes) or "nothing is due"
+        return SensorResult(skip_reason=SkipReason(f"{state[0].upper()}{state[1:]}."))
 
     return _report_mail

@@ -354,7 +354,7 @@ def _lead(mail: ReportMail) -> str:
 
 def _payload(mail: ReportMail, subject: str, link: str | None) -> str:
     """Return the JSON that docs/notifications.md describes."""
-    told = {
+    payload = {
         "type": "report.published",
         "text": subject,
         "data": {
@@ -372,7 +372,7 @@ def _payload(mail: ReportMail, subject: str, link: str | None) -> str:
             "link": link,
         },
     }
-    return storable(json.dumps(told))
+    return storable(json.dumps(payload))
 
 
 def _size(size: int) -> str:

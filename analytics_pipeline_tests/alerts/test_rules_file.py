@@ -87,7 +87,7 @@ def _refusal(tmp_path: Path, text: str) -> RulesFileError:
         ),
         ('severity = "error"', 'severity = "error"\ntell_within = "a week"', r"tell_within: .*'45 days'.*'always'"),
         ('["ops@example.com"]', '["ops"]', r"recipients: 'ops' is not a mail address like name@example\.com"),
-        ('["ops@example.com"]', '["slak:ops"]', r"recipients: 'slak:ops' names no channel .*slack"),
+        ('["ops@example.com"]', '["slak:ops"]', r"recipients: 'slak' is no channel .*slack"),
         ('["ops@example.com"]', '["slack:ops"]', r"recipients: ANALYTICS_SLACK has no 'ops'"),
         ('["ops@example.com"]', '["webhook:opps"]', r"recipients: ANALYTICS_WEBHOOKS has no 'opps' .*ops"),
         ('["ops@example.com"]', '["a@example.com\\r\\nBcc: b@example.com"]', r"recipients: .* is not a mail address"),

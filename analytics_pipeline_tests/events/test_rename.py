@@ -89,8 +89,9 @@ def test_what_is_renamed_is_one_with_what_has_the_name_and_the_old_name_is_known
         {"c": UNSEEN},
     )
     connection.execute(
-        "INSERT INTO analytics_report_recipients (company_id, report, address, corrections_from, send_at, format)"
-        " VALUES (%s, 'company_reports', 'a@b.c', '2025-03-01', '07:30', 'xlsx')",
+        "INSERT INTO analytics_report_recipients"
+        " (company_id, report, channel, address, corrections_from, send_at, format)"
+        " VALUES (%s, 'company_reports', 'slack', 'ops', '2025-03-01', '07:30', 'link')",
         [UNSEEN],
     )
     assert load_rejects(connection, tmp_path, old) == {
@@ -114,9 +115,10 @@ def test_what_is_renamed_is_one_with_what_has_the_name_and_the_old_name_is_known
     grants = connection.execute("SELECT role_name, company_id, role_oid FROM analytics_company_grants ORDER BY 1")
     assert grants.fetchall() == [("a", "acme", 1), ("b", "acme", 2)]
     recipients = connection.execute(
-        "SELECT company_id, active, corrections_from, send_at, format FROM analytics_report_recipients ORDER BY active"
+        "SELECT company_id, active, corrections_from, send_at, format, address_key "
+        "FROM analytics_report_recipients ORDER BY active"
     ).fetchall()
-    as_asked = (datetime(2025, 3, 1, tzinfo=UTC), time(7, 30), "xlsx")
+    as_asked = (datetime(2025, 3, 1, tzinfo=UTC), time(7, 30), "link", "slack:ops")
     assert recipients == [(UNSEEN, False, *as_asked), ("acme", True, *as_asked)]
     changes = connection.execute("SELECT company_id FROM analytics_metric_changes").fetchall()
     assert {UNSEEN, "acme", DECOMPOSED, COMPOSED} <= {company for (company,) in changes}

@@ -46,6 +46,11 @@ def test_what_waits_for_more_than_an_hour_is_a_warning(
     assert "ANALYTICS_SMTP_URL is not set" in finding.summary
     setting(monkeypatch, smtp_url="smtp://localhost")
     assert "the list says why" in ask(CHECK, REPORT).summary
+    put(connection, to="slack:ops")
+    connection.execute("UPDATE analytics_outbox SET due_at = now() - interval '61 minutes'")
+    assert (
+        "2 messages have been waiting for more than an hour: ANALYTICS_SLACK is not set" in ask(CHECK, REPORT).summary
+    )
 
 
 def test_operators_who_cannot_be_notified_are_an_error(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:

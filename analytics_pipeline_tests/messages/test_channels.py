@@ -11,11 +11,14 @@ from analytics_pipeline.messages.addresses import Address, parse_address, parse_
 from analytics_pipeline.messages.channels import CHANNELS
 from analytics_pipeline.messages.delivery import send_by_settings
 from analytics_pipeline.messages.incidents import Failure, enqueue_due, record_failure, record_recovery
+from analytics_pipeline.messages.sending import SendReport
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.events_factory import at
 from analytics_pipeline_tests.messages import test_pagerduty, test_slack, test_teams
 from analytics_pipeline_tests.messages.conftest import states
+from analytics_pipeline_tests.messages.mail_catcher import Catcher
+from analytics_pipeline_tests.messages.samples import put
 from analytics_pipeline_tests.messages.webhook_catcher import webhook_receiver
 
 
@@ -38,8 +41,9 @@ def test_an_address_names_a_channel_and_a_mail_address_stands_alone() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("slak:ops", r"names no channel \(did you mean slack\?\): write it like mail:finance@example.com"),
-        ("slack:https://hooks.slack.com/SECRET", "is no name"),
+        ("slak:ops", r"'slak' is no channel \(did you mean slack\?\): write an address like mail:finance@example.com"),
+        ("slack:https://hooks.slack.com/SECRET", "'https:...' is no name"),
+        ("https://hooks.slack.com/SECRET", "'https' is no channel"),
         ("slack:", "is no name"),
         ("webhook:Ops", "is no name"),
         ("mail:ops", "is not a mail address"),
@@ -49,8 +53,9 @@ def test_an_address_names_a_channel_and_a_mail_address_stands_alone() -> None:
     ],
 )
 def test_what_is_no_address_is_named_with_what_one_looks_like(text: str, problem: str) -> None:
-    with pytest.raises(ValueError, match=problem):
+    with pytest.raises(ValueError, match=problem) as refusal:
         parse_address(text)
+    assert "SECRET" not in str(refusal.value)
 
 
 def test_a_failure_and_its_recovery_reach_every_channel_once(
@@ -127,3 +132,21 @@ def test_secrets_come_from_files_too(tmp_path: Path, monkeypatch: pytest.MonkeyP
     settings = Settings()
     for name in ("slack", "teams", "pagerduty"):
         assert CHANNELS[name].names(settings) == {"ops": f"https://example.com/{name.upper()}"}
+
+
+def test_who_sends_messages_of_one_kind_leaves_the_others_to_the_job_that_answers_for_them(
+    connection: Connection, catcher: Catcher
+) -> None:
+    settings = Settings(smtp_url=SecretStr(f"smtp://127.0.0.1:{catcher.port}"))
+    put(connection, "alert of a sender that died")
+    connection.execute(
+        "UPDATE analytics_outbox SET state = 'sending', claimed_by = 'x', lease_until = now() - interval '1 minute', "
+        "transmitting_at = now()"
+    )
+    put(connection, "alert")
+    record_failure(connection, Failure("run", "daily", at("2025-03-05T12:00"), "boom", "fix it"))
+    enqueue_due(connection, parse_addresses(["ops@example.com"]))
+    assert send_by_settings(connection, settings, kinds=["failure"]) == SendReport(sent=1)
+    assert states(connection) == ["sending", "pending", "sent"]
+    report = send_by_settings(connection, settings)
+    assert (report.sent, report.unknown) == (1, 1)

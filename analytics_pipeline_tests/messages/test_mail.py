@@ -361,7 +361,10 @@ def test_the_settings_say_where_operators_are_notified() -> None:
     assert chosen(operators=both, slack=slack) == ["log:warning", "slack:ops"], "no mail server"
     with pytest.raises(AnalyticsError, match=r"ANALYTICS_OPERATORS: ANALYTICS_SLACK has no 'opps' \(did you mean ops"):
         chosen(operators="slack:opps", slack=slack)
-    with pytest.raises(AnalyticsError, match=r"ANALYTICS_OPERATORS: 'slak:ops' names no channel \(did you mean slack"):
+    key = "0123456789abcdef" * 2
+    with pytest.raises(AnalyticsError, match=r"ANALYTICS_OPERATORS: ANALYTICS_PAGERDUTY has no '012345\.\.\.'"):
+        chosen(operators=f"pagerduty:{key}")
+    with pytest.raises(AnalyticsError, match=r"ANALYTICS_OPERATORS: 'slak' is no channel \(did you mean slack"):
         chosen(operators="slak:ops")
     assert "secret" not in repr(MailServer.parse("smtps://u:secret@mail.example.com"))
 

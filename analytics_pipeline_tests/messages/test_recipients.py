@@ -185,7 +185,7 @@ def test_a_recipient_is_an_address_of_any_channel_that_takes_reports(database: D
     for arguments, message in (
         ((*add, "pagerduty:ops"), "No report can go to pagerduty:ops: pagerduty takes failures and alerts."),
         ((*add, "slack:ops", "--format", "pdf"), "No pdf can go to slack:ops: slack takes a link to the document."),
-        ((*add, "slak:ops"), "'slak:ops' names no channel (did you mean slack?)"),
+        ((*add, "slak:ops"), "'slak' is no channel (did you mean slack?)"),
     ):
         assert message in _call(*arguments).output
     assert "slack:ops no longer gets" in _call("remove", "--company", "acme", "slack:OPS".lower()).output

@@ -12,5 +12,5 @@ SET state = CASE
     END,
     settled_at = CASE WHEN transmitting_at IS NOT NULL OR attempts >= %(most_attempts)s THEN now() END,
     next_attempt_at = now()
-WHERE state = 'sending' AND lease_until < now()
+WHERE state = 'sending' AND lease_until < now() AND (%(kinds)s::text[] IS NULL OR kind = ANY (%(kinds)s))
 RETURNING state, problem

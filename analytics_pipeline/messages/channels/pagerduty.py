@@ -61,21 +61,21 @@ class PagerDutyChannel(Channel):
         event = content.event
         if event is None:
             raise ValueError("PagerDuty takes nothing but what begins and ends")
-        told: dict[str, object] = {
+        event_body: dict[str, object] = {
             "event_action": "resolve" if event.is_over else "trigger",
             "dedup_key": _dedup_key(event.key),
         }
         if not event.is_over:
-            told["payload"] = {
+            event_body["payload"] = {
                 "summary": shortened(content.subject, _SUMMARY_CHARACTERS),
                 "source": event.source,
                 "severity": event.severity,
                 "timestamp": event.at.isoformat(),
                 "custom_details": {"summary": content.summary, **dict(content.facts)},
             }
-            if content.link.startswith(("https://", "http://")):
-                told["links"] = [{"href": content.link, "text": "Open"}]
-        return Body(storable(json.dumps(told)))
+            if content.web_link:
+                event_body["links"] = [{"href": content.link, "text": "Open"}]
+        return Body(storable(json.dumps(event_body)))
 
     def send(self, message: ClaimedMessage, before_last: Callable[[], None]) -> None:
         """Send one event; see ``Channel``."""

@@ -65,7 +65,7 @@ class SlackChannel(Channel):
             {"type": "section", "fields": fields[first : first + _MAX_FIELDS]}
             for first in range(0, min(len(fields), _MAX_FIELDS * (_MAX_BLOCKS - 3)), _MAX_FIELDS)
         )
-        if content.link.startswith(("https://", "http://")):
+        if content.web_link:
             button = {"type": "button", "text": _plain("Open", _HEADER_CHARACTERS), "url": content.link}
             blocks.append({"type": "actions", "elements": [button]})
         # Shown by notifications, and read with Slack's markup.

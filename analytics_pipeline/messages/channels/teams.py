@@ -68,7 +68,7 @@ class TeamsChannel(Channel):
             "msteams": {"width": "Full"},
             "body": body,
         }
-        if content.link.startswith(("https://", "http://")):
+        if content.web_link:
             card["actions"] = [{"type": "Action.OpenUrl", "title": "Open", "url": content.link}]
         message = {"type": "message", "attachments": [{"contentType": _CARD_TYPE, "content": card}]}
         return Body(storable(json.dumps(message, ensure_ascii=False)))
