@@ -5,13 +5,17 @@ room that does the work in production too.
 """
 
 import os
+import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import date, datetime
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
+from multiprocessing import Process
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,14 +30,14 @@ from analytics_pipeline.cli.terminal import data_console
 from analytics_pipeline.currencies import round_money
 from analytics_pipeline.database import connect, migrate
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.events.ingest import IngestSummary, ingest
+from analytics_pipeline.events.ingest import IngestSummary, Progress, ingest
 from analytics_pipeline.events.sources import Source
 from analytics_pipeline.fx.csv_rates import read_source
 from analytics_pipeline.fx.rate_store import LoadedRates, store_rates
 from analytics_pipeline.messages.recipients import add_recipient
 from analytics_pipeline.metrics.revenue import revenue_by_currency, revenue_series
 from analytics_pipeline.metrics.users import user_series
-from analytics_pipeline.orchestration.instance import enter_dagster_environment
+from analytics_pipeline.orchestration.instance import dagster_environment
 from analytics_pipeline.sample.generator import write_rates, write_sample
 from analytics_pipeline.settings import Settings, get_settings, write_settings_file
 from analytics_pipeline.text import printable_line
@@ -49,6 +53,12 @@ if TYPE_CHECKING:
 _FX_SOURCE = "ANALYTICS_FX_SOURCE"
 _START = "ANALYTICS_START"
 
+_EVENTS_OF_A_COMPANY_MONTH = 250_000 / 13 / 5
+# Measured with 257,000 events of 13 months.
+_SECONDS_OF_AN_EVENT = 0.0004
+_MEGABYTES_OF_AN_EVENT = 0.0013
+_BYTES_OF_AN_EVENT, _BYTES_OF_A_COMPRESSED_EVENT = 300, 40
+
 
 @dataclass(frozen=True, slots=True)
 class SampleSize:
@@ -58,6 +68,24 @@ class SampleSize:
     companies: int
     scale: float
     seed: int
+
+    @property
+    def events(self) -> float:
+        """About how many events that makes."""
+        return _EVENTS_OF_A_COMPANY_MONTH * self.months * self.companies * self.scale
+
+
+@dataclass(slots=True)
+class _Clock:
+    """What is being done, and for how many seconds: rendered anew as long as it is shown."""
+
+    doing: str
+    demo_started: float
+    started: float = field(default_factory=time.monotonic)
+
+    def __rich__(self) -> str:
+        now = time.monotonic()
+        return f"{self.doing} [dim]{now - self.started:.0f} s, {now - self.demo_started:.0f} s in all[/]"
 
 
 def run_demo(events_file: Path | None, size: SampleSize, *, confirmed: bool) -> None:
@@ -69,16 +97,28 @@ def run_demo(events_file: Path | None, size: SampleSize, *, confirmed: bool) -> 
     started = time.monotonic()
     console = data_console(markup=True)
     settings = get_settings()
-    with _step(console, "database, schema, policies") as note:
+    _announce(console, settings, size.events if events_file is None else _expected_events(events_file))
+    step = partial(_step, console, started)
+    # What needs no database of ours is done beside what does.
+    writer = None if events_file is not None else _begin_sample(settings, size)
+    storage = ThreadPoolExecutor(1).submit(dagster_environment, settings)
+    with step("database, schema, policies") as (note, _):
         note.extend(migrate(settings).notes)
         _refuse_foreign_events(settings, confirmed=confirmed)
     rates = settings.fx_source
     if events_file is None:
-        with _step(console, "sample events and rates"):
+        with step("sample events and rates"):
+            if writer is not None:
+                writer.join()
             events_file, rates_file = _sample(settings, size)
         rates = str(rates_file)
-    with _step(console, f"ingestion of {escape(printable_line(events_file.name))}") as note:
-        summary = _ingest(settings, events_file)
+    name = f"ingestion of {escape(printable_line(events_file.name))}"
+    with step(name) as (note, clock):
+
+        def show(progress: Progress) -> None:
+            clock.doing = f"{name}: {progress.summary.read:,} read"
+
+        summary = _ingest(settings, events_file, show)
         note.append(
             f"{summary.read:,} read, {summary.new:,} new, {summary.already_there:,} already there, "
             f"{summary.rejected:,} rejected"
@@ -86,12 +126,12 @@ def run_demo(events_file: Path | None, size: SampleSize, *, confirmed: bool) -> 
     span = _span(settings, summary, events_file)
     settings = _fit_start(console, settings, span)
     _keep_events(console, settings, span)
-    with _step(console, "rates of exchange") as note:
+    with step("rates of exchange") as (note, _):
         note.append(str(_load_rates(settings, rates)))
-    with _step(console, "Dagster's storage"):
-        enter_dagster_environment(settings)
-    closed = _close(console, settings, span)
-    spool = _mail(console, settings)
+    with step("Dagster's storage"):
+        os.environ.update(storage.result())
+    closed = _close(console, step, settings, span)
+    spool = _mail(step, settings)
     _print_summary(console, settings, span, closed)
     if spool is not None:
         console.print(f"Mails  {escape(str(spool))}", soft_wrap=True)
@@ -102,13 +142,47 @@ def run_demo(events_file: Path | None, size: SampleSize, *, confirmed: bool) -> 
         console.print("The embedded databases keep running: [bold]analytics-pipeline db stop[/] ends them.")
 
 
+def _announce(console: Console, settings: Settings, events: float) -> None:
+    """Say how long it takes and how much disk; raise ``AnalyticsError`` where there is not as much.
+
+    Both were measured on two cores with the embedded databases.
+    """
+    seconds, megabytes = 20 + events * _SECONDS_OF_AN_EVENT, round(150 + events * _MEGABYTES_OF_AN_EVENT)
+    console.print(
+        f"About {events:,.0f} events: it takes about {seconds:,.0f} s on two cores"
+        f" and {megabytes:,} MB of disk under {escape(str(settings.home))}.",
+        soft_wrap=True,
+    )
+    there = next(folder for folder in (settings.home.absolute(), *settings.home.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(there).free // 1_000_000
+    if free < megabytes:
+        raise AnalyticsError(
+            f"The demo takes about {megabytes:,} MB of disk under {settings.home}, and {free:,} MB are free: name a "
+            "folder with more room by ANALYTICS_HOME, or ask for fewer events by --scale or --months."
+        )
+
+
+def _expected_events(events_file: Path) -> float:
+    """Return about how many events a file holds, by its size; none where it can't be read, which ingestion says."""
+    try:
+        size = events_file.stat().st_size
+    except OSError:
+        return 0
+    return size / (_BYTES_OF_A_COMPRESSED_EVENT if events_file.suffix in {".gz", ".zst"} else _BYTES_OF_AN_EVENT)
+
+
+# Opens a step by its name: the notes it ends with, and what it shows meanwhile.
+_Steps = Callable[[str], AbstractContextManager[tuple[list[str], _Clock]]]
+
+
 @contextmanager
-def _step(console: Console, name: str) -> Iterator[list[str]]:
+def _step(console: Console, demo_started: float, name: str) -> Iterator[tuple[list[str], _Clock]]:
+    """Show a step and its seconds while it runs, and in the end with the notes that were made."""
     note: list[str] = []
-    started = time.monotonic()
-    with console.status(name):
-        yield note
-    console.print(f"  [green]ok[/] {name:<44}{time.monotonic() - started:6.1f} s  {'; '.join(note)}")
+    clock = _Clock(name, demo_started)
+    with console.status(clock):
+        yield note, clock
+    console.print(f"  [green]ok[/] {name:<44}{time.monotonic() - clock.started:6.1f} s  {'; '.join(note)}")
 
 
 def _refuse_foreign_events(settings: Settings, *, confirmed: bool) -> None:
@@ -123,37 +197,57 @@ def _refuse_foreign_events(settings: Settings, *, confirmed: bool) -> None:
         )
 
 
+def _begin_sample(settings: Settings, size: SampleSize) -> Process:
+    """Write the sample in a process of its own, from the month that this machine's clock says; it ends with this one.
+
+    What it can't write, or where the database's clock is in another month, ``_sample`` does and says.
+    """
+    writer = Process(target=_write_ahead, args=(settings.home, datetime.now(UTC).date(), size), daemon=True)
+    writer.start()
+    return writer
+
+
+def _write_ahead(home: Path, today: date, size: SampleSize) -> None:
+    # An interrupt is the parent's, which says so.
+    with suppress(AnalyticsError, OSError, KeyboardInterrupt):
+        _write_sample(home, months_before(today, size.months), size)
+
+
 def _sample(settings: Settings, size: SampleSize) -> tuple[Path, Path]:
     """Return the files of the sample's events and of its rates, written if they aren't there."""
     with connect(settings, autocommit=True) as connection:
         start = months_before(check_clock(connection).date(), size.months)
+    return _write_sample(settings.home, start, size)
+
+
+def _write_sample(home: Path, start: date, size: SampleSize) -> tuple[Path, Path]:
     name = f"sample-{start:%Y-%m}-{size.months}m-{size.companies}c-{size.scale:g}x-seed{size.seed}"
-    folder = settings.home / "demo"
+    folder = home / "demo"
     folder.mkdir(parents=True, exist_ok=True)
     events, rates = folder / f"{name}.jsonl.gz", folder / f"{name}.rates.csv"
     if not events.exists():
-        partial = folder / f"partial-{events.name}"
+        partial_file = folder / f"partial-{events.name}"
         write_sample(
-            partial,
+            partial_file,
             seed=size.seed,
             start=start,
             months=size.months,
             companies=size.companies,
             scale=size.scale,
         )
-        partial.replace(events)
+        partial_file.replace(events)
     if not rates.exists():
-        partial = folder / f"partial-{rates.name}"
-        write_rates(partial, seed=size.seed, start=start, months=size.months)
-        partial.replace(rates)
+        partial_file = folder / f"partial-{rates.name}"
+        write_rates(partial_file, seed=size.seed, start=start, months=size.months)
+        partial_file.replace(rates)
     return events, rates
 
 
-def _ingest(settings: Settings, events_file: Path) -> IngestSummary:
+def _ingest(settings: Settings, events_file: Path, progress: Callable[[Progress], None]) -> IngestSummary:
     rejects = settings.home / "demo" / f"{events_file.name}.rejects.jsonl"
     rejects.parent.mkdir(parents=True, exist_ok=True)
     with connect(settings) as connection:
-        return ingest([Source.of(events_file)], connection, rejects_path=rejects)
+        return ingest([Source.of(events_file)], connection, rejects_path=rejects, progress=progress)
 
 
 def _load_rates(settings: Settings, source: str) -> LoadedRates:
@@ -228,23 +322,24 @@ def _is_beyond(connection: Connection, instant: datetime, age: str) -> bool:
     return fetch_row(connection, "SELECT %s < now() - %s::interval", [instant, age]) == (True,)
 
 
-def _close(console: Console, settings: Settings, span: Window) -> "list[ClosedRange]":
+def _close(console: Console, step: _Steps, settings: Settings, span: Window) -> "list[ClosedRange]":
     # Dagster takes a second to import: not before there is something to close.
     from analytics_pipeline.orchestration.close import close_with_instance, set_up_with_instance
     from analytics_pipeline.orchestration.runs.tags import DEMO
 
-    with _step(console, "analytics_events, its checks") as note:
+    with step("analytics_events, its checks") as (note, _):
         note.append(f"{set_up_with_instance(settings, reason=DEMO)} checks passed")
     closed: list[ClosedRange] = []
-    with console.status("closing partitions") as status:
+    with step("closing of all partitions") as (note, clock):
 
         def show(run: "ClosedRange") -> None:
             closed.append(run)
-            status.update(f"{run.job}: closed {run.window}")
+            clock.doing = f"closing partitions: {run.job} of {run.window} are closed"
             if not console.is_terminal:
                 console.print(f"     {run}")
 
         close_with_instance(settings, span, show, reason=DEMO)
+        note.append(f"{len(closed)} runs")
     for job, runs in _by_job(closed).items():
         console.print(
             f"  [green]ok[/] {job:<44}{sum(r.seconds for r in runs):6.1f} s  "
@@ -254,7 +349,7 @@ def _close(console: Console, settings: Settings, span: Window) -> "list[ClosedRa
     return closed
 
 
-def _mail(console: Console, settings: Settings) -> Path | None:
+def _mail(step: _Steps, settings: Settings) -> Path | None:
     """Mail the newest reports to example addresses, into a folder, and return that; None where mail is not ours.
 
     One gets the report over all companies, the other that of a company.
@@ -265,7 +360,7 @@ def _mail(console: Console, settings: Settings) -> Path | None:
         return None
     from analytics_pipeline.orchestration.messages import mail_with_instance
 
-    with _step(console, "mails of the reports, into a folder") as note:
+    with step("mails of the reports, into a folder") as (note, _):
         write_settings_file(settings.home, {"ANALYTICS_SMTP_URL": chosen})
         get_settings.cache_clear()
         with connect(settings, autocommit=True) as connection:

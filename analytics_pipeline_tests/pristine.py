@@ -93,9 +93,21 @@ class Pristine:
         current = connection.execute("SELECT pg_current_xact_id()::xid::text").fetchone()
         assert current is not None
         self._is_new = _written_since(current[0])
+        self._restored_at: object = None
 
     def restore(self, connection: Connection) -> bool:
         """Bring the database back to what was recorded; returns whether that was possible."""
+        if self._position(connection) == self._restored_at:
+            return True
+        is_restored = self._restore(connection)
+        self._restored_at = self._position(connection) if is_restored else None
+        return is_restored
+
+    def _position(self, connection: Connection) -> object:
+        """Return where the write-ahead log ends: at the same place nothing was written meanwhile."""
+        return connection.execute("SELECT pg_current_wal_insert_lsn()").fetchone()
+
+    def _restore(self, connection: Connection) -> bool:
         filled = self._filled(connection)
         for table in filled:
             # Of tables of the extension; truncated, they would be listed by a younger row of the catalog.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -105,7 +106,8 @@ def test_the_demo_twice_gives_the_same_figures(
 ) -> None:
     environment.setenv("ANALYTICS_HOME", str(tmp_path / "demo home"))
     environment.delenv("DAGSTER_POSTGRES_URL", raising=False)
-    command = [sys.executable, "-m", "analytics_pipeline", "demo", "--months", "1", "--scale", "0.02", "--yes"]
+    small = ["--months", "1", "--companies", "2", "--scale", "0.02"]
+    command = [sys.executable, "-m", "analytics_pipeline", "demo", *small, "--yes"]
     runs = [
         subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"})
         for _ in range(2)
@@ -115,6 +117,8 @@ def test_the_demo_twice_gives_the_same_figures(
         totals = [[line for line in run.stdout.splitlines() if line.startswith("Total ")] for run in runs]
         assert totals[0] == totals[1] != []
         assert " 0 new" in runs[1].stdout
+        before = runs[0].stdout.partition("ok database")[0]
+        assert re.search(r"About \d+ events: it takes about \d+ s on two cores and \d+ MB of disk under", before)
         assert list((tmp_path / "artifacts").rglob("all-companies.pdf"))
     finally:
         subprocess.run([sys.executable, "-m", "analytics_pipeline", "db", "stop"], capture_output=True, check=False)

@@ -1,6 +1,9 @@
 """The demo and events older than the retention of the database it loads them into."""
 
+import time
 from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -59,3 +62,24 @@ def test_a_retention_that_somebody_chose_is_left_and_the_command_named(
         with pytest.raises(AnalyticsError, match="run 'analytics-pipeline db policies --retention never' first"):
             _keep(OLD)
         assert policy_values(connection).retention == "2 years"
+
+
+def test_a_disk_that_is_too_small_is_named_before_anything_is_begun(
+    tmp_path: Path, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("ANALYTICS_HOME", str(tmp_path / "home"))
+    get_settings.cache_clear()
+    with pytest.raises(
+        AnalyticsError, match=r"takes about 3,\d{3},\d{3},\d{3} MB of disk under .*name a folder with more"
+    ):
+        demo.run_demo(None, demo.SampleSize(months=13, companies=5, scale=10_000_000, seed=7), confirmed=True)
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_step_shows_its_seconds_and_those_of_the_whole_demo() -> None:
+    console = Console(record=True, width=200, force_terminal=True, file=StringIO())
+    with demo._step(console, time.monotonic() - 65, "closing") as (_, clock):
+        clock.started -= 3
+        clock.doing = "closing: the hours are closed"
+        console.print(clock)
+    assert "closing: the hours are closed 3 s, 65 s in all" in console.export_text()
