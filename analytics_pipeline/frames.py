@@ -18,11 +18,11 @@ from psycopg import sql
 from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.metrics.answers import one_view
 from analytics_pipeline.metrics.crypto import AssetVolume, asset_volumes
+from analytics_pipeline.metrics.rates import SubscriptionRates
 from analytics_pipeline.metrics.revenue import (
     MrrMovements,
     PeriodFigures,
     RevenueMetrics,
-    SubscriptionRates,
     mrr_figures,
     period_figures,
     revenue_metrics,

@@ -51,6 +51,20 @@ def test_the_page_of_commands_has_each_command() -> None:
     assert set(main.list_commands(click.Context(main))) == first_words
 
 
+def test_a_metric_stands_in_the_five_files_that_the_how_to_names() -> None:
+    section = (DOCS / "how-to.md").read_text(encoding="utf-8").partition("## Add a metric\n")[2].partition("\n## ")[0]
+    named = {re.findall(r"`([^` ]+/[^` ]+)`", step)[0] for step in re.findall(r"^\d\. (.*)", section, re.MULTILINE)}
+    files = [DOCS / "DEFINITIONS.md", *(ROOT / "sql").rglob("*.sql"), *(ROOT / "analytics_pipeline").rglob("*.py")]
+    for name, key in (("arpa_growth", "arpaGrowth"), ("mrr_year_over_year", "mrrYearOverYear")):
+        touched = {
+            str(file.relative_to(ROOT))
+            for file in files
+            if re.search(rf"{name}|{key}", file.read_text(encoding="utf-8"))
+        }
+        assert touched == named
+    assert len(named) == 5
+
+
 def test_the_index_names_every_page() -> None:
     index = (DOCS / "README.md").read_text(encoding="utf-8")
     assert [page.name for page in DOCS.glob("*.md") if page.name != "README.md" and f"({page.name})" not in index] == []

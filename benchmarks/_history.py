@@ -13,7 +13,7 @@ from analytics_pipeline.windows import Cadence, Window
 YEAR = Window.of_dates(date(2025, 1, 1), date(2025, 12, 31))
 COMPANIES = 100
 
-# A hundred users of a hundred companies, four kinds of events spread evenly over the year.
+# A hundred users of each company, four kinds of events spread evenly over the span.
 _EVENTS = """
 INSERT INTO analytics_events (event_id, "timestamp", company_id, user_id, event_type, category, value, currency)
 SELECT
@@ -52,12 +52,14 @@ CROSS JOIN LATERAL (
 """
 
 
-def fill(connection: Connection, events: int, *, subscriptions: int = 0) -> None:
-    """Store a year of events, and two changes each of so many subscriptions."""
-    span = {"start": YEAR.start, "end": YEAR.end, "companies": COMPANIES}
-    connection.execute(_EVENTS, {**span, "events": events})
+def fill(
+    connection: Connection, events: int, *, subscriptions: int = 0, companies: int = COMPANIES, span: Window = YEAR
+) -> None:
+    """Store events spread over a span, and two changes each of so many subscriptions in its first year."""
+    values = {"start": span.start, "end": span.end, "companies": companies}
+    connection.execute(_EVENTS, {**values, "events": events})
     if subscriptions:
-        connection.execute(_SUBSCRIPTIONS, {**span, "subscriptions": subscriptions})
+        connection.execute(_SUBSCRIPTIONS, {**values, "subscriptions": subscriptions})
     connection.execute("ANALYZE analytics_events")
 
 

@@ -1,21 +1,27 @@
-"""The monthly reports of a thousand companies beside the same content drawn with bare reportlab.
+"""Monthly reports of companies beside the same content drawn with bare reportlab, and of many companies beside few.
 
-Run it on a server of its own: ANALYTICS_DATABASE_URL=postgresql://... python benchmarks/reports.py [--companies N]
-A database is made there, filled with thirteen months of sample events, closed, and dropped again.
+Run it on a server: ANALYTICS_DATABASE_URL=postgresql://... python benchmarks/reports.py [--companies N ...] [--again]
+A database is made there for each number of companies, filled, closed, and dropped again; what was measured before is
+kept in benchmarks/results. Drawing is measured in processor time: it waits for nothing, and others may be busy.
 """
 
 import argparse
+import gc
 import os
-import resource
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from io import BytesIO
 from pathlib import Path
+from statistics import median
+from time import perf_counter, process_time
 
 from _database import database, server_url
+from _history import fill
+from _results import Results, seconds
 from reportlab.lib.pagesizes import A4
 from reportlab.pdfgen.canvas import Canvas
 
@@ -36,7 +42,7 @@ from analytics_pipeline.reports.render import render_report
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.tabular import Kind, Table
 from analytics_pipeline.sample.generator import write_rates, write_sample
-from analytics_pipeline.settings import get_settings
+from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import refresh
@@ -45,86 +51,111 @@ from analytics_pipeline.windows import Cadence, Window
 SPAN = Window.of_dates(date(2025, 1, 1), date(2026, 1, 31))
 MONTH = date(2026, 1, 1)
 # Companies so small that some never get a customer: about a thousand are left with figures.
-COMPANIES = 1_080
+SAMPLED = 1_080
 SCALE = 0.01
-RENDERED = 100
+DRAWN = 100
 CHARTS = {"summary": 1, "revenue": 1, "mrr": 2, "users": 4}
 LINE = 14.5
 MARGIN = 50.0
 
 
 def main() -> None:
-    """Fill a database, measure both ways and the whole run, and print them."""
+    """Measure what has not been measured, and print every line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--companies", type=int, default=COMPANIES)
-    companies = parser.parse_args().companies
+    parser.add_argument("--companies", type=int, nargs=2, default=[500, 5_000], help="Few and many, beside each other.")
+    parser.add_argument("--rounds", type=int, default=3, help="Of drawing.")
+    parser.add_argument("--again", action="store_true", help="Measure again what was measured before.")
+    arguments = parser.parse_args()
     server = server_url()
     os.environ["ANALYTICS_START"] = f"{SPAN.start:%Y-%m-%d}"
     os.environ["ANALYTICS_RETENTION"] = "never"
+    results = Results("reports", again=arguments.again)
+    print("   ratio         ours           bare")
+    drawn = f"drawing {DRAWN} of {SAMPLED:,} companies' reports, processor time"
+    if not results.has(drawn):
+        with prepared(server, sample) as (connection, _):
+            ours, bare = zip(*drawing(connection, arguments.rounds), strict=True)
+        results.keep(drawn, median(ours), median(bare))
+    results.show(drawn)
+    few, many = arguments.companies
+    whole = f"a hundred reports loaded, drawn and stored, of {many:,} beside of {few:,}"
+    if not results.has(whole):
+        taken = {}
+        for companies in (few, many):
+            with prepared(server, partial(history, companies=companies)) as (connection, settings):
+                taken[companies] = whole_run(connection, settings)
+        results.keep(whole, taken[many][0], taken[few][0], loading=taken[many][1])
+    results.show(whole)
+
+
+@contextmanager
+def prepared(server: str, fill: Callable[[Connection, Path], None]) -> Iterator[tuple[Connection, Settings]]:
+    """Give a database with thirteen months that are filled, and closed as Dagster would."""
     with tempfile.TemporaryDirectory() as folder, database(server):
         os.environ["ANALYTICS_ARTIFACTS"] = str(Path(folder) / "artifacts")
         get_settings.cache_clear()
+        settings = get_settings()
         with connect(autocommit=True) as connection:
-            fill(connection, Path(folder), companies)
-            measure(connection)
+            fill(connection, Path(folder))
+            connection.execute("ANALYZE analytics_events")
+            for cadence in Cadence:
+                for aggregate in (a for a in AGGREGATES if a.cadence is cadence):
+                    refresh(connection, aggregate, SPAN)
+            update_users(connection, SPAN)
+            update_subscriptions(connection, SPAN)
+            for table in METRIC_TABLES:
+                close_metric(connection, table, Cadence.MONTH, SPAN, settings.base_currency)
+            yield connection, settings
 
 
-def fill(connection: Connection, folder: Path, companies: int) -> None:
-    """Record thirteen months of small companies and close them, as Dagster would."""
-    started = time.perf_counter()
+def sample(connection: Connection, folder: Path) -> None:
+    """Record the sample's companies, which have everything that a report shows."""
     events, rates = folder / "events.jsonl", folder / "rates.csv"
-    write_sample(events, seed=7, start=SPAN.start.date(), months=13, companies=companies, scale=SCALE)
+    write_sample(events, seed=7, start=SPAN.start.date(), months=13, companies=SAMPLED, scale=SCALE)
     write_rates(rates, seed=7, start=SPAN.start.date(), months=13)
-    summary = ingest([Source.of(events)], connection, rejects_path=folder / "rejects.jsonl")
+    ingest([Source.of(events)], connection, rejects_path=folder / "rejects.jsonl")
     store_rates(connection, [read_source(str(rates))])
-    connection.execute("ANALYZE analytics_events")
-    for cadence in Cadence:
-        for aggregate in (a for a in AGGREGATES if a.cadence is cadence):
-            refresh(connection, aggregate, SPAN)
-    update_users(connection, SPAN)
-    update_subscriptions(connection, SPAN)
-    for table in METRIC_TABLES:
-        close_metric(connection, table, Cadence.MONTH, SPAN, get_settings().base_currency)
-    took = time.perf_counter() - started
-    print(f"{companies:,} companies, {summary.new:,} events, filled and closed in {took:.0f} s")
 
 
-def measure(connection: Connection) -> None:
-    """Time loading, the bare drawing, our rendering, and everything together."""
-    settings = get_settings()
-    order = monthly_order(settings, None, MONTH)
-    started = time.perf_counter()
+def history(connection: Connection, _: Path, *, companies: int) -> None:
+    """Record forty events and a subscription of each company."""
+    fill(connection, 40 * companies, companies=companies, subscriptions=companies, span=SPAN)
+
+
+def drawing(connection: Connection, rounds: int) -> Iterator[tuple[float, float]]:
+    """Draw reports in both ways, others in each round, and yield the seconds."""
+    order = monthly_order(get_settings(), None, MONTH)
     reports = load_company_reports(connection, order.window, order.currency, wanted_by(order.sections))
-    loaded = time.perf_counter() - started
     document_fonts()
-    some = reports[:RENDERED]
-    bare = documents_a_second(some, lambda report: draw_bare(report, order))
-    ours = documents_a_second(some, lambda report: render_report(report, order).content)
-    del reports, some
-    started = time.perf_counter()
-    made = list(publish_company_months(connection, settings, MONTH))
-    whole = time.perf_counter() - started
-    pages = sum(one.document.pages for one in made)
-    size = sum(one.document.size for one in made)
-    workers = min(os.cpu_count() or 1, 4)
-    parent, child = (
-        resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    print(f"reports loaded                {len(made) / loaded:8.1f} /s, all of them in {loaded:.1f} s")
-    print(f"bare reportlab, one process   {bare:8.1f} documents/s")
-    print(f"ours, one process             {ours:8.1f} documents/s, {ours / bare:.0%} of it")
-    print(f"loaded, rendered, stored      {len(made) / whole:8.1f} documents/s in {workers} processes, {whole:.1f} s")
-    print(f"    {len(made):,} documents of {pages / len(made):.1f} pages and {size / len(made) / 1000:.0f} kB")
-    print(f"    peak memory {parent:.0f} MB and {child:.0f} MB in each worker")
+    # As the processes do that draw them.
+    gc.freeze()
+
+    def ours(report: Report) -> bytes:
+        return render_report(report, order).content
+
+    def bare(report: Report) -> bytes:
+        return draw_bare(report, order)
+
+    for make in (ours, bare):
+        make(reports[-1])
+    for number in range(rounds):
+        some = reports[number * DRAWN : (number + 1) * DRAWN]
+        yield (
+            seconds(lambda some=some: list(map(ours, some)), process_time),
+            seconds(lambda some=some: list(map(bare, some)), process_time),
+        )
 
 
-def documents_a_second(reports: list[Report], make: Callable[[Report], bytes]) -> float:
-    """Return how many documents a second are made in this process, after one that isn't counted."""
-    make(reports[0])
-    started = time.perf_counter()
-    for report in reports:
-        make(report)
-    return len(reports) / (time.perf_counter() - started)
+def whole_run(connection: Connection, settings: Settings) -> tuple[float, float]:
+    """Make the month's reports of all companies; return the seconds of a hundred, and those of loading them alone."""
+    order = monthly_order(settings, None, MONTH)
+    started = perf_counter()
+    count = len(load_company_reports(connection, order.window, order.currency, wanted_by(order.sections)))
+    loaded = perf_counter() - started
+    started = perf_counter()
+    made = sum(1 for _ in publish_company_months(connection, settings, MONTH))
+    assert made == count
+    return 100 * (perf_counter() - started) / count, 100 * loaded / count
 
 
 def draw_bare(report: Report, order: ReportOrder) -> bytes:

@@ -6,19 +6,10 @@ Belongs here: which figures there are, and what of them is known without a row. 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
+from analytics_pipeline.metrics.rates import RATES, Unit
 from analytics_pipeline.metrics.revenue import OF_TOTAL_REVENUE
 from analytics_pipeline.metrics.tables import MRR_MOVEMENTS, REVENUE_METRICS, USER_METRICS, MetricTable
-
-
-class Unit(StrEnum):
-    """What a figure counts: the reporting currency, heads, per cent, or one amount per another."""
-
-    MONEY = "money"
-    COUNT = "count"
-    PERCENT = "percent"
-    RATIO = "ratio"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,24 +75,10 @@ METRICS: Mapping[str, Metric] = {
             "end_mrr": ("mrr", *_MOVED),
         },
     ),
-    **_of(MRR_MOVEMENTS, Unit.COUNT, dict.fromkeys(("new_customers", "returned_customers", "lost_customers"), ())),
-    **_of(
-        MRR_MOVEMENTS,
-        Unit.PERCENT,
-        {
-            "gross_mrr_churn_rate": ("mrr", *_MOVED),
-            "net_mrr_churn_rate": ("mrr", *_MOVED),
-            "gross_revenue_retention": ("mrr", *_MOVED),
-            "net_revenue_retention": ("mrr", *_MOVED),
-            "customer_churn_rate": (),
-            "arpa_growth": ("mrr",),
-            "total_revenue_year_over_year": (),
-            "mrr_year_over_year": ("mrr",),
-        },
-        ratio=True,
-    ),
-    **_of(MRR_MOVEMENTS, Unit.RATIO, {"quick_ratio": ("mrr", *_MOVED)}, ratio=True),
-    **_of(MRR_MOVEMENTS, Unit.MONEY, {"lifetime_value": ("mrr",)}, ratio=True),
+    **{
+        name: Metric(name, MRR_MOVEMENTS, rate.unit, rate.parts, ratio=rate.unit is not Unit.COUNT)
+        for name, rate in RATES.items()
+    },
     # Also a column of analytics_revenue_metrics, where it is the same figure.
     **_of(
         USER_METRICS,

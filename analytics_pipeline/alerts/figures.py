@@ -11,9 +11,10 @@ from typing import Any
 
 from psycopg import sql
 
-from analytics_pipeline.alerts.catalogue import Metric, Unit
+from analytics_pipeline.alerts.catalogue import Metric
 from analytics_pipeline.alerts.rules import EACH_COMPANY
 from analytics_pipeline.currencies import CERTAIN_PLACES, PRECISION, rounded
+from analytics_pipeline.metrics.rates import Unit
 from analytics_pipeline.metrics.tables import MetricTable
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection, fetch_row

@@ -15,12 +15,13 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TypeVar
 
-from analytics_pipeline.alerts.catalogue import METRICS, Metric, Unit
+from analytics_pipeline.alerts.catalogue import METRICS, Metric
 from analytics_pipeline.currencies import require_currency
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
 from analytics_pipeline.health.check_result import Severity
 from analytics_pipeline.messages.addresses import Address, Names, parse_address, parse_addresses, require_configured
+from analytics_pipeline.metrics.rates import Unit
 from analytics_pipeline.metrics.tables import GRANULARITIES
 from analytics_pipeline.windows import Cadence
 

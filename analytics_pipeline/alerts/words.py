@@ -6,10 +6,11 @@ Belongs here: presentation; an amount is rounded here, once. Does not belong her
 from datetime import datetime
 from decimal import Decimal
 
-from analytics_pipeline.alerts.catalogue import Metric, Unit
+from analytics_pipeline.alerts.catalogue import Metric
 from analytics_pipeline.alerts.judge import Judgement
 from analytics_pipeline.alerts.rules import Measure
 from analytics_pipeline.currencies import round_money, round_rate, round_ratio, rounded
+from analytics_pipeline.metrics.rates import Unit
 from analytics_pipeline.windows import Cadence
 
 ALL_COMPANIES = "all companies"

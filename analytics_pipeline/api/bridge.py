@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 import greenlet
-from psycopg import AsyncConnection, AsyncCursor
+from psycopg import AsyncConnection, AsyncCursor, Column
 from psycopg.abc import Params, QueryNoTemplate
 
 from analytics_pipeline.timescale.connection import Connection
@@ -23,7 +23,7 @@ async def call_with(connection: AsyncConnection[Row], read: Callable[[Connection
     """Call ``read`` with a connection as the synchronous code knows it, and return what it returns.
 
     The connection knows ``execute``, ``transaction``, ``info`` and ``closed``, and cursors with ``fetchone``,
-    ``fetchall``, ``rowcount`` and iteration.
+    ``fetchall``, ``rowcount``, ``description`` and iteration.
     """
     caller = greenlet.getcurrent()
     worker = greenlet.greenlet(read, caller)
@@ -78,6 +78,10 @@ class _Cursor:
     @property
     def rowcount(self) -> int:
         return self._cursor.rowcount
+
+    @property
+    def description(self) -> list[Column] | None:
+        return self._cursor.description
 
     def fetchone(self) -> Row | None:
         return _wait(self._cursor.fetchone())

@@ -1,10 +1,12 @@
 """The answers as OpenAPI describes them. Nothing is written by these: a test compares them with what is answered."""
 
 from datetime import date
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 from pydantic.alias_generators import to_camel
+
+from analytics_pipeline.metrics.rates import RATES, Unit
 
 Number = Annotated[
     Any,
@@ -66,22 +68,21 @@ class Movements(Described):
     end: Number
 
 
-class Rates(Described):
-    """The rates of a subscription business."""
+if TYPE_CHECKING:
 
-    gross_mrr_churn_rate: OptionalNumber
-    net_mrr_churn_rate: OptionalNumber
-    gross_revenue_retention: OptionalNumber
-    net_revenue_retention: OptionalNumber
-    quick_ratio: OptionalNumber
-    new_customers: int
-    returned_customers: int
-    lost_customers: int
-    customer_churn_rate: OptionalNumber
-    arpa_growth: OptionalNumber
-    lifetime_value: OptionalNumber
-    total_revenue_year_over_year: OptionalNumber
-    mrr_year_over_year: OptionalNumber
+    class Rates(Described):
+        """The rates of a subscription business."""
+
+else:
+    Rates = create_model(
+        "Rates",
+        __base__=Described,
+        __doc__="The rates of a subscription business.",
+        **{
+            name: (int if rate.unit is Unit.COUNT else OptionalNumber, Field(description=rate.description))
+            for name, rate in RATES.items()
+        },
+    )
 
 
 class RevenueAnswer(Period, Rates):

@@ -14,9 +14,9 @@ from analytics_pipeline.currencies import round_money, round_rate, round_ratio
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.crypto import asset_volumes
 from analytics_pipeline.metrics.partitions import closing_stretches
+from analytics_pipeline.metrics.rates import RATES, SubscriptionRates, Unit, answer_key
 from analytics_pipeline.metrics.revenue import (
     MrrMovements,
-    SubscriptionRates,
     Unconverted,
     all_unconverted,
     mrr_figures,
@@ -344,21 +344,19 @@ def _movements(movements: MrrMovements, currency: str) -> Answer:
 
 
 def _subscription_rates(rates: SubscriptionRates, currency: str) -> Answer:
-    return {
-        "grossMrrChurnRate": _rate(rates.gross_mrr_churn_rate),
-        "netMrrChurnRate": _rate(rates.net_mrr_churn_rate),
-        "grossRevenueRetention": _rate(rates.gross_revenue_retention),
-        "netRevenueRetention": _rate(rates.net_revenue_retention),
-        "quickRatio": None if rates.quick_ratio is None else round_ratio(rates.quick_ratio),
-        "newCustomers": rates.new_customers,
-        "returnedCustomers": rates.returned_customers,
-        "lostCustomers": rates.lost_customers,
-        "customerChurnRate": _rate(rates.customer_churn_rate),
-        "arpaGrowth": _rate(rates.arpa_growth),
-        "lifetimeValue": _money(rates.lifetime_value, currency),
-        "totalRevenueYearOverYear": _rate(rates.total_revenue_year_over_year),
-        "mrrYearOverYear": _rate(rates.mrr_year_over_year),
-    }
+    return {answer_key(name): _shown(getattr(rates, name), rate.unit, currency) for name, rate in RATES.items()}
+
+
+def _shown(value: Any, unit: Unit, currency: str) -> Any:
+    match unit:
+        case Unit.PERCENT:
+            return _rate(value)
+        case Unit.RATIO:
+            return None if value is None else round_ratio(value)
+        case Unit.MONEY:
+            return _money(value, currency)
+        case Unit.COUNT:
+            return value
 
 
 def _unconverted(missing: Iterable[Unconverted]) -> list[Answer]:

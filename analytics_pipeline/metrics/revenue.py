@@ -1,17 +1,20 @@
 """Revenue figures: thin typed calls of ``sql/functions/{revenue,movements,metrics}.sql``."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.periods import CompanyWindow, period_parameters
+from analytics_pipeline.metrics.rates import SubscriptionRates
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Cadence, Window
+
+T = TypeVar("T")
 
 OF_TOTAL_REVENUE = ("totalRevenue", "refunds")
 """The figures under which amounts that total revenue lacks are listed: refunds stand apart from payments."""
@@ -80,32 +83,6 @@ class MrrMovements:
 
 
 @dataclass(frozen=True, slots=True)
-class SubscriptionRates:
-    """The rates of a subscription business over a period, unrounded: per cents, a ratio, an amount, and counts.
-
-    A rate is None without a base, or while an amount of it lacks a rate of exchange; ``lifetime_value`` is one of a
-    calendar month only.
-    """
-
-    gross_mrr_churn_rate: Decimal | None = None
-    net_mrr_churn_rate: Decimal | None = None
-    gross_revenue_retention: Decimal | None = None
-    net_revenue_retention: Decimal | None = None
-    quick_ratio: Decimal | None = None
-    new_customers: int = 0
-    returned_customers: int = 0
-    lost_customers: int = 0
-    customer_churn_rate: Decimal | None = None
-    arpa_growth: Decimal | None = None
-    lifetime_value: Decimal | None = None
-    total_revenue_year_over_year: Decimal | None = None
-    mrr_year_over_year: Decimal | None = None
-
-
-NO_RATES = SubscriptionRates()
-
-
-@dataclass(frozen=True, slots=True)
 class Unconverted:
     """An amount that is left out for want of a rate, in its own currency: the answer's field that lacks it, its days.
 
@@ -155,9 +132,6 @@ class MrrFigures(NamedTuple):
     is_empty: bool
 
 
-_MOVEMENTS = len(fields(MrrMovements))
-
-
 def revenue_figures(connection: Connection, periods: Sequence[CompanyWindow], currency: str) -> list[RevenueFigures]:
     """Return the revenue figures of many periods at once, in their order, in a reporting currency."""
     return [
@@ -170,12 +144,9 @@ def mrr_figures(connection: Connection, periods: Sequence[CompanyWindow], curren
     """Return what moved monthly recurring revenue in many periods at once, in their order."""
     return [
         MrrFigures(
-            MrrMovements(*figures[:_MOVEMENTS]),
-            SubscriptionRates(*figures[_MOVEMENTS:]),
-            _listed(unconverted),
-            is_empty,
+            _named(MrrMovements, row), _named(SubscriptionRates, row), _listed(row["lacking"]), is_empty=row["is_empty"]
         )
-        for *figures, unconverted, is_empty in _of_periods(connection, "movements_of_periods", periods, currency)
+        for row in _rows(connection, "movements_of_periods", {**period_parameters(periods), "currency": currency})
     ]
 
 
@@ -237,18 +208,29 @@ def period_figures(
     """
     if not window.is_aligned(cadence):
         raise AnalyticsError(f"A series by {cadence} needs whole {cadence}s, not {window}.")
-    rows = connection.execute(
-        load_sql("queries/period_figures.sql"),
-        {
-            "company": company_id,
-            "start": window.start,
-            "end": window.end,
-            "granularity": str(cadence),
-            "currency": currency,
-        },
-    ).fetchall()
-    own = len(fields(PeriodFigures)) - 1
-    return [PeriodFigures(SubscriptionRates(*row[own:]), *row[:own]) for row in rows]
+    parameters = {
+        "company": company_id,
+        "start": window.start,
+        "end": window.end,
+        "granularity": str(cadence),
+        "currency": currency,
+    }
+    return [
+        _named(PeriodFigures, {**row, "rates": _named(SubscriptionRates, row)})
+        for row in _rows(connection, "period_figures", parameters)
+    ]
+
+
+def _rows(connection: Connection, query: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return rows by the names of their columns."""
+    cursor = connection.execute(load_sql(f"queries/{query}.sql"), parameters)
+    names = [column.name for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def _named(kind: type[T], row: Mapping[str, Any]) -> T:
+    """Return the dataclass whose fields are columns of the row."""
+    return kind(**{each.name: row[each.name] for each in fields(kind)})  # type: ignore[arg-type]  # of a dataclass
 
 
 def revenue_by_currency(connection: Connection, company_id: str | None, window: Window) -> list[CurrencyRevenue]:

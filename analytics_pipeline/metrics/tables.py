@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from analytics_pipeline.metrics.rates import RATES, Unit
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import Column
@@ -55,6 +56,15 @@ class MetricTable:
         return f"{self.table}_rows"
 
 
+def _rates(*units: Unit) -> Mapping[str, Column]:
+    """Return the columns of the rates of some units."""
+    return {
+        name: Column("bigint" if rate.unit is Unit.COUNT else "numeric", rate.description)
+        for name, rate in RATES.items()
+        if rate.unit in units
+    }
+
+
 REVENUE_METRICS = MetricTable(
     "revenue_metrics",
     "Revenue, MRR, ARR, revenue per user and growth",
@@ -100,9 +110,7 @@ MRR_MOVEMENTS = MetricTable(
         "expansion_of_paying": Column(
             "numeric", "Of expansion, that of customers whose MRR at the start is above zero."
         ),
-        "new_customers": Column("bigint", "Customers that paid for the first time."),
-        "returned_customers": Column("bigint", "Customers that came back after an end."),
-        "lost_customers": Column("bigint", "Customers that ended."),
+        **_rates(Unit.COUNT),
         "customers_at_start": Column("bigint", "Customers with an MRR above zero just before the period."),
         "paying_customers": Column("bigint", "Customers with an MRR above zero at the period's end."),
         "mrr_at_start": Column("numeric", "All MRR just before the period; null while an amount lacks a rate."),
@@ -110,20 +118,7 @@ MRR_MOVEMENTS = MetricTable(
         "mrr_year_before": Column("numeric", "The same a year before."),
         "total_revenue": Column("numeric", "Payments received minus refunds; null while an amount lacks a rate."),
         "total_revenue_year_before": Column("numeric", "The same of the same period a year before."),
-        "gross_mrr_churn_rate": Column("numeric", "Churn and contraction per MRR at the start, per cent."),
-        "net_mrr_churn_rate": Column(
-            "numeric", "Churn and contraction less expansion and reactivation per MRR at the start, per cent."
-        ),
-        "gross_revenue_retention": Column("numeric", "What of the MRR at the start is left, per cent."),
-        "net_revenue_retention": Column(
-            "numeric", "The same with the expansion of customers that paid at the start, per cent."
-        ),
-        "quick_ratio": Column("numeric", "New, reactivation and expansion per churn and contraction."),
-        "customer_churn_rate": Column("numeric", "Lost customers per customers at the start, per cent."),
-        "arpa_growth": Column("numeric", "Growth of the MRR per paying customer since the start, per cent."),
-        "lifetime_value": Column("numeric", "MRR per paying customer per customer churn, of months only."),
-        "total_revenue_year_over_year": Column("numeric", "Growth of total revenue since the year before, per cent."),
-        "mrr_year_over_year": Column("numeric", "Growth of MRR since the year before, per cent."),
+        **_rates(Unit.PERCENT, Unit.RATIO, Unit.MONEY),
     },
     aggregates=("analytics_revenue_daily",),
 )

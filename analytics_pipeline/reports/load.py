@@ -20,8 +20,8 @@ from typing import Any, NamedTuple, TypeVar
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.answers import one_view
 from analytics_pipeline.metrics.periods import CompanyWindow, previous_window
+from analytics_pipeline.metrics.rates import NO_RATES
 from analytics_pipeline.metrics.revenue import (
-    NO_RATES,
     MrrFigures,
     MrrMovements,
     RevenueFigures,

@@ -10,12 +10,11 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from analytics_pipeline.messages.mailed import ChangedFigure
+from analytics_pipeline.metrics.rates import NO_RATES, SubscriptionRates
 from analytics_pipeline.metrics.revenue import (
-    NO_RATES,
     OF_TOTAL_REVENUE,
     MrrMovements,
     RevenueMetrics,
-    SubscriptionRates,
     Unconverted,
 )
 from analytics_pipeline.metrics.top_events import EventCount

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from analytics_pipeline.alerts.catalogue import METRICS, Unit
+from analytics_pipeline.alerts.catalogue import METRICS
 from analytics_pipeline.alerts.rules import EACH_COMPANY, Comparison, Measure, NoData, parse_rule
 from analytics_pipeline.alerts.rules_file import RulesFileError, read_rules
+from analytics_pipeline.metrics.rates import Unit
 from analytics_pipeline.metrics.tables import METRIC_TABLES
 from analytics_pipeline.settings import Settings
 

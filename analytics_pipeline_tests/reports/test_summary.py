@@ -10,7 +10,8 @@ import pytest
 from pypdf import PdfReader
 
 from analytics_pipeline.messages.mailed import ChangedFigure
-from analytics_pipeline.metrics.revenue import MrrMovements, RevenueMetrics, SubscriptionRates, Unconverted
+from analytics_pipeline.metrics.rates import SubscriptionRates
+from analytics_pipeline.metrics.revenue import MrrMovements, RevenueMetrics, Unconverted
 from analytics_pipeline.reports.formats import Formats
 from analytics_pipeline.reports.layout import PageSize
 from analytics_pipeline.reports.report import PeriodRevenue, Report

@@ -391,3 +391,85 @@ $$;
 
 COMMENT ON FUNCTION analytics_top_events IS
     'The most frequent event types of any period with their counts.';
+
+CREATE OR REPLACE FUNCTION analytics_mrr_movements_rows(
+    p_granularity text, p_start timestamptz, p_end timestamptz, p_currency text, p_version integer
+)
+RETURNS TABLE (
+    company_id text, granularity text, period_start timestamptz, period_end timestamptz, currency text,
+    start_mrr numeric, new numeric, reactivation numeric, expansion numeric, contraction numeric,
+    churn numeric, fx numeric, end_mrr numeric, unconverted jsonb, definitions_version integer,
+    expansion_of_paying numeric, new_customers bigint, returned_customers bigint, lost_customers bigint,
+    customers_at_start bigint, paying_customers bigint, mrr_at_start numeric, mrr numeric, mrr_year_before numeric,
+    total_revenue numeric, total_revenue_year_before numeric,
+    gross_mrr_churn_rate numeric, net_mrr_churn_rate numeric, gross_revenue_retention numeric,
+    net_revenue_retention numeric, quick_ratio numeric, customer_churn_rate numeric, arpa_growth numeric,
+    lifetime_value numeric, total_revenue_year_over_year numeric, mrr_year_over_year numeric
+)
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT
+        f.company_id, p_granularity, f.period_start, f.period_end, f.currency,
+        f.start_mrr, f.new, f.reactivation, f.expansion, f.contraction, f.churn, f.fx, f.end_mrr,
+        f.unconverted, p_version,
+        f.expansion_of_paying, f.new_customers, f.returned_customers, f.lost_customers,
+        f.customers_at_start, f.paying_customers, f.mrr_at_start, f.mrr, f.mrr_year_before,
+        f.total_revenue, f.total_revenue_year_before,
+        f.gross_mrr_churn_rate, f.net_mrr_churn_rate, f.gross_revenue_retention, f.net_revenue_retention,
+        f.quick_ratio, f.customer_churn_rate, f.arpa_growth, f.lifetime_value,
+        f.total_revenue_year_over_year, f.mrr_year_over_year
+    FROM analytics_mrr_figures(analytics_company_periods(p_granularity, p_start, p_end, p_currency)) AS f
+    WHERE NOT f.is_empty
+$$;
+
+COMMENT ON FUNCTION analytics_mrr_movements_rows IS
+    'What analytics_mrr_movements must hold of the days or months of a window.';
+
+-- The columns are those of the table. What one company lacks, all of them together lack.
+CREATE OR REPLACE FUNCTION analytics_mrr_movements_together(
+    p_granularity text, p_start timestamptz, p_end timestamptz
+)
+RETURNS SETOF analytics_mrr_movements
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT
+        NULL, p_granularity, s.period_start, s.period_end, s.currency,
+        s.start_mrr, s.new, s.reactivation, s.expansion, s.contraction, s.churn, s.fx, s.end_mrr,
+        s.unconverted, s.definitions_version, s.computed_at,
+        s.expansion_of_paying, s.new_customers, s.returned_customers, s.lost_customers,
+        s.customers_at_start, s.paying_customers, s.mrr_at_start, s.mrr, s.mrr_year_before,
+        s.total_revenue, s.total_revenue_year_before,
+        d.gross_mrr_churn_rate, d.net_mrr_churn_rate, d.gross_revenue_retention, d.net_revenue_retention,
+        d.quick_ratio, d.customer_churn_rate, d.arpa_growth, d.lifetime_value,
+        d.total_revenue_year_over_year, d.mrr_year_over_year
+    FROM (
+        SELECT
+            m.period_start, m.period_end, m.currency,
+            sum(m.start_mrr) AS start_mrr, sum(m.new) AS new, sum(m.reactivation) AS reactivation,
+            sum(m.expansion) AS expansion, sum(m.contraction) AS contraction, sum(m.churn) AS churn,
+            sum(m.fx) AS fx, sum(m.end_mrr) AS end_mrr,
+            jsonb_path_query_array(jsonb_agg(m.unconverted), '$[*][*]') AS unconverted,
+            min(m.definitions_version) AS definitions_version, min(m.computed_at) AS computed_at,
+            CASE WHEN bool_and(m.expansion_of_paying IS NOT NULL) THEN sum(m.expansion_of_paying) END AS expansion_of_paying,
+            CASE WHEN bool_and(m.new_customers IS NOT NULL) THEN sum(m.new_customers)::bigint END AS new_customers,
+            CASE WHEN bool_and(m.returned_customers IS NOT NULL) THEN sum(m.returned_customers)::bigint END AS returned_customers,
+            CASE WHEN bool_and(m.lost_customers IS NOT NULL) THEN sum(m.lost_customers)::bigint END AS lost_customers,
+            CASE WHEN bool_and(m.customers_at_start IS NOT NULL) THEN sum(m.customers_at_start)::bigint END AS customers_at_start,
+            CASE WHEN bool_and(m.paying_customers IS NOT NULL) THEN sum(m.paying_customers)::bigint END AS paying_customers,
+            CASE WHEN bool_and(m.mrr_at_start IS NOT NULL) THEN sum(m.mrr_at_start) END AS mrr_at_start, CASE WHEN bool_and(m.mrr IS NOT NULL) THEN sum(m.mrr) END AS mrr,
+            CASE WHEN bool_and(m.mrr_year_before IS NOT NULL) THEN sum(m.mrr_year_before) END AS mrr_year_before,
+            CASE WHEN bool_and(m.total_revenue IS NOT NULL) THEN sum(m.total_revenue) END AS total_revenue,
+            CASE WHEN bool_and(m.total_revenue_year_before IS NOT NULL) THEN sum(m.total_revenue_year_before) END AS total_revenue_year_before
+        FROM analytics_mrr_movements AS m
+        WHERE m.granularity = p_granularity AND m.period_start >= p_start AND m.period_start < p_end
+        GROUP BY m.period_start, m.period_end, m.currency
+    ) AS s
+    CROSS JOIN LATERAL analytics_derived_mrr(
+        s.period_start, s.period_end, s.start_mrr, s.new, s.reactivation, s.expansion, s.contraction, s.churn,
+        s.unconverted, s.expansion_of_paying, s.lost_customers, s.customers_at_start, s.paying_customers,
+        s.mrr_at_start, s.mrr, s.mrr_year_before, s.total_revenue, s.total_revenue_year_before
+    ) AS d
+$$;
+
+COMMENT ON FUNCTION analytics_mrr_movements_together IS
+    'The closed days or months that begin in a half-open window, over all companies together (company_id is null).';

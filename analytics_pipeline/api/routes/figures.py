@@ -23,6 +23,7 @@ from analytics_pipeline.metrics.answers import (
     top_events_answer,
     users_answer,
 )
+from analytics_pipeline.metrics.rates import RATES, answer_key
 
 router = APIRouter(prefix="/analytics", tags=["figures"])
 
@@ -60,19 +61,7 @@ _REVENUE = {
         "rounding": 0.00,
         "end": 2500.00,
     },
-    "grossMrrChurnRate": 6.5,
-    "netMrrChurnRate": 4.3,
-    "grossRevenueRetention": 93.5,
-    "netRevenueRetention": 95.7,
-    "quickRatio": 2.33,
-    "newCustomers": 3,
-    "returnedCustomers": 0,
-    "lostCustomers": 1,
-    "customerChurnRate": 4.3,
-    "arpaGrowth": 0.0,
-    "lifetimeValue": None,
-    "totalRevenueYearOverYear": 15.5,
-    "mrrYearOverYear": 8.7,
+    **{answer_key(name): rate.example for name, rate in RATES.items()},
     "unconverted": [],
     "definitionsVersion": 2,
 }

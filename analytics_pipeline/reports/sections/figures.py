@@ -4,7 +4,8 @@ from collections.abc import Callable, Collection
 from decimal import Decimal
 from typing import TypeVar
 
-from analytics_pipeline.metrics.revenue import OF_TOTAL_REVENUE, RevenueMetrics, SubscriptionRates
+from analytics_pipeline.metrics.rates import RATES, Unit, answer_key
+from analytics_pipeline.metrics.revenue import OF_TOTAL_REVENUE, RevenueMetrics
 from analytics_pipeline.metrics.users import UserMetrics
 from analytics_pipeline.reports.figures import change
 from analytics_pipeline.reports.report import Report
@@ -48,34 +49,22 @@ def _user_rate(key: str, name: str, read: Callable[[UserMetrics], Decimal | None
     return figure
 
 
-def _rate_of_subscriptions(key: str, name: str, read: Callable[[SubscriptionRates], Decimal | None]) -> FigureOf:
+def rate_of_subscriptions(name: str) -> FigureOf:
     """Return a rate of the subscriptions, which has no change of its own."""
+    rate = RATES[name]
 
     def figure(report: Report) -> Figure:
-        return Figure(key, name, "%", percent(read(report.rates)), percent(read(report.rates_before)))
-
-    return figure
-
-
-def quick_ratio(report: Report) -> Figure:
-    """Return what was won per what was lost."""
-    this, before = report.rates.quick_ratio, report.rates_before.quick_ratio
-    return Figure("quickRatio", "Quick ratio", "", ratio(this), ratio(before))
-
-
-def lifetime_value(report: Report) -> Figure:
-    """Return what a customer pays until it is lost, at the month's churn."""
-    this, before, currency = report.rates.lifetime_value, report.rates_before.lifetime_value, report.currency
-    return Figure(
-        "lifetimeValue", "Lifetime value of a customer", currency, money(this, currency), money(before, currency)
-    )
-
-
-def _customers(key: str, name: str, read: Callable[[SubscriptionRates], int]) -> FigureOf:
-    """Return how many customers were won or lost."""
-
-    def figure(report: Report) -> Figure:
-        return Figure(key, name, "", read(report.rates), read(report.rates_before))
+        this, before = getattr(report.rates, name), getattr(report.rates_before, name)
+        match rate.unit:
+            case Unit.PERCENT:
+                return Figure(answer_key(name), rate.title, "%", percent(this), percent(before))
+            case Unit.RATIO:
+                return Figure(answer_key(name), rate.title, "", ratio(this), ratio(before))
+            case Unit.MONEY:
+                currency = report.currency
+                return Figure(answer_key(name), rate.title, currency, money(this, currency), money(before, currency))
+            case Unit.COUNT:
+                return Figure(answer_key(name), rate.title, "", this, before)
 
     return figure
 
@@ -124,27 +113,4 @@ active_user_rate = _user_rate("activeUserRate", "Active user rate", lambda users
 churn_rate = _user_rate("churnRate", "Churn rate", lambda users: users.churn_rate)
 churn_rate_of_start = _user_rate(
     "churnRateOfStart", "Churn rate of those active before", lambda users: users.churn_rate_of_start
-)
-gross_mrr_churn_rate = _rate_of_subscriptions(
-    "grossMrrChurnRate", "Gross MRR churn", lambda rates: rates.gross_mrr_churn_rate
-)
-net_mrr_churn_rate = _rate_of_subscriptions("netMrrChurnRate", "Net MRR churn", lambda rates: rates.net_mrr_churn_rate)
-gross_revenue_retention = _rate_of_subscriptions(
-    "grossRevenueRetention", "Gross revenue retention", lambda rates: rates.gross_revenue_retention
-)
-net_revenue_retention = _rate_of_subscriptions(
-    "netRevenueRetention", "Net revenue retention", lambda rates: rates.net_revenue_retention
-)
-new_customers = _customers("newCustomers", "New customers", lambda rates: rates.new_customers)
-returned_customers = _customers("returnedCustomers", "Returned customers", lambda rates: rates.returned_customers)
-lost_customers = _customers("lostCustomers", "Lost customers", lambda rates: rates.lost_customers)
-customer_churn_rate = _rate_of_subscriptions(
-    "customerChurnRate", "Customer churn", lambda rates: rates.customer_churn_rate
-)
-arpa_growth = _rate_of_subscriptions("arpaGrowth", "Growth of ARPA", lambda rates: rates.arpa_growth)
-total_revenue_year_over_year = _rate_of_subscriptions(
-    "totalRevenueYearOverYear", "Total revenue, year over year", lambda rates: rates.total_revenue_year_over_year
-)
-mrr_year_over_year = _rate_of_subscriptions(
-    "mrrYearOverYear", "MRR, year over year", lambda rates: rates.mrr_year_over_year
 )

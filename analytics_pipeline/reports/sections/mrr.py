@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from reportlab.platypus import Flowable, Spacer
 
+from analytics_pipeline.metrics.rates import RATES
 from analytics_pipeline.metrics.rounding import LOSSES, round_movements
 from analytics_pipeline.reports.charts import BridgeChart, Step
 from analytics_pipeline.reports.content import Content, decimal
@@ -23,21 +24,7 @@ from analytics_pipeline.reports.sections.trends import (
 from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, money, name, percent, text
 
 _FIGURES = (figures.mrr, figures.arr, figures.paying_customers, figures.arpa)
-_RATES = (
-    figures.gross_mrr_churn_rate,
-    figures.net_mrr_churn_rate,
-    figures.gross_revenue_retention,
-    figures.net_revenue_retention,
-    figures.quick_ratio,
-    figures.new_customers,
-    figures.returned_customers,
-    figures.lost_customers,
-    figures.customer_churn_rate,
-    figures.arpa_growth,
-    figures.lifetime_value,
-    figures.total_revenue_year_over_year,
-    figures.mrr_year_over_year,
-)
+_RATES = tuple(map(figures.rate_of_subscriptions, RATES))
 _BRIDGE_HEIGHT = 150.0
 # The steps of the bridge: the name, and the short one under a bar.
 _STEPS = {
