@@ -30,7 +30,13 @@ def _variable(name: str) -> str:
 SECRETS = [
     _variable(name) for name, field in Settings.model_fields.items() if SecretStr in (*get_args(field.annotation),)
 ]
-URLS = ["ANALYTICS_DATABASE_URL", "DAGSTER_POSTGRES_URL", "ANALYTICS_ERP_URL"]
+URLS = [
+    "ANALYTICS_DATABASE_URL",
+    "DAGSTER_POSTGRES_URL",
+    "ANALYTICS_ERP_URL",
+    "ANALYTICS_API_URL",
+    "ANALYTICS_API_WRITER_URL",
+]
 MALFORMED = [
     "postgresql://someone:hunter/2@127.0.0.1:1/books",
     "postgresql://someone:12/hunter2@127.0.0.1:1/books",
@@ -90,7 +96,7 @@ def test_a_secret_may_come_from_a_file(clean: pytest.MonkeyPatch, tmp_path: Path
         clean.setenv(f"{variable}_FILE", str(file))
         get_settings.cache_clear()
         settings = get_settings()
-        found = settings.dagster_postgres_url if variable.startswith("DAGSTER") else settings.erp_url
+        found = getattr(settings, variable.removeprefix("ANALYTICS_").lower())
         assert found is not None
         assert found.get_secret_value() == url
         clean.setenv(variable, url)
@@ -110,6 +116,9 @@ UNREACHABLE = {
     "ANALYTICS_DATABASE_URL": (f"postgresql://{_NOWHERE}/books", ["db", "status"]),
     "DAGSTER_POSTGRES_URL": (f"postgresql://{_NOWHERE}/books", ["doctor"]),
     "ANALYTICS_ERP_URL": (f"postgresql://{_NOWHERE}/books", ["sources", "run"]),
+    # What the API itself shows is tested with it.
+    "ANALYTICS_API_URL": (f"postgresql://{_NOWHERE}/books", ["doctor"]),
+    "ANALYTICS_API_WRITER_URL": (f"postgresql://{_NOWHERE}/books", ["doctor"]),
     "ANALYTICS_SMTP_URL": (f"smtp+plain://{_NOWHERE}", ["outbox", "send"]),
     "ANALYTICS_SMTP_OAUTH": ('{"provider": "hunter2"}', ["outbox", "send"]),
     "ANALYTICS_WEBHOOKS": ("ops=https://127.0.0.1:1/hunter2", ["outbox", "send"]),

@@ -27,9 +27,15 @@ COMMENT ON FUNCTION analytics_api.require_companies IS
 
 DO $$
 DECLARE
-    guarded text;
     target record;
+    outdated regprocedure;
 BEGIN
+    FOR outdated IN
+        SELECT p.oid FROM pg_proc AS p
+        WHERE p.pronamespace = 'analytics_api'::regnamespace AND p.proname <> 'require_companies'
+    LOOP
+        EXECUTE format('DROP FUNCTION %s', outdated);
+    END LOOP;
     FOR target IN
         SELECT
             p.oid, p.proname, p.pronargs, p.proretset, p.prorettype, p.provolatile, pg_get_function_arguments(p.oid) AS arguments,
@@ -52,19 +58,10 @@ BEGIN
               'analytics_figure_periods', 'analytics_periods', 'analytics_previous_start', 'analytics_as_of',
               'analytics_data_through', 'analytics_data_version', 'analytics_closing_stretches', 'analytics_events_from',
               -- They are asked before it is known for whom.
-              'analytics_find_token', 'analytics_note_token_uses', 'analytics_find_document_key'
+              'analytics_find_token', 'analytics_note_token_uses', 'analytics_find_document_key', 'analytics_unsubscribe'
           ])
            OR p.oid = 'analytics_activity_is_kept(timestamptz, timestamptz)'::regprocedure
     LOOP
-        guarded := format('analytics_api.%I(%s)', target.proname, pg_get_function_identity_arguments(target.oid));
-        IF to_regprocedure(format(
-               'analytics_api.%I(%s)', target.proname,
-               (SELECT string_agg(format_type(t, NULL), ', ' ORDER BY n)
-                  FROM unnest((SELECT p.proargtypes::oid[] FROM pg_proc AS p WHERE p.oid = target.oid))
-                       WITH ORDINALITY AS a (t, n))
-           )) IS NOT NULL THEN
-            EXECUTE format('DROP FUNCTION %s', guarded);
-        END IF;
         EXECUTE format(
             $function$
             CREATE FUNCTION analytics_api.%1$I(%2$s) RETURNS %3$s

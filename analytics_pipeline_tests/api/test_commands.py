@@ -16,6 +16,7 @@ import pytest
 import trustme
 from click.testing import CliRunner, Result
 
+from analytics_pipeline.api.token_cache import Tokens
 from analytics_pipeline.cli import main
 from analytics_pipeline.timescale.audit import list_acts
 from analytics_pipeline_tests.api.conftest import HEADLINE, OTHER, Served
@@ -50,7 +51,8 @@ def test_the_last_use_of_a_token_is_kept(served: Served) -> None:
     served.client.get("/analytics/users", headers=served.headers())
     portal = served.client.portal
     assert portal is not None
-    portal.start_task_soon(served.client.app.state.tokens.flush_uses).result()  # type: ignore[attr-defined, call-arg]
+    tokens: Tokens = served.client.app.state.tokens  # type: ignore[attr-defined]
+    portal.call(tokens.flush_uses)
     used = {each["companyId"]: each["lastUsedAt"] for each in json.loads(token("list", "--json").output)}
     assert used[HEADLINE.company] is not None
 

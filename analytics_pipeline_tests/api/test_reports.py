@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from analytics_pipeline.messages.recipients import add_recipient, list_recipients
+from analytics_pipeline.messages.unsubscribing import unsubscribe_address
 from analytics_pipeline.reports.addresses import document_address
 from analytics_pipeline.reports.monthly import publish_company_months, publish_platform_month
 from analytics_pipeline.reports.requests import meet
-from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline_tests.api.conftest import ANYBODY, HEADLINE, OTHER, Served
 
 Documents = dict[str | None, dict[str, Any]]
@@ -133,3 +135,30 @@ def test_a_document_that_the_store_has_lost_is_not_found(served: Served, documen
         assert get(served, f"/analytics/reports/{documents[OTHER]['id']}", OTHER).status_code == 404
     finally:
         file.write_bytes(kept)
+
+
+def test_one_click_ends_the_reports_to_one_recipient(served: Served) -> None:
+    with served.database.connect(autocommit=True) as connection:
+        for address in ("anna@example.com", "bert@example.com"):
+            add_recipient(connection, ANYBODY, "monthly_report", address)
+        (key,) = fetch_row(
+            connection,
+            "SELECT unsubscribe_key FROM analytics_report_recipients WHERE company_id = %s AND address LIKE 'anna%%'",
+            [ANYBODY],
+        )
+
+        def active() -> list[str]:
+            return [each.address for each in list_recipients(connection, ANYBODY)]
+
+        # Whatever looks at links in mails ends nothing.
+        assert "<form" in served.client.get(f"/unsubscribe/{key}").text
+        assert active() == ["anna@example.com", "bert@example.com"]
+        for _ in range(2):
+            ended = served.client.post(f"/unsubscribe/{key}", data={"List-Unsubscribe": "One-Click"})
+            assert ended.status_code == 200
+        assert active() == ["bert@example.com"]
+        assert served.client.post(f"/unsubscribe/{'0' * 64}").status_code == 404
+    settings = served.database.settings
+    assert unsubscribe_address(settings, key) is None
+    public = settings.model_copy(update={"serve_url": "https://data.example.com"})
+    assert unsubscribe_address(public, key) == f"https://data.example.com/unsubscribe/{key}"

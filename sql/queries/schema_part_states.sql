@@ -71,5 +71,18 @@ SELECT 'api', md5(concat_ws(E'\n',
         )
         FROM pg_proc AS p
         WHERE p.pronamespace = to_regnamespace('analytics_api')
+    ),
+    -- They are made from these.
+    (
+        SELECT string_agg(
+            concat_ws(' ', p.proname, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid)), E'\n'
+            ORDER BY p.proname, p.oid::regprocedure::text
+        )
+        FROM pg_proc AS p
+        WHERE p.pronamespace = current_schema()::regnamespace
+          AND EXISTS (
+              SELECT FROM pg_proc AS g
+              WHERE g.pronamespace = to_regnamespace('analytics_api') AND g.proname = p.proname
+          )
     )
 ))

@@ -1,0 +1,125 @@
+"""How the API stands in operation: limits, what it logs, databases that are slow or away, and log-ins of its own."""
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from pydantic import SecretStr
+from starlette.testclient import TestClient
+
+from analytics_pipeline.api.app import create_app
+from analytics_pipeline.api.observing import JsonFormatter
+from analytics_pipeline.metrics.access import API, WRITER
+from analytics_pipeline_tests.api.conftest import ANYBODY, HEADLINE, OTHER, Served, new_token
+from analytics_pipeline_tests.conftest import SERVER_URL
+from analytics_pipeline_tests.metrics.scenarios import payment
+
+
+@contextmanager
+def application(served: Served, **changes: Any) -> Iterator[TestClient]:
+    """Run another application over the same database, with other settings."""
+    settings = served.database.settings.model_copy(update={"api_rate": 0.0, **changes})
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        yield client
+
+
+def test_a_token_that_asks_too_often_waits_and_others_do_not(served: Served) -> None:
+    with application(served, api_rate=0.5) as client:
+        statuses = [client.get("/analytics/users", headers=served.headers()).status_code for _ in range(3)]
+        assert statuses == [200, 429, 429]
+        refused = client.get("/analytics/users", headers=served.headers())
+        assert int(refused.headers["retry-after"]) >= 1
+        assert client.get("/analytics/users", headers=served.headers(OTHER)).status_code == 200
+        # So does whoever tries tokens.
+        tried = [client.get("/analytics/users", headers={"Authorization": f"Bearer {n}"}) for n in range(25)]
+        assert {response.status_code for response in tried} == {401, 429}
+
+
+def test_a_request_has_one_line_with_its_id_and_no_secret(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "analytics_pipeline.api.observing")
+    headers = {**served.headers(), "X-Request-Id": "from-proxy-1"}
+    response = served.client.get(f"/analytics/users?companyId={OTHER}", headers=headers)
+    assert response.json()["requestId"] == response.headers["x-request-id"] == "from-proxy-1"
+    (record,) = [each for each in caplog.records if "from-proxy-1" in each.getMessage()]
+    line = json.loads(JsonFormatter().format(record))
+    assert (line["requestId"], line["status"], line["path"]) == ("from-proxy-1", 404, "/analytics/users")
+    assert not any(secret in str(line) for secret in (served.tokens[HEADLINE.company], OTHER))
+    # One that could forge a line is not taken.
+    forged = served.client.get("/healthz", headers={"X-Request-Id": 'x" 200'})
+    assert forged.headers["x-request-id"] != 'x" 200'
+
+
+def test_a_failure_says_nothing_of_the_inside(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    with served.database.connect(autocommit=True) as connection:
+        connection.execute("ALTER FUNCTION analytics_api.analytics_top_events RENAME TO away")
+        try:
+            response = served.client.get("/analytics/events/top", headers=served.headers())
+        finally:
+            connection.execute("ALTER FUNCTION analytics_api.away RENAME TO analytics_top_events")
+    assert (response.status_code, response.headers["content-type"]) == (500, "application/problem+json")
+    assert not any(word in response.text for word in ("analytics_top_events", "SELECT", "function"))
+    assert "analytics_top_events" in caplog.text
+
+
+def test_a_database_that_is_away_is_503_and_its_password_is_nowhere(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    nowhere = SecretStr("postgresql://someone:hunter2@127.0.0.1:1/books")
+    with application(served, api_url=nowhere, api_pool_timeout=0.2) as client:
+        ready = client.get("/readyz")
+        asked = client.get("/analytics/users", headers=served.headers())
+        assert (ready.status_code, asked.status_code, client.get("/healthz").status_code) == (503, 503, 200)
+        assert asked.headers["retry-after"]
+        assert "hunter2" not in caplog.text + asked.text + ready.text
+
+
+@pytest.mark.skipif(SERVER_URL is None, reason="only a server ends statements that take too long")
+def test_an_answer_that_takes_too_long_is_ended(served: Served) -> None:
+    with (
+        served.database.connect() as connection,
+        application(served, api_statement_timeout=1) as client,
+    ):
+        connection.execute("LOCK TABLE analytics_fx_rates")
+        response = client.get("/analytics/revenue?currency=BTC", headers=served.headers())
+        connection.rollback()
+    assert response.status_code == 503
+    assert "too long" in response.json()["detail"]
+
+
+@pytest.mark.skipif(SERVER_URL is None, reason="the embedded server knows no log-ins")
+def test_it_answers_with_log_ins_of_its_own_that_can_do_nothing_else(served: Served) -> None:
+    database = urlsplit(served.database.url)
+    names = {API: "analytics_test_api_login", WRITER: "analytics_test_writer_login"}
+    with served.database.connect(autocommit=True) as connection:
+        for group, name in names.items():
+            connection.execute(f"DROP ROLE IF EXISTS {name}")
+            connection.execute(f"CREATE ROLE {name} LOGIN IN ROLE {group}")
+        try:
+            urls = {
+                group: SecretStr(database._replace(netloc=f"{name}@{database.hostname}:{database.port}").geturl())
+                for group, name in names.items()
+            }
+            with application(served, api_url=urls[API], api_writer_url=urls[WRITER]) as client:
+                headers = served.headers(ANYBODY)
+                posted = client.post("/analytics/events", json=payment("04-20", "1.00"), headers=headers)
+                assert posted.status_code == 201, posted.text
+                for route in ("revenue", "users", "revenue/series", "crypto", "partitions", "reports", "companies"):
+                    assert client.get(f"/analytics/{route}", headers=headers).status_code == 200, route
+                assert client.get("/metrics", headers=served.headers("operator")).status_code == 200
+                wanted = {"startDate": "2026-03-01", "endDate": "2026-03-31"}
+                assert client.post("/analytics/reports", json=wanted, headers=headers).status_code == 202
+        finally:
+            for name in names.values():
+                connection.execute(f"DROP OWNED BY {name}")
+                connection.execute(f"DROP ROLE {name}")
+
+
+def test_a_company_without_events_has_answers(served: Served) -> None:
+    _, token = new_token(served.database, "brand new")
+    answer = served.client.get("/analytics/revenue", headers={"Authorization": f"Bearer {token}"}).json()
+    assert (answer["companyId"], answer["mrr"], answer["revenueGrowth"]) == ("brand new", 0, None)
