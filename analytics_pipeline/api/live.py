@@ -39,7 +39,7 @@ from analytics_pipeline.events.announcements import CHANNEL
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
 from analytics_pipeline.fx.show import require_known_currency
 from analytics_pipeline.metrics.answers import Answer
-from analytics_pipeline.metrics.live import live_answer
+from analytics_pipeline.metrics.live import events_today, live_answer
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection
 
@@ -55,8 +55,10 @@ MAX_CLIENTS_OF_A_TOKEN = 1_000
 # So many messages wait for a client; each holds all figures, and who is that far behind would only fall further.
 MAX_WAITING = 8
 
-# A topic is read at most so often, however often its data changes.
-_MIN_SECONDS = 1.0
+# Between two readings of a topic are so many seconds, however often its data changes; before one that no new events of
+# its company's own are behind, so many.
+_MIN_SECONDS = 0.5
+_OTHERS_SECONDS = 2.0
 # And at least so often: a day begins, and with it other figures.
 _MAX_SECONDS = 60.0
 _RETRY_SECONDS = 5.0
@@ -134,6 +136,9 @@ class _Topic:
     clients: set[_Client] = field(default_factory=set)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     latest: Answer | None = None
+    # When it was read, and how many seconds that took.
+    read_at: float = 0.0
+    cost: float = 0.0
     worker: asyncio.Task[None] | None = None
 
     def text(self, numbers: Numbers) -> str:
@@ -241,9 +246,7 @@ class Live:
             topic = self._topics[company, currency] = _Topic(company, currency)
             topic.worker = asyncio.create_task(self._keep_current(topic))
         topic.clients.add(client)
-        if topic.latest is None:
-            topic.changed.set()
-        else:
+        if topic.latest is not None:
             client.offer(topic.text(client.numbers))
         self._anybody.set()
         return topic
@@ -271,27 +274,49 @@ class Live:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _keep_current(self, topic: _Topic) -> None:
-        """Read a topic again when its data may have changed, and send it if it has."""
+        """Read a topic again when its data may have changed, and send it if it has.
+
+        A change is nobody's in particular: a company that has new events is read at once, the others in their turn.
+        """
+        due = _now()
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_MAX_SECONDS):
-                    await topic.changed.wait()
-            topic.changed.clear()
-            started = asyncio.get_running_loop().time()
+            is_due = False
             try:
-                async with self._reading:
-                    answer = await self._readers.run(
-                        topic.company, lambda connection: live_answer(connection, topic.company, topic.currency)
-                    )
+                async with asyncio.timeout_at(due):
+                    await topic.changed.wait()
+            except TimeoutError:
+                is_due = True
+            topic.changed.clear()
+            try:
+                if not is_due and not await self._has_new_events(topic):
+                    due = min(due, self._turn(topic))
+                    continue
+                await self._read(topic)
+                due = _now() + _MAX_SECONDS
+                await asyncio.sleep(_MIN_SECONDS)
             except _UNAVAILABLE as error:
                 _log.warning("Live figures couldn't be read: %s", error)
-                topic.changed.set()
-                await asyncio.sleep(_RETRY_SECONDS)
-                continue
-            if answer != topic.latest:
-                topic.latest = answer
-                topic.publish()
-            await asyncio.sleep(max(0.0, started + _MIN_SECONDS - asyncio.get_running_loop().time()))
+                due = _now() + _RETRY_SECONDS
+
+    async def _read(self, topic: _Topic) -> None:
+        async with self._reading:
+            started = _now()
+            answer = await self._readers.run(
+                topic.company, lambda connection: live_answer(connection, topic.company, topic.currency)
+            )
+            topic.read_at, topic.cost = started, _now() - started
+        if answer != topic.latest:
+            topic.latest = answer
+            topic.publish()
+
+    def _turn(self, topic: _Topic) -> float:
+        """Return when a topic is to be read for changes of others, so that all of them keep one connection busy."""
+        all_of_them = sum(each.cost for each in self._topics.values())
+        return max(_now() + _OTHERS_SECONDS, topic.read_at + all_of_them)
+
+    async def _has_new_events(self, topic: _Topic) -> bool:
+        count = await self._readers.run(topic.company, lambda connection: events_today(connection, topic.company))
+        return topic.latest is None or bool(count != topic.latest["today"]["events"])
 
     def _mark_changed(self) -> None:
         for topic in self._topics.values():
@@ -417,3 +442,7 @@ async def _receive(socket: WebSocket) -> None:
 def _short(reason: str) -> str:
     """Return as much of a reason as a close frame can hold."""
     return reason.encode()[:100].decode(errors="ignore")
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -3,7 +3,7 @@
 from analytics_pipeline.currencies import round_money
 from analytics_pipeline.metrics.answers import Answer, one_view, revenue_answer, users_answer
 from analytics_pipeline.metrics.revenue import revenue_metrics
-from analytics_pipeline.metrics.top_events import top_events
+from analytics_pipeline.metrics.top_events import EventCount, top_events
 from analytics_pipeline.metrics.users import active_users
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
@@ -28,7 +28,7 @@ def live_answer(connection: Connection, company_id: str | None, currency: str) -
             users = users_answer(connection, company_id, month)
         except HorizonError:
             users = None
-        counts = top_events(connection, company_id, day, _MAX_TYPES)
+        counts = _events_of(connection, company_id, day)
         return {
             "companyId": company_id,
             "currency": currency,
@@ -47,3 +47,13 @@ def live_answer(connection: Connection, company_id: str | None, currency: str) -
                 ],
             },
         }
+
+
+def events_today(connection: Connection, company_id: str | None) -> int:
+    """Return how many events of today there are of a company, ``None``: of all; cheap beside the figures."""
+    today = database_now(connection).date()
+    return sum(row.events for row in _events_of(connection, company_id, Window.of_dates(today, today)))
+
+
+def _events_of(connection: Connection, company_id: str | None, day: Window) -> list[EventCount]:
+    return top_events(connection, company_id, day, _MAX_TYPES)

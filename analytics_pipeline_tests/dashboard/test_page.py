@@ -254,7 +254,7 @@ def test_a_document_opens_by_an_address_of_its_own(served: Served, company: str,
 
 @in_a_browser
 @pytest.mark.slow
-def test_a_company_without_events_an_interruption_and_a_token_that_ends_are_told(
+def test_the_page_says_that_a_company_has_no_events_that_the_server_is_away_and_that_the_token_has_ended(
     served: Served, page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(token_cache, "MAX_AGE_SECONDS", 0.1)

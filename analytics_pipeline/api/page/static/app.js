@@ -201,7 +201,7 @@ function showTitle() {
   document.title = `${name}: analytics`;
   $("footer").replaceChildren(
     element("p", {}, `Days, months and hours are UTC. Balances are as of ${instant(revenue.asOf)}. Definitions version ${revenue.definitionsVersion}.`),
-    element("p", {}, `${revenue.provisional ? "Provisional: the period has not ended. " : ""}Data through ${instant(revenue.dataThrough)}.`),
+    revenue.provisional ? element("p", {}, "Provisional: the period has not ended, and its figures still move.") : "",
   );
 }
 
@@ -239,7 +239,7 @@ function connect() {
   session.liveKey = key;
   session.isConnected = true;
   session.message = null;
-  $("changes").replaceChildren();
+  $("changes").replaceChildren(element("li", { class: "nothing" }, "Waiting for the current figures."));
   const end = connectLive({
     ...scope,
     onFigures: takeMessage,

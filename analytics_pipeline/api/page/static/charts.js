@@ -101,6 +101,7 @@ function fill(figure, { title, summary, keys, read, labels, axis, columns, rows,
     const options = {
       width: Math.max(200, Math.floor(canvas.clientWidth)),
       height: HEIGHT,
+      padding: [18, 12, 0, 0],
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 8 } },
       scales: {
@@ -153,6 +154,7 @@ function timeAxis(labels) {
   return {
     ...axisColours(),
     grid: { show: false },
+    size: 30,
     // Where a label is as wide as several points, only some of them are named.
     splits: (plot) => {
       const widest = Math.max(...labels.map((label) => label.length)) * 7 + 14;
@@ -170,7 +172,7 @@ function stepAxis(labels) {
   return {
     ...axisColours(),
     grid: { show: false },
-    size: 60,
+    size: (plot) => 20 + 14 * (plot ? lines(plot) : 1),
     splits: () => labels.map((_, index) => index),
     values: (plot) => labels.map((label, index) => "\n".repeat(index % lines(plot)) + label),
   };

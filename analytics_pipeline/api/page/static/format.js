@@ -19,7 +19,8 @@ export function signedMoney(amount, currency) {
   const text = String(amount);
   const shown = money(text.replace("-", ""), currency);
   if (Number(text) === 0) return shown;
-  return `${text.startsWith("-") ? "−" : "+"}${shown}`;
+  // A word joiner keeps the sign and the amount in one line.
+  return `${text.startsWith("-") ? "−" : "+"}\u2060${shown}`;
 }
 
 /** A short amount for an axis. */

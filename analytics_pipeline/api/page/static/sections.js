@@ -134,7 +134,7 @@ export function showMovements({ movements, currency }) {
   const bars = [{ name: "Start", from: 0, to: level, colour: "accent", text: money(start, currency), short: shortMoney(start, currency) }];
   for (const [field, name, sign] of steps) {
     const moved = sign * Number(movements[field]);
-    bars.push({ name, from: level, to: level + moved, colour: moved < 0 ? "loss" : "gain", text: amountOf(field, sign), short: shortMoney(moved, currency) });
+    bars.push({ name, from: level, to: level + moved, colour: moved < 0 ? "loss" : "gain", text: amountOf(field, sign), short: Math.abs(moved) < 1 ? "" : shortMoney(moved, currency) });
     level += moved;
   }
   bars.push({ name: "End", from: 0, to: Number(end), colour: "accent", text: money(end, currency), short: shortMoney(end, currency) });
@@ -241,8 +241,8 @@ export function showTick({ message, previous }) {
     const now = new Date();
     list.prepend(element("li", {}, element("time", { datetime: now.toISOString() }, clock(now)), element("span", {}, changes.join(", "))));
     while (list.children.length > MAX_TICKS) list.lastChild.remove();
-  } else if (!list.children.length) {
-    list.append(element("li", { class: "nothing" }, "New events show up here as they come in."));
+  } else if (!previous) {
+    list.replaceChildren(element("li", { class: "nothing" }, "New events show up here as they come in."));
   }
   return changes;
 }
