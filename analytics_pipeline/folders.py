@@ -34,9 +34,8 @@ def make_folder(folder: Path, mode: int, *, top: Path) -> None:
 
     A folder that is there stays as it is. Raises ``OSError``.
     """
-    if top.parent.exists() and not top.parent.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(top.parent))
-    top.parent.mkdir(parents=True, exist_ok=True)
+    if not top.parent.exists():
+        top.parent.mkdir(parents=True, exist_ok=True)
     for part in reversed([folder, *folder.parents]):
         if part.is_relative_to(top) and not part.exists():
             try:

@@ -69,7 +69,8 @@ def reader_access(connection: Connection, settings: Settings) -> CheckResult:  #
             f"the role {' and the role '.join(missing)} doesn't exist, and this login may not make it: applications "
             "and people that are not the owner can't do their job",
             " ".join(f"CREATE ROLE {name} NOLOGIN;" for name in missing)
-            + f" GRANT {READER} TO {API}; -- by an administrator, then {_MIGRATE}",
+            + f" GRANT {READER} TO {API}; GRANT {', '.join(missing)} TO {connection.info.user} "
+            + f"WITH ADMIN TRUE, INHERIT FALSE, SET FALSE; -- by an administrator, then {_MIGRATE}",
             Severity.WARNING,
         )
         return CheckResult.judge(CHECK, EVENTS, [problem], good="", metadata={"role": "missing"})

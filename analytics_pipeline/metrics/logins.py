@@ -18,6 +18,8 @@ from analytics_pipeline.timescale.connection import Connection, fetch_row
 
 # A forgotten transaction would hold back migrations and the clean-up of deleted rows.
 _READ_ONLY = {"default_transaction_read_only": "on", "idle_in_transaction_session_timeout": "5min"}
+# What a kind may set.
+_SETTINGS = (*_READ_ONLY, "statement_timeout", "role")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +99,18 @@ def plan_login(connection: Connection, kind: str, name: str) -> LoginPlan:
         sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(where, who),
         sql.SQL("GRANT {} TO {}").format(role, who) + options,
     ]
-    # In this database alone: roles belong to the whole server.
-    alter = sql.SQL("ALTER ROLE {} IN DATABASE {} SET ").format(who, where)
-    statements += [
-        alter + sql.SQL("{} = {}").format(sql.Identifier(setting), sql.Literal(value))
-        for setting, value in wanted.settings.items()
-    ]
+    settings: dict[str, sql.Composable] = {name: sql.Literal(value) for name, value in wanted.settings.items()}
     if wanted.takes_on:
-        statements.append(alter + sql.SQL("role = {}").format(role))
+        settings["role"] = role
+    # In this database alone: roles belong to the whole server. One that was another kind before has that kind's.
+    alter = sql.SQL("ALTER ROLE {} IN DATABASE {} ").format(who, where)
+    if found is not None:
+        statements += [
+            alter + sql.SQL("RESET {}").format(sql.Identifier(name)) for name in _SETTINGS if name not in settings
+        ]
+    statements += [
+        alter + sql.SQL("SET {} = {}").format(sql.Identifier(name), value) for name, value in settings.items()
+    ]
     return LoginPlan(kind, name, found is None, tuple(statements))
 
 

@@ -77,9 +77,7 @@ WRITES = {
         ("analytics_ingest_reject_counts", "INSERT"),
         ("analytics_event_conflicts", "INSERT"),
         ("analytics_event_conflicts", "UPDATE"),
-        ("analytics_api_replays", "INSERT"),
-        ("analytics_api_replays", "UPDATE"),
-        ("analytics_api_replays", "DELETE"),
+        *(("analytics_api_replays", privilege) for privilege in ("INSERT", "UPDATE", "DELETE")),
     }
 }
 
@@ -367,6 +365,10 @@ def test_the_command_prints_the_statements_that_make_a_login_and_runs_the_same(
         assert again[0] == f'ALTER ROLE "{name}" LOGIN;'
         assert not any("password" in line for line in again)
         assert _access("login", "operator", name, "--run").exit_code == 0
+        # A writer that could only read would be none.
+        assert any(
+            "RESET" in line and "read_only" in line for line in _access("login", "writer", name).stdout.splitlines()
+        )
 
 
 @needs_server
