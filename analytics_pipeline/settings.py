@@ -272,7 +272,7 @@ class Settings(BaseSettings):
             raise ValueError("must look like https://data.example.com, without a user name")
         return value.rstrip("/")
 
-    @field_validator("artifacts")
+    @field_validator("artifacts", "backups")
     @classmethod
     def _store(cls, value: str) -> str:
         if value.startswith("memory:"):

@@ -115,6 +115,7 @@ _NOWHERE = "someone:hunter2@127.0.0.1:1"
 UNREACHABLE = {
     "ANALYTICS_DATABASE_URL": (f"postgresql://{_NOWHERE}/books", ["db", "status"]),
     "DAGSTER_POSTGRES_URL": (f"postgresql://{_NOWHERE}/books", ["doctor"]),
+    "ANALYTICS_REHEARSAL_URL": (f"postgresql://{_NOWHERE}/books", ["restore", "nowhere", "--rehearse"]),
     "ANALYTICS_ERP_URL": (f"postgresql://{_NOWHERE}/books", ["sources", "run"]),
     # What the API itself shows is tested with it.
     "ANALYTICS_API_URL": (f"postgresql://{_NOWHERE}/books", ["doctor"]),

@@ -16,6 +16,7 @@ from psycopg import sql
 from analytics_pipeline.database import connect, database_url
 from analytics_pipeline.database_urls import describe_url
 from analytics_pipeline.embedded import EmbeddedPostgres, EmbeddedTimescale
+from analytics_pipeline.embedded.engine import engine_name
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.operations.client_programs import dump, find_program
 from analytics_pipeline.operations.content import (
@@ -173,15 +174,16 @@ def _copy_embedded(
         with backup.write(DATA) as file:
             copy_data(connection, server.data_dir, file, say)
         files.append(file.entry(DATA))
-        return StoredDatabase(DATA, server_info(connection).postgres_version, content)
+        return StoredDatabase(DATA, server_info(connection).postgres_version, content, engine=engine_name())
 
 
 @contextmanager
 def _one_state(connection: Connection, hypertables: list[tuple[str, str]] | None = None) -> Iterator[str]:
     """Give a snapshot of the database that others can take, for the block.
 
-    Chunks of the hypertables are locked before the snapshot is taken: one that is compressed in between would be empty
-    in it. Compressing and dropping chunks waits until the block ends, and everybody reads and writes.
+    Chunks of the hypertables are locked before the snapshot is taken: of one that is compressed in between pg_dump
+    writes no row at all, without a warning. Compressing and dropping chunks waits until the block ends; everybody
+    else reads and writes.
     """
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")

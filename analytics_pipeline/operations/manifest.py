@@ -99,7 +99,8 @@ class Content:
 class StoredDatabase:
     """A database of the backup: the file that holds it, the server it comes from, and what is in it.
 
-    ``roles`` own or may use something in it; ``settings`` are those of the database itself.
+    ``roles`` own or may use something in it; ``settings`` are those of the database itself. ``engine`` is the package
+    whose data directory it is, of an embedded database.
     """
 
     file: str
@@ -107,6 +108,7 @@ class StoredDatabase:
     content: Content
     roles: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
+    engine: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,7 +176,8 @@ class Backup:
             (self.path / MANIFEST).unlink(missing_ok=True)
             for file in list(self.path.iterdir()):
                 file.unlink()
-            with suppress(FileNotFoundError):
+            # An object store has no folder left by now.
+            with suppress(FileNotFoundError, NotADirectoryError):
                 self.path.rmdir()
 
     @property

@@ -22,9 +22,10 @@ from pydantic import SecretStr
 
 from analytics_pipeline.database import connect, database_url
 from analytics_pipeline.embedded import EmbeddedPostgres, EmbeddedTimescale
+from analytics_pipeline.embedded.engine import engine_name
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.folders import is_left_behind, keep_locked
-from analytics_pipeline.metrics.access import Grant, list_grants
+from analytics_pipeline.metrics.access import GROUPS, Grant, list_grants
 from analytics_pipeline.operations.backup import (
     Say,
     connect_to_server,
@@ -47,8 +48,6 @@ from analytics_pipeline.windows import Cadence, Window
 
 # Below it the steps after a restore have to be taken twice.
 _ONE_POST_RESTORE = (2, 26, 4)
-# Groups of ours: where a server lacks them they are made, as a migration makes them.
-_OUR_GROUPS = "analytics_"
 _SCRATCH = "analytics_rehearsal_"
 _ASIDE = "restoring-"
 _SCRATCH_LOCK = 7_261_940_051
@@ -133,6 +132,12 @@ def _require_usable(settings: Settings, backup: Backup, say: Say) -> Manifest:
             f"{backup.location} has migration {manifest.schema:04d}, this program only knows {newest_migration():04d}: "
             "update the program."
         )
+    engine = None if manifest.database is None else manifest.database.engine
+    if engine is not None and engine != engine_name():
+        raise AnalyticsError(
+            f"{backup.location} is of the database engine {engine}, this program has {engine_name()}: restore it with "
+            f"release {manifest.program} of this program."
+        )
     say(f"reading {manifest.bytes:,} bytes and comparing their checksums")
     backup.require_undamaged(manifest)
     return manifest
@@ -143,9 +148,11 @@ def _restore_server(settings: Settings, backup: Backup, manifest: Manifest, say:
     with connect(settings, autocommit=True) as connection:
         _require_empty(connection, "The database", "make a new one (CREATE DATABASE) and set ANALYTICS_DATABASE_URL")
         program = _require_fit(settings, connection, stored)
-        _require_roles(connection, stored)
+        groups = _require_roles(connection, stored)
         _prepare_extension(connection, manifest.timescaledb)
         _require_rights(connection)
+        for group in groups:
+            connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(group)))
         _apply_settings(connection, stored)
         connection.execute("SELECT timescaledb_pre_restore()")
     say(f"restoring {stored.content.rows:,} rows")
@@ -169,14 +176,15 @@ def _run_restore(program: Path, url: str, backup: Backup, stored: StoredDatabase
         ) from error
 
 
-def _restore_storage(settings: Settings, backup: Backup, stored: StoredDatabase, url: str, say: Say) -> Iterator[str]:
-    """Restore Dagster's storage into an empty database and yield in what it differs."""
+def _restore_storage(settings: Settings, backup: Backup, stored: StoredDatabase, url: str, say: Say) -> list[str]:
+    """Restore Dagster's storage into an empty database and return in what it differs."""
     say(f"restoring Dagster's storage: {stored.content.rows:,} rows")
     with connect_to_storage(url) as connection:
         program = _require_fit(settings, connection, stored)
     _run_restore(program, url, backup, stored, say)
     with connect_to_storage(url) as connection:
-        return (f"Dagster's storage: {line}" for line in differences(stored.content, read_tables(connection)))
+        found = read_tables(connection)
+    return [f"Dagster's storage: {line}" for line in differences(stored.content, found)]
 
 
 def _restore_embedded(settings: Settings, backup: Backup, manifest: Manifest, say: Say) -> Restored:
@@ -233,12 +241,6 @@ def _verify_embedded(settings: Settings, home: Path, manifest: Manifest, say: Sa
     aside = settings.model_copy(update={"home": home})
     with running_aside(home):
         with connect(aside, autocommit=True) as connection:
-            version = fetch_row(connection, "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'")[0]
-            if version != manifest.timescaledb:
-                raise AnalyticsError(
-                    f"The backup is of TimescaleDB {manifest.timescaledb}, this program's is {version}: use "
-                    f"release {manifest.program} of this program."
-                )
             _switch_off(connection)
         return _verify(aside, manifest, say)
 
@@ -313,19 +315,18 @@ def _require_fit(settings: Settings, connection: Connection, stored: StoredDatab
     return find_program("pg_restore", major, settings.pg_bin)
 
 
-def _require_roles(connection: Connection, stored: StoredDatabase) -> None:
-    """Make the groups of ours that the server lacks; raises ``AnalyticsError`` naming what has to be run for others."""
+def _require_roles(connection: Connection, stored: StoredDatabase) -> list[str]:
+    """Return the groups of ours that the server lacks; raises ``AnalyticsError`` naming what makes other roles."""
     found = {role for (role,) in connection.execute("SELECT rolname::text FROM pg_roles")}
     missing = [role for role in stored.roles if role not in found]
-    foreign = [role for role in missing if not role.startswith(_OUR_GROUPS)]
+    foreign = [role for role in missing if role not in GROUPS]
     if foreign:
         statements = " ".join(f'CREATE ROLE "{role}" LOGIN;' for role in foreign)
         raise AnalyticsError(
-            f"This server lacks roles that own something in the backup, or may use it: have an administrator run "
+            "This server lacks roles that own something in the backup, or may use it: have an administrator run "
             f"{statements} and repeat."
         )
-    for role in missing:
-        connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
+    return missing
 
 
 def _prepare_extension(connection: Connection, version: str) -> None:

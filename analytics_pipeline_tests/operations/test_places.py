@@ -7,7 +7,7 @@ import pytest
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.operations.places import DamagedBackupError, list_backups, new_backup, open_backup
-from analytics_pipeline_tests.operations.backups import write_backup
+from analytics_pipeline_tests.operations.backups import a_manifest, write_backup
 
 NOON = datetime(2025, 1, 31, 12, tzinfo=UTC)
 
@@ -51,3 +51,23 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(AnalyticsError, match=f"Can't write to {tmp_path}/file"):
         new_backup(f"{tmp_path}/file", "backup", NOON)
+
+
+def test_an_object_store_holds_backups_like_a_folder() -> None:
+    root = "memory://backups-of-a-test"
+    backups = []
+    for day in (30, 31):
+        backup = new_backup(root, "backup", datetime(2025, 1, day, tzinfo=UTC))
+        with backup.write("database.dump") as file:
+            file.write(b"dump")
+        backup.finish(a_manifest(name=backup.name, files=(file.entry("database.dump"),)))
+        backups.append(backup)
+    assert [backup.name for backup in list_backups(root)] == ["backup-20250130T000000Z", "backup-20250131T000000Z"]
+    found = open_backup(f"{root}/backup-20250131T000000Z")
+    found.require_undamaged(found.manifest())
+    with found.read("database.dump") as stream:
+        assert stream.read() == b"dump"
+    with found.local_copy("database.dump") as path:
+        assert path.read_bytes() == b"dump"
+    backups[0].remove()
+    assert [backup.name for backup in list_backups(root)] == ["backup-20250131T000000Z"]

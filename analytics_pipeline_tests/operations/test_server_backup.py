@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -16,7 +17,10 @@ from psycopg import sql
 from analytics_pipeline.cli import main
 from analytics_pipeline.database import connect
 from analytics_pipeline.definitions import build_definitions
+from analytics_pipeline.operations import backup as backup_module
+from analytics_pipeline.operations.content import read_content
 from analytics_pipeline.operations.keeping import whole_backups
+from analytics_pipeline.operations.manifest import Content
 from analytics_pipeline.operations.places import list_backups
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import fetch_row
@@ -192,6 +196,26 @@ def test_a_role_that_may_not_read_everything_or_make_databases_is_told_what_to_u
             assert "ANALYTICS_REHEARSAL_URL" in result.output
         finally:
             _drop_role(admin, role)
+
+
+def test_no_chunk_is_compressed_between_the_snapshot_of_a_backup_and_its_dump(
+    source: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tried = []
+
+    def compress_first(*arguments: Any) -> Content:
+        with psycopg.connect(source.url, autocommit=True) as connection:
+            connection.execute("SET lock_timeout = '200ms'")
+            try:
+                connection.execute("SELECT compress_chunk(c, true) FROM show_chunks('analytics_events') AS c")
+            except psycopg.errors.LockNotAvailable as error:
+                tried.append(error)
+        return read_content(*arguments)
+
+    # A chunk compressed here is empty in the dump, and what it was compressed to is not in it: no event would be left.
+    monkeypatch.setattr(backup_module, "read_content", compress_first)
+    _backup(tmp_path / "place")
+    assert len(tried) == 1
 
 
 @pytest.mark.faults
