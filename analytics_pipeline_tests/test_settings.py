@@ -117,9 +117,6 @@ UNREACHABLE = {
     "DAGSTER_POSTGRES_URL": (f"postgresql://{_NOWHERE}/books", ["doctor"]),
     "ANALYTICS_REHEARSAL_URL": (f"postgresql://{_NOWHERE}/books", ["restore", "nowhere", "--rehearse"]),
     "ANALYTICS_ERP_URL": (f"postgresql://{_NOWHERE}/books", ["sources", "run"]),
-    # What the API itself shows is tested with it.
-    "ANALYTICS_API_URL": (f"postgresql://{_NOWHERE}/books", ["doctor"]),
-    "ANALYTICS_API_WRITER_URL": (f"postgresql://{_NOWHERE}/books", ["doctor"]),
     "ANALYTICS_SMTP_URL": (f"smtp+plain://{_NOWHERE}", ["outbox", "send"]),
     "ANALYTICS_SMTP_OAUTH": ('{"provider": "hunter2"}', ["outbox", "send"]),
     "ANALYTICS_WEBHOOKS": ("ops=https://127.0.0.1:1/hunter2", ["outbox", "send"]),
