@@ -27,7 +27,7 @@ _OTHER_DIGITS = {
 TICKER_FORM: Final = r"(?=.{1,20}$)([A-Z0-9]*[A-Z][A-Z0-9]*|(?=.*[A-Z]{2})[A-Za-z0-9]+([._-][A-Za-z0-9]+)*)"
 """A ticker, as Python and PostgreSQL read it: where small letters or signs occur, two capitals in a row, too."""
 CRYPTO_PREFIX: Final = "crypto:"
-ASSET_FORM_TOLD: Final = (
+ASSET_FORM: Final = (
     "neither a currency like EUR nor a ticker like BTC, 1INCH or USDC.e: at most 20 letters and digits, capitals where "
     "they belong"
 )
@@ -114,5 +114,5 @@ def missing_by(parts: Iterable[Decimal], whole: Decimal) -> Decimal:
 def require_currency(code: str) -> str:
     """Return the code of a currency or crypto asset as it is; raises ``AnalyticsError`` for anything else."""
     if not is_asset(code):
-        raise AnalyticsError(f"{code!r} is {ASSET_FORM_TOLD}.")
+        raise AnalyticsError(f"{code!r} is {ASSET_FORM}.")
     return code

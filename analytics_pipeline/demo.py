@@ -45,7 +45,7 @@ from analytics_pipeline.timescale.clock import check_clock, database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.policies import change_policies, policy_records
 from analytics_pipeline.timescale.server import server_info
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
 if TYPE_CHECKING:
     from analytics_pipeline.orchestration.close import ClosedRange
@@ -265,10 +265,10 @@ def _span(settings: Settings, summary: IngestSummary, events_file: Path) -> Wind
     """Return the whole months that the file's events cover, up to the last hour that has ended by the database."""
     if summary.first is None or summary.last is None:
         raise AnalyticsError(f"{events_file} holds no valid event: its rejects tell why.")
-    end = Cadence.MONTH.next(Cadence.MONTH.floor(summary.last))
+    end = Granularity.MONTH.next(Granularity.MONTH.floor(summary.last))
     with connect(settings, autocommit=True) as connection:
-        last_hour = Cadence.HOUR.floor(database_now(connection))
-    return Window(Cadence.MONTH.floor(summary.first), min(end, last_hour))
+        last_hour = Granularity.HOUR.floor(database_now(connection))
+    return Window(Granularity.MONTH.floor(summary.first), min(end, last_hour))
 
 
 def _fit_start(console: Console, settings: Settings, span: Window) -> Settings:
@@ -382,7 +382,7 @@ def _by_job(closed: "list[ClosedRange]") -> "dict[str, list[ClosedRange]]":
 
 def _print_summary(console: Console, settings: Settings, span: Window, closed: "list[ClosedRange]") -> None:
     # An unfinished month has no monthly partition: the summary shows the whole months.
-    months = Window(span.start, max(Cadence.MONTH.floor(span.end), Cadence.MONTH.next(span.start)))
+    months = Window(span.start, max(Granularity.MONTH.floor(span.end), Granularity.MONTH.next(span.start)))
     with connect(settings, autocommit=True) as connection:
         revenue = revenue_series(connection, None, months)
         users_by_month = user_series(connection, None, months)

@@ -33,7 +33,7 @@ from analytics_pipeline.metrics.users import UserMetrics, require_raw_users, use
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.hypertable import EVENT_COLUMNS
 from analytics_pipeline.timescale.refresh import HorizonError, retention_horizon
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
 _DTYPES = {
     "bigint": "Int64",
@@ -115,7 +115,7 @@ def series(
     connection: Connection,
     company_id: str | None,
     window: Window,
-    cadence: Cadence,
+    granularity: Granularity,
     currency: str,
     *,
     floats: bool = False,
@@ -125,9 +125,9 @@ def series(
     Raises ``AnalyticsError`` for a window that is not made of whole periods, ``HorizonError`` when raw events it needs
     have expired.
     """
-    require_raw_users(connection, next(window.split(cadence)))
+    require_raw_users(connection, next(window.split(granularity)))
     with one_view(connection):
-        periods = period_figures(connection, company_id, window, cadence, currency)
+        periods = period_figures(connection, company_id, window, granularity, currency)
     columns = {
         "company_id": "text",
         "period_start": "timestamptz",
@@ -140,14 +140,14 @@ def series(
     for period in periods:
         figures = dict(zip(names, _values(period), strict=True))
         del figures["start"]
-        rows.append((company_id, period.start, cadence.next(period.start), currency, *figures.values()))
+        rows.append((company_id, period.start, granularity.next(period.start), currency, *figures.values()))
     return _frame(columns, rows, floats=floats)
 
 
 def closed(
     connection: Connection,
     table: MetricTable,
-    cadence: Cadence,
+    granularity: Granularity,
     window: Window,
     company_id: str | None = None,
     *,
@@ -163,7 +163,7 @@ def closed(
         "AND period_start >= %(start)s AND period_start < %(end)s "
         "AND (%(company)s::text IS NULL OR company_id = %(company)s) ORDER BY period_start, company_id"
     ).format(sql.SQL(", ").join(map(sql.Identifier, table.columns)), sql.Identifier(table.table))
-    parameters = {"granularity": str(cadence), "start": window.start, "end": window.end, "company": company_id}
+    parameters = {"granularity": str(granularity), "start": window.start, "end": window.end, "company": company_id}
     rows = connection.execute(query, parameters).fetchall()
     return _frame({name: column.type for name, column in table.columns.items()}, rows, floats=floats)
 

@@ -19,7 +19,7 @@ from pydantic_settings import (
 )
 
 from analytics_pipeline.ages import require_age
-from analytics_pipeline.currencies import ASSET_FORM_TOLD, is_asset
+from analytics_pipeline.currencies import ASSET_FORM, is_asset
 from analytics_pipeline.database_urls import require_database_url
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.mail_addresses import Mailbox, require_address
@@ -223,7 +223,7 @@ class Settings(BaseSettings):
     @classmethod
     def _currency(cls, value: str) -> str:
         if not is_asset(value):
-            raise ValueError(f"{value!r} is {ASSET_FORM_TOLD}")
+            raise ValueError(f"{value!r} is {ASSET_FORM}")
         return value
 
     @field_validator("retention", "compress_after")

@@ -9,7 +9,7 @@ from enum import StrEnum
 from analytics_pipeline.errors import AnalyticsError
 
 
-class Cadence(StrEnum):
+class Granularity(StrEnum):
     """The width of a bucket, and of a partition."""
 
     HOUR = "hour"
@@ -19,9 +19,9 @@ class Cadence(StrEnum):
     def floor(self, instant: datetime) -> datetime:
         """Return the start of the bucket that holds the instant (aware, any zone), in UTC."""
         day = instant.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-        if self is Cadence.HOUR:
+        if self is Granularity.HOUR:
             return day
-        return day.replace(hour=0) if self is Cadence.DAY else day.replace(hour=0, day=1)
+        return day.replace(hour=0) if self is Granularity.DAY else day.replace(hour=0, day=1)
 
     def ceil(self, instant: datetime) -> datetime:
         """Return the instant itself if it is a bucket's start, else the start of the next bucket, in UTC."""
@@ -30,9 +30,9 @@ class Cadence(StrEnum):
 
     def next(self, start: datetime) -> datetime:
         """Return the start of the bucket after the one that starts at ``start``."""
-        if self is Cadence.HOUR:
+        if self is Granularity.HOUR:
             return start + timedelta(hours=1)
-        if self is Cadence.DAY:
+        if self is Granularity.DAY:
             return start + timedelta(days=1)
         return (start + timedelta(days=32)).replace(day=1)
 
@@ -69,29 +69,29 @@ class Window:
     def of_month(cls, day: date) -> "Window":
         """Return the calendar month that holds ``day``, UTC."""
         start = midnight(day.replace(day=1))
-        return cls(start, Cadence.MONTH.next(start))
+        return cls(start, Granularity.MONTH.next(start))
 
-    def is_aligned(self, cadence: Cadence) -> bool:
-        """Tell whether both ends are bucket starts of the cadence."""
-        return cadence.floor(self.start) == self.start and cadence.floor(self.end) == self.end
+    def is_aligned(self, granularity: Granularity) -> bool:
+        """Tell whether both ends are bucket starts of the granularity."""
+        return granularity.floor(self.start) == self.start and granularity.floor(self.end) == self.end
 
-    def split(self, cadence: Cadence) -> "Iterator[Window]":
-        """Yield the window cut at every bucket start of the cadence, in order."""
+    def split(self, granularity: Granularity) -> "Iterator[Window]":
+        """Yield the window cut at every bucket start of the granularity, in order."""
         start = self.start
         while start < self.end:
-            end = min(cadence.next(cadence.floor(start)), self.end)
+            end = min(granularity.next(granularity.floor(start)), self.end)
             yield Window(start, end)
             start = end
 
-    def count(self, cadence: Cadence) -> int:
-        """Return how many buckets of the cadence an aligned window holds."""
-        if cadence is Cadence.MONTH:
+    def count(self, granularity: Granularity) -> int:
+        """Return how many buckets of the granularity an aligned window holds."""
+        if granularity is Granularity.MONTH:
             return 12 * (self.end.year - self.start.year) + self.end.month - self.start.month
-        return (self.end - self.start) // (cadence.next(self.start) - self.start)
+        return (self.end - self.start) // (granularity.next(self.start) - self.start)
 
-    def widen(self, cadence: Cadence) -> "Window":
-        """Return the smallest window of whole buckets of the cadence that holds this one."""
-        return Window(cadence.floor(self.start), cadence.ceil(self.end))
+    def widen(self, granularity: Granularity) -> "Window":
+        """Return the smallest window of whole buckets of the granularity that holds this one."""
+        return Window(granularity.floor(self.start), granularity.ceil(self.end))
 
     def overlaps(self, other: "Window") -> bool:
         """Tell whether the two windows share an instant."""
@@ -103,10 +103,10 @@ class Window:
         return (self.end - timedelta(microseconds=1)).date()
 
 
-def require_aligned(what: str, cadence: Cadence, window: Window) -> None:
-    """Raise ``AnalyticsError`` if a window of what is closed doesn't begin and end on boundaries of the cadence."""
-    if not window.is_aligned(cadence):
-        raise AnalyticsError(f"{what} is closed in whole {cadence}s, not for {window}.")
+def require_aligned(what: str, granularity: Granularity, window: Window) -> None:
+    """Raise ``AnalyticsError`` if a window of what is closed doesn't begin and end on boundaries of the granularity."""
+    if not window.is_aligned(granularity):
+        raise AnalyticsError(f"{what} is closed in whole {granularity}s, not for {window}.")
 
 
 def join_windows(windows: Iterable[Window]) -> list[Window]:

@@ -20,7 +20,7 @@ from analytics_pipeline.metrics.tables import MRR_MOVEMENTS, REVENUE_METRICS, US
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import HorizonError
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.conftest import migrated_database
 from analytics_pipeline_tests.events_factory import add_event, at
 from analytics_pipeline_tests.metrics.closed_week import add_change
@@ -52,10 +52,10 @@ def _every_frame(connection: Connection, window: Window, *, floats: bool = False
         "movements": frames.movements(connection, "acme", window, "EUR", floats=floats),
         "users": frames.users(connection, "acme", window, floats=floats),
         "crypto": frames.crypto(connection, "acme", window, "EUR", floats=floats),
-        "series": frames.series(connection, "acme", window, Cadence.DAY, "EUR", floats=floats),
+        "series": frames.series(connection, "acme", window, Granularity.DAY, "EUR", floats=floats),
         "events": frames.events(connection, window, "acme", floats=floats),
         **{
-            table.metric: frames.closed(connection, table, Cadence.DAY, window, "acme", floats=floats)
+            table.metric: frames.closed(connection, table, Granularity.DAY, window, "acme", floats=floats)
             for table in (REVENUE_METRICS, MRR_MOVEMENTS, USER_METRICS)
         },
     }
@@ -78,18 +78,18 @@ def test_figures_are_exact_and_those_of_the_answers(january: Connection) -> None
 
 
 def test_a_series_by_the_hour_has_a_row_for_each_hour_with_its_revenue(january: Connection) -> None:
-    hours = frames.series(january, None, days("2025-01-12"), Cadence.HOUR, "EUR").set_index("period_start")
+    hours = frames.series(january, None, days("2025-01-12"), Granularity.HOUR, "EUR").set_index("period_start")
     assert len(hours) == 24
     assert hours["total_revenue"].sum() == EXACT + 40
     assert hours.loc[at("2025-01-12T09:00"), "total_revenue"] == EXACT
     assert list(hours["active_users"])[8:12] == [0, 1, 1, 0]
     assert hours["period_end"].iloc[0] == at("2025-01-12T01:00")
-    answered = series_answer(january, None, days("2025-01-12"), "EUR", Cadence.HOUR)["series"][10]
+    answered = series_answer(january, None, days("2025-01-12"), "EUR", Granularity.HOUR)["series"][10]
     assert (answered["start"], answered["totalRevenue"], answered["activeUsers"]) == ("2025-01-12T10:00Z", 40, 1)
 
 
 def test_closed_figures_are_the_rows_of_the_table_and_events_those_of_the_window(january: Connection) -> None:
-    stored = frames.closed(january, REVENUE_METRICS, Cadence.DAY, days("2025-01-12", "2025-01-13"))
+    stored = frames.closed(january, REVENUE_METRICS, Granularity.DAY, days("2025-01-12", "2025-01-13"))
     assert list(stored.columns) == list(REVENUE_METRICS.columns)
     assert list(zip(stored["company_id"], stored["total_revenue"], strict=True)) == [
         ("acme", EXACT),

@@ -18,7 +18,7 @@ from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.policies import RETENTION, change_policies, policy_values, read_policies
 from analytics_pipeline.timescale.refresh import refresh
 from analytics_pipeline.timescale.server import server_info
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
 
@@ -102,8 +102,8 @@ def test_it_says_what_would_be_dropped_and_what_of_it_is_in_no_figure_yet(connec
     assert "DROPS           2 raw events of [2020-03-05, 2020-03-19)" in shown
     assert "NOT CLOSED      events of [2020-03-01, 2020-04-01) would be missing from the figures for ever" in shown
     assert "analytics-pipeline close --start 2020-03-01 --end 2020-04-01" in shown
-    for cadence in Cadence:
-        for aggregate in (a for a in AGGREGATES if a.cadence is cadence):
+    for granularity in Granularity:
+        for aggregate in (a for a in AGGREGATES if a.granularity is granularity):
             refresh(connection, aggregate, MARCH)
     shown = _call("--retention", "2 years").stdout
     assert "NOT CLOSED" not in shown

@@ -8,7 +8,7 @@ from analytics_pipeline.metrics.users import update_users
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import refresh
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
 YEAR = Window.of_dates(date(2025, 1, 1), date(2025, 12, 31))
 COMPANIES = 100
@@ -65,9 +65,9 @@ def fill(
 
 def close(connection: Connection) -> None:
     """Close the year as the jobs do: aggregates, then users and subscriptions, then the metric tables."""
-    for cadence in Cadence:
+    for granularity in Granularity:
         for aggregate in AGGREGATES:
-            if aggregate.cadence is cadence:
+            if aggregate.granularity is granularity:
                 refresh(connection, aggregate, YEAR)
     update_users(connection, YEAR)
     update_subscriptions(connection, YEAR)

@@ -22,7 +22,7 @@ from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import UNBATCHED
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
 REPORTS = "monthly_reports"
 PARTS = ("refresh steps", "reconciliation", "other steps")
@@ -65,10 +65,10 @@ def main() -> None:
 
 
 def _refresh(connection: Connection, window: Window) -> None:
-    for cadence in Cadence:
-        if window.is_aligned(cadence):
-            for aggregate in (a for a in AGGREGATES if a.cadence is cadence):
-                for part in window.split(Cadence.MONTH) if window == YEAR else [window]:
+    for granularity in Granularity:
+        if window.is_aligned(granularity):
+            for aggregate in (a for a in AGGREGATES if a.granularity is granularity):
+                for part in window.split(Granularity.MONTH) if window == YEAR else [window]:
                     connection.execute(
                         "CALL refresh_continuous_aggregate(%s::regclass, %s::timestamptz, %s::timestamptz, "
                         "options => %s::jsonb)",

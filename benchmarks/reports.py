@@ -46,7 +46,7 @@ from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import refresh
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
 SPAN = Window.of_dates(date(2025, 1, 1), date(2026, 1, 31))
 MONTH = date(2026, 1, 1)
@@ -98,13 +98,13 @@ def prepared(server: str, fill: Callable[[Connection, Path], None]) -> Iterator[
         with connect(autocommit=True) as connection:
             fill(connection, Path(folder))
             connection.execute("ANALYZE analytics_events")
-            for cadence in Cadence:
-                for aggregate in (a for a in AGGREGATES if a.cadence is cadence):
+            for granularity in Granularity:
+                for aggregate in (a for a in AGGREGATES if a.granularity is granularity):
                     refresh(connection, aggregate, SPAN)
             update_users(connection, SPAN)
             update_subscriptions(connection, SPAN)
             for table in METRIC_TABLES:
-                close_metric(connection, table, Cadence.MONTH, SPAN, settings.base_currency)
+                close_metric(connection, table, Granularity.MONTH, SPAN, settings.base_currency)
             yield connection, settings
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from analytics_pipeline.alerts.evaluate import Evaluation, evaluate, rules_for, update_alerts
 from analytics_pipeline.alerts.incidents import Changes
-from analytics_pipeline.alerts.judge import Judgement
+from analytics_pipeline.alerts.judge import RuleEvaluation
 from analytics_pipeline.alerts.load import load_configured
 from analytics_pipeline.alerts.words import ALL_COMPANIES, period_text, shown
 from analytics_pipeline.errors import AnalyticsError
@@ -17,7 +17,7 @@ from analytics_pipeline.metrics.tables import MetricTable
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.windows import Cadence
+from analytics_pipeline.windows import Granularity
 
 CHECK = "alerts"
 _MAX_SHOWN = 5
@@ -25,7 +25,9 @@ _MAX_SHOWN = 5
 _MAX_ROWS = 100
 
 
-def check_alerts(connection: Connection, settings: Settings, table: MetricTable, cadence: Cadence) -> CheckResult:
+def check_alerts(
+    connection: Connection, settings: Settings, table: MetricTable, granularity: Granularity
+) -> CheckResult:
     """Load the file of rules, bring alerts to the latest closed period, and judge that period.
 
     A file that is refused fails the finding; the rules loaded before are judged. Autocommit connection.
@@ -35,10 +37,10 @@ def check_alerts(connection: Connection, settings: Settings, table: MetricTable,
         load_configured(connection, settings)
     except AnalyticsError as error:
         problem = str(error)
-    changes = update_alerts(connection, table, cadence, database_now(connection), ui_url=settings.ui_url)
-    rules = [active.rule for active in rules_for(connection, table, cadence)]
-    evaluation = evaluate(connection, table, cadence, rules)
-    return _finding(table.asset(cadence), evaluation, changes, problem)
+    changes = update_alerts(connection, table, granularity, database_now(connection), ui_url=settings.ui_url)
+    rules = [active.rule for active in rules_for(connection, table, granularity)]
+    evaluation = evaluate(connection, table, granularity, rules)
+    return _finding(table.asset(granularity), evaluation, changes, problem)
 
 
 def _finding(subject: str, evaluation: Evaluation, changes: Changes, problem: str | None) -> CheckResult:
@@ -65,7 +67,7 @@ def _finding(subject: str, evaluation: Evaluation, changes: Changes, problem: st
     )
 
 
-def _problems(what: str, judgements: Sequence[Judgement]) -> list[Violation]:
+def _problems(what: str, judgements: Sequence[RuleEvaluation]) -> list[Violation]:
     if not judgements:
         return []
     told = "; ".join(_told(judgement) for judgement in judgements[:_MAX_SHOWN])
@@ -74,7 +76,7 @@ def _problems(what: str, judgements: Sequence[Judgement]) -> list[Violation]:
     return [Violation(f"{what}: {told}{more}", severity=Severity.ERROR if is_severe else Severity.WARNING)]
 
 
-def _told(judgement: Judgement) -> str:
+def _told(judgement: RuleEvaluation) -> str:
     rule = judgement.rule
     period = period_text(rule.granularity, judgement.period.start)
     return f"{rule.id}: {_company(judgement)} {rule.metric.name} {shown(judgement)} ({rule.condition}) {period}"
@@ -89,7 +91,7 @@ def _good(evaluation: Evaluation) -> str:
     return f"Of {rules} none fires in {evaluation.window}."
 
 
-def _row(judgement: Judgement) -> dict[str, str]:
+def _row(judgement: RuleEvaluation) -> dict[str, str]:
     rule = judgement.rule
     return {
         "rule": rule.id,
@@ -102,5 +104,5 @@ def _row(judgement: Judgement) -> dict[str, str]:
     }
 
 
-def _company(judgement: Judgement) -> str:
+def _company(judgement: RuleEvaluation) -> str:
     return ALL_COMPANIES if judgement.company is None else one_line(judgement.company)

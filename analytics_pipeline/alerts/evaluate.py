@@ -15,12 +15,12 @@ from itertools import groupby
 
 from analytics_pipeline.alerts.figures import Figures, latest_closed, periods_before, read_figures
 from analytics_pipeline.alerts.incidents import Changes, follow, open_alerts
-from analytics_pipeline.alerts.judge import Judgement, judge_periods, look_back
+from analytics_pipeline.alerts.judge import RuleEvaluation, judge_periods, look_back
 from analytics_pipeline.alerts.rules import NoData, Rule
 from analytics_pipeline.alerts.store import ActiveRule, active_rules, lock_alerts
 from analytics_pipeline.metrics.tables import MetricTable
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +35,17 @@ class Evaluation:
     rules: int
     judged: int
     without_data: int
-    firing: Sequence[Judgement]
-    silent: Sequence[Judgement]
+    firing: Sequence[RuleEvaluation]
+    silent: Sequence[RuleEvaluation]
 
 
-def rules_for(connection: Connection, table: MetricTable, cadence: Cadence) -> list[ActiveRule]:
+def rules_for(connection: Connection, table: MetricTable, granularity: Granularity) -> list[ActiveRule]:
     """Return the rules in force over the days or months of a metric table."""
-    return [a for a in active_rules(connection) if a.rule.metric.table == table and a.rule.granularity is cadence]
+    return [a for a in active_rules(connection) if a.rule.metric.table == table and a.rule.granularity is granularity]
 
 
 def update_alerts(
-    connection: Connection, table: MetricTable, cadence: Cadence, now: datetime, *, ui_url: str = ""
+    connection: Connection, table: MetricTable, granularity: Granularity, now: datetime, *, ui_url: str = ""
 ) -> Changes:
     """Judge the latest closed period, begin and end alerts by it, and put the messages into the outbox.
 
@@ -55,11 +55,11 @@ def update_alerts(
     changes = Changes()
     with connection.transaction():
         lock_alerts(connection)
-        active = rules_for(connection, table, cadence)
-        period = latest_closed(connection, table, cadence) if active else None
+        active = rules_for(connection, table, granularity)
+        period = latest_closed(connection, table, granularity) if active else None
         if period is None:
             return changes
-        figures = _read(connection, table, cadence, period, [a.rule for a in active])
+        figures = _read(connection, table, granularity, period, [a.rule for a in active])
         alerts = open_alerts(connection, [a.rule.id for a in active])
         of_rule = {rule: list(group) for rule, group in groupby(alerts, key=lambda alert: alert.rule_id)}
         for a in active:
@@ -70,16 +70,16 @@ def update_alerts(
     return changes
 
 
-def evaluate(connection: Connection, table: MetricTable, cadence: Cadence, rules: Sequence[Rule]) -> Evaluation:
-    """Return what rules over this table and cadence say of the latest closed period; changes nothing."""
-    window = latest_closed(connection, table, cadence)
+def evaluate(connection: Connection, table: MetricTable, granularity: Granularity, rules: Sequence[Rule]) -> Evaluation:
+    """Return what rules over this table and granularity say of the latest closed period; changes nothing."""
+    window = latest_closed(connection, table, granularity)
     if window is None:
         return Evaluation(None, len(rules), 0, 0, [], [])
     if not rules:
         return Evaluation(window, 0, 0, 0, [], [])
     judged = without_data = 0
     firing, silent = [], []
-    for judgement in judge_window(connection, table, cadence, window, rules):
+    for judgement in judge_window(connection, table, granularity, window, rules):
         judged += 1
         without_data += judgement.has_no_data
         if judgement.fires:
@@ -90,11 +90,11 @@ def evaluate(connection: Connection, table: MetricTable, cadence: Cadence, rules
 
 
 def judge_window(
-    connection: Connection, table: MetricTable, cadence: Cadence, window: Window, rules: Sequence[Rule]
-) -> Iterator[Judgement]:
-    """Judge every closed period of a window by every rule, which all have to be over this table and cadence."""
-    figures = _read(connection, table, cadence, window, rules)
-    closed = [period for period in window.split(cadence) if period.start in figures.closed]
+    connection: Connection, table: MetricTable, granularity: Granularity, window: Window, rules: Sequence[Rule]
+) -> Iterator[RuleEvaluation]:
+    """Judge every closed period of a window by every rule, which all have to be over this table and granularity."""
+    figures = _read(connection, table, granularity, window, rules)
+    closed = [period for period in window.split(granularity) if period.start in figures.closed]
     for rule in rules:
         yield from judge_periods(rule, figures, closed)
 
@@ -112,7 +112,7 @@ def _can_decide(rule: Rule, figures: Figures, latest: Window) -> bool:
 
 
 def _read(
-    connection: Connection, table: MetricTable, cadence: Cadence, window: Window, rules: Sequence[Rule]
+    connection: Connection, table: MetricTable, granularity: Granularity, window: Window, rules: Sequence[Rule]
 ) -> Figures:
-    start = periods_before(cadence, window.start, max(look_back(rule) for rule in rules))
-    return read_figures(connection, table, cadence, Window(start, window.end), {rule.company for rule in rules})
+    start = periods_before(granularity, window.start, max(look_back(rule) for rule in rules))
+    return read_figures(connection, table, granularity, Window(start, window.end), {rule.company for rule in rules})

@@ -18,7 +18,7 @@ from analytics_pipeline.metrics.rates import Unit
 from analytics_pipeline.metrics.tables import MetricTable
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection, fetch_row
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
 _CONTEXT = Context(prec=PRECISION)
 _NO_BASE = "it has no base to be a part of"
@@ -52,7 +52,7 @@ class Figures:
     ``closed``: the periods that are, by their start. ``since``: companies and their first period.
     """
 
-    cadence: Cadence
+    granularity: Granularity
     closed: Mapping[datetime, ClosedPeriod]
     since: Mapping[str, datetime]
     rows: Mapping[tuple[str | None, datetime], Mapping[str, Any]]
@@ -63,7 +63,7 @@ class Figures:
         Without a row money and counts are zero (DEFINITIONS), once a company has had figures at all.
         """
         if period not in self.closed:
-            return Figure(None, missing=f"the {self.cadence} is not closed")
+            return Figure(None, missing=f"the {self.granularity} is not closed")
         row = self.rows.get((company, period))
         currency = self.closed[period].currency if metric.unit is Unit.MONEY else None
         if row is None:
@@ -88,12 +88,16 @@ class Figures:
 
 
 def read_figures(
-    connection: Connection, table: MetricTable, cadence: Cadence, span: Window, companies: Collection[str | None]
+    connection: Connection,
+    table: MetricTable,
+    granularity: Granularity,
+    span: Window,
+    companies: Collection[str | None],
 ) -> Figures:
     """Read the figures of a span: of the companies named, ``EACH_COMPANY`` for every one, None for all together."""
     parameters = {
         "metric": table.metric,
-        "granularity": str(cadence),
+        "granularity": str(granularity),
         "start": span.start,
         "end": span.end,
         "companies": [company for company in companies if company not in {None, EACH_COMPANY}],
@@ -108,7 +112,7 @@ def read_figures(
     names = [column.name for column in cursor.description or ()]
     rows = [dict(zip(names, row, strict=True)) for row in cursor]
     return Figures(
-        cadence,
+        granularity,
         closed={start: ClosedPeriod(*of_row) for start, *of_row in closed},
         since=dict(since),
         rows={(row["company_id"], row["period_start"]): row for row in rows},
@@ -120,15 +124,15 @@ def certain(value: Decimal) -> Decimal:
     return rounded(value, CERTAIN_PLACES).normalize(_CONTEXT)
 
 
-def latest_closed(connection: Connection, table: MetricTable, cadence: Cadence) -> Window | None:
+def latest_closed(connection: Connection, table: MetricTable, granularity: Granularity) -> Window | None:
     """Return the newest closed day or month of a metric table, None without any."""
     query = "SELECT max(period_start) FROM analytics_metric_periods WHERE metric = %s AND granularity = %s"
-    (start,) = fetch_row(connection, query, [table.metric, str(cadence)])
-    return None if start is None else Window(start, cadence.next(start))
+    (start,) = fetch_row(connection, query, [table.metric, str(granularity)])
+    return None if start is None else Window(start, granularity.next(start))
 
 
-def periods_before(cadence: Cadence, start: datetime, count: int) -> datetime:
+def periods_before(granularity: Granularity, start: datetime, count: int) -> datetime:
     """Return the start of the day or month so many before the one that starts then."""
     for _ in range(count):
-        start = cadence.floor(start - timedelta(microseconds=1))
+        start = granularity.floor(start - timedelta(microseconds=1))
     return start

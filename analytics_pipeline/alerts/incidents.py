@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from analytics_pipeline.alerts.judge import Judgement
+from analytics_pipeline.alerts.judge import RuleEvaluation
 from analytics_pipeline.alerts.messages import Condition, Notice, Resolution, compose
 from analytics_pipeline.alerts.rules import EACH_COMPANY, Measure, NoData, Rule
 from analytics_pipeline.alerts.store import ActiveRule
@@ -20,7 +20,7 @@ from analytics_pipeline.messages.enqueue import Message, enqueue_incidents
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.windows import Cadence
+from analytics_pipeline.windows import Granularity
 
 # A rule that has more to tell at once tells it in one message.
 MAX_MESSAGES = 10
@@ -34,7 +34,7 @@ class Alert:
     rule_id: str
     revision: int
     company: str | None
-    granularity: Cadence
+    granularity: Granularity
     condition: Condition
     first_period: datetime
     last_period: datetime
@@ -70,7 +70,7 @@ def open_alerts(connection: Connection, rules: Collection[str] | None = None) ->
 def follow(
     connection: Connection,
     active: ActiveRule,
-    judgements: Iterable[Judgement],
+    judgements: Iterable[RuleEvaluation],
     alerts: Iterable[Alert],
     now: datetime,
     *,
@@ -176,7 +176,7 @@ def _message(active: ActiveRule, notices: Sequence[Notice], now: datetime, ui_ur
 def _go_on(
     connection: Connection,
     active: ActiveRule,
-    judgement: Judgement,
+    judgement: RuleEvaluation,
     condition: Condition,
     alert: Alert | None,
     changes: Changes,
@@ -208,7 +208,7 @@ def _go_on(
 
 def _alert(row: Sequence[Any]) -> Alert:
     alert_id, rule_id, revision, company, granularity, condition, *rest = row
-    return Alert(alert_id, rule_id, revision, company, Cadence(granularity), Condition(condition), *rest)
+    return Alert(alert_id, rule_id, revision, company, Granularity(granularity), Condition(condition), *rest)
 
 
 def _resolve(connection: Connection, alert: Alert, resolution: Resolution) -> None:
@@ -216,7 +216,7 @@ def _resolve(connection: Connection, alert: Alert, resolution: Resolution) -> No
     connection.execute(load_sql("queries/alert_resolve.sql"), parameters)
 
 
-def _resolution(active: ActiveRule, judgement: Judgement, alert: Alert) -> Resolution:
+def _resolution(active: ActiveRule, judgement: RuleEvaluation, alert: Alert) -> Resolution:
     if alert.condition is Condition.NO_DATA and judgement.has_no_data:
         return Resolution.RULE_CHANGED
     if alert.last_period < judgement.period.start:
@@ -225,11 +225,11 @@ def _resolution(active: ActiveRule, judgement: Judgement, alert: Alert) -> Resol
     return Resolution.RULE_CHANGED if alert.revision != active.revision else Resolution.CORRECTED
 
 
-def _may_tell(rule: Rule, judgement: Judgement, now: datetime) -> bool:
+def _may_tell(rule: Rule, judgement: RuleEvaluation, now: datetime) -> bool:
     return rule.tell_within is None or now - judgement.period.end <= rule.tell_within
 
 
-def _notice(judgement: Judgement, alert: Alert, resolution: Resolution | None = None) -> Notice:
+def _notice(judgement: RuleEvaluation, alert: Alert, resolution: Resolution | None = None) -> Notice:
     latest = judgement.latest
     return Notice(
         alert_id=alert.alert_id,

@@ -28,7 +28,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class RuleEvaluation:
     """What a rule says of a company (None: all together) as of one period.
 
     ``fires``: enough of the last periods cross the threshold. ``latest`` is the period itself; without anything to
@@ -53,7 +53,7 @@ def look_back(rule: Rule) -> int:
     return rule.of - 1 + (rule.threshold.measure is not Measure.VALUE)
 
 
-def judge_periods(rule: Rule, figures: Figures, periods: Sequence[Window]) -> Iterator[Judgement]:
+def judge_periods(rule: Rule, figures: Figures, periods: Sequence[Window]) -> Iterator[RuleEvaluation]:
     """Judge closed periods: of the rule's company, of all together, or of every company from its first figures on."""
     # Counted once, and not for every company.
     starts = {period: _last_periods(rule, period) for period in periods}
@@ -70,7 +70,7 @@ def _last_periods(rule: Rule, period: Window) -> list[datetime]:
 
 def _judge(
     rule: Rule, figures: Figures, company: str | None, starts: Mapping[Window, Sequence[datetime]]
-) -> Iterator[Judgement]:
+) -> Iterator[RuleEvaluation]:
     """Judge periods by the last ones up to each; of these, ones without data count as not crossing."""
     known: dict[datetime, Measured] = {}
     for period, last in starts.items():
@@ -78,7 +78,7 @@ def _judge(
             if start not in known:
                 known[start] = _measure(rule, figures, company, start)
         crossed = sum(_crosses(rule, known[start]) for start in last)
-        yield Judgement(rule, company, period, crossed >= rule.needed, crossed, known[period.start])
+        yield RuleEvaluation(rule, company, period, crossed >= rule.needed, crossed, known[period.start])
 
 
 def _crosses(rule: Rule, measured: Measured) -> bool:

@@ -23,7 +23,7 @@ from analytics_pipeline.health.check_result import Severity
 from analytics_pipeline.messages.addresses import Address, Names, parse_address, parse_addresses, require_configured
 from analytics_pipeline.metrics.rates import Unit
 from analytics_pipeline.metrics.tables import GRANULARITIES
-from analytics_pipeline.windows import Cadence
+from analytics_pipeline.windows import Granularity
 
 EACH_COMPANY = "*"
 ALWAYS = "always"
@@ -121,7 +121,7 @@ class Rule:
     id: str
     description: str
     metric: Metric
-    granularity: Cadence
+    granularity: Granularity
     company: str | None
     comparison: Comparison
     threshold: Threshold
@@ -264,8 +264,8 @@ def _metric(entry: Mapping[str, object]) -> Metric:
     return METRICS[_one_of(entry, "metric", METRICS)]
 
 
-def _granularity(entry: Mapping[str, object]) -> Cadence:
-    return Cadence(_one_of(entry, "granularity", [str(cadence) for cadence in GRANULARITIES]))
+def _granularity(entry: Mapping[str, object]) -> Granularity:
+    return Granularity(_one_of(entry, "granularity", [str(granularity) for granularity in GRANULARITIES]))
 
 
 def _comparison(entry: Mapping[str, object]) -> Comparison:

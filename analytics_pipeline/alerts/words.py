@@ -7,11 +7,11 @@ from datetime import datetime
 from decimal import Decimal
 
 from analytics_pipeline.alerts.catalogue import Metric
-from analytics_pipeline.alerts.judge import Judgement
+from analytics_pipeline.alerts.judge import RuleEvaluation
 from analytics_pipeline.alerts.rules import Measure
 from analytics_pipeline.currencies import round_money, round_rate, round_ratio, rounded
 from analytics_pipeline.metrics.rates import Unit
-from analytics_pipeline.windows import Cadence
+from analytics_pipeline.windows import Granularity
 
 ALL_COMPANIES = "all companies"
 
@@ -29,7 +29,7 @@ def figure_text(metric: Metric, value: Decimal, currency: str | None) -> str:
             return f"{round_ratio(value):,f}"
 
 
-def shown(judgement: Judgement) -> str:
+def shown(judgement: RuleEvaluation) -> str:
     """Return what was held against the threshold: ``800.00 EUR``, ``-20.0 % to 800.00 EUR``, ``no data``."""
     metric, latest = judgement.rule.metric, judgement.latest
     if latest.compared is None or latest.figure.value is None:
@@ -47,9 +47,9 @@ def shown(judgement: Judgement) -> str:
             return f"{sign}{figure_text(metric, latest.compared, latest.figure.currency)} to {figure}"
 
 
-def period_text(cadence: Cadence, start: datetime) -> str:
+def period_text(granularity: Granularity, start: datetime) -> str:
     """Return the name of a day or month: ``2026-01-31``, ``2026-01``."""
-    return f"{start:%Y-%m-%d}" if cadence is Cadence.DAY else f"{start:%Y-%m}"
+    return f"{start:%Y-%m-%d}" if granularity is Granularity.DAY else f"{start:%Y-%m}"
 
 
 def exact(value: Decimal | None) -> str | None:

@@ -12,7 +12,7 @@ from rich.table import Table
 from analytics_pipeline.alerts.evaluate import judge_window
 from analytics_pipeline.alerts.figures import latest_closed
 from analytics_pipeline.alerts.incidents import Alert, open_alerts
-from analytics_pipeline.alerts.judge import Judgement
+from analytics_pipeline.alerts.judge import RuleEvaluation
 from analytics_pipeline.alerts.load import load_rules, unknown_companies
 from analytics_pipeline.alerts.rules import EACH_COMPANY, Rule
 from analytics_pipeline.alerts.rules_file import RulesFileError, read_rules
@@ -140,18 +140,19 @@ def test(rule_id: str, file: Path | None, *, as_json: bool) -> None:
     with connect(settings, autocommit=True) as connection:
         rules = read_rules(file, settings) if file else [active.rule for active in active_rules(connection)]
         rule = _find(rule_id, rules)
-        table, cadence = rule.metric.table, rule.granularity
-        period = latest_closed(connection, table, cadence)
+        table, granularity = rule.metric.table, rule.granularity
+        period = latest_closed(connection, table, granularity)
         if period is None:
             raise AnalyticsError(
-                f"No {cadence} of {table.table} is closed yet: 'analytics-pipeline close --start ... --end ...' does."
+                f"No {granularity} of {table.table} is closed yet: "
+                "'analytics-pipeline close --start ... --end ...' does."
             )
-        judgements = list(judge_window(connection, table, cadence, period, [rule]))
-    name = period_text(cadence, period.start)
+        judgements = list(judge_window(connection, table, granularity, period, [rule]))
+    name = period_text(granularity, period.start)
     if as_json:
         echo(json.dumps({"rule": rule.definition, "period": name, "results": [_judgement_json(j) for j in judgements]}))
         return
-    echo(f"{rule.id}: {rule.metric.name} {rule.condition}, {cadence} {name}")
+    echo(f"{rule.id}: {rule.metric.name} {rule.condition}, {granularity} {name}")
     _print(
         ("company", "state", "value", "why"),
         [(_company(j.company), _state(j), shown(j), j.latest.missing) for j in judgements],
@@ -216,7 +217,7 @@ def _alert_json(alert: Alert) -> dict[str, object]:
     }
 
 
-def _judgement_json(judgement: Judgement) -> dict[str, object]:
+def _judgement_json(judgement: RuleEvaluation) -> dict[str, object]:
     return {
         "companyId": judgement.company,
         "state": _state(judgement),
@@ -227,7 +228,7 @@ def _judgement_json(judgement: Judgement) -> dict[str, object]:
     }
 
 
-def _state(judgement: Judgement) -> str:
+def _state(judgement: RuleEvaluation) -> str:
     if judgement.fires:
         return "firing"
     return "no_data" if judgement.has_no_data else "ok"

@@ -27,7 +27,7 @@ from analytics_pipeline.metrics.periods import window_of_dates
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
 Ask = Callable[[Connection, Window, str], Answer]
 
@@ -109,7 +109,7 @@ def crypto(
 @metrics.command("series")
 @click.option(
     "--interval",
-    type=click.Choice([str(cadence) for cadence in Cadence]),
+    type=click.Choice([str(granularity) for granularity in Granularity]),
     help="One line per hour, day or month; without it months where the period is made of them, else days.",
 )
 @_answer_options
@@ -125,8 +125,8 @@ def series(
     """Revenue, MRR and users of each hour, day or month of the period."""
 
     def ask(connection: Connection, window: Window, reporting: str) -> Answer:
-        usual = Cadence.MONTH if window.is_aligned(Cadence.MONTH) else Cadence.DAY
-        return series_answer(connection, company, window, reporting, Cadence(interval) if interval else usual)
+        usual = Granularity.MONTH if window.is_aligned(Granularity.MONTH) else Granularity.DAY
+        return series_answer(connection, company, window, reporting, Granularity(interval) if interval else usual)
 
     _answer(ask, start, end, currency, as_json=as_json)
 

@@ -28,7 +28,7 @@ from analytics_pipeline.timescale.policies import (
     read_policies,
 )
 from analytics_pipeline.timescale.server import server_info
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
 _ORIGINS = {
     "environment": "from the environment when the database was new",
@@ -162,7 +162,11 @@ def _unclosed_span(connection: Connection, window: Window) -> Window | None:
         'WHERE e."timestamp" BETWEEN first_instant AND last_instant AND e."timestamp" >= %s AND e."timestamp" < %s',
         [[low for low, _ in stale], [high for _, high in stale], window.start, window.end],
     )
-    return None if first is None else Window(Cadence.MONTH.floor(first), Cadence.MONTH.next(Cadence.MONTH.floor(last)))
+    return (
+        None
+        if first is None
+        else Window(Granularity.MONTH.floor(first), Granularity.MONTH.next(Granularity.MONTH.floor(last)))
+    )
 
 
 def _print_state(connection: Connection, *, as_json: bool) -> None:

@@ -23,7 +23,7 @@ from analytics_pipeline.timescale.clock import database_now
 
 SOME_REJECTED = 3
 _SECONDS_BETWEEN_LINES = 2.0
-_MOST_REJECTS = 100_000
+_MAX_REJECTS = 100_000
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 
@@ -102,7 +102,7 @@ def run_sources(context: click.Context, names: tuple[str, ...], *, as_json: bool
 
 @sources.command("rejects")
 @click.argument("name", required=False)
-@click.option("--limit", type=click.IntRange(1, _MOST_REJECTS), default=100, show_default=True, help="Show at most.")
+@click.option("--limit", type=click.IntRange(1, _MAX_REJECTS), default=100, show_default=True, help="Show at most.")
 @_as_json
 def list_rejects(name: str | None, limit: int, *, as_json: bool) -> None:
     """Show rows that are not events, newest first, of the source NAME or of all: key, since when, why."""
@@ -129,7 +129,7 @@ def accept(name: str, keys: tuple[str, ...], *, everything: bool) -> None:
     if bool(keys) == everything:
         raise AnalyticsError("Name the keys to accept, as `analytics-pipeline sources rejects` shows them, or --all.")
     with connect(autocommit=True) as connection:
-        found = {reject.source_key: reject for reject in open_rejects(connection, name, _MOST_REJECTS)}
+        found = {reject.source_key: reject for reject in open_rejects(connection, name, _MAX_REJECTS)}
         for key in keys:
             if key not in found:
                 raise AnalyticsError(f"No rejected row of {name} has the key {key!r}.")

@@ -13,7 +13,7 @@ READ_ANYWAY_AFTER = timedelta(days=1)
 # After a run that failed the next one waits, twice as long each time.
 _FIRST_PAUSE = timedelta(minutes=1)
 _LONGEST_PAUSE = timedelta(minutes=30)
-_MOST_DOUBLINGS = 10
+_MAX_DOUBLINGS = 10
 
 
 def why_due_by_itself(status: SourceStatus | None, now: datetime) -> str | None:
@@ -35,7 +35,7 @@ def is_pausing(status: SourceStatus | None, now: datetime) -> bool:
     """Tell whether the pause after a failed run is not over: a minute, doubled each time, at most half an hour."""
     if status is None or not status.failures or status.started_at is None:
         return False
-    pause = min(_FIRST_PAUSE * (1 << min(status.failures - 1, _MOST_DOUBLINGS)), _LONGEST_PAUSE)
+    pause = min(_FIRST_PAUSE * (1 << min(status.failures - 1, _MAX_DOUBLINGS)), _LONGEST_PAUSE)
     return now - max(status.started_at, status.finished_at or status.started_at) < pause
 
 

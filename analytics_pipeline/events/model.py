@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from analytics_pipeline.currencies import ASSET_FORM_TOLD, crypto_code, is_asset, is_currency
+from analytics_pipeline.currencies import ASSET_FORM, crypto_code, is_asset, is_currency
 from analytics_pipeline.events.aliases import NO_ALIASES, Aliases
 from analytics_pipeline.events.catalogue import CATEGORIES, CRYPTO, Amount, EventType, known_type
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS, check_id, check_storable, check_text, to_event_id, to_id
@@ -284,7 +284,7 @@ def _to_code(currency: object, metadata: object) -> Any:
 
 def _check_currency(currency: object, field: str) -> None:
     if not isinstance(currency, str) or not is_asset(currency):
-        raise RejectedEvent(f"{field} of the wrong form", f"{field} {shown(currency)} is {ASSET_FORM_TOLD}.")
+        raise RejectedEvent(f"{field} of the wrong form", f"{field} {shown(currency)} is {ASSET_FORM}.")
 
 
 def _ambiguous(currency: str) -> RejectedEvent:

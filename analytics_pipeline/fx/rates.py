@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from analytics_pipeline.currencies import ASSET_FORM_TOLD, is_asset
+from analytics_pipeline.currencies import ASSET_FORM, is_asset
 from analytics_pipeline.intake.exact_numbers import check_rate, to_decimal
 from analytics_pipeline.intake.rejection import RejectedEvent, shown
 from analytics_pipeline.timescale.aggregates import Column
@@ -78,4 +78,4 @@ def parse_date(text: str) -> date:
 
 def _check_currency(currency: str, field: str) -> None:
     if not is_asset(currency):
-        raise RejectedEvent(f"{field} of the wrong form", f"{field} {shown(currency)} is {ASSET_FORM_TOLD}.")
+        raise RejectedEvent(f"{field} of the wrong form", f"{field} {shown(currency)} is {ASSET_FORM}.")

@@ -32,7 +32,7 @@ from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES, Metr
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES, ContinuousAggregate
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,12 @@ def all_checks() -> list[HealthCheck]:
         *user_checks(),
         *subscription_checks(),
         *(check for aggregate in AGGREGATES for check in aggregate_checks(aggregate)),
-        *(check for table in METRIC_TABLES for cadence in GRANULARITIES for check in metric_checks(table, cadence)),
+        *(
+            check
+            for table in METRIC_TABLES
+            for granularity in GRANULARITIES
+            for check in metric_checks(table, granularity)
+        ),
     ]
 
 
@@ -284,26 +289,26 @@ def aggregate_checks(aggregate: ContinuousAggregate) -> list[HealthCheck]:
     ]
 
 
-def metric_checks(table: MetricTable, cadence: Cadence) -> list[HealthCheck]:
+def metric_checks(table: MetricTable, granularity: Granularity) -> list[HealthCheck]:
     """Return the checks of the days or months of a metric table."""
-    subject = table.asset(cadence)
+    subject = table.asset(granularity)
     checks = [
         HealthCheck(
             metrics.EQUALS_CHECK,
             subject,
-            f"The stored rows of the newest closed {cadence}s, those of {metrics.LOOK_BACK[cadence].days} days, equal "
-            "what the SQL functions that define the figures give. What is stale is left out.",
-            lambda connection, settings: metrics.equals_definitions(connection, settings, subject, table, cadence),
+            f"The stored rows of the newest closed {granularity}s, those of {metrics.LOOK_BACK[granularity].days} "
+            "days, equal what the SQL functions that define the figures give. What is stale is left out.",
+            lambda connection, settings: metrics.equals_definitions(connection, settings, subject, table, granularity),
             judge_window=lambda connection, settings, window: metrics.equals_definitions(
-                connection, settings, subject, table, cadence, window
+                connection, settings, subject, table, granularity, window
             ),
         ),
         HealthCheck(
             "figures_current",
             subject,
-            f"Every closed {cadence} has seen every change of users, subscriptions and rates, and follows today's "
+            f"Every closed {granularity} has seen every change of users, subscriptions and rates, and follows today's "
             "definitions and reporting currency.",
-            lambda connection, settings: metrics.figures_current(connection, settings, subject, table, cadence),
+            lambda connection, settings: metrics.figures_current(connection, settings, subject, table, granularity),
         ),
     ]
     if table.converts:
@@ -311,9 +316,11 @@ def metric_checks(table: MetricTable, cadence: Cadence) -> list[HealthCheck]:
             HealthCheck(
                 metrics.CONVERTED_CHECK,
                 subject,
-                f"Every amount of the newest closed {cadence}s, those of {metrics.LOOK_BACK[cadence].days} days, has a "
-                "rate to the reporting currency, at most 7 days old.",
-                lambda connection, settings: metrics.amounts_converted(connection, settings, subject, table, cadence),
+                f"Every amount of the newest closed {granularity}s, those of {metrics.LOOK_BACK[granularity].days} "
+                "days, has a rate to the reporting currency, at most 7 days old.",
+                lambda connection, settings: metrics.amounts_converted(
+                    connection, settings, subject, table, granularity
+                ),
             )
         )
     return checks

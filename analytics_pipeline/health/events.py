@@ -25,7 +25,7 @@ from analytics_pipeline.windows import midnight
 TYPES_LOOK_BACK = timedelta(days=35)
 # Raw events of the categories without an aggregate of their amounts.
 RAW_LOOK_BACK = timedelta(days=7)
-_MOST_LISTED = 10
+_MAX_LISTED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ def ids_stored_otherwise(connection: Connection, settings: Settings) -> CheckRes
         problems,
         good="Every id of a company and a user is in the form in which ids are stored.",
         metadata={
-            "ids in another form": [str(each) for each in found[:_MOST_LISTED]],
+            "ids in another form": [str(each) for each in found[:_MAX_LISTED]],
             "number of them": len(found),
             "such ids allowed": 0,
         },
@@ -214,8 +214,8 @@ def ids_stored_otherwise(connection: Connection, settings: Settings) -> CheckRes
 
 def _list(items: Iterable[Any]) -> str:
     texts = [str(item) for item in items]
-    more = f", and {len(texts) - _MOST_LISTED} more" if len(texts) > _MOST_LISTED else ""
-    return ", ".join(texts[:_MOST_LISTED]) + more
+    more = f", and {len(texts) - _MAX_LISTED} more" if len(texts) > _MAX_LISTED else ""
+    return ", ".join(texts[:_MAX_LISTED]) + more
 
 
 def _correction(kind: _Kind, change: str) -> str:

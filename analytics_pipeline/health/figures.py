@@ -16,7 +16,7 @@ from analytics_pipeline.windows import Window
 
 # What is proved when nobody names a window: the newest part of what is closed.
 LOOK_BACK = timedelta(days=35)
-_MOST_TOLD = 3
+_MAX_SHOWN = 3
 
 CHECK = "reconciles_with_events"
 CHANGED_MEANWHILE = "their events have changed since they were closed, and late_events closes them again"
@@ -60,7 +60,7 @@ def _judge(aggregate: ContinuousAggregate, result: Reconciliation) -> CheckResul
     problems = []
     if not result.agrees:
         buckets = [_bucket(d) for d in result.differences]
-        span = Window(min(buckets), aggregate.cadence.next(max(buckets)))
+        span = Window(min(buckets), aggregate.granularity.next(max(buckets)))
         text = (
             f"{result.difference_count} rows of {result.window} differ from the raw events; "
             f"{'; '.join(_tell(aggregate, result.differences))}"
@@ -85,7 +85,7 @@ def _judge(aggregate: ContinuousAggregate, result: Reconciliation) -> CheckResul
             "rows expected": result.expected_rows,
             "differences": result.difference_count,
             "differences allowed": 0,
-            f"{aggregate.cadence}s changed meanwhile": len(result.changed),
+            f"{aggregate.granularity}s changed meanwhile": len(result.changed),
             "differing rows": [
                 {"side": d.side, **{name: str(value) for name, value in d.row.items()}} for d in result.differences
             ],
@@ -99,15 +99,15 @@ def _failed_windows(aggregate: ContinuousAggregate, result: Reconciliation) -> l
     if result.difference_count > len(result.differences):
         return []
     starts = sorted({_bucket(difference) for difference in result.differences})
-    return [Window(start, aggregate.cadence.next(start)) for start in starts]
+    return [Window(start, aggregate.granularity.next(start)) for start in starts]
 
 
 def _good(aggregate: ContinuousAggregate, result: Reconciliation) -> str:
     if not result.changed:
         return f"All {result.stored_rows} stored rows of {result.window} equal the raw events."
     return (
-        f"The stored rows of {result.window} equal the raw events, but for {len(result.changed)} {aggregate.cadence}s "
-        f"from {result.changed[0]:%Y-%m-%dT%H:%MZ} on: {CHANGED_MEANWHILE}."
+        f"The stored rows of {result.window} equal the raw events, but for {len(result.changed)} "
+        f"{aggregate.granularity}s from {result.changed[0]:%Y-%m-%dT%H:%MZ} on: {CHANGED_MEANWHILE}."
     )
 
 
@@ -115,10 +115,10 @@ def _newest_part(connection: Connection, aggregate: ContinuousAggregate, table: 
     """Return the newest 35 days of what is stored, without what has expired; None if nothing is."""
     if table.watermark is None:
         return None
-    start = aggregate.cadence.floor(table.watermark - LOOK_BACK)
+    start = aggregate.granularity.floor(table.watermark - LOOK_BACK)
     horizon = retention_horizon(connection)
     if horizon is not None:
-        start = max(start, aggregate.cadence.ceil(horizon))
+        start = max(start, aggregate.granularity.ceil(horizon))
     return Window(start, table.watermark) if start < table.watermark else None
 
 
@@ -129,7 +129,7 @@ def _tell(aggregate: ContinuousAggregate, differences: tuple[Difference, ...]) -
         return tuple(str(difference.row[name]) for name in ("bucket", *aggregate.dimensions))
 
     for told, (_, group) in enumerate(groupby(sorted(differences, key=key), key)):
-        if told == _MOST_TOLD:
+        if told == _MAX_SHOWN:
             yield "and more"
             return
         yield _tell_row(aggregate, list(group))
@@ -138,7 +138,7 @@ def _tell(aggregate: ContinuousAggregate, differences: tuple[Difference, ...]) -
 def _tell_row(aggregate: ContinuousAggregate, rows: list[Difference]) -> str:
     row = rows[0].row
     others = "".join(f", {name} {row[name]}" for name in aggregate.dimensions if name != "company_id")
-    where = f"company {row['company_id']}, {aggregate.cadence} {_bucket(rows[0]):%Y-%m-%dT%H:%MZ}{others}"
+    where = f"company {row['company_id']}, {aggregate.granularity} {_bucket(rows[0]):%Y-%m-%dT%H:%MZ}{others}"
     stored = [d.row for d in rows if d.side == "stored"]
     expected = [d.row for d in rows if d.side == "expected"]
     if len(stored) > 1:

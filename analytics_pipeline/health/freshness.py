@@ -15,11 +15,15 @@ from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.invalidation import StaleRange, stale_ranges
 from analytics_pipeline.timescale.refresh import materialized_tables
-from analytics_pipeline.windows import Cadence, Window, midnight
+from analytics_pipeline.windows import Granularity, Window, midnight
 
 # How long after its end a bucket with events may stay open: the schedule comes minutes after the end,
 # the sensor for gaps repairs a missed one, and a day or a month waits for what it is built on.
-ALLOWED_LAG = {Cadence.HOUR: timedelta(hours=2), Cadence.DAY: timedelta(hours=6), Cadence.MONTH: timedelta(days=1)}
+ALLOWED_LAG = {
+    Granularity.HOUR: timedelta(hours=2),
+    Granularity.DAY: timedelta(hours=6),
+    Granularity.MONTH: timedelta(days=1),
+}
 # An ERP with several companies records something every day.
 ALLOWED_SILENCE = timedelta(days=2)
 # The embedded database mostly holds files or the sample, which ends with the last whole month.
@@ -51,7 +55,7 @@ def lag_of_data(connection: Connection, settings: Settings, aggregate: Continuou
     if table is None:
         raise LookupError(aggregate.name)
     now = database_now(connection)
-    due = aggregate.cadence.floor(now - ALLOWED_LAG[aggregate.cadence])
+    due = aggregate.granularity.floor(now - ALLOWED_LAG[aggregate.granularity])
     oldest_chunk, newest = fetch_row(connection, load_sql("queries/event_span.sql"), {"tolerance": CLOCK_TOLERANCE})
     start = max(filter(None, [table.watermark, oldest_chunk, midnight(settings.start)]))
     waiting = None
@@ -71,8 +75,8 @@ def up_to_date(connection: Connection, settings: Settings, aggregate: Continuous
     except LookupError:
         missing = Violation(f"{aggregate.name} does not exist", "analytics-pipeline db migrate")
         return CheckResult.judge(check, aggregate.name, [missing], good="")
-    cadence = aggregate.cadence
-    allowed = ALLOWED_LAG[cadence]
+    granularity = aggregate.granularity
+    allowed = ALLOWED_LAG[granularity]
     metadata = {
         "closed through": lag.closed_through,
         "should be closed through": lag.due_through,
@@ -89,13 +93,13 @@ def up_to_date(connection: Connection, settings: Settings, aggregate: Continuous
             else "There are no events to close yet."
         )
         return CheckResult.judge(check, aggregate.name, [], good=good, metadata=metadata)
-    bucket = cadence.floor(lag.oldest_waiting)
-    late = lag.now - cadence.next(bucket)
+    bucket = granularity.floor(lag.oldest_waiting)
+    late = lag.now - granularity.next(bucket)
     metadata["hours since its bucket ended"] = _hours(late)
     problem = Violation(
-        f"events since {lag.oldest_waiting:%Y-%m-%d %H:%M} UTC wait to be closed: their {cadence} ended "
+        f"events since {lag.oldest_waiting:%Y-%m-%d %H:%M} UTC wait to be closed: their {granularity} ended "
         f"{_hours(late):g} hours ago, allowed are {_hours(allowed):g}; see that the Dagster daemon and the schedule "
-        f"of the {cadence} run",
+        f"of the {granularity} run",
         close_command(Window(bucket, lag.due_through)),
     )
     return CheckResult.judge(check, aggregate.name, [problem], good="", metadata=metadata)

@@ -19,8 +19,8 @@ from analytics_pipeline.timescale.connection import Connection
 LOOK_BACK = timedelta(days=35)
 # Friday's rate is the newest until Tuesday if Monday was a holiday; older than that are few.
 DAYS_USUAL = 4
-_MOST_TOLD = 3
-_MOST_LISTED = 100
+_MAX_SHOWN = 3
+_MAX_LISTED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +164,9 @@ def rates_without_gaps(connection: Connection, settings: Settings) -> CheckResul
             "days without a rate allowed": 0,
             "gaps": [
                 {"currency": gap.currency, "from": str(gap.first), "to": str(gap.last), "days": gap.days}
-                for gap in gaps[:_MOST_LISTED]
+                for gap in gaps[:_MAX_LISTED]
             ],
-            "gaps listed": f"{min(len(gaps), _MOST_LISTED)} of {len(gaps)}",
+            "gaps listed": f"{min(len(gaps), _MAX_LISTED)} of {len(gaps)}",
             "reporting currency": base,
             "table": FX_RATES,
         },
@@ -215,5 +215,5 @@ def _ages(uses: Iterable[_Use]) -> str:
 
 
 def _told(gaps: list[_Gap]) -> str:
-    more = f"; and {len(gaps) - _MOST_TOLD} more" if len(gaps) > _MOST_TOLD else ""
-    return "; ".join(str(gap) for gap in gaps[:_MOST_TOLD]) + more
+    more = f"; and {len(gaps) - _MAX_SHOWN} more" if len(gaps) > _MAX_SHOWN else ""
+    return "; ".join(str(gap) for gap in gaps[:_MAX_SHOWN]) + more

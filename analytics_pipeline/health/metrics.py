@@ -14,12 +14,12 @@ from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row, one_state
 from analytics_pipeline.timescale.invalidation import stale_ranges
 from analytics_pipeline.timescale.refresh import retention_horizon
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
 # What is proved of days at most: each takes about as long as it took to compute.
-LOOK_BACK = {Cadence.DAY: timedelta(days=35), Cadence.MONTH: timedelta(days=400)}
+LOOK_BACK = {Granularity.DAY: timedelta(days=35), Granularity.MONTH: timedelta(days=400)}
 _YEAR, _LEAP_YEAR = timedelta(days=365), timedelta(days=366)
-_MOST_TOLD = 5
+_MAX_SHOWN = 5
 
 EQUALS_CHECK = "equals_definitions"
 CONVERTED_CHECK = "amounts_converted"
@@ -31,7 +31,7 @@ def equals_definitions(
     settings: Settings,
     subject: str,
     table: MetricTable,
-    cadence: Cadence,
+    granularity: Granularity,
     window: Window | None = None,
 ) -> CheckResult:
     """Judge the stored rows of a window, or of the newest closed periods, against what the functions give now.
@@ -39,18 +39,18 @@ def equals_definitions(
     Days are proved for the last 35 of a window, months for the last 13; autocommit connection. Periods under which
     something has changed since they were computed are no failure: they are computed again.
     """
-    judged = _proved_window(connection, table, cadence, window)
-    before = cadence.floor(judged.start - timedelta(days=1))
+    judged = _proved_window(connection, table, granularity, window)
+    before = granularity.floor(judged.start - timedelta(days=1))
     parameters = {
         "metric": table.metric,
-        "granularity": str(cadence),
+        "granularity": str(granularity),
         "before": before,
         "start": judged.start,
         "end": judged.end,
         "currency": settings.base_currency,
         "version": DEFINITIONS_VERSION,
         "horizon": retention_horizon(connection),
-        "most": _MOST_TOLD,
+        "most": _MAX_SHOWN,
     }
     query = sql.SQL(load_sql("queries/compare_metric.sql")).format(
         table=sql.Identifier(table.table), rows=sql.Identifier(table.rows_function)
@@ -75,8 +75,10 @@ def equals_definitions(
         )
     good = "Nothing is closed yet, or all of it waits to be computed again."
     if periods:
-        good = f"All {rows} rows of {periods} {cadence}s equal what the definitions give"
-        good += f", but for {len(changed)} {cadence}s from {changed[0]:%Y-%m-%d} on: {_CHANGED}." if changed else "."
+        good = f"All {rows} rows of {periods} {granularity}s equal what the definitions give"
+        good += (
+            f", but for {len(changed)} {granularity}s from {changed[0]:%Y-%m-%d} on: {_CHANGED}." if changed else "."
+        )
     return CheckResult.judge(
         EQUALS_CHECK,
         subject,
@@ -84,11 +86,11 @@ def equals_definitions(
         good=good,
         metadata={
             "window": str(judged),
-            f"{cadence}s compared": periods,
+            f"{granularity}s compared": periods,
             "rows compared": rows,
             "differences": differing,
             "differences allowed": 0,
-            f"{cadence}s changed meanwhile": len(changed),
+            f"{granularity}s changed meanwhile": len(changed),
         },
     )
 
@@ -98,13 +100,15 @@ def amounts_converted(
     settings: Settings,
     subject: str,
     table: MetricTable,
-    cadence: Cadence,
+    granularity: Granularity,
     window: Window | None = None,
 ) -> CheckResult:
     """Judge that no amount of a window, or of the newest closed periods, lacks a rate of exchange."""
-    wanted = window or _proved_window(connection, table, cadence, None)
+    wanted = window or _proved_window(connection, table, granularity, None)
     query = sql.SQL(load_sql("queries/unconverted_metric.sql")).format(table=sql.Identifier(table.table))
-    rows = connection.execute(query, {"granularity": str(cadence), "start": wanted.start, "end": wanted.end}).fetchall()
+    rows = connection.execute(
+        query, {"granularity": str(granularity), "start": wanted.start, "end": wanted.end}
+    ).fetchall()
     listed = [
         {
             "company": company,
@@ -121,9 +125,9 @@ def amounts_converted(
         told = "; ".join(
             f"{row['company']}: {row['figure']} of {row['amount']} {row['currency']} ({row['first day']} to "
             f"{row['last day']})"
-            for row in listed[:_MOST_TOLD]
+            for row in listed[:_MAX_SHOWN]
         )
-        more = f"; and {len(listed) - _MOST_TOLD} more" if len(listed) > _MOST_TOLD else ""
+        more = f"; and {len(listed) - _MAX_SHOWN} more" if len(listed) > _MAX_SHOWN else ""
         problems.append(
             Violation(
                 f"amounts are left out because no rate to {settings.base_currency} of the 7 days up to their day, or "
@@ -147,21 +151,23 @@ def amounts_converted(
 
 
 def figures_current(
-    connection: Connection, settings: Settings, subject: str, table: MetricTable, cadence: Cadence
+    connection: Connection, settings: Settings, subject: str, table: MetricTable, granularity: Granularity
 ) -> CheckResult:
     """Judge that closed periods have seen every change, and follow today's definitions and reporting currency.
 
     Those whose events have expired keep their figures and their version, which is no error.
     """
     currency = settings.base_currency
-    stale = [p for p in stale_periods(connection, currency) if p.metric == table.metric and p.cadence is cadence]
-    kept = kept_periods(connection, table, cadence, currency)
+    stale = [
+        p for p in stale_periods(connection, currency) if p.metric == table.metric and p.granularity is granularity
+    ]
+    kept = kept_periods(connection, table, granularity, currency)
     problems = []
     if stale:
         first, last = stale[0].window, stale[-1].window
         problems.append(
             Violation(
-                f"{len(stale)} closed {cadence}s from {first.start:%Y-%m-%d} to {last.start:%Y-%m-%d} are to be "
+                f"{len(stale)} closed {granularity}s from {first.start:%Y-%m-%d} to {last.start:%Y-%m-%d} are to be "
                 f"computed again, because of: {stale[0].causes}; the sensor late_events asks for them",
                 f"analytics-pipeline close --start {first.start:%Y-%m-%d} --end {last.end:%Y-%m-%d}",
                 Severity.WARNING,
@@ -171,8 +177,8 @@ def figures_current(
         "figures_current",
         subject,
         problems,
-        good=f"Every closed {cadence} has seen every change and follows definitions version {DEFINITIONS_VERSION}"
-        + (f", but {_kept_in_words(kept, cadence)}." if kept else "."),
+        good=f"Every closed {granularity} has seen every change and follows definitions version {DEFINITIONS_VERSION}"
+        + (f", but {_kept_in_words(kept, granularity)}." if kept else "."),
         metadata={
             "definitions version": DEFINITIONS_VERSION,
             "stale periods": len(stale),
@@ -182,29 +188,31 @@ def figures_current(
     )
 
 
-def _kept_in_words(kept: KeptPeriods, cadence: Cadence) -> str:
+def _kept_in_words(kept: KeptPeriods, granularity: Granularity) -> str:
     versions = " and ".join(str(version) for version in kept.versions)
     return (
-        f"{kept.count} {cadence}s from {kept.first.start:%Y-%m-%d} to {kept.last.start:%Y-%m-%d}, whose events have "
-        f"expired, keep their figures and their version ({versions})"
+        f"{kept.count} {granularity}s from {kept.first.start:%Y-%m-%d} to {kept.last.start:%Y-%m-%d}, whose events "
+        f"have expired, keep their figures and their version ({versions})"
     )
 
 
-def _proved_window(connection: Connection, table: MetricTable, cadence: Cadence, window: Window | None) -> Window:
+def _proved_window(
+    connection: Connection, table: MetricTable, granularity: Granularity, window: Window | None
+) -> Window:
     if window is None:
         (end,) = fetch_row(
             connection,
             "SELECT max(period_end) FROM analytics_metric_periods WHERE metric = %s AND granularity = %s",
-            [table.metric, str(cadence)],
+            [table.metric, str(granularity)],
         )
-        end = end or cadence.floor(database_now(connection))
+        end = end or granularity.floor(database_now(connection))
     else:
         end = window.end
-    start = cadence.floor(end - LOOK_BACK[cadence])
+    start = granularity.floor(end - LOOK_BACK[granularity])
     if window is not None:
         start = max(start, window.start)
-    horizon = retention_horizon(connection) if table.needs_raw_events and cadence is Cadence.DAY else None
+    horizon = retention_horizon(connection) if table.needs_raw_events and granularity is Granularity.DAY else None
     if horizon is not None:
         # The day before the first one has to have its events too.
-        start = min(max(start, cadence.next(cadence.ceil(horizon))), end - (cadence.next(start) - start))
+        start = min(max(start, granularity.next(granularity.ceil(horizon))), end - (granularity.next(start) - start))
     return Window(start, end)

@@ -16,14 +16,14 @@ from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row, one_state
 from analytics_pipeline.timescale.invalidation import days_of, stale_ranges
 from analytics_pipeline.timescale.refresh import retention_horizon
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
 MATCH_CHECK = "subscriptions_match_events"
 CHECK = "subscription_events"
 ORDER_CHECK = "subscription_order"
 LOOK_BACK = timedelta(days=35)
-_MOST_LISTED = 10
-_MOST_TOLD = 3
+_MAX_LISTED = 10
+_MAX_SHOWN = 3
 _TYPES = [name for name, known in KNOWN_TYPES.items() if known.category == "subscription"]
 
 
@@ -38,8 +38,8 @@ def subscriptions_match_events(
     so is what lies behind the retention horizon.
     """
     horizon = retention_horizon(connection)
-    end = window.end if window is not None else Cadence.DAY.floor(database_now(connection))
-    start = Cadence.DAY.floor(end - LOOK_BACK)
+    end = window.end if window is not None else Granularity.DAY.floor(database_now(connection))
+    start = Granularity.DAY.floor(end - LOOK_BACK)
     if window is not None:
         start = max(start, window.start)
     judged = Window(start, end)
@@ -54,7 +54,7 @@ def subscriptions_match_events(
                 "horizon": horizon,
                 "stale_starts": [day.start for day in stale],
                 "stale_ends": [day.end for day in stale],
-                "most": _MOST_TOLD,
+                "most": _MAX_SHOWN,
             },
         )
     problems = []
@@ -84,17 +84,17 @@ def subscriptions_match_events(
 
 def subscription_events(connection: Connection, settings: Settings) -> CheckResult:  # noqa: ARG001  # a check's form
     """Judge that every change of a subscription of the last 35 days says what its monthly amount is made of."""
-    parameters = {"look_back": LOOK_BACK, "types": _TYPES, "most": _MOST_LISTED}
+    parameters = {"look_back": LOOK_BACK, "types": _TYPES, "most": _MAX_LISTED}
     rows = connection.execute(load_sql("queries/malformed_subscription_events.sql"), parameters).fetchall()
     events = [AnalyticsEvent(*row[:-1]) for row in rows]
     count = rows[0][-1] if rows else 0
     problems = []
     if events:
-        more = f"; and {count - _MOST_TOLD} more" if count > _MOST_TOLD else ""
+        more = f"; and {count - _MAX_SHOWN} more" if count > _MAX_SHOWN else ""
         problems.append(
             Violation(
                 f"{count} changes of subscriptions in the last {LOOK_BACK.days} days are in no figure, because they "
-                f"don't say all that a change has to say: {'; '.join(map(_describe, events[:_MOST_TOLD]))}{more}",
+                f"don't say all that a change has to say: {'; '.join(map(_describe, events[:_MAX_SHOWN]))}{more}",
                 _correction(events[0]),
                 Severity.WARNING,
             )
@@ -118,18 +118,18 @@ def subscription_order(connection: Connection, settings: Settings) -> CheckResul
 
     Changes behind the retention horizon are left out: no event is left there that could be given a sequence.
     """
-    parameters = {"horizon": retention_horizon(connection), "most": _MOST_LISTED}
+    parameters = {"horizon": retention_horizon(connection), "most": _MAX_LISTED}
     rows = connection.execute(load_sql("queries/subscriptions_ordered_by_id.sql"), parameters).fetchall()
     named = [f"{subscription} of {company} at {at:%Y-%m-%dT%H:%M:%S.%f}Z" for company, subscription, at, _ in rows]
     count = rows[0][-1] if rows else 0
     problems = []
     if named:
-        more = f"; and {count - _MOST_TOLD} more" if count > _MOST_TOLD else ""
+        more = f"; and {count - _MAX_SHOWN} more" if count > _MAX_SHOWN else ""
         company, subscription, at, _ = rows[0]
         problems.append(
             Violation(
                 f"{count} times several changes of a subscription are of one instant and arrived together, and only "
-                f"their ids say which one counts: {'; '.join(named[:_MOST_TOLD])}{more}",
+                f"their ids say which one counts: {'; '.join(named[:_MAX_SHOWN])}{more}",
                 _numbering(company, subscription, at),
             )
         )

@@ -9,7 +9,7 @@ from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import LOGS_DAYS
 from analytics_pipeline.timescale.connection import Connection, fetch_row, one_state
 from analytics_pipeline.timescale.invalidation import days_of, stale_ranges
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
 CHECK = "users_match_events"
 # What is proved both ways; of what is older a sample, another one each day, is looked up.
@@ -31,7 +31,7 @@ def users_match_events(
     """
     now = datetime.now(UTC)
     until = window.end if window is not None else now
-    since = Cadence.DAY.floor(until - LOOK_BACK)
+    since = Granularity.DAY.floor(until - LOOK_BACK)
     if window is not None:
         since = max(since, window.start)
     with one_state(connection):

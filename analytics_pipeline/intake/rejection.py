@@ -2,7 +2,7 @@
 
 from analytics_pipeline.errors import AnalyticsError
 
-_SHOWN_CHARACTERS = 60
+_MAX_SHOWN_CHARACTERS = 60
 
 
 class RejectedEvent(AnalyticsError):  # noqa: N818 - what happens to a record, not a defect
@@ -19,8 +19,8 @@ def shown(value: object) -> str:
     """Return the value as a reason shows it: escaped, and cut when long."""
     try:
         # Cut before repr() too: the text may be a megabyte.
-        text = repr(value[: _SHOWN_CHARACTERS + 1] if isinstance(value, str | bytes) else value)
+        text = repr(value[: _MAX_SHOWN_CHARACTERS + 1] if isinstance(value, str | bytes) else value)
     except (RecursionError, ValueError):
         # Nested hundreds of levels deep, or a whole number of thousands of digits.
         text = f"a {type(value).__name__}"
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+    return text if len(text) <= _MAX_SHOWN_CHARACTERS else f"{text[:_MAX_SHOWN_CHARACTERS]}..."

@@ -33,7 +33,7 @@ _UNAVAILABLE = 503
 _LATER = {408, 425, 429}
 _ANSWER_BYTES = 1000
 # Longer than names are; keys of PagerDuty have 32 characters.
-_SHOWN_CHARACTERS = 20
+_MAX_SHOWN_CHARACTERS = 20
 
 
 def require_name(target: str) -> str:
@@ -45,7 +45,7 @@ def require_name(target: str) -> str:
 
 def shown_name(target: str) -> str:
     """Return a name for an error; of one that may be an address or a key, which are secrets, the beginning."""
-    return target if len(target) <= _SHOWN_CHARACTERS else f"{target[:6]}..."
+    return target if len(target) <= _MAX_SHOWN_CHARACTERS else f"{target[:6]}..."
 
 
 @dataclass(frozen=True, slots=True)

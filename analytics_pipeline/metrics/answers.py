@@ -29,9 +29,9 @@ from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION, Scope, scope
 from analytics_pipeline.metrics.top_events import top_events
 from analytics_pipeline.metrics.users import UserMetrics, are_users_kept, require_raw_users, user_figures, user_metrics
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
-_MOST_PERIODS = 1_000
+_MAX_PERIODS = 1_000
 
 Answer = dict[str, Any]
 
@@ -122,21 +122,21 @@ def crypto_answer(connection: Connection, company_id: str | None, window: Window
 
 
 def series_answer(
-    connection: Connection, company_id: str | None, window: Window, currency: str, cadence: Cadence
+    connection: Connection, company_id: str | None, window: Window, currency: str, granularity: Granularity
 ) -> Answer:
     """Return the figures of each hour, day or month of a window.
 
-    Raises ``AnalyticsError`` for a window that doesn't fit the cadence or holds too many periods, ``HorizonError``
+    Raises ``AnalyticsError`` for a window that doesn't fit the granularity or holds too many periods, ``HorizonError``
     where raw events it needs have expired.
     """
-    first = _periods(window, cadence)[0]
+    first = _periods(window, granularity)[0]
     with one_view(connection):
         require_raw_users(connection, first)
-        periods = period_figures(connection, company_id, window, cadence, currency)
+        periods = period_figures(connection, company_id, window, granularity, currency)
         return {
             "series": [
                 {
-                    "start": f"{period.start:{_FORMATS[cadence]}}",
+                    "start": f"{period.start:{_FORMATS[granularity]}}",
                     "totalRevenue": round_money(period.total_revenue, currency),
                     "invoiced": round_money(period.invoiced, currency),
                     "refunds": round_money(period.refunds, currency),
@@ -149,7 +149,7 @@ def series_answer(
                 }
                 for period in periods
             ],
-            "interval": str(cadence),
+            "interval": str(granularity),
             "currency": currency,
             **_scope(scope(connection, company_id, window)),
             "unconverted": _unconverted(unconverted(connection, company_id, window, currency)),
@@ -158,13 +158,13 @@ def series_answer(
 
 
 def revenue_series_answer(
-    connection: Connection, company_id: str | None, window: Window, currency: str, cadence: Cadence
+    connection: Connection, company_id: str | None, window: Window, currency: str, granularity: Granularity
 ) -> Answer:
     """Return revenue, MRR and the rates of each hour, day or month of a window.
 
-    Raises ``AnalyticsError`` for a window that doesn't fit the cadence or holds too many periods.
+    Raises ``AnalyticsError`` for a window that doesn't fit the granularity or holds too many periods.
     """
-    periods = _periods(window, cadence)
+    periods = _periods(window, granularity)
     asked = [(company_id, period) for period in periods]
     with one_view(connection):
         revenues = revenue_figures(connection, asked, currency)
@@ -172,7 +172,7 @@ def revenue_series_answer(
         return {
             "series": [
                 {
-                    "start": f"{period.start:{_FORMATS[cadence]}}",
+                    "start": f"{period.start:{_FORMATS[granularity]}}",
                     "totalRevenue": round_money(revenue.metrics.total_revenue, currency),
                     "invoiced": round_money(revenue.metrics.invoiced, currency),
                     "refunds": round_money(revenue.metrics.refunds, currency),
@@ -182,7 +182,7 @@ def revenue_series_answer(
                 }
                 for period, revenue, mrr in zip(periods, revenues, mrrs, strict=True)
             ],
-            "interval": str(cadence),
+            "interval": str(granularity),
             "currency": currency,
             **_scope(scope(connection, company_id, window)),
             "unconverted": _unconverted(unconverted(connection, company_id, window, currency)),
@@ -190,22 +190,24 @@ def revenue_series_answer(
         }
 
 
-def users_series_answer(connection: Connection, company_id: str | None, window: Window, cadence: Cadence) -> Answer:
+def users_series_answer(
+    connection: Connection, company_id: str | None, window: Window, granularity: Granularity
+) -> Answer:
     """Return the user figures of each day or month of a window.
 
-    Raises ``AnalyticsError`` for a window that doesn't fit the cadence or holds too many periods, ``HorizonError``
+    Raises ``AnalyticsError`` for a window that doesn't fit the granularity or holds too many periods, ``HorizonError``
     where raw events it needs have expired.
     """
-    periods = _periods(window, cadence)
+    periods = _periods(window, granularity)
     with one_view(connection):
         require_raw_users(connection, periods[0])
         found = user_figures(connection, [(company_id, period) for period in periods])
         return {
             "series": [
-                {"start": f"{period.start:{_FORMATS[cadence]}}", **_users(users.metrics)}
+                {"start": f"{period.start:{_FORMATS[granularity]}}", **_users(users.metrics)}
                 for period, users in zip(periods, found, strict=True)
             ],
-            "interval": str(cadence),
+            "interval": str(granularity),
             **_scope(scope(connection, company_id, window)),
             "definitionsVersion": DEFINITIONS_VERSION,
         }
@@ -279,7 +281,7 @@ def top_events_answer(connection: Connection, company_id: str | None, window: Wi
         }
 
 
-_FORMATS = {Cadence.HOUR: "%Y-%m-%dT%H:%MZ", Cadence.DAY: "%Y-%m-%d", Cadence.MONTH: "%Y-%m"}
+_FORMATS = {Granularity.HOUR: "%Y-%m-%dT%H:%MZ", Granularity.DAY: "%Y-%m-%d", Granularity.MONTH: "%Y-%m"}
 
 
 @contextmanager
@@ -298,12 +300,12 @@ def one_view(connection: Connection) -> Iterator[None]:
         yield
 
 
-def _periods(window: Window, cadence: Cadence) -> list[Window]:
-    if not window.is_aligned(cadence):
-        raise AnalyticsError(f"A series by {cadence} needs whole {cadence}s, not {window}.")
-    if window.count(cadence) > _MOST_PERIODS:
-        raise AnalyticsError(f"{window} holds more than {_MOST_PERIODS:,} {cadence}s: ask for less, or by month.")
-    return list(window.split(cadence))
+def _periods(window: Window, granularity: Granularity) -> list[Window]:
+    if not window.is_aligned(granularity):
+        raise AnalyticsError(f"A series by {granularity} needs whole {granularity}s, not {window}.")
+    if window.count(granularity) > _MAX_PERIODS:
+        raise AnalyticsError(f"{window} holds more than {_MAX_PERIODS:,} {granularity}s: ask for less, or by month.")
+    return list(window.split(granularity))
 
 
 def _users(figures: UserMetrics) -> Answer:

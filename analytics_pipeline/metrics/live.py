@@ -12,7 +12,7 @@ from analytics_pipeline.windows import Window
 
 # More types than anybody uses: all of a day's events are counted.
 _MAX_TYPES = 1_000
-_SHOWN_TYPES = 20
+_MAX_SHOWN_TYPES = 20
 
 
 def live_answer(connection: Connection, company_id: str | None, currency: str) -> Answer:
@@ -43,7 +43,7 @@ def live_answer(connection: Connection, company_id: str | None, currency: str) -
                 "events": sum(row.events for row in counts),
                 "topEvents": [
                     {"eventType": row.event_type, "category": row.category, "events": row.events}
-                    for row in counts[:_SHOWN_TYPES]
+                    for row in counts[:_MAX_SHOWN_TYPES]
                 ],
             },
         }

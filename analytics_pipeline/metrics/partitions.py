@@ -19,7 +19,7 @@ from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.refresh import materialized_tables
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
 PARTITIONS = "analytics_partitions"
 _MAX_FAILURE = 500
@@ -80,12 +80,12 @@ class AdoptedPartition:
     run_id: str
 
 
-def begin_attempt(connection: Connection, asset: str, cadence: Cadence, window: Window, run_id: str) -> None:
-    """Note that a run begins to close the partitions of a half-open window, aligned to the cadence.
+def begin_attempt(connection: Connection, asset: str, granularity: Granularity, window: Window, run_id: str) -> None:
+    """Note that a run begins to close the partitions of a half-open window, aligned to the granularity.
 
     They are not closed from now on. A step that is repeated in its run is the same attempt. Autocommit connection.
     """
-    width = f"1 {cadence}"
+    width = f"1 {granularity}"
     parameters = {"asset": asset, "start": window.start, "end": window.end, "width": width, "run_id": run_id}
     connection.execute(load_sql("queries/partitions_begin.sql"), parameters)
 
@@ -207,7 +207,7 @@ def adopted_assets(connection: Connection) -> set[str]:
 def adopt_partitions(
     connection: Connection,
     asset: str,
-    cadence: Cadence,
+    granularity: Granularity,
     partitions: Iterable[AdoptedPartition],
     failed: Iterable[FailedRange],
 ) -> int:
@@ -229,7 +229,7 @@ def adopt_partitions(
         for left in failed:
             attempt = {
                 **_attempt(asset, left.window, left.run_id),
-                "width": f"1 {cadence}",
+                "width": f"1 {granularity}",
                 "attempts": [left.run_id][: left.attempts],
                 "failure": left.failure,
                 "attempted_at": left.attempted_at,
@@ -256,10 +256,10 @@ def _counts(connection: Connection, asset: str) -> tuple[sql.Composable, sql.SQL
         )
         return query, sql.SQL("coalesce(counted.rows, 0)"), sql.SQL("coalesce(counted.events, 0)")
     if asset in METRIC_ASSETS:
-        table, cadence = METRIC_ASSETS[asset]
+        table, granularity = METRIC_ASSETS[asset]
         query = sql.SQL("SELECT period_start, count(*), NULL::bigint FROM {} WHERE granularity = {} AND {}").format(
             sql.Identifier(table.table),
-            sql.Literal(str(cadence)),
+            sql.Literal(str(granularity)),
             within.format(column=sql.Identifier("period_start")),
         )
         return query, sql.SQL("coalesce(counted.rows, 0)"), sql.SQL("NULL::bigint")

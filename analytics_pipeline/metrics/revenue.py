@@ -12,7 +12,7 @@ from analytics_pipeline.metrics.periods import CompanyWindow, period_parameters
 from analytics_pipeline.metrics.rates import SubscriptionRates
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
 T = TypeVar("T")
 
@@ -200,19 +200,19 @@ def _listed(unconverted: str) -> tuple[Unconverted, ...]:
 
 
 def period_figures(
-    connection: Connection, company_id: str | None, window: Window, cadence: Cadence, currency: str
+    connection: Connection, company_id: str | None, window: Window, granularity: Granularity, currency: str
 ) -> list[PeriodFigures]:
     """Return the figures of each hour, day or month of a window, in order.
 
-    Raises ``AnalyticsError`` for a window that does not begin and end on the cadence's boundaries.
+    Raises ``AnalyticsError`` for a window that does not begin and end on the granularity's boundaries.
     """
-    if not window.is_aligned(cadence):
-        raise AnalyticsError(f"A series by {cadence} needs whole {cadence}s, not {window}.")
+    if not window.is_aligned(granularity):
+        raise AnalyticsError(f"A series by {granularity} needs whole {granularity}s, not {window}.")
     parameters = {
         "company": company_id,
         "start": window.start,
         "end": window.end,
-        "granularity": str(cadence),
+        "granularity": str(granularity),
         "currency": currency,
     }
     return [
@@ -247,7 +247,7 @@ def revenue_series(connection: Connection, company_id: str | None, window: Windo
 
     Raises ``AnalyticsError`` for a window that is not made of whole months.
     """
-    if not window.is_aligned(Cadence.MONTH):
+    if not window.is_aligned(Granularity.MONTH):
         raise AnalyticsError(f"The monthly series needs whole UTC months, not {window}.")
     rows = connection.execute(
         "SELECT (month AT TIME ZONE 'UTC')::date, currency, revenue, refunds, transactions "

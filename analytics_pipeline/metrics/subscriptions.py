@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from analytics_pipeline.timescale.aggregates import Column
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.refresh import require_within_horizon
-from analytics_pipeline.windows import Cadence, Window, require_aligned
+from analytics_pipeline.windows import Granularity, Window, require_aligned
 
 SUBSCRIPTIONS = "analytics_subscriptions"
 SUBSCRIPTION_COLUMNS: Mapping[str, Column] = {
@@ -37,7 +37,7 @@ def update_subscriptions(connection: Connection, window: Window) -> int:
     table. Raises ``AnalyticsError`` for a window that is not made of whole days, ``HorizonError`` for one whose raw
     events have expired: its rows are all there is of them.
     """
-    require_aligned(SUBSCRIPTIONS, Cadence.DAY, window)
-    require_within_horizon(connection, SUBSCRIPTIONS, Cadence.DAY, window)
+    require_aligned(SUBSCRIPTIONS, Granularity.DAY, window)
+    require_within_horizon(connection, SUBSCRIPTIONS, Granularity.DAY, window)
     row = fetch_row(connection, "SELECT analytics_close_subscriptions(%s, %s)", [window.start, window.end])
     return int(row[0])

@@ -10,7 +10,7 @@ from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import Column
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.refresh import require_within_horizon, retention_horizon
-from analytics_pipeline.windows import Cadence, Window, require_aligned
+from analytics_pipeline.windows import Granularity, Window, require_aligned
 
 _COMPANY = {"company_id": Column("text", "The tenant.")}
 _PERIOD: Mapping[str, Column] = {
@@ -46,9 +46,9 @@ class MetricTable:
         """The table's name."""
         return f"analytics_{self.metric}"
 
-    def asset(self, cadence: Cadence) -> str:
+    def asset(self, granularity: Granularity) -> str:
         """Return the name under which its days, or its months, are closed."""
-        return self.metric if cadence is Cadence.DAY else f"{self.metric}_{cadence}ly"
+        return self.metric if granularity is Granularity.DAY else f"{self.metric}_{granularity}ly"
 
     @property
     def rows_function(self) -> str:
@@ -150,9 +150,11 @@ USER_METRICS = MetricTable(
     needs_raw_events=True,
 )
 METRIC_TABLES = (REVENUE_METRICS, MRR_MOVEMENTS, USER_METRICS)
-GRANULARITIES = (Cadence.DAY, Cadence.MONTH)
+GRANULARITIES = (Granularity.DAY, Granularity.MONTH)
 # The table and the width of the partitions of every metric asset.
-METRIC_ASSETS = {table.asset(cadence): (table, cadence) for table in METRIC_TABLES for cadence in GRANULARITIES}
+METRIC_ASSETS = {
+    table.asset(granularity): (table, granularity) for table in METRIC_TABLES for granularity in GRANULARITIES
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +174,7 @@ class StalePeriod:
     """
 
     metric: str
-    cadence: Cadence
+    granularity: Granularity
     window: Window
     causes: str
     has_other_definitions: bool
@@ -189,7 +191,7 @@ class KeptPeriods:
 
 
 def close_metric(
-    connection: Connection, table: MetricTable, cadence: Cadence, window: Window, currency: str
+    connection: Connection, table: MetricTable, granularity: Granularity, window: Window, currency: str
 ) -> ClosedMetric:
     """Compute the days or months of a window anew, for every company; autocommit connection.
 
@@ -198,12 +200,12 @@ def close_metric(
     day before, keeps its figures. Raises ``AnalyticsError`` for a window that is not made of whole days or months,
     ``HorizonError`` for one whose raw events have expired if it needs them.
     """
-    require_aligned(table.table, cadence, window)
+    require_aligned(table.table, granularity, window)
     started = time.monotonic()
     rows = changed = 0
-    parts = list(window.split(Cadence.MONTH)) if cadence is Cadence.DAY else [window]
-    if table.needs_raw_events and cadence is Cadence.DAY:
-        require_within_horizon(connection, table.table, cadence, window)
+    parts = list(window.split(Granularity.MONTH)) if granularity is Granularity.DAY else [window]
+    if table.needs_raw_events and granularity is Granularity.DAY:
+        require_within_horizon(connection, table.table, granularity, window)
         parts[:1] = _without_kept_day(connection, table, parts[0])
     for part in parts:
         with connection.transaction():
@@ -212,7 +214,7 @@ def close_metric(
             written = fetch_row(
                 connection,
                 "SELECT rows_written, rows_changed FROM analytics_close_metric(%s, %s, %s, %s, %s, %s)",
-                [table.metric, str(cadence), part.start, part.end, currency, DEFINITIONS_VERSION],
+                [table.metric, str(granularity), part.start, part.end, currency, DEFINITIONS_VERSION],
             )
         rows, changed = rows + written[0], changed + written[1]
     return ClosedMetric(rows, changed, time.monotonic() - started)
@@ -226,7 +228,7 @@ def _without_kept_day(connection: Connection, table: MetricTable, window: Window
         "AND m.period_start = %s AND analytics_is_kept(m, %s))",
         [table.metric, window.start, retention_horizon(connection)],
     )
-    start = Cadence.DAY.next(window.start) if is_kept else window.start
+    start = Granularity.DAY.next(window.start) if is_kept else window.start
     return [Window(start, window.end)] if start < window.end else []
 
 
@@ -242,19 +244,21 @@ def stale_periods(connection: Connection, currency: str | None = None) -> list[S
         [DEFINITIONS_VERSION, currency, retention_horizon(connection)],
     ).fetchall()
     return [
-        StalePeriod(metric, Cadence(granularity), Window(start, end), causes, has_other_definitions)
+        StalePeriod(metric, Granularity(granularity), Window(start, end), causes, has_other_definitions)
         for metric, granularity, start, end, causes, has_other_definitions in rows
     ]
 
 
-def kept_periods(connection: Connection, table: MetricTable, cadence: Cadence, currency: str) -> KeptPeriods | None:
+def kept_periods(
+    connection: Connection, table: MetricTable, granularity: Granularity, currency: str
+) -> KeptPeriods | None:
     """Return the closed partitions that no event is left of to compute them by today's definitions, None without any.
 
     They keep their figures, and the version of the definitions they were computed by.
     """
     parameters = {
         "metric": table.metric,
-        "granularity": str(cadence),
+        "granularity": str(granularity),
         "version": DEFINITIONS_VERSION,
         "currency": currency,
         "horizon": retention_horizon(connection),
@@ -262,7 +266,7 @@ def kept_periods(connection: Connection, table: MetricTable, cadence: Cadence, c
     count, first, last, versions = fetch_row(connection, load_sql("queries/kept_metric_periods.sql"), parameters)
     if not count:
         return None
-    return KeptPeriods(count, Window(first, cadence.next(first)), Window(last, cadence.next(last)), versions)
+    return KeptPeriods(count, Window(first, granularity.next(first)), Window(last, granularity.next(last)), versions)
 
 
 def restated_months(connection: Connection) -> set[tuple[str, Window]]:
@@ -271,5 +275,5 @@ def restated_months(connection: Connection) -> set[tuple[str, Window]]:
         "SELECT metric, period_start, period_end FROM analytics_metric_periods "
         "WHERE granularity = 'month' AND restated_from IS NOT NULL"
     ).fetchall()
-    assets = {table.metric: table.asset(Cadence.MONTH) for table in METRIC_TABLES}
+    assets = {table.metric: table.asset(Granularity.MONTH) for table in METRIC_TABLES}
     return {(assets[metric], Window(start, end)) for metric, start, end in rows}

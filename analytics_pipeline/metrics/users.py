@@ -14,7 +14,7 @@ from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import Column
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.refresh import HorizonError, retention_horizon
-from analytics_pipeline.windows import Cadence, Window, require_aligned
+from analytics_pipeline.windows import Granularity, Window, require_aligned
 
 USER_COLUMNS: Mapping[str, Column] = {
     "company_id": Column("text", "The tenant."),
@@ -142,7 +142,7 @@ def update_users(connection: Connection, window: Window) -> int:
     recorded; what is known only from behind the retention horizon stays. Raises ``AnalyticsError`` for a window that is
     not made of whole days.
     """
-    require_aligned(USERS, Cadence.DAY, window)
+    require_aligned(USERS, Granularity.DAY, window)
     # It remembers the horizon it finds, behind which nothing is taken back.
     retention_horizon(connection)
     row = fetch_row(connection, "SELECT analytics_close_users(%s, %s)", [window.start, window.end])

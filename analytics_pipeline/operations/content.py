@@ -16,7 +16,7 @@ from analytics_pipeline.operations.manifest import ChunkCount, Content, MonthFig
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.refresh import retention_horizon
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
 # How many of the newest whole months have their figures compared.
 _MONTHS = 3
@@ -91,9 +91,9 @@ def newest_months(connection: Connection) -> list[Window]:
     if newest is None:
         return []
     horizon = retention_horizon(connection)
-    first = Cadence.MONTH.ceil(oldest if horizon is None else max(oldest, horizon))
-    end = Cadence.MONTH.floor(newest)
-    return [] if first >= end else list(Window(first, end).split(Cadence.MONTH))[-_MONTHS:]
+    first = Granularity.MONTH.ceil(oldest if horizon is None else max(oldest, horizon))
+    end = Granularity.MONTH.floor(newest)
+    return [] if first >= end else list(Window(first, end).split(Granularity.MONTH))[-_MONTHS:]
 
 
 def user_tables(connection: Connection) -> list[tuple[str, str]]:
@@ -155,7 +155,7 @@ def _figures(connection: Connection, currency: str, months: Sequence[Window]) ->
     if not months:
         return
     window = Window(months[0].start, months[-1].end)
-    for period in period_figures(connection, None, window, Cadence.MONTH, currency):
+    for period in period_figures(connection, None, window, Granularity.MONTH, currency):
         figures: dict[str, Any] = asdict(period)
         figures |= figures.pop("rates")
         del figures["start"]

@@ -25,7 +25,7 @@ from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.migrations import schema_version
 from analytics_pipeline.timescale.server import server_info
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
@@ -85,7 +85,9 @@ def _write_months(connection: Connection, backup: Backup, say: Say) -> Iterator[
     first, last = fetch_row(connection, 'SELECT min("timestamp"), max("timestamp") FROM analytics_events')
     if first is None:
         raise AnalyticsError("The database holds no events: there is nothing to export.")
-    for month in Window(Cadence.MONTH.floor(first), Cadence.MONTH.next(Cadence.MONTH.floor(last))).split(Cadence.MONTH):
+    for month in Window(Granularity.MONTH.floor(first), Granularity.MONTH.next(Granularity.MONTH.floor(last))).split(
+        Granularity.MONTH
+    ):
         name = f"events-{month.start:%Y-%m}.parquet"
         with backup.write(name) as file:
             rows = _write_month(connection, month, cast("IO[bytes]", file))
@@ -104,7 +106,7 @@ def _write_month(connection: Connection, month: Window, file: IO[bytes]) -> int:
         # Its own wrapper closes what it is given: only it is closed here.
         sink = stack.enter_context(pa.PythonFile(file, mode="w"))
         writer = stack.enter_context(pq.ParquetWriter(sink, schema, compression="zstd"))
-        for day in month.split(Cadence.DAY):
+        for day in month.split(Granularity.DAY):
             found = connection.execute(
                 load_sql("queries/backup_events.sql"), {"start": day.start, "end": day.end}
             ).fetchall()

@@ -44,7 +44,7 @@ from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.migrations import newest_migration
 from analytics_pipeline.timescale.server import parse_version
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
 # Below it the steps after a restore have to be taken twice.
 _ONE_POST_RESTORE = (2, 26, 4)
@@ -270,7 +270,7 @@ def _verify(settings: Settings, manifest: Manifest, say: Say) -> Restored:
 
 def _months(content: Content) -> list[Window]:
     months = [datetime.fromisoformat(f"{month.month}-01T00:00:00+00:00") for month in content.figures]
-    return [Window(month, Cadence.MONTH.next(month)) for month in months]
+    return [Window(month, Granularity.MONTH.next(month)) for month in months]
 
 
 def _database_of(manifest: Manifest) -> StoredDatabase:

@@ -15,7 +15,7 @@ from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 
 from analytics_pipeline.database import connect
 from analytics_pipeline.metrics.partitions import ClosedPartition, closed_partitions
-from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, assets_of, cadence_of
+from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, assets_of, granularity_of
 from analytics_pipeline.orchestration.keys import asset_key
 from analytics_pipeline.orchestration.partitions import partitions_for
 from analytics_pipeline.orchestration.runs.dagster_storage import open_instance
@@ -41,7 +41,7 @@ def adopt_closed(instance: DagsterInstance, connection: Connection, settings: Se
     """
     marked: dict[str, int] = {}
     for asset in (asset for job in CLOSING_JOBS for asset in assets_of(job)):
-        key_format = partitions_for(cadence_of(asset), settings).fmt
+        key_format = partitions_for(granularity_of(asset), settings).fmt
         known = instance.get_materialized_partitions(asset_key(asset, settings))
         entries = [
             _entry(asset_key(asset, settings), key, partition)

@@ -26,7 +26,7 @@ def _build_asset(aggregate: ContinuousAggregate, settings: Settings) -> AssetsDe
         group=GROUP,
         kinds={"timescaledb"},
         deps=[aggregate.source],
-        cadence=aggregate.cadence,
+        granularity=aggregate.granularity,
         table=aggregate.name,
         columns={name: COLUMNS[name] for name in aggregate.columns},
     )
@@ -44,7 +44,7 @@ def _describe_partitions(context: AssetExecutionContext, aggregate: ContinuousAg
     """Give each partition of the run its own counts, which the UI plots over the partitions."""
     counts = {bucket.start: bucket for bucket in result.buckets}
     described: dict[str, MetadataMap] = {}
-    for key, window in zip(context.partition_keys, result.window.split(aggregate.cadence), strict=True):
+    for key, window in zip(context.partition_keys, result.window.split(aggregate.granularity), strict=True):
         bucket = counts.get(window.start)
         described[key] = {
             "dagster/partition_row_count": bucket.rows if bucket else 0,

@@ -20,7 +20,7 @@ from analytics_pipeline.orchestration.storage import SETUP_JOB
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import check_clock, machine_now
 from analytics_pipeline.timescale.refresh import require_within_horizon
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +99,8 @@ def close_span(
     ended = _ended_part(settings, span)
     fail_dead_runs(instance, settings)
     closed = []
-    for job, cadence in CLOSING_JOBS.items():
-        for window in range_runs(ended, cadence) if ended is not None else []:
+    for job, granularity in CLOSING_JOBS.items():
+        for window in range_runs(ended, granularity) if ended is not None else []:
             result = _close_range(definitions, settings, instance, job, window, reason)
             closed.append(result)
             on_closed(result)
@@ -116,18 +116,18 @@ def _ended_part(settings: Settings, span: Window) -> Window | None:
         now = min(check_clock(connection), machine_now())
         if span.start >= now:
             return None
-        require_within_horizon(connection, next(iter(assets_of("hourly_aggregates"))), Cadence.HOUR, span)
+        require_within_horizon(connection, next(iter(assets_of("hourly_aggregates"))), Granularity.HOUR, span)
     return Window(span.start, min(span.end, now))
 
 
 def _require_within_partitions(settings: Settings, span: Window) -> None:
-    first = partitions_for(Cadence.HOUR, settings).start
+    first = partitions_for(Granularity.HOUR, settings).start
     if span.start < first:
         raise AnalyticsError(
             f"The span {span} begins before the first partition, {first:%Y-%m-%d}: start there, or set "
             f"ANALYTICS_START={span.start:%Y-%m}-01."
         )
-    if not span.is_aligned(Cadence.HOUR):
+    if not span.is_aligned(Granularity.HOUR):
         raise AnalyticsError(f"The span {span} must begin and end on full hours (UTC).")
 
 
@@ -135,8 +135,8 @@ def _close_range(
     definitions: Definitions, settings: Settings, instance: DagsterInstance, job: str, window: Window, reason: str
 ) -> ClosedRange:
     started = time.monotonic()
-    cadence = CLOSING_JOBS[job]
-    result = _execute(definitions, settings, instance, job, reason, range_tags(window, cadence, settings))
+    granularity = CLOSING_JOBS[job]
+    result = _execute(definitions, settings, instance, job, reason, range_tags(window, granularity, settings))
     documents = [
         str(event.materialization.metadata["path"].value)
         for event in result.get_asset_materialization_events()
@@ -145,7 +145,7 @@ def _close_range(
     return ClosedRange(
         job=job,
         window=window,
-        partitions=window.count(cadence),
+        partitions=window.count(granularity),
         checks=_passed_checks(result),
         seconds=time.monotonic() - started,
         run_id=result.run_id,

@@ -72,7 +72,7 @@ _SETTLED_SECONDS = 5.0
 _SEND_WITHIN = timedelta(seconds=15)
 _TIMEOUTS = Timeouts(step=10, answer=20)
 _ASSET_JOB_PREFIX = "__ASSET_JOB"
-_MOST_NAMES = 5
+_MAX_NAMES = 5
 
 # With the silence that is waited for, and the second look, a minute in all.
 _DEAD_INTERVAL_SECONDS = 15
@@ -303,8 +303,8 @@ def _subject(run: DagsterRun, first: str | None, last: str | None) -> str:
     if run.job_name.startswith(_ASSET_JOB_PREFIX):
         what = "materialisation"
     if names:
-        rest = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-        what += f" of {', '.join(names[:_MOST_NAMES])}{rest}"
+        rest = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+        what += f" of {', '.join(names[:_MAX_NAMES])}{rest}"
     if FILE_TAG in run.tags:
         what += f" of {run.tags[FILE_TAG]}"
     if first is not None:

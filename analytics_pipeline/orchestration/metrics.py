@@ -30,7 +30,7 @@ from analytics_pipeline.orchestration.shared import METRICS, pipeline_asset, pip
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import LOGS_DAYS, Column
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,37 +75,37 @@ _HISTORIES = (
 
 def defs(settings: Settings) -> Definitions:
     """Return an asset per metric table and granularity with its check ``alerts``, and those of users, subscriptions."""
-    tables = [(table, cadence) for cadence in GRANULARITIES for table in METRIC_TABLES]
+    tables = [(table, granularity) for granularity in GRANULARITIES for table in METRIC_TABLES]
     return Definitions(
         assets=[
             *(_build_history(history, settings) for history in _HISTORIES),
-            *(_build_metric(table, cadence, settings) for table, cadence in tables),
+            *(_build_metric(table, granularity, settings) for table, granularity in tables),
         ],
-        asset_checks=[_build_alerts(table, cadence, settings) for table, cadence in tables],
+        asset_checks=[_build_alerts(table, granularity, settings) for table, granularity in tables],
     )
 
 
-def _build_metric(table: MetricTable, cadence: Cadence, settings: Settings) -> AssetsDefinition:
-    needs_events = table.needs_raw_events and cadence is Cadence.DAY
+def _build_metric(table: MetricTable, granularity: Granularity, settings: Settings) -> AssetsDefinition:
+    needs_events = table.needs_raw_events and granularity is Granularity.DAY
 
     @pipeline_asset(
-        table.asset(cadence),
-        f"{table.description} of each closed {cadence}, per company: rows of {table.table} with granularity "
-        f"'{cadence}'. Computed again when late events, rates or subscriptions change what they stand on.",
+        table.asset(granularity),
+        f"{table.description} of each closed {granularity}, per company: rows of {table.table} with granularity "
+        f"'{granularity}'. Computed again when late events, rates or subscriptions change what they stand on.",
         settings,
         group=METRICS,
         kinds={"postgres"},
-        deps=metric_sources(table, cadence),
-        cadence=cadence,
+        deps=metric_sources(table, granularity),
+        granularity=granularity,
         table=table.table,
         columns=table.columns,
         # A change of the definitions shows in the UI: partitions of the version before are then outdated.
         code_version=str(DEFINITIONS_VERSION),
     )
     def _metric(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
-        closing = attempt(context, timescale, table.asset(cadence), needs_events=needs_events, proved_by_check=True)
+        closing = attempt(context, timescale, table.asset(granularity), needs_events=needs_events, proved_by_check=True)
         with closing as (connection, window):
-            closed = close_metric(connection, table, cadence, window, timescale.settings.base_currency)
+            closed = close_metric(connection, table, granularity, window, timescale.settings.base_currency)
         return MaterializeResult(
             metadata={
                 "window": str(window),
@@ -129,7 +129,7 @@ def _build_history(history: _History, settings: Settings) -> AssetsDefinition:
         kinds={"postgres"},
         # After the refresh that clears the log by which late events find the days of both.
         deps=[EVENTS, LOGS_DAYS],
-        cadence=Cadence.DAY,
+        granularity=Granularity.DAY,
         table=history.table,
         columns=history.columns,
     )
@@ -142,16 +142,16 @@ def _build_history(history: _History, settings: Settings) -> AssetsDefinition:
     return _history_asset
 
 
-def _build_alerts(table: MetricTable, cadence: Cadence, settings: Settings) -> AssetChecksDefinition:
+def _build_alerts(table: MetricTable, granularity: Granularity, settings: Settings) -> AssetChecksDefinition:
     @pipeline_check(
-        table.asset(cadence),
+        table.asset(granularity),
         CHECK,
-        f"No rule of the file of rules fires in the latest closed {cadence}, which begins and ends alerts and "
+        f"No rule of the file of rules fires in the latest closed {granularity}, which begins and ends alerts and "
         "notifies people.",
         settings,
     )
     def _alerts(timescale: Timescale) -> AssetCheckResult:
         with timescale.session() as connection:
-            return check_result(check_alerts(connection, timescale.settings, table, cadence), timescale.settings)
+            return check_result(check_alerts(connection, timescale.settings, table, granularity), timescale.settings)
 
     return _alerts

@@ -16,37 +16,37 @@ from dagster import (
 from analytics_pipeline.orchestration.runs import tags
 from analytics_pipeline.orchestration.runs.descriptions import REFUSED
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
 # A backfill is cut into range runs of at most so many partitions: a quarter of hours or days, a year of
 # months. A run that dies loses no more than that, and the two seconds of bookkeeping a run costs besides
 # its partitions stay few.
-PARTITIONS_PER_RUN = {Cadence.HOUR: 92 * 24, Cadence.DAY: 92, Cadence.MONTH: 12}
+PARTITIONS_PER_RUN = {Granularity.HOUR: 92 * 24, Granularity.DAY: 92, Granularity.MONTH: 12}
 # The command that closes a span takes a year at a time: somebody watches it, repeating it skips what is
 # done, and each run costs Dagster a pass over every partition there is.
-_PARTITIONS_PER_CLOSE = {Cadence.HOUR: 366 * 24, Cadence.DAY: 366, Cadence.MONTH: 12}
+_PARTITIONS_PER_CLOSE = {Granularity.HOUR: 366 * 24, Granularity.DAY: 366, Granularity.MONTH: 12}
 
 
-_CADENCES: Mapping[type[TimeWindowPartitionsDefinition], Cadence] = {
-    HourlyPartitionsDefinition: Cadence.HOUR,
-    DailyPartitionsDefinition: Cadence.DAY,
-    MonthlyPartitionsDefinition: Cadence.MONTH,
+_GRANULARITIES: Mapping[type[TimeWindowPartitionsDefinition], Granularity] = {
+    HourlyPartitionsDefinition: Granularity.HOUR,
+    DailyPartitionsDefinition: Granularity.DAY,
+    MonthlyPartitionsDefinition: Granularity.MONTH,
 }
 
 
-def partitions_for(cadence: Cadence, settings: Settings) -> TimeWindowPartitionsDefinition:
-    """Return the partitions of a cadence; hours and days and months share the start, so that they nest."""
+def partitions_for(granularity: Granularity, settings: Settings) -> TimeWindowPartitionsDefinition:
+    """Return the partitions of a granularity; hours and days and months share the start, so that they nest."""
     start = f"{settings.start:%Y-%m-%d}"
-    if cadence is Cadence.HOUR:
+    if granularity is Granularity.HOUR:
         return HourlyPartitionsDefinition(start_date=f"{start}-00:00", timezone="UTC")
-    if cadence is Cadence.DAY:
+    if granularity is Granularity.DAY:
         return DailyPartitionsDefinition(start_date=start, timezone="UTC")
     return MonthlyPartitionsDefinition(start_date=start, timezone="UTC")
 
 
-def backfill_policy_for(cadence: Cadence) -> BackfillPolicy:
+def backfill_policy_for(granularity: Granularity) -> BackfillPolicy:
     """Return the policy that runs a backfill as few, bounded ranges."""
-    return BackfillPolicy.multi_run(max_partitions_per_run=PARTITIONS_PER_RUN[cadence])
+    return BackfillPolicy.multi_run(max_partitions_per_run=PARTITIONS_PER_RUN[granularity])
 
 
 def window_of(context: AssetExecutionContext) -> Window:
@@ -69,10 +69,10 @@ def window_of(context: AssetExecutionContext) -> Window:
         ) from error
 
 
-def range_tags(window: Window, cadence: Cadence, settings: Settings) -> dict[str, str]:
+def range_tags(window: Window, granularity: Granularity, settings: Settings) -> dict[str, str]:
     """Return the tags of a run over the partitions of an aligned window."""
-    key_format = partitions_for(cadence, settings).fmt
-    last = cadence.floor(window.end - timedelta(microseconds=1))
+    key_format = partitions_for(granularity, settings).fmt
+    last = granularity.floor(window.end - timedelta(microseconds=1))
     return {
         tags.PARTITION_RANGE_START: f"{window.start:{key_format}}",
         tags.PARTITION_RANGE_END: f"{last:{key_format}}",
@@ -93,9 +93,9 @@ def partition_start(partitions: TimeWindowPartitionsDefinition, key: str) -> dat
         start = partitions.start_time_for_partition_key(key).astimezone(UTC)
     except ValueError:
         start = None
-    cadence = _CADENCES[type(partitions)]
+    granularity = _GRANULARITIES[type(partitions)]
     # Dagster takes another minute of an hour, and another day of a month, for keys.
-    if start is None or cadence.floor(start) != start or f"{start:{partitions.fmt}}" != key:
+    if start is None or granularity.floor(start) != start or f"{start:{partitions.fmt}}" != key:
         raise ValueError(
             f"{key} is no key of a partition, which are the starts of partitions in UTC such as "
             f"{partitions.start:{partitions.fmt}}"
@@ -111,15 +111,15 @@ def _window_of_keys(partitions: TimeWindowPartitionsDefinition, first: str, last
         )
     if last_start < start:
         raise ValueError(f"the range from {first} to {last} ends before it starts")
-    return Window(start, _CADENCES[type(partitions)].next(last_start))
+    return Window(start, _GRANULARITIES[type(partitions)].next(last_start))
 
 
-def range_runs(span: Window, cadence: Cadence) -> list[Window]:
+def range_runs(span: Window, granularity: Granularity) -> list[Window]:
     """Cut the whole partitions of the span into the windows that ``close`` gives a run each."""
-    start, end = cadence.ceil(span.start), cadence.floor(span.end)
+    start, end = granularity.ceil(span.start), granularity.floor(span.end)
     if start >= end:
         return []
-    partitions = list(Window(start, end).split(cadence))
-    size = _PARTITIONS_PER_CLOSE[cadence]
+    partitions = list(Window(start, end).split(granularity))
+    size = _PARTITIONS_PER_CLOSE[granularity]
     chunks = [partitions[i : i + size] for i in range(0, len(partitions), size)]
     return [Window(chunk[0].start, chunk[-1].end) for chunk in chunks]

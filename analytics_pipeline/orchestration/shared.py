@@ -25,7 +25,7 @@ from analytics_pipeline.orchestration.runs.cancellation import StepRetry
 from analytics_pipeline.orchestration.runs.executor import owning_executor
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import Column
-from analytics_pipeline.windows import Cadence
+from analytics_pipeline.windows import Granularity
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -56,7 +56,7 @@ def pipeline_asset(
     group: str,
     kinds: set[str],
     deps: Sequence[str] = (),
-    cadence: Cadence | None = None,
+    granularity: Granularity | None = None,
     table: str | None = None,
     columns: Mapping[str, Column] | None = None,
     code_version: str | None = None,
@@ -64,7 +64,7 @@ def pipeline_asset(
 ) -> Callable[[Callable[..., Any]], AssetsDefinition]:
     """Return the decorator of an asset of this code location.
 
-    ``cadence`` is the width of its partitions, None if it has none; ``table`` and ``columns`` are shown in the UI.
+    ``granularity`` is the width of its partitions, None if it has none; ``table`` and ``columns`` are shown in the UI.
     """
     metadata: dict[str, Any] = {}
     if table is not None and columns is not None:
@@ -73,8 +73,8 @@ def pipeline_asset(
         key=asset_key(name, settings),
         description=description,
         deps=[asset_key(dep, settings) for dep in deps],
-        partitions_def=None if cadence is None else partitions_for(cadence, settings),
-        backfill_policy=None if cadence is None else backfill_policy_for(cadence),
+        partitions_def=None if granularity is None else partitions_for(granularity, settings),
+        backfill_policy=None if granularity is None else backfill_policy_for(granularity),
         group_name=f"{settings.asset_group_prefix}{group}",
         kinds=kinds,
         owners=OWNERS,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.intake.rejection import shown
-from analytics_pipeline.reports.load import Wanted
+from analytics_pipeline.reports.load import ReportParts
 from analytics_pipeline.reports.sections import (
     alerts,
     companies,
@@ -65,10 +65,10 @@ def sections_of(names: Iterable[str]) -> list[Section]:
     return [_BY_NAME[name] for name in names]
 
 
-def wanted_by(names: Iterable[str]) -> Wanted:
+def wanted_by(names: Iterable[str]) -> ReportParts:
     """Return what has to be loaded for the sections; the quality of the data is marked in every title."""
     chosen = sections_of(names)
-    return Wanted(
+    return ReportParts(
         months=any(section.needs_months for section in chosen),
         quality=any(section.needs_quality for section in chosen),
         companies=any(section.compares_companies for section in chosen),

@@ -10,7 +10,7 @@ from datetime import UTC
 
 from analytics_pipeline.reports.catalogue import sections_of
 from analytics_pipeline.reports.content import Content
-from analytics_pipeline.reports.layout import Frontispiece, PageSize, open_sheet, render
+from analytics_pipeline.reports.layout import PageSize, TitlePage, open_sheet, render
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections.title import title_block
 from analytics_pipeline.reports.text import plain
@@ -43,13 +43,13 @@ def render_pdf(report: Report, sections: Iterable[str], *, page_size: PageSize, 
     return Pdf(pdf, pages, sheet.proof.altered)
 
 
-def _frontispiece(content: Content) -> Frontispiece:
+def _frontispiece(content: Content) -> TitlePage:
     report = content.report
     company = plain(report.company, limit=120)
     kind = "Monthly report" if report.is_month else "Report"
     through = f"Data through {content.data_through}" if report.data_through else "No events yet"
     provisional = ", provisional" if report.provisional else ""
-    return Frontispiece(
+    return TitlePage(
         title=f"{kind} {content.period}: {company}",
         subject=f"{kind}, {content.period} (UTC){provisional}; definitions version {report.definitions_version}",
         head_left=content.show(f"{kind} \u00b7 {company}"),

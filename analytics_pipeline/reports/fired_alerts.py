@@ -5,7 +5,7 @@ from datetime import datetime
 
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class FiredAlert:
     description: str
     severity: str
     company: str | None
-    granularity: Cadence
+    granularity: Granularity
     first_period: datetime
     last_period: datetime
     value: str
@@ -39,6 +39,6 @@ def fired_alerts(connection: Connection, company_id: str | None, window: Window)
         load_sql("queries/alert_fired.sql"), {"company": company_id, "start": window.start, "end": window.end}
     ).fetchall()
     return [
-        FiredAlert(rule, description, severity, company, Cadence(granularity), *of_row)
+        FiredAlert(rule, description, severity, company, Granularity(granularity), *of_row)
         for rule, description, severity, company, granularity, *of_row in rows
     ]

@@ -21,7 +21,7 @@ from reportlab.platypus import BaseDocTemplate, Flowable, Frame, PageTemplate, P
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.reports.fonts import Fonts, document_fonts
 from analytics_pipeline.reports.formats import Formats
-from analytics_pipeline.reports.text import Printable, Proofreader, draw, fit, paragraph, width
+from analytics_pipeline.reports.text import Printable, TextSanitizer, draw, fit, paragraph, width
 
 PageSize = Literal["A4", "letter"]
 DEFAULT_PAGE_SIZE: PageSize = "A4"
@@ -73,7 +73,7 @@ class Sheet:
     fonts: Fonts
     styles: Styles
     formats: Formats
-    proof: Proofreader
+    proof: TextSanitizer
     width: float
 
     def say(self, raw: str, style: ParagraphStyle) -> Paragraph:
@@ -82,7 +82,7 @@ class Sheet:
 
 
 @dataclass(frozen=True, slots=True)
-class Frontispiece:
+class TitlePage:
     """What stands around the content: document metadata and the running head and foot.
 
     ``dated`` is the document's date in its metadata: the data's, not the clock's, so that equal data gives
@@ -104,7 +104,7 @@ def open_sheet(page_size: PageSize, locale: str) -> Sheet:
         fonts=fonts,
         styles=_styles(fonts),
         formats=Formats(locale),
-        proof=Proofreader(fonts.coverage),
+        proof=TextSanitizer(fonts.coverage),
         width=_PAPER[page_size][0] - 2 * _SIDE,
     )
 
@@ -117,7 +117,7 @@ def page_size_of(name: str) -> PageSize:
     raise AnalyticsError(f"The page size {name!r} is not known; use {' or '.join(_PAPER)}.")
 
 
-def render(story: Sequence[Flowable], sheet: Sheet, front: Frontispiece, page_size: PageSize) -> tuple[bytes, int]:
+def render(story: Sequence[Flowable], sheet: Sheet, front: TitlePage, page_size: PageSize) -> tuple[bytes, int]:
     """Set the story on pages; return the PDF and its number of pages."""
     target = BytesIO()
     document = _Document(target, sheet, front, _PAPER[page_size])
@@ -128,7 +128,7 @@ def render(story: Sequence[Flowable], sheet: Sheet, front: Frontispiece, page_si
 class _Document(BaseDocTemplate):
     """A document of one column with running head, foot and bookmarks."""
 
-    def __init__(self, target: BytesIO, sheet: Sheet, front: Frontispiece, size: tuple[float, float]) -> None:
+    def __init__(self, target: BytesIO, sheet: Sheet, front: TitlePage, size: tuple[float, float]) -> None:
         super().__init__(
             target,
             pagesize=size,

@@ -62,9 +62,9 @@ from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.invalidation import stale_ranges
 from analytics_pipeline.timescale.refresh import HorizonError, retention_horizon
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
-MOST_EVENT_TYPES = 15
+MAX_EVENT_TYPES = 15
 
 # A company's id, None: all companies together.
 Key = str | None
@@ -102,7 +102,7 @@ class _MonthMovements(NamedTuple):
     is_incomplete: bool
 
 
-_CADENCES = {aggregate.name: aggregate.cadence for aggregate in AGGREGATES}
+_GRANULARITIES = {aggregate.name: aggregate.granularity for aggregate in AGGREGATES}
 _ZERO = Decimal(0)
 _NO_REVENUE = RevenueFigures(
     RevenueMetrics(_ZERO, _ZERO, _ZERO, None, None, _ZERO, _ZERO, 0, None, 0), (), is_empty=True
@@ -116,7 +116,7 @@ _NO_RAW = RawEvents(0, 0, _ZERO, _ZERO, 0, 0, timedelta(0))
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ReportParts:
     """Whether some section asks for the parts that cost the most."""
 
     months: bool = True
@@ -125,14 +125,14 @@ class Wanted:
 
 
 def load_report(
-    connection: Connection, company_id: str | None, window: Window, currency: str, wanted: Wanted
+    connection: Connection, company_id: str | None, window: Window, currency: str, wanted: ReportParts
 ) -> Report:
     """Return the report of a company, None: over all companies, for a window of whole UTC days."""
     (report,) = _load(connection, company_id, window, currency, wanted, each=company_id is not None)
     return report
 
 
-def load_company_reports(connection: Connection, window: Window, currency: str, wanted: Wanted) -> list[Report]:
+def load_company_reports(connection: Connection, window: Window, currency: str, wanted: ReportParts) -> list[Report]:
     """Return the report of every company that has figures in the window, in the order of their ids.
 
     Raises ``AnalyticsError`` for a window that is not over: it would be as of another instant for each of them.
@@ -143,14 +143,14 @@ def load_company_reports(connection: Connection, window: Window, currency: str, 
 
 
 def _load(
-    connection: Connection, company_id: str | None, window: Window, currency: str, wanted: Wanted, *, each: bool
+    connection: Connection, company_id: str | None, window: Window, currency: str, wanted: ReportParts, *, each: bool
 ) -> list[Report]:
     # Before the view is opened, which can't write down a horizon that was just found.
     horizon = retention_horizon(connection)
     previous = previous_window(connection, window)
     countable = {period for period in (window, previous) if _can_count_users(connection, period)}
     with one_view(connection):
-        reading = _Reading(connection, company_id, window, currency, horizon, each=each)
+        reading = _ReportLoader(connection, company_id, window, currency, horizon, each=each)
         return reading.reports(wanted, previous, countable, has_raw=horizon is None or window.start >= horizon)
 
 
@@ -162,7 +162,7 @@ def _can_count_users(connection: Connection, window: Window) -> bool:
     return True
 
 
-class _Reading:
+class _ReportLoader:
     """One reading of the database for a window; what it returns is by company."""
 
     def __init__(
@@ -186,7 +186,7 @@ class _Reading:
         self._movements_read: dict[Window, dict[Key, MrrFigures]] = {}
 
     def reports(
-        self, wanted: Wanted, previous: Window, countable: Collection[Window], *, has_raw: bool
+        self, wanted: ReportParts, previous: Window, countable: Collection[Window], *, has_raw: bool
     ) -> list[Report]:
         """Return the reports in the order of their companies' ids."""
         window = self._window
@@ -319,7 +319,7 @@ class _Reading:
     def _events(self) -> tuple[defaultdict[Key, list[EventCount]], dict[Key, int]]:
         events: defaultdict[Key, list[EventCount]] = defaultdict(list)
         totals: dict[Key, int] = {}
-        for key, event_type, category, count, total in self._rows("events", most=MOST_EVENT_TYPES):
+        for key, event_type, category, count, total in self._rows("events", most=MAX_EVENT_TYPES):
             events[key].append(EventCount(event_type, category, count))
             totals[key] = total
         return events, totals
@@ -346,7 +346,7 @@ class _Reading:
         trend = [Window.of_month(month) for month in trailing_months(self._window.last_day.replace(day=1))]
         standing = {
             (period.metric, period.start): period.version
-            for period in self._closed_periods(Cadence.MONTH, trend)
+            for period in self._closed_periods(Granularity.MONTH, trend)
             if period.stands
         }
         # The period itself is what the functions say of it, like every other figure of the report.
@@ -354,9 +354,9 @@ class _Reading:
             table: {w.start for w in trend if w != self._window and (table.metric, w.start) in standing}
             for table in METRIC_TABLES
         }
-        revenue = self._closed("revenue", _stored_revenue, Cadence.MONTH, stored[REVENUE_METRICS])
-        users = self._closed("users", _MonthUsers, Cadence.MONTH, stored[USER_METRICS])
-        moved = self._closed("movements", _stored_movements, Cadence.MONTH, stored[MRR_MOVEMENTS])
+        revenue = self._closed("revenue", _stored_revenue, Granularity.MONTH, stored[REVENUE_METRICS])
+        users = self._closed("users", _MonthUsers, Granularity.MONTH, stored[USER_METRICS])
+        moved = self._closed("movements", _stored_movements, Granularity.MONTH, stored[MRR_MOVEMENTS])
         for w, answers in self._revenues([w for w in trend if w.start not in stored[REVENUE_METRICS]]).items():
             revenue[w.start] = {key: _month_revenue(one) for key, one in answers.items()}
         for w, counts in self._users_of([w for w in trend if w.start not in stored[USER_METRICS]]).items():
@@ -403,19 +403,19 @@ class _Reading:
             for key in keys
         }
 
-    def _cadence(self) -> Cadence | None:
+    def _granularity(self) -> Granularity | None:
         """Return of which granularity the window is a period, None when it is no day or month."""
         window = self._window
         return next((c for c in GRANULARITIES if window.is_aligned(c) and c.next(window.start) == window.end), None)
 
     def _unclosed(self) -> tuple[str, ...]:
         """Return the metrics that the window, a day or a month, is not closed of."""
-        cadence = self._cadence()
-        if cadence is None:
+        granularity = self._granularity()
+        if granularity is None:
             return ()
         rows = self._rows(
             "unclosed",
-            granularity=str(cadence),
+            granularity=str(granularity),
             version=DEFINITIONS_VERSION,
             metrics=[table.metric for table in METRIC_TABLES],
             horizon=self._horizon,
@@ -426,25 +426,25 @@ class _Reading:
         """Return the days from the first to the last with events that an aggregate lacks; expired ones lack nothing."""
         spans = []
         for stale in stale_ranges(self._connection, self._window):
-            cadence = _CADENCES[stale.aggregate]
-            first = stale.first if self._horizon is None else max(stale.first, cadence.ceil(self._horizon))
+            granularity = _GRANULARITIES[stale.aggregate]
+            first = stale.first if self._horizon is None else max(stale.first, granularity.ceil(self._horizon))
             if first <= stale.last:
-                spans.append((Cadence.DAY.floor(first), Cadence.DAY.next(Cadence.DAY.floor(stale.last))))
+                spans.append((Granularity.DAY.floor(first), Granularity.DAY.next(Granularity.DAY.floor(stale.last))))
         return Window(min(start for start, _ in spans), max(end for _, end in spans)) if spans else None
 
     def _closed_figures(self, keys: Iterable[Key]) -> dict[Key, ClosedFigures]:
         """Return what the metric tables hold of the window, nothing when it is no closed day or month."""
-        window, start, cadence = self._window, self._window.start, self._cadence()
-        if cadence is None:
+        window, start, granularity = self._window, self._window.start, self._granularity()
+        if granularity is None:
             return {}
-        closed = {p.metric for p in self._closed_periods(cadence, [window]) if p.version == DEFINITIONS_VERSION}
+        closed = {p.metric for p in self._closed_periods(granularity, [window]) if p.version == DEFINITIONS_VERSION}
         if not closed:
             return {}
 
         def stored(table: MetricTable, part: str, kind: Callable[..., T], none: T) -> Callable[[Key], T | None]:
             if table.metric not in closed:
                 return lambda _: None
-            found = self._closed(part, kind, cadence, {start})[start]
+            found = self._closed(part, kind, granularity, {start})[start]
             return lambda key: found.get(key, none)
 
         revenue = stored(REVENUE_METRICS, "revenue", _stored_revenue, _NO_MONTH_REVENUE)
@@ -452,14 +452,14 @@ class _Reading:
         users = stored(USER_METRICS, "users", _MonthUsers, _NO_MONTH_USERS)
         return {key: _closed_figures(revenue(key), moved(key), users(key)) for key in keys}
 
-    def _closed_periods(self, cadence: Cadence, windows: Sequence[Window]) -> list[_ClosedPeriod]:
+    def _closed_periods(self, granularity: Granularity, windows: Sequence[Window]) -> list[_ClosedPeriod]:
         """Return the periods closed in the currency."""
         over = Window(windows[0].start, windows[-1].end)
         converting = [table.metric for table in METRIC_TABLES if table.converts]
         rows = self._rows(
             "closed_periods",
             over,
-            granularity=str(cadence),
+            granularity=str(granularity),
             version=DEFINITIONS_VERSION,
             converting=converting,
             horizon=self._horizon,
@@ -467,11 +467,11 @@ class _Reading:
         return [_ClosedPeriod(*row) for row in rows]
 
     def _closed(
-        self, part: str, kind: Callable[..., T], cadence: Cadence, starts: Collection[datetime]
+        self, part: str, kind: Callable[..., T], granularity: Granularity, starts: Collection[datetime]
     ) -> defaultdict[datetime, dict[Key, T]]:
         found: defaultdict[datetime, dict[Key, T]] = defaultdict(dict)
         if starts:
-            for key, start, *figures in self._rows(f"closed_{part}", granularity=str(cadence), starts=list(starts)):
+            for key, start, *figures in self._rows(f"closed_{part}", granularity=str(granularity), starts=list(starts)):
                 found[start][key] = kind(*figures)
         return found
 

@@ -34,11 +34,11 @@ from analytics_pipeline.timescale.connection import Connection
 
 # So few are rendered sooner than processes start. More workers take memory that a container may not have.
 _RENDERED_HERE = 8
-_MOST_WORKERS = 4
+_MAX_WORKERS = 4
 # Documents given to each worker ahead: none of them waits, and memory stays small however many there are.
 _AHEAD = 4
 _SUFFIXES = {".pdf", ".xlsx", ".csv", ".zip", ".json"}
-_MOST_TOLD = 3
+_MAX_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +124,8 @@ def publish_all(root: str, jobs: Iterable[Job]) -> Iterator[tuple[Job, Published
         except UnrenderedReportError as error:
             unrendered.append(error)
     if unrendered:
-        told = "; ".join(map(str, unrendered[:_MOST_TOLD]))
-        more = f"; and {len(unrendered) - _MOST_TOLD} more" if len(unrendered) > _MOST_TOLD else ""
+        told = "; ".join(map(str, unrendered[:_MAX_SHOWN]))
+        more = f"; and {len(unrendered) - _MAX_SHOWN} more" if len(unrendered) > _MAX_SHOWN else ""
         raise AnalyticsError(
             f"{len(unrendered)} of {count} reports could not be made, the others are stored. {told}{more}"
         )
@@ -137,7 +137,7 @@ def _results(root: str, jobs: Iterator[Job]) -> Iterator[tuple[Job, Callable[[],
     if len(first) <= _RENDERED_HERE:
         yield from ((job, partial(publish, root, job)) for job in first)
         return
-    workers = min(os.cpu_count() or 1, _MOST_WORKERS)
+    workers = min(os.cpu_count() or 1, _MAX_WORKERS)
     # Not forked: this process has threads and connections that a copy of it must not use.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(font_files(),)) as pool:

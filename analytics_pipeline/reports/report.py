@@ -20,7 +20,7 @@ from analytics_pipeline.metrics.revenue import (
 from analytics_pipeline.metrics.top_events import EventCount
 from analytics_pipeline.metrics.users import UserMetrics
 from analytics_pipeline.reports.fired_alerts import FiredAlert
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
 ALL_COMPANIES = "All companies"
 
@@ -216,7 +216,7 @@ class Report:
     @property
     def is_month(self) -> bool:
         """Whether the period is a calendar month."""
-        return self.window == Window.of_month(self.window.start.date()) and self.window.is_aligned(Cadence.MONTH)
+        return self.window == Window.of_month(self.window.start.date()) and self.window.is_aligned(Granularity.MONTH)
 
     @property
     def whole_revenue(self) -> Decimal | None:

@@ -20,7 +20,7 @@ Value = str | int | Decimal | date | datetime | None
 
 _ROUNDING = "Rounding"
 _EXCHANGE_DIGITS = 6
-_MOST_EXCHANGE_DECIMALS = 12
+_MAX_EXCHANGE_DECIMALS = 12
 
 
 class Kind(Enum):
@@ -134,4 +134,4 @@ def exchange_rate(rate: Decimal | None) -> Decimal | None:
     """Return a rate of exchange with six significant digits."""
     if rate is None:
         return None
-    return rounded(rate, min(max(_EXCHANGE_DIGITS - 1 - rate.adjusted(), 0), _MOST_EXCHANGE_DECIMALS)) if rate else rate
+    return rounded(rate, min(max(_EXCHANGE_DIGITS - 1 - rate.adjusted(), 0), _MAX_EXCHANGE_DECIMALS)) if rate else rate

@@ -43,7 +43,7 @@ def plain(raw: str, *, limit: int = 200) -> str:
     return _plain(raw, limit)[0]
 
 
-class Proofreader:
+class TextSanitizer:
     """Makes the text of one document printable and remembers what it had to change."""
 
     def __init__(self, coverage: frozenset[int]) -> None:

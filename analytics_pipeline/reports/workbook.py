@@ -14,9 +14,9 @@ from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, text
 from analytics_pipeline.reports.text import plain
 
 # Excel keeps fifteen digits of a number: a longer one would be silently changed, and is written as text instead.
-_MOST_DIGITS = 15
-_MOST_SHEET_NAME = 31
-_MOST_TEXT = 32_767
+_MAX_DIGITS = 15
+_MAX_SHEET_NAME = 31
+_MAX_TEXT = 32_767
 _WIDTHS = {
     Kind.TEXT: 28,
     Kind.NUMBER: 16,
@@ -107,7 +107,7 @@ class _Writer:
             case None:
                 return
             case str():
-                sheet.write_string(row, index, plain(value, limit=_MOST_TEXT))
+                sheet.write_string(row, index, plain(value, limit=_MAX_TEXT))
             case datetime():
                 sheet.write_datetime(row, index, value.astimezone(UTC).replace(tzinfo=None), self._date(Kind.INSTANT))
             case date():
@@ -120,7 +120,7 @@ class _Writer:
         pattern = "#,##0" + (f".{'0' * digits}" if digits else "")
         with localcontext(prec=PRECISION):
             significant, fraction = value.normalize().as_tuple().digits, value / 100
-        if len(significant) > _MOST_DIGITS:
+        if len(significant) > _MAX_DIGITS:
             sheet.write_string(row, index, f"{value:f}", self._format("@", bold=False))
         elif column.kind in {Kind.PERCENT, Kind.CHANGE}:
             sheet.write_number(row, index, float(fraction), self._format(f"{pattern}%", bold=False))
@@ -137,7 +137,7 @@ class _Writer:
 
     def _sheet_name(self, title: str) -> str:
         """Return the title as a sheet's name: at most 31 characters, none of ``[]:*?/\\``, no name twice."""
-        name = "".join(character for character in title if character not in "[]:*?/\\")[:_MOST_SHEET_NAME]
+        name = "".join(character for character in title if character not in "[]:*?/\\")[:_MAX_SHEET_NAME]
         if name in self._names:
             raise ValueError(f"two tables of a report are called {name!r}")
         self._names.add(name)

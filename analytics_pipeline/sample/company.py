@@ -47,13 +47,13 @@ LEAVES_AFTER_DAYS = (10, 60)
 TRADER_SHARE = 0.35
 TRADES_IN_SESSION = 0.5
 LEAST_TRADE = 20_00
-MOST_TRADE = 8_000_00
+MAX_TRADE = 8_000_00
 
 USAGE_INVOICED = 0.4
 USAGE_CENTS = (3_00, 90_00)
 
 # How many features a session may use; the mean is half of it.
-MOST_FEATURES = 4
+MAX_FEATURES = 4
 LONGEST_PAUSE = 8 * MINUTE
 
 
@@ -153,7 +153,7 @@ class Company:
         rng = self._rng
         at = moment(day, rng)
         self._recorder.record(at, user.id, "user.login", metadata={"device": one_of(rng, DEVICES_BY_WEIGHT)})
-        for _ in range(between(rng, 0, MOST_FEATURES)):
+        for _ in range(between(rng, 0, MAX_FEATURES)):
             at += between(rng, 1, LONGEST_PAUSE)
             self._recorder.record(at, user.id, one_of(rng, FEATURES_BY_WEIGHT))
         if user.trades and rng.random() < TRADES_IN_SESSION:
@@ -167,7 +167,7 @@ class Company:
         asset = one_of(rng, ASSETS)
         price = market.price(asset, user.currency)
         share = rng.random()
-        cents = LEAST_TRADE + int(share * share * share * (MOST_TRADE - LEAST_TRADE))
+        cents = LEAST_TRADE + int(share * share * share * (MAX_TRADE - LEAST_TRADE))
         quantity = quantity_worth(cents, price)
         worth = cents_worth(quantity, price)
         event_type = one_of(rng, TRADES_BY_WEIGHT)

@@ -16,7 +16,7 @@ from analytics_pipeline.text import printable_line
 
 _LOG_BYTES = 5_000_000
 _LOG_FILES = 3
-_SHOWN_CHARACTERS = 300
+_MAX_SHOWN_CHARACTERS = 300
 # The same words again are not shown for so long.
 _QUIET_SECONDS = 600.0
 _MAX_REMEMBERED = 500
@@ -131,4 +131,4 @@ def _time() -> str:
 
 
 def _shortened(text: str) -> str:
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]} ..."
+    return text if len(text) <= _MAX_SHOWN_CHARACTERS else f"{text[:_MAX_SHOWN_CHARACTERS]} ..."

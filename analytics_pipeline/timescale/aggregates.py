@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from analytics_pipeline.asset_names import EVENTS
-from analytics_pipeline.windows import Cadence
+from analytics_pipeline.windows import Granularity
 
 _ACTIVITY = (
     "category IN ('revenue', 'user_activity', 'crypto') AND event_type <> 'user.deleted' AND user_id IS NOT NULL"
@@ -59,9 +59,9 @@ class RefreshPolicy:
 
 
 _REFRESH = {
-    Cadence.HOUR: RefreshPolicy("3 days", "1 hour", "1 hour"),
-    Cadence.DAY: RefreshPolicy("7 days", "1 day", "1 day"),
-    Cadence.MONTH: RefreshPolicy("3 months", "1 month", "1 day"),
+    Granularity.HOUR: RefreshPolicy("3 days", "1 hour", "1 hour"),
+    Granularity.DAY: RefreshPolicy("7 days", "1 day", "1 day"),
+    Granularity.MONTH: RefreshPolicy("3 months", "1 month", "1 day"),
 }
 
 
@@ -75,7 +75,7 @@ class ContinuousAggregate:
 
     name: str
     description: str
-    cadence: Cadence
+    granularity: Granularity
     dimensions: tuple[str, ...]
     measures: Mapping[str, str] = field(hash=False)
     source: str = EVENTS
@@ -88,15 +88,15 @@ class ContinuousAggregate:
 
     @property
     def refresh_policy(self) -> RefreshPolicy:
-        """The refresh policy of its cadence."""
-        return _REFRESH[self.cadence]
+        """The refresh policy of its granularity."""
+        return _REFRESH[self.granularity]
 
 
 AGGREGATES: tuple[ContinuousAggregate, ...] = (
     ContinuousAggregate(
         name="analytics_revenue_hourly",
         description="Payments received minus refunds per hour, company and currency (cash basis).",
-        cadence=Cadence.HOUR,
+        granularity=Granularity.HOUR,
         dimensions=("company_id", "currency"),
         measures=_REVENUE_MEASURES,
         condition="category = 'revenue'",
@@ -104,7 +104,7 @@ AGGREGATES: tuple[ContinuousAggregate, ...] = (
     ContinuousAggregate(
         name="analytics_revenue_daily",
         description="Payments received minus refunds per day, company and currency (cash basis).",
-        cadence=Cadence.DAY,
+        granularity=Granularity.DAY,
         dimensions=("company_id", "currency"),
         measures=_REVENUE_MEASURES,
         source="analytics_revenue_hourly",
@@ -113,7 +113,7 @@ AGGREGATES: tuple[ContinuousAggregate, ...] = (
     ContinuousAggregate(
         name="analytics_revenue_monthly",
         description="Payments received minus refunds per month, company and currency (cash basis).",
-        cadence=Cadence.MONTH,
+        granularity=Granularity.MONTH,
         dimensions=("company_id", "currency"),
         measures=_REVENUE_MEASURES,
         source="analytics_revenue_daily",
@@ -122,7 +122,7 @@ AGGREGATES: tuple[ContinuousAggregate, ...] = (
     ContinuousAggregate(
         name="analytics_billing_daily",
         description="Invoices minus credit notes, ex tax, per day, company and currency.",
-        cadence=Cadence.DAY,
+        granularity=Granularity.DAY,
         dimensions=("company_id", "currency"),
         measures={
             "total_value": "sum(value)",
@@ -134,7 +134,7 @@ AGGREGATES: tuple[ContinuousAggregate, ...] = (
     ContinuousAggregate(
         name="analytics_user_activity_daily",
         description="Distinct active users per day and company; never to be summed over days.",
-        cadence=Cadence.DAY,
+        granularity=Granularity.DAY,
         dimensions=("company_id",),
         measures={"active_users": "count(DISTINCT user_id)", "event_count": "count(*)"},
         condition=_ACTIVITY,
@@ -142,7 +142,7 @@ AGGREGATES: tuple[ContinuousAggregate, ...] = (
     ContinuousAggregate(
         name="analytics_user_activity_monthly",
         description="One row per user active in a month: the grain over which distinct users are counted.",
-        cadence=Cadence.MONTH,
+        granularity=Granularity.MONTH,
         dimensions=("company_id", "user_id"),
         measures={"event_count": "count(*)"},
         condition=_ACTIVITY,
@@ -150,7 +150,7 @@ AGGREGATES: tuple[ContinuousAggregate, ...] = (
     ContinuousAggregate(
         name="analytics_crypto_daily",
         description="Crypto quantities per day, company, ticker and event type.",
-        cadence=Cadence.DAY,
+        granularity=Granularity.DAY,
         dimensions=("company_id", "currency", "event_type"),
         measures=_CRYPTO_MEASURES,
         condition="category = 'crypto'",
@@ -158,7 +158,7 @@ AGGREGATES: tuple[ContinuousAggregate, ...] = (
     ContinuousAggregate(
         name="analytics_crypto_monthly",
         description="Crypto quantities per month, company, ticker and event type.",
-        cadence=Cadence.MONTH,
+        granularity=Granularity.MONTH,
         dimensions=("company_id", "currency", "event_type"),
         measures=_CRYPTO_MEASURES,
         source="analytics_crypto_daily",
@@ -167,7 +167,7 @@ AGGREGATES: tuple[ContinuousAggregate, ...] = (
     ContinuousAggregate(
         name="analytics_event_volume_hourly",
         description="Number of events per hour, company, category and event type.",
-        cadence=Cadence.HOUR,
+        granularity=Granularity.HOUR,
         dimensions=("company_id", "category", "event_type"),
         measures={"event_count": "count(*)"},
     ),
@@ -175,4 +175,4 @@ AGGREGATES: tuple[ContinuousAggregate, ...] = (
 
 # The aggregate whose invalidation log says of which days the events have changed, for what is made of the events of
 # whole days beside the aggregates: every change of an event is in the log of every aggregate that is built on events.
-LOGS_DAYS = next(a.name for a in AGGREGATES if a.cadence is Cadence.DAY and a.source == EVENTS)
+LOGS_DAYS = next(a.name for a in AGGREGATES if a.granularity is Granularity.DAY and a.source == EVENTS)

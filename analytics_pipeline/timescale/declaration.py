@@ -14,8 +14,8 @@ def declaration_drift(connection: Connection, aggregate: ContinuousAggregate) ->
     drift = []
     if source != aggregate.source:
         drift.append(f"it is built on {source}, declared is {aggregate.source}")
-    if width != f"1 {aggregate.cadence}":
-        drift.append(f"its bucket is {width}, declared is 1 {aggregate.cadence}")
+    if width != f"1 {aggregate.granularity}":
+        drift.append(f"its bucket is {width}, declared is 1 {aggregate.granularity}")
     if materialized_only:
         drift.append(
             f"it is not real-time: ALTER MATERIALIZED VIEW {aggregate.name} SET (timescaledb.materialized_only = false)"

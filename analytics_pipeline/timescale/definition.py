@@ -58,7 +58,7 @@ def _declared_query(aggregate: ContinuousAggregate) -> sql.Composed:
     ]
     filtered = on_events and aggregate.condition != "true"
     return sql.SQL("SELECT time_bucket({}::interval, {}) AS bucket, {} FROM {}{} GROUP BY {}").format(
-        sql.Literal(f"1 {aggregate.cadence}"),
+        sql.Literal(f"1 {aggregate.granularity}"),
         sql.Identifier("timestamp" if on_events else "bucket"),
         sql.SQL(", ").join([*map(sql.Identifier, aggregate.dimensions), *measures]),
         sql.Identifier(aggregate.source),

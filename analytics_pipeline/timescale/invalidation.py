@@ -7,7 +7,7 @@ from datetime import datetime
 from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.catalog import require_known_catalog
 from analytics_pipeline.timescale.connection import Connection, fetch_row
-from analytics_pipeline.windows import Cadence, Window, join_windows
+from analytics_pipeline.windows import Granularity, Window, join_windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,8 @@ def stale_ranges(connection: Connection, window: Window, aggregate: str | None =
 def days_of(ranges: Iterable[StaleRange]) -> list[Window]:
     """Return the stretches of whole UTC days that the ranges touch, in order."""
     return join_windows(
-        Window(Cadence.DAY.floor(each.first), Cadence.DAY.next(Cadence.DAY.floor(each.last))) for each in ranges
+        Window(Granularity.DAY.floor(each.first), Granularity.DAY.next(Granularity.DAY.floor(each.last)))
+        for each in ranges
     )
 
 

@@ -22,7 +22,7 @@ from analytics_pipeline.timescale.invalidation import StaleRange, stale_ranges
 from analytics_pipeline.timescale.refresh import materialized_tables, refresh
 from analytics_pipeline.windows import Window, join_windows
 
-_MOST_DIFFERENCES = 100
+_MAX_DIFFERENCES = 100
 # How often what changes during the proof is closed again: beside a writer that never pauses it would never end.
 _MAX_ROUNDS = 3
 
@@ -73,7 +73,7 @@ def prove(connection: Connection, aggregate: ContinuousAggregate, window: Window
     for _ in range(_MAX_ROUNDS):
         if not ready:
             break
-        again = join_windows(Window(bucket, aggregate.cadence.next(bucket)) for bucket in ready)
+        again = join_windows(Window(bucket, aggregate.granularity.next(bucket)) for bucket in ready)
         waiting = set(proof.changed) - set(ready)
         ready = []
         for part in again:
@@ -84,7 +84,7 @@ def prove(connection: Connection, aggregate: ContinuousAggregate, window: Window
             proof = replace(
                 proof,
                 difference_count=proof.difference_count + found.difference_count,
-                differences=(*proof.differences, *found.differences)[:_MOST_DIFFERENCES],
+                differences=(*proof.differences, *found.differences)[:_MAX_DIFFERENCES],
             )
         proof = replace(proof, changed=tuple(sorted(waiting)))
     return proof
@@ -115,7 +115,7 @@ def reconcile(
             f"The continuous aggregate {aggregate.name} does not exist: run 'analytics-pipeline db migrate'."
         )
     query = sql.SQL(load_sql("queries/reconcile.sql")).format(
-        width=sql.Literal(f"1 {aggregate.cadence}"),
+        width=sql.Literal(f"1 {aggregate.granularity}"),
         dimensions=sql.SQL(", ").join(map(sql.Identifier, aggregate.dimensions)),
         measures=sql.SQL(", ").join(map(sql.Identifier, aggregate.measures)),
         expressions=sql.SQL(", ").join(
@@ -131,7 +131,7 @@ def reconcile(
         "end": window.end,
         "stale_first": [each.first for each in stale],
         "stale_last": [each.last for each in stale],
-        "most": _MOST_DIFFERENCES,
+        "most": _MAX_DIFFERENCES,
     }
     expected_rows, stored_rows, difference_count, listed, changed = fetch_row(connection, query, parameters)
     differences = tuple(
@@ -143,4 +143,4 @@ def reconcile(
 
 
 def _is_stale(bucket: datetime, aggregate: ContinuousAggregate, stale: Sequence[StaleRange]) -> bool:
-    return any(each.first < aggregate.cadence.next(bucket) and bucket <= each.last for each in stale)
+    return any(each.first < aggregate.granularity.next(bucket) and bucket <= each.last for each in stale)

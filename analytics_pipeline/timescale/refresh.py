@@ -16,7 +16,7 @@ from analytics_pipeline.timescale.catalog import require_known_catalog
 from analytics_pipeline.timescale.clock import check_clock, database_now, require_ended
 from analytics_pipeline.timescale.connection import Connection, advisory_lock, fetch_row
 from analytics_pipeline.timescale.invalidation import StaleRange, stale_ranges
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
 _log = logging.getLogger(__name__)
 
@@ -95,13 +95,13 @@ def refresh(connection: Connection, aggregate: ContinuousAggregate, window: Wind
     started = time.monotonic()
     # Two refreshes of one aggregate duplicate rows before TimescaleDB 2.26.3 and fail from then on.
     with advisory_lock(connection, _LOCK_CLASS, aggregate.name):
-        require_within_horizon(connection, aggregate.name, aggregate.cadence, window)
+        require_within_horizon(connection, aggregate.name, aggregate.granularity, window)
         stale = tuple(stale_ranges(connection, window, aggregate.name))
         if stale:
             _note_change(connection, aggregate, window)
         # A refresh is one transaction: months keep each of them short at a year's range, and
         # measured as fast as one call for the whole range.
-        results = [_call_refresh(connection, aggregate, part) for part in window.split(Cadence.MONTH)]
+        results = [_call_refresh(connection, aggregate, part) for part in window.split(Granularity.MONTH)]
         if stale or not all(results):
             # Again, for what was computed meanwhile, and for events that have changed since the log was read; the first
             # note is for a process killed before this one.
@@ -124,13 +124,13 @@ def retention_horizon(connection: Connection) -> datetime | None:
     return max((instant for instant in (policy_horizon, remembered, lost) if instant), default=None)
 
 
-def behind_horizon(cadence: Cadence, horizon: datetime | None) -> list[Window]:
+def behind_horizon(granularity: Granularity, horizon: datetime | None) -> list[Window]:
     """Return the window of the buckets that begin before a horizon, as a list: empty without one."""
     beginning = datetime.min.replace(tzinfo=UTC)
-    return [] if horizon is None or horizon <= beginning else [Window(beginning, cadence.ceil(horizon))]
+    return [] if horizon is None or horizon <= beginning else [Window(beginning, granularity.ceil(horizon))]
 
 
-def require_within_horizon(connection: Connection, relation: str, cadence: Cadence, window: Window) -> None:
+def require_within_horizon(connection: Connection, relation: str, granularity: Granularity, window: Window) -> None:
     """Raise ``HorizonError`` if computing a relation's window anew could erase or falsify expired history."""
     horizon = retention_horizon(connection)
     if horizon is None or window.start >= horizon:
@@ -138,22 +138,22 @@ def require_within_horizon(connection: Connection, relation: str, cadence: Caden
     raise HorizonError(
         f"{relation} can't be refreshed for {window}: raw events before {horizon:%Y-%m-%d %H:%M} UTC (the "
         "retention horizon) have expired, and a refresh there would erase the history it still holds. "
-        f"Ask for a window that starts at {cadence.ceil(horizon):%Y-%m-%d %H:%M} UTC or later."
+        f"Ask for a window that starts at {granularity.ceil(horizon):%Y-%m-%d %H:%M} UTC or later."
     )
 
 
 def require_closable(
-    connection: Connection, relation: str, cadence: Cadence, window: Window, *, needs_events: bool
+    connection: Connection, relation: str, granularity: Granularity, window: Window, *, needs_events: bool
 ) -> None:
     """Raise ``RefusedError`` for a window that can't be closed: nothing of it is begun then.
 
-    It is not made of whole partitions of the cadence, has not ended by the database's clock, or begins before the
+    It is not made of whole partitions of the granularity, has not ended by the database's clock, or begins before the
     retention horizon although its raw events are needed.
     """
-    _require_aligned(relation, cadence, window)
+    _require_aligned(relation, granularity, window)
     require_ended(connection, relation, window)
     if needs_events:
-        require_within_horizon(connection, relation, cadence, window)
+        require_within_horizon(connection, relation, granularity, window)
 
 
 def count_buckets(connection: Connection, aggregate: ContinuousAggregate, window: Window) -> list[BucketCount]:
@@ -172,23 +172,23 @@ def materialized_tables(connection: Connection) -> dict[str, MaterializedTable]:
 
 
 def _closed_part(connection: Connection, aggregate: ContinuousAggregate, window: Window) -> Window:
-    cadence = aggregate.cadence
-    _require_aligned(aggregate.name, cadence, window)
+    granularity = aggregate.granularity
+    _require_aligned(aggregate.name, granularity, window)
     now = check_clock(connection)
-    end = min(window.end, cadence.floor(now))
+    end = min(window.end, granularity.floor(now))
     if end <= window.start:
         raise AnalyticsError(
-            f"{aggregate.name} can't be closed for {window}: no {cadence} of it has ended yet; by the database's clock "
-            f"it is {now:%Y-%m-%d %H:%M:%S} UTC."
+            f"{aggregate.name} can't be closed for {window}: no {granularity} of it has ended yet; by the database's "
+            f"clock it is {now:%Y-%m-%d %H:%M:%S} UTC."
         )
     return Window(window.start, end)
 
 
-def _require_aligned(relation: str, cadence: Cadence, window: Window) -> None:
-    if not window.is_aligned(cadence):
+def _require_aligned(relation: str, granularity: Granularity, window: Window) -> None:
+    if not window.is_aligned(granularity):
         raise RefusedError(
-            f"{relation} is refreshed in whole {cadence}s, and {window} doesn't begin and end on a {cadence}'s "
-            f"boundary: use {window.widen(cadence)}."
+            f"{relation} is refreshed in whole {granularity}s, and {window} doesn't begin and end on a {granularity}'s "
+            f"boundary: use {window.widen(granularity)}."
         )
 
 
@@ -200,8 +200,8 @@ def _note_change(connection: Connection, aggregate: ContinuousAggregate, window:
     """
     if aggregate.name == LOGS_DAYS:
         connection.execute("SELECT analytics_note_changed_events(%s, %s)", [window.start, window.end])
-    if aggregate.cadence is not Cadence.HOUR:
-        parameters = [window.start, window.end, str(aggregate.cadence), aggregate.name]
+    if aggregate.granularity is not Granularity.HOUR:
+        parameters = [window.start, window.end, str(aggregate.granularity), aggregate.name]
         connection.execute("SELECT analytics_note_refresh(%s, %s, %s, %s)", parameters)
 
 
@@ -234,10 +234,10 @@ def _end_of_lost_events(connection: Connection) -> datetime | None:
     remembered = sql.SQL(" OR ").join(
         # A bucket that only reaches into a hole may have its events beside it.
         sql.SQL("EXISTS (SELECT FROM {} WHERE bucket >= low AND bucket + {}::interval <= high)").format(
-            tables[a.name].identifier, sql.Literal(f"1 {a.cadence}")
+            tables[a.name].identifier, sql.Literal(f"1 {a.granularity}")
         )
         for a in AGGREGATES
-        if a.name in tables and a.cadence is not Cadence.MONTH
+        if a.name in tables and a.granularity is not Granularity.MONTH
     )
     query = sql.SQL(
         "SELECT max(high) FROM unnest(%s::timestamptz[], %s::timestamptz[]) AS hole (low, high) WHERE {}"

@@ -7,7 +7,7 @@ from psycopg.types.json import Jsonb
 
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.windows import Cadence
+from analytics_pipeline.windows import Granularity
 
 Missing = dict[str, list[str]]
 
@@ -17,8 +17,8 @@ def start_of(period: str) -> datetime:
     return datetime.fromisoformat(f"{period}-01" if len(period) == 7 else period).replace(tzinfo=UTC)
 
 
-def cadence_of(period: str) -> Cadence:
-    return Cadence.MONTH if len(period) == 7 else Cadence.DAY
+def granularity_of(period: str) -> Granularity:
+    return Granularity.MONTH if len(period) == 7 else Granularity.DAY
 
 
 def close_revenue(
@@ -66,11 +66,11 @@ def _close(
     version: int = DEFINITIONS_VERSION,
     restated_from: int | None = None,
 ) -> None:
-    start, cadence = start_of(period), cadence_of(period)
+    start, granularity = start_of(period), granularity_of(period)
     common = {
-        "granularity": str(cadence),
+        "granularity": str(granularity),
         "period_start": start,
-        "period_end": cadence.next(start),
+        "period_end": granularity.next(start),
         "definitions_version": version,
     }
     key = "granularity = %(granularity)s AND period_start = %(period_start)s"

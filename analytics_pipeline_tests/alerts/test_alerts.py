@@ -24,7 +24,7 @@ from analytics_pipeline.metrics.tables import REVENUE_METRICS, USER_METRICS
 from analytics_pipeline.metrics.users import user_metrics
 from analytics_pipeline.reports.fired_alerts import fired_alerts
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.alerts.figures_factory import close_revenue, close_users, start_of
 from analytics_pipeline_tests.alerts.samples import rule
 from analytics_pipeline_tests.conftest import SERVER_URL, Database
@@ -34,9 +34,11 @@ from analytics_pipeline_tests.metrics.closing import close, days
 NOW = datetime(2026, 6, 2, tzinfo=UTC)
 
 
-def _update(connection: Connection, *, now: datetime = NOW, cadence: Cadence = Cadence.MONTH) -> tuple[int, int, int]:
+def _update(
+    connection: Connection, *, now: datetime = NOW, granularity: Granularity = Granularity.MONTH
+) -> tuple[int, int, int]:
     """Evaluate the latest closed month of revenue; return how many alerts began, ended, and were told."""
-    changes = update_alerts(connection, REVENUE_METRICS, cadence, now)
+    changes = update_alerts(connection, REVENUE_METRICS, granularity, now)
     return changes.opened, changes.resolved, changes.messages
 
 
@@ -115,7 +117,7 @@ def test_closing_old_periods_again_is_judged_and_tells_nobody(connection: Connec
     _months(connection, "50", "60", "150", "150")
     assert _update(connection) == (0, 0, 0)
     window = Window(start_of("2026-01"), NOW)
-    judged = list(judge_window(connection, REVENUE_METRICS, Cadence.MONTH, window, [rule()]))
+    judged = list(judge_window(connection, REVENUE_METRICS, Granularity.MONTH, window, [rule()]))
     assert [j.period.start for j in judged if j.fires] == [start_of("2026-01"), start_of("2026-02")]
     assert len(judged) == 4
 
@@ -231,10 +233,10 @@ def test_days_months_and_tables_are_judged_apart(connection: Connection) -> None
     )
     close_revenue(connection, "2026-01-31", {"acme": "1"})
     assert _update(connection) == (0, 0, 0)
-    assert _update(connection, cadence=Cadence.DAY) == (1, 0, 1)
+    assert _update(connection, granularity=Granularity.DAY) == (1, 0, 1)
     close_users(connection, "2026-01", {"acme": 9})
     assert _update(connection) == (0, 0, 0)
-    assert update_alerts(connection, USER_METRICS, Cadence.MONTH, NOW).opened == 1
+    assert update_alerts(connection, USER_METRICS, Granularity.MONTH, NOW).opened == 1
     assert _subjects(connection) == [
         "[error] daily: acme total_revenue 1.00 EUR (below 100 EUR) 2026-01-31",
         "[error] quiet: acme active_users 9 (below 10) 2026-01",
@@ -355,7 +357,7 @@ def test_the_figures_are_those_of_the_definitions_of_a_company_and_of_all(connec
             "previous_revenue": 300 * (18 if whose is None else 6),
         }
         for name, metric in METRICS.items():
-            figure = read_figures(connection, metric.table, Cadence.MONTH, february, {whose})
+            figure = read_figures(connection, metric.table, Granularity.MONTH, february, {whose})
             value = wanted[name]
             assert figure.of(metric, whose, february.start).value == (
                 None if value is None else certain(Decimal(value))
@@ -363,7 +365,7 @@ def test_the_figures_are_those_of_the_definitions_of_a_company_and_of_all(connec
         assert wanted["churned_users"] > wanted["churn_rate_of_start"] * wanted["active_before"] / 100 > 0
         # The first of the month is another period that starts then.
         day = Window(february.start, start_of("2026-02-02"))
-        figure = read_figures(connection, REVENUE_METRICS, Cadence.DAY, day, {whose})
+        figure = read_figures(connection, REVENUE_METRICS, Granularity.DAY, day, {whose})
         assert figure.of(METRICS["total_revenue"], whose, day.start).value == 0
         assert wanted["revenue_growth"] < 0
         assert wanted["expansion"] > 0
@@ -382,7 +384,7 @@ def test_a_rate_over_all_companies_stands_on_the_stored_counts_and_is_unknown_wi
     february = Window(start_of("2026-02"), start_of("2026-03"))
 
     def rate() -> Decimal | None:
-        figures = read_figures(connection, USER_METRICS, Cadence.MONTH, february, {None})
+        figures = read_figures(connection, USER_METRICS, Granularity.MONTH, february, {None})
         return figures.of(METRICS["churn_rate_of_start"], None, february.start).value
 
     assert rate() == Decimal("37.5")
@@ -427,7 +429,7 @@ def test_evaluations_at_once_begin_one_alert(connection: Connection, shared_data
     def run() -> None:
         with shared_database.connect(autocommit=True) as own:
             ready.wait()
-            update_alerts(own, REVENUE_METRICS, Cadence.MONTH, NOW)
+            update_alerts(own, REVENUE_METRICS, Granularity.MONTH, NOW)
 
     threads = [threading.Thread(target=run) for _ in range(4)]
     for thread in threads:
@@ -446,7 +448,7 @@ def test_an_evaluation_that_waited_for_another_sees_what_changed_meanwhile(
 
     def run() -> None:
         with shared_database.connect(autocommit=True) as own:
-            update_alerts(own, REVENUE_METRICS, Cadence.MONTH, NOW)
+            update_alerts(own, REVENUE_METRICS, Granularity.MONTH, NOW)
 
     thread = threading.Thread(target=run)
     waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (%s)"

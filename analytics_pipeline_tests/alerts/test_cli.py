@@ -12,7 +12,7 @@ from analytics_pipeline.cli import main
 from analytics_pipeline.metrics.tables import REVENUE_METRICS
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.windows import Cadence
+from analytics_pipeline.windows import Granularity
 from analytics_pipeline_tests.alerts.figures_factory import close_revenue, start_of
 from analytics_pipeline_tests.alerts.test_delivery import RULES
 
@@ -46,7 +46,7 @@ def test_rules_are_checked_loaded_listed_and_tried(rules: Path, connection: Conn
         assert part in tried
     assert connection.execute("SELECT count(*) FROM analytics_alerts").fetchone() == (0,)
     assert "No alert goes on." in _call("list").output
-    update_alerts(connection, REVENUE_METRICS, Cadence.MONTH, start_of("2026-02"))
+    update_alerts(connection, REVENUE_METRICS, Granularity.MONTH, start_of("2026-02"))
     listed = _call("list").output
     assert "ops@example.com" in listed
     assert "80.00 EUR" in listed
@@ -56,7 +56,7 @@ def test_everything_can_be_had_as_json(rules: Path, connection: Connection) -> N
     checked = json.loads(_call("check", "--json").output)
     assert (checked["problems"], checked["rules"][0]["periods"]) == ([], "1 of 1")
     assert json.loads(_call("load", "--json").output)["added"] == ["low"]
-    update_alerts(connection, REVENUE_METRICS, Cadence.MONTH, start_of("2026-02"))
+    update_alerts(connection, REVENUE_METRICS, Granularity.MONTH, start_of("2026-02"))
     listed = json.loads(_call("list", "--json").output)
     (alert,) = listed["alerts"]
     assert (alert["rule"], alert["companyId"], alert["state"], alert["value"]) == ("low", "acme", "firing", "80")

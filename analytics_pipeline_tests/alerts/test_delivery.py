@@ -16,7 +16,7 @@ from analytics_pipeline.messages.sending import count_due
 from analytics_pipeline.metrics.tables import REVENUE_METRICS
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.windows import Cadence
+from analytics_pipeline.windows import Granularity
 from analytics_pipeline_tests.alerts.figures_factory import close_revenue
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.messages.conftest import states
@@ -76,7 +76,7 @@ def settings(shared_database: Database, rules: Path, catcher: Catcher, receiver:
 
 
 def _check(connection: Connection, settings: Settings) -> CheckResult:
-    return check_alerts(connection, settings, REVENUE_METRICS, Cadence.MONTH)
+    return check_alerts(connection, settings, REVENUE_METRICS, Granularity.MONTH)
 
 
 def _told(receiver: Receiver) -> list[tuple[str, str]]:

@@ -7,10 +7,10 @@ import pytest
 
 from analytics_pipeline.alerts.catalogue import METRICS
 from analytics_pipeline.alerts.figures import ClosedPeriod, Figures, certain
-from analytics_pipeline.alerts.judge import Judgement, judge_periods
+from analytics_pipeline.alerts.judge import RuleEvaluation, judge_periods
 from analytics_pipeline.alerts.rules import Rule
 from analytics_pipeline.alerts.words import shown
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.alerts.figures_factory import start_of
 from analytics_pipeline_tests.alerts.samples import rule
 
@@ -27,14 +27,14 @@ def _figures(
         if value != "no row"
     }
     closed = {start_of(month): _closed(currency) for month in values}
-    return Figures(Cadence.MONTH, closed, {"acme": start_of(since)}, rows)
+    return Figures(Granularity.MONTH, closed, {"acme": start_of(since)}, rows)
 
 
 def _closed(currency: str) -> ClosedPeriod:
     return ClosedPeriod(currency, definitions_version=2, is_restated=False)
 
 
-def _march(judged: Rule, figures: Figures) -> Judgement:
+def _march(judged: Rule, figures: Figures) -> RuleEvaluation:
     (judgement,) = judge_periods(judged, figures, [MARCH])
     return judgement
 
@@ -104,7 +104,7 @@ def test_a_change_needs_the_period_before_to_be_closed_and_in_the_same_currency(
     )
     figures = _figures({"2026-02": "100", "2026-03": "1"})
     in_francs = Figures(
-        figures.cadence, {**figures.closed, start_of("2026-02"): _closed("CHF")}, figures.since, figures.rows
+        figures.granularity, {**figures.closed, start_of("2026-02"): _closed("CHF")}, figures.since, figures.rows
     )
     assert _march(rule(change="-20 %"), in_francs).latest.missing == "the month before is in CHF"
 
@@ -155,7 +155,7 @@ def test_amounts_that_lack_a_rate_make_no_figure() -> None:
     figures = _figures({"2026-03": "1"})
     key: tuple[str | None, datetime] = ("acme", MARCH.start)
     rows = {key: {**figures.rows[key], "mrr": Decimal(1), "incomplete": ["mrr"]}}
-    incomplete = Figures(figures.cadence, figures.closed, figures.since, rows)
+    incomplete = Figures(figures.granularity, figures.closed, figures.since, rows)
     assert _march(rule(), incomplete).fires
     assert (
         _march(rule(metric="mrr"), incomplete).latest.missing
@@ -165,7 +165,7 @@ def test_amounts_that_lack_a_rate_make_no_figure() -> None:
 
 def test_each_company_is_every_one_that_has_had_figures_by_then() -> None:
     figures = Figures(
-        Cadence.MONTH,
+        Granularity.MONTH,
         {MARCH.start: _closed("EUR")},
         {"acme": start_of("2026-01"), "late": start_of("2026-04"), "new": MARCH.start},
         {},

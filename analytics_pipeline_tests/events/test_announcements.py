@@ -11,7 +11,7 @@ from analytics_pipeline.events.record import record_event
 from analytics_pipeline.events.sources import Source
 from analytics_pipeline.metrics.partitions import begin_attempt, record_closed
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.conftest import SERVER_URL, Database
 from analytics_pipeline_tests.events.samples import json_lines, payment
 
@@ -38,6 +38,6 @@ def test_each_batch_and_each_closed_partition_is_announced_once(database: Databa
     with database.connect(autocommit=True) as listener, database.connect(autocommit=True) as closer:
         listener.execute(f"LISTEN {CHANNEL}")
         month = Window.of_month(date(2025, 1, 1))
-        begin_attempt(closer, "monthly_report", Cadence.MONTH, month, "run")
+        begin_attempt(closer, "monthly_report", Granularity.MONTH, month, "run")
         assert record_closed(closer, "monthly_report", month, "run") == 1
         assert heard(listener) == 1

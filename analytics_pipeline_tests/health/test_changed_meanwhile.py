@@ -16,7 +16,7 @@ from analytics_pipeline.timescale.aggregates import AGGREGATES, LOGS_DAYS
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.invalidation import StaleRange, stale_ranges
 from analytics_pipeline.timescale.refresh import materialized_tables, refresh
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.metrics.closing import close, days
 
@@ -143,7 +143,7 @@ def test_days_of_users_and_subscriptions_that_a_refresh_has_overtaken_are_read_a
     assert changed_windows(closed) == {SUBSCRIPTIONS: [days("2025-01-05")]}
     update_subscriptions(closed, JANUARY)
     assert changed_windows(closed) == {}
-    assert any(p.metric == "user_metrics" and p.cadence is Cadence.DAY for p in stale_periods(closed))
+    assert any(p.metric == "user_metrics" and p.granularity is Granularity.DAY for p in stale_periods(closed))
 
 
 def test_an_event_that_comes_between_the_reading_of_the_log_and_the_refresh_is_noted(

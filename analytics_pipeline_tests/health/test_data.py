@@ -13,7 +13,7 @@ from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.policies import policy_values
 from analytics_pipeline.timescale.refresh import materialized_tables, refresh
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.events_factory import add_event, at
 from analytics_pipeline_tests.health.conftest import Ask, setting
 
@@ -26,8 +26,8 @@ def _ago(**span: float) -> str:
 
 
 def _close(connection: Connection, name: str, start: datetime, end: datetime) -> None:
-    cadence = BY_NAME[name].cadence
-    refresh(connection, BY_NAME[name], Window(cadence.floor(start), cadence.ceil(end)))
+    granularity = BY_NAME[name].granularity
+    refresh(connection, BY_NAME[name], Window(granularity.floor(start), granularity.ceil(end)))
 
 
 @pytest.fixture(autouse=True)
@@ -177,7 +177,7 @@ def test_tampered_rows_are_told_by_company_bucket_and_both_values_and_the_remedy
     connection.execute(f"UPDATE {table} SET total_value = 20 WHERE company_id = 'beta'")
     finding = ask("reconciles_with_events", HOURLY)
     assert finding.state is State.ERROR
-    bucket = f"{Cadence.HOUR.floor(at(event)):%Y-%m-%dT%H:%MZ}"
+    bucket = f"{Granularity.HOUR.floor(at(event)):%Y-%m-%dT%H:%MZ}"
     assert (
         f"company beta, hour {bucket}, currency EUR: total_value is 20 stored and 10.00 in the events"
         in finding.summary
@@ -214,7 +214,7 @@ def test_late_events_are_left_to_be_closed_again_and_change_elsewhere_is_still_f
     table = materialized_tables(connection)[HOURLY].identifier.as_string(connection)
     connection.execute(f"UPDATE {table} SET event_count = 7")
     finding = ask("reconciles_with_events", HOURLY)
-    assert f"{Cadence.HOUR.floor(at(second)):%Y-%m-%dT%H:%MZ}" in finding.summary
+    assert f"{Granularity.HOUR.floor(at(second)):%Y-%m-%dT%H:%MZ}" in finding.summary
     assert finding.metadata["differences"] == 2
 
 

@@ -12,7 +12,7 @@ from analytics_pipeline.metrics.tables import (
     stale_periods,
 )
 from analytics_pipeline.timescale.connection import Connection, fetch_row
-from analytics_pipeline.windows import Cadence
+from analytics_pipeline.windows import Granularity
 from analytics_pipeline_tests.events_factory import add_event, at
 from analytics_pipeline_tests.metrics.closing import close_inputs, days
 
@@ -46,15 +46,15 @@ def add_login(connection: Connection, when: str, user: str, event_type: str = "u
 def settle(connection: Connection) -> None:
     """Compute all figures of the week's days and of the three months."""
     for table in METRIC_TABLES:
-        close_metric(connection, table, Cadence.DAY, WEEK, "EUR")
-        close_metric(connection, table, Cadence.MONTH, MONTHS, "EUR")
+        close_metric(connection, table, Granularity.DAY, WEEK, "EUR")
+        close_metric(connection, table, Granularity.MONTH, MONTHS, "EUR")
 
 
 def stale(connection: Connection) -> Stale:
     """Return the stale periods: by metric, days as MM-DD and months as MM."""
     found: Stale = {}
     for period in stale_periods(connection):
-        form = "%m" if period.cadence is Cadence.MONTH else "%m-%d"
+        form = "%m" if period.granularity is Granularity.MONTH else "%m-%d"
         found.setdefault(period.metric, []).append(period.window.start.strftime(form))
     return found
 
@@ -67,13 +67,13 @@ def is_settled(connection: Connection) -> bool:
     """Tell whether no change is left, and every stored row is what the definitions give now."""
     for table in METRIC_TABLES:
         columns = ", ".join(name for name in table.columns if name != "computed_at")
-        for cadence, window in ((Cadence.DAY, WEEK), (Cadence.MONTH, MONTHS)):
+        for granularity, window in ((Granularity.DAY, WEEK), (Granularity.MONTH, MONTHS)):
             stored = f"SELECT {columns} FROM {table.table} WHERE granularity = %s AND period_start < %s"
             due = f"SELECT {columns} FROM {table.rows_function}(%s, %s, %s, 'EUR', {DEFINITIONS_VERSION})"
             order = " ORDER BY company_id, period_start"
             if (
-                connection.execute(stored + order, [str(cadence), window.end]).fetchall()
-                != connection.execute(due + order, [str(cadence), window.start, window.end]).fetchall()
+                connection.execute(stored + order, [str(granularity), window.end]).fetchall()
+                != connection.execute(due + order, [str(granularity), window.start, window.end]).fetchall()
             ):
                 return False
     return fetch_row(connection, "SELECT count(*) FROM analytics_metric_changes") == (0,)
@@ -81,7 +81,7 @@ def is_settled(connection: Connection) -> bool:
 
 def fill(connection: Connection) -> None:
     """A subscription from 29 January, changed on 2 February; payments and users; all of it closed."""
-    for day in WEEK.split(Cadence.DAY):
+    for day in WEEK.split(Granularity.DAY):
         when = f"{day.start:%m-%d}T10:00"
         add_event(connection, f"2025-{when}", value="10")
         add_login(connection, when, "u1")

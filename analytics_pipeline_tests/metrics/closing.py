@@ -8,7 +8,7 @@ from analytics_pipeline.metrics.users import update_users
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import refresh
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
 
 def days(start: str, end_inclusive: str | None = None) -> Window:
@@ -18,9 +18,9 @@ def days(start: str, end_inclusive: str | None = None) -> Window:
 
 def close_inputs(connection: Connection, window: Window) -> None:
     """Close what the figures of a window stand on; months only where it is made of them."""
-    for cadence in Cadence:
+    for granularity in Granularity:
         for aggregate in AGGREGATES:
-            if aggregate.cadence is cadence and window.is_aligned(cadence):
+            if aggregate.granularity is granularity and window.is_aligned(granularity):
                 refresh(connection, aggregate, window)
     update_users(connection, window)
     update_subscriptions(connection, window)
@@ -28,10 +28,10 @@ def close_inputs(connection: Connection, window: Window) -> None:
 
 def close_figures(connection: Connection, window: Window, currency: str = "EUR") -> None:
     """Compute the metric tables of a window; months only where it is made of them."""
-    for cadence in GRANULARITIES:
-        if window.is_aligned(cadence):
+    for granularity in GRANULARITIES:
+        if window.is_aligned(granularity):
             for table in METRIC_TABLES:
-                close_metric(connection, table, cadence, window, currency)
+                close_metric(connection, table, granularity, window, currency)
 
 
 def close(connection: Connection, window: Window, currency: str = "EUR") -> None:

@@ -11,7 +11,7 @@ from analytics_pipeline.events.load import EventLoader
 from analytics_pipeline.metrics.revenue import mrr_movements, revenue_metrics
 from analytics_pipeline.metrics.users import user_metrics
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.metrics.closing import days
 from analytics_pipeline_tests.metrics.subscription_changes import RATES, a_change, as_events
@@ -48,7 +48,9 @@ def test_revenue_of_days_and_of_companies_adds_up_to_the_digit(filled: Connectio
         return sum((getattr(each, field) for each in of), Decimal(0)).normalize()
 
     month = revenue_metrics(filled, None, MONTH, "EUR")
-    by_day = [revenue_metrics(filled, None, day, "EUR") for day in days("2025-01-10", "2025-01-31").split(Cadence.DAY)]
+    by_day = [
+        revenue_metrics(filled, None, day, "EUR") for day in days("2025-01-10", "2025-01-31").split(Granularity.DAY)
+    ]
     by_company = [revenue_metrics(filled, company, MONTH, "EUR") for company in COMPANIES]
     for field in ("total_revenue", "invoiced", "refunds"):
         assert getattr(month, field) == added(field, by_day) == added(field, by_company) != 0
@@ -57,14 +59,14 @@ def test_revenue_of_days_and_of_companies_adds_up_to_the_digit(filled: Connectio
 
 
 def test_where_a_period_ends_the_next_one_starts(filled: Connection) -> None:
-    balances = [mrr_movements(filled, None, day, "EUR") for day in FORTNIGHT.split(Cadence.DAY)]
+    balances = [mrr_movements(filled, None, day, "EUR") for day in FORTNIGHT.split(Granularity.DAY)]
     assert [day.start for day in balances[1:]] == [day.end for day in balances[:-1]]
     whole = mrr_movements(filled, None, FORTNIGHT, "EUR")
     assert (whole.start, whole.end) == (balances[0].start, balances[-1].end)
 
 
 def test_movements_are_net_of_a_period_so_a_month_is_not_the_sum_of_its_days(filled: Connection) -> None:
-    by_day = [mrr_movements(filled, "acme", day, "EUR") for day in FORTNIGHT.split(Cadence.DAY)]
+    by_day = [mrr_movements(filled, "acme", day, "EUR") for day in FORTNIGHT.split(Granularity.DAY)]
     whole = mrr_movements(filled, "acme", FORTNIGHT, "EUR")
     assert whole.contraction < sum(day.contraction for day in by_day)
 
@@ -83,7 +85,7 @@ def test_nothing_moves_in_a_day_without_changes_but_rates_may(filled: Connection
 
 def test_distinct_users_of_days_are_never_added_up(filled: Connection) -> None:
     month = user_metrics(filled, None, MONTH)
-    by_day = [user_metrics(filled, None, day).active_users for day in MONTH.split(Cadence.DAY)]
+    by_day = [user_metrics(filled, None, day).active_users for day in MONTH.split(Granularity.DAY)]
     by_company = [user_metrics(filled, company, MONTH) for company in COMPANIES]
     assert month.active_users < sum(by_day)
     for field in ("active_users", "total_users", "new_users", "churned_users", "users_at_start"):

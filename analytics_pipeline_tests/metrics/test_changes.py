@@ -22,7 +22,7 @@ from analytics_pipeline.metrics.tables import (
 )
 from analytics_pipeline.metrics.users import update_users, user_metrics
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.windows import Cadence
+from analytics_pipeline.windows import Granularity
 from analytics_pipeline_tests.metrics.closed_week import (
     MONTHS,
     add_change,
@@ -37,7 +37,7 @@ from analytics_pipeline_tests.metrics.closing import days
 
 pytestmark = pytest.mark.slow
 
-PERIODS = {Cadence.DAY: 7, Cadence.MONTH: 3}
+PERIODS = {Granularity.DAY: 7, Granularity.MONTH: 3}
 FROM_30_JANUARY = ("01-30", "01-31", "02-01", "02-02", "02-03")
 
 
@@ -135,19 +135,19 @@ def test_a_rate_concerns_the_days_it_serves_and_no_users(closed: Connection) -> 
 def test_periods_of_other_definitions_or_another_currency_are_to_be_computed_again(
     closed: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def again(currency: str = "EUR") -> dict[tuple[str, Cadence, str], int]:
-        return Counter((p.metric, p.cadence, p.causes) for p in stale_periods(closed, currency))
+    def again(currency: str = "EUR") -> dict[tuple[str, Granularity, str], int]:
+        return Counter((p.metric, p.granularity, p.causes) for p in stale_periods(closed, currency))
 
-    every = {(table.metric, cadence): count for table in METRIC_TABLES for cadence, count in PERIODS.items()}
+    every = {(table.metric, granularity): count for table in METRIC_TABLES for granularity, count in PERIODS.items()}
     assert again() == {}
     assert again("USD") == {(*key, "reporting currency EUR"): count for key, count in every.items()}
     monkeypatch.setattr(tables, "DEFINITIONS_VERSION", DEFINITIONS_VERSION + 1)
     cause = f"definitions version {DEFINITIONS_VERSION}"
     assert again() == {(*key, cause): count for key, count in every.items()}
-    close_metric(closed, REVENUE_METRICS, Cadence.MONTH, days("2025-02-01", "2025-02-28"), "EUR")
-    assert again()[REVENUE_METRICS.metric, Cadence.MONTH, cause] == 2
+    close_metric(closed, REVENUE_METRICS, Granularity.MONTH, days("2025-02-01", "2025-02-28"), "EUR")
+    assert again()[REVENUE_METRICS.metric, Granularity.MONTH, cause] == 2
     # Another currency takes the place of the first: a table holds one.
-    close_metric(closed, REVENUE_METRICS, Cadence.MONTH, MONTHS, "USD")
+    close_metric(closed, REVENUE_METRICS, Granularity.MONTH, MONTHS, "USD")
     currencies = "SELECT DISTINCT currency FROM analytics_revenue_metrics WHERE granularity = 'month'"
     assert closed.execute(currencies).fetchall() == [("USD",)]
 
@@ -164,15 +164,15 @@ def test_periods_whose_events_have_expired_keep_the_version_they_have(
         "user_metrics": ["02-02", "02-03", "02", "03"],
     }
     kept = {
-        (table.metric, cadence): kept_periods(closed, table, cadence, "EUR")
+        (table.metric, granularity): kept_periods(closed, table, granularity, "EUR")
         for table in METRIC_TABLES
-        for cadence in tables.GRANULARITIES
+        for granularity in tables.GRANULARITIES
     }
     assert {key: found and found.count for key, found in kept.items()} == {
-        ("mrr_movements", Cadence.DAY): 4,
-        ("revenue_metrics", Cadence.DAY): 4,
-        ("user_metrics", Cadence.DAY): 5,
-        **{(table.metric, Cadence.MONTH): 1 for table in METRIC_TABLES},
+        ("mrr_movements", Granularity.DAY): 4,
+        ("revenue_metrics", Granularity.DAY): 4,
+        ("user_metrics", Granularity.DAY): 5,
+        **{(table.metric, Granularity.MONTH): 1 for table in METRIC_TABLES},
     }
     assert {tuple(found.versions) for found in kept.values() if found} == {(DEFINITIONS_VERSION,)}
 
@@ -183,13 +183,13 @@ def test_figures_that_only_the_definitions_have_changed_are_known_as_such_until_
     def restated() -> set[str]:
         return {f"{window.start:%m}" for asset, window in restated_months(closed) if asset == "mrr_movements_monthly"}
 
-    close_metric(closed, MRR_MOVEMENTS, Cadence.MONTH, MONTHS, "EUR")
+    close_metric(closed, MRR_MOVEMENTS, Granularity.MONTH, MONTHS, "EUR")
     assert restated() == set()
     monkeypatch.setattr(tables, "DEFINITIONS_VERSION", DEFINITIONS_VERSION + 1)
-    close_metric(closed, MRR_MOVEMENTS, Cadence.MONTH, MONTHS, "EUR")
-    close_metric(closed, MRR_MOVEMENTS, Cadence.MONTH, MONTHS, "EUR")
+    close_metric(closed, MRR_MOVEMENTS, Granularity.MONTH, MONTHS, "EUR")
+    close_metric(closed, MRR_MOVEMENTS, Granularity.MONTH, MONTHS, "EUR")
     assert restated() == {"01", "02", "03"}
     add_change(closed, "02-10T12:00", price="70")
     update_subscriptions(closed, days("2025-02-10"))
-    close_metric(closed, MRR_MOVEMENTS, Cadence.MONTH, MONTHS, "EUR")
+    close_metric(closed, MRR_MOVEMENTS, Granularity.MONTH, MONTHS, "EUR")
     assert restated() == {"01"}

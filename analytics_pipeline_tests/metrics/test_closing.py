@@ -20,7 +20,7 @@ from analytics_pipeline.metrics.tables import (
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.refresh import HorizonError, refresh
-from analytics_pipeline.windows import Cadence
+from analytics_pipeline.windows import Granularity
 from analytics_pipeline_tests.conftest import SERVER_URL, Database
 from analytics_pipeline_tests.events_factory import add_event, at
 from analytics_pipeline_tests.metrics.closed_week import (
@@ -49,14 +49,14 @@ def closed_alone(connection: Connection) -> Connection:
 
 def test_closing_day_by_day_leaves_nothing_to_compute_again(connection: Connection) -> None:
     months = {"02-01": days("2025-01-01", "2025-01-31")}
-    for number, day in enumerate(WEEK.split(Cadence.DAY)):
+    for number, day in enumerate(WEEK.split(Granularity.DAY)):
         when = f"{day.start:%m-%d}"
         if when in months:
             for aggregate in AGGREGATES:
-                if aggregate.cadence is Cadence.MONTH:
+                if aggregate.granularity is Granularity.MONTH:
                     refresh(connection, aggregate, months[when])
             for table in METRIC_TABLES:
-                close_metric(connection, table, Cadence.MONTH, months[when], "EUR")
+                close_metric(connection, table, Granularity.MONTH, months[when], "EUR")
         add_event(connection, f"2025-{when}T00:00", value="10", user_id=f"u{number}")
         add_change(connection, f"{when}T00:00", "changed" if number else "started", price=f"{10 + number}")
         add_login(connection, f"{when}T23:59", f"v{number}", "user.deleted" if number % 2 else "user.login")
@@ -70,7 +70,7 @@ def test_users_deleted_twice_are_counted_alike_before_and_after_closing(connecti
     add_login(connection, "01-05T10:00", "u1")
     add_login(connection, "01-20T10:00", "u1", "user.deleted")
     add_login(connection, "03-20T10:00", "u1", "user.deleted")
-    months = list(MONTHS.split(Cadence.MONTH))
+    months = list(MONTHS.split(Granularity.MONTH))
     live = [users_answer(connection, None, month) for month in months]
     assert [(users["totalUsers"], users["churnedUsers"]) for users in live] == [(1, 1), (0, 0), (0, 0)]
     # In any order.
@@ -107,9 +107,9 @@ def test_growth_is_computed_again_when_the_period_before_has_changed(closed_alon
     for name in ("analytics_revenue_hourly", "analytics_revenue_daily"):
         refresh(closed_alone, next(a for a in AGGREGATES if a.name == name), late)
     assert stale(closed_alone) == of((MRR_MOVEMENTS, REVENUE_METRICS, USER_METRICS), "01-30", "01")
-    close_metric(closed_alone, REVENUE_METRICS, Cadence.DAY, late, "EUR")
+    close_metric(closed_alone, REVENUE_METRICS, Granularity.DAY, late, "EUR")
     assert stale(closed_alone)["revenue_metrics"] == ["01-31", "01"]
-    close_metric(closed_alone, REVENUE_METRICS, Cadence.DAY, days("2025-01-31"), "EUR")
+    close_metric(closed_alone, REVENUE_METRICS, Granularity.DAY, days("2025-01-31"), "EUR")
     assert _growth(closed_alone, "01-31") == -50
     # The change ends there: the day after has the same day before as ever.
     assert stale(closed_alone)["revenue_metrics"] == ["01"]
@@ -122,9 +122,9 @@ def test_who_has_churned_is_counted_again_when_others_were_active_the_day_before
     )
     close_inputs(closed_alone, days("2025-02-01"))
     assert "02-02" not in stale(closed_alone)["user_metrics"]
-    close_metric(closed_alone, USER_METRICS, Cadence.DAY, days("2025-02-01"), "EUR")
+    close_metric(closed_alone, USER_METRICS, Granularity.DAY, days("2025-02-01"), "EUR")
     assert "02-02" in stale(closed_alone)["user_metrics"]
-    close_metric(closed_alone, USER_METRICS, Cadence.DAY, days("2025-02-02"), "EUR")
+    close_metric(closed_alone, USER_METRICS, Granularity.DAY, days("2025-02-02"), "EUR")
     assert "02-03" not in stale(closed_alone)["user_metrics"]
     churned = "SELECT churned_users FROM analytics_user_metrics WHERE granularity = 'day' AND period_start = %s"
     assert fetch_row(closed_alone, churned, [at("2025-02-02T00:00")]) == (1,)
@@ -142,14 +142,14 @@ def test_behind_the_retention_horizon_what_is_kept_is_all_there_is(closed_alone:
     with pytest.raises(HorizonError, match="Ask for whole months"):
         users_answer(closed_alone, None, odd)
     with pytest.raises(HorizonError, match="analytics_user_metrics can't be refreshed"):
-        close_metric(closed_alone, USER_METRICS, Cadence.DAY, days("2025-01-30"), "EUR")
+        close_metric(closed_alone, USER_METRICS, Granularity.DAY, days("2025-01-30"), "EUR")
     again = users_answer(closed_alone, None, month)
     assert {**again, "dataThrough": None} == {**before, "dataThrough": None}
     # What stands on what is kept can be computed again, and is as it was.
     for table in (REVENUE_METRICS, MRR_MOVEMENTS):
-        for cadence, window in ((Cadence.DAY, days("2025-01-28", "2025-01-31")), (Cadence.MONTH, month)):
-            assert close_metric(closed_alone, table, cadence, window, "EUR").changed == 0
-    assert close_metric(closed_alone, USER_METRICS, Cadence.MONTH, month, "EUR").changed == 0
+        for granularity, window in ((Granularity.DAY, days("2025-01-28", "2025-01-31")), (Granularity.MONTH, month)):
+            assert close_metric(closed_alone, table, granularity, window, "EUR").changed == 0
+    assert close_metric(closed_alone, USER_METRICS, Granularity.MONTH, month, "EUR").changed == 0
 
 
 @needs_sessions
@@ -157,11 +157,11 @@ def test_a_change_that_is_being_written_is_waited_for(closed_alone: Connection, 
     add_change(closed_alone, "02-02T18:00", "ended", "ended")
     with database.connect() as writer, database.connect(autocommit=True) as closer, ThreadPoolExecutor(1) as pool:
         update_subscriptions(writer, days("2025-02-02"))
-        computing = pool.submit(close_metric, closer, MRR_MOVEMENTS, Cadence.DAY, WEEK, "EUR")
+        computing = pool.submit(close_metric, closer, MRR_MOVEMENTS, Granularity.DAY, WEEK, "EUR")
         _wait_for(lambda: _waits_for_a_lock(closed_alone))
         writer.commit()
         computing.result(timeout=30)
-    assert "mrr_movements" not in {p.metric for p in stale_periods(closed_alone) if p.cadence is Cadence.DAY}
+    assert "mrr_movements" not in {p.metric for p in stale_periods(closed_alone) if p.granularity is Granularity.DAY}
     ended = "SELECT churn FROM analytics_mrr_movements WHERE granularity = 'day' AND period_start = '2025-02-02+00'"
     assert fetch_row(closed_alone, ended) == (40,)
 
@@ -173,7 +173,7 @@ def test_a_change_waits_for_figures_that_are_being_computed_and_makes_them_stale
     add_change(closed_alone, "02-02T18:00", "ended", "ended")
     with database.connect() as closer, database.connect(autocommit=True) as writer, ThreadPoolExecutor(1) as pool:
         closer.execute("SELECT 1")
-        close_metric(closer, MRR_MOVEMENTS, Cadence.DAY, WEEK, "EUR")
+        close_metric(closer, MRR_MOVEMENTS, Granularity.DAY, WEEK, "EUR")
         changing = pool.submit(update_subscriptions, writer, days("2025-02-02"))
         _wait_for(lambda: _waits_for_a_lock(closed_alone))
         closer.commit()
@@ -186,8 +186,8 @@ def test_a_change_waits_for_figures_that_are_being_computed_and_makes_them_stale
 def test_two_closings_of_one_period_take_turns(closed_alone: Connection, database: Database) -> None:
     with database.connect() as first, database.connect(autocommit=True) as second, ThreadPoolExecutor(1) as pool:
         first.execute("SELECT 1")
-        close_metric(first, REVENUE_METRICS, Cadence.DAY, WEEK, "EUR")
-        other = pool.submit(close_metric, second, REVENUE_METRICS, Cadence.DAY, WEEK, "EUR")
+        close_metric(first, REVENUE_METRICS, Granularity.DAY, WEEK, "EUR")
+        other = pool.submit(close_metric, second, REVENUE_METRICS, Granularity.DAY, WEEK, "EUR")
         _wait_for(lambda: _waits_for_a_lock(closed_alone))
         first.commit()
         assert other.result(timeout=30).changed == 0

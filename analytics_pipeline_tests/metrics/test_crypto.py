@@ -52,7 +52,7 @@ def test_each_asset_has_its_quantities_and_what_they_were_worth_on_their_days(wa
         if close:
             for aggregate in AGGREGATES:
                 if aggregate.name.startswith("analytics_crypto"):
-                    refresh(wallets, aggregate, FEBRUARY.widen(aggregate.cadence))
+                    refresh(wallets, aggregate, FEBRUARY.widen(aggregate.granularity))
         assert crypto_answer(wallets, "acme", FEBRUARY, "EUR")["assets"] == [
             {
                 "asset": "BTC",

@@ -11,7 +11,7 @@ import pytest
 from analytics_pipeline.events.load import EventLoader
 from analytics_pipeline.metrics.subscriptions import update_subscriptions
 from analytics_pipeline.timescale.connection import Connection, fetch_row
-from analytics_pipeline.windows import Cadence
+from analytics_pipeline.windows import Granularity
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.metrics.closing import close_inputs, days
 from analytics_pipeline_tests.metrics.subscription_changes import a_change, as_events, clear, load
@@ -102,7 +102,7 @@ def test_every_row_of_a_call_is_what_it_is_by_itself(filled: Connection, functio
     assert asked(filled, function, rows) == alone
     assert alone[-1]["is_empty"]
     assert sum(not figures["is_empty"] for figures in alone) > 8
-    for month in MONTHS.split(Cadence.MONTH):
+    for month in MONTHS.split(Granularity.MONTH):
         close_inputs(filled, month)
     assert asked(filled, function, rows) == alone
     # Days and months of a whole company are those of the same call in any order.
@@ -120,7 +120,7 @@ def test_all_companies_together_are_the_sum_of_each_to_the_digit(filled: Connect
 
 
 def test_a_balance_counts_from_the_snapshot_before_it_until_that_is_stale(rates: Connection) -> None:
-    january, february = MONTHS.split(Cadence.MONTH)
+    january, february = MONTHS.split(Granularity.MONTH)
     load(rates, a_change("01-05", price="50"), a_change("02-10", price="70", name="s2", user="u2"))
     row: Row = ("acme", february.start, february.end, "EUR")
 

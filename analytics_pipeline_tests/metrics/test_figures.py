@@ -11,7 +11,7 @@ from analytics_pipeline.metrics.answers import revenue_answer, users_answer
 from analytics_pipeline.metrics.revenue import RevenueMonth, revenue_by_currency, revenue_metrics, revenue_series
 from analytics_pipeline.metrics.subscriptions import update_subscriptions
 from analytics_pipeline.metrics.users import UserMonth, active_users, new_users, update_users, user_series
-from analytics_pipeline.reports.load import Wanted, load_report
+from analytics_pipeline.reports.load import ReportParts, load_report
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Window
 from analytics_pipeline_tests.conftest import Database
@@ -191,7 +191,7 @@ def test_a_quiet_company_s_open_period_is_as_of_the_newest_event_of_all(database
             {"start": window.start, "end": window.end},
         ).fetchall()
         assert rows == [("acme", Decimal("85.47"))]
-        parts = Wanted(months=False, quality=False)
+        parts = ReportParts(months=False, quality=False)
         (alone, everyone) = (load_report(connection, key, window, "EUR", parts) for key in ("acme", None))
         assert alone.as_of == everyone.as_of == alone.data_through == newest
         assert alone.movements == everyone.movements

@@ -10,7 +10,7 @@ from analytics_pipeline.metrics.revenue import MrrMovements, mrr_movements, reve
 from analytics_pipeline.metrics.subscriptions import update_subscriptions
 from analytics_pipeline.metrics.tables import MRR_MOVEMENTS, close_metric, stale_periods
 from analytics_pipeline.timescale.connection import Connection, fetch_row
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.metrics.closing import days
 from analytics_pipeline_tests.metrics.subscription_changes import (
     ARRIVED,
@@ -224,7 +224,7 @@ def test_a_first_payment_that_arrives_late_makes_a_later_new_customer_come_back(
     load(rates, life[0], life[2]._replace(user="u2"))
     update_subscriptions(rates, SPAN)
     for month in (JANUARY, FEBRUARY):
-        close_metric(rates, MRR_MOVEMENTS, Cadence.MONTH, month, "EUR")
+        close_metric(rates, MRR_MOVEMENTS, Granularity.MONTH, month, "EUR")
     assert moved(rates, FEBRUARY) == {"start": 30, "new": 30, "end": 60}
     late = as_events([life[1]])[0]._replace(event_id=UUID(int=9))
     load_events(rates, [late], {late.event_id: ARRIVED})
@@ -351,13 +351,13 @@ def test_rows_of_the_table_hold_the_identity_and_the_figures_of_the_functions(ra
     names = [
         field.name if field.name not in ("start", "end") else f"{field.name}_mrr" for field in fields(MrrMovements)
     ]
-    for cadence, windows in ((Cadence.MONTH, [JANUARY, FEBRUARY]), (Cadence.DAY, [days("2025-01-28")])):
+    for granularity, windows in ((Granularity.MONTH, [JANUARY, FEBRUARY]), (Granularity.DAY, [days("2025-01-28")])):
         for window in windows:
-            close_metric(rates, MRR_MOVEMENTS, cadence, window, "EUR")
+            close_metric(rates, MRR_MOVEMENTS, granularity, window, "EUR")
             row = fetch_row(
                 rates,
                 f"SELECT {', '.join(names)} FROM analytics_mrr_movements WHERE granularity = %s AND period_start = %s",
-                [str(cadence), window.start],
+                [str(granularity), window.start],
             )
             stored = MrrMovements(*row)
             assert adds_up(stored)

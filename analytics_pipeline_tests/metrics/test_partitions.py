@@ -19,7 +19,7 @@ from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.refresh import refresh
-from analytics_pipeline.windows import Cadence, Window, common_windows, without_windows
+from analytics_pipeline.windows import Granularity, Window, common_windows, without_windows
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event, at
 
@@ -39,8 +39,8 @@ def _row(connection: Connection, window: Window) -> tuple[object, ...]:
 
 
 def _begin(connection: Connection, window: Window, run: str, asset: str = HOURLY) -> None:
-    cadence = Cadence.HOUR if asset == HOURLY else Cadence.DAY
-    begin_attempt(connection, asset, cadence, window, run)
+    granularity = Granularity.HOUR if asset == HOURLY else Granularity.DAY
+    begin_attempt(connection, asset, granularity, window, run)
 
 
 def test_a_proof_is_counted_from_what_is_stored_and_gives_the_same_row_when_repeated(database: Database) -> None:

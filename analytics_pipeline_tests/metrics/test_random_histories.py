@@ -17,7 +17,7 @@ from analytics_pipeline.metrics.revenue import all_unconverted, mrr_figures, rev
 from analytics_pipeline.metrics.tables import USER_METRICS, close_metric, stale_periods
 from analytics_pipeline.metrics.users import USER_DELETIONS, UserMetrics, update_users, user_figures
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.metrics.closing import days
 from analytics_pipeline_tests.metrics.reference_users import users_of
 from analytics_pipeline_tests.metrics.subscription_changes import EXACT, EXAMPLES, clear, rate
@@ -35,7 +35,7 @@ instants = st.builds(
     st.integers(0, 75),
     st.sampled_from([time(0), time(12), time(23, 59, 59, 999999)]),
 )
-months = st.sampled_from(list(SPAN.split(Cadence.MONTH)))
+months = st.sampled_from(list(SPAN.split(Granularity.MONTH)))
 ranges = st.builds(
     lambda first, length: days(f"{first}", f"{first + timedelta(days=length)}"),
     st.dates(date(2025, 1, 1), date(2025, 3, 10)),
@@ -93,7 +93,7 @@ acts = st.builds(
 
 def before(window: Window) -> Window:
     """The period before: a month with the month before, other days with as many days."""
-    if window in list(SPAN.split(Cadence.MONTH)):
+    if window in list(SPAN.split(Granularity.MONTH)):
         return Window.of_month((window.start - timedelta(days=1)).date())
     return Window(window.start - (window.end - window.start), window.start)
 
@@ -130,11 +130,11 @@ def test_users_of_any_period_are_those_of_the_definitions(
         return [rounded(each.metrics) for each in user_figures(rates, [(COMPANY, window) for window in windows])]
 
     assert answered() == wanted(events)
-    for month in data.draw(st.permutations(list(SPAN.split(Cadence.MONTH)))):
+    for month in data.draw(st.permutations(list(SPAN.split(Granularity.MONTH)))):
         update_users(rates, month)
         assert answered() == wanted(events)
     # Settled, so that a second closing has nothing to do.
-    assert [update_users(rates, month) for month in SPAN.split(Cadence.MONTH)] == [0, 0, 0]
+    assert [update_users(rates, month) for month in SPAN.split(Granularity.MONTH)] == [0, 0, 0]
 
     removed = data.draw(st.lists(st.sampled_from(events), unique_by=lambda event: event.event_id))
     for event in removed:
@@ -142,9 +142,9 @@ def test_users_of_any_period_are_those_of_the_definitions(
     added = [act.as_event(number) for number, act in enumerate(late, start=len(events) + 1)]
     EventLoader(rates).load(added)
     remaining = [event for event in events if event not in removed] + added
-    touched = {Cadence.DAY.floor(event.timestamp) for event in (*removed, *added)}
+    touched = {Granularity.DAY.floor(event.timestamp) for event in (*removed, *added)}
     for start in data.draw(st.permutations(sorted(touched))):
-        update_users(rates, Window(start, Cadence.DAY.next(start)))
+        update_users(rates, Window(start, Granularity.DAY.next(start)))
     assert answered() == wanted(remaining)
     settled = _stored_users(rates)
     rates.execute("DELETE FROM analytics_closed_windows")
@@ -164,28 +164,28 @@ def test_what_changes_of_users_makes_the_figures_it_concerns_stale(
     events = [act.as_event(number) for number, act in enumerate(history, start=1)]
     EventLoader(rates).load(events)
     update_users(rates, SPAN)
-    close_metric(rates, USER_METRICS, Cadence.MONTH, SPAN, "EUR")
+    close_metric(rates, USER_METRICS, Granularity.MONTH, SPAN, "EUR")
     week = data.draw(st.sampled_from([SPAN.start + timedelta(days=7 * number) for number in range(11)]))
     days_closed = Window(week, week + timedelta(days=7))
-    close_metric(rates, USER_METRICS, Cadence.DAY, days_closed, "EUR")
+    close_metric(rates, USER_METRICS, Granularity.DAY, days_closed, "EUR")
     removed = data.draw(st.lists(st.sampled_from(events), unique_by=lambda event: event.event_id, max_size=3))
     for event in removed:
         rates.execute("DELETE FROM analytics_events WHERE event_id = %s", [event.event_id])
     added = [act.as_event(number) for number, act in enumerate(late, start=len(events) + 1)]
     EventLoader(rates).load(added)
-    for start in sorted({Cadence.DAY.floor(event.timestamp) for event in (*removed, *added)}):
-        update_users(rates, Window(start, Cadence.DAY.next(start)))
-    stale = {(period.cadence, period.window.start) for period in stale_periods(rates)}
-    for cadence, closed in ((Cadence.MONTH, SPAN), (Cadence.DAY, days_closed)):
+    for start in sorted({Granularity.DAY.floor(event.timestamp) for event in (*removed, *added)}):
+        update_users(rates, Window(start, Granularity.DAY.next(start)))
+    stale = {(period.granularity, period.window.start) for period in stale_periods(rates)}
+    for granularity, closed in ((Granularity.MONTH, SPAN), (Granularity.DAY, days_closed)):
         columns = "period_start, company_id, total_users, new_users, users_at_start"
         stored, due = (
             rates.execute(
                 f"SELECT {columns} FROM {relation} WHERE period_start = ANY (%s) ORDER BY 1, 2",
-                [*parameters, [w.start for w in closed.split(cadence) if (cadence, w.start) not in stale]],
+                [*parameters, [w.start for w in closed.split(granularity) if (granularity, w.start) not in stale]],
             ).fetchall()
             for relation, parameters in (
-                ("(SELECT * FROM analytics_user_metrics WHERE granularity = %s) AS stored", [str(cadence)]),
-                ("analytics_user_metrics_rows(%s, %s, %s, 'EUR', 1)", [str(cadence), closed.start, closed.end]),
+                ("(SELECT * FROM analytics_user_metrics WHERE granularity = %s) AS stored", [str(granularity)]),
+                ("analytics_user_metrics_rows(%s, %s, %s, 'EUR', 1)", [str(granularity), closed.start, closed.end]),
             )
         )
         assert stored == due

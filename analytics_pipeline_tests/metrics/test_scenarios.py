@@ -21,7 +21,7 @@ from analytics_pipeline.metrics.revenue import MrrMovements, revenue_series
 from analytics_pipeline.metrics.rounding import round_movements
 from analytics_pipeline.metrics.tables import METRIC_TABLES, REVENUE_METRICS, MetricTable, close_metric
 from analytics_pipeline.timescale.connection import Connection, fetch_row
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events.samples import json_lines
 from analytics_pipeline_tests.metrics.closing import close_inputs, days
@@ -79,7 +79,7 @@ def _window(question: Question) -> Window:
 
 
 def _periods() -> list[list[Window]]:
-    return [list(CLOSED.split(Cadence.MONTH)), *(list(window.split(Cadence.DAY)) for window in CLOSED_DAYS)]
+    return [list(CLOSED.split(Granularity.MONTH)), *(list(window.split(Granularity.DAY)) for window in CLOSED_DAYS)]
 
 
 def ingest(path: Path, text: str) -> dict[str, Any]:
@@ -98,9 +98,9 @@ def answers(shared: Connection, tmp_path_factory: pytest.TempPathFactory) -> Ans
     live, live_rows = {asked: ask(*asked) for asked in ASKED}, _rows(shared, "{}_rows(%s, %s, %s, 'EUR', 2)")
     close_inputs(shared, CLOSED)
     for table in METRIC_TABLES:
-        close_metric(shared, table, Cadence.MONTH, CLOSED, "EUR")
+        close_metric(shared, table, Granularity.MONTH, CLOSED, "EUR")
         for window in CLOSED_DAYS:
-            close_metric(shared, table, Cadence.DAY, window, "EUR")
+            close_metric(shared, table, Granularity.DAY, window, "EUR")
     closed_rows = _rows(shared, "{} WHERE granularity = %s AND period_start >= %s AND period_end <= %s")
     return Answers(live, {asked: ask(*asked) for asked in ASKED}, live_rows, closed_rows)
 
@@ -110,13 +110,13 @@ def _rows(connection: Connection, relation: str) -> Rows:
     rows: Rows = {}
     for table in METRIC_TABLES:
         columns = ", ".join(name for name in table.columns if name != "computed_at")
-        for cadence, windows in ((Cadence.MONTH, [CLOSED]), (Cadence.DAY, CLOSED_DAYS)):
-            rows[f"{table.metric} {cadence}"] = [
+        for granularity, windows in ((Granularity.MONTH, [CLOSED]), (Granularity.DAY, CLOSED_DAYS)):
+            rows[f"{table.metric} {granularity}"] = [
                 row
                 for window in windows
                 for row in connection.execute(
                     f"SELECT {columns} FROM {relation.format(table.table)} ORDER BY period_start, company_id",
-                    [str(cadence), window.start, window.end],
+                    [str(granularity), window.start, window.end],
                 ).fetchall()
             ]
     return rows
@@ -176,8 +176,10 @@ def test_one_figure_on_all_channels(answers: Answers, shared: Connection, asked:
     """The rows of the tables, rounded, are the command's answer, and the report's series is its revenue."""
     company, question = asked
     window, answer = _window(question), answers.closed[asked]
-    cadence = Cadence.MONTH if window.is_aligned(Cadence.MONTH) else Cadence.DAY
-    row = _stored(shared, METRIC_TABLES[0], (*AMOUNTS, "revenue_growth", "paying_customers"), company, cadence, window)
+    granularity = Granularity.MONTH if window.is_aligned(Granularity.MONTH) else Granularity.DAY
+    row = _stored(
+        shared, METRIC_TABLES[0], (*AMOUNTS, "revenue_growth", "paying_customers"), company, granularity, window
+    )
     assert row is not None
     *amounts, growth, customers = row
     assert [None if amount is None else str(round_money(amount, "EUR")) for amount in amounts] == [
@@ -186,23 +188,28 @@ def test_one_figure_on_all_channels(answers: Answers, shared: Connection, asked:
     assert answer["revenueGrowth"] == (None if growth is None else str(round_rate(growth)))
     assert answer["payingCustomers"] == customers
     # Nothing moved, nothing stored.
-    row = _stored(shared, METRIC_TABLES[1], MOVED, company, cadence, window) or (Decimal(0),) * len(MOVED)
+    row = _stored(shared, METRIC_TABLES[1], MOVED, company, granularity, window) or (Decimal(0),) * len(MOVED)
     shown = round_movements(MrrMovements(*row), "EUR")
     assert {name: str(figure) for name, figure in asdict(shown).items()} == answer["mrrMovements"]
     assert answer["mrrMovements"]["end"] == answer["mrr"]
-    if cadence is Cadence.MONTH and company != "bitcoin":
+    if granularity is Granularity.MONTH and company != "bitcoin":
         in_euro = [m.revenue for m in revenue_series(shared, company, window) if m.currency == "EUR"]
         assert answer["totalRevenue"] == str(round_money(sum(in_euro, Decimal(0)), "EUR"))
 
 
 def _stored(
-    connection: Connection, table: MetricTable, columns: tuple[str, ...], company: str, cadence: Cadence, window: Window
+    connection: Connection,
+    table: MetricTable,
+    columns: tuple[str, ...],
+    company: str,
+    granularity: Granularity,
+    window: Window,
 ) -> tuple[Any, ...] | None:
     """Return a row of a metric table; a company without anything has none."""
     return connection.execute(
         f"SELECT {', '.join(columns)} FROM {table.table} "
         "WHERE company_id = %s AND granularity = %s AND period_start = %s AND period_end = %s",
-        [company, str(cadence), window.start, window.end],
+        [company, str(granularity), window.start, window.end],
     ).fetchone()
 
 
@@ -223,7 +230,9 @@ def test_an_amount_without_a_rate_fails_the_check_on_conversion(answers: Answers
 
         def judged(day: str) -> CheckResult:
             settings = shared_database.settings
-            return amounts_converted(connection, settings, "revenue_metrics", REVENUE_METRICS, Cadence.DAY, days(day))
+            return amounts_converted(
+                connection, settings, "revenue_metrics", REVENUE_METRICS, Granularity.DAY, days(day)
+            )
 
         assert judged("2026-05-10").state is State.ERROR
         assert "yen: totalRevenue of 5000 JPY" in judged("2026-05-10").summary
@@ -238,7 +247,7 @@ def test_bitcoin_is_stored_exactly(answers: Answers, shared: Connection) -> None
         "SELECT value::text, currency FROM analytics_events WHERE company_id = 'bitcoin'"
     ).fetchall()
     assert stored == [("0.00012345", "BTC")]
-    month = _stored(shared, METRIC_TABLES[0], ("total_revenue",), "bitcoin", Cadence.MONTH, days(*MARCH))
+    month = _stored(shared, METRIC_TABLES[0], ("total_revenue",), "bitcoin", Granularity.MONTH, days(*MARCH))
     assert month == (Decimal("7.407"),)
 
 
@@ -262,10 +271,10 @@ def test_a_late_payment_counts_once_however_often_it_arrives(
         assert ingest(tmp_path / "late.jsonl", json_lines([too_late, too_late]))["new"] == new
         _close_january(shared)
         assert january() == ("111.50", "0.00")
-    row = _stored(shared, METRIC_TABLES[0], ("total_revenue",), "late", Cadence.MONTH, days(*JANUARY))
+    row = _stored(shared, METRIC_TABLES[0], ("total_revenue",), "late", Granularity.MONTH, days(*JANUARY))
     assert row == (Decimal("111.50"),)
 
 
 def _close_january(connection: Connection) -> None:
     close_inputs(connection, days(*JANUARY))
-    close_metric(connection, METRIC_TABLES[0], Cadence.MONTH, days(*JANUARY), "EUR")
+    close_metric(connection, METRIC_TABLES[0], Granularity.MONTH, days(*JANUARY), "EUR")

@@ -17,7 +17,7 @@ from analytics_pipeline.metrics.tables import (
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import refresh
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.metrics.closing import close, close_inputs, days
 from analytics_pipeline_tests.metrics.subscription_changes import COMPANY, Change, a_change, load
@@ -63,7 +63,7 @@ def test_the_example_of_the_definitions_comes_out(rates: Connection, company: st
     assert answered(rates, FEBRUARY, company).items() >= RATES.items()
     # The month's churn is of months only.
     assert answered(rates, days("2025-02-01", "2025-02-27"), company)["lifetimeValue"] is None
-    (month,) = series_answer(rates, company, FEBRUARY, "EUR", Cadence.MONTH)["series"]
+    (month,) = series_answer(rates, company, FEBRUARY, "EUR", Granularity.MONTH)["series"]
     assert {name: f"{month[name]}" for name in RATES if name in month} == {
         name: f"{value}" for name, value in RATES.items() if name in month
     }
@@ -137,15 +137,15 @@ def test_the_rates_are_stored_of_each_company_and_follow_what_the_year_before_be
     # Late by a year.
     add_event(connection, "2024-02-10T11:00", value="100")
     late = days("2024-02-10")
-    for cadence, window in ((Cadence.HOUR, late), (Cadence.DAY, late), (Cadence.MONTH, year_before)):
+    for granularity, window in ((Granularity.HOUR, late), (Granularity.DAY, late), (Granularity.MONTH, year_before)):
         for aggregate in AGGREGATES:
-            if aggregate.cadence is cadence:
+            if aggregate.granularity is granularity:
                 refresh(connection, aggregate, window)
     close_inputs(connection, late)
-    close_metric(connection, REVENUE_METRICS, Cadence.MONTH, year_before, "EUR")
-    stale = {(p.metric, p.window) for p in stale_periods(connection) if p.cadence is Cadence.MONTH}
+    close_metric(connection, REVENUE_METRICS, Granularity.MONTH, year_before, "EUR")
+    stale = {(p.metric, p.window) for p in stale_periods(connection) if p.granularity is Granularity.MONTH}
     assert (MRR_MOVEMENTS.metric, FEBRUARY) in stale
-    close_metric(connection, MRR_MOVEMENTS, Cadence.MONTH, FEBRUARY, "EUR")
+    close_metric(connection, MRR_MOVEMENTS, Granularity.MONTH, FEBRUARY, "EUR")
     assert connection.execute(stored).fetchall() == [(*map(Decimal, ("15.0", "1.87", "1027.27", "-25.0")),)]
 
 
@@ -163,8 +163,8 @@ def test_what_was_closed_before_gets_its_rates_as_everything_that_has_changed(co
     assert {(p.metric, p.causes) for p in stale} == {("mrr_movements", "rates of subscriptions")}
     assert len(stale) == 59 + 2
     for month in (JANUARY, FEBRUARY):
-        for cadence in (Cadence.DAY, Cadence.MONTH):
-            close_metric(connection, MRR_MOVEMENTS, cadence, month, "EUR")
+        for granularity in (Granularity.DAY, Granularity.MONTH):
+            close_metric(connection, MRR_MOVEMENTS, granularity, month, "EUR")
     assert stale_periods(connection) == []
     stored = "SELECT lost_customers, gross_mrr_churn_rate FROM analytics_mrr_movements_rounded WHERE granularity = %s"
     assert connection.execute(f"{stored} AND period_start = '2025-02-01Z'", ["month"]).fetchall() == [(1, 15)]
@@ -179,6 +179,6 @@ def test_closing_both_years_in_whichever_order_leaves_nothing_to_compute_again(c
         close_inputs(connection, month)
     for table, windows in ((MRR_MOVEMENTS, (FEBRUARY, year_before)), (REVENUE_METRICS, (year_before, FEBRUARY))):
         for window in windows:
-            for cadence in GRANULARITIES:
-                close_metric(connection, table, cadence, window, "EUR")
+            for granularity in GRANULARITIES:
+                close_metric(connection, table, granularity, window, "EUR")
     assert stale_periods(connection) == []

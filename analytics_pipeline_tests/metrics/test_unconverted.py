@@ -13,7 +13,7 @@ from analytics_pipeline.metrics.subscriptions import update_subscriptions
 from analytics_pipeline.metrics.tables import MRR_MOVEMENTS, REVENUE_METRICS, close_metric
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection, fetch_row
-from analytics_pipeline.windows import Cadence
+from analytics_pipeline.windows import Granularity
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.metrics.closing import close_inputs, days
 from analytics_pipeline_tests.metrics.subscription_changes import COMPANY, SPAN, a_change, adds_up, clear, load
@@ -166,13 +166,15 @@ def test_a_ratio_of_which_an_amount_lacks_a_rate_is_null(rates: Connection, clos
         assert [february.total_revenue, february.revenue_growth, february.arpa] == [100, None, None]
         assert february.average_revenue_per_user is not None
     for table in (REVENUE_METRICS, MRR_MOVEMENTS):
-        close_metric(rates, table, Cadence.MONTH, JANUARY, "EUR")
+        close_metric(rates, table, Granularity.MONTH, JANUARY, "EUR")
     stored = "SELECT arpa, average_revenue_per_user FROM analytics_revenue_metrics WHERE period_start = %s"
     assert fetch_row(rates, stored, [JANUARY.start]) == (None, None)
-    finding = amounts_converted(rates, get_settings(), "mrr_movements_monthly", MRR_MOVEMENTS, Cadence.MONTH, JANUARY)
+    finding = amounts_converted(
+        rates, get_settings(), "mrr_movements_monthly", MRR_MOVEMENTS, Granularity.MONTH, JANUARY
+    )
     assert "acme: mrrMovements new of 70.00 CHF (2025-01-03 to 2025-01-03)" in finding.summary
     finding = amounts_converted(
-        rates, get_settings(), "revenue_metrics_monthly", REVENUE_METRICS, Cadence.MONTH, JANUARY
+        rates, get_settings(), "revenue_metrics_monthly", REVENUE_METRICS, Granularity.MONTH, JANUARY
     )
     assert "acme: refunds of 1.00 CHF (2025-01-10 to 2025-01-10)" in finding.summary
     assert revenue_answer(rates, COMPANY, JANUARY, "EUR")["arpa"] is None
@@ -188,8 +190,8 @@ def test_the_check_adds_flows_up_and_tells_the_newest_of_balances(rates: Connect
     window = days("2025-01-26", "2025-01-31")
     found: dict[str, set[tuple[str, ...]]] = {}
     for table in (REVENUE_METRICS, MRR_MOVEMENTS):
-        close_metric(rates, table, Cadence.DAY, window, "EUR")
-        finding = amounts_converted(rates, get_settings(), table.metric, table, Cadence.DAY, window)
+        close_metric(rates, table, Granularity.DAY, window, "EUR")
+        finding = amounts_converted(rates, get_settings(), table.metric, table, Granularity.DAY, window)
         fields = ("figure", "amount", "first day", "last day")
         unconverted_rows: Any = finding.metadata["unconverted"]
         found[table.metric] = {tuple(row[field] for field in fields) for row in unconverted_rows}

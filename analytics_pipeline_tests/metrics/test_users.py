@@ -20,12 +20,12 @@ from analytics_pipeline.sql_files import load_sql
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.refresh import HorizonError, refresh
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.events_factory import at
 from analytics_pipeline_tests.metrics.closed_week import MONTHS, add_login, stale
 from analytics_pipeline_tests.metrics.closing import close_figures, close_inputs, days
 
-JANUARY, FEBRUARY, MARCH = MONTHS.split(Cadence.MONTH)
+JANUARY, FEBRUARY, MARCH = MONTHS.split(Granularity.MONTH)
 Facts = list[tuple[object, ...]]
 
 
@@ -98,12 +98,12 @@ def test_a_removed_deletion_and_a_removed_return_are_taken_back(connection: Conn
     close_inputs(connection, MONTHS)
     deleted, first, second = at("2025-03-04T10:00"), at("2025-03-06T10:00"), at("2025-03-08T10:00")
     assert _facts(connection)[1] == [("acme", "u1", deleted, first)]
-    close_metric(connection, USER_METRICS, Cadence.DAY, days("2025-03-01", "2025-03-10"), "EUR")
+    close_metric(connection, USER_METRICS, Granularity.DAY, days("2025-03-01", "2025-03-10"), "EUR")
     _remove(connection, "u1", 6)
     assert update_users(connection, days("2025-03-06")) == 1
     assert _facts(connection)[1] == [("acme", "u1", deleted, second)]
     assert stale(connection)["user_metrics"] == ["03-06", "03-07", "03-08"], "from the one return to the other"
-    close_metric(connection, USER_METRICS, Cadence.DAY, days("2025-03-01", "2025-03-10"), "EUR")
+    close_metric(connection, USER_METRICS, Granularity.DAY, days("2025-03-01", "2025-03-10"), "EUR")
     _remove(connection, "u1", 4)
     assert update_users(connection, days("2025-03-04")) == 1
     assert _facts(connection)[1] == []
@@ -314,17 +314,17 @@ def test_the_first_day_after_the_horizon_keeps_its_figures_and_the_others_are_cl
     add_login(connection, "03-01T11:00", "late")
     close_inputs(connection, MARCH)
     assert stale(connection)["user_metrics"][:2] == ["03-02", "03-03"]
-    close_metric(connection, USER_METRICS, Cadence.DAY, MARCH, "EUR")
+    close_metric(connection, USER_METRICS, Granularity.DAY, MARCH, "EUR")
     stored = "SELECT active_users, churned_users FROM analytics_user_metrics WHERE granularity = 'day' "
     assert fetch_row(connection, f"{stored} AND period_start = '2025-03-01Z'") == (1, 1)
     assert fetch_row(connection, f"{stored} AND period_start = '2025-03-02Z'") == (1, 1)
-    assert close_metric(connection, USER_METRICS, Cadence.DAY, first, "EUR").rows == 0
-    finding = equals_definitions(connection, get_settings(), "user_metrics", USER_METRICS, Cadence.DAY, MARCH)
+    assert close_metric(connection, USER_METRICS, Granularity.DAY, first, "EUR").rows == 0
+    finding = equals_definitions(connection, get_settings(), "user_metrics", USER_METRICS, Granularity.DAY, MARCH)
     assert finding.passed, finding.summary
     assert finding.metadata["days compared"] == 30
     # A day that was never closed has the figures that its own events give.
     connection.execute("DELETE FROM analytics_metric_periods WHERE metric = 'user_metrics'")
-    close_metric(connection, USER_METRICS, Cadence.DAY, Window(first.start, second.end), "EUR")
+    close_metric(connection, USER_METRICS, Granularity.DAY, Window(first.start, second.end), "EUR")
     assert fetch_row(connection, f"{stored} AND period_start = '2025-03-01Z'") == (2, None)
 
 
@@ -347,7 +347,7 @@ def test_of_a_month_that_expired_before_it_was_closed_nothing_is_known(connectio
     assert active_users(connection, None, FEBRUARY) is None
     with pytest.raises(HorizonError, match="kept once they are closed"):
         users_answer(connection, None, FEBRUARY)
-    assert close_metric(connection, USER_METRICS, Cadence.MONTH, FEBRUARY, "EUR").rows == 1
+    assert close_metric(connection, USER_METRICS, Granularity.MONTH, FEBRUARY, "EUR").rows == 1
     stored = "SELECT total_users, active_users, new_users, churned_users, active_before FROM analytics_user_metrics"
     assert connection.execute(stored).fetchall() == [(1, None, None, None, 1)]
 

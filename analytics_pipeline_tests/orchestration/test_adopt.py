@@ -9,7 +9,7 @@ from analytics_pipeline.orchestration.close import close_span
 from analytics_pipeline.orchestration.closing.jobs import assets_of
 from analytics_pipeline.orchestration.closing.recorded_partitions import recorded_partitions_finding
 from analytics_pipeline.settings import get_settings
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event, at
 
@@ -26,7 +26,7 @@ def test_what_is_closed_is_marked_in_a_new_instance_and_nothing_is_computed_agai
         add_event(connection, "2025-01-05T10:00")
         close_span(definitions, settings, instance, DAY)
         # An attempt without a proof: open, whatever Dagster once said.
-        begin_attempt(connection, HOURLY, Cadence.HOUR, Window(DAY.start, at("2025-01-05T01:00")), "a killed run")
+        begin_attempt(connection, HOURLY, Granularity.HOUR, Window(DAY.start, at("2025-01-05T01:00")), "a killed run")
         proofs = connection.execute("SELECT asset, window_start, closed_at FROM analytics_partitions").fetchall()
 
         instance.wipe()

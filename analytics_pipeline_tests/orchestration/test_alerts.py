@@ -107,5 +107,5 @@ def test_a_broken_file_fails_the_check_and_not_the_run(
 def test_every_metric_asset_has_the_check(definitions: Definitions) -> None:
     checks = [key for key in definitions.resolve_asset_graph().asset_check_keys if key.name == CHECK]
     assert {key.asset_key.to_user_string() for key in checks} == {
-        table.asset(cadence) for table in METRIC_TABLES for cadence in GRANULARITIES
+        table.asset(granularity) for table in METRIC_TABLES for granularity in GRANULARITIES
     }

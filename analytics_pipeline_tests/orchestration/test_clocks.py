@@ -23,7 +23,7 @@ from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.clock import ClockError
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.refresh import materialized_tables
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.clocks import shift_machine_clock
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
@@ -35,8 +35,8 @@ TWO_DAYS = timedelta(days=2)
 
 
 def _today() -> Window:
-    start = Cadence.DAY.floor(datetime.now(UTC))
-    return Window(start, Cadence.DAY.next(start))
+    start = Granularity.DAY.floor(datetime.now(UTC))
+    return Window(start, Granularity.DAY.next(start))
 
 
 def _materialized(instance: DagsterInstance) -> dict[str, set[str]]:
@@ -134,7 +134,7 @@ def test_a_schedule_asks_for_no_run_that_would_be_refused(
         assert isinstance(result, SkipReason)
         return result.skip_message or ""
 
-    hour = Cadence.HOUR.floor(datetime.now(UTC))
+    hour = Granularity.HOUR.floor(datetime.now(UTC))
     assert "has not ended by the database's clock" in tick(hour + timedelta(hours=1, minutes=5))
     shift_machine_clock(monkeypatch, TWO_DAYS)
     assert "2 days ahead of the database's" in tick(hour + timedelta(minutes=5))
@@ -161,9 +161,9 @@ def test_a_clock_that_is_a_little_behind_closes_what_has_ended_by_both(
 ) -> None:
     now = datetime.now(UTC)
     shift_machine_clock(monkeypatch, timedelta(minutes=-4))
-    hour = Cadence.HOUR.floor(now)
+    hour = Granularity.HOUR.floor(now)
     closed = close_span(definitions, get_settings(), instance, Window(hour - timedelta(hours=2), hour))
-    ended = Cadence.HOUR.floor(now - timedelta(minutes=4))
+    ended = Granularity.HOUR.floor(now - timedelta(minutes=4))
     assert closed[0].window.end in (ended, hour)
 
 
@@ -182,7 +182,7 @@ def test_doctor_names_both_clocks_and_the_remedy(database: Database, monkeypatch
 def test_an_unfinished_span_says_what_the_database_has_not_seen_end(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:
-    hour = Cadence.HOUR.floor(datetime.now(UTC)) + timedelta(hours=2)
+    hour = Granularity.HOUR.floor(datetime.now(UTC)) + timedelta(hours=2)
     with pytest.raises(AnalyticsError, match="has ended yet"):
         close_span(definitions, get_settings(), instance, Window(hour, hour + timedelta(hours=1)))
 

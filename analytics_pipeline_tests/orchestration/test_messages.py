@@ -36,7 +36,7 @@ from analytics_pipeline.orchestration.reports import report_gate
 from analytics_pipeline.orchestration.runs import tags
 from analytics_pipeline.reports.resend import resend_one
 from analytics_pipeline.settings import get_settings
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.messages.samples import put
@@ -89,8 +89,8 @@ def _count_days_as_closed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _close_monthly(definitions: Definitions, instance: DagsterInstance) -> None:
-    for job, cadence in CLOSING_JOBS.items():
-        if cadence is Cadence.MONTH:
+    for job, granularity in CLOSING_JOBS.items():
+        if granularity is Granularity.MONTH:
             assert _run(definitions, instance, job, partition_key=KEY).success
 
 
@@ -184,7 +184,7 @@ def test_nothing_is_mailed_from_a_month_whose_run_failed_or_is_under_way(
     assert ticks.tick() == []
     assert "of the month is under way" in (ticks.skipped or "")
     with database.connect(autocommit=True) as connection:
-        begin_attempt(connection, MONTHLY, Cadence.MONTH, MONTH, running.run_id)
+        begin_attempt(connection, MONTHLY, Granularity.MONTH, MONTH, running.run_id)
     instance.report_run_canceled(running)
     assert ticks.tick() == [], "a cancelled run leaves its partitions open"
     held = f"The report for all companies of {KEY[:7]} is held back: {MONTHLY} of the month is not closed"

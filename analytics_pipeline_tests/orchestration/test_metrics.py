@@ -19,7 +19,7 @@ from analytics_pipeline.orchestration.close import close_span
 from analytics_pipeline.orchestration.health import CHECKS_JOB
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection, fetch_row
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event, at
 from analytics_pipeline_tests.orchestration.closing.test_automation import Daemon
@@ -179,8 +179,8 @@ def test_a_new_version_of_the_definitions_closes_again_what_still_has_its_events
         kept = {t.table: _rows_of(connection, t, JANUARY) for t in METRIC_TABLES}
         settings = get_settings()
         for table in METRIC_TABLES:
-            for cadence in GRANULARITIES:
-                stale = figures_current(connection, settings, table.asset(cadence), table, cadence)
+            for granularity in GRANULARITIES:
+                stale = figures_current(connection, settings, table.asset(granularity), table, granularity)
                 assert (stale.passed, stale.severity) == (False, Severity.WARNING)
                 assert f"because of: definitions version {DEFINITIONS_VERSION - 1}" in stale.summary
 
@@ -193,17 +193,17 @@ def test_a_new_version_of_the_definitions_closes_again_what_still_has_its_events
         days, month = ("2025-02-01", "2025-02-28"), ("2025-02-01", "2025-02-01")
         assert asked == {
             *((asset, *days) for asset in ("analytics_users", "subscriptions", *(t.metric for t in METRIC_TABLES))),
-            *((table.asset(Cadence.MONTH), *month) for table in METRIC_TABLES),
+            *((table.asset(Granularity.MONTH), *month) for table in METRIC_TABLES),
         }
         assert {t.table: _rows_of(connection, t, JANUARY) for t in METRIC_TABLES} == kept
         for table in METRIC_TABLES:
-            for cadence, count in (Cadence.DAY, 31), (Cadence.MONTH, 1):
-                current = figures_current(connection, settings, table.asset(cadence), table, cadence)
+            for granularity, count in (Granularity.DAY, 31), (Granularity.MONTH, 1):
+                current = figures_current(connection, settings, table.asset(granularity), table, granularity)
                 assert current.passed, current.summary
-                missed = table.needs_raw_events and cadence is Cadence.DAY
-                assert f"but {count + missed} {cadence}s from 2025-01-01" in current.summary
+                missed = table.needs_raw_events and granularity is Granularity.DAY
+                assert f"but {count + missed} {granularity}s from 2025-01-01" in current.summary
                 assert f"keep their figures and their version ({DEFINITIONS_VERSION - 1})" in current.summary
-                equal = equals_definitions(connection, settings, table.asset(cadence), table, cadence)
+                equal = equals_definitions(connection, settings, table.asset(granularity), table, granularity)
                 assert equal.passed, equal.summary
         # No document was made anew for it.
         assert _documents(connection) == [(*of, DEFINITIONS_VERSION - 1) for *of, _ in documents]

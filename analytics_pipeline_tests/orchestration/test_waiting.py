@@ -10,13 +10,13 @@ from analytics_pipeline.orchestration.close import close_span
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale import waiting
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.conftest import SERVER_URL, Database
 from analytics_pipeline_tests.events_factory import add_event
 
 pytestmark = pytest.mark.skipif(SERVER_URL is None, reason="the embedded server has one session")
 
-HOUR = Window(Window.of_month(date(2025, 1, 1)).start, Cadence.HOUR.next(Window.of_month(date(2025, 1, 1)).start))
+HOUR = Window(Window.of_month(date(2025, 1, 1)).start, Granularity.HOUR.next(Window.of_month(date(2025, 1, 1)).start))
 
 
 @pytest.mark.slow

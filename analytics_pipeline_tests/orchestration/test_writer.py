@@ -18,7 +18,7 @@ from analytics_pipeline.timescale.aggregates import AGGREGATES, LOGS_DAYS
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.invalidation import stale_ranges
 from analytics_pipeline.timescale.refresh import refresh
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event, at
 from analytics_pipeline_tests.orchestration.sensor_ticks import Ticks
@@ -27,7 +27,7 @@ from analytics_pipeline_tests.writer import DAYS, INSERT, make_event, prepare, t
 MONTHS = Window(at("2025-01-01"), at("2025-03-01"))
 # Hours and days, and no month with its reports.
 WEEK = Window(at("2025-01-01"), at("2025-01-08"))
-CADENCES = {aggregate.name: aggregate.cadence for aggregate in AGGREGATES}
+CADENCES = {aggregate.name: aggregate.granularity for aggregate in AGGREGATES}
 
 
 def _snapshot(connection: Connection) -> str:
@@ -40,20 +40,20 @@ def _assert_only_newer_is_stale(connection: Connection, span: Window, snapshot: 
     changed, periods = changed_windows(connection), stale_periods(connection)
     newer = touched_since(connection, snapshot)
 
-    def is_explained(cadence: Cadence, start: datetime) -> bool:
-        return any(start <= instant < cadence.next(start) for instant in newer)
+    def is_explained(granularity: Granularity, start: datetime) -> bool:
+        return any(start <= instant < granularity.next(start) for instant in newer)
 
     for each in stale:
-        cadence = CADENCES[each.aggregate]
-        whole = Window(cadence.floor(each.first), cadence.next(cadence.floor(each.last)))
-        older = [part.start for part in whole.split(cadence) if not is_explained(cadence, part.start)]
+        granularity = CADENCES[each.aggregate]
+        whole = Window(granularity.floor(each.first), granularity.next(granularity.floor(each.last)))
+        older = [part.start for part in whole.split(granularity) if not is_explained(granularity, part.start)]
         assert not older, f"{each.aggregate} is stale for {older}, where nothing has been written since"
     assert not changed
     assert all(any(instant < period.window.end for instant in newer) for period in periods)
 
 
-def _closed(span: Window) -> set[Cadence]:
-    return {cadence for cadence in Cadence if span.is_aligned(cadence)}
+def _closed(span: Window) -> set[Granularity]:
+    return {granularity for granularity in Granularity if span.is_aligned(granularity)}
 
 
 def _assert_all_reconciles(connection: Connection, span: Window) -> None:
@@ -62,7 +62,7 @@ def _assert_all_reconciles(connection: Connection, span: Window) -> None:
     assert stale_periods(connection, "EUR") == []
     for check in all_checks():
         if check.judge_window is not None and (span == MONTHS or not check.subject.endswith("_monthly")):
-            for part in span.split(Cadence.MONTH):
+            for part in span.split(Granularity.MONTH):
                 finding = run_check(check, connection, get_settings(), part)
                 assert finding.passed, finding.text
                 assert not any(count for name, count in finding.metadata.items() if name.endswith("changed meanwhile"))

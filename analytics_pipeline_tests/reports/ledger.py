@@ -10,7 +10,7 @@ from pathlib import Path
 
 from analytics_pipeline.metrics.tables import METRIC_TABLES, close_metric
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.conftest import Database, migrated_database
 from analytics_pipeline_tests.events_factory import at
 from analytics_pipeline_tests.metrics.closing import close_inputs
@@ -78,7 +78,7 @@ def close_months(connection: Connection) -> None:
     """Close both months, or close them again."""
     close_inputs(connection, BOTH)
     for table in METRIC_TABLES:
-        close_metric(connection, table, Cadence.MONTH, BOTH, "EUR")
+        close_metric(connection, table, Granularity.MONTH, BOTH, "EUR")
 
 
 def fill(connection: Connection) -> None:

@@ -30,7 +30,7 @@ from analytics_pipeline.reports.report import (
     Rejects,
     Report,
 )
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
 MONTH = date(2026, 1, 1)
 VERSION = 2
@@ -166,7 +166,7 @@ def golden(company_id: str | None = "acme", **changes: Any) -> Report:
                 description="Revenue falls",
                 severity="warning",
                 company=company_id,
-                granularity=Cadence.DAY,
+                granularity=Granularity.DAY,
                 first_period=datetime(2026, 1, 3, tzinfo=UTC),
                 last_period=datetime(2026, 1, 4, tzinfo=UTC),
                 value="-12.0 %",

@@ -7,7 +7,7 @@ import pytest
 
 from analytics_pipeline.reports.fired_alerts import FiredAlert
 from analytics_pipeline.reports.sections.alerts import tables
-from analytics_pipeline.windows import Cadence
+from analytics_pipeline.windows import Granularity
 from analytics_pipeline_tests.reports import samples
 from analytics_pipeline_tests.reports.test_document import text_of
 
@@ -15,7 +15,7 @@ LONG = replace(
     samples.golden(None).alerts[0],
     company="acme trading and its daughters",
     rule="revenue-of-a-company-falls-by-a-fifth-against-the-month-before",
-    granularity=Cadence.MONTH,
+    granularity=Granularity.MONTH,
     first_period=datetime(2025, 12, 1, tzinfo=UTC),
     last_period=datetime(2026, 1, 1, tzinfo=UTC),
     value="-28.67 % to 12,345,678,901.23 EUR",
@@ -40,12 +40,12 @@ def test_the_figures_of_an_alert_are_printed_whole_with_the_signs_of_a_document(
 @pytest.mark.parametrize(
     ("granularity", "last", "period"),
     [
-        (Cadence.DAY, datetime(2026, 1, 1, tzinfo=UTC), " 1 Jan 2026: "),
-        (Cadence.DAY, datetime(2026, 1, 3, tzinfo=UTC), " 1 Jan 2026 to 3 Jan 2026: "),
-        (Cadence.MONTH, datetime(2026, 1, 1, tzinfo=UTC), " January 2026: "),
+        (Granularity.DAY, datetime(2026, 1, 1, tzinfo=UTC), " 1 Jan 2026: "),
+        (Granularity.DAY, datetime(2026, 1, 3, tzinfo=UTC), " 1 Jan 2026 to 3 Jan 2026: "),
+        (Granularity.MONTH, datetime(2026, 1, 1, tzinfo=UTC), " January 2026: "),
     ],
 )
-def test_an_alert_of_one_company_begins_with_its_period(granularity: Cadence, last: datetime, period: str) -> None:
+def test_an_alert_of_one_company_begins_with_its_period(granularity: Granularity, last: datetime, period: str) -> None:
     first = datetime(2026, 1, 1, tzinfo=UTC)
     alert = replace(LONG, rule="falls", granularity=granularity, first_period=first, last_period=last, resolution=None)
     text = _text("acme", alert)

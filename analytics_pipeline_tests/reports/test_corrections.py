@@ -18,7 +18,7 @@ from analytics_pipeline.messages.recipients import add_recipient
 from analytics_pipeline.metrics.tables import REVENUE_METRICS, close_metric
 from analytics_pipeline.reports.catalogue import SECTIONS
 from analytics_pipeline.reports.documents import current_document, hold
-from analytics_pipeline.reports.load import Wanted, load_report
+from analytics_pipeline.reports.load import ReportParts, load_report
 from analytics_pipeline.reports.mail import count_missing, enqueue_wanted
 from analytics_pipeline.reports.monthly import (
     MonthlyDocument,
@@ -29,7 +29,7 @@ from analytics_pipeline.reports.monthly import (
 from analytics_pipeline.reports.shown_figures import shown_figures
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection, fetch_row
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.reports import samples
 from analytics_pipeline_tests.reports.ledger import COMPANIES, JANUARY, close_months
@@ -59,7 +59,7 @@ def judge(connection: Connection) -> dict[str | None, str | None]:
 
 def check_over(connection: Connection, window: Window) -> bool:
     """Run the check of missing rates as a run over these days does, and tell whether it passed."""
-    close_metric(connection, REVENUE_METRICS, Cadence.DAY, window, "EUR")
+    close_metric(connection, REVENUE_METRICS, Granularity.DAY, window, "EUR")
     (check,) = [
         c for c in all_checks() if (c.name.endswith("amounts_converted"), c.subject) == (True, "revenue_metrics")
     ]
@@ -336,7 +336,11 @@ def test_a_document_of_an_earlier_layout_with_the_same_figures_is_not_corrected(
 
 
 def test_every_number_that_a_section_of_figures_prints_has_a_name_of_its_own(connection: Connection) -> None:
-    for report in (samples.golden(), samples.golden(None), load_report(connection, None, JANUARY, "EUR", Wanted())):
+    for report in (
+        samples.golden(),
+        samples.golden(None),
+        load_report(connection, None, JANUARY, "EUR", ReportParts()),
+    ):
         shown = shown_figures(report, SECTIONS)
         names = [figure.name for figure in shown.figures]
         assert len(names) == len(set(names))

@@ -11,7 +11,7 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.reports.fonts import Fonts
 from analytics_pipeline.reports.formats import Formats
 from analytics_pipeline.reports.tabular import Kind, Value, share
-from analytics_pipeline.reports.text import Proofreader
+from analytics_pipeline.reports.text import TextSanitizer
 
 MINUS = "\u2212"
 
@@ -124,7 +124,7 @@ def test_a_locale_whose_letters_no_document_can_show_is_refused(locale: str) -> 
 
 @pytest.mark.slow
 def test_documents_can_show_all_that_an_accepted_locale_writes(fonts: Fonts) -> None:
-    proof = Proofreader(fonts.coverage)
+    proof = TextSanitizer(fonts.coverage)
     accepted: set[str] = set()
     # Without those of a territory: they are written like their language, and hundreds.
     for locale in (name for name in locale_identifiers() if "_" not in name):

@@ -29,7 +29,7 @@ from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.workbook import render_workbook
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection, fetch_row
-from analytics_pipeline.windows import Cadence
+from analytics_pipeline.windows import Granularity
 from analytics_pipeline_tests.alerts.samples import rule
 from analytics_pipeline_tests.conftest import Database, empty_database, set_environment
 from analytics_pipeline_tests.events_factory import add_event, at
@@ -73,7 +73,7 @@ def history(embedded_home: Path, tmp_path_factory: pytest.TempPathFactory) -> It
                 add_event(connection, "2026-01-05T09:00", company_id=company, value="5.565")
             close_inputs(connection, BOTH)
             for table in METRIC_TABLES:
-                close_metric(connection, table, Cadence.MONTH, BOTH, "EUR")
+                close_metric(connection, table, Granularity.MONTH, BOTH, "EUR")
         yield database
     get_settings.cache_clear()
 
@@ -128,7 +128,7 @@ def test_losses_are_positive_in_sql_and_in_the_answers(connection: Connection) -
     assert {name: f"{amount}" for name, amount in answer["mrrMovements"].items()} == MOVEMENTS
     moved = movements_answer(connection, "acme", JANUARY, "EUR")
     assert {name: f"{moved[name]}" for name in MOVEMENTS} == MOVEMENTS
-    series = series_answer(connection, "acme", BOTH, "EUR", Cadence.MONTH)["series"]
+    series = series_answer(connection, "acme", BOTH, "EUR", Granularity.MONTH)["series"]
     assert [str(month["refunds"]) for month in series] == ["0.00", "1.00"]
     exact = "SELECT refunds FROM analytics_revenue_metrics WHERE company_id = 'acme' ORDER BY period_start"
     assert connection.execute(exact).fetchall() == [(0,), (Decimal("1.005"),)]
@@ -199,7 +199,7 @@ def test_losses_are_positive_in_alerts(connection: Connection) -> None:
     def told(metric: str) -> str:
         judged = rule(metric=metric, company="acme", comparison="above", value="0 EUR")
         table = REVENUE_METRICS if metric == "refunds" else MRR_MOVEMENTS
-        (judgement,) = judge_window(connection, table, Cadence.MONTH, JANUARY, [judged])
+        (judgement,) = judge_window(connection, table, Granularity.MONTH, JANUARY, [judged])
         assert judgement.fires
         return shown(judgement)
 

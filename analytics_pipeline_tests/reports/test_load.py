@@ -29,18 +29,18 @@ from analytics_pipeline.metrics.users import UserMetrics, user_metrics
 from analytics_pipeline.reports.catalogue import SECTION_NAMES
 from analytics_pipeline.reports.json_text import render_json
 from analytics_pipeline.reports.judgement import why_held
-from analytics_pipeline.reports.load import MOST_EVENT_TYPES, Wanted, load_company_reports, load_report
+from analytics_pipeline.reports.load import MAX_EVENT_TYPES, ReportParts, load_company_reports, load_report
 from analytics_pipeline.reports.reconciliation import disagreements
 from analytics_pipeline.reports.report import RefundDay, Report
 from analytics_pipeline.reports.sections import companies, mrr, revenue, users
 from analytics_pipeline.timescale.connection import Connection, fetch_row
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.reports.ledger import BOTH, COMPANIES, DECEMBER, JANUARY, ODD_DAYS, close_months
 
 pytestmark = pytest.mark.slow
 
-ALL = Wanted()
+ALL = ReportParts()
 
 
 @contextmanager
@@ -91,7 +91,7 @@ def test_the_figures_are_those_of_the_answers(connection: Connection, company: s
         before["newUsers"],
     )
     assert [event.event_type for event in report.events] == [
-        row["eventType"] for row in top_events_answer(connection, company, window, MOST_EVENT_TYPES)["topEvents"]
+        row["eventType"] for row in top_events_answer(connection, company, window, MAX_EVENT_TYPES)["topEvents"]
     ]
 
 
@@ -117,7 +117,7 @@ def test_the_report_over_all_companies_has_the_figures_of_each(connection: Conne
 
 
 def test_the_trend_is_the_same_from_closed_months_and_computed(connection: Connection) -> None:
-    series = series_answer(connection, None, BOTH, "EUR", Cadence.MONTH)["series"]
+    series = series_answer(connection, None, BOTH, "EUR", Granularity.MONTH)["series"]
     report = load(connection, None)
     closed = report.months
     with changed(
@@ -367,7 +367,7 @@ def test_data_reach_as_far_as_the_hours_whose_events_have_expired(connection: Co
         connection.execute("ALTER TABLE analytics_events_kept RENAME TO analytics_events")
 
     assert through is not None
-    assert expired == Cadence.HOUR.next(Cadence.HOUR.floor(through))
+    assert expired == Granularity.HOUR.next(Granularity.HOUR.floor(through))
 
 
 def test_crypto_is_valued_where_a_rate_is_known(connection: Connection) -> None:
@@ -579,6 +579,6 @@ def test_a_change_under_days_that_keep_their_figures_holds_nothing_back(connecti
 
 
 def test_only_the_parts_that_sections_need_are_read(connection: Connection) -> None:
-    report = load_report(connection, "acme", JANUARY, "EUR", Wanted(months=False, quality=False))
+    report = load_report(connection, "acme", JANUARY, "EUR", ReportParts(months=False, quality=False))
 
     assert (report.months, report.quality) == ((), None)

@@ -6,7 +6,7 @@ from io import BytesIO
 import pytest
 from pypdf import PdfReader
 
-from analytics_pipeline.reports.layout import Frontispiece, Sheet, render
+from analytics_pipeline.reports.layout import Sheet, TitlePage, render
 from analytics_pipeline.reports.tables import FiguresTable, Head
 from analytics_pipeline.reports.text import ELLIPSIS, Printable
 from analytics_pipeline_tests.reports import samples
@@ -24,7 +24,7 @@ def table_of(
 
 def pdf_of(sheet: Sheet, table: FiguresTable) -> bytes:
     show = sheet.proof.printable
-    front = Frontispiece("T", "S", show("left"), show("right"), show("foot"), datetime(2026, 1, 1, tzinfo=UTC))
+    front = TitlePage("T", "S", show("left"), show("right"), show("foot"), datetime(2026, 1, 1, tzinfo=UTC))
     return render([table], sheet, front, "A4")[0]
 
 

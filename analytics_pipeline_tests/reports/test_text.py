@@ -15,7 +15,7 @@ from analytics_pipeline.reports.layout import Sheet
 from analytics_pipeline.reports.text import (
     ELLIPSIS,
     REPLACEMENT,
-    Proofreader,
+    TextSanitizer,
     fit,
     fitted_paragraph,
     paragraph,
@@ -27,8 +27,8 @@ from analytics_pipeline_tests.reports import samples
 
 
 @pytest.fixture
-def proof(fonts: Fonts) -> Proofreader:
-    return Proofreader(fonts.coverage)
+def proof(fonts: Fonts) -> TextSanitizer:
+    return TextSanitizer(fonts.coverage)
 
 
 @pytest.mark.parametrize(
@@ -42,28 +42,28 @@ def proof(fonts: Fonts) -> Proofreader:
         samples.MARKUP,
     ],
 )
-def test_markup_is_shown_literally(proof: Proofreader, sheet: Sheet, name: str) -> None:
+def test_markup_is_shown_literally(proof: TextSanitizer, sheet: Sheet, name: str) -> None:
     shown: Paragraph = paragraph(proof.printable(name), sheet.styles.fact)
 
     assert shown.getPlainText() == name
     assert proof.altered == ()
 
 
-def test_symbols_and_cyrillic_are_drawn(proof: Proofreader) -> None:
+def test_symbols_and_cyrillic_are_drawn(proof: TextSanitizer) -> None:
     text = "Ромашка и сыновья 5 € 0,1 ₿ Ελλάς Łódź ‰ \u2212"
 
     assert proof.printable(text) == text
     assert proof.altered == ()
 
 
-def test_control_characters_are_marked_and_line_breaks_become_spaces(proof: Proofreader) -> None:
+def test_control_characters_are_marked_and_line_breaks_become_spaces(proof: TextSanitizer) -> None:
     shown = proof.printable(samples.CONTROLS)
 
     assert shown == f"Bell{REPLACEMENT} and{REPLACEMENT} null{REPLACEMENT}[31m line break tab"
     assert proof.altered == ("U+0000", "U+0007", "U+001B")
 
 
-def test_right_to_left_text_is_marked_and_cannot_reorder_the_line(proof: Proofreader) -> None:
+def test_right_to_left_text_is_marked_and_cannot_reorder_the_line(proof: TextSanitizer) -> None:
     shown = proof.printable(samples.RIGHT_TO_LEFT)
 
     assert shown == f"evil {REPLACEMENT * 4} {REPLACEMENT * 4}"
@@ -71,19 +71,19 @@ def test_right_to_left_text_is_marked_and_cannot_reorder_the_line(proof: Proofre
 
 
 @pytest.mark.parametrize("hidden", ["\u200b", "\u200d", "\ufeff", "\u00ad", "\u2066", "\U000e0041", "\ufe0f"])
-def test_invisible_characters_are_dropped_and_reported(proof: Proofreader, hidden: str) -> None:
+def test_invisible_characters_are_dropped_and_reported(proof: TextSanitizer, hidden: str) -> None:
     assert proof.printable(f"ac{hidden}me") == "acme"
     assert proof.altered == (f"U+{ord(hidden):04X}",)
 
 
-def test_glyphs_that_the_font_lacks_are_marked(proof: Proofreader) -> None:
+def test_glyphs_that_the_font_lacks_are_marked(proof: TextSanitizer) -> None:
     shown = proof.printable("漢字 \U0001f600 \ud800 \u2192 x")
 
     assert shown == f"{REPLACEMENT * 2} {REPLACEMENT} {REPLACEMENT} {REPLACEMENT} x"
     assert proof.altered == ("U+2192", "U+5B57", "U+6F22", "U+D800", "U+1F600")
 
 
-def test_a_long_name_is_cut_with_an_ellipsis(proof: Proofreader) -> None:
+def test_a_long_name_is_cut_with_an_ellipsis(proof: TextSanitizer) -> None:
     shown = proof.printable(samples.LONG_WORD, limit=50)
 
     assert shown == "W" * 49 + ELLIPSIS
@@ -93,7 +93,7 @@ def test_plain_keeps_letters_of_any_script_but_nothing_invisible() -> None:
     assert plain("\u202e\u05d7\u05d1\u05e8\u05d4\x00\n漢") == f"\u05d7\u05d1\u05e8\u05d4{REPLACEMENT} 漢"
 
 
-def test_fit_keeps_what_fits_and_shortens_the_rest(proof: Proofreader, fonts: Fonts) -> None:
+def test_fit_keeps_what_fits_and_shortens_the_rest(proof: TextSanitizer, fonts: Fonts) -> None:
     text = proof.printable("International Trading Company")
     shortened = fit(text, fonts.bold, 24, 200)
 
@@ -103,7 +103,7 @@ def test_fit_keeps_what_fits_and_shortens_the_rest(proof: Proofreader, fonts: Fo
 
 
 @pytest.mark.parametrize("name", [samples.LONG_WORD, samples.LONG_NAME, samples.MARKUP * 20])
-def test_a_fitted_paragraph_keeps_to_its_lines(proof: Proofreader, sheet: Sheet, name: str) -> None:
+def test_a_fitted_paragraph_keeps_to_its_lines(proof: TextSanitizer, sheet: Sheet, name: str) -> None:
     style = sheet.styles.title
     shown = fitted_paragraph(proof.printable(name), style, sheet.width, lines=2)
 
@@ -111,7 +111,7 @@ def test_a_fitted_paragraph_keeps_to_its_lines(proof: Proofreader, sheet: Sheet,
     assert shown.getPlainText().endswith(ELLIPSIS)
 
 
-def test_shrink_gives_the_size_at_which_a_figure_fits(proof: Proofreader, fonts: Fonts) -> None:
+def test_shrink_gives_the_size_at_which_a_figure_fits(proof: TextSanitizer, fonts: Fonts) -> None:
     figure = proof.printable("123,456,789,012,345.67")
 
     assert shrink(figure, fonts.bold, 19, 10_000) == 19
@@ -122,7 +122,7 @@ def test_shrink_gives_the_size_at_which_a_figure_fits(proof: Proofreader, fonts:
 @given(st.text(st.characters(exclude_categories=()), max_size=60))
 def test_any_text_is_printable(raw: str) -> None:
     fonts = document_fonts()
-    shown = Proofreader(fonts.coverage).printable(raw)
+    shown = TextSanitizer(fonts.coverage).printable(raw)
 
     assert all(ord(character) in fonts.coverage for character in shown)
     paragraph(shown, ParagraphStyle("any", fontName=fonts.regular)).wrap(100, 100)

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from analytics_pipeline.metrics.tables import METRIC_TABLES, close_metric
-from analytics_pipeline.reports.load import Wanted, load_report
+from analytics_pipeline.reports.load import ReportParts, load_report
 from analytics_pipeline.reports.sections import companies, currencies, headline, mrr, revenue
 from analytics_pipeline.reports.tabular import Table
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.metrics.closing import close_inputs
@@ -47,7 +47,7 @@ def add(connection: Connection, when: str, what: str, value: str, **more: str) -
 
 def changes(connection: Connection, company: str | None) -> tuple[dict[Any, Any], list[Any], list[Any]]:
     """Return the changes of February's amounts by name, of MRR by month, and of revenue by month."""
-    report = load_report(connection, company, FEBRUARY, "EUR", Wanted())
+    report = load_report(connection, company, FEBRUARY, "EUR", ReportParts())
     of_period: list[Table] = [section.tables(report)[0] for section in (headline, revenue, mrr)]
     rows = [
         pair for table in of_period for pair in zip(table.column("name"), table.column("changePercent"), strict=True)
@@ -59,20 +59,20 @@ def changes(connection: Connection, company: str | None) -> tuple[dict[Any, Any]
 def test_no_share_is_shown_of_revenue_that_lacks_an_amount(connection: Connection) -> None:
     for company, value, currency in (("acme", "100", "EUR"), ("beta", "300", "EUR")):
         add(connection, "2025-01-10T10:00", "payment.received", value, company_id=company, currency=currency)
-    whole = load_report(connection, None, JANUARY, "EUR", Wanted())
+    whole = load_report(connection, None, JANUARY, "EUR", ReportParts())
     assert companies.tables(whole)[0].column("sharePercent") == [75, 25]
     assert currencies.tables(whole)[0].column("sharePercent") == [100]
     add(connection, "2025-01-10T10:00", "payment.received", "1000", company_id="acme", currency="JPY")
-    report = load_report(connection, None, JANUARY, "EUR", Wanted())
+    report = load_report(connection, None, JANUARY, "EUR", ReportParts())
     of_companies, by_currency = companies.tables(report)[0], currencies.tables(report)[0]
     assert of_companies.column("companyId") == ["beta", "acme"]
     assert of_companies.column("totalRevenue") == [300, 100]
     assert of_companies.column("sharePercent") == [None, None]
     assert by_currency.column("currency") == ["EUR", "JPY"]
     assert by_currency.column("sharePercent") == [None, None]
-    assert currencies.tables(load_report(connection, "beta", JANUARY, "EUR", Wanted()))[0].column("sharePercent") == [
-        100
-    ]
+    assert currencies.tables(load_report(connection, "beta", JANUARY, "EUR", ReportParts()))[0].column(
+        "sharePercent"
+    ) == [100]
 
 
 @pytest.mark.slow
@@ -113,7 +113,7 @@ def test_a_change_is_unknown_of_those_figures_that_lack_an_amount_and_of_no_othe
         if closed:
             close_inputs(connection, SPAN)
             for table in METRIC_TABLES:
-                close_metric(connection, table, Cadence.MONTH, SPAN, "EUR")
+                close_metric(connection, table, Granularity.MONTH, SPAN, "EUR")
         for company in ("acme", None):
             of_period, mrr_by_month, revenue_by_month = changes(connection, company)
             assert of_period == expected

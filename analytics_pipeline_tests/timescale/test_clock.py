@@ -24,7 +24,7 @@ from analytics_pipeline.timescale.clock import (
 )
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import materialized_tables, refresh
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.clocks import shift_machine_clock
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
@@ -65,7 +65,7 @@ def test_nothing_is_closed_while_the_clocks_are_more_than_five_minutes_apart(
     database: Database, monkeypatch: pytest.MonkeyPatch, by: timedelta
 ) -> None:
     with database.connect(autocommit=True) as connection:
-        today = Cadence.DAY.floor(database_now(connection))
+        today = Granularity.DAY.floor(database_now(connection))
         add_event(connection, f"{today - timedelta(days=1):%Y-%m-%dT%H:%M}")
         shift_machine_clock(monkeypatch, by)
         for aggregate in (HOURLY, DAILY):
@@ -85,7 +85,7 @@ def test_a_difference_above_a_minute_is_said_and_the_database_tells_what_has_end
     database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, by: timedelta
 ) -> None:
     with database.connect(autocommit=True) as connection:
-        today = Cadence.DAY.floor(database_now(connection))
+        today = Granularity.DAY.floor(database_now(connection))
         add_event(connection, f"{today - timedelta(days=1):%Y-%m-%dT%H:%M}")
         add_event(connection, f"{today:%Y-%m-%dT%H:%M}")
         shift_machine_clock(monkeypatch, by)

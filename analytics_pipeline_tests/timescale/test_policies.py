@@ -32,7 +32,7 @@ from analytics_pipeline.timescale.policies import (
     read_policies,
 )
 from analytics_pipeline.timescale.server import server_info
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.first_migration import take_back_policies
@@ -338,7 +338,7 @@ def test_the_engine_refreshes_in_one_pass_over_its_whole_window(connection: Conn
     assert {(c.relation, c.action) for c in changes} == {(a.name, "replaced") for a in AGGREGATES}
     policies = [p for p in read_policies(connection) if p.procedure == REFRESH]
     assert {(p.config["buckets_per_batch"], p.scheduled) for p in policies} == {("0", True)}
-    now = Cadence.HOUR.floor(datetime.now(UTC))
+    now = Granularity.HOUR.floor(datetime.now(UTC))
     add_event(connection, f"{now - timedelta(hours=70):%Y-%m-%dT%H:%M}")
     (hourly,) = (p for p in policies if p.relation == AGGREGATES[0].name)
     connection.execute("CALL run_job(%s)", [hourly.job_id])

@@ -12,7 +12,7 @@ from analytics_pipeline.timescale.policies import change_policies
 from analytics_pipeline.timescale.reconcile import reconcile
 from analytics_pipeline.timescale.refresh import HorizonError, materialized_tables, refresh, retention_horizon
 from analytics_pipeline.timescale.server import server_info
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.conftest import SERVER_URL, Database
 from analytics_pipeline_tests.events_factory import add_event, at
 
@@ -24,9 +24,9 @@ MARCH = Window.of_month(date(2025, 3, 1))
 
 
 def _close_all(connection: Connection, window: Window) -> None:
-    for cadence in Cadence:
+    for granularity in Granularity:
         for aggregate in AGGREGATES:
-            if aggregate.cadence is cadence:
+            if aggregate.granularity is granularity:
                 refresh(connection, aggregate, window)
 
 
@@ -171,7 +171,7 @@ def test_a_late_event_that_creates_a_dropped_chunk_anew_does_not_open_the_lost_r
 def test_a_window_older_than_the_retention_policy_is_refused_before_anything_is_dropped(
     database: Database,
 ) -> None:
-    start = Cadence.DAY.floor(datetime.now(UTC)) - timedelta(days=400)
+    start = Granularity.DAY.floor(datetime.now(UTC)) - timedelta(days=400)
     with database.connect(autocommit=True) as connection:
         change_policies(connection, server_info(connection), {"retention": "1 year"})
         add_event(connection, f"{start:%Y-%m-%dT%H:%M}")
@@ -201,7 +201,7 @@ def test_a_window_off_the_boundaries_is_refused_and_the_right_one_named(
 
 
 def test_an_open_bucket_is_not_closed(database: Database) -> None:
-    hour = Cadence.HOUR.floor(datetime.now(UTC))
+    hour = Granularity.HOUR.floor(datetime.now(UTC))
     with database.connect(autocommit=True) as connection:
         add_event(connection, f"{hour:%Y-%m-%dT%H:%M}")
         result = refresh(connection, HOURLY, Window(hour - timedelta(hours=2), hour + timedelta(hours=5)))

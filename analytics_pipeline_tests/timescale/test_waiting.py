@@ -23,7 +23,7 @@ from analytics_pipeline.timescale.policies import change_policies
 from analytics_pipeline.timescale.refresh import refresh
 from analytics_pipeline.timescale.server import server_info
 from analytics_pipeline.timescale.waiting import LockTimeoutError
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.conftest import SERVER_URL, Database
 from analytics_pipeline_tests.events_factory import add_event
 
@@ -48,7 +48,7 @@ WAITS: dict[str, tuple[str, Callable[[Connection], object]]] = {
     "rates": ("SELECT analytics_lock_changes(false)", lambda c: store_rates(c, [RATES])),
     "figures": (
         "SELECT analytics_lock_changes(false)",
-        lambda c: close_metric(c, REVENUE_METRICS, Cadence.DAY, DAY, "EUR"),
+        lambda c: close_metric(c, REVENUE_METRICS, Granularity.DAY, DAY, "EUR"),
     ),
     "a refresh of the same aggregate": (
         f"SELECT pg_advisory_lock(7261941, hashtext('{HOURLY.name}'))",

@@ -10,7 +10,7 @@ from analytics_pipeline.api.describing import NOT_MODIFIED, answered
 from analytics_pipeline.api.routes.figures import FiguresCaller
 from analytics_pipeline.api.schemas import RevenueSeriesAnswer, UsersSeriesAnswer
 from analytics_pipeline.metrics.answers import revenue_series_answer, users_series_answer
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
 router = APIRouter(prefix="/analytics", tags=["series"])
 
@@ -40,7 +40,9 @@ async def revenue_series(
         request,
         caller,
         parameters,
-        lambda c, q: revenue_series_answer(c, q.company, q.window, q.currency, _cadence(q.window, parameters.interval)),
+        lambda c, q: revenue_series_answer(
+            c, q.company, q.window, q.currency, _granularity(q.window, parameters.interval)
+        ),
     )
 
 
@@ -53,11 +55,11 @@ async def users_series(
         request,
         caller,
         parameters,
-        lambda c, q: users_series_answer(c, q.company, q.window, _cadence(q.window, parameters.interval)),
+        lambda c, q: users_series_answer(c, q.company, q.window, _granularity(q.window, parameters.interval)),
     )
 
 
-def _cadence(window: Window, interval: str | None) -> Cadence:
+def _granularity(window: Window, interval: str | None) -> Granularity:
     if interval is not None:
-        return Cadence(interval)
-    return Cadence.MONTH if window.is_aligned(Cadence.MONTH) else Cadence.DAY
+        return Granularity(interval)
+    return Granularity.MONTH if window.is_aligned(Granularity.MONTH) else Granularity.DAY

@@ -10,7 +10,7 @@ from analytics_pipeline import signals
 from analytics_pipeline.errors import RefusedError
 from analytics_pipeline.health.check_result import CheckResult
 from analytics_pipeline.metrics.partitions import DeadRun, begin_attempt, record_closed, record_deaths, record_failure
-from analytics_pipeline.orchestration.closing.jobs import cadence_of
+from analytics_pipeline.orchestration.closing.jobs import granularity_of
 from analytics_pipeline.orchestration.partitions import window_of
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.runs.descriptions import REFUSED
@@ -29,13 +29,13 @@ def attempt(
     the retention horizon. ``proved_by_check``: a check of the same run proves and closes it; otherwise it is closed
     here, once it is computed.
     """
-    window, cadence = window_of(context), cadence_of(asset)
+    window, granularity = window_of(context), granularity_of(asset)
     with timescale.session() as connection:
         try:
-            require_closable(connection, asset, cadence, window, needs_events=needs_events)
+            require_closable(connection, asset, granularity, window, needs_events=needs_events)
         except RefusedError as error:
             raise Failure(description=str(error), metadata={REFUSED: True}, allow_retries=False) from error
-        begin_attempt(connection, asset, cadence, window, context.run.run_id)
+        begin_attempt(connection, asset, granularity, window, context.run.run_id)
         try:
             yield connection, window
         except BaseException as error:

@@ -82,18 +82,18 @@ def covering_runs(
 def covered_by(run: DagsterRun, settings: Settings) -> tuple[frozenset[str], Window] | None:
     """Return the closing assets and the window that a run is over, None if it is over none."""
     keys = partition_keys(run.tags)
-    cadences = {name: cadence for job, cadence in CLOSING_JOBS.items() for name in assets_of(job)}
+    granularities = {name: granularity for job, granularity in CLOSING_JOBS.items() for name in assets_of(job)}
     names = {name for key in run.asset_selection or () if (name := asset_name(key, settings)) is not None}
     if not run.asset_selection and run.job_name in CLOSING_JOBS:
         names = set(assets_of(run.job_name))
-    names &= cadences.keys()
+    names &= granularities.keys()
     if keys is None or not names:
         return None
-    cadence = cadences[next(iter(names))]
-    partitions = partitions_for(cadence, settings)
+    granularity = granularities[next(iter(names))]
+    partitions = partitions_for(granularity, settings)
     try:
         start, last = (partition_start(partitions, key) for key in keys)
-        return frozenset(names), Window(start, cadence.next(last))
+        return frozenset(names), Window(start, granularity.next(last))
     except ValueError:
         # No such partitions: they had another form when this run was made, or it was refused.
         return None

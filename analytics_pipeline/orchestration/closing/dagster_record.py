@@ -16,7 +16,7 @@ from dagster import AssetRecordsFilter, DagsterEventType, DagsterInstance
 
 from analytics_pipeline.metrics.partitions import AdoptedPartition, FailedRange, adopt_partitions, adopted_assets
 from analytics_pipeline.orchestration.closing.covering_runs import FAILED, UNFINISHED, CoveringRun, covering_runs
-from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, assets_of, cadence_of
+from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, assets_of, granularity_of
 from analytics_pipeline.orchestration.keys import asset_key
 from analytics_pipeline.orchestration.partitions import partitions_for
 from analytics_pipeline.orchestration.runs.paged_records import failure_events, materialization_times, materializations
@@ -39,10 +39,10 @@ def adopt_once(instance: DagsterInstance, connection: Connection, settings: Sett
     record, horizon = DagsterRecord(instance, settings), retention_horizon(connection)
     adopted = 0
     for asset in sorted(assets):
-        cadence = cadence_of(asset)
+        granularity = granularity_of(asset)
         latest = record.materialized(asset)
         # What is behind the horizon can't be closed again: a run over it that failed was refused.
-        expired = behind_horizon(cadence, horizon)
+        expired = behind_horizon(granularity, horizon)
         left = [
             _failed_range(asset, replace(run, window=window))
             for run in _before_the_table(connection, record.left_by_failures(asset))
@@ -50,7 +50,7 @@ def adopt_once(instance: DagsterInstance, connection: Connection, settings: Sett
         ]
         times = materialization_times(instance, asset_key(asset, settings)) if latest else {}
         closed = list(_closed(latest, join_windows(failed.window for failed in left), times))
-        adopted += adopt_partitions(connection, asset, cadence, closed, left)
+        adopted += adopt_partitions(connection, asset, granularity, closed, left)
     return adopted
 
 
@@ -68,8 +68,8 @@ class DagsterRecord:
 
     def materialized(self, asset: str, partitions: Iterable[Window] | None = None) -> dict[Window, int]:
         """Return which of the asset's partitions (None: of all) were ever materialised, with the id of the latest."""
-        cadence = cadence_of(asset)
-        key_format = partitions_for(cadence, self._settings).fmt
+        granularity = granularity_of(asset)
+        key_format = partitions_for(granularity, self._settings).fmt
         wanted = None if partitions is None else {f"{window.start:{key_format}}" for window in partitions}
         latest: Mapping[str, int] = self._instance.event_log_storage.get_latest_storage_id_by_partition(
             asset_key(asset, self._settings), DagsterEventType.ASSET_MATERIALIZATION, partitions=wanted
@@ -87,12 +87,12 @@ class DagsterRecord:
     def _find_left(self, asset: str) -> Iterator[CoveringRun]:
         # Of several failures over a partition it is the newest that tells whether it was settled.
         failed = _newest_failures([run for run in self._failures if asset in run.assets])
-        cadence, first = cadence_of(asset), midnight(self._settings.start)
-        partitions = {p for window, _ in failed for p in window.split(cadence) if p.start >= first}
+        granularity, first = granularity_of(asset), midnight(self._settings.start)
+        partitions = {p for window, _ in failed for p in window.split(granularity) if p.start >= first}
         latest = self.materialized(asset, partitions) if partitions else {}
         for window, run in failed:
             end = self._end(run, asset)
-            left = (p for p in window.split(cadence) if p in partitions and latest.get(p, 0) <= end)
+            left = (p for p in window.split(granularity) if p in partitions and latest.get(p, 0) <= end)
             for stretch in join_windows(left):
                 yield replace(run, window=stretch)
 
@@ -116,14 +116,14 @@ class DagsterRecord:
 
 def windows_of_keys(asset: str, keys: Iterable[str], settings: Settings) -> dict[str, Window]:
     """Return the windows of partitions that Dagster has recorded, without those that there are not any more."""
-    cadence, first = cadence_of(asset), midnight(settings.start)
-    key_format = f"{partitions_for(cadence, settings).fmt} %z"
+    granularity, first = granularity_of(asset), midnight(settings.start)
+    key_format = f"{partitions_for(granularity, settings).fmt} %z"
     found: dict[str, Window] = {}
     for key in keys:
         with suppress(ValueError):
             start = datetime.strptime(f"{key} +0000", key_format).astimezone(UTC)
-            if cadence.floor(start) == start >= first:
-                found[key] = Window(start, cadence.next(start))
+            if granularity.floor(start) == start >= first:
+                found[key] = Window(start, granularity.next(start))
     return found
 
 

@@ -18,7 +18,7 @@ from dagster import (
 from analytics_pipeline.health.check_result import CheckResult, Violation, close_command
 from analytics_pipeline.metrics.partitions import FailedRange
 from analytics_pipeline.orchestration.check_results import check_result
-from analytics_pipeline.orchestration.closing.jobs import cadence_of, partitioned_assets
+from analytics_pipeline.orchestration.closing.jobs import granularity_of, partitioned_assets
 from analytics_pipeline.orchestration.closing.state import PartitionState
 from analytics_pipeline.orchestration.keys import asset_key, asset_name
 from analytics_pipeline.orchestration.resources import Timescale
@@ -69,7 +69,7 @@ def failed_partition_findings(
 
 def judge_failed_partitions(state: PartitionState, asset: str) -> CheckResult:
     """Judge an asset by one reading of the attempts at closing it."""
-    expired = behind_horizon(cadence_of(asset), state.horizon)
+    expired = behind_horizon(granularity_of(asset), state.horizon)
     # Behind the horizon nothing can be closed any more: no remedy is left.
     lost = [failed for failed in state.failed(asset) if common_windows([failed.window], expired)]
     return _judge(state.settings, asset, [failed for failed in state.failed(asset) if failed not in lost], len(lost))

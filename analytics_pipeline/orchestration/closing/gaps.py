@@ -20,12 +20,16 @@ from analytics_pipeline.orchestration.shared import AssetJob
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import ClockError, check_clock
 from analytics_pipeline.timescale.refresh import behind_horizon
-from analytics_pipeline.windows import Cadence, Window, midnight, without_windows
+from analytics_pipeline.windows import Granularity, Window, midnight, without_windows
 
 _NAME = "partition_gaps"
 _INTERVAL_SECONDS = 60
 # The schedule has the first chance; the sensor takes what is older than that.
-_GRACE = {Cadence.HOUR: timedelta(minutes=10), Cadence.DAY: timedelta(minutes=30), Cadence.MONTH: timedelta(minutes=60)}
+_GRACE = {
+    Granularity.HOUR: timedelta(minutes=10),
+    Granularity.DAY: timedelta(minutes=30),
+    Granularity.MONTH: timedelta(minutes=60),
+}
 _NOTHING = "Every partition that has ended is closed, or a run for it is under way."
 
 
@@ -50,8 +54,8 @@ def build_gaps_sensor(settings: Settings, jobs: Sequence[AssetJob]) -> SensorDef
             state = PartitionState(context.instance, connection, settings, now)
             mark_final(connection, state.horizon)
             plan = ClosingPlan(state, _NAME)
-            for job, cadence in CLOSING_JOBS.items():
-                spans = _ended_spans(state, cadence)
+            for job, granularity in CLOSING_JOBS.items():
+                spans = _ended_spans(state, granularity)
                 plan.add(
                     job, {asset: [w for span in spans for w in state.open(asset, span)] for asset in assets_of(job)}
                 )
@@ -66,7 +70,7 @@ def build_gaps_sensor(settings: Settings, jobs: Sequence[AssetJob]) -> SensorDef
     return _partition_gaps
 
 
-def _ended_spans(state: PartitionState, cadence: Cadence) -> list[Window]:
+def _ended_spans(state: PartitionState, granularity: Granularity) -> list[Window]:
     """Return the time of the partitions that have ended and can be closed: nothing behind the retention horizon."""
-    first, end = midnight(state.settings.start), cadence.floor(state.now - _GRACE[cadence])
-    return without_windows([Window(first, end)], behind_horizon(cadence, state.horizon)) if first < end else []
+    first, end = midnight(state.settings.start), granularity.floor(state.now - _GRACE[granularity])
+    return without_windows([Window(first, end)], behind_horizon(granularity, state.horizon)) if first < end else []

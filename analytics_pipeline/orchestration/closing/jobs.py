@@ -10,15 +10,15 @@ from analytics_pipeline.metrics.tables import METRIC_TABLES, MRR_MOVEMENTS, REVE
 from analytics_pipeline.orchestration.keys import assets_named, check_key
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES
-from analytics_pipeline.windows import Cadence
+from analytics_pipeline.windows import Granularity
 
 # Hours before days before months: TimescaleDB's invalidations don't climb by themselves, and the
 # upper levels would answer "already up-to-date" and stay wrong.
-CLOSING_JOBS: dict[str, Cadence] = {
-    "hourly_aggregates": Cadence.HOUR,
-    "daily_aggregates": Cadence.DAY,
-    "monthly_aggregates": Cadence.MONTH,
-    "monthly_reports": Cadence.MONTH,
+CLOSING_JOBS: dict[str, Granularity] = {
+    "hourly_aggregates": Granularity.HOUR,
+    "daily_aggregates": Granularity.DAY,
+    "monthly_aggregates": Granularity.MONTH,
+    "monthly_reports": Granularity.MONTH,
 }
 
 REPORT_JOB = "monthly_reports"
@@ -34,9 +34,9 @@ _SOURCES = {
 }
 
 
-def cadence_of(asset: str) -> Cadence:
+def granularity_of(asset: str) -> Granularity:
     """Return the width of the partitions of an asset that a closing job materialises."""
-    return next(cadence for job, cadence in CLOSING_JOBS.items() if asset in assets_of(job))
+    return next(granularity for job, granularity in CLOSING_JOBS.items() if asset in assets_of(job))
 
 
 def proofs_of(assets: Collection[str], settings: Settings) -> list[AssetCheckKey]:
@@ -54,11 +54,13 @@ def assets_of(job: str) -> list[str]:
     """Return the names of the assets that a job materialises."""
     if job == REPORT_JOB:
         return [MONTHLY_REPORT, COMPANY_REPORTS]
-    cadence = CLOSING_JOBS[job]
-    names = [aggregate.name for aggregate in AGGREGATES if aggregate.cadence is cadence]
-    if cadence is Cadence.DAY:
+    granularity = CLOSING_JOBS[job]
+    names = [aggregate.name for aggregate in AGGREGATES if aggregate.granularity is granularity]
+    if granularity is Granularity.DAY:
         names += [USERS, SUBSCRIPTIONS_ASSET]
-    return names if cadence is Cadence.HOUR else [*names, *(table.asset(cadence) for table in METRIC_TABLES)]
+    return (
+        names if granularity is Granularity.HOUR else [*names, *(table.asset(granularity) for table in METRIC_TABLES)]
+    )
 
 
 def partitioned_assets() -> list[str]:
@@ -66,8 +68,8 @@ def partitioned_assets() -> list[str]:
     return [asset for job in CLOSING_JOBS for asset in assets_of(job)]
 
 
-def metric_sources(table: MetricTable, cadence: Cadence) -> list[str]:
+def metric_sources(table: MetricTable, granularity: Granularity) -> list[str]:
     """Return the assets that the days, or the months, of a metric are computed from."""
     # Days are not built on months: whole months alone are counted over the monthly user grain.
-    aggregates = [a for a in table.aggregates if cadence is Cadence.MONTH or not a.endswith("_monthly")]
+    aggregates = [a for a in table.aggregates if granularity is Granularity.MONTH or not a.endswith("_monthly")]
     return [*aggregates, *_SOURCES[table]]

@@ -23,7 +23,7 @@ from analytics_pipeline.asset_names import EVENTS, MONTHLY_REPORT, SUBSCRIPTIONS
 from analytics_pipeline.metrics.partitions import ALL_EVENTS, changed_windows, closing_times, late_behind_horizon
 from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS
 from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_ASSETS, restated_months, stale_periods
-from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, REPORT_JOB, assets_of, cadence_of
+from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, REPORT_JOB, assets_of, granularity_of
 from analytics_pipeline.orchestration.closing.plan import ClosingPlan, Obstacle
 from analytics_pipeline.orchestration.closing.state import PartitionState
 from analytics_pipeline.orchestration.resources import Timescale
@@ -37,7 +37,7 @@ from analytics_pipeline.timescale.clock import ClockError, check_clock
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.invalidation import count_future_events, stale_ranges
 from analytics_pipeline.timescale.refresh import behind_horizon
-from analytics_pipeline.windows import Cadence, Window, common_windows, join_windows, midnight, without_windows
+from analytics_pipeline.windows import Granularity, Window, common_windows, join_windows, midnight, without_windows
 
 _NAME = "late_events"
 _INTERVAL_SECONDS = 30
@@ -46,14 +46,14 @@ _NOTHING = "No event has changed in a closed partition."
 _RESOLUTION = timedelta(microseconds=1)
 # What stands on the events day by day, or month by month, as these aggregates do.
 _ON_EVENTS = {
-    cadence: next(a.name for a in AGGREGATES if a.cadence is cadence and a.source == EVENTS)
-    for cadence in GRANULARITIES
+    granularity: next(a.name for a in AGGREGATES if a.granularity is granularity and a.source == EVENTS)
+    for granularity in GRANULARITIES
 }
 # What figures stand on besides the aggregates: made from the events of each day, and kept; and in which table.
 _HISTORIES = {USERS: USERS, SUBSCRIPTIONS_ASSET: SUBSCRIPTIONS}
 _STALE_LIKE = {
-    **dict.fromkeys(_HISTORIES, _ON_EVENTS[Cadence.DAY]),
-    **{asset: _ON_EVENTS[cadence] for asset, (_, cadence) in METRIC_ASSETS.items()},
+    **dict.fromkeys(_HISTORIES, _ON_EVENTS[Granularity.DAY]),
+    **{asset: _ON_EVENTS[granularity] for asset, (_, granularity) in METRIC_ASSETS.items()},
 }
 
 
@@ -107,15 +107,17 @@ class _Finder:
     def __init__(self, state: PartitionState) -> None:
         self._state = state
         connection, settings = state.connection, state.settings
-        span = Window(midnight(settings.start), Cadence.MONTH.next(Cadence.MONTH.floor(state.now)))
+        span = Window(midnight(settings.start), Granularity.MONTH.next(Granularity.MONTH.floor(state.now)))
         self._stale: defaultdict[str, list[Window]] = defaultdict(list)
         for stale in stale_ranges(connection, span):
             self._stale[stale.aggregate].append(Window(stale.first, stale.last + _RESOLUTION))
         self._stale_histories = changed_windows(connection)
         self._stale_metrics = stale_periods(connection, settings.base_currency)
         self._of_other_definitions = {
-            cadence: [p.window for p in self._stale_metrics if p.has_other_definitions and p.cadence is cadence]
-            for cadence in GRANULARITIES
+            granularity: [
+                p.window for p in self._stale_metrics if p.has_other_definitions and p.granularity is granularity
+            ]
+            for granularity in GRANULARITIES
         }
         self._versions = DefinitionsVersions.read(connection)
 
@@ -130,32 +132,32 @@ class _Finder:
         horizon = self._state.horizon
         if horizon is None:
             return []
-        return common_windows(self._stale[ALL_EVENTS], behind_horizon(Cadence.HOUR, horizon))
+        return common_windows(self._stale[ALL_EVENTS], behind_horizon(Granularity.HOUR, horizon))
 
     def months_before_their_days(self, job: str) -> list[Obstacle]:
         """Return the months to be computed by other definitions while days before their end still are to be."""
-        days, months = (self._of_other_definitions[cadence] for cadence in (Cadence.DAY, Cadence.MONTH))
-        if not days or CLOSING_JOBS[job] is not Cadence.MONTH:
+        days, months = (self._of_other_definitions[granularity] for granularity in (Granularity.DAY, Granularity.MONTH))
+        if not days or CLOSING_JOBS[job] is not Granularity.MONTH:
             return []
         first = min(day.start for day in days)
         return [Obstacle("days before", month, "of other definitions") for month in months if first < month.end]
 
     def _late_partitions(self, asset: str) -> list[Window]:
         """Return the stretches of an asset that are closed and stale, in whole partitions."""
-        cadence = cadence_of(asset)
+        granularity = granularity_of(asset)
         # What has expired is not stale: there is nothing left to compute it from.
-        expired = behind_horizon(cadence, self._state.horizon)
-        stale = join_windows(window.widen(cadence) for window in self._stale[_STALE_LIKE.get(asset, asset)])
+        expired = behind_horizon(granularity, self._state.horizon)
+        stale = join_windows(window.widen(granularity) for window in self._stale[_STALE_LIKE.get(asset, asset)])
         if asset in _HISTORIES:
             stale += self._stale_histories.get(_HISTORIES[asset], [])
             # The figures of a day are computed by other definitions from users and subscriptions that are, too.
-            stale += self._of_other_definitions[Cadence.DAY]
+            stale += self._of_other_definitions[Granularity.DAY]
         touched = without_windows(stale, expired)
         if asset in METRIC_ASSETS:
             # Of these the database has left out what can't be computed any more.
-            touched += [p.window for p in self._stale_metrics if (p.metric, p.cadence) == _metric_of(asset)]
+            touched += [p.window for p in self._stale_metrics if (p.metric, p.granularity) == _metric_of(asset)]
         # What was closed before it had ended, by a wrong clock, waits until it has.
-        first, end = midnight(self._state.settings.start), cadence.floor(self._state.now)
+        first, end = midnight(self._state.settings.start), granularity.floor(self._state.now)
         return common_windows(touched, self._state.closed(asset, Window(first, end))) if first < end else []
 
 
@@ -203,7 +205,7 @@ def reports_behind(state: PartitionState, versions: DefinitionsVersions) -> dict
         shown = (Window.of_month(day) for day in trailing_months(month.start.date()))
         return any(earlier in closed and closed[earlier] > read_at for earlier in shown)
 
-    this_month = Cadence.MONTH.floor(state.now)
+    this_month = Granularity.MONTH.floor(state.now)
     return {
         report: [
             month
@@ -214,9 +216,9 @@ def reports_behind(state: PartitionState, versions: DefinitionsVersions) -> dict
     }
 
 
-def _metric_of(asset: str) -> tuple[str, Cadence]:
-    table, cadence = METRIC_ASSETS[asset]
-    return table.metric, cadence
+def _metric_of(asset: str) -> tuple[str, Granularity]:
+    table, granularity = METRIC_ASSETS[asset]
+    return table.metric, granularity
 
 
 def _describe_behind_horizon(state: PartitionState, finder: _Finder) -> list[str]:

@@ -26,7 +26,7 @@ from analytics_pipeline.orchestration.runs import tags
 from analytics_pipeline.orchestration.runs.descriptions import describe_run
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.refresh import behind_horizon
-from analytics_pipeline.windows import Cadence, Window, common_windows, join_windows, without_windows
+from analytics_pipeline.windows import Granularity, Window, common_windows, join_windows, without_windows
 
 # What a sensor asks for, in words that change when something has happened to it: runs that failed are counted by it.
 REQUEST_TAG = "analytics/request"
@@ -88,21 +88,21 @@ class ClosingPlan:
         stretches = join_windows(window for windows in left.values() for window in windows)
         if not stretches:
             return
-        span, cadence = Window(stretches[0].start, stretches[-1].end), CLOSING_JOBS[job]
+        span, granularity = Window(stretches[0].start, stretches[-1].end), CLOSING_JOBS[job]
         # Of thousands, each is widened to the partitions that wait for it only once.
-        of_all = _widened([*obstacles, *open_sources(self._state, job, span)], cadence)
+        of_all = _widened([*obstacles, *open_sources(self._state, job, span)], granularity)
         all_waiting = join_windows(window for window, _ in of_all)
         free: dict[str, list[Window]] = {}
         closable: dict[str, list[Window]] = {}
         for asset, windows in left.items():
             if not windows:
                 continue
-            of_asset = _widened(self._obstacles(job, asset, span, free), cadence)
+            of_asset = _widened(self._obstacles(job, asset, span, free), granularity)
             waiting = join_windows([*all_waiting, *(window for window, _ in of_asset)])
             self._note_waiting(job, windows, [*of_all, *of_asset])
             free[asset] = without_windows(windows, waiting)
             if over_closed:
-                expired = behind_horizon(cadence, self._state.horizon)
+                expired = behind_horizon(granularity, self._state.horizon)
                 between = without_windows(self._state.closed(asset, span), [*waiting, *expired])
                 closable[asset] = join_windows([*free[asset], *between])
         ranges = group_ranges(job, free)
@@ -164,7 +164,7 @@ class ClosingPlan:
         state = self._state
         attempted_at = last_attempt(state.connection, ready.assets, ready.window)
         since = "nothing" if attempted_at is None else attempted_at.isoformat()
-        of_range = range_tags(ready.window, ready.cadence, state.settings)
+        of_range = range_tags(ready.window, ready.granularity, state.settings)
         base = f"{self._reason}:{ready.job}:{'+'.join(ready.assets)}:{'...'.join(of_range.values())}:after {since}"
         runs = state.instance.get_runs(RunsFilter(tags={REQUEST_TAG: base}, statuses=FAILED), limit=MAX_ATTEMPTS)
         if runs and len(runs) + self._attempts(ready) >= MAX_ATTEMPTS:
@@ -181,9 +181,9 @@ class ClosingPlan:
         )
 
 
-def _widened(obstacles: Iterable[Obstacle], cadence: Cadence) -> list[tuple[Window, Obstacle]]:
-    """Return obstacles, each with the partitions of a cadence that wait for it."""
-    return [(obstacle.window.widen(cadence), obstacle) for obstacle in obstacles]
+def _widened(obstacles: Iterable[Obstacle], granularity: Granularity) -> list[tuple[Window, Obstacle]]:
+    """Return obstacles, each with the partitions of a granularity that wait for it."""
+    return [(obstacle.window.widen(granularity), obstacle) for obstacle in obstacles]
 
 
 def open_sources(state: PartitionState, job: str, window: Window) -> list[Obstacle]:

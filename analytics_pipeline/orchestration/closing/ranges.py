@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS
 from analytics_pipeline.orchestration.partitions import PARTITIONS_PER_RUN
-from analytics_pipeline.windows import Cadence, Window, join_windows
+from analytics_pipeline.windows import Granularity, Window, join_windows
 
 # So many partitions, of one asset, are closed again for one run less; where there would be more runs than a sensor asks
 # for at once, twice as many, and so on.
@@ -32,14 +32,14 @@ class RangeToClose:
     window: Window
 
     @property
-    def cadence(self) -> Cadence:
+    def granularity(self) -> Granularity:
         """The width of its partitions."""
         return CLOSING_JOBS[self.job]
 
     @property
     def partitions(self) -> int:
         """The number of its partitions, those of all its assets."""
-        return len(self.assets) * self.window.count(self.cadence)
+        return len(self.assets) * self.window.count(self.granularity)
 
 
 def group_ranges(job: str, wanted: Mapping[str, Iterable[Window]]) -> list[RangeToClose]:
@@ -67,7 +67,7 @@ def join_ranges(ranges: list[RangeToClose], closable: Mapping[str, list[Window]]
     ``closable`` holds by asset the stretches, in order, that may be closed: what has to wait lies between them, and no
     joined range reaches over it. None gets longer than a run may be.
     """
-    if not ranges or ranges[0].cadence is Cadence.MONTH:
+    if not ranges or ranges[0].granularity is Granularity.MONTH:
         return ranges
     starts = {asset: [stretch.start for stretch in stretches] for asset, stretches in closable.items()}
 
@@ -75,14 +75,14 @@ def join_ranges(ranges: list[RangeToClose], closable: Mapping[str, list[Window]]
         before = bisect_right(starts[asset], window.start)
         return before > 0 and window.end <= closable[asset][before - 1].end
 
-    longest = PARTITIONS_PER_RUN[ranges[0].cadence]
+    longest = PARTITIONS_PER_RUN[ranges[0].granularity]
     worth = _WORTH_A_RUN
     while True:
         joined = ranges[:1]
         for each in ranges[1:]:
             both = _hull(joined[-1], each)
             again = both.partitions - joined[-1].partitions - each.partitions
-            is_short = again <= worth and both.window.count(both.cadence) <= longest
+            is_short = again <= worth and both.window.count(both.granularity) <= longest
             if is_short and all(is_closable(asset, both.window) for asset in both.assets):
                 joined[-1] = both
             else:
@@ -95,12 +95,12 @@ def join_ranges(ranges: list[RangeToClose], closable: Mapping[str, list[Window]]
 
 def cut_range(whole: RangeToClose, attempts: int = 0) -> Iterator[RangeToClose]:
     """Yield a range in parts that a run each may close; in smaller ones, the more attempts at it have failed."""
-    size = -(-PARTITIONS_PER_RUN[whole.cadence] // _PARTS**attempts)
-    start, cadence = whole.window.start, whole.cadence
+    size = -(-PARTITIONS_PER_RUN[whole.granularity] // _PARTS**attempts)
+    start, granularity = whole.window.start, whole.granularity
     while start < whole.window.end:
         end = start
         for _ in range(size):
-            end = cadence.next(end)
+            end = granularity.next(end)
             if end >= whole.window.end:
                 break
         yield replace(whole, window=Window(start, end))

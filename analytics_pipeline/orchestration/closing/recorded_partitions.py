@@ -14,7 +14,7 @@ from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.health.check_result import CheckResult, Severity, Violation, close_command
 from analytics_pipeline.orchestration.check_results import check_result
 from analytics_pipeline.orchestration.closing.dagster_record import windows_of_keys
-from analytics_pipeline.orchestration.closing.jobs import cadence_of, partitioned_assets
+from analytics_pipeline.orchestration.closing.jobs import granularity_of, partitioned_assets
 from analytics_pipeline.orchestration.closing.state import PartitionState
 from analytics_pipeline.orchestration.keys import asset_key
 from analytics_pipeline.orchestration.resources import Timescale
@@ -56,7 +56,7 @@ def recorded_partitions_finding(instance: DagsterInstance, connection: Connectio
         closed = state.closed(asset, span)
         tried = [failed.window for failed in state.attempts(asset)]
         under_way = [run.window for run in state.runs_over(asset, span)]
-        expired = behind_horizon(cadence_of(asset), state.horizon)
+        expired = behind_horizon(granularity_of(asset), state.horizon)
         unknown = without_windows(materialized, [*closed, *tried, *under_way, *expired])
         only_dagster += [(asset, window) for window in unknown]
         only_here += [(asset, window) for window in without_windows(closed, [*materialized, *under_way])]

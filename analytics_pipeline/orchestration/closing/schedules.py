@@ -22,7 +22,7 @@ from analytics_pipeline.orchestration.sensors import in_words
 from analytics_pipeline.orchestration.shared import AssetJob, pipeline_job
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import ClockError, check_clock
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def build_closing_schedules(settings: Settings) -> list[ScheduleDefinition]:
 
 
 def _build_schedule(job: str, timing: _ClosingJob, settings: Settings) -> ScheduleDefinition:
-    cadence = CLOSING_JOBS[job]
+    granularity = CLOSING_JOBS[job]
 
     @schedule(
         name=job,
@@ -81,13 +81,13 @@ def _build_schedule(job: str, timing: _ClosingJob, settings: Settings) -> Schedu
         execution_timezone="UTC",
         default_status=DefaultScheduleStatus.RUNNING,
         description=(
-            f"Closes the {cadence} that has just ended, {timing.in_words}. What it can't close, because its "
+            f"Closes the {granularity} that has just ended, {timing.in_words}. What it can't close, because its "
             "sources are not closed yet or because Dagster was down, the sensor partition_gaps closes."
         ),
     )
     def _schedule(context: ScheduleEvaluationContext, timescale: Timescale) -> Iterator[RunRequest | SkipReason]:
-        window = _just_ended(cadence, context.scheduled_execution_time.astimezone(UTC))
-        key = f"{window.start:{partitions_for(cadence, settings).fmt}}"
+        window = _just_ended(granularity, context.scheduled_execution_time.astimezone(UTC))
+        key = f"{window.start:{partitions_for(granularity, settings).fmt}}"
         with timescale.session() as connection:
             try:
                 now = check_clock(connection)
@@ -97,11 +97,13 @@ def _build_schedule(job: str, timing: _ClosingJob, settings: Settings) -> Schedu
                 return
             waiting = open_sources(PartitionState(context.instance, connection, settings, now), job, window)
         if window.end > now:
-            yield SkipReason(f"The {cadence} {key} has not ended by the database's clock; partition_gaps closes it.")
+            yield SkipReason(
+                f"The {granularity} {key} has not ended by the database's clock; partition_gaps closes it."
+            )
         elif waiting:
             yield SkipReason(
-                f"The {cadence} {key} waits for {in_words(map(str, waiting))}; partition_gaps closes it once they are "
-                "closed."
+                f"The {granularity} {key} waits for {in_words(map(str, waiting))}; partition_gaps closes it once they "
+                "are closed."
             )
         else:
             yield RunRequest(run_key=f"{job}:{key}", partition_key=key)
@@ -109,7 +111,7 @@ def _build_schedule(job: str, timing: _ClosingJob, settings: Settings) -> Schedu
     return _schedule
 
 
-def _just_ended(cadence: Cadence, instant: datetime) -> Window:
-    end = cadence.floor(instant)
-    *_, last = Window(cadence.floor(end - (cadence.next(end) - end)), end).split(cadence)
+def _just_ended(granularity: Granularity, instant: datetime) -> Window:
+    end = granularity.floor(instant)
+    *_, last = Window(granularity.floor(end - (granularity.next(end) - end)), end).split(granularity)
     return last

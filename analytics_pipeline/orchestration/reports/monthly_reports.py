@@ -11,10 +11,10 @@ from analytics_pipeline.orchestration.closing.attempts import attempt
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.shared import REPORTS, pipeline_asset
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.windows import Cadence
+from analytics_pipeline.windows import Granularity
 
 _DEPS = [
-    *(table.asset(Cadence.MONTH) for table in METRIC_TABLES),
+    *(table.asset(Granularity.MONTH) for table in METRIC_TABLES),
     "analytics_revenue_monthly",
     "analytics_crypto_monthly",
 ]
@@ -31,7 +31,7 @@ def build_monthly_assets(settings: Settings) -> list[AssetsDefinition]:
             group=REPORTS,
             kinds={"pdf", "reportlab"},
             deps=_DEPS,
-            cadence=Cadence.MONTH,
+            granularity=Granularity.MONTH,
             pool=None,
         )
 
@@ -47,7 +47,7 @@ def build_monthly_assets(settings: Settings) -> list[AssetsDefinition]:
 
         closing = attempt(context, timescale, MONTHLY_REPORT, needs_events=False, proved_by_check=False)
         with closing as (connection, window):
-            months = list(window.split(Cadence.MONTH))
+            months = list(window.split(Granularity.MONTH))
             for key, month in zip(context.partition_keys, months, strict=True):
                 made = publish_platform_month(
                     connection, timescale.settings, month.start.date(), run_id=context.run.run_id
@@ -69,7 +69,7 @@ def build_monthly_assets(settings: Settings) -> list[AssetsDefinition]:
         count = 0
         closing = attempt(context, timescale, COMPANY_REPORTS, needs_events=False, proved_by_check=False)
         with closing as (connection, window):
-            months = list(window.split(Cadence.MONTH))
+            months = list(window.split(Granularity.MONTH))
             for key, month in zip(context.partition_keys, months, strict=True):
                 made = list(
                     publish_company_months(

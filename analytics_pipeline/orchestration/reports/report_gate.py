@@ -24,9 +24,11 @@ from analytics_pipeline.reports.documents import RecordedDocument, hold
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 
-_MONTHLY = [asset for job, cadence in CLOSING_JOBS.items() if cadence is Cadence.MONTH for asset in assets_of(job)]
+_MONTHLY = [
+    asset for job, granularity in CLOSING_JOBS.items() if granularity is Granularity.MONTH for asset in assets_of(job)
+]
 
 _JUDGED_AGAIN_AFTER = timedelta(minutes=10)
 # So long one round judges what is held back; the rest comes with the next ones. What may go is always judged.

@@ -57,7 +57,7 @@ def storage_in_use(settings: Settings, instance: DagsterInstance) -> Iterator[No
     What was interrupted after all was done is done twice then: an event is stored twice, which says the same. Only
     a run is not made again.
     """
-    patience = _Patience()
+    patience = _StorageRetries()
     with ExitStack() as patched, _in_one_line(settings):
         for storage, interface in ((instance.run_storage, RunStorage), (instance.event_log_storage, EventLogStorage)):
             for name in (interface.__abstractmethods__ | {"store_event_batch"}) - {"add_run"}:
@@ -85,7 +85,7 @@ def is_storage_failure(events: Iterable[DagsterEvent]) -> bool:
     return False
 
 
-class _Patience:
+class _StorageRetries:
     """Repeats what a storage that went away has interrupted; once it is used up, everything fails at once."""
 
     def __init__(self) -> None:

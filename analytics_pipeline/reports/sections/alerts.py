@@ -13,7 +13,7 @@ from analytics_pipeline.reports.sections.section import Section
 from analytics_pipeline.reports.tables import Glossary
 from analytics_pipeline.reports.tabular import Column, Kind, Table, text
 from analytics_pipeline.reports.text import Printable, plain
-from analytics_pipeline.windows import Cadence
+from analytics_pipeline.windows import Granularity
 
 _GOING_ON = "going on"
 _COMPANY_CHARACTERS = 60
@@ -86,7 +86,7 @@ def _sentences(content: Content, alert: FiredAlert) -> Printable:
 
 def _period(formats: Formats, alert: FiredAlert) -> str:
     """Return the month or day, or the first and the last of several."""
-    in_words = formats.month if alert.granularity is Cadence.MONTH else formats.day
+    in_words = formats.month if alert.granularity is Granularity.MONTH else formats.day
     first, last = in_words(alert.first_period.date()), in_words(alert.last_period.date())
     return first if first == last else f"{first} to {last}"
 

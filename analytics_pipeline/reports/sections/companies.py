@@ -12,7 +12,7 @@ from analytics_pipeline.reports.sections.section import Section
 from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, money, percent, share, text
 
 # A document names those with the most revenue; files have all of them.
-_MOST_COMPANIES = 15
+_MAX_COMPANIES = 15
 _TITLE = "Companies"
 
 
@@ -64,9 +64,9 @@ def pages(content: Content) -> list[Flowable]:
         return []
     if not report.companies:
         return [*content.heading(_TITLE), content.note("No company has figures in this period.")]
-    listed, others = report.companies, report.companies[_MOST_COMPANIES:]
+    listed, others = report.companies, report.companies[_MAX_COMPANIES:]
     if len(others) > 1:
-        listed = report.companies[:_MOST_COMPANIES]
+        listed = report.companies[:_MAX_COMPANIES]
     rows = [_row(report, company) for company in listed]
     placed = content.set(_table(report, [*rows, _others(report, others)] if len(others) > 1 else rows))
     return [*content.heading(_TITLE, placed.least_height), placed]

@@ -12,7 +12,7 @@ from analytics_pipeline.reports.sections.section import Section
 from analytics_pipeline.reports.tabular import Column, Kind, Table, money, share, text
 
 # A document names the days that matter; files have them all.
-_MOST_DAYS = 10
+_MAX_DAYS = 10
 
 
 def tables(report: Report) -> list[Table]:
@@ -82,14 +82,14 @@ def pages(content: Content) -> list[Flowable]:
 
 def _largest(content: Content, by_day: Table) -> Table:
     """Return the table without its smaller days if it is long; those without a rate come first, being of any size."""
-    if len(by_day.rows) <= _MOST_DAYS:
+    if len(by_day.rows) <= _MAX_DAYS:
         return by_day
     unknown = [row for row in by_day.rows if row[-1] is None]
     known = [row for row in by_day.rows if row[-1] is not None]
     known.sort(key=lambda row: decimal(row[-1]), reverse=True)
-    of_all = f"the {_MOST_DAYS} largest of {content.cell(len(by_day.rows))}"
+    of_all = f"the {_MAX_DAYS} largest of {content.cell(len(by_day.rows))}"
     first = ", those without a rate first" if unknown else ""
-    return replace(by_day, title=f"{by_day.title}: {of_all}{first}", rows=[*unknown, *known][:_MOST_DAYS])
+    return replace(by_day, title=f"{by_day.title}: {of_all}{first}", rows=[*unknown, *known][:_MAX_DAYS])
 
 
 SECTION = Section("refunds", tables, pages)

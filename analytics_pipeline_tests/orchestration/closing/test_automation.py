@@ -27,14 +27,14 @@ from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.reconcile import reconcile
 from analytics_pipeline.timescale.refresh import materialized_tables
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event, at
 
 pytestmark = pytest.mark.slow
 
 JANUARY = Window.of_month(date(2025, 1, 1))
-_MOST_TICKS = 12
+_MAX_TICKS = 12
 _ONE_VERSION = DefinitionsVersions()
 
 
@@ -76,14 +76,14 @@ class Daemon:
     def until_quiet(self) -> list[RunRequest]:
         """Tick and run until nothing is asked for; return all requests in order."""
         requests: list[RunRequest] = []
-        for _ in range(_MOST_TICKS):
+        for _ in range(_MAX_TICKS):
             asked = self.tick()
             if not asked:
                 return requests
             for request in asked:
                 assert self.run(request), request.run_key
             requests += asked
-        raise AssertionError(f"still asking after {_MOST_TICKS} ticks")
+        raise AssertionError(f"still asking after {_MAX_TICKS} ticks")
 
 
 @pytest.mark.parametrize("outage", [timedelta(hours=6), timedelta(days=3), timedelta(days=61)], ids=str)
@@ -91,8 +91,10 @@ def test_after_an_outage_every_missed_partition_is_closed_once_and_in_order(
     database: Database, instance: DagsterInstance, environment: pytest.MonkeyPatch, outage: timedelta
 ) -> None:
     now = datetime.now(UTC)
-    stopped = Cadence.DAY.floor(now - outage) if outage > timedelta(days=1) else Cadence.HOUR.floor(now - outage)
-    start = Cadence.MONTH.floor(stopped)
+    stopped = (
+        Granularity.DAY.floor(now - outage) if outage > timedelta(days=1) else Granularity.HOUR.floor(now - outage)
+    )
+    start = Granularity.MONTH.floor(stopped)
     environment.setenv("ANALYTICS_START", f"{start:%Y-%m-%d}")
     get_settings.cache_clear()
     definitions = build_definitions(get_settings())
@@ -104,10 +106,10 @@ def test_after_an_outage_every_missed_partition_is_closed_once_and_in_order(
     daemon = Daemon(definitions, instance, "partition_gaps")
     requests = daemon.until_quiet()
     assert len(requests) <= 8 * len(CLOSING_JOBS), "gaps are asked for as ranges"
-    ended = Cadence.HOUR.floor(now - timedelta(minutes=10))
-    for asset, cadence in _assets():
+    ended = Granularity.HOUR.floor(now - timedelta(minutes=10))
+    for asset, granularity in _assets():
         materialized = _materializations(instance, asset)
-        expected = [w for w in Window(start, ended).split(cadence) if w.end <= now - timedelta(hours=2)]
+        expected = [w for w in Window(start, ended).split(granularity) if w.end <= now - timedelta(hours=2)]
         assert materialized.keys() >= {w.start for w in expected}
         assert set(materialized.values()) <= {1}, f"{asset} was closed twice"
     # An hour that has come of age meanwhile is asked for by itself, after the others.
@@ -187,14 +189,14 @@ def test_reports_are_behind_for_as_long_as_their_trend_shows_a_month_that_was_cl
     def close(asset: str, *months: Window) -> None:
         with database.connect(autocommit=True) as connection:
             for month in months:
-                begin_attempt(connection, asset, Cadence.MONTH, month, "run")
+                begin_attempt(connection, asset, Granularity.MONTH, month, "run")
                 record_closed(connection, asset, month, "run")
 
     def behind(versions: DefinitionsVersions = _ONE_VERSION) -> dict[str, list[Window]]:
         with database.connect(autocommit=True) as connection:
             return reports_behind(PartitionState(instance, connection, get_settings(), datetime.now(UTC)), versions)
 
-    months = list(Window.of_dates(date(2025, 1, 1), date(2026, 3, 31)).split(Cadence.MONTH))
+    months = list(Window.of_dates(date(2025, 1, 1), date(2026, 3, 31)).split(Granularity.MONTH))
     for job in ("monthly_aggregates", "monthly_reports"):
         for asset in assets_of(job):
             close(asset, *months)
@@ -295,8 +297,8 @@ def _range(request: RunRequest) -> tuple[str, str]:
     return request.tags["dagster/asset_partition_range_start"], request.tags["dagster/asset_partition_range_end"]
 
 
-def _assets() -> Iterator[tuple[str, Cadence]]:
-    return ((asset, cadence) for job, cadence in CLOSING_JOBS.items() for asset in assets_of(job))
+def _assets() -> Iterator[tuple[str, Granularity]]:
+    return ((asset, granularity) for job, granularity in CLOSING_JOBS.items() for asset in assets_of(job))
 
 
 def _materializations(instance: DagsterInstance, asset: str) -> Counter[datetime]:

@@ -22,7 +22,7 @@ from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.reconcile import reconcile
 from analytics_pipeline.timescale.refresh import materialized_tables
-from analytics_pipeline.windows import Cadence, Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event, at
 from analytics_pipeline_tests.timescale.test_catalog import without_a_column
@@ -201,8 +201,8 @@ def test_closing_on_an_unknown_timescaledb_is_refused_in_one_sentence(
 
 def test_a_long_span_is_cut_into_bounded_runs_without_gaps() -> None:
     span = Window.of_dates(date(2023, 1, 1), date(2025, 12, 31))
-    for cadence, runs in ((Cadence.HOUR, 3), (Cadence.DAY, 3), (Cadence.MONTH, 3)):
-        windows = range_runs(span, cadence)
+    for granularity, runs in ((Granularity.HOUR, 3), (Granularity.DAY, 3), (Granularity.MONTH, 3)):
+        windows = range_runs(span, granularity)
         assert len(windows) == runs
         assert (windows[0].start, windows[-1].end) == (span.start, span.end)
         assert all(before.end == after.start for before, after in pairwise(windows))

@@ -3,7 +3,7 @@
 from datetime import date, timedelta
 
 from analytics_pipeline.orchestration.closing.ranges import RangeToClose, cut_range, group_ranges, join_ranges
-from analytics_pipeline.windows import Cadence, Window, join_windows, without_windows
+from analytics_pipeline.windows import Granularity, Window, join_windows, without_windows
 from analytics_pipeline_tests.events_factory import at
 
 YEAR = Window.of_dates(date(2025, 1, 1), date(2025, 12, 31))
@@ -39,7 +39,7 @@ def test_a_long_range_is_cut_into_bounded_runs_and_one_that_has_failed_into_smal
     whole = RangeToClose(DAYS, ("a",), YEAR)
     for attempts, days in ((0, [92, 92, 92, 89]), (1, [*[10] * 36, 5]), (2, [1] * 365)):
         pieces = [part.window for part in cut_range(whole, attempts)]
-        assert [piece.count(Cadence.DAY) for piece in pieces] == days
+        assert [piece.count(Granularity.DAY) for piece in pieces] == days
         assert without_windows([YEAR], pieces) == []
 
 
@@ -64,7 +64,7 @@ def test_where_more_would_be_left_than_is_asked_for_at_once_the_nearest_are_join
     every_week = _hours(*range(0, 365 * 24, 7 * 24))
     joined = _join(group_ranges(HOURS, {"a": every_week}))
     assert len(joined) <= 10
-    assert all(window.count(Cadence.HOUR) <= 92 * 24 for window in joined)
+    assert all(window.count(Granularity.HOUR) <= 92 * 24 for window in joined)
 
 
 def test_months_are_left_as_they_are() -> None:

@@ -16,7 +16,7 @@ from analytics_pipeline.metrics.tables import REVENUE_METRICS, close_metric
 from analytics_pipeline.orchestration import failures
 from analytics_pipeline.orchestration.close import close_span
 from analytics_pipeline.orchestration.closing.failed_partitions import failed_partition_findings
-from analytics_pipeline.orchestration.closing.jobs import cadence_of, partitioned_assets
+from analytics_pipeline.orchestration.closing.jobs import granularity_of, partitioned_assets
 from analytics_pipeline.orchestration.closing.plan import ClosingPlan
 from analytics_pipeline.orchestration.closing.recorded_partitions import recorded_partitions_finding
 from analytics_pipeline.orchestration.closing.state import PartitionState
@@ -25,7 +25,7 @@ from analytics_pipeline.supervisor.output import Output
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.refresh import materialized_tables, refresh
-from analytics_pipeline.windows import Cadence, Window, without_windows
+from analytics_pipeline.windows import Granularity, Window, without_windows
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event, at
 from analytics_pipeline_tests.orchestration.sensor_ticks import Ticks
@@ -59,7 +59,7 @@ def _hours(connection: Connection) -> list[tuple[object, ...]]:
 
 def _close(connection: Connection, asset: str, window: Window) -> None:
     """Write down that a window is closed, as a run does."""
-    begin_attempt(connection, asset, cadence_of(asset), window, "closing-run")
+    begin_attempt(connection, asset, granularity_of(asset), window, "closing-run")
     record_closed(connection, asset, window, "closing-run")
 
 
@@ -72,7 +72,9 @@ def _close_everything(connection: Connection, span: Window) -> None:
 def _kill(connection: Connection, asset: str, window: Window, run: str = "killed-run", times: int = 1) -> None:
     """Leave attempts at a window that nobody has ended."""
     for number in range(times):
-        begin_attempt(connection, asset, cadence_of(asset), window, run if number == times - 1 else f"{run}-{number}")
+        begin_attempt(
+            connection, asset, granularity_of(asset), window, run if number == times - 1 else f"{run}-{number}"
+        )
 
 
 def _plan(instance: DagsterInstance, connection: Connection, reason: str = "test") -> ClosingPlan:
@@ -142,7 +144,7 @@ def test_a_run_that_is_refused_changes_nothing_about_what_is_closed_stale_or_fai
         add_event(connection, "2025-01-25T12:00")
         for aggregate in AGGREGATES:
             refresh(connection, aggregate, QUARTER)
-        close_metric(connection, REVENUE_METRICS, Cadence.MONTH, QUARTER, settings.base_currency)
+        close_metric(connection, REVENUE_METRICS, Granularity.MONTH, QUARTER, settings.base_currency)
         _close_everything(connection, QUARTER)
         connection.execute("SELECT drop_chunks('analytics_events', '2025-01-16'::timestamptz)")
         (before,) = fetch_row(connection, "SELECT array_agg(p ORDER BY p) FROM analytics_partitions AS p")
@@ -288,14 +290,14 @@ def test_every_failed_range_is_found_at_the_next_tick_however_old_until_three_at
     database: Database, instance: DagsterInstance, environment: pytest.MonkeyPatch
 ) -> None:
     now = datetime.now(UTC)
-    start = Cadence.MONTH.floor(now - timedelta(days=100))
+    start = Granularity.MONTH.floor(now - timedelta(days=100))
     environment.setenv("ANALYTICS_START", f"{start:%Y-%m-%d}")
     get_settings.cache_clear()
     gaps = Ticks(build_definitions(get_settings()), instance, "partition_gaps")
     old = Window(start + timedelta(days=3), start + timedelta(days=3, hours=4))
     with database.connect(autocommit=True) as connection:
         for asset in partitioned_assets():
-            _close(connection, asset, Window(start, cadence_of(asset).floor(now)))
+            _close(connection, asset, Window(start, granularity_of(asset).floor(now)))
         assert gaps.tick() == []
         assert gaps.skipped == "Every partition that has ended is closed, or a run for it is under way."
         for attempts in (1, 2, 3):
@@ -411,7 +413,7 @@ def test_what_sensors_say_is_bounded_however_much_waits(database: Database, inst
     gaps = Ticks(build_definitions(get_settings()), instance, "partition_gaps")
     with database.connect(autocommit=True) as connection:
         for asset in partitioned_assets():
-            rest = Window(QUARTER.end, cadence_of(asset).floor(datetime.now(UTC)))
+            rest = Window(QUARTER.end, granularity_of(asset).floor(datetime.now(UTC)))
             _close(connection, asset, rest)
     assert gaps.tick() == []
     assert "failed 3 times, last in run run-1-1" in (gaps.skipped or "")
