@@ -17,6 +17,7 @@ from analytics_pipeline.definitions import build_definitions
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.messages.addresses import parse_addresses
 from analytics_pipeline.messages.incidents import Failure, enqueue_due, record_failure
+from analytics_pipeline.operations.backup import connect_to_server
 from analytics_pipeline.orchestration import shared
 from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline_tests.conftest import Database
@@ -115,7 +116,6 @@ _NOWHERE = "someone:hunter2@127.0.0.1:1"
 UNREACHABLE = {
     "ANALYTICS_DATABASE_URL": (f"postgresql://{_NOWHERE}/books", ["db", "status"]),
     "DAGSTER_POSTGRES_URL": (f"postgresql://{_NOWHERE}/books", ["doctor"]),
-    "ANALYTICS_REHEARSAL_URL": (f"postgresql://{_NOWHERE}/books", ["restore", "nowhere", "--rehearse"]),
     "ANALYTICS_ERP_URL": (f"postgresql://{_NOWHERE}/books", ["sources", "run"]),
     "ANALYTICS_SMTP_URL": (f"smtp+plain://{_NOWHERE}", ["outbox", "send"]),
     "ANALYTICS_SMTP_OAUTH": ('{"provider": "hunter2"}', ["outbox", "send"]),
@@ -124,9 +124,10 @@ UNREACHABLE = {
     "ANALYTICS_SLACK": ("ops=https://127.0.0.1:1/hunter2", ["outbox", "send"]),
     "ANALYTICS_TEAMS": ("ops=https://127.0.0.1:1/hunter2", ["outbox", "send"]),
     "ANALYTICS_PAGERDUTY": ("ops=hunter2", ["outbox", "send"]),
-    # The API's own: no command, requests (_ask_the_api).
+    # No command: _USES.
     "ANALYTICS_API_URL": (f"postgresql://{_NOWHERE}/books", []),
     "ANALYTICS_API_WRITER_URL": (f"postgresql://{_NOWHERE}/books", []),
+    "ANALYTICS_REHEARSAL_URL": (f"postgresql://{_NOWHERE}/books", []),
     # Not secrets, but addresses that may hold a password.
     "ANALYTICS_ARTIFACTS": (f"nosuch://{_NOWHERE}/x", ["report", "--all-companies", "--month", "2025-01"]),
     "ANALYTICS_FX_SOURCE": (f"https://{_NOWHERE}/rates.csv", ["doctor"]),
@@ -155,6 +156,21 @@ def _ask_the_api() -> str:
         asked = [client.get(path) for path in ("/readyz", "/analytics/revenue", "/metrics")]
         asked.append(client.post("/analytics/events", json=[], headers={"Authorization": "Bearer ap_x"}))
     return "".join(f"{answer.headers}{answer.text}" for answer in asked)
+
+
+def _connect_to_rehearse() -> str:
+    url = get_settings().rehearsal_url
+    assert url is not None
+    with pytest.raises(AnalyticsError) as raised, connect_to_server(url.get_secret_value(), "ANALYTICS_REHEARSAL_URL"):
+        pass
+    return str(raised.value)
+
+
+_USES = {
+    "ANALYTICS_API_URL": _ask_the_api,
+    "ANALYTICS_API_WRITER_URL": _ask_the_api,
+    "ANALYTICS_REHEARSAL_URL": _connect_to_rehearse,
+}
 
 
 def _run_an_asset(name: str) -> str:
@@ -190,7 +206,7 @@ def test_a_secret_that_leads_nowhere_is_in_no_output_no_log_and_no_row(
                 setting.setenv(variable, value)
                 setting.setenv("ANALYTICS_API_POOL_TIMEOUT", "1")
                 get_settings.cache_clear()
-                shown = _command(command) if command else _ask_the_api()
+                shown = _USES[variable]() if variable in _USES else _command(command)
                 shown += _run_an_asset(ASSETS[variable]) if variable in ASSETS else ""
             assert "hunter" not in shown + caplog.text, (variable, command)
             connection.execute("UPDATE analytics_outbox SET next_attempt_at = now() WHERE state = 'pending'")

@@ -4,6 +4,7 @@ On a server real logins are tried, on the embedded one, where everybody is the o
 """
 
 import stat
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -92,8 +93,13 @@ def _login(admin: Connection, url: str, kind: str, connections: ExitStack) -> Co
 
 
 def _drop_role(admin: Connection, name: str) -> None:
-    if admin.execute("SELECT FROM pg_roles WHERE rolname = %s", [name]).fetchone():
-        admin.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(name)))
+    if admin.execute("SELECT FROM pg_roles WHERE rolname = %s", [name]).fetchone() is None:
+        return
+    # Its session may still be ending, and temporary tables with it.
+    while admin.execute("SELECT FROM pg_stat_activity WHERE usename = %s", [name]).fetchone() is not None:
+        time.sleep(0.02)
+    statement = sql.SQL("REASSIGN OWNED BY {0} TO CURRENT_USER; DROP OWNED BY {0}; DROP ROLE {0}")
+    admin.execute(statement.format(sql.Identifier(name)))
 
 
 @pytest.fixture(scope="module")
