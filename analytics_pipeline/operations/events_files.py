@@ -67,11 +67,9 @@ def import_events(settings: Settings, backup: Backup, rejects: Path, say: Say) -
     """
     manifest = backup.manifest()
     backup.require_undamaged(manifest)
+    say(f"ingesting {sum(entry.rows or 0 for entry in manifest.files):,} events of {len(manifest.files)} files")
     with ExitStack() as copies, connect(settings, autocommit=True) as connection:
-        sources = []
-        for entry in manifest.files:
-            say(f"ingesting {entry.name}: {entry.rows or 0:,} events")
-            sources.append(Source.of(copies.enter_context(backup.local_copy(entry.name))))
+        sources = [Source.of(copies.enter_context(backup.local_copy(entry.name))) for entry in manifest.files]
         return ingest(
             sources,
             connection,

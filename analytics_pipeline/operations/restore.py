@@ -198,7 +198,7 @@ def _restore_embedded(settings: Settings, backup: Backup, manifest: Manifest, sa
     with _unpacked(settings, backup, manifest, say) as home:
         restored = _verify_embedded(settings, home, manifest, say)
         if restored.differences:
-            return restored
+            return replace(restored, notes=(*restored.notes, "The embedded database was left as it was."))
         server.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if server.data_dir.exists():
             shutil.rmtree(server.data_dir)
