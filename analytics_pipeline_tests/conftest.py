@@ -44,10 +44,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what tries generated input."""
+    """Mark what tries generated input, and begin with what runs whole programs.
+
+    Such modules take longest: one of them at the end would be waited for alone.
+    """
     for item in items:
         if isinstance(item, pytest.Function) and is_hypothesis_test(item.obj):
             item.add_marker(pytest.mark.fuzz)
+    long = {item.path for item in items if item.get_closest_marker("daemon")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,7 @@ WAYS = {
     "a renamed table": ("ALTER TABLE analytics_events RENAME TO analytics_events_kept",),
     "a table less": ("DROP TABLE analytics_fx_rates",),
     "an index less": ("DROP INDEX analytics_events_event_id_timestamp_key",),
-    "an aggregate less": ("DROP MATERIALIZED VIEW analytics_event_volume_hourly",),
+    "an aggregate less": ("DROP MATERIALIZED VIEW analytics_event_volume_hourly CASCADE",),
     "a constraint": ("ALTER TABLE analytics_fx_rates ADD CONSTRAINT no_francs CHECK (quote <> 'CHF')",),
     "a right": ("GRANT SELECT ON analytics_events TO PUBLIC",),
     "a right of columns": ("GRANT SELECT (bucket) ON analytics_revenue_daily TO PUBLIC",),

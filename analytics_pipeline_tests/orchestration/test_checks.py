@@ -87,7 +87,7 @@ def test_what_is_wrong_is_told_with_severity_threshold_and_remedy_and_hides_noth
     with database.connect(autocommit=True) as connection:
         connection.execute("SELECT remove_compression_policy('analytics_events')")
         add_event(connection, "2025-01-05T10:10", currency=None)
-        connection.execute("DROP MATERIALIZED VIEW analytics_event_volume_hourly")
+        connection.execute("DROP MATERIALIZED VIEW analytics_event_volume_hourly CASCADE")
     result = _run(definitions, instance, CHECKS_JOB)
     evaluations = _evaluations(result)
     assert not result.success, "a failed proof fails the run, which operators are told of"

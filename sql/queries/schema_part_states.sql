@@ -48,7 +48,7 @@ SELECT 'row_security', md5(concat_ws(E'\n',
     (SELECT string_agg(r.rolname, ' ' ORDER BY r.rolname) FROM roles AS r),
     string_agg(
         concat_ws(
-            ' ', c.relname, p.polname, p.polcmd, p.polpermissive, p.polroles::text, pg_get_expr(p.polqual, p.polrelid),
+            ' ', c.relname, p.polname, p.polcmd, p.polpermissive, p.polroles::regrole[]::text, pg_get_expr(p.polqual, p.polrelid),
             pg_get_expr(p.polwithcheck, p.polrelid)
         ),
         E'\n' ORDER BY c.relname, p.polname

@@ -129,7 +129,7 @@ def test_what_may_pass_by_itself_is_tried_again_and_a_real_error_is_not(
     get_settings.cache_clear()
     assert (down.success, attempts(down)) == (False, 1)
     with database.connect(autocommit=True) as connection:
-        connection.execute("DROP MATERIALIZED VIEW analytics_event_volume_hourly")
+        connection.execute("DROP MATERIALIZED VIEW analytics_event_volume_hourly CASCADE")
     broken = _run(definitions, instance, "hourly_aggregates", partition_key="2025-01-05-10:00")
     assert (broken.success, attempts(broken)) == (False, 0)
 
