@@ -191,7 +191,7 @@ import sys
 from pathlib import Path
 from analytics_pipeline.events.ingest import ingest
 from analytics_pipeline.events.sources import Source
-from analytics_pipeline.timescale.connection import connect
+from analytics_pipeline.database import connect
 with connect(autocommit=True) as connection:
     ingest([Source.of(sys.argv[1])], connection, rejects_path=Path(sys.argv[2]), progress=lambda _: print(flush=True))
 """

@@ -414,7 +414,7 @@ def test_a_sender_that_is_killed_delivers_nothing_twice(
         "import sys\n"
         "from analytics_pipeline.messages import delivery\n"
         "from analytics_pipeline.settings import get_settings\n"
-        "from analytics_pipeline.timescale.connection import connect\n"
+        "from analytics_pipeline.database import connect\n"
         "if sys.argv[1] == 'before':\n"
         "    from analytics_pipeline.messages import smtp\n"
         "    def stop(*_):\n"
