@@ -59,8 +59,8 @@ class Results:
             return
         print(f"{found['ratio']:8.2f}   {found['ours_s']:10.3f} s  {found['limit_s']:10.3f} s   {line}", flush=True)
         for part in list(found)[3:]:
-            unit = "" if part.endswith(("_ms", "_per_second")) else " s"
-            print(f"           {found[part]:10.1f}{unit}   {part}", flush=True)
+            unit = "        " if part.endswith(("_ms", "_per_second")) else " s     of it "
+            print(f"           {found[part]:10.1f}{unit}{part}", flush=True)
 
     def _store(self) -> None:
         FOLDER.mkdir(exist_ok=True)

@@ -95,3 +95,27 @@ BEGIN
     END IF;
 END
 $$;
+
+-- The program's own login serves the API, too, unless it is given others: it takes on the two roles for each request.
+-- From PostgreSQL 16 on whoever may grant a role may not take it on by that alone.
+DO $$
+DECLARE
+    role name;
+BEGIN
+    FOREACH role IN ARRAY ARRAY['analytics_api', 'analytics_writer'] LOOP
+        CONTINUE WHEN to_regrole(role) IS NULL;
+        BEGIN
+            IF current_setting('server_version_num')::integer < 160000 THEN
+                IF NOT pg_has_role(role, 'MEMBER') THEN
+                    EXECUTE format('GRANT %I TO %I', role, current_user);
+                END IF;
+            ELSIF NOT pg_has_role(role, 'SET') THEN
+                EXECUTE format('GRANT %I TO %I WITH INHERIT FALSE, SET TRUE', role, current_user);
+            END IF;
+        EXCEPTION
+            -- Then the API needs logins of its own: ANALYTICS_API_URL and ANALYTICS_API_WRITER_URL.
+            WHEN insufficient_privilege THEN NULL;
+        END;
+    END LOOP;
+END
+$$;

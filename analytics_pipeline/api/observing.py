@@ -15,6 +15,7 @@ from analytics_pipeline.api.problems import ApiError, problem
 _log = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_NOT_MODIFIED = 304
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 # Browsers are not to guess what an answer is, and not to tell others where they come from.
 _HEADERS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
@@ -66,7 +67,8 @@ class Observing:
             self._note(scope, request_id, status, time.perf_counter() - started)
 
     def _note(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "other")
+        # What is answered before it is routed, is answered by its ETag.
+        route = getattr(scope.get("route"), "path", "conditional" if status == _NOT_MODIFIED else "other")
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self._measurements.note_request(route, method, status, seconds)
         if _log.isEnabledFor(logging.INFO):

@@ -67,10 +67,6 @@ class Readers:
         """Close every connection."""
         await self._pool.close()
 
-    def stats(self) -> dict[str, int]:
-        """Return the counters of the pool."""
-        return self._pool.get_stats()
-
     async def run(self, company: str | None, read: Callable[[Connection], Result], *, read_only: bool = True) -> Result:
         """Call ``read`` in one transaction that sees one state of the database, and return its result.
 

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
+from analytics_pipeline.timescale.clock import ClockError
 
 _log = logging.getLogger(__name__)
 
@@ -89,6 +90,8 @@ def add_problems(app: FastAPI) -> None:
     app.exception_handler(HTTPException)(_http_error)
     app.exception_handler(RequestValidationError)(_invalid)
     app.exception_handler(DatabaseUnreachableError)(_unavailable)
+    # Of this machine or the database: no fault of the request.
+    app.exception_handler(ClockError)(_unavailable)
     app.exception_handler(AnalyticsError)(_refused)
     app.exception_handler(psycopg.Error)(_database_error)
     app.exception_handler(PoolTimeout)(_unavailable)
@@ -152,7 +155,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:
-    _log.warning("The database is not available: %s", error)
+    _log.warning("No answer now: %s", error)
     return problem(
         503, "The database is not available now.", request_id=request_id_of(request), headers={"Retry-After": "5"}
     )

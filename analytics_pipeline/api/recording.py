@@ -14,6 +14,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from analytics_pipeline.api.problems import ApiError
 from analytics_pipeline.events.aliases import load_aliases
 from analytics_pipeline.events.contradictions import CONTRADICTED, Origin
+from analytics_pipeline.events.ingest import UNFORESEEN
 from analytics_pipeline.events.json_text import parse_json
 from analytics_pipeline.events.lines import line_record
 from analytics_pipeline.events.load import BATCH_EVENTS, EventLoader
@@ -115,6 +116,9 @@ def record(connection: Connection, records: Sequence[Content], company: str | No
             _require_own(event, company)
         except RejectedEvent as rejection:
             outcomes[index] = Outcome(index, "rejected", None, rejection.kind, rejection.reason)
+        except Exception as error:  # noqa: BLE001 - as ingestion does: no reason to leave out the others
+            problem = f"it can't be parsed: {type(error).__name__}: {error}."
+            outcomes[index] = Outcome(index, "rejected", None, UNFORESEEN, problem)
         else:
             events.append(event)
             places.append(index)

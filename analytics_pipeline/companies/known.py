@@ -18,7 +18,7 @@ class UnknownCompanyError(UnknownNameError):
 
 
 def is_known_company(connection: Connection, company_id: str) -> bool:
-    """Tell whether there is an event of the company, or was one before it expired."""
+    """Tell whether there is an event of the company, or was one before it expired, or it has a token of the API."""
     return bool(fetch_row(connection, load_sql("queries/company_is_known.sql"), {"company_id": company_id})[0])
 
 

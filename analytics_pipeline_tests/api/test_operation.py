@@ -2,20 +2,28 @@
 
 import json
 import logging
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 from analytics_pipeline.api.app import create_app
 from analytics_pipeline.api.observing import JsonFormatter
+from analytics_pipeline.api.scopes import Scope
+from analytics_pipeline.api.tokens import create_token
+from analytics_pipeline.database import connect, migrate
 from analytics_pipeline.metrics.access import API, WRITER
+from analytics_pipeline.settings import Settings
 from analytics_pipeline_tests.api.conftest import ANYBODY, HEADLINE, OTHER, Served, new_token
-from analytics_pipeline_tests.conftest import SERVER_URL
+from analytics_pipeline_tests.conftest import SERVER_URL, empty_database
 from analytics_pipeline_tests.metrics.scenarios import payment
 
 
@@ -117,6 +125,31 @@ def test_it_answers_with_log_ins_of_its_own_that_can_do_nothing_else(served: Ser
             for name in names.values():
                 connection.execute(f"DROP OWNED BY {name}")
                 connection.execute(f"DROP ROLE {name}")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(SERVER_URL is None, reason="the embedded server knows no log-ins")
+def test_it_answers_with_the_log_in_of_an_owner_that_is_no_superuser(embedded_home: Path, tmp_path: Path) -> None:
+    owner = f"analytics_test_{uuid.uuid4().hex[:12]}"
+    with empty_database(embedded_home) as url, psycopg.connect(url, autocommit=True) as admin:
+        admin.execute(f"CREATE ROLE {owner} LOGIN")
+        # As deploy/timescaledb/010_owner.sql did it before there was an API.
+        admin.execute(f"GRANT {API}, {WRITER} TO {owner} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE")
+        admin.execute(f"CREATE EXTENSION timescaledb; ALTER DATABASE {admin.info.dbname} OWNER TO {owner}")
+        parts = urlsplit(url)
+        owned = parts._replace(netloc=f"{owner}@{parts.netloc.rpartition('@')[2]}").geturl()
+        settings = Settings(home=tmp_path, database_url=SecretStr(owned))
+        try:
+            migrate(settings)
+            with connect(settings, autocommit=True) as connection:
+                _, token = create_token(connection, "x", "acme", tuple(Scope), timedelta(days=1))
+            with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+                headers = {"Authorization": f"Bearer {token}"}
+                posted = client.post("/analytics/events", json=payment("04-20", "1.00"), headers=headers)
+                asked = client.get("/analytics/revenue", headers=headers)
+                assert (posted.status_code, asked.status_code) == (201, 200), (posted.text, asked.text)
+        finally:
+            admin.execute(f"REASSIGN OWNED BY {owner} TO CURRENT_USER; DROP OWNED BY {owner}; DROP ROLE {owner}")
 
 
 def test_a_company_without_events_has_answers(served: Served) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -68,8 +69,11 @@ def attempts() -> Iterator[tuple[str, dict[str, str]]]:
         yield "", {name: OTHER}
 
 
-def test_there_are_twenty_ways() -> None:
+def test_there_are_twenty_ways_and_every_route_is_tried(served: Served) -> None:
     assert len(list(attempts())) == 20
+    paths = served.client.get("/openapi.json").json()["paths"]
+    answering = {path for path, methods in paths.items() if path.startswith("/analytics/") and "get" in methods}
+    assert {re.sub(r"\{\w+\}", "1", path) for path in answering} == set(ROUTES)
 
 
 @pytest.mark.parametrize("route", ROUTES)

@@ -12,8 +12,9 @@ CREATE ROLE analytics_writer;
 CREATE ROLE analytics_operator;
 CREATE ROLE analytics_analyst;
 GRANT analytics_reader TO analytics_api;
-GRANT analytics_reader, analytics_api, analytics_writer, analytics_operator, analytics_analyst TO analytics
-    WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;
+GRANT analytics_reader, analytics_operator, analytics_analyst TO analytics WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;
+-- It serves the API by this login, and takes on these two for each request.
+GRANT analytics_api, analytics_writer TO analytics WITH ADMIN TRUE, INHERIT FALSE, SET TRUE;
 
 -- What "analytics-pipeline access login operator grafana" prints.
 \getenv password GRAFANA_DB_PASSWORD

@@ -67,7 +67,9 @@ async def record_events(
     state = request.app.state
     body = unpack(await request.body(), request.headers.get("content-encoding", ""), state.settings.api_max_body)
     records, is_single = records_of(body, request.headers.get("content-type", ""))
-    replayable = None if idempotency_key is None else Replayable.of(caller.name, idempotency_key, body)
+    # The same person may send for several companies.
+    sender = f"{caller.name} for {caller.company or 'all'}"
+    replayable = None if idempotency_key is None else Replayable.of(sender, idempotency_key, body)
 
     def write(connection: Connection) -> tuple[bytes, bool]:
         earlier = None if replayable is None else replayable.earlier_answer(connection)
