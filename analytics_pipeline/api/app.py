@@ -69,11 +69,11 @@ def create_app(settings: Settings) -> FastAPI:
     state.readers = readers
     state.writers = writers
     state.tokens = tokens
-    state.live = live.Live(settings, readers, tokens)
     state.measurements = measurements
     state.versions = Versions(readers)
     state.given = GivenAnswers()
     state.rate = RateLimit(settings.api_rate, 2 * settings.api_rate)
+    state.live = live.Live(settings, readers, tokens, state.rate)
     state.failures = RateLimit(_FAILURES_PER_SECOND if settings.api_rate else 0, _FAILURES_AT_ONCE)
     add_problems(app)
     app.add_middleware(GZipMiddleware, minimum_size=500)

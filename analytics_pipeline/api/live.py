@@ -28,6 +28,7 @@ from pydantic import Field, ValidationError
 
 from analytics_pipeline.api.asking import Parameters, company_for, repeated_name
 from analytics_pipeline.api.auth import Caller, NotAuthenticatedError
+from analytics_pipeline.api.limits import RateLimit
 from analytics_pipeline.api.numbers import Numbers, to_json
 from analytics_pipeline.api.pools import Readers, reader_url
 from analytics_pipeline.api.problems import ApiError
@@ -55,10 +56,10 @@ MAX_CLIENTS_OF_A_TOKEN = 1_000
 # So many messages wait for a client; each holds all figures, and who is that far behind would only fall further.
 MAX_WAITING = 8
 
-# Between two readings of a topic are so many seconds, however often its data changes; before one that no new events of
-# its company's own are behind, so many.
+# Between two readings of a topic are so many seconds, however often its data changes; before one without new events of
+# its company today, at least so many.
 _MIN_SECONDS = 0.5
-_OTHERS_SECONDS = 2.0
+_OTHERS_SECONDS = 1.0
 # And at least so often: a day begins, and with it other figures.
 _MAX_SECONDS = 60.0
 _RETRY_SECONDS = 5.0
@@ -72,6 +73,8 @@ _FIRST_MESSAGE_SECONDS = 5.0
 _MAX_FIRST_MESSAGE = 10_000
 _SEND_SECONDS = 20.0
 _CLOSE_SECONDS = 10.0
+
+_TOO_MANY_REQUESTS = 429
 
 # What asking the database can raise that passes by itself.
 _UNAVAILABLE = (psycopg.Error, PoolTimeout, AnalyticsError, OSError)
@@ -153,11 +156,12 @@ class _Topic:
 class Live:
     """The clients of this process, and the tasks that keep them up to date."""
 
-    def __init__(self, settings: Settings, readers: Readers, tokens: Tokens) -> None:
-        """Take what figures are read with, and whose tokens are valid; nothing is started."""
+    def __init__(self, settings: Settings, readers: Readers, tokens: Tokens, rate: RateLimit) -> None:
+        """Take what figures are read with, whose tokens are valid, and how often each may ask; nothing is started."""
         self._settings = settings
         self._readers = readers
         self._tokens = tokens
+        self._rate = rate
         self._topics: dict[tuple[str | None, str], _Topic] = {}
         self._sockets = 0
         self._anybody = asyncio.Event()
@@ -215,6 +219,7 @@ class Live:
             token = await _first_message(socket)
         try:
             caller = await self._tokens.authenticate(token)
+            self._rate.require(caller.name)
             if Scope.FIGURES not in caller.scopes:
                 raise _RefusedError(Close.NOT_ALLOWED, f"this token may not be used for {Scope.FIGURES}")
             if (name := repeated_name(socket.query_params)) is not None:
@@ -226,7 +231,8 @@ class Live:
         except NotAuthenticatedError:
             raise _RefusedError(Close.NOT_AUTHENTICATED, "a valid token is needed") from None
         except ApiError as error:
-            raise _RefusedError(Close.NO_SUCH_COMPANY, error.detail) from None
+            code = Close.TRY_AGAIN_LATER if error.status == _TOO_MANY_REQUESTS else Close.NO_SUCH_COMPANY
+            raise _RefusedError(code, error.detail) from None
         except (ValidationError, AnalyticsError) as error:
             text = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
             raise _RefusedError(Close.NOT_PROCESSABLE, _short(text)) from None
@@ -294,7 +300,8 @@ class Live:
                 await self._read(topic)
                 due = _now() + _MAX_SECONDS
                 await asyncio.sleep(_MIN_SECONDS)
-            except _UNAVAILABLE as error:
+            # Whatever it was: without another try its clients would be shown old figures.
+            except Exception as error:  # noqa: BLE001
                 _log.warning("Live figures couldn't be read: %s", error)
                 due = _now() + _RETRY_SECONDS
 

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import psycopg
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from analytics_pipeline.api import live, token_cache
+from analytics_pipeline.api.limits import RateLimit
 from analytics_pipeline.api.scopes import Scope
 from analytics_pipeline.api.tokens import revoke_token
 from analytics_pipeline.metrics.live import live_answer
@@ -123,7 +125,7 @@ def test_one_reading_serves_all_clients_of_a_company(
     assert set(read) == {company}
 
 
-def test_who_may_not_listen_is_told_so_by_the_code(served: Served, company: str) -> None:
+def test_who_may_not_listen_is_refused_with_a_code(served: Served, company: str) -> None:
     served.pay("globex", "1.00")
     own, writer, operator = served.new_token(company), served.new_token(company, Scope.EVENTS), served.new_token(None)
     for token, query, code in (
@@ -131,6 +133,13 @@ def test_who_may_not_listen_is_told_so_by_the_code(served: Served, company: str)
         (writer, "", live.Close.NOT_ALLOWED),
         (own, "?companyId=globex", live.Close.NO_SUCH_COMPANY),
         (own, "?companyId=nobody", live.Close.NO_SUCH_COMPANY),
+        (own, f"?companyId={company}%00", live.Close.NO_SUCH_COMPANY),
+        (own, f"?companyId={company.upper()}", live.Close.NO_SUCH_COMPANY),
+        (own, "?companyId=%20globex", live.Close.NO_SUCH_COMPANY),
+        (own, "?companyId=null", live.Close.NO_SUCH_COMPANY),
+        (own, "?companyId=", live.Close.NOT_PROCESSABLE),
+        (own, "?CompanyId=globex", live.Close.NOT_PROCESSABLE),
+        (own, "?company=globex", live.Close.NOT_PROCESSABLE),
         (operator, "?companyId=nobody", live.Close.NO_SUCH_COMPANY),
         (own, "?company_id=globex", live.Close.NOT_PROCESSABLE),
         (own, f"?companyId={company}&companyId=globex", live.Close.NOT_PROCESSABLE),
@@ -144,6 +153,39 @@ def test_who_may_not_listen_is_told_so_by_the_code(served: Served, company: str)
         with pytest.raises(InvalidStatus) as refused, listen(served, own, origin=origin):
             pass
         assert refused.value.response.status_code == 403
+
+
+def test_a_token_that_connects_too_often_or_too_many_times_is_asked_to_come_later(
+    served: Served, company: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = served.new_token(company)
+    monkeypatch.setattr(live, "MAX_CLIENTS_OF_A_TOKEN", 1)
+    with listen(served, token) as first:
+        receive(first)
+        with listen(served, token) as second:
+            assert closing_code(second) == live.Close.TRY_AGAIN_LATER
+    monkeypatch.setattr(served.app.state.live, "_rate", RateLimit(0.001, 1))
+    with listen(served, token) as first:
+        receive(first)
+    with listen(served, token) as second:
+        assert closing_code(second) == live.Close.TRY_AGAIN_LATER
+
+
+def test_a_reading_that_fails_is_repeated(served: Served, company: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "_RETRY_SECONDS", 0.05)
+    with listen(served, served.new_token(company)) as socket:
+        assert revenue_today(socket) == 100.00
+        failures = [ValueError("a defect"), psycopg.OperationalError("the server is away")]
+
+        def failing(connection: Connection, company_id: str | None, currency: str) -> Any:
+            if failures:
+                raise failures.pop()
+            return live_answer(connection, company_id, currency)
+
+        monkeypatch.setattr(live, "live_answer", failing)
+        served.pay(company, "1.00")
+        assert revenue_today(socket) == 101.00
+        assert not failures
 
 
 def test_a_token_comes_in_the_first_message_too(served: Served, company: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -264,7 +264,7 @@ def test_the_page_says_that_a_company_has_no_events_that_the_server_is_away_and_
     assert "no events" in page.text("#notices")
     assert "€0.00" in card(page, "Total revenue")
     page.resize(360)
-    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    page.wait_for("document.documentElement.scrollWidth === 360")
     assert violations(page) == []
     page.call("Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=0, uploadThroughput=0)
     page.choose("#period", "last-month")
@@ -286,7 +286,7 @@ def test_the_page_says_that_a_company_has_no_events_that_the_server_is_away_and_
 def test_the_page_fits_narrow_windows_and_paper(served: Served, company: str, page: Page) -> None:
     sign_in(page, served.new_token(None))
     page.resize(360)
-    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    page.wait_for("document.documentElement.scrollWidth === 360")
     assert violations(page) == []
     document = pypdfium2.PdfDocument(BytesIO(page.pdf()))
     first = document[0].get_textpage().get_text_range()

@@ -101,7 +101,8 @@ function fill(figure, { title, summary, keys, read, labels, axis, columns, rows,
     const options = {
       width: Math.max(200, Math.floor(canvas.clientWidth)),
       height: HEIGHT,
-      padding: [18, 12, 0, 0],
+      // Above bars stand their amounts.
+      padding: [steps ? 18 : 6, 12, 0, 0],
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 8 } },
       scales: {
