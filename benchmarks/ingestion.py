@@ -33,7 +33,7 @@ from analytics_pipeline.database import connect
 from analytics_pipeline.events.ingest import ingest
 from analytics_pipeline.events.model import AnalyticsEvent, parse_event
 from analytics_pipeline.events.sources import Source
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query, load_sql
 from analytics_pipeline.timescale.connection import Connection
 
 SCHEMA = "benchmark_ingestion"
@@ -130,7 +130,7 @@ def raw_load(connection: Connection) -> Load:
 
 def copy(connection: Connection, events: Sequence[AnalyticsEvent]) -> None:
     """Store the rows with binary COPY."""
-    statement = load_sql("queries/ingest_copy.sql").replace("_staging", "").replace("position, ", "")
+    statement = load_query("ingest_copy").replace("_staging", "").replace("position, ", "")
     with connection.transaction(), connection.cursor() as cursor, cursor.copy(statement) as stream:
         stream.set_types(TYPES)
         for event in events:
@@ -139,7 +139,7 @@ def copy(connection: Connection, events: Sequence[AnalyticsEvent]) -> None:
 
 def recordset(connection: Connection, events: Sequence[AnalyticsEvent]) -> None:
     """Store the rows with jsonb_to_recordset, batch by batch."""
-    statement = load_sql("queries/ingest_insert_recordset.sql").partition("ON CONFLICT")[0]
+    statement = load_query("ingest_insert_recordset").partition("ON CONFLICT")[0]
     for start in range(0, len(events), RAW_BATCH):
         rows = [event._asdict() for event in events[start : start + RAW_BATCH]]
         connection.execute(statement, [json.dumps(rows, default=str)])

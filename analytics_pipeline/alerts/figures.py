@@ -15,12 +15,17 @@ from analytics_pipeline.alerts.catalogue import Metric
 from analytics_pipeline.alerts.rules import EACH_COMPANY
 from analytics_pipeline.currencies import CERTAIN_PLACES, PRECISION, rounded
 from analytics_pipeline.metrics.rates import Unit
-from analytics_pipeline.metrics.tables import MetricTable
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.metrics.tables import MRR_MOVEMENTS, REVENUE_METRICS, USER_METRICS, MetricTable
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Granularity, Window
 
 _CONTEXT = Context(prec=PRECISION)
+_QUERIES = {
+    REVENUE_METRICS.metric: "alert_revenue_metrics",
+    MRR_MOVEMENTS.metric: "alert_mrr_movements",
+    USER_METRICS.metric: "alert_user_metrics",
+}
 _NO_BASE = "it has no base to be a part of"
 
 
@@ -104,11 +109,11 @@ def read_figures(
         "every_company": EACH_COMPANY in companies,
         "all_companies": None in companies,
     }
-    closed = connection.execute(load_sql("queries/alert_closed_periods.sql"), parameters).fetchall()
+    closed = connection.execute(load_query("alert_closed_periods"), parameters).fetchall()
     since = connection.execute(
-        sql.SQL(load_sql("queries/alert_companies.sql")).format(table=sql.Identifier(table.table)), parameters
+        sql.SQL(load_query("alert_companies")).format(table=sql.Identifier(table.table)), parameters
     ).fetchall()
-    cursor = connection.execute(load_sql(f"queries/alert_{table.metric}.sql"), parameters)
+    cursor = connection.execute(load_query(_QUERIES[table.metric]), parameters)
     names = [column.name for column in cursor.description or ()]
     rows = [dict(zip(names, row, strict=True)) for row in cursor]
     return Figures(

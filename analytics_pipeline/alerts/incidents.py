@@ -17,7 +17,7 @@ from analytics_pipeline.alerts.rules import EACH_COMPANY, Measure, NoData, Rule
 from analytics_pipeline.alerts.store import ActiveRule
 from analytics_pipeline.alerts.words import shown
 from analytics_pipeline.messages.enqueue import Message, enqueue_incidents
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Granularity
@@ -64,7 +64,7 @@ class Changes:
 def open_alerts(connection: Connection, rules: Collection[str] | None = None) -> list[Alert]:
     """Return the alerts that go on, of the rules named (None: of all)."""
     parameters = {"rules": None if rules is None else list(rules)}
-    return [_alert(row) for row in connection.execute(load_sql("queries/alert_going_on.sql"), parameters)]
+    return [_alert(row) for row in connection.execute(load_query("alert_going_on"), parameters)]
 
 
 def follow(
@@ -150,7 +150,7 @@ def tell(
         for told in together:
             count += _enqueue(connection, active, told, now, ui_url)
     if notices:
-        connection.execute(load_sql("queries/alert_told.sql"), {"alerts": [notice.alert_id for notice in notices]})
+        connection.execute(load_query("alert_told"), {"alerts": [notice.alert_id for notice in notices]})
     return count
 
 
@@ -196,13 +196,13 @@ def _go_on(
         "threshold": rule.condition,
     }
     if alert is None:
-        row = connection.execute(load_sql("queries/alert_open.sql"), parameters).fetchone()
+        row = connection.execute(load_query("alert_open"), parameters).fetchone()
         changes.opened += row is not None
         return None if row is None else _alert(row)
     if condition is Condition.FIRING and judgement.has_no_data:
         # It goes on by what earlier periods gave.
         parameters |= {"value": alert.value, "shown": alert.shown}
-    connection.execute(load_sql("queries/alert_continue.sql"), {**parameters, "alert": alert.alert_id})
+    connection.execute(load_query("alert_continue"), {**parameters, "alert": alert.alert_id})
     return alert
 
 
@@ -213,7 +213,7 @@ def _alert(row: Sequence[Any]) -> Alert:
 
 def _resolve(connection: Connection, alert: Alert, resolution: Resolution) -> None:
     parameters = {"alert": alert.alert_id, "resolution": str(resolution)}
-    connection.execute(load_sql("queries/alert_resolve.sql"), parameters)
+    connection.execute(load_query("alert_resolve"), parameters)
 
 
 def _resolution(active: ActiveRule, judgement: RuleEvaluation, alert: Alert) -> Resolution:

@@ -12,7 +12,7 @@ from analytics_pipeline.alerts.rules import EACH_COMPANY, Rule
 from analytics_pipeline.alerts.rules_file import read_rules
 from analytics_pipeline.alerts.store import ActiveRule, active_rules, lock_alerts, put_in_force, retire
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
 
 
@@ -77,7 +77,7 @@ def load_configured(connection: Connection, settings: Settings) -> LoadedRules |
 def unknown_companies(connection: Connection, rules: Sequence[Rule]) -> list[str]:
     """Return the companies that rules name and that have no closed figures: perhaps they are misspelt."""
     companies = {rule.company for rule in rules} - {None, EACH_COMPANY}
-    rows = connection.execute(load_sql("queries/alert_unknown_companies.sql"), {"companies": list(companies)})
+    rows = connection.execute(load_query("alert_unknown_companies"), {"companies": list(companies)})
     return [company for (company,) in rows]
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from psycopg.types.json import Jsonb
 
 from analytics_pipeline.alerts.rules import Rule, parse_rule
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
 
 
@@ -33,18 +33,18 @@ def lock_alerts(connection: Connection) -> None:
 
 def active_rules(connection: Connection) -> list[ActiveRule]:
     """Return the rules in force, by id."""
-    rows = connection.execute(load_sql("queries/alert_rules.sql")).fetchall()
+    rows = connection.execute(load_query("alert_rules")).fetchall()
     return [ActiveRule(parse_rule(definition), revision, *of_row) for definition, revision, *of_row in rows]
 
 
 def put_in_force(connection: Connection, rule: Rule) -> None:
     """Add a rule as its next revision; the one before it has to be retired."""
     connection.execute(
-        load_sql("queries/alert_rule_add.sql"),
+        load_query("alert_rule_add"),
         {"rule": rule.id, "definition": Jsonb(rule.definition), "sha256": rule.sha256},
     )
 
 
 def retire(connection: Connection, rule_id: str) -> None:
     """Let a rule be in force no more."""
-    connection.execute(load_sql("queries/alert_rule_retire.sql"), {"rule": rule_id})
+    connection.execute(load_query("alert_rule_retire"), {"rule": rule_id})

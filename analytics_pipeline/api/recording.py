@@ -21,7 +21,7 @@ from analytics_pipeline.events.load import BATCH_EVENTS, EventLoader
 from analytics_pipeline.events.model import AnalyticsEvent, Parsing, parse_event
 from analytics_pipeline.intake.bounded_lines import LongLine, bounded_lines, decode_line
 from analytics_pipeline.intake.rejection import RejectedEvent, shown
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.clock import DatabaseClock
 from analytics_pipeline.timescale.connection import Connection
 
@@ -153,7 +153,7 @@ def _known(connection: Connection, events: Sequence[AnalyticsEvent]) -> set[tupl
         "first": min(instants),
         "last": max(instants),
     }
-    return set(connection.execute(load_sql("queries/api_known_events.sql"), parameters))
+    return set(connection.execute(load_query("api_known_events"), parameters))
 
 
 def _lines(body: bytes) -> Iterator[Content]:

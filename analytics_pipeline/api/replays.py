@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 
 from analytics_pipeline.api.problems import ApiError
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
 
 MAX_KEY_CHARACTERS = 255
@@ -31,7 +31,7 @@ class Replayable:
         Raises ``ApiError`` 422 where the key was used for another one.
         """
         parameters = {"caller": self.caller, "key": self.key}
-        row = connection.execute(load_sql("queries/api_replay.sql"), parameters).fetchone()
+        row = connection.execute(load_query("api_replay"), parameters).fetchone()
         if row is None:
             return None
         if bytes(row[0]) != self.sha256:
@@ -41,4 +41,4 @@ class Replayable:
     def keep(self, connection: Connection, answer: bytes) -> None:
         """Keep an answer for a day, and forget those that are older."""
         parameters = {"caller": self.caller, "key": self.key, "sha256": self.sha256, "answer": answer}
-        connection.execute(load_sql("queries/api_replay_keep.sql"), parameters)
+        connection.execute(load_query("api_replay_keep"), parameters)

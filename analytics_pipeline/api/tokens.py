@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from analytics_pipeline.api.scopes import Scope
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale import audit
 from analytics_pipeline.timescale.connection import Connection
 
@@ -56,7 +56,7 @@ def create_token(
     }
     details = {name: parameters[name] for name in ("label", "company_id", "scopes", "valid_for")}
     with connection.transaction():
-        connection.execute(load_sql("queries/token_create.sql"), parameters)
+        connection.execute(load_query("token_create"), parameters)
         audit.record(connection, "token.create", token_id, details)
     return token_id, token
 
@@ -64,7 +64,7 @@ def create_token(
 def revoke_token(connection: Connection, token_id: str) -> bool:
     """Make a token worthless, and tell whether it was not before. Raises ``AnalyticsError`` without such a token."""
     with connection.transaction():
-        row = connection.execute(load_sql("queries/token_revoke.sql"), {"token_id": token_id}).fetchone()
+        row = connection.execute(load_query("token_revoke"), {"token_id": token_id}).fetchone()
         if row is None:
             raise AnalyticsError(f"There is no token {token_id}: see 'analytics-pipeline token list'.")
         if row[0]:
@@ -74,7 +74,7 @@ def revoke_token(connection: Connection, token_id: str) -> bool:
 
 def list_tokens(connection: Connection) -> list[Token]:
     """Return all tokens, the oldest first."""
-    return [Token(*row) for row in connection.execute(load_sql("queries/token_list.sql"))]
+    return [Token(*row) for row in connection.execute(load_query("token_list"))]
 
 
 def hash_token(token: str) -> bytes:

@@ -1,7 +1,7 @@
 """Whether a company is known: a name that nobody has would have figures of nothing but zeros."""
 
 from analytics_pipeline.errors import UnknownNameError
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Window
 
@@ -19,7 +19,7 @@ class UnknownCompanyError(UnknownNameError):
 
 def is_known_company(connection: Connection, company_id: str) -> bool:
     """Tell whether there is an event of the company, or was one before it expired, or it has a token of the API."""
-    return bool(fetch_row(connection, load_sql("queries/company_is_known.sql"), {"company_id": company_id})[0])
+    return bool(fetch_row(connection, load_query("company_is_known"), {"company_id": company_id})[0])
 
 
 def listed_companies(connection: Connection, window: Window) -> list[str]:

@@ -44,12 +44,12 @@ def _check(erp: ErpDatabase, source: ErpSource, check: SourceCheck) -> None:
     check.problems += column_problems(columns)
     if check.problems:
         return
-    rows = erp.read_source(source, "queries/erp_sample.sql", columns=select_list(columns), rows=_TRIED_ROWS)
+    rows = erp.read_source(source, "erp_sample", columns=select_list(columns), rows=_TRIED_ROWS)
     check.tried_rows = len(rows)
     rejected = list(filter(None, (_why_rejected(source, row) for row in rows)))
     if rejected:
         check.problems.append(f"{len(rejected)} of {len(rows)} rows that were tried are no events: {rejected[0]}")
-    if erp.read_source(source, "queries/erp_without_cursor.sql"):
+    if erp.read_source(source, "erp_without_cursor"):
         check.problems.append(
             f"rows without {CURSOR} are never read: fall back to another column, coalesce(updated_at, created_at)"
         )

@@ -11,7 +11,7 @@ from analytics_pipeline.erp.reader import BEGINNING
 from analytics_pipeline.erp.source_files import ErpSource
 from analytics_pipeline.erp.transactions import Look
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
 
 _ERROR_CHARACTERS = 1_000
@@ -100,13 +100,13 @@ class SourceStatus(SourceState):
 def read_statuses(connection: Connection) -> dict[str, SourceStatus]:
     """Return how far each source that was ever read or reset has been read, by name."""
     with connection.cursor(row_factory=class_row(SourceStatus)) as cursor:
-        return {row.source: row for row in cursor.execute(load_sql("queries/source_states.sql"))}
+        return {row.source: row for row in cursor.execute(load_query("source_states"))}
 
 
 def begin_run(connection: Connection, source: ErpSource) -> SourceState:
     """Begin a run of the source, which from here on is the only one that may write. Autocommit connection."""
     with connection.cursor(row_factory=class_row(SourceState)) as cursor:
-        cursor.execute(load_sql("queries/source_begin.sql"), {"source": source.name, "overlap": source.overlap})
+        cursor.execute(load_query("source_begin"), {"source": source.name, "overlap": source.overlap})
         (state,) = cursor.fetchall()
     return state
 
@@ -124,7 +124,7 @@ def save(connection: Connection, state: SourceState, open_pass: Pass | None) -> 
         "position_at": open_pass and open_pass.position_at,
         "position_key": open_pass and open_pass.position_key,
     }
-    if not connection.execute(load_sql("queries/source_save.sql"), values).rowcount:
+    if not connection.execute(load_query("source_save"), values).rowcount:
         raise TakenOverError(
             f"Another run has begun to read {state.source}, or it was reset: this one stops, what it read is in."
         )
@@ -132,13 +132,13 @@ def save(connection: Connection, state: SourceState, open_pass: Pass | None) -> 
 
 def finish_run(connection: Connection, state: SourceState) -> None:
     """Note that the run came to its end."""
-    connection.execute(load_sql("queries/source_finish.sql"), {"source": state.source, "attempt": state.attempt})
+    connection.execute(load_query("source_finish"), {"source": state.source, "attempt": state.attempt})
 
 
 def fail_run(connection: Connection, state: SourceState, error: str) -> None:
     """Note why the run did not come to its end."""
     values = {"source": state.source, "attempt": state.attempt, "error": error[:_ERROR_CHARACTERS]}
-    connection.execute(load_sql("queries/source_fail.sql"), values)
+    connection.execute(load_query("source_fail"), values)
 
 
 def reset(connection: Connection, source: ErpSource, since: datetime) -> None:
@@ -148,7 +148,7 @@ def reset(connection: Connection, source: ErpSource, since: datetime) -> None:
     left out.
     """
     values = {"source": source.name, "overlap": source.overlap, "since": since}
-    if not connection.execute(load_sql("queries/source_reset.sql"), values).rowcount:
+    if not connection.execute(load_query("source_reset"), values).rowcount:
         raise AnalyticsError(
             f"{source.name} has not been read up to {since:%Y-%m-%d} yet: rows before it would be left out. Choose an "
             "earlier date; `analytics-pipeline sources list` shows the cursor."

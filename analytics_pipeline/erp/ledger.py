@@ -10,7 +10,7 @@ from analytics_pipeline.events.contradictions import OnConflict, describe_differ
 from analytics_pipeline.events.json_text import parse_json
 from analytics_pipeline.events.load import EventLoader, Loaded
 from analytics_pipeline.events.model import AnalyticsEvent
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
 
 
@@ -36,7 +36,7 @@ class Ledger:
 
     def look_up(self, event_ids: Iterable[UUID]) -> dict[UUID, Recorded]:
         """Return which of the ids are events already."""
-        rows = self._connection.execute(load_sql("queries/source_known_events.sql"), {"event_ids": list(event_ids)})
+        rows = self._connection.execute(load_query("source_known_events"), {"event_ids": list(event_ids)})
         return {event_id: Recorded(timestamp, content) for event_id, timestamp, content in rows}
 
     def record(self, events: Sequence[AnalyticsEvent]) -> Loaded:
@@ -49,7 +49,7 @@ class Ledger:
         known = [refused.get(event.event_id, event) for event in events]
         stored = [event for event in known if event is not None]
         self._connection.execute(
-            load_sql("queries/source_add_events.sql"),
+            load_query("source_add_events"),
             {
                 "event_ids": [event.event_id for event in stored],
                 "timestamps": [event.timestamp for event in stored],
@@ -60,13 +60,13 @@ class Ledger:
 
     def forget(self, event_id: UUID) -> datetime | None:
         """Take an event back, as part of the caller's transaction; return the time it had, if it was known."""
-        row = self._connection.execute(load_sql("queries/source_forget.sql"), {"event_id": event_id}).fetchone()
+        row = self._connection.execute(load_query("source_forget"), {"event_id": event_id}).fetchone()
         if row is None:
             return None
         values = {"event_id": event_id, "timestamp": row[0]}
-        for (company_id,) in self._connection.execute(load_sql("queries/source_event_company.sql"), values).fetchall():
+        for (company_id,) in self._connection.execute(load_query("source_event_company"), values).fetchall():
             values["company_id"] = company_id
-            self._connection.execute(load_sql("queries/source_delete_event.sql"), values)
+            self._connection.execute(load_query("source_delete_event"), values)
         return row[0]  # type: ignore[no-any-return]
 
     def describe_changes(self, changed: Sequence[tuple[AnalyticsEvent, Recorded]]) -> list[str | None]:
@@ -78,7 +78,7 @@ class Ledger:
             "event_ids": [event.event_id for event, _ in changed],
             "timestamps": [recorded.timestamp for _, recorded in changed],
         }
-        rows = self._connection.execute(load_sql("queries/source_recorded_events.sql"), values) if changed else ()
+        rows = self._connection.execute(load_query("source_recorded_events"), values) if changed else ()
         stored = {row[0]: AnalyticsEvent._make([*row[:-1], parse_json(row[-1])]) for row in rows}
         return [_differences(event, recorded, stored.get(event.event_id)) for event, recorded in changed]
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from analytics_pipeline.erp.cursors import SourceStatus
 from analytics_pipeline.erp.reader import ErpDatabase
 from analytics_pipeline.erp.source_files import ErpSource
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
 
 # However quiet it is, a source is read again after so long: a probe sees neither a changed query nor a changed rule.
@@ -47,9 +47,9 @@ def what_is_new(
     Rows that were committed late count too. None: nothing is new, which is noted, so that the source's lag shows it;
     autocommit connection. Raises as every reading of the ERP does.
     """
-    (probe,) = erp.read_source(source, "queries/erp_probe.sql", seconds=seconds, since=status.next_since)
+    (probe,) = erp.read_source(source, "erp_probe", seconds=seconds, since=status.next_since)
     if (probe["rows"], probe["newest"]) != (status.window_rows, status.window_newest):
         return f"{probe['rows']} rows up to {probe['newest']}"
     values = {"source": source.name, "attempt": status.attempt, "at": probe["at"]}
-    connection.execute(load_sql("queries/source_quiet.sql"), values)
+    connection.execute(load_query("source_quiet"), values)
     return None

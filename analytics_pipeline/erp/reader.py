@@ -14,7 +14,7 @@ from analytics_pipeline.database_urls import describe_url
 from analytics_pipeline.erp.source_files import ErpSource
 from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError, first_line
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
 
 Row = dict[str, Any]
@@ -65,7 +65,7 @@ class ErpDatabase:
     def read(self, query: str, *, seconds: int = READ_SECONDS) -> list[tuple[Any, ...]]:
         """Return the rows of a query of ours. Raises as ``read_source``."""
         with self._transaction("The ERP's database", seconds):
-            return self._connection.execute(load_sql(query)).fetchall()
+            return self._connection.execute(load_query(query)).fetchall()
 
     def read_source(
         self,
@@ -88,7 +88,7 @@ class ErpDatabase:
         """Return the columns of the source. Raises as ``read_source``."""
         types = self._connection.adapters.types
         with self._transaction(source.file, READ_SECONDS), self._connection.cursor() as cursor:
-            cursor.execute(*_around(source, "queries/erp_columns.sql", None, {"rows": 0}))
+            cursor.execute(*_around(source, "erp_columns", None, {"rows": 0}))
             found = [(column.name, types.get(column.type_code)) for column in cursor.description or ()]
         return [SourceColumn(name, info.name if info else "a type of its own") for name, info in found]
 
@@ -164,7 +164,7 @@ def _around(
     parts: dict[str, sql.Composable] = {"source": sql.SQL(source.parameterized)}
     if columns is not None:
         parts["columns"] = columns
-    return sql.SQL(load_sql(query)).format(**parts), {"since": BEGINNING, "until": END, "rows": 1, **parameters}
+    return sql.SQL(load_query(query)).format(**parts), {"since": BEGINNING, "until": END, "rows": 1, **parameters}
 
 
 def _first_line(error: psycopg.Error) -> str:

@@ -162,7 +162,7 @@ class _Run:
         if state.cursor_at is not None:
             start = state.next_since
         else:
-            (row,) = self._erp.read_source(self._source, "queries/erp_first.sql", seconds=_HISTORY_SECONDS)
+            (row,) = self._erp.read_source(self._source, "erp_first", seconds=_HISTORY_SECONDS)
             first = look.at if row["first"] is None else row["first"]
             # What comes as text is before Python's first year.
             start = min(first, look.at) if isinstance(first, datetime) else BEGINNING
@@ -175,7 +175,7 @@ class _Run:
             end = min(current.until, current.position_at + width)
             rows = self._erp.read_source(
                 self._source,
-                "queries/erp_page.sql",
+                "erp_page",
                 columns=selected,
                 since=current.position_at,
                 after_key=current.position_key,

@@ -12,7 +12,7 @@ from analytics_pipeline.erp.columns import KEY
 from analytics_pipeline.erp.reader import Row
 from analytics_pipeline.erp.rows import as_text
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
 
 
@@ -67,22 +67,22 @@ def store_rejects(connection: Connection, source: str, rejects: Sequence[NewReje
     if not rows:
         return 0
     values = {"source": source, "rejects": json.dumps(list(rows.values()), ensure_ascii=False), "most": most}
-    return len(rows) - connection.execute(load_sql("queries/source_add_rejects.sql"), values).rowcount
+    return len(rows) - connection.execute(load_query("source_add_rejects"), values).rowcount
 
 
 def resolve_rejects(connection: Connection, source: str, keys: Sequence[str]) -> None:
     """Note that rows were accepted, as part of the caller's transaction."""
     if keys:
-        connection.execute(load_sql("queries/source_resolve_rejects.sql"), {"source": source, "keys": list(keys)})
+        connection.execute(load_query("source_resolve_rejects"), {"source": source, "keys": list(keys)})
 
 
 def open_rejects(connection: Connection, source: str | None, most: int) -> list[SourceReject]:
     """Return rows that are still rejected, of one source or of all, newest first."""
     with connection.cursor(row_factory=class_row(SourceReject)) as cursor:
-        return cursor.execute(load_sql("queries/source_rejects.sql"), {"source": source, "most": most}).fetchall()
+        return cursor.execute(load_query("source_rejects"), {"source": source, "most": most}).fetchall()
 
 
 def due_rows(connection: Connection, source: str, most: int) -> list[Row]:
     """Return rejected rows that may pass now, as they are kept."""
-    found = connection.execute(load_sql("queries/source_due_rejects.sql"), {"source": source, "most": most})
+    found = connection.execute(load_query("source_due_rejects"), {"source": source, "most": most})
     return [row for (row,) in found]

@@ -35,8 +35,8 @@ def look_at_transactions(erp: ErpDatabase, before: Look | None) -> Look:
     Raises ``AnalyticsError`` as every reading of the ERP does.
     """
     # The clock first: what begins after it is no concern of this look.
-    ((at,),) = erp.read("queries/erp_clock.sql")
-    found = erp.read("queries/erp_transactions.sql")
+    ((at,),) = erp.read("erp_clock")
+    found = erp.read("erp_transactions")
     return Look(
         at,
         {name: began or _not_before(name, before, at, is_prepared=is_prepared) for name, began, is_prepared in found},

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
 
 
@@ -32,7 +32,7 @@ def load_aliases(connection: Connection) -> Aliases:
     companies: dict[str, str] = {}
     users: dict[tuple[str, str], str] = {}
     with connection.transaction():
-        rows = connection.execute(load_sql("queries/id_aliases.sql")).fetchall()
+        rows = connection.execute(load_query("id_aliases")).fetchall()
     for company_id, former_user, present in rows:
         if former_user is None:
             companies[company_id] = present

@@ -19,7 +19,7 @@ from analytics_pipeline.events.json_text import parse_json, to_json
 from analytics_pipeline.events.model import FIRST_INSTANT, AnalyticsEvent
 from analytics_pipeline.intake.rejection import RejectedEvent, shown
 from analytics_pipeline.intake.rejects import storable
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 
 CONTRADICTED = "contradicts a stored event"
 
@@ -86,9 +86,7 @@ def find_differing(cursor: Cursor[Any], events: Sequence[AnalyticsEvent]) -> Ite
             "last": stretch[-1].timestamp,
             "companies": sorted(companies) if len(companies) <= _MAX_COMPANIES else None,
         }
-        for position, stored_company, *columns in cursor.execute(
-            load_sql("queries/ingest_differing.sql"), values
-        ).fetchall():
+        for position, stored_company, *columns in cursor.execute(load_query("ingest_differing"), values).fetchall():
             event = events[position]
             yield Differing(event, None if stored_company is None else _stored(event, columns), stored_company)
 
@@ -129,7 +127,7 @@ def replace_stored(cursor: Cursor[Any], differing: Differing) -> None:
     cursor.execute("SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0")
     event = differing.event
     values = {**event._asdict(), "company_id": differing.stored_company, "metadata": to_json(event.metadata)}
-    cursor.execute(load_sql("queries/ingest_replace.sql"), values)
+    cursor.execute(load_query("ingest_replace"), values)
 
 
 def keep_conflicts(cursor: Cursor[Any], refused: Iterable[Refusal], origin: Origin) -> None:
@@ -195,7 +193,7 @@ def _stored(event: AnalyticsEvent, columns: Sequence[Any]) -> AnalyticsEvent:
 
 def _settle(cursor: Cursor[Any], sent: AnalyticsEvent) -> None:
     values = {"event_id": sent.event_id, "timestamp": sent.timestamp, "sent": event_json(sent)}
-    cursor.execute(load_sql("queries/ingest_conflicts_settled.sql"), values)
+    cursor.execute(load_query("ingest_conflicts_settled"), values)
 
 
 def _write_conflicts(
@@ -225,7 +223,7 @@ def _write_conflicts(
         "conflicts": to_json(rows),
         "is_change": is_change,
     }
-    cursor.execute(load_sql("queries/ingest_conflicts.sql"), values)
+    cursor.execute(load_query("ingest_conflicts"), values)
 
 
 def _plain(value: object) -> object:

@@ -38,7 +38,7 @@ from analytics_pipeline.events.copy_rows import EVENT_TYPES, HEADER, TRAILER, Co
 from analytics_pipeline.events.json_text import encode_json, to_json
 from analytics_pipeline.events.model import AnalyticsEvent
 from analytics_pipeline.intake.rejection import RejectedEvent
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import retention_horizon
 
@@ -161,7 +161,7 @@ class EventLoader:
             with (
                 self._connection.transaction(),
                 self._connection.cursor() as cursor,
-                cursor.copy(load_sql("queries/ingest_copy_events.sql")) as copy,
+                cursor.copy(load_query("ingest_copy_events")) as copy,
             ):
                 for part in (HEADER, rows, TRAILER):
                     copy.write(part)
@@ -180,7 +180,7 @@ class EventLoader:
 
     def _closed_before(self) -> datetime | None:
         with self._connection.transaction(), self._connection.cursor() as cursor:
-            row = cursor.execute(load_sql("queries/ingest_closed_before.sql")).fetchone()
+            row = cursor.execute(load_query("ingest_closed_before")).fetchone()
         return row[0] if row else None
 
     def _store(self, events: Sequence[AnalyticsEvent], origin: Origin | None) -> Loaded:
@@ -263,27 +263,27 @@ class EventLoader:
 
 def _copy(cursor: psycopg.Cursor[Any], events: Sequence[AnalyticsEvent]) -> int:
     """Stage the events with COPY, insert them from there, and return how many were new."""
-    cursor.execute(load_sql("queries/ingest_staging.sql"))
-    with cursor.copy(load_sql("queries/ingest_copy.sql")) as copy:
+    cursor.execute(load_query("ingest_staging"))
+    with cursor.copy(load_query("ingest_copy")) as copy:
         copy.set_types(_STAGING_TYPES)
         for position, event in enumerate(events):
             copy.write_row((position, *event[:8], encode_json(event.metadata).decode()))
-    return cursor.execute(load_sql("queries/ingest_insert_staging.sql")).rowcount
+    return cursor.execute(load_query("ingest_insert_staging")).rowcount
 
 
 def _send(cursor: psycopg.Cursor[Any], events: Sequence[AnalyticsEvent]) -> int:
     """Insert the events as statements' parameters and return how many were new."""
     return sum(
-        cursor.execute(load_sql("queries/ingest_insert_recordset.sql"), [_json_rows(part)]).rowcount
+        cursor.execute(load_query("ingest_insert_recordset"), [_json_rows(part)]).rowcount
         for part in _parts(events, _RECORDSET_EVENTS)
     )
 
 
 def _stage(cursor: psycopg.Cursor[Any], events: Sequence[AnalyticsEvent]) -> None:
-    cursor.execute(load_sql("queries/ingest_staging.sql"))
+    cursor.execute(load_query("ingest_staging"))
     for number, part in enumerate(_parts(events, _RECORDSET_EVENTS)):
         rows = _json_rows(part, first=number * _RECORDSET_EVENTS)
-        cursor.execute(load_sql("queries/ingest_stage_recordset.sql"), [rows])
+        cursor.execute(load_query("ingest_stage_recordset"), [rows])
 
 
 def _parts(events: Sequence[AnalyticsEvent], size: int) -> Iterator[Sequence[AnalyticsEvent]]:

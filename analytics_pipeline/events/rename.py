@@ -6,7 +6,7 @@ from typing import Final
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.ids import UNSEEN_RANGES, to_id, visible_id
 from analytics_pipeline.intake.rejection import RejectedEvent, shown
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale import audit
 from analytics_pipeline.timescale.connection import Connection
 
@@ -42,7 +42,7 @@ def ids_stored_otherwise(connection: Connection) -> list[StoredId]:
 
     In this order all of them can be renamed: a user is found under the name that its company has now.
     """
-    rows = connection.execute(load_sql("queries/ids_stored_otherwise.sql"), {"unseen": _UNSEEN_CLASS}).fetchall()
+    rows = connection.execute(load_query("ids_stored_otherwise"), {"unseen": _UNSEEN_CLASS}).fetchall()
     return sorted((StoredId(*row) for row in rows), key=lambda each: each.user_id is None)
 
 
@@ -61,16 +61,15 @@ def rename_id(connection: Connection, stored: StoredId, present: str) -> int:
     if checked == stored.name:
         raise AnalyticsError(f"{stored} is its name already: choose another one.")
     values = {"company": stored.company_id, "user": stored.user_id, "present": checked}
-    what = "company" if stored.user_id is None else "user"
     with connection.transaction():
         # From now on, what comes in under the former name bears the new one.
-        connection.execute(load_sql("queries/id_alias_add.sql"), values)
+        connection.execute(load_query("id_alias_add"), values)
     events = 0
     # One transaction a day: TimescaleDB notes the span from the first to the last changed row of each.
-    for (day,) in connection.execute(load_sql("queries/id_event_days.sql"), values).fetchall():
+    for (day,) in connection.execute(load_query("id_event_days"), values).fetchall():
         with connection.transaction():
             connection.execute("SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0")
-            statement = load_sql(f"queries/id_rename_{what}_events.sql")
+            statement = load_query("id_rename_company_events" if stored.user_id is None else "id_rename_user_events")
             events += connection.execute(statement, {**values, "day": day}).rowcount
     with connection.transaction():
         if stored.user_id is None:

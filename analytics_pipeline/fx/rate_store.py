@@ -10,7 +10,7 @@ from operator import itemgetter
 from analytics_pipeline.fx.csv_rates import Reading
 from analytics_pipeline.fx.rates import DAYS_VALID, Rate
 from analytics_pipeline.intake.rejects import store_rejects
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection, lock_changes
 from analytics_pipeline.windows import midnight
 
@@ -114,7 +114,7 @@ def _store(connection: Connection, reading: Reading) -> list[tuple[date, str, bo
     for start in range(0, len(rates), _BATCH_RATES):
         batch = rates[start : start + _BATCH_RATES]
         parameters = {"rates": json.dumps([_row(rate) for rate in batch]), "source": reading.source}
-        moved += connection.execute(load_sql("queries/fx_store.sql"), parameters).fetchall()
+        moved += connection.execute(load_query("fx_store"), parameters).fetchall()
     return moved
 
 
@@ -144,4 +144,4 @@ def _record_changes(connection: Connection, spans: Sequence[ChangedSpan]) -> Non
     rows = [
         {"changed_from": str(midnight(s.start)), "changed_until": str(midnight(s.end)), "cause": s.cause} for s in spans
     ]
-    connection.execute(load_sql("queries/fx_changes.sql"), {"changes": json.dumps(rows)})
+    connection.execute(load_query("fx_changes"), {"changes": json.dumps(rows)})

@@ -7,7 +7,7 @@ from decimal import Decimal
 from analytics_pipeline.currencies import is_currency, require_currency
 from analytics_pipeline.errors import UnknownNameError
 from analytics_pipeline.fx.rates import DAYS_VALID
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 
 
@@ -26,7 +26,7 @@ class ServingRate:
 def serving_rates(connection: Connection, day: date, currency: str | None = None) -> list[ServingRate]:
     """Return the rate of every pair that serves the day (UTC), or of the pairs with one currency, by name."""
     parameters = {"day": day, "currency": currency, "days_valid": DAYS_VALID}
-    rows = connection.execute(load_sql("queries/fx_serving.sql"), parameters).fetchall()
+    rows = connection.execute(load_query("fx_serving"), parameters).fetchall()
     return [ServingRate(*row) for row in rows]
 
 
@@ -55,4 +55,4 @@ def require_known_currency(connection: Connection, code: str) -> str:
 
 def stored_rates(connection: Connection) -> StoredRates:
     """Count all rates."""
-    return StoredRates(*fetch_row(connection, load_sql("queries/fx_stored.sql")))
+    return StoredRates(*fetch_row(connection, load_query("fx_stored")))

@@ -23,7 +23,7 @@ from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS
 from analytics_pipeline.metrics.tables import METRIC_TABLES
 from analytics_pipeline.metrics.users import USER_DAYS
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.audit import AUDIT
 from analytics_pipeline.timescale.connection import Connection
@@ -74,10 +74,10 @@ def reader_access(connection: Connection, settings: Settings) -> CheckResult:  #
             Severity.WARNING,
         )
         return CheckResult.judge(CHECK, EVENTS, [problem], good="", metadata={"role": "missing"})
-    rows = connection.execute(load_sql("queries/reader_tables.sql"), {"tables": list(_POLICIES)}).fetchall()
+    rows = connection.execute(load_query("reader_tables"), {"tables": list(_POLICIES)}).fetchall()
     tables = [_Table(*row) for row in rows]
     parameters = {"roles": [READER, API, OPERATOR], "relations": _HIDDEN}
-    exposed = connection.execute(load_sql("queries/reader_hidden.sql"), parameters).fetchall()
+    exposed = connection.execute(load_query("reader_hidden"), parameters).fetchall()
     problems = [problem for table in tables for problem in _judge_table(table)]
     grants = list_grants(connection)
     sees_nothing = readers_without_grants(connection)
@@ -116,7 +116,7 @@ def reader_access(connection: Connection, settings: Settings) -> CheckResult:  #
 def function_access(connection: Connection) -> CheckResult:
     """Judge that a role that may only log in can call no function that locks, writes or occupies a worker."""
     parameters = {"timescaledb": _OPENED_BY_TIMESCALEDB}
-    rows = connection.execute(load_sql("queries/open_functions.sql"), parameters).fetchall()
+    rows = connection.execute(load_query("open_functions"), parameters).fetchall()
     ours, theirs = ([signature for signature, is_ours in rows if is_ours is wanted] for wanted in (True, False))
     problems = []
     if ours:

@@ -10,7 +10,7 @@ from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.erp.record import CHANGED
 from analytics_pipeline.health.check_result import CheckResult, Severity, Violation
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.hypertable import hypertable_status
 
@@ -27,7 +27,7 @@ _MAX_NAMED = 3
 def events_contradicted(connection: Connection, settings: Settings) -> CheckResult:  # noqa: ARG001  # a check's form
     """Judge that no record contradicts a stored event without somebody having decided which of them is right."""
     parameters = {"changed": CHANGED, "most": _MAX_LISTED}
-    rows = connection.execute(load_sql("queries/open_conflicts.sql"), parameters).fetchall()
+    rows = connection.execute(load_query("open_conflicts"), parameters).fetchall()
     count = rows[0][-1] if rows else 0
     named = []
     problems = []
@@ -84,7 +84,7 @@ def one_id_at_two_instants(connection: Connection, settings: Settings) -> CheckR
     events = hypertable_status(connection).approximate_rows
     shares = max(1, -(-events // MAX_IDS))
     parameters = {"look_back": LOOK_BACK, "most": _MAX_LISTED, "shares": shares}
-    rows = connection.execute(load_sql("queries/repeated_event_ids.sql"), parameters).fetchall()
+    rows = connection.execute(load_query("repeated_event_ids"), parameters).fetchall()
     count = rows[0][-1] if rows else 0
     named = [
         f"{event_id} of {company} at {' and '.join(f'{instant:%Y-%m-%dT%H:%M:%S.%fZ}' for instant in instants)}"

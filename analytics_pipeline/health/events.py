@@ -16,7 +16,7 @@ from analytics_pipeline.events.catalogue import CATEGORIES, known_type
 from analytics_pipeline.health.check_result import CheckResult, Severity, Violation
 from analytics_pipeline.health.freshness import CLOCK_TOLERANCE
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.invalidation import count_future_events
 from analytics_pipeline.windows import midnight
@@ -47,7 +47,7 @@ def known_event_types(connection: Connection, settings: Settings) -> CheckResult
     Types outside the catalogue are welcome, so they are a warning; an unknown category is in no figure, and a
     known type in another category is in the wrong ones.
     """
-    rows = connection.execute(load_sql("queries/event_kinds.sql"), {"look_back": TYPES_LOOK_BACK}).fetchall()
+    rows = connection.execute(load_query("event_kinds"), {"look_back": TYPES_LOOK_BACK}).fetchall()
     kinds = [_Kind(*row) for row in rows]
     lost = [k for k in kinds if k.category not in CATEGORIES]
     misplaced = [k for k in kinds if k not in lost and (t := known_type(k.event_type)) and t.category != k.category]
@@ -108,7 +108,7 @@ class _Amounts:
 
 def currencies_present(connection: Connection, settings: Settings) -> CheckResult:  # noqa: ARG001  # a check's form
     """Judge the currencies of all amounts: there, well formed, and one spelling each."""
-    rows = connection.execute(load_sql("queries/event_currencies.sql"), {"look_back": RAW_LOOK_BACK}).fetchall()
+    rows = connection.execute(load_query("event_currencies"), {"look_back": RAW_LOOK_BACK}).fetchall()
     amounts = [_Amounts(*row) for row in rows]
     missing = [a for a in amounts if a.currency is None]
     malformed = [a for a in amounts if a.currency is not None and not a.well_formed]
@@ -148,7 +148,7 @@ def event_times(connection: Connection, settings: Settings) -> CheckResult:
     """Judge that no event lies in the future or before the first partition."""
     start = midnight(settings.start)
     future = count_future_events(connection)
-    newest, oldest = fetch_row(connection, load_sql("queries/event_times.sql"), {"start": start})
+    newest, oldest = fetch_row(connection, load_query("event_times"), {"start": start})
     problems = []
     if future:
         problems.append(

@@ -9,7 +9,7 @@ from psycopg import sql
 from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.health.check_result import CheckResult, Severity, Violation, close_command
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.aggregates import ContinuousAggregate
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row
@@ -56,7 +56,7 @@ def lag_of_data(connection: Connection, settings: Settings, aggregate: Continuou
         raise LookupError(aggregate.name)
     now = database_now(connection)
     due = aggregate.granularity.floor(now - ALLOWED_LAG[aggregate.granularity])
-    oldest_chunk, newest = fetch_row(connection, load_sql("queries/event_span.sql"), {"tolerance": CLOCK_TOLERANCE})
+    oldest_chunk, newest = fetch_row(connection, load_query("event_span"), {"tolerance": CLOCK_TOLERANCE})
     start = max(filter(None, [table.watermark, oldest_chunk, midnight(settings.start)]))
     waiting = None
     if newest is not None and start < due:
@@ -107,7 +107,7 @@ def up_to_date(connection: Connection, settings: Settings, aggregate: Continuous
 
 def events_arrive(connection: Connection, settings: Settings) -> CheckResult:  # noqa: ARG001  # a check's form
     """Judge how long ago the newest event happened."""
-    newest, embedded = fetch_row(connection, load_sql("queries/newest_event.sql"), {"tolerance": CLOCK_TOLERANCE})
+    newest, embedded = fetch_row(connection, load_query("newest_event"), {"tolerance": CLOCK_TOLERANCE})
     allowed = ALLOWED_SILENCE_EMBEDDED if embedded else ALLOWED_SILENCE
     metadata = {"newest event": newest, "hours of silence": None, "hours allowed": _hours(allowed)}
     if newest is None:

@@ -12,7 +12,7 @@ from analytics_pipeline.fx.sources import ECB, ECB_URL, source_name
 from analytics_pipeline.health.check_result import CheckResult, Severity, Violation
 from analytics_pipeline.health.freshness import CLOCK_TOLERANCE
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
 
 # A currency with amounts in so many days is in use.
@@ -194,7 +194,7 @@ def _uses(connection: Connection, settings: Settings) -> list[_Use]:
         "days_valid": DAYS_VALID,
         "ended_after": LOOK_BACK.days,
     }
-    return [_Use(*row) for row in connection.execute(load_sql("queries/fx_use.sql"), parameters).fetchall()]
+    return [_Use(*row) for row in connection.execute(load_query("fx_use"), parameters).fetchall()]
 
 
 def _load(settings: Settings, of_the_ecb: str) -> str:

@@ -12,7 +12,7 @@ from analytics_pipeline.messages.message import one_line
 from analytics_pipeline.messages.recipients import describe_audience
 from analytics_pipeline.messages.sending import count_waiting
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 
@@ -32,7 +32,7 @@ _MAX_LISTED = 100
 def mail_delivered(connection: Connection, settings: Settings) -> CheckResult:
     """Judge the messages of the outbox: reports, alerts and failures."""
     failed, unknown, waiting, oldest, sent = fetch_row(
-        connection, load_sql("queries/outbox_health.sql"), {"look_back": LOOK_BACK, "patience": PATIENCE}
+        connection, load_query("outbox_health"), {"look_back": LOOK_BACK, "patience": PATIENCE}
     )
     problems = []
     if failed:
@@ -134,7 +134,7 @@ def mailed_documents_current(connection: Connection, settings: Settings, subject
 def _named(connection: Connection, state: str, number: int) -> str:
     """Return to whom the newest messages of a state were to go, each with its reason, and how many more there are."""
     rows = connection.execute(
-        load_sql("queries/outbox_undelivered.sql"), {"state": state, "look_back": LOOK_BACK, "most": _MAX_SHOWN}
+        load_query("outbox_undelivered"), {"state": state, "look_back": LOOK_BACK, "most": _MAX_SHOWN}
     ).fetchall()
     named = [
         f"{target} (message {id_}: {one_line(problem or '', _REASON_CHARACTERS)})" for id_, target, problem in rows

@@ -9,7 +9,7 @@ from analytics_pipeline.health.check_result import CheckResult, Severity, Violat
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.metrics.tables import KeptPeriods, MetricTable, kept_periods, stale_periods
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row, one_state
 from analytics_pipeline.timescale.invalidation import stale_ranges
@@ -52,7 +52,7 @@ def equals_definitions(
         "horizon": retention_horizon(connection),
         "most": _MAX_SHOWN,
     }
-    query = sql.SQL(load_sql("queries/compare_metric.sql")).format(
+    query = sql.SQL(load_query("compare_metric")).format(
         table=sql.Identifier(table.table), rows=sql.Identifier(table.rows_function)
     )
     with one_state(connection):
@@ -105,7 +105,7 @@ def amounts_converted(
 ) -> CheckResult:
     """Judge that no amount of a window, or of the newest closed periods, lacks a rate of exchange."""
     wanted = window or _proved_window(connection, table, granularity, None)
-    query = sql.SQL(load_sql("queries/unconverted_metric.sql")).format(table=sql.Identifier(table.table))
+    query = sql.SQL(load_query("unconverted_metric")).format(table=sql.Identifier(table.table))
     rows = connection.execute(
         query, {"granularity": str(granularity), "start": wanted.start, "end": wanted.end}
     ).fetchall()

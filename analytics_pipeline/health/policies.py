@@ -10,7 +10,7 @@ from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.health.check_result import CheckResult, Severity, Violation
 from analytics_pipeline.health.freshness import lag_of_data
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row
@@ -212,7 +212,7 @@ class _JobTimes:
 
 
 def _read_times(connection: Connection) -> dict[int, _JobTimes]:
-    rows = connection.execute(load_sql("queries/policy_job_times.sql")).fetchall()
+    rows = connection.execute(load_query("policy_job_times")).fetchall()
     now = database_now(connection)
     return {job_id: _JobTimes(job_id, every, first, following, now) for job_id, every, first, following in rows}
 
@@ -229,7 +229,7 @@ class _Overdue:
 
 def _overdue(connection: Connection, age: str, *, uncompressed_only: bool) -> _Overdue:
     parameters = {"age": age, "slack": SLACK, "catch_up": CATCH_UP, "uncompressed_only": uncompressed_only}
-    return _Overdue(*fetch_row(connection, load_sql("queries/overdue_chunks.sql"), parameters))
+    return _Overdue(*fetch_row(connection, load_query("overdue_chunks"), parameters))
 
 
 def _overdue_metadata(overdue: _Overdue, age: str) -> dict[str, Any]:
@@ -257,7 +257,7 @@ def _job_id(connection: Connection, procedure: str) -> int | None:
 
 
 def _windows_into_retention(connection: Connection) -> list[list[str]]:
-    rows = connection.execute(load_sql("queries/refresh_windows_into_retention.sql")).fetchall()
+    rows = connection.execute(load_query("refresh_windows_into_retention")).fetchall()
     return [list(row) for row in rows]
 
 

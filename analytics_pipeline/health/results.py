@@ -4,7 +4,7 @@ Dagster shows it too; here it stands beside the figures, for whoever reads those
 """
 
 from analytics_pipeline.health.check_result import CheckResult
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Window
 
@@ -20,4 +20,4 @@ def record_result(connection: Connection, finding: CheckResult, window: Window) 
         "severity": str(finding.severity),
         "summary": finding.summary,
     }
-    connection.execute(load_sql("queries/check_result_record.sql"), parameters)
+    connection.execute(load_query("check_result_record"), parameters)

@@ -11,7 +11,7 @@ from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.health.check_result import CheckResult, Severity, Violation
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.catalog import describe_missing, missing_from_catalog
 from analytics_pipeline.timescale.clock import MAX_DIFFERENCE, MAX_SILENT_DIFFERENCE, SET_CLOCK, Clocks, read_clocks
 from analytics_pipeline.timescale.connection import Connection
@@ -62,7 +62,7 @@ def read_server_state(connection: Connection) -> ServerState:
     deadline = time.monotonic() + _SCHEDULER_STARTS_WITHIN
     while True:
         with connection.cursor(row_factory=class_row(ServerState)) as cursor:
-            state = cursor.execute(load_sql("queries/server_state.sql")).fetchone()
+            state = cursor.execute(load_query("server_state")).fetchone()
         if state is None:
             raise LookupError("server_state.sql returned no row")
         settled = state.embedded or state.scheduler_here or not state.sees_workers or state.timescaledb_version is None

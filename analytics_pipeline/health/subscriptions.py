@@ -10,7 +10,7 @@ from analytics_pipeline.events.model import AnalyticsEvent, check_event
 from analytics_pipeline.health.check_result import CheckResult, Severity, Violation
 from analytics_pipeline.intake.rejection import RejectedEvent
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.aggregates import LOGS_DAYS
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row, one_state
@@ -47,7 +47,7 @@ def subscriptions_match_events(
         stale = days_of(stale_ranges(connection, judged, LOGS_DAYS))
         stored, differing, first, last, examples = fetch_row(
             connection,
-            load_sql("queries/subscriptions_against_events.sql"),
+            load_query("subscriptions_against_events"),
             {
                 "start": start,
                 "end": end,
@@ -85,7 +85,7 @@ def subscriptions_match_events(
 def subscription_events(connection: Connection, settings: Settings) -> CheckResult:  # noqa: ARG001  # a check's form
     """Judge that every change of a subscription of the last 35 days says what its monthly amount is made of."""
     parameters = {"look_back": LOOK_BACK, "types": _TYPES, "most": _MAX_LISTED}
-    rows = connection.execute(load_sql("queries/malformed_subscription_events.sql"), parameters).fetchall()
+    rows = connection.execute(load_query("malformed_subscription_events"), parameters).fetchall()
     events = [AnalyticsEvent(*row[:-1]) for row in rows]
     count = rows[0][-1] if rows else 0
     problems = []
@@ -119,7 +119,7 @@ def subscription_order(connection: Connection, settings: Settings) -> CheckResul
     Changes behind the retention horizon are left out: no event is left there that could be given a sequence.
     """
     parameters = {"horizon": retention_horizon(connection), "most": _MAX_LISTED}
-    rows = connection.execute(load_sql("queries/subscriptions_ordered_by_id.sql"), parameters).fetchall()
+    rows = connection.execute(load_query("subscriptions_ordered_by_id"), parameters).fetchall()
     named = [f"{subscription} of {company} at {at:%Y-%m-%dT%H:%M:%S.%f}Z" for company, subscription, at, _ in rows]
     count = rows[0][-1] if rows else 0
     problems = []

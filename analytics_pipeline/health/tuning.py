@@ -7,7 +7,7 @@ from pathlib import Path
 from psycopg.rows import class_row
 
 from analytics_pipeline.health.check_result import CheckResult, Severity, Violation
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
 
 _MIB = 1024 * 1024
@@ -51,7 +51,7 @@ class ServerSettings:
 def read_server_settings(connection: Connection) -> ServerSettings:
     """Return the settings in force for this connection."""
     with connection.cursor(row_factory=class_row(ServerSettings)) as cursor:
-        settings = cursor.execute(load_sql("queries/server_settings.sql")).fetchone()
+        settings = cursor.execute(load_query("server_settings")).fetchone()
     if settings is None:
         raise LookupError("server_settings.sql returned no row")
     return settings

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from analytics_pipeline.asset_names import USERS
 from analytics_pipeline.health.check_result import CheckResult, Violation
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.aggregates import LOGS_DAYS
 from analytics_pipeline.timescale.connection import Connection, fetch_row, one_state
 from analytics_pipeline.timescale.invalidation import days_of, stale_ranges
@@ -38,7 +38,7 @@ def users_match_events(
         stale = days_of(stale_ranges(connection, _EVER, LOGS_DAYS))
         users, sampled, differing, first, last, examples = fetch_row(
             connection,
-            load_sql("queries/users_against_events.sql"),
+            load_query("users_against_events"),
             {
                 "since": since,
                 "until": until,

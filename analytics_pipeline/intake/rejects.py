@@ -17,7 +17,7 @@ from typing import Final, Self
 
 from analytics_pipeline.folders import FolderError, is_left_behind, keep_locked, make_folder
 from analytics_pipeline.settings import get_settings
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
 
 REJECTS_KEPT: Final = 10_000
@@ -106,7 +106,7 @@ class RejectLimit:
             for (source, kind, company), left_out in self._left_out.items()
         ]
         if rows:
-            connection.execute(load_sql("queries/ingest_reject_counts.sql"), [json.dumps(rows, ensure_ascii=False)])
+            connection.execute(load_query("ingest_reject_counts"), [json.dumps(rows, ensure_ascii=False)])
 
 
 class RejectsFile:
@@ -222,7 +222,7 @@ def store_rejects(connection: Connection, rejects: Sequence[Reject]) -> None:
         for reject in rejects
     ]
     with connection.transaction(), connection.cursor() as cursor:
-        cursor.execute(load_sql("queries/ingest_rejects.sql"), [json.dumps(rows, ensure_ascii=False)])
+        cursor.execute(load_query("ingest_rejects"), [json.dumps(rows, ensure_ascii=False)])
 
 
 def storable(text: str) -> str:

@@ -13,7 +13,7 @@ from email.policy import compat32
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.messages.message import one_line, storable
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
 
 _REASON_CHARACTERS = 300
@@ -48,7 +48,7 @@ def record_bounce(connection: Connection, content: bytes) -> Bounce:
         )
     ids = list(dict.fromkeys(_message_ids(mail)))
     parameters = {"message_ids": ids, "problem": storable(f"bounced: {reason}")}
-    row = connection.execute(load_sql("queries/outbox_bounced.sql"), parameters).fetchone()
+    row = connection.execute(load_query("outbox_bounced"), parameters).fetchone()
     if row is None:
         raise AnalyticsError(
             f"No mail of the outbox that was sent has the id {one_line(ids[0]) if ids else '(the bounce names none)'}: "

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.messages.mailed import ChangedFigure, Relation, changed_figures_of
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale import audit
 from analytics_pipeline.timescale.connection import Connection
 
@@ -55,7 +55,7 @@ def list_messages(
     ``outdated``: only reports whose recipients were mailed nothing newer than a document that counts no more.
     """
     parameters = {"state": state, "company": company_id, "most": most, "outdated": outdated}
-    rows = connection.execute(load_sql("queries/outbox_list.sql"), parameters).fetchall()
+    rows = connection.execute(load_query("outbox_list"), parameters).fetchall()
     return [
         OutboxRow(relation and Relation(relation), changed_figures_of(changes), *fields)
         for relation, changes, *fields in rows
@@ -67,19 +67,31 @@ def retry_messages(connection: Connection, ids: Sequence[int]) -> None:
 
     An unknown one may arrive twice then, with the same Message-ID. Raises ``AnalyticsError`` naming what can't be.
     """
-    _decide(connection, "retry", ids, "sent again: only what failed, is unknown or was discarded can be")
+    _decide(
+        connection,
+        "outbox_retry",
+        "message.retry",
+        ids,
+        "sent again: only what failed, is unknown or was discarded can be",
+    )
 
 
 def discard_messages(connection: Connection, ids: Sequence[int]) -> None:
     """Never send pending, failed and unknown messages, all or none of them; raises ``AnalyticsError`` likewise."""
-    _decide(connection, "discard", ids, "discarded: only what is pending, failed or unknown can be")
+    _decide(
+        connection,
+        "outbox_discard",
+        "message.discard",
+        ids,
+        "discarded: only what is pending, failed or unknown can be",
+    )
 
 
-def _decide(connection: Connection, act: str, ids: Sequence[int], otherwise: str) -> None:
+def _decide(connection: Connection, query: str, act: str, ids: Sequence[int], otherwise: str) -> None:
     wanted = set(ids)
     with connection.transaction():
-        decided = {row[0] for row in connection.execute(load_sql(f"queries/outbox_{act}.sql"), {"ids": list(wanted)})}
+        decided = {row[0] for row in connection.execute(load_query(query), {"ids": list(wanted)})}
         if left := sorted(wanted - decided):
             raise AnalyticsError(f"Nothing was changed: message {left[0]} can't be {otherwise}.")
         for number in sorted(wanted):
-            audit.record(connection, f"message.{act}", str(number), {})
+            audit.record(connection, act, str(number), {})

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from analytics_pipeline.messages.addresses import Address
 from analytics_pipeline.messages.channels import CHANNELS
 from analytics_pipeline.messages.message import Attachment, Content, Kind, one_line, storable
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
 
 
@@ -50,7 +50,7 @@ def enqueue(connection: Connection, address: Address, message: Message) -> bool:
         "attachment_sha256": attachment and attachment.sha256,
         "attachment_size": attachment and attachment.size,
     }
-    return connection.execute(load_sql("queries/outbox_enqueue.sql"), parameters).rowcount > 0
+    return connection.execute(load_query("outbox_enqueue"), parameters).rowcount > 0
 
 
 def enqueue_incidents(

@@ -16,7 +16,7 @@ from analytics_pipeline.messages.addresses import Address
 from analytics_pipeline.messages.enqueue import Message, enqueue_incidents
 from analytics_pipeline.messages.incident_text import Incident, compose
 from analytics_pipeline.messages.message import storable
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.text import error_summary, without_credentials
 from analytics_pipeline.timescale.connection import Connection
 
@@ -56,7 +56,7 @@ def record_failure(connection: Connection, failure: Failure) -> None:
     """
     subject = _subject(failure.subject)
     connection.execute(
-        load_sql("queries/incident_failure.sql"),
+        load_query("incident_failure"),
         {
             "key": f"{failure.source}:{subject}:{failure.at.isoformat()}",
             "source": failure.source,
@@ -77,12 +77,12 @@ def record_recovery(
 ) -> bool:
     """Close the subject's open failure, if there is one from before ``at``, and make that message due."""
     parameters = {"source": source, "subject": _subject(subject), "at": at, "recovery": recovery}
-    return connection.execute(load_sql("queries/incident_recovery.sql"), parameters).rowcount > 0
+    return connection.execute(load_query("incident_recovery"), parameters).rowcount > 0
 
 
 def open_failures(connection: Connection, source: str) -> list[OpenFailure]:
     """Return what one source has recorded and not yet seen recover."""
-    rows = connection.execute(load_sql("queries/incident_open.sql"), {"source": source}).fetchall()
+    rows = connection.execute(load_query("incident_open"), {"source": source}).fetchall()
     return [OpenFailure(*row) for row in rows]
 
 
@@ -101,7 +101,7 @@ def enqueue_due(connection: Connection, addresses: Sequence[Address]) -> int:
 
 def _enqueue_some(connection: Connection, addresses: Sequence[Address]) -> int:
     with connection.transaction():
-        rows = connection.execute(load_sql("queries/incident_claim.sql"), {"most": MAX_PER_MESSAGE}).fetchall()
+        rows = connection.execute(load_query("incident_claim"), {"most": MAX_PER_MESSAGE}).fetchall()
         due = sorted((Incident(*row) for row in rows), key=lambda incident: (incident.first_at, incident.key))
         if due:
             together = _message(due)

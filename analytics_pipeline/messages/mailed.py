@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
 
 
@@ -94,7 +94,7 @@ def outdated_mails(
     ``of_one``: only the documents of ``company_id`` (None: those over all companies).
     """
     parameters = {"report": report, "period": period, "company_id": company_id, "of_one": of_one}
-    rows = connection.execute(load_sql("queries/report_outdated.sql"), parameters).fetchall()
+    rows = connection.execute(load_query("report_outdated"), parameters).fetchall()
     return [
         OutdatedMail(Relation(relation), changed_figures_of(changes), *fields) for relation, changes, *fields in rows
     ]

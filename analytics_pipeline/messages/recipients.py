@@ -16,7 +16,7 @@ from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
 from analytics_pipeline.messages.addresses import Address, describe_address, parse_address
 from analytics_pipeline.messages.channels import CHANNELS
 from analytics_pipeline.messages.channels.mail import MailChannel
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale import audit
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 
@@ -91,7 +91,7 @@ def add_recipient(
         "send_at": None if send_at == AT_ONCE else send_at,
     }
     with connection.transaction():
-        is_change = connection.execute(load_sql("queries/recipient_add.sql"), parameters).fetchone() is not None
+        is_change = connection.execute(load_query("recipient_add"), parameters).fetchone() is not None
         if is_change:
             options = {"corrections": corrections, "format": form, "at": send_at}
             details = {"company": company_id, "report": report, **{k: v for k, v in options.items() if v is not None}}
@@ -130,7 +130,7 @@ def list_recipients(
 ) -> list[Recipient]:
     """Return the recipients of a company's reports, None: of those over all companies; ``everywhere``: all."""
     rows = connection.execute(
-        load_sql("queries/recipients.sql"), {"company_id": company_id, "report": report, "everywhere": everywhere}
+        load_query("recipients"), {"company_id": company_id, "report": report, "everywhere": everywhere}
     ).fetchall()
     return [
         Recipient(company, name, describe_address(channel, address), *rest)
@@ -154,7 +154,7 @@ def _remove(
         key = address.lower()
     parameters = {"company_id": company_id, "report": report, "address_key": key, "everywhere": report is None}
     with connection.transaction():
-        removed, taken_back = fetch_row(connection, load_sql("queries/recipient_remove.sql"), parameters)
+        removed, taken_back = fetch_row(connection, load_query("recipient_remove"), parameters)
         if removed:
             details = {"company": company_id, "report": report, "reports": removed, "mails taken back": taken_back}
             audit.record(connection, "recipient.remove", address, details)

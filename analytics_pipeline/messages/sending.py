@@ -24,7 +24,7 @@ from analytics_pipeline.messages.channel import Channel, ChannelDown, DeliveryUn
 from analytics_pipeline.messages.channels import CHANNELS
 from analytics_pipeline.messages.message import Attachment, ClaimedMessage, Kind, storable
 from analytics_pipeline.signals import held_back
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 
 # With the pauses of analytics_outbox_pause() about two days.
@@ -93,7 +93,7 @@ class Transmitting:
     def __call__(self) -> None:
         """Write the mark, durably; from now on the outcome is waited for, or nobody would know it."""
         self._held.enter_context(held_back())
-        if self._connection.execute(load_sql("queries/outbox_transmitting.sql"), self._parameters).rowcount != 1:
+        if self._connection.execute(load_query("outbox_transmitting"), self._parameters).rowcount != 1:
             raise LeaseLost("another sender has taken the message over, because this one was too slow")
 
 
@@ -159,12 +159,12 @@ def _send_next(
 
 def count_due(connection: Connection, channels: Mapping[str, Channel]) -> int:
     """Return how many messages a round would take up now."""
-    return int(fetch_row(connection, load_sql("queries/outbox_due.sql"), {"channels": list(channels)})[0])
+    return int(fetch_row(connection, load_query("outbox_due"), {"channels": list(channels)})[0])
 
 
 def count_waiting(connection: Connection, channels: Mapping[str, Channel]) -> dict[str, int]:
     """Return how many messages are due and lack a channel, by the setting that it needs."""
-    rows = connection.execute(load_sql("queries/outbox_waiting.sql"), {"channels": list(channels)}).fetchall()
+    rows = connection.execute(load_query("outbox_waiting"), {"channels": list(channels)}).fetchall()
     # One of a newer release is named as it stands.
     settings: dict[str, str] = {name: channel.setting for name, channel in CHANNELS.items()}
     return {settings.get(channel) or channel: number for channel, number in rows}
@@ -172,7 +172,7 @@ def count_waiting(connection: Connection, channels: Mapping[str, Channel]) -> di
 
 def _settle(connection: Connection, kinds: list[Kind] | None) -> list[tuple[str, str]]:
     parameters = {"kinds": kinds, "most_attempts": MAX_ATTEMPTS}
-    rows = connection.execute(load_sql("queries/outbox_settle.sql"), parameters).fetchall()
+    rows = connection.execute(load_query("outbox_settle"), parameters).fetchall()
     # What is due again is counted when it is sent.
     return [(state, problem) for state, problem in rows if state != "pending"]
 
@@ -181,7 +181,7 @@ def _claim(
     connection: Connection, channels: Mapping[str, Channel], claim: Mapping[str, object]
 ) -> ClaimedMessage | None:
     parameters = {**claim, "channels": list(channels)}
-    row = connection.execute(load_sql("queries/outbox_claim.sql"), parameters).fetchone()
+    row = connection.execute(load_query("outbox_claim"), parameters).fetchone()
     return None if row is None else _message(row)
 
 
@@ -210,7 +210,7 @@ def _record(
     connection: Connection, sender: str, message: ClaimedMessage, outcome: str, problem: str | None
 ) -> list[str]:
     rows = connection.execute(
-        load_sql("queries/outbox_result.sql"),
+        load_query("outbox_result"),
         {
             "id": message.outbox_id,
             "sender": sender,
@@ -224,7 +224,7 @@ def _record(
 
 def _defer(connection: Connection, channel: str, problem: str | None) -> Counter[str]:
     rows = connection.execute(
-        load_sql("queries/outbox_channel_down.sql"),
+        load_query("outbox_channel_down"),
         {"channel": channel, "problem": problem and storable(problem), "most_attempts": MAX_ATTEMPTS},
     ).fetchall()
     return Counter(state for (state,) in rows)

@@ -11,7 +11,7 @@ from datetime import datetime
 from psycopg import sql
 
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.text import printable_line
 from analytics_pipeline.timescale import audit
 from analytics_pipeline.timescale.connection import Connection
@@ -69,7 +69,7 @@ def grant_company(connection: Connection, role: str, company_id: str | None) -> 
         if not found.is_reader:
             connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(READER), sql.Identifier(role)))
         parameters = {"role": role, "company": company_id}
-        is_new = connection.execute(load_sql("queries/access_grant.sql"), parameters).rowcount > 0
+        is_new = connection.execute(load_query("access_grant"), parameters).rowcount > 0
         if is_new:
             audit.record(connection, "grant.add", role, {"company": company_id})
         return is_new
@@ -120,7 +120,7 @@ def revoke_company(connection: Connection, role: str, company_id: str | None) ->
     """
     with connection.transaction():
         parameters = {"role": role, "company": company_id}
-        if not connection.execute(load_sql("queries/access_revoke.sql"), parameters).rowcount:
+        if not connection.execute(load_query("access_revoke"), parameters).rowcount:
             raise AnalyticsError(
                 f"{role} has no grant of {describe_company(company_id)}: see 'analytics-pipeline access list'."
             )
@@ -133,7 +133,7 @@ def revoke_company(connection: Connection, role: str, company_id: str | None) ->
 
 def list_grants(connection: Connection, role: str | None = None) -> list[Grant]:
     """Return the grants of a role, or all of them."""
-    rows = connection.execute(load_sql("queries/access_grants.sql"), {"role": role}).fetchall()
+    rows = connection.execute(load_query("access_grants"), {"role": role}).fetchall()
     return [Grant(*row) for row in rows]
 
 
@@ -160,7 +160,7 @@ def readers_of_any_company(connection: Connection) -> list[str]:
 
 def find_role(connection: Connection, role: str) -> Reader | None:
     """Return what a role is with regard to grants, None without such a role."""
-    row = connection.execute(load_sql("queries/access_role.sql"), {"role": role}).fetchone()
+    row = connection.execute(load_query("access_role"), {"role": role}).fetchone()
     return None if row is None else Reader(*row)
 
 
@@ -170,4 +170,4 @@ def describe_company(company_id: str | None) -> str:
 
 
 def _without_grants(connection: Connection) -> list[tuple[str, bool]]:
-    return connection.execute(load_sql("queries/access_unbound.sql")).fetchall()
+    return connection.execute(load_query("access_unbound")).fetchall()

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.access import ANALYST, API, GROUPS, OPERATOR, READER, WRITER, find_role
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale import audit
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 
@@ -73,7 +73,7 @@ def plan_login(connection: Connection, kind: str, name: str) -> LoginPlan:
     belong to a superuser where the login would become one, and on the embedded server, which knows no logins.
     """
     wanted = LOGIN_KINDS[kind]
-    row = fetch_row(connection, load_sql("queries/access_database.sql"))
+    row = fetch_row(connection, load_query("access_database"))
     database, owner, owner_is_superuser, is_embedded = row
     if is_embedded:
         raise AnalyticsError(

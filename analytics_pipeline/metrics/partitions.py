@@ -15,7 +15,7 @@ from psycopg import sql
 
 from analytics_pipeline.events.announcements import announce_change
 from analytics_pipeline.metrics.tables import METRIC_ASSETS
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.refresh import materialized_tables
@@ -87,7 +87,7 @@ def begin_attempt(connection: Connection, asset: str, granularity: Granularity, 
     """
     width = f"1 {granularity}"
     parameters = {"asset": asset, "start": window.start, "end": window.end, "width": width, "run_id": run_id}
-    connection.execute(load_sql("queries/partitions_begin.sql"), parameters)
+    connection.execute(load_query("partitions_begin"), parameters)
 
 
 def record_closed(connection: Connection, asset: str, window: Window, run_id: str, *earlier: str) -> int:
@@ -97,7 +97,7 @@ def record_closed(connection: Connection, asset: str, window: Window, run_id: st
     begun since has them in hand. The proof is counted here, from what is stored: the rows, and the events behind them.
     """
     counted, rows, events = _counts(connection, asset)
-    query = sql.SQL(load_sql("queries/partitions_close.sql")).format(counted=counted, rows=rows, events=events)
+    query = sql.SQL(load_query("partitions_close")).format(counted=counted, rows=rows, events=events)
     with connection.transaction():
         # A table that has just been filled has no statistics: each partition would look through all of the counts.
         connection.execute("SET LOCAL enable_nestloop = off")
@@ -114,7 +114,7 @@ def record_failure(
     text = " ".join(failure.split())
     short = text if len(text) <= _MAX_FAILURE else f"{text[: _MAX_FAILURE - 3]}..."
     parameters = {**_attempt(asset, window, run_id, *earlier), "failure": short}
-    connection.execute(load_sql("queries/partitions_fail.sql"), parameters)
+    connection.execute(load_query("partitions_fail"), parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,20 +129,20 @@ class DeadRun:
 def record_deaths(connection: Connection, runs: Sequence[DeadRun]) -> None:
     """Note what processes that were ended have left of their attempts, if they have left any."""
     for run in runs:
-        connection.execute(load_sql("queries/partitions_died.sql"), asdict(run))
+        connection.execute(load_query("partitions_died"), asdict(run))
 
 
 def closed_ranges(connection: Connection) -> dict[str, list[Window]]:
     """Return by asset the half-open stretches that are closed, in order, of the whole history."""
     found: defaultdict[str, list[Window]] = defaultdict(list)
-    for asset, start, end in connection.execute(load_sql("queries/partitions_closed.sql")):
+    for asset, start, end in connection.execute(load_query("partitions_closed")):
         found[asset].append(Window(start, end))
     return dict(found)
 
 
 def closed_partitions(connection: Connection, asset: str, start: datetime) -> list[ClosedPartition]:
     """Return the closed partitions of an asset that begin at ``start`` or later, in order."""
-    query = load_sql("queries/partitions_proofs.sql")
+    query = load_query("partitions_proofs")
     rows = connection.execute(query, {"asset": asset, "start": start})
     return [ClosedPartition(Window(begin, end), *proof) for begin, end, *proof in rows]
 
@@ -153,7 +153,7 @@ def failed_ranges(connection: Connection) -> dict[str, list[FailedRange]]:
     Whether an attempt is still under way is known from Dagster's runs alone.
     """
     found: defaultdict[str, list[FailedRange]] = defaultdict(list)
-    for asset, start, end, *attempt in connection.execute(load_sql("queries/partitions_failed.sql")):
+    for asset, start, end, *attempt in connection.execute(load_query("partitions_failed")):
         found[asset].append(FailedRange(asset, Window(start, end), *attempt))
     return dict(found)
 
@@ -167,7 +167,7 @@ def closing_stretches(connection: Connection, window: Window) -> list[tuple[str,
 def closing_times(connection: Connection, assets: Collection[str]) -> dict[str, dict[Window, ClosingTimes]]:
     """Return by asset when each of its closed partitions was begun and proved; for assets of few partitions."""
     found: dict[str, dict[Window, ClosingTimes]] = {asset: {} for asset in assets}
-    query = load_sql("queries/partitions_times.sql")
+    query = load_query("partitions_times")
     for asset, start, end, attempted_at, closed_at in connection.execute(query, {"assets": list(assets)}):
         found[asset][Window(start, end)] = ClosingTimes(attempted_at, closed_at)
     return found
@@ -176,7 +176,7 @@ def closing_times(connection: Connection, assets: Collection[str]) -> dict[str, 
 def last_attempt(connection: Connection, assets: Sequence[str], window: Window) -> datetime | None:
     """Return when the last attempt at a partition of the assets within the window began, None without any."""
     parameters = {"assets": list(assets), "start": window.start, "end": window.end}
-    return fetch_row(connection, load_sql("queries/partitions_last_attempt.sql"), parameters)[0]  # type: ignore[no-any-return]
+    return fetch_row(connection, load_query("partitions_last_attempt"), parameters)[0]  # type: ignore[no-any-return]
 
 
 def late_behind_horizon(connection: Connection, stretches: Sequence[Window], horizon: datetime) -> LateEvents | None:
@@ -190,13 +190,13 @@ def late_behind_horizon(connection: Connection, stretches: Sequence[Window], hor
         "highs": [stretch.end for stretch in stretches],
         "horizon": horizon,
     }
-    count, first, last = fetch_row(connection, load_sql("queries/late_behind_horizon.sql"), parameters)
+    count, first, last = fetch_row(connection, load_query("late_behind_horizon"), parameters)
     return LateEvents(count, first, last) if count else None
 
 
 def mark_final(connection: Connection, horizon: datetime | None) -> int:
     """Mark as final what is closed and begins before the retention horizon, and nothing else; return the changes."""
-    return connection.execute(load_sql("queries/partitions_final.sql"), {"horizon": horizon}).rowcount
+    return connection.execute(load_query("partitions_final"), {"horizon": horizon}).rowcount
 
 
 def adopted_assets(connection: Connection) -> set[str]:
@@ -225,7 +225,7 @@ def adopt_partitions(
         "runs": [p.run_id for p in listed],
     }
     with connection.transaction():
-        adopted = connection.execute(load_sql("queries/partitions_adopt.sql"), parameters).rowcount
+        adopted = connection.execute(load_query("partitions_adopt"), parameters).rowcount
         for left in failed:
             attempt = {
                 **_attempt(asset, left.window, left.run_id),
@@ -234,7 +234,7 @@ def adopt_partitions(
                 "failure": left.failure,
                 "attempted_at": left.attempted_at,
             }
-            connection.execute(load_sql("queries/partitions_adopt_failed.sql"), attempt)
+            connection.execute(load_query("partitions_adopt_failed"), attempt)
         connection.execute(
             "INSERT INTO analytics_partition_adoptions (asset, partitions) VALUES (%s, %s) ON CONFLICT DO NOTHING",
             [asset, adopted],

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.periods import CompanyWindow, period_parameters
 from analytics_pipeline.metrics.rates import SubscriptionRates
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Granularity, Window
 
@@ -181,7 +181,7 @@ def _of_periods(
     connection: Connection, query: str, periods: Sequence[CompanyWindow], currency: str
 ) -> Iterable[tuple[Any, ...]]:
     parameters = {**period_parameters(periods), "currency": currency}
-    return connection.execute(load_sql(f"queries/{query}.sql"), parameters)
+    return connection.execute(load_query(query), parameters)
 
 
 def _listed(unconverted: str) -> tuple[Unconverted, ...]:
@@ -223,7 +223,7 @@ def period_figures(
 
 def _rows(connection: Connection, query: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return rows by the names of their columns."""
-    cursor = connection.execute(load_sql(f"queries/{query}.sql"), parameters)
+    cursor = connection.execute(load_query(query), parameters)
     names = [column.name for column in cursor.description or ()]
     return [dict(zip(names, row, strict=True)) for row in cursor]
 

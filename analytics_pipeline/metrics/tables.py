@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from analytics_pipeline.metrics.rates import RATES, Unit
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.aggregates import Column
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.refresh import require_within_horizon, retention_horizon
@@ -263,7 +263,7 @@ def kept_periods(
         "currency": currency,
         "horizon": retention_horizon(connection),
     }
-    count, first, last, versions = fetch_row(connection, load_sql("queries/kept_metric_periods.sql"), parameters)
+    count, first, last, versions = fetch_row(connection, load_query("kept_metric_periods"), parameters)
     if not count:
         return None
     return KeptPeriods(count, Window(first, granularity.next(first)), Window(last, granularity.next(last)), versions)

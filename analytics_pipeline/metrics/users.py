@@ -10,7 +10,7 @@ from psycopg import sql
 
 from analytics_pipeline.asset_names import USERS
 from analytics_pipeline.metrics.periods import CompanyWindow, period_parameters, previous_window
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.aggregates import Column
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.refresh import HorizonError, retention_horizon
@@ -66,7 +66,7 @@ def user_figures(connection: Connection, periods: Sequence[CompanyWindow]) -> li
 
     Which of them stand on events that have expired is to be asked beforehand (``require_raw_users``).
     """
-    rows = connection.execute(load_sql("queries/users_of_periods.sql"), period_parameters(periods))
+    rows = connection.execute(load_query("users_of_periods"), period_parameters(periods))
     return [UserFigures(UserMetrics(*figures), is_empty) for *figures, is_empty in rows]
 
 

@@ -30,7 +30,7 @@ from analytics_pipeline.operations.embedded_copy import DATA, copy_data
 from analytics_pipeline.operations.manifest import BackupFile, Content, Kind, Manifest, StoredDatabase
 from analytics_pipeline.operations.places import Backup, new_backup
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.migrations import schema_version
 from analytics_pipeline.timescale.server import server_info
@@ -158,7 +158,7 @@ def _dump_server(
     # First: to find out that it is missing after an hour of counting would be late.
     find_program("pg_dump", postgres_major(connection), settings.pg_bin)
     months = newest_months(connection)
-    hypertables = connection.execute(load_sql("queries/backup_hypertables.sql")).fetchall()
+    hypertables = connection.execute(load_query("backup_hypertables")).fetchall()
     with _one_state(connection, [(schema, table) for _, schema, table, _ in hypertables]) as snapshot:
         content = read_content(connection, settings.base_currency, months, say)
         return _dump(settings, connection, database_url(settings), snapshot, backup, _DATABASE, files, content, say)
@@ -224,6 +224,6 @@ def _dump(
         file=name,
         postgresql=fetch_row(connection, "SELECT current_setting('server_version')")[0],
         content=content,
-        roles=tuple(role for (role,) in connection.execute(load_sql("queries/backup_roles.sql"))),
-        settings=dict(connection.execute(load_sql("queries/backup_settings.sql")).fetchall()),
+        roles=tuple(role for (role,) in connection.execute(load_query("backup_roles"))),
+        settings=dict(connection.execute(load_query("backup_settings")).fetchall()),
     )

@@ -13,7 +13,7 @@ from psycopg import sql
 from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.metrics.revenue import period_figures
 from analytics_pipeline.operations.manifest import ChunkCount, Content, MonthFigures, PolicyState, TableCount
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.refresh import retention_horizon
 from analytics_pipeline.windows import Granularity, Window
@@ -43,12 +43,12 @@ class _Hypertable:
 def settle_session(connection: Connection) -> None:
     """Have values look the same whatever a server or role has set, and nothing be hidden or ended; autocommit."""
     row_security = "on" if needs_row_security(connection) else "off"
-    connection.execute(load_sql("queries/backup_session.sql"), {"row_security": row_security})
+    connection.execute(load_query("backup_session"), {"row_security": row_security})
 
 
 def needs_row_security(connection: Connection) -> bool:
     """Tell whether this role reads our tables by their owner's policy, since row-level security binds it."""
-    is_bound, is_owner = fetch_row(connection, load_sql("queries/backup_reader.sql"))
+    is_bound, is_owner = fetch_row(connection, load_query("backup_reader"))
     return bool(is_bound and is_owner)
 
 
@@ -87,7 +87,7 @@ def read_tables(connection: Connection) -> Content:
 
 def newest_months(connection: Connection) -> list[Window]:
     """Return the newest whole months whose events are all there, a few of them; autocommit connection."""
-    oldest, newest = fetch_row(connection, load_sql("queries/event_span.sql"), {"tolerance": "0 seconds"})
+    oldest, newest = fetch_row(connection, load_query("event_span"), {"tolerance": "0 seconds"})
     if newest is None:
         return []
     horizon = retention_horizon(connection)
@@ -98,24 +98,24 @@ def newest_months(connection: Connection) -> list[Window]:
 
 def user_tables(connection: Connection) -> list[tuple[str, str]]:
     """Return schema and name of the tables that hold a database's own data."""
-    return connection.execute(load_sql("queries/backup_tables.sql")).fetchall()
+    return connection.execute(load_query("backup_tables")).fetchall()
 
 
 def read_jobs(connection: Connection) -> list[PolicyState]:
     """Return the policies and other jobs of the database, without TimescaleDB's own."""
     return [
         PolicyState(job_id, procedure, relation, {key: str(value) for key, value in config.items()}, scheduled)
-        for job_id, procedure, relation, scheduled, config in connection.execute(load_sql("queries/backup_jobs.sql"))
+        for job_id, procedure, relation, scheduled, config in connection.execute(load_query("backup_jobs"))
     ]
 
 
 def _hypertables(connection: Connection) -> list[_Hypertable]:
-    return [_Hypertable(*row) for row in connection.execute(load_sql("queries/backup_hypertables.sql"))]
+    return [_Hypertable(*row) for row in connection.execute(load_query("backup_hypertables"))]
 
 
 def _chunks(connection: Connection, table: _Hypertable) -> list[tuple[Any, ...]]:
     parameters = {"schema": table.schema, "table": table.table}
-    return connection.execute(load_sql("queries/backup_chunks.sql"), parameters).fetchall()
+    return connection.execute(load_query("backup_chunks"), parameters).fetchall()
 
 
 def _count_table(connection: Connection, schema: str, table: str) -> TableCount:

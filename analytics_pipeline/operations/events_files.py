@@ -21,7 +21,7 @@ from analytics_pipeline.operations.content import settle_session
 from analytics_pipeline.operations.manifest import BackupFile, Kind, Manifest
 from analytics_pipeline.operations.places import Backup
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.migrations import schema_version
 from analytics_pipeline.timescale.server import server_info
@@ -105,9 +105,7 @@ def _write_month(connection: Connection, month: Window, file: IO[bytes]) -> int:
         sink = stack.enter_context(pa.PythonFile(file, mode="w"))
         writer = stack.enter_context(pq.ParquetWriter(sink, schema, compression="zstd"))
         for day in month.split(Granularity.DAY):
-            found = connection.execute(
-                load_sql("queries/backup_events.sql"), {"start": day.start, "end": day.end}
-            ).fetchall()
+            found = connection.execute(load_query("backup_events"), {"start": day.start, "end": day.end}).fetchall()
             if found:
                 columns = zip(zip(*found, strict=True), schema.types, strict=True)
                 writer.write_table(pa.table([pa.array(*column) for column in columns], schema=schema))

@@ -40,7 +40,7 @@ from analytics_pipeline.operations.embedded_copy import running_aside, unpack_da
 from analytics_pipeline.operations.manifest import Content, Kind, Manifest, PolicyState, StoredDatabase, differences
 from analytics_pipeline.operations.places import Backup
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.migrations import newest_migration
 from analytics_pipeline.timescale.server import parse_version
@@ -280,7 +280,7 @@ def _database_of(manifest: Manifest) -> StoredDatabase:
 
 
 def _require_empty(connection: Connection, what: str, remedy: str) -> None:
-    found = connection.execute(load_sql("queries/backup_relations.sql")).fetchall()
+    found = connection.execute(load_query("backup_relations")).fetchall()
     if found:
         raise AnalyticsError(
             f"{what} is not empty: it holds {found[0][0]} and {len(found) - 1} others. A backup is restored into an "

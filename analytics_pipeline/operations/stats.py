@@ -9,7 +9,7 @@ from typing import Any, Final
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection, one_state
 
 Rows = list[dict[str, Any]]
@@ -46,4 +46,4 @@ def read_stats(connection: Connection) -> dict[str, Rows]:
             ).fetchall()
             for section, order in _VIEWS.items()
         }
-        return {**stats, RECENT: cursor.execute(load_sql("queries/stats_recent.sql")).fetchall()}
+        return {**stats, RECENT: cursor.execute(load_query("stats_recent")).fetchall()}

@@ -17,7 +17,7 @@ from analytics_pipeline.asset_names import MONTHLY_REPORT
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.messages.mailed import ChangedFigure, changed_figures_of
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Window
 
@@ -110,22 +110,22 @@ def record_document(
     with connection.transaction():
         # Two at once take turns, or both would count.
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('analytics_report_documents', 0))")
-        connection.execute(load_sql("queries/report_document_supersede.sql"), parameters)
-        row = fetch_row(connection, load_sql("queries/report_document_record.sql"), {**parameters, "run_id": run_id})
+        connection.execute(load_query("report_document_supersede"), parameters)
+        row = fetch_row(connection, load_query("report_document_record"), {**parameters, "run_id": run_id})
     return int(row[0])
 
 
 def document_files(connection: Connection, document_id: int) -> tuple[dict[str, DocumentFile], bool]:
     """Return the files there are of a document by their format, and whether a recipient lacks its workbook."""
     parameters = {"document_id": document_id}
-    files, lacks_workbook = fetch_row(connection, load_sql("queries/report_files.sql"), parameters)
+    files, lacks_workbook = fetch_row(connection, load_query("report_files"), parameters)
     return {form: DocumentFile(**file) for form, file in files.items()}, lacks_workbook
 
 
 def record_file(connection: Connection, document_id: int, form: str, file: DocumentFile) -> None:
     """Record a file of a document that was just stored; one of this format that there is stays."""
     parameters = {"document_id": document_id, "format": form, **asdict(file)}
-    connection.execute(load_sql("queries/report_file_record.sql"), parameters)
+    connection.execute(load_query("report_file_record"), parameters)
 
 
 def corrected_figures(
@@ -148,7 +148,7 @@ def corrected_figures(
         "version": definitions_version,
         "shown": Jsonb(shown),
     }
-    row = connection.execute(load_sql("queries/report_document_corrections.sql"), parameters).fetchone()
+    row = connection.execute(load_query("report_document_corrections"), parameters).fetchone()
     return () if row is None else changed_figures_of(row[0])
 
 
@@ -166,7 +166,7 @@ def changes_since(
         "version": DEFINITIONS_VERSION,
         "shown": Jsonb(shown),
     }
-    row = connection.execute(load_sql("queries/report_document_changes.sql"), parameters).fetchone()
+    row = connection.execute(load_query("report_document_changes"), parameters).fetchone()
     return ((), None) if row is None else (changed_figures_of(row[0]), row[1])
 
 
@@ -176,14 +176,14 @@ def months_of_other_definitions(connection: Connection) -> set[tuple[bool, Windo
     Each comes with whether that is the document over all companies, else one of those of companies.
     """
     parameters = {"report": MONTHLY_REPORT, "version": DEFINITIONS_VERSION}
-    rows = connection.execute(load_sql("queries/report_older_documents.sql"), parameters).fetchall()
+    rows = connection.execute(load_query("report_older_documents"), parameters).fetchall()
     return {(is_of_all, Window.of_month(date.fromisoformat(f"{period}-01"))) for is_of_all, period in rows}
 
 
 def withdraw_others(connection: Connection, report: str, period: str, companies: Sequence[str]) -> None:
     """Let no document of the partition count but those of the companies given, and the one over all of them."""
     parameters = {"report": report, "period": period, "companies": list(companies)}
-    connection.execute(load_sql("queries/report_documents_withdraw.sql"), parameters)
+    connection.execute(load_query("report_documents_withdraw"), parameters)
 
 
 def hold(
@@ -203,7 +203,7 @@ def hold(
     hold them back.
     """
     connection.execute(
-        load_sql("queries/report_documents_hold.sql"),
+        load_query("report_documents_hold"),
         {
             "report": report,
             "period": period,
@@ -219,7 +219,7 @@ def hold(
 def current_document(connection: Connection, report: str, company_id: str | None, period: str) -> RecordedDocument:
     """Return the document that counts; raises ``AnalyticsError`` when there is none."""
     row = connection.execute(
-        load_sql("queries/report_document_current.sql"),
+        load_query("report_document_current"),
         {"report": report, "company_id": company_id, "period": period},
     ).fetchone()
     if row is None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Granularity, Window
 
@@ -36,7 +36,7 @@ def fired_alerts(connection: Connection, company_id: str | None, window: Window)
     In the order of their first period. A ``corrected`` one fired by figures that have changed since.
     """
     rows = connection.execute(
-        load_sql("queries/alert_fired.sql"), {"company": company_id, "start": window.start, "end": window.end}
+        load_query("alert_fired"), {"company": company_id, "start": window.start, "end": window.end}
     ).fetchall()
     return [
         FiredAlert(rule, description, severity, company, Granularity(granularity), *of_row)

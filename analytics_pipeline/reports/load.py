@@ -56,7 +56,7 @@ from analytics_pipeline.reports.report import (
     Rejects,
     Report,
 )
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row
@@ -196,7 +196,7 @@ class _ReportLoader:
         moved_in = self._movements([window, previous])
         movements, movements_before = moved_in[window], moved_in[previous]
         currencies, refund_days = self._currencies()
-        crypto = self._listed("crypto", CryptoVolume)
+        crypto = self._listed("report_crypto", CryptoVolume)
         events, event_totals = self._events()
         alerts = self._alerts()
         moved = {key: figures for key, figures in movements.items() if not figures.is_empty}
@@ -255,7 +255,7 @@ class _ReportLoader:
             "currency": self._currency,
             **more,
         }
-        return self._connection.execute(load_sql(f"queries/report_{query}.sql"), parameters).fetchall()
+        return self._connection.execute(load_query(query), parameters).fetchall()
 
     def _listed(
         self, query: str, kind: Callable[..., T], window: Window | None = None, **more: object
@@ -308,7 +308,7 @@ class _ReportLoader:
     def _currencies(self) -> tuple[defaultdict[Key, list[OriginalRevenue]], defaultdict[Key, list[RefundDay]]]:
         currencies: defaultdict[Key, list[OriginalRevenue]] = defaultdict(list)
         days: defaultdict[Key, list[RefundDay]] = defaultdict(list)
-        for key, currency, day, *amounts in self._rows("currencies"):
+        for key, currency, day, *amounts in self._rows("report_currencies"):
             whole = OriginalRevenue(currency, *amounts)
             if day is None:
                 currencies[key].append(whole)
@@ -319,7 +319,7 @@ class _ReportLoader:
     def _events(self) -> tuple[defaultdict[Key, list[EventCount]], dict[Key, int]]:
         events: defaultdict[Key, list[EventCount]] = defaultdict(list)
         totals: dict[Key, int] = {}
-        for key, event_type, category, count, total in self._rows("events", most=MAX_EVENT_TYPES):
+        for key, event_type, category, count, total in self._rows("report_events", most=MAX_EVENT_TYPES):
             events[key].append(EventCount(event_type, category, count))
             totals[key] = total
         return events, totals
@@ -354,9 +354,9 @@ class _ReportLoader:
             table: {w.start for w in trend if w != self._window and (table.metric, w.start) in standing}
             for table in METRIC_TABLES
         }
-        revenue = self._closed("revenue", _stored_revenue, Granularity.MONTH, stored[REVENUE_METRICS])
-        users = self._closed("users", _MonthUsers, Granularity.MONTH, stored[USER_METRICS])
-        moved = self._closed("movements", _stored_movements, Granularity.MONTH, stored[MRR_MOVEMENTS])
+        revenue = self._closed("report_closed_revenue", _stored_revenue, Granularity.MONTH, stored[REVENUE_METRICS])
+        users = self._closed("report_closed_users", _MonthUsers, Granularity.MONTH, stored[USER_METRICS])
+        moved = self._closed("report_closed_movements", _stored_movements, Granularity.MONTH, stored[MRR_MOVEMENTS])
         for w, answers in self._revenues([w for w in trend if w.start not in stored[REVENUE_METRICS]]).items():
             revenue[w.start] = {key: _month_revenue(one) for key, one in answers.items()}
         for w, counts in self._users_of([w for w in trend if w.start not in stored[USER_METRICS]]).items():
@@ -385,10 +385,10 @@ class _ReportLoader:
         }
 
     def _quality(self, keys: Iterable[Key], *, has_raw: bool, provisional: bool) -> dict[Key, Quality]:
-        raw = {key: RawEvents(*figures) for key, *figures in self._rows("raw")} if has_raw else {}
+        raw = {key: RawEvents(*figures) for key, *figures in self._rows("report_raw")} if has_raw else {}
         closed = self._closed_figures(keys)
-        rejects = self._listed("rejects", Rejects)
-        causes = self._listed("changes", str, horizon=self._horizon)
+        rejects = self._listed("report_rejects", Rejects)
+        causes = self._listed("report_changes", str, horizon=self._horizon)
         unclosed, open_days = ((), None) if provisional else (self._unclosed(), self._open_days())
         return {
             key: Quality(
@@ -414,7 +414,7 @@ class _ReportLoader:
         if granularity is None:
             return ()
         rows = self._rows(
-            "unclosed",
+            "report_unclosed",
             granularity=str(granularity),
             version=DEFINITIONS_VERSION,
             metrics=[table.metric for table in METRIC_TABLES],
@@ -441,15 +441,15 @@ class _ReportLoader:
         if not closed:
             return {}
 
-        def stored(table: MetricTable, part: str, kind: Callable[..., T], none: T) -> Callable[[Key], T | None]:
+        def stored(table: MetricTable, query: str, kind: Callable[..., T], none: T) -> Callable[[Key], T | None]:
             if table.metric not in closed:
                 return lambda _: None
-            found = self._closed(part, kind, granularity, {start})[start]
+            found = self._closed(query, kind, granularity, {start})[start]
             return lambda key: found.get(key, none)
 
-        revenue = stored(REVENUE_METRICS, "revenue", _stored_revenue, _NO_MONTH_REVENUE)
-        moved = stored(MRR_MOVEMENTS, "movements", _stored_movements, _NO_MONTH_MOVEMENTS)
-        users = stored(USER_METRICS, "users", _MonthUsers, _NO_MONTH_USERS)
+        revenue = stored(REVENUE_METRICS, "report_closed_revenue", _stored_revenue, _NO_MONTH_REVENUE)
+        moved = stored(MRR_MOVEMENTS, "report_closed_movements", _stored_movements, _NO_MONTH_MOVEMENTS)
+        users = stored(USER_METRICS, "report_closed_users", _MonthUsers, _NO_MONTH_USERS)
         return {key: _closed_figures(revenue(key), moved(key), users(key)) for key in keys}
 
     def _closed_periods(self, granularity: Granularity, windows: Sequence[Window]) -> list[_ClosedPeriod]:
@@ -457,7 +457,7 @@ class _ReportLoader:
         over = Window(windows[0].start, windows[-1].end)
         converting = [table.metric for table in METRIC_TABLES if table.converts]
         rows = self._rows(
-            "closed_periods",
+            "report_closed_periods",
             over,
             granularity=str(granularity),
             version=DEFINITIONS_VERSION,
@@ -467,11 +467,11 @@ class _ReportLoader:
         return [_ClosedPeriod(*row) for row in rows]
 
     def _closed(
-        self, part: str, kind: Callable[..., T], granularity: Granularity, starts: Collection[datetime]
+        self, query: str, kind: Callable[..., T], granularity: Granularity, starts: Collection[datetime]
     ) -> defaultdict[datetime, dict[Key, T]]:
         found: defaultdict[datetime, dict[Key, T]] = defaultdict(dict)
         if starts:
-            for key, start, *figures in self._rows(f"closed_{part}", granularity=str(granularity), starts=list(starts)):
+            for key, start, *figures in self._rows(query, granularity=str(granularity), starts=list(starts)):
                 found[start][key] = kind(*figures)
         return found
 

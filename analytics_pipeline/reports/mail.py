@@ -32,7 +32,7 @@ from analytics_pipeline.reports.documents import (
 )
 from analytics_pipeline.reports.formats import Formats
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 
 # A report is mailed by itself for so long after its period has ended: filling in old months mails nobody.
@@ -172,13 +172,13 @@ def wanted_documents(connection: Connection) -> list[RecordedDocument]:
     Those that are held back are among them whether or not their recipients had an earlier one: free again, they can
     be sent as a correction.
     """
-    rows = connection.execute(load_sql("queries/report_mail_wanted.sql"), {"within": MAILED_WITHIN}).fetchall()
+    rows = connection.execute(load_query("report_mail_wanted"), {"within": MAILED_WITHIN}).fetchall()
     return [RecordedDocument.of_row(row) for row in rows]
 
 
 def count_missing(connection: Connection) -> int:
     """Return how many mails ``enqueue_wanted`` would put in."""
-    return int(fetch_row(connection, load_sql("queries/report_mail_missing.sql"), {"within": MAILED_WITHIN})[0])
+    return int(fetch_row(connection, load_query("report_mail_missing"), {"within": MAILED_WITHIN})[0])
 
 
 def enqueue_wanted(connection: Connection, settings: Settings) -> int:
@@ -241,10 +241,10 @@ def enqueue_report(
             if _file_format(group.form) in files
         ]
         for _, parameters in groups:
-            connection.execute(load_sql("queries/report_mail_renew.sql"), parameters)
-        connection.execute(load_sql("queries/report_mail_superfluous.sql"), {"document_id": recorded.document_id})
+            connection.execute(load_query("report_mail_renew"), parameters)
+        connection.execute(load_query("report_mail_superfluous"), {"document_id": recorded.document_id})
         return sum(
-            connection.execute(load_sql("queries/report_mail_enqueue.sql"), parameters).rowcount
+            connection.execute(load_query("report_mail_enqueue"), parameters).rowcount
             for group, parameters in groups
             if whom is not Whom.OUTDATED or group.is_outdated
         )
@@ -253,7 +253,7 @@ def enqueue_report(
 def mail_groups(connection: Connection, recorded: RecordedDocument) -> list[MailGroup]:
     """Return the recipients of a document by what they were mailed of its period last."""
     parameters = {"document_id": recorded.document_id}
-    rows = connection.execute(load_sql("queries/report_mail_earlier.sql"), parameters).fetchall()
+    rows = connection.execute(load_query("report_mail_earlier"), parameters).fetchall()
     return [
         MailGroup(
             None if version is None else EarlierDocument(Relation(relation), version, changed_figures_of(changes)),

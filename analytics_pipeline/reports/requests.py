@@ -17,7 +17,7 @@ from analytics_pipeline.fx.show import require_known_currency
 from analytics_pipeline.reports.order import ReportOrder, order_report
 from analytics_pipeline.reports.publish import PublishedReport, publish_order
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.clock import check_clock
 from analytics_pipeline.timescale.connection import Connection
 
@@ -58,7 +58,7 @@ class ReportRequest:
 
 def open_requests(connection: Connection, most: int) -> list[ReportRequest]:
     """Return the oldest requests that wait or are being met."""
-    rows = connection.execute(load_sql("queries/report_requests_open.sql"), {"most": most}).fetchall()
+    rows = connection.execute(load_query("report_requests_open"), {"most": most}).fetchall()
     return [ReportRequest(*row) for row in rows]
 
 
@@ -71,7 +71,7 @@ def meet(connection: Connection, settings: Settings, request_id: int, run_id: st
     """
     now = check_clock(connection)
     parameters = {"request_id": request_id, "run_id": run_id}
-    claimed = connection.execute(load_sql("queries/report_request_claim.sql"), parameters).fetchone()
+    claimed = connection.execute(load_query("report_request_claim"), parameters).fetchone()
     if claimed is None:
         raise AnalyticsError(
             f"The report request {request_id} is not there, is done, or another run is at it: see "
@@ -86,7 +86,7 @@ def meet(connection: Connection, settings: Settings, request_id: int, run_id: st
         fail(connection, request_id, str(error), run_id)
         raise
     made = {"uri": published.uri, "pages": published.pages, "size": published.size, "sha256": published.sha256}
-    if connection.execute(load_sql("queries/report_request_done.sql"), {**parameters, **made}).rowcount != 1:
+    if connection.execute(load_query("report_request_done"), {**parameters, **made}).rowcount != 1:
         raise AnalyticsError(
             f"The report request {request_id} was given to another run: see analytics_report_requests."
         )
@@ -96,7 +96,7 @@ def meet(connection: Connection, settings: Settings, request_id: int, run_id: st
 def fail(connection: Connection, request_id: int, problem: str, run_id: str | None) -> None:
     """End a request that a run holds (None: none does) without a document; ``problem`` says why, and what to do."""
     parameters = {"request_id": request_id, "problem": problem, "run_id": run_id}
-    connection.execute(load_sql("queries/report_request_failed.sql"), parameters)
+    connection.execute(load_query("report_request_failed"), parameters)
 
 
 def release(connection: Connection, request: ReportRequest) -> bool:
@@ -104,4 +104,4 @@ def release(connection: Connection, request: ReportRequest) -> bool:
     if request.run_id is None:
         return True
     parameters = {"request_id": request.request_id, "run_id": request.run_id}
-    return connection.execute(load_sql("queries/report_request_release.sql"), parameters).rowcount == 1
+    return connection.execute(load_query("report_request_release"), parameters).rowcount == 1

@@ -13,7 +13,7 @@ from typing import Any
 
 from psycopg.rows import class_row
 
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 
 AUDIT = "analytics_audit"
@@ -55,7 +55,7 @@ def list_acts(
     """Return the newest acts first: all, those of a kind (``grant.add``, or ``grant``), or those to one subject."""
     parameters = {"act": act, "subject": subject, "limit": limit}
     with connection.cursor(row_factory=class_row(Act)) as cursor:
-        return cursor.execute(load_sql("queries/audit_list.sql"), parameters).fetchall()
+        return cursor.execute(load_query("audit_list"), parameters).fetchall()
 
 
 def local_actor() -> str:

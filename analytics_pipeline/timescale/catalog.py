@@ -7,7 +7,7 @@ reads of them is listed here, so that such a release is named in one sentence be
 from collections.abc import Mapping, Sequence
 
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.server import RECOMMENDED_VERSION, server_info, version_text
 
@@ -103,7 +103,7 @@ def missing_from_catalog(
         "columns": [column for _, column in pairs],
         "functions": list(functions),
     }
-    return [name for (name,) in connection.execute(load_sql("queries/missing_from_catalog.sql"), parameters)]
+    return [name for (name,) in connection.execute(load_query("missing_from_catalog"), parameters)]
 
 
 def require_known_catalog(connection: Connection) -> None:

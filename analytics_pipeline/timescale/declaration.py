@@ -1,13 +1,13 @@
 """Compares a continuous aggregate in the database with its declaration."""
 
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.aggregates import COLUMNS, ContinuousAggregate
 from analytics_pipeline.timescale.connection import Connection
 
 
 def declaration_drift(connection: Connection, aggregate: ContinuousAggregate) -> list[str]:
     """Return what differs from the declaration, a sentence each; empty when nothing does."""
-    row = connection.execute(load_sql("queries/aggregate_layout.sql"), {"name": aggregate.name}).fetchone()
+    row = connection.execute(load_query("aggregate_layout"), {"name": aggregate.name}).fetchone()
     if row is None:
         return [f"{aggregate.name} does not exist: run 'analytics-pipeline db migrate'"]
     source, width, materialized_only, columns = row

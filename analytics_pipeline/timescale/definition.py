@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from analytics_pipeline.asset_names import EVENTS
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.aggregates import COLUMNS, ContinuousAggregate
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 
@@ -36,7 +36,7 @@ def compare_definition(connection: Connection, aggregate: ContinuousAggregate) -
     An aggregate on another one adds up the columns of its source.
     """
     declared = _declared_query(aggregate)
-    (stored,) = fetch_row(connection, load_sql("queries/aggregate_definition.sql"), {"name": aggregate.name})
+    (stored,) = fetch_row(connection, load_query("aggregate_definition"), {"name": aggregate.name})
     with connection.transaction(force_rollback=True):
         connection.execute(sql.SQL("CREATE TEMPORARY VIEW {} AS {}").format(_VIEW, declared))
         (printed,) = fetch_row(connection, "SELECT pg_get_viewdef('pg_temp.analytics_declared_definition'::regclass)")

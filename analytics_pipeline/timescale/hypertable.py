@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.aggregates import Column
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 
@@ -33,13 +33,13 @@ class HypertableStatus:
 
 def hypertable_status(connection: Connection) -> HypertableStatus:
     """Return the state of ``analytics_events``."""
-    row = fetch_row(connection, load_sql("queries/hypertable_status.sql"))
+    row = fetch_row(connection, load_query("hypertable_status"))
     return HypertableStatus(*row)
 
 
 def hypertable_drift(connection: Connection) -> list[str]:
     """Return what differs from the layout of the migrations, a sentence each; empty when nothing does."""
-    row = connection.execute(load_sql("queries/hypertable_layout.sql")).fetchone()
+    row = connection.execute(load_query("hypertable_layout")).fetchone()
     if row is None:
         return ["analytics_events is not a hypertable: run 'analytics-pipeline db migrate'"]
     dimension, compression_enabled, has_unique_key, columns = row

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.catalog import require_known_catalog
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Granularity, Window, join_windows
@@ -27,7 +27,7 @@ def stale_ranges(connection: Connection, window: Window, aggregate: str | None =
     """
     require_known_catalog(connection)
     parameters = {"start": window.start, "end": window.end, "aggregate": aggregate}
-    rows = connection.execute(load_sql("queries/stale_ranges.sql"), parameters).fetchall()
+    rows = connection.execute(load_query("stale_ranges"), parameters).fetchall()
     return [StaleRange(*row) for row in rows]
 
 
@@ -41,4 +41,4 @@ def days_of(ranges: Iterable[StaleRange]) -> list[Window]:
 
 def count_future_events(connection: Connection) -> int:
     """Return the number of events dated more than five minutes ahead: written past our ingestion."""
-    return int(fetch_row(connection, load_sql("queries/count_future_events.sql"))[0])
+    return int(fetch_row(connection, load_query("count_future_events"))[0])

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
 
 # Another session held what the job needed: the engine tries again by itself.
@@ -49,5 +49,5 @@ def read_job_health(connection: Connection) -> list[JobHealth]:
     On PostgreSQL 15.20 every background job is recorded as failed (24000, "cannot drop portal") although its
     work commits: such a run counts as a success.
     """
-    rows = connection.execute(load_sql("queries/policy_job_health.sql")).fetchall()
+    rows = connection.execute(load_query("policy_job_health")).fetchall()
     return [JobHealth(*row) for row in rows]

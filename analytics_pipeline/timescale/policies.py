@@ -18,7 +18,7 @@ from psycopg.rows import class_row
 from analytics_pipeline.ages import NEVER
 from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale import audit
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection, fetch_row
@@ -148,7 +148,7 @@ def wanted_policies(values: PolicyValues) -> list[Policy]:
 
 def read_policies(connection: Connection) -> list[Policy]:
     """Return the policies the database has on our relations."""
-    rows = connection.execute(load_sql("queries/policies.sql")).fetchall()
+    rows = connection.execute(load_query("policies")).fetchall()
     return [
         Policy(
             procedure,
@@ -165,7 +165,7 @@ def read_policies(connection: Connection) -> list[Policy]:
 def policy_records(connection: Connection) -> dict[str, PolicyRecord]:
     """Return what the database wants, by name; empty before its first migration has ended."""
     with connection.cursor(row_factory=class_row(PolicyRecord)) as cursor:
-        return {record.name: record for record in cursor.execute(load_sql("queries/policy_records.sql"))}
+        return {record.name: record for record in cursor.execute(load_query("policy_records"))}
 
 
 def policy_values(connection: Connection) -> PolicyValues:
@@ -196,7 +196,7 @@ def settle_policies(connection: Connection, server: ServerInfo, initial: PolicyV
         if policy_records(connection):
             return list(_add_missing_refreshes(connection, policy_values(connection)))
         found = read_policies(connection)
-        if found or connection.execute(load_sql("queries/event_chunks.sql")).fetchone():
+        if found or connection.execute(load_query("event_chunks")).fetchone():
             adopted = _adopted_values(found)
             _record(connection, asdict(adopted), "adopted")
             return list(_add_missing_refreshes(connection, adopted))
@@ -282,7 +282,7 @@ def droppable_events(connection: Connection, retention: str) -> DroppableEvents:
     if retention == NEVER:
         return DroppableEvents(0, None, None)
     parameters = {"drop_after": retention}
-    return DroppableEvents(*fetch_row(connection, load_sql("queries/droppable_chunks.sql"), parameters))
+    return DroppableEvents(*fetch_row(connection, load_query("droppable_chunks"), parameters))
 
 
 def _lock(connection: Connection) -> None:
@@ -293,7 +293,7 @@ def _lock(connection: Connection) -> None:
 def _record(connection: Connection, values: Mapping[str, str], origin: str) -> None:
     for name, value in values.items():
         parameters = {"name": name, "value": value, "origin": origin, "client": audit.local_actor()}
-        connection.execute(load_sql("queries/policy_record.sql"), parameters)
+        connection.execute(load_query("policy_record"), parameters)
 
 
 def _adopted_values(found: list[Policy]) -> PolicyValues:

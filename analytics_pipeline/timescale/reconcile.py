@@ -15,7 +15,7 @@ from psycopg import sql
 
 from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.aggregates import ContinuousAggregate
 from analytics_pipeline.timescale.connection import Connection, fetch_row, one_state
 from analytics_pipeline.timescale.invalidation import StaleRange, stale_ranges
@@ -114,7 +114,7 @@ def reconcile(
         raise AnalyticsError(
             f"The continuous aggregate {aggregate.name} does not exist: run 'analytics-pipeline db migrate'."
         )
-    query = sql.SQL(load_sql("queries/reconcile.sql")).format(
+    query = sql.SQL(load_query("reconcile")).format(
         width=sql.Literal(f"1 {aggregate.granularity}"),
         dimensions=sql.SQL(", ").join(map(sql.Identifier, aggregate.dimensions)),
         measures=sql.SQL(", ").join(map(sql.Identifier, aggregate.measures)),

@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 
 from analytics_pipeline.errors import AnalyticsError, RefusedError
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.aggregates import AGGREGATES, LOGS_DAYS, ContinuousAggregate
 from analytics_pipeline.timescale.catalog import require_known_catalog
 from analytics_pipeline.timescale.clock import check_clock, database_now, require_ended
@@ -117,10 +117,10 @@ def retention_horizon(connection: Connection) -> datetime | None:
     aggregates remember events, and what was found before: that is kept in the database, because a late
     event may create a dropped chunk anew.
     """
-    policy_horizon, remembered = fetch_row(connection, load_sql("queries/retention_horizon.sql"))
+    policy_horizon, remembered = fetch_row(connection, load_query("retention_horizon"))
     lost = _end_of_lost_events(connection)
     if lost is not None and (remembered is None or lost > remembered):
-        connection.execute(load_sql("queries/remember_horizon.sql"), {"events_from": lost})
+        connection.execute(load_query("remember_horizon"), {"events_from": lost})
     return max((instant for instant in (policy_horizon, remembered, lost) if instant), default=None)
 
 
@@ -167,7 +167,7 @@ def count_buckets(connection: Connection, aggregate: ContinuousAggregate, window
 
 def materialized_tables(connection: Connection) -> dict[str, MaterializedTable]:
     """Return where each continuous aggregate of the database stores its rows, by the aggregate's name."""
-    rows = connection.execute(load_sql("queries/materialization_tables.sql")).fetchall()
+    rows = connection.execute(load_query("materialization_tables")).fetchall()
     return {name: MaterializedTable(schema, table, watermark) for name, schema, table, watermark in rows}
 
 
@@ -226,7 +226,7 @@ def _call_refresh(connection: Connection, aggregate: ContinuousAggregate, window
 
 def _end_of_lost_events(connection: Connection) -> datetime | None:
     """Return the end of the last stretch that has no chunk of raw events, but stored buckets."""
-    chunks = connection.execute(load_sql("queries/event_chunks.sql")).fetchall()
+    chunks = connection.execute(load_query("event_chunks")).fetchall()
     ends = [datetime.min.replace(tzinfo=UTC), *(end for _, end in chunks)]
     starts = [*(start for start, _ in chunks), database_now(connection)]
     holes = [(low, high) for low, high in zip(ends, starts, strict=True) if low < high]

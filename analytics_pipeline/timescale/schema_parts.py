@@ -14,7 +14,7 @@ from functools import partial
 from psycopg import sql
 
 from analytics_pipeline.currencies import CRYPTO_PREFIX, TICKER_DIGITS, TICKER_FORM, currencies
-from analytics_pipeline.sql_files import list_sql, load_sql
+from analytics_pipeline.sql_files import list_sql, load_query, load_sql
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.waiting import WatchedConnection, change_briefly
 
@@ -75,7 +75,7 @@ def _recorded(connection: Connection) -> dict[str, tuple[str, str]]:
 
 
 def _states(connection: Connection) -> Mapping[str, str | None]:
-    return dict(connection.execute(load_sql("queries/schema_part_states.sql")).fetchall())
+    return dict(connection.execute(load_query("schema_part_states")).fetchall())
 
 
 def _apply(connection: Connection, part: SchemaPart) -> None:

@@ -21,7 +21,7 @@ from psycopg.rows import class_row
 from psycopg.waiting import Ready, Wait
 
 from analytics_pipeline.errors import AnalyticsError, first_line
-from analytics_pipeline.sql_files import load_sql
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.text import printable_line
 
 _log = logging.getLogger(__name__)
@@ -253,9 +253,9 @@ class WatchedConnection(psycopg.Connection[tuple[Any, ...]]):
         try:
             with psycopg.connect(self._url, autocommit=True, connect_timeout=5, prepare_threshold=None) as second:
                 second.execute("SET TIME ZONE 'UTC'")
-                lock = second.execute(load_sql("queries/lock_wait.sql"), parameters).fetchone()
+                lock = second.execute(load_query("lock_wait"), parameters).fetchone()
                 with second.cursor(row_factory=class_row(Holder)) as cursor:
-                    holders = tuple(cursor.execute(load_sql("queries/lock_holders.sql"), parameters))
+                    holders = tuple(cursor.execute(load_query("lock_holders"), parameters))
         except psycopg.Error as error:
             raise _UnknownError(first_line(error)) from error
         if lock is None:

@@ -1,1 +1,0 @@
-SELECT analytics_company_is_known(%(company_id)s)

@@ -1,0 +1,264 @@
+-- name: access_database
+-- What logins are made for: the database, who owns our tables, and whether that one is a superuser; whether this is the
+-- embedded server, which knows no logins.
+SELECT current_database()::text, o.rolname::text, o.rolsuper, version() LIKE '%emcc%'
+FROM pg_class AS c
+JOIN pg_roles AS o ON o.oid = c.relowner
+WHERE c.oid = 'analytics_events'::regclass
+
+
+-- name: access_grant
+INSERT INTO analytics_company_grants AS g (role_name, company_id, role_oid)
+VALUES (%(role)s, %(company)s, to_regrole(quote_ident(%(role)s))::oid)
+ON CONFLICT (role_name, company_id) DO UPDATE SET role_oid = excluded.role_oid, granted_at = now()
+WHERE g.role_oid IS DISTINCT FROM excluded.role_oid
+
+
+-- name: access_grants
+-- A grant holds while its role has the number and the name that it had.
+SELECT g.role_name, g.company_id, g.granted_at, coalesce(to_regrole(quote_ident(g.role_name)) = g.role_oid, false)
+FROM analytics_company_grants AS g
+WHERE %(role)s::text IS NULL OR g.role_name = %(role)s
+ORDER BY g.role_name, g.company_id NULLS FIRST
+
+
+-- name: access_revoke
+DELETE FROM analytics_company_grants
+WHERE role_name = %(role)s AND company_id IS NOT DISTINCT FROM %(company)s
+
+
+-- name: access_role
+-- A role, and what a grant would mean to it: whether row-level security binds it at all, whether it reads every
+-- company or names its company anyway, and who else would read by the grant as its member. Whoever owns the tables or
+-- bypasses row-level security reads everything without it.
+SELECT
+    r.rolsuper OR r.rolbypassrls AS is_unbound,
+    NOT r.rolsuper AND (
+        pg_has_role(r.oid, t.relowner, 'MEMBER') OR pg_has_role(r.oid, 'pg_read_all_data', 'MEMBER')
+        OR coalesce(pg_has_role(r.oid, to_regrole('analytics_operator'), 'MEMBER'), false)
+        OR coalesce(pg_has_role(r.oid, to_regrole('analytics_analyst'), 'MEMBER'), false)
+    ) AS sees_everything,
+    coalesce(pg_has_role(r.oid, to_regrole('analytics_api'), 'MEMBER'), false) AS names_its_company,
+    coalesce(pg_has_role(r.oid, to_regrole('analytics_reader'), 'MEMBER'), false) AS is_reader,
+    ARRAY(
+        SELECT m.rolname::text
+        FROM pg_roles AS m
+        WHERE m.oid <> r.oid AND pg_has_role(m.oid, r.oid, 'MEMBER')
+          AND NOT m.rolsuper AND NOT m.rolbypassrls AND NOT pg_has_role(m.oid, t.relowner, 'MEMBER')
+        ORDER BY m.rolname
+    ) AS members
+FROM pg_roles AS r
+CROSS JOIN (SELECT c.relowner FROM pg_class AS c WHERE c.oid = 'analytics_company_grants'::regclass) AS t
+WHERE r.rolname = %(role)s
+
+
+-- name: access_unbound
+-- Readers whose company no grant says: those that name it themselves, as members of analytics_api, and those that see
+-- nothing. Who bypasses row-level security, or owns the tables, needs no grant.
+SELECT r.rolname, coalesce(pg_has_role(r.oid, to_regrole('analytics_api'), 'MEMBER'), false)
+FROM pg_roles AS r
+CROSS JOIN (SELECT c.relowner FROM pg_class AS c WHERE c.oid = 'analytics_company_grants'::regclass) AS t
+WHERE pg_has_role(r.oid, 'analytics_reader', 'MEMBER')
+  AND r.rolname NOT IN ('analytics_reader', 'analytics_api')
+  AND NOT r.rolsuper AND NOT r.rolbypassrls AND NOT pg_has_role(r.oid, t.relowner, 'MEMBER')
+  AND NOT EXISTS (
+      SELECT FROM analytics_company_grants AS g
+      WHERE to_regrole(quote_ident(g.role_name)) = g.role_oid
+        AND pg_has_role(r.oid, to_regrole(quote_ident(g.role_name)), 'MEMBER')
+  )
+ORDER BY r.rolname
+
+
+-- name: kept_metric_periods
+-- Closed partitions of a metric that keep figures of other definitions, or in another currency, than today's, because
+-- their events have expired.
+SELECT
+    count(*), min(m.period_start), max(m.period_start),
+    array_agg(DISTINCT m.definitions_version ORDER BY m.definitions_version)
+FROM analytics_metric_periods AS m
+WHERE m.metric = %(metric)s AND m.granularity = %(granularity)s
+  AND analytics_is_outdated(m, %(version)s, %(currency)s)
+  AND analytics_is_behind_horizon(m, %(horizon)s)
+
+
+-- name: late_behind_horizon
+-- Events behind the retention horizon that came in after their hour was closed, within half-open stretches that have
+-- changed: they are in no figure, and can't get into any.
+SELECT count(*), min(e."timestamp"), max(e."timestamp")
+FROM unnest(%(lows)s::timestamptz[], %(highs)s::timestamptz[]) AS s (low, high)
+JOIN analytics_events AS e ON e."timestamp" >= s.low AND e."timestamp" < s.high
+JOIN analytics_partitions AS p
+    ON p.asset = %(asset)s AND p.window_start = date_trunc('hour', e."timestamp", 'UTC') AND p.closed_at < e.ingested_at
+WHERE e."timestamp" < %(horizon)s
+
+
+-- name: movements_of_periods
+-- MRR at the start and the end of periods, what moved it and the rates that follow, in their order.
+SELECT f.start_mrr AS start, f.end_mrr AS "end", f.unconverted::text AS lacking, f.*
+FROM analytics_mrr_figures(analytics_figure_periods(
+    %(companies)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[], %(currency)s
+)) AS f
+ORDER BY f.place
+
+
+-- name: partitions_adopt
+-- Partitions that were closed before there was a record of them here; what was begun meanwhile stays as it is.
+INSERT INTO analytics_partitions (asset, window_start, window_end, closed_at, run_id, attempted_at)
+SELECT %(asset)s, a.window_start, a.window_end, a.closed_at, a.run_id, a.closed_at
+FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[], %(times)s::timestamptz[], %(runs)s::text[])
+    AS a (window_start, window_end, closed_at, run_id)
+ON CONFLICT (asset, window_start) DO NOTHING
+
+
+-- name: partitions_adopt_failed
+-- Partitions that a failed run had left before there was a record of them here; whatever is known here stays as it is.
+INSERT INTO analytics_partitions (asset, window_start, window_end, attempts, failure, run_id, attempted_at)
+SELECT %(asset)s, s, s + %(width)s::interval, %(attempts)s::text[], %(failure)s, %(run_id)s, %(attempted_at)s
+FROM generate_series(
+    %(start)s::timestamptz, %(end)s::timestamptz - interval '1 microsecond', %(width)s::interval
+) AS s
+ON CONFLICT (asset, window_start) DO NOTHING
+
+
+-- name: partitions_begin
+-- An attempt at closing the partitions of a window: they are not closed until their proof is recorded. A step that is
+-- repeated in its run is the same attempt.
+INSERT INTO analytics_partitions AS p (asset, window_start, window_end, attempts, run_id, attempted_at)
+SELECT %(asset)s, s, s + %(width)s::interval, ARRAY[%(run_id)s::text], %(run_id)s, statement_timestamp()
+FROM generate_series(
+    %(start)s::timestamptz, %(end)s::timestamptz - interval '1 microsecond', %(width)s::interval
+) AS s
+ON CONFLICT (asset, window_start) DO UPDATE
+    SET closed_at = NULL, rows = NULL, events = NULL, failure = NULL,
+        attempts = array_remove(p.attempts, excluded.run_id) || excluded.run_id,
+        run_id = excluded.run_id, attempted_at = excluded.attempted_at
+
+
+-- name: partitions_close
+-- The proof of the partitions of a window, as far as their last attempt is one of these runs'. The sub-query "counted"
+-- gives the rows and events that are stored, by the partition's start.
+UPDATE analytics_partitions AS p
+SET closed_at = statement_timestamp(), rows = c.rows, events = c.events, attempts = '{{}}', failure = NULL,
+    run_id = %(run_id)s
+FROM (
+    SELECT o.window_start, {rows} AS rows, {events} AS events
+    FROM analytics_partitions AS o
+    LEFT JOIN ({counted}) AS counted (window_start, rows, events) USING (window_start)
+    WHERE o.asset = %(asset)s AND o.window_start >= %(start)s AND o.window_end <= %(end)s
+) AS c
+WHERE p.asset = %(asset)s AND p.window_start = c.window_start
+  AND p.closed_at IS NULL AND p.run_id = ANY (%(runs)s)
+
+
+-- name: partitions_closed
+-- The stretches of each asset that are closed, of its whole history.
+SELECT c.asset, lower(stretch), upper(stretch)
+FROM (
+    SELECT p.asset, range_agg(tstzrange(p.window_start, p.window_end)) AS stretches
+    FROM analytics_partitions AS p
+    WHERE p.closed_at IS NOT NULL
+    GROUP BY p.asset
+) AS c, unnest(c.stretches) AS stretch
+ORDER BY 1, 2
+
+
+-- name: partitions_died
+-- What a run whose process was ended has left of its attempts. One that says nothing against another is taken back,
+-- whatever has begun since; one that had failed before stays.
+UPDATE analytics_partitions AS p
+SET failure = CASE WHEN p.run_id = %(run_id)s THEN %(why)s ELSE p.failure END,
+    attempts = CASE WHEN %(is_taken_back)s THEN array_remove(p.attempts, %(run_id)s) ELSE p.attempts END
+WHERE %(run_id)s = ANY (p.attempts) AND p.closed_at IS NULL AND (p.run_id <> %(run_id)s OR p.failure IS NULL)
+
+
+-- name: partitions_fail
+-- Why an attempt of one of these runs at closing the partitions of a window has failed.
+UPDATE analytics_partitions AS p
+SET failure = %(failure)s
+WHERE p.asset = %(asset)s AND p.window_start >= %(start)s AND p.window_end <= %(end)s
+  AND p.closed_at IS NULL AND p.run_id = ANY (%(runs)s)
+
+
+-- name: partitions_failed
+-- The stretches of each asset whose last attempt has not closed them: it has failed, or it is under way.
+SELECT f.asset, lower(stretch), upper(stretch), f.failed_attempts, f.run_id, f.attempted_at, f.failure
+FROM (
+    SELECT
+        p.asset, p.failed_attempts, p.run_id, p.attempted_at, p.failure,
+        range_agg(tstzrange(p.window_start, p.window_end)) AS stretches
+    FROM analytics_partitions AS p
+    WHERE p.closed_at IS NULL
+    GROUP BY p.asset, p.failed_attempts, p.run_id, p.attempted_at, p.failure
+) AS f, unnest(f.stretches) AS stretch
+ORDER BY 1, 2
+
+
+-- name: partitions_final
+-- Which closed partitions the raw events can no longer change, by the retention horizon as it is now; NULL: none.
+UPDATE analytics_partitions AS p
+SET is_final = NOT p.is_final
+WHERE p.is_final <> (p.closed_at IS NOT NULL AND p.window_start < coalesce(%(horizon)s, '-infinity'::timestamptz))
+
+
+-- name: partitions_last_attempt
+-- When the last attempt at a window of these assets began.
+SELECT max(p.attempted_at)
+FROM analytics_partitions AS p
+WHERE p.asset = ANY (%(assets)s) AND p.window_start >= %(start)s AND p.window_start < %(end)s
+
+
+-- name: partitions_proofs
+-- The closed partitions of an asset from an instant on, with their proofs, in order.
+SELECT p.window_start, p.window_end, p.closed_at, p.rows, p.events
+FROM analytics_partitions AS p
+WHERE p.asset = %(asset)s AND p.closed_at IS NOT NULL AND p.window_start >= %(start)s
+ORDER BY p.window_start
+
+
+-- name: partitions_times
+-- When each closed partition of these assets was last begun and closed.
+SELECT p.asset, p.window_start, p.window_end, p.attempted_at, p.closed_at
+FROM analytics_partitions AS p
+WHERE p.asset = ANY (%(assets)s) AND p.closed_at IS NOT NULL
+
+
+-- name: period_figures
+-- The figures of each period of a window, by the functions that define them.
+WITH period AS MATERIALIZED (
+    SELECT ARRAY(
+        SELECT ROW(%(company)s, p.period_start, p.period_end, %(currency)s)::analytics_figure_period
+        FROM analytics_periods(%(granularity)s, %(start)s, %(end)s) AS p
+        ORDER BY p.period_start
+    ) AS periods
+)
+-- A column of several is that of the last: what follows from the movements has revenue and MRR for itself.
+SELECT m.*, f.*, u.active_users, u.new_users, f.period_start AS start
+FROM period AS p
+CROSS JOIN LATERAL analytics_revenue_figures(p.periods) AS f
+JOIN LATERAL analytics_mrr_figures(p.periods) AS m ON m.place = f.place
+JOIN LATERAL analytics_user_figures(p.periods) AS u ON u.place = f.place
+ORDER BY f.place
+
+
+-- name: revenue_of_periods
+-- The revenue figures of periods, in their order.
+SELECT
+    f.total_revenue, f.mrr, f.arr, f.average_revenue_per_user, f.revenue_growth,
+    f.invoiced, f.refunds, f.paying_customers, f.arpa, f.total_users,
+    f.unconverted::text, f.is_empty
+FROM analytics_revenue_figures(analytics_figure_periods(
+    %(companies)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[], %(currency)s
+)) AS f
+ORDER BY f.place
+
+
+-- name: users_of_periods
+-- The user answer of periods, in their order; is_empty: nobody was seen before the period's end.
+SELECT
+    a.total_users, a.active_users, a.new_users, a.churned_users, a.users_at_start, a.active_before,
+    a.churn_rate, a.active_user_rate, a.churn_rate_of_start,
+    a.seen_users = 0 AS is_empty
+FROM analytics_user_answers(analytics_figure_periods(
+    %(companies)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[], NULL
+)) AS a
+ORDER BY a.place

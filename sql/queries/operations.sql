@@ -1,0 +1,154 @@
+-- name: backup_chunks
+-- The chunks of a hypertable of time, in order.
+SELECT c.range_start, c.range_end, c.is_compressed
+FROM timescaledb_information.chunks AS c
+WHERE c.hypertable_schema = %(schema)s AND c.hypertable_name = %(table)s AND c.range_start IS NOT NULL
+ORDER BY c.range_start
+
+
+-- name: backup_events
+-- The events of a window [start, end) as ingestion reads them: numbers and metadata as texts, with every digit.
+SELECT
+    e.event_id::text, e."timestamp", e.company_id, e.user_id, e.event_type, e.category, e.value::text, e.currency,
+    e.metadata::text
+FROM analytics_events AS e
+WHERE e."timestamp" >= %(start)s AND e."timestamp" < %(end)s
+ORDER BY e."timestamp", e.event_id
+
+
+-- name: backup_hypertables
+-- The hypertables, and those that hold the stored rows of continuous aggregates, each under the name a user knows, with
+-- the column of its time.
+SELECT
+    coalesce(ca.view_name, d.hypertable_name)::text, d.hypertable_schema::text, d.hypertable_name::text,
+    d.column_name::text
+FROM timescaledb_information.dimensions AS d
+LEFT JOIN timescaledb_information.continuous_aggregates AS ca
+    ON (ca.materialization_hypertable_schema, ca.materialization_hypertable_name)
+     = (d.hypertable_schema, d.hypertable_name)
+WHERE d.dimension_number = 1
+ORDER BY 1
+
+
+-- name: backup_jobs
+-- The jobs of a database, without TimescaleDB's own, each with the relation a user knows.
+SELECT
+    j.job_id, j.proc_name::text, coalesce(ca.view_name, j.hypertable_name, '')::text, j.scheduled,
+    coalesce(j.config, '{}'::jsonb)
+FROM timescaledb_information.jobs AS j
+LEFT JOIN timescaledb_information.continuous_aggregates AS ca
+    ON (ca.materialization_hypertable_schema, ca.materialization_hypertable_name)
+     = (j.hypertable_schema, j.hypertable_name)
+WHERE j.job_id >= 1000
+ORDER BY j.job_id
+
+
+-- name: backup_reader
+-- Whether row-level security binds this session's role, and whether it owns our tables.
+SELECT
+    NOT (r.rolsuper OR r.rolbypassrls),
+    coalesce(
+        (SELECT pg_has_role(c.relowner, 'USAGE') FROM pg_class AS c WHERE c.oid = to_regclass('analytics_events')), false
+    )
+FROM pg_roles AS r
+WHERE r.rolname = current_user
+
+
+-- name: backup_relations
+-- What a database holds of its own, of extensions nothing, sorted: tables, views, sequences, and functions.
+SELECT relation FROM (
+    SELECT format('%I.%I', n.nspname, c.relname) AS relation, c.oid, 'pg_class'::regclass AS catalog
+    FROM pg_class AS c
+    JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND c.relpersistence <> 't'
+      AND n.nspname !~ '^(pg_|_timescaledb|timescaledb_|information_schema$)'
+    UNION ALL
+    SELECT format('%I.%I', n.nspname, p.proname), p.oid, 'pg_proc'::regclass
+    FROM pg_proc AS p
+    JOIN pg_namespace AS n ON n.oid = p.pronamespace
+    WHERE n.nspname !~ '^(pg_|_timescaledb|timescaledb_|information_schema$)'
+) AS own
+WHERE NOT EXISTS (
+    SELECT FROM pg_depend AS d WHERE d.classid = own.catalog AND d.objid = own.oid AND d.deptype = 'e'
+)
+ORDER BY 1
+
+
+-- name: backup_roles
+-- The roles that a restore of this database needs: who owns something in it, or may use it, or runs a job of it. Not
+-- those that every server has, and not whoever made an extension.
+SELECT DISTINCT r.rolname::text
+FROM (
+    SELECT c.relowner AS role, a.grantee
+    FROM pg_class AS c
+    LEFT JOIN LATERAL aclexplode(c.relacl) AS a ON true
+    WHERE c.relnamespace NOT IN (SELECT n.oid FROM pg_namespace AS n WHERE n.nspname ~ '^(pg_|information_schema$)')
+    UNION ALL
+    SELECT p.proowner, a.grantee
+    FROM pg_proc AS p
+    LEFT JOIN LATERAL aclexplode(p.proacl) AS a ON true
+    WHERE p.pronamespace NOT IN (SELECT n.oid FROM pg_namespace AS n WHERE n.nspname ~ '^(pg_|information_schema$)')
+    UNION ALL
+    SELECT n.nspowner, a.grantee
+    FROM pg_namespace AS n
+    LEFT JOIN LATERAL aclexplode(n.nspacl) AS a ON true
+    WHERE n.nspname !~ '^(pg_|information_schema$)'
+    UNION ALL
+    SELECT d.defaclrole, a.grantee
+    FROM pg_default_acl AS d
+    LEFT JOIN LATERAL aclexplode(d.defaclacl) AS a ON true
+) AS named
+JOIN pg_roles AS r ON r.oid IN (named.role, named.grantee)
+WHERE r.rolname !~ '^pg_'
+ORDER BY 1
+
+
+-- name: backup_session
+-- For a session that counts everything: texts of values that depend on no setting, and no limit of time. Settings that
+-- a version of PostgreSQL lacks are left out. Row-level security is an error rather than rows that are missing, but for
+-- the owner of our tables, whose own policy shows every row.
+SELECT set_config(s.name, v.value, false)
+FROM (VALUES
+    ('TimeZone', 'UTC'), ('DateStyle', 'ISO, MDY'), ('IntervalStyle', 'postgres'), ('bytea_output', 'hex'),
+    ('extra_float_digits', '1'), ('row_security', %(row_security)s), ('statement_timeout', '0'), ('transaction_timeout', '0'),
+    ('idle_in_transaction_session_timeout', '0')
+) AS v (name, value)
+JOIN pg_settings AS s USING (name)
+
+
+-- name: backup_settings
+-- What ALTER DATABASE has set, which a dump leaves out.
+SELECT split_part(c, '=', 1), substr(c, strpos(c, '=') + 1)
+FROM pg_db_role_setting AS s
+CROSS JOIN LATERAL unnest(s.setconfig) AS c
+WHERE s.setrole = 0 AND s.setdatabase = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
+  AND split_part(c, '=', 1) <> 'timescaledb.restoring'
+ORDER BY 1
+
+
+-- name: backup_tables
+-- The tables that hold a database's own data, sorted: neither those of extensions nor the parts of hypertables.
+SELECT n.nspname::text, c.relname::text
+FROM pg_class AS c
+JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
+  AND n.nspname !~ '^(pg_|_timescaledb|timescaledb_|information_schema$)'
+  AND NOT EXISTS (
+      SELECT FROM pg_depend AS d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+  )
+ORDER BY 1, 2
+
+
+-- name: stats_recent
+-- What came in lately: events by when they happened, records rejected by when they were, hours counted from their start.
+SELECT
+    p.period,
+    (SELECT coalesce(sum(i.events), 0)::bigint FROM analytics_operations_ingestion AS i WHERE i.hour > now() - p.age)
+        AS events,
+    (SELECT coalesce(sum(r.records), 0)::bigint FROM analytics_operations_rejects AS r WHERE r.hour > now() - p.age)
+        AS rejected
+FROM (
+    VALUES
+        ('last day', interval '1 day'), ('last 7 days', interval '7 days'), ('last 30 days', interval '30 days')
+) AS p (period, age)
+ORDER BY p.age

@@ -1,3 +1,0 @@
-SELECT event_id, "timestamp", content
-FROM analytics_source_events
-WHERE event_id = ANY(%(event_ids)s)

@@ -1,0 +1,435 @@
+-- name: aggregate_definition
+-- The query a continuous aggregate is filled by, as this server prints it.
+SELECT pg_get_viewdef(format('%%I.%%I', direct_view_schema, direct_view_name)::regclass)
+FROM _timescaledb_catalog.continuous_agg
+WHERE user_view_name = %(name)s
+
+
+-- name: aggregate_layout
+-- What a continuous aggregate is: source, bucket width, real-time or not, columns in order.
+SELECT
+    coalesce(parent.user_view_name, source.table_name)::text,
+    CASE
+        WHEN f.bucket_width::interval = interval '1 hour' THEN '1 hour'
+        WHEN f.bucket_width::interval = interval '1 day' THEN '1 day'
+        WHEN f.bucket_width::interval = interval '1 month' THEN '1 month'
+        ELSE f.bucket_width::text
+    END,
+    c.materialized_only,
+    (
+        SELECT jsonb_agg(
+            jsonb_build_array(
+                a.attname,
+                CASE a.atttypid
+                    WHEN 'timestamptz'::regtype THEN 'timestamptz'
+                    ELSE format_type(a.atttypid, a.atttypmod)
+                END
+            )
+            ORDER BY a.attnum
+        )
+        FROM pg_attribute AS a
+        WHERE a.attrelid = format('%%I.%%I', c.user_view_schema, c.user_view_name)::regclass
+          AND a.attnum > 0 AND NOT a.attisdropped
+    )
+FROM _timescaledb_catalog.continuous_agg AS c
+JOIN _timescaledb_catalog.continuous_aggs_bucket_function AS f USING (mat_hypertable_id)
+JOIN _timescaledb_catalog.hypertable AS source ON source.id = c.raw_hypertable_id
+LEFT JOIN _timescaledb_catalog.continuous_agg AS parent ON parent.mat_hypertable_id = c.parent_mat_hypertable_id
+WHERE c.user_view_name = %(name)s
+
+
+-- name: audit_list
+-- The newest acts of operators first.
+SELECT a.audit_id, a.happened_at, a.session_role, a.actor, a.act, a.subject, a.details
+FROM analytics_audit AS a
+WHERE (%(act)s::text IS NULL OR a.act = %(act)s OR starts_with(a.act, %(act)s || '.'))
+  AND (%(subject)s::text IS NULL OR a.subject = %(subject)s)
+ORDER BY a.audit_id DESC
+LIMIT %(limit)s
+
+
+-- name: count_future_events
+-- Events dated further ahead than clocks differ (ingestion allows five minutes).
+SELECT count(*) FROM analytics_events WHERE "timestamp" > now() + interval '5 minutes'
+
+
+-- name: droppable_chunks
+-- What a retention policy with this age would drop if it ran now.
+SELECT count(*), min(range_start), max(range_end)
+FROM timescaledb_information.chunks
+WHERE hypertable_name = 'analytics_events'
+  AND range_end <= now() - %(drop_after)s::interval
+
+
+-- name: event_chunks
+-- The ranges for which raw events can exist, in order.
+SELECT range_start, range_end
+FROM timescaledb_information.chunks
+WHERE hypertable_name = 'analytics_events'
+ORDER BY range_start
+
+
+-- name: hypertable_layout
+-- The layout of the hypertable of raw events: dimension, compression, unique key, columns.
+SELECT
+    d.column_name::text,
+    h.compression_enabled,
+    EXISTS (
+        SELECT FROM pg_index AS i
+        WHERE i.indrelid = 'analytics_events'::regclass AND i.indisunique AND i.indisvalid
+          AND (SELECT array_agg(a.attname::text ORDER BY a.attname)
+               FROM pg_attribute AS a
+               WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)) = ARRAY['event_id', 'timestamp']
+    ),
+    (SELECT array_agg(a.attname::text) FROM pg_attribute AS a
+     WHERE a.attrelid = 'analytics_events'::regclass AND a.attnum > 0 AND NOT a.attisdropped)
+FROM timescaledb_information.hypertables AS h
+JOIN timescaledb_information.dimensions AS d USING (hypertable_schema, hypertable_name)
+WHERE h.hypertable_name = 'analytics_events' AND d.dimension_number = 1
+
+
+-- name: hypertable_status
+-- Size and chunks of the hypertable of raw events.
+SELECT
+    approximate_row_count('analytics_events'),
+    count(*),
+    count(*) FILTER (WHERE is_compressed),
+    coalesce(hypertable_size('analytics_events'), 0)
+FROM timescaledb_information.chunks
+WHERE hypertable_name = 'analytics_events'
+
+
+-- name: lock_holders
+-- Whom a session waits for in the end: directly, or through others that wait themselves. A prepared transaction has the
+-- process 0. What a role may not see of another's session comes as null, or as PostgreSQL says it.
+WITH RECURSIVE waits AS (
+    SELECT %(pid)s::integer AS pid
+    UNION
+    SELECT blocking.pid FROM waits AS w CROSS JOIN unnest(pg_blocking_pids(w.pid)) AS blocking (pid)
+)
+SELECT
+    w.pid,
+    coalesce(a.usename, a.backend_type) AS role,
+    nullif(a.application_name, '') AS application,
+    coalesce(a.client_hostname, host(a.client_addr)) AS client,
+    coalesce(a.xact_start, a.backend_start) AS since,
+    a.xact_start IS NOT NULL AS in_transaction,
+    a.state <> 'active' AS idle,
+    a.state_change AS state_since,
+    a.query AS statement
+FROM waits AS w
+LEFT JOIN pg_stat_activity AS a ON a.pid = w.pid
+WHERE w.pid <> %(pid)s AND cardinality(pg_blocking_pids(w.pid)) = 0
+ORDER BY a.xact_start, w.pid
+
+
+-- name: lock_wait
+-- What a session waits for: the lock, and since when (null in the first moment of a wait); no row: it waits for none.
+SELECT l.locktype, l.relation::regclass::text, l.waitstart
+FROM pg_locks AS l
+WHERE l.pid = %(pid)s AND NOT l.granted
+ORDER BY l.waitstart
+LIMIT 1
+
+
+-- name: materialization_tables
+-- The hypertable that holds the stored rows of each continuous aggregate, without the real-time part,
+-- and the instant up to which rows are stored (the watermark; null when nothing is).
+SELECT
+    c.user_view_name::text,
+    h.schema_name::text,
+    h.table_name::text,
+    _timescaledb_functions.to_timestamp(nullif(w.watermark, -210866803200000000)) AS watermark
+FROM _timescaledb_catalog.continuous_agg AS c
+JOIN _timescaledb_catalog.hypertable AS h ON h.id = c.mat_hypertable_id
+LEFT JOIN _timescaledb_catalog.continuous_aggs_watermark AS w USING (mat_hypertable_id)
+WHERE c.user_view_name LIKE 'analytics\_%'
+
+
+-- name: missing_from_catalog
+-- Which of the named columns and functions this server lacks, as people write them; a relation that is missing
+-- altogether stands for its columns.
+SELECT DISTINCT CASE WHEN r.oid IS NULL THEN w.relation ELSE w.relation || '.' || w.column_name END AS missing
+FROM unnest(%(relations)s::text[], %(columns)s::text[]) AS w (relation, column_name)
+LEFT JOIN to_regclass(w.relation) AS r (oid) ON true
+WHERE NOT EXISTS (
+    SELECT FROM pg_attribute AS a
+    WHERE a.attrelid = r.oid AND a.attname = w.column_name AND a.attnum > 0 AND NOT a.attisdropped
+)
+UNION ALL
+SELECT f FROM unnest(%(functions)s::text[]) AS f WHERE to_regprocedure(f) IS NULL
+ORDER BY 1
+
+
+-- name: policies
+-- The policies of this database, one row each, with the relation a user knows.
+SELECT
+    j.job_id,
+    j.proc_name::text,
+    coalesce(ca.view_name, j.hypertable_name)::text AS relation,
+    j.scheduled,
+    j.schedule_interval::text,
+    j.config - 'hypertable_id' - 'mat_hypertable_id' AS config
+FROM timescaledb_information.jobs AS j
+LEFT JOIN timescaledb_information.continuous_aggregates AS ca
+    ON (ca.materialization_hypertable_schema, ca.materialization_hypertable_name)
+     = (j.hypertable_schema, j.hypertable_name)
+WHERE j.proc_name IN ('policy_compression', 'policy_retention', 'policy_refresh_continuous_aggregate')
+  AND coalesce(ca.view_name, j.hypertable_name) LIKE 'analytics\_%'
+ORDER BY j.job_id
+
+
+-- name: policy_job_health
+-- How the last finished run of every policy job ended, on a server with background workers (job_stats,
+-- job_errors) and on the embedded one (analytics_job_runs). Jobs below 1000 are TimescaleDB's own.
+WITH errors AS (
+    SELECT
+        e.job_id, e.start_time, e.sqlerrcode, e.err_message,
+        -- PostgreSQL 15.20 reports this about every background job, after its work is committed.
+        e.sqlerrcode = '24000' AND e.err_message LIKE 'cannot drop portal%' AS is_spurious
+    FROM timescaledb_information.job_errors AS e
+    WHERE e.job_id >= 1000 AND (e.finish_time IS NOT NULL OR e.err_message IS NOT NULL)
+), native AS (
+    SELECT
+        s.job_id,
+        nullif(s.last_run_started_at, '-infinity') AS started_at,
+        nullif(s.last_successful_finish, '-infinity') AS succeeded_at,
+        s.last_run_status,
+        b.consecutive_failures::bigint AS failures,
+        last_error.start_time, last_error.sqlerrcode, last_error.err_message, last_error.is_spurious,
+        (
+            SELECT min(e.start_time) FROM errors AS e
+            WHERE e.job_id = s.job_id AND NOT e.is_spurious
+              AND e.start_time > coalesce(nullif(s.last_successful_finish, '-infinity'), '-infinity')
+        ) AS failing_since
+    FROM timescaledb_information.job_stats AS s
+    JOIN _timescaledb_internal.bgw_job_stat AS b USING (job_id)
+    LEFT JOIN LATERAL (
+        SELECT * FROM errors AS e WHERE e.job_id = s.job_id ORDER BY e.start_time DESC LIMIT 1
+    ) AS last_error ON true
+), judged AS (
+    SELECT
+        job_id, started_at,
+        CASE
+            WHEN last_run_status = 'Success' THEN true
+            -- No status: it runs, or it crashed, which only the log of errors says.
+            WHEN last_run_status IS NULL AND start_time >= started_at THEN false
+            WHEN last_run_status IS NULL THEN NULL
+            -- A millisecond or so lies between the two clocks of one run.
+            WHEN start_time >= started_at - interval '1 second' THEN is_spurious
+            ELSE false
+        END AS succeeded,
+        failing_since, failures, sqlerrcode, err_message
+    FROM native
+    WHERE started_at IS NOT NULL
+), embedded AS (
+    SELECT DISTINCT ON (r.job_id)
+        r.job_id, r.started_at, r.succeeded,
+        (
+            SELECT min(f.started_at) FROM analytics_job_runs AS f
+            WHERE f.job_id = r.job_id AND f.succeeded IS FALSE AND f.run_id > s.run_id
+        ) AS failing_since,
+        (
+            SELECT count(*) FROM analytics_job_runs AS f
+            WHERE f.job_id = r.job_id AND f.succeeded IS FALSE AND f.run_id > s.run_id
+        ) AS failures,
+        substring(r.error FROM '\(([0-9A-Z]{5})\)$') AS sqlerrcode,
+        r.error AS err_message
+    FROM analytics_job_runs AS r
+    CROSS JOIN LATERAL (
+        SELECT coalesce(max(o.run_id), 0) AS run_id FROM analytics_job_runs AS o
+        WHERE o.job_id = r.job_id AND o.succeeded
+    ) AS s
+    WHERE r.finished_at IS NOT NULL
+    ORDER BY r.job_id, r.run_id DESC
+), newest AS (
+    SELECT DISTINCT ON (job_id) *
+    FROM (SELECT * FROM judged UNION ALL SELECT * FROM embedded) AS runs
+    ORDER BY job_id, started_at DESC
+)
+SELECT
+    j.job_id,
+    j.proc_name::text,
+    coalesce(ca.view_name, j.hypertable_name)::text AS relation,
+    n.succeeded,
+    n.started_at,
+    coalesce(n.failing_since, n.started_at) AS failing_since,
+    coalesce(n.failures, 0) AS failures,
+    n.sqlerrcode,
+    n.err_message,
+    -- TimescaleDB unschedules a job that has failed max_retries times in a row.
+    NOT j.scheduled AND j.max_retries > 0 AND coalesce(n.failures, 0) >= j.max_retries AS is_paused
+FROM timescaledb_information.jobs AS j
+LEFT JOIN timescaledb_information.continuous_aggregates AS ca
+    ON (ca.materialization_hypertable_schema, ca.materialization_hypertable_name)
+     = (j.hypertable_schema, j.hypertable_name)
+    OR (ca.view_schema, ca.view_name) = (j.hypertable_schema, j.hypertable_name)
+LEFT JOIN newest AS n USING (job_id)
+WHERE j.job_id >= 1000
+ORDER BY j.job_id
+
+
+-- name: policy_record
+-- Keep what is wanted of one policy, and who says so.
+INSERT INTO analytics_policies AS p (name, value, origin, client) VALUES (%(name)s, %(value)s, %(origin)s, %(client)s)
+ON CONFLICT (name) DO UPDATE
+SET value = excluded.value, origin = excluded.origin, client = excluded.client, set_by = session_user, set_at = now()
+
+
+-- name: policy_records
+-- What is wanted of the policies, with who set it.
+SELECT name, value, origin, set_by, client, set_at FROM analytics_policies ORDER BY name
+
+
+-- name: reconcile
+-- The rows an aggregate stores for a window beside those its declaration gives over the raw events.
+-- EXCEPT ALL compares every column, takes nulls as equal, and notices duplicates. Buckets that overlap the stale ranges
+-- are known to differ: they are counted apart.
+-- Identifiers and the declared expressions come in by name, window and ranges as parameters.
+WITH expected AS MATERIALIZED (
+    SELECT time_bucket({width}::interval, "timestamp") AS bucket, {dimensions}, {expressions}
+    FROM {events}
+    WHERE "timestamp" >= %(start)s AND "timestamp" < %(end)s AND ({condition})
+    GROUP BY bucket, {dimensions}
+),
+stored AS MATERIALIZED (
+    SELECT bucket, {dimensions}, {measures}
+    FROM {stored}
+    WHERE bucket >= %(start)s AND bucket < %(end)s
+),
+stale AS MATERIALIZED (
+    SELECT coalesce(range_agg(tstzrange(first_instant, last_instant, '[]')), '{{}}') AS ranges
+    FROM unnest(%(stale_first)s::timestamptz[], %(stale_last)s::timestamptz[]) AS s (first_instant, last_instant)
+),
+difference AS MATERIALIZED (
+    SELECT b.*, s.ranges && tstzrange(b.bucket, b.bucket + {width}::interval) AS is_stale
+    FROM (
+        SELECT 'expected' AS side, e.* FROM (SELECT * FROM expected EXCEPT ALL SELECT * FROM stored) AS e
+        UNION ALL
+        SELECT 'stored', s.* FROM (SELECT * FROM stored EXCEPT ALL SELECT * FROM expected) AS s
+    ) AS b
+    CROSS JOIN stale AS s
+)
+SELECT
+    (SELECT count(*) FROM expected),
+    (SELECT count(*) FROM stored),
+    (SELECT count(*) FROM difference AS d WHERE NOT d.is_stale),
+    coalesce(
+        (SELECT jsonb_agg(to_jsonb(d) - 'is_stale' ORDER BY bucket, company_id, side)
+         FROM (
+             SELECT * FROM difference AS i WHERE NOT i.is_stale ORDER BY bucket, company_id, side LIMIT %(most)s
+         ) AS d),
+        '[]'
+    )::text,
+    ARRAY(SELECT DISTINCT d.bucket FROM difference AS d WHERE d.is_stale ORDER BY d.bucket)
+
+
+-- name: remember_horizon
+-- Keep the latest instant before which raw events have been seen to be gone.
+INSERT INTO analytics_retention_horizon AS known (events_from) VALUES (%(events_from)s)
+ON CONFLICT (singleton) DO UPDATE SET events_from = excluded.events_from, seen_at = now()
+WHERE known.events_from < excluded.events_from
+
+
+-- name: retention_horizon
+-- Where the retention policy may cut at any time, and before what events were once seen to be gone.
+SELECT
+    (SELECT max(now() - (config ->> 'drop_after')::interval) FROM timescaledb_information.jobs
+      WHERE proc_name = 'policy_retention' AND hypertable_name = 'analytics_events') AS policy_horizon,
+    (SELECT events_from FROM analytics_retention_horizon) AS remembered
+
+
+-- name: schema_part_states
+-- What stands in the database of each part of the schema that migrations apply again, as a checksum: it differs when
+-- anything was dropped, altered, granted or revoked by hand. Reads the catalog, and locks nothing but against DDL.
+WITH roles AS (
+    SELECT r.rolname
+    FROM pg_roles AS r
+    WHERE r.rolname IN (
+        'analytics_reader', 'analytics_api', 'analytics_writer', 'analytics_operator', 'analytics_analyst'
+    )
+)
+SELECT 'functions' AS part, md5(string_agg(
+    concat_ws(E'\n', pg_get_functiondef(p.oid), obj_description(p.oid, 'pg_proc')), E'\n'
+    ORDER BY p.proname, p.oid::regprocedure::text
+)) AS state
+FROM pg_proc AS p
+WHERE p.pronamespace = current_schema()::regnamespace AND p.proname LIKE 'analytics\_%' AND p.prokind IN ('f', 'p')
+UNION ALL
+SELECT 'views', md5(string_agg(
+    concat_ws(E'\n', c.relname, pg_get_viewdef(c.oid), c.reloptions::text, obj_description(c.oid, 'pg_class')), E'\n'
+    ORDER BY c.relname
+))
+FROM pg_class AS c
+WHERE c.relnamespace = current_schema()::regnamespace AND c.relname LIKE 'analytics\_%' AND c.relkind = 'v'
+  AND NOT EXISTS (
+      SELECT FROM timescaledb_information.continuous_aggregates AS a
+      WHERE a.view_schema = current_schema() AND a.view_name = c.relname
+  )
+UNION ALL
+SELECT 'access', md5(concat_ws(E'\n',
+    (SELECT string_agg(r.rolname, ' ' ORDER BY r.rolname) FROM roles AS r),
+    pg_has_role(to_regrole('analytics_api'), to_regrole('analytics_reader'), 'MEMBER')::text,
+    (
+        SELECT string_agg(concat_ws(' ', c.relname, c.relacl::text), E'\n' ORDER BY c.relname)
+        FROM pg_class AS c
+        WHERE c.relnamespace = current_schema()::regnamespace AND c.relname LIKE 'analytics\_%'
+          AND c.relkind IN ('r', 'p', 'v', 'm')
+    ),
+    (
+        SELECT string_agg(
+            concat_ws(' ', p.oid::regprocedure::text, coalesce(p.proacl, acldefault('f', p.proowner))::text), E'\n'
+            ORDER BY p.proname, p.oid::regprocedure::text
+        )
+        FROM pg_proc AS p
+        WHERE p.pronamespace = current_schema()::regnamespace AND p.proname LIKE 'analytics\_%'
+    )
+))
+UNION ALL
+SELECT 'row_security', md5(concat_ws(E'\n',
+    (SELECT string_agg(r.rolname, ' ' ORDER BY r.rolname) FROM roles AS r),
+    string_agg(
+        concat_ws(
+            ' ', c.relname, p.polname, p.polcmd, p.polpermissive, p.polroles::regrole[]::text, pg_get_expr(p.polqual, p.polrelid),
+            pg_get_expr(p.polwithcheck, p.polrelid)
+        ),
+        E'\n' ORDER BY c.relname, p.polname
+    )
+))
+FROM pg_policy AS p
+JOIN pg_class AS c ON c.oid = p.polrelid
+WHERE (c.oid = 'analytics_company_grants'::regclass AND p.polname = 'own_grants')
+   OR (c.oid IN (
+           'analytics_revenue_metrics'::regclass, 'analytics_mrr_movements'::regclass,
+           'analytics_user_metrics'::regclass
+       ) AND p.polname IN ('own_companies', 'every_company'))
+UNION ALL
+SELECT 'api', md5(concat_ws(E'\n',
+    (SELECT n.nspacl::text FROM pg_namespace AS n WHERE n.nspname = 'analytics_api'),
+    (
+        SELECT string_agg(
+            concat_ws(E'\n', pg_get_functiondef(p.oid), obj_description(p.oid, 'pg_proc'), p.proacl::text), E'\n'
+            ORDER BY p.proname, p.oid::regprocedure::text
+        )
+        FROM pg_proc AS p
+        WHERE p.pronamespace = to_regnamespace('analytics_api')
+    ),
+    -- They are made from these.
+    (
+        SELECT string_agg(
+            concat_ws(' ', p.proname, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid)), E'\n'
+            ORDER BY p.proname, p.oid::regprocedure::text
+        )
+        FROM pg_proc AS p
+        WHERE p.pronamespace = current_schema()::regnamespace
+          AND EXISTS (
+              SELECT FROM pg_proc AS g
+              WHERE g.pronamespace = to_regnamespace('analytics_api') AND g.proname = p.proname
+          )
+    )
+))
+
+
+-- name: stale_ranges
+SELECT aggregate, first_instant, last_instant
+FROM analytics_stale_ranges(%(start)s, %(end)s, %(aggregate)s)
