@@ -114,7 +114,9 @@ async def answer(
         window = asked_window(parameters, now.date())
         return version, ask(connection, Question(company, window, currency))
 
+    since = state.versions.now()
     version, found = await state.readers.run(company, read)
+    state.versions.note(version, since)
     return Response(
         to_json(found, parameters.numbers),
         headers={"ETag": tag_of(version), "Cache-Control": CACHING},

@@ -6,7 +6,11 @@ It is what ``analytics_data_version()`` says, and the day, with which the curren
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
+
+from psycopg import Error
+from psycopg_pool import PoolTimeout
 
 from analytics_pipeline.api.pools import Readers
 from analytics_pipeline.timescale.connection import Connection, fetch_row
@@ -30,20 +34,43 @@ class Versions:
         self._readers = readers
         self._clock = clock
         self._version = ""
-        self._until = 0.0
+        self._since = self._until = float("-inf")
         self._asking = asyncio.Lock()
+        self._renewal: asyncio.Task[None] | None = None
 
     @property
     def fresh(self) -> str | None:
-        """The version, None when it has to be asked for."""
-        return self._version if self._clock() < self._until else None
+        """The version, None when it has to be asked for; in the second half of its time it is renewed meanwhile."""
+        left = self._until - self._clock()
+        if left <= 0:
+            return None
+        if left < MAX_AGE_SECONDS / 2 and (self._renewal is None or self._renewal.done()):
+            self._renewal = asyncio.create_task(self._renew())
+        return self._version
 
     async def current(self) -> str:
         """Return the version of the data, at most a second old."""
         async with self._asking:
-            if self.fresh is None:
-                since = self._clock()
-                # Bound to no company: it is the version of all data.
-                _, self._version = await self._readers.run("", read_version)
-                self._until = since + MAX_AGE_SECONDS
+            if self._clock() >= self._until:
+                await self._ask()
             return self._version
+
+    def now(self) -> float:
+        """Return the time that ``note`` takes."""
+        return self._clock()
+
+    def note(self, version: str, since: float) -> None:
+        """Take a version that was read after ``since``, unless one that was read later is known."""
+        if since > self._since:
+            self._version, self._since, self._until = version, since, since + MAX_AGE_SECONDS
+
+    async def _renew(self) -> None:
+        # Whoever asks next asks again, and is told.
+        with suppress(Error, PoolTimeout):
+            await self._ask()
+
+    async def _ask(self) -> None:
+        since = self.now()
+        # Bound to no company: it is the version of all data.
+        _, version = await self._readers.run("", read_version)
+        self.note(version, since)
