@@ -79,6 +79,7 @@ class ClaimedMessage:
     """A row that one sender holds: nobody else sends it meanwhile. ``target`` is the recipient.
 
     ``text`` is in the form of the channel: for most of them JSON. ``message_id`` is the same on every attempt.
+    ``unsubscribe_key`` is that of the recipient of a report.
     """
 
     outbox_id: int
@@ -90,6 +91,7 @@ class ClaimedMessage:
     html: str | None
     attachment: Attachment | None
     message_id: str
+    unsubscribe_key: str | None = None
 
 
 def one_line(text: str, limit: int = SUBJECT_CHARACTERS) -> str:

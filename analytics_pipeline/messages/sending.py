@@ -186,9 +186,11 @@ def _claim(
 
 
 def _message(row: tuple[Any, ...]) -> ClaimedMessage:
-    outbox_id, kind, channel, target, subject, text, html, message_id, *attached = row
+    outbox_id, kind, channel, target, subject, text, html, message_id, unsubscribe_key, *attached = row
     attachment = None if attached[0] is None else Attachment(*attached)
-    return ClaimedMessage(outbox_id, kind, channel, target, subject, text, html, attachment, message_id)
+    return ClaimedMessage(
+        outbox_id, kind, channel, target, subject, text, html, attachment, message_id, unsubscribe_key
+    )
 
 
 def _attempt(

@@ -19,8 +19,9 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.health.mail import mail_delivered
 from analytics_pipeline.messages.decisions import discard_messages, list_messages
 from analytics_pipeline.messages.delivery import send_by_settings
-from analytics_pipeline.messages.recipients import AT_ONCE, add_recipient, remove_recipient
+from analytics_pipeline.messages.recipients import AT_ONCE, add_recipient, list_recipients, remove_recipient
 from analytics_pipeline.messages.sending import SendReport, count_due
+from analytics_pipeline.messages.unsubscribing import unsubscribe
 from analytics_pipeline.reports.documents import Figure, hold
 from analytics_pipeline.reports.headlines import headline_figures
 from analytics_pipeline.reports.mail import (
@@ -501,7 +502,7 @@ def test_a_mail_says_how_to_get_no_more_of_them(
     for mail in catcher.mails:
         header = "<mailto:fin%25ance@xn--bcher-kva.example?subject=Unsubscribe%20cfo%2Bx%40acme.com%20from%20reports>"
         assert mail["List-Unsubscribe"] == header
-        assert mail["List-Unsubscribe-Post"] is None, "nothing listens for one click"
+        assert mail["List-Unsubscribe-Post"] is None, "the API has no address that mail programs post to"
         assert mail["Reply-To"].addresses[0].addr_spec == told
         assert f"To get this report no more, write to {told}." in mail.get_body(("plain",)).get_content()  # type: ignore[union-attr]
     # What the operator does then.
@@ -691,3 +692,25 @@ def test_bad_input_is_one_clear_line(connection: Connection) -> None:
         assert result.exit_code == 1
         assert message in result.output
         assert result.output.count("\n") == 1
+
+
+def test_one_click_in_a_mail_ends_the_reports_to_its_recipient(
+    connection: Connection, catcher: Catcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _set(
+        monkeypatch,
+        ANALYTICS_SMTP_URL=f"smtp://127.0.0.1:{catcher.port}",
+        ANALYTICS_MAIL_FROM="Reports <reports@example.com>",
+        ANALYTICS_SERVE_URL="https://figures.example.com",
+    )
+    add_recipient(connection, "acme", REPORT, "cfo@acme.com")
+    publish(connection, "acme")
+    assert _call("send").output == "1 sent.\n"
+    (mail,) = catcher.mails
+    address, by_mail = mail["List-Unsubscribe"].split(", ")
+    assert by_mail.startswith("<mailto:reports@example.com?")
+    assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert address.startswith("<https://figures.example.com/unsubscribe/")
+    assert [one.address for one in list_recipients(connection, everywhere=True)] == ["cfo@acme.com"]
+    assert unsubscribe(connection, address.strip("<>").rpartition("/")[2])
+    assert list_recipients(connection, everywhere=True) == []

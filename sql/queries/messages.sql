@@ -126,6 +126,7 @@ FROM due
 WHERE o.outbox_id = due.outbox_id
 RETURNING
     o.outbox_id, o.kind, o.channel, o.target, o.subject, o.text_body, o.html_body, o.message_id,
+    (SELECT r.unsubscribe_key FROM analytics_report_recipients AS r WHERE r.recipient_id = o.recipient_id),
     o.attachment_name, o.attachment_uri, o.attachment_file, o.attachment_size, o.attachment_sha256
 
 

@@ -4,6 +4,7 @@ Belongs here: the mail made from a row. Does not belong here: its wording, its b
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Self
 from urllib.parse import quote
@@ -15,6 +16,7 @@ from analytics_pipeline.messages.message import Attachment, Body, ClaimedMessage
 from analytics_pipeline.messages.mime import Mail, MailFile
 from analytics_pipeline.messages.smtp import MailTransport, mail_transport
 from analytics_pipeline.messages.timeouts import Timeouts
+from analytics_pipeline.messages.unsubscribing import ONE_CLICK, unsubscribe_address
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.store import ArtifactGoneError, read_artifact
 
@@ -42,16 +44,19 @@ class MailChannel(Channel):
         artifacts_root: str,
         reply_to: Mailbox | None = None,
         answers_to: str | None = None,
+        one_click: Callable[[str], str | None] = lambda _: None,
         timeouts: Timeouts = TIMEOUTS,
     ) -> None:
         """Take the way out, whom mails are from and answers go to, and the store of documents; nothing is opened.
 
         ``answers_to`` is the address of somebody who can end a subscription to reports, None: nobody is known.
+        ``one_click`` gives the web address that ends the one of a key, None: there is none.
         """
         self._transport = transport
         self._sender = sender
         self._reply_to = reply_to
         self._answers_to = answers_to
+        self._one_click = one_click
         self._artifacts_root = artifacts_root
         self._timeouts = timeouts
 
@@ -66,6 +71,7 @@ class MailChannel(Channel):
             sender=settings.mail_sender,
             reply_to=settings.mail_reply,
             answers_to=settings.answers_to,
+            one_click=partial(unsubscribe_address, settings),
             artifacts_root=settings.artifacts_root,
             timeouts=timeouts or TIMEOUTS,
         )
@@ -102,11 +108,14 @@ class MailChannel(Channel):
         )
 
     def _unsubscribe(self, message: ClaimedMessage) -> dict[str, str]:
-        """Return the header by which mail programs offer to end a subscription: a mail to a person who can."""
-        if self._answers_to is None:
-            return {}
-        subject = quote(f"Unsubscribe {message.target} from reports", safe="")
-        return {"List-Unsubscribe": f"<mailto:{quote(self._answers_to, safe='@')}?subject={subject}>"}
+        """Return the headers by which mail programs offer to end a subscription: one click, a mail to a person."""
+        click = self._one_click(message.unsubscribe_key) if message.unsubscribe_key else None
+        ways = [f"<{click}>"] if click else []
+        if self._answers_to is not None:
+            subject = quote(f"Unsubscribe {message.target} from reports", safe="")
+            ways.append(f"<mailto:{quote(self._answers_to, safe='@')}?subject={subject}>")
+        headers = {"List-Unsubscribe": ", ".join(ways)} if ways else {}
+        return headers | ONE_CLICK if click else headers
 
 
 def attached_file(artifacts_root: str, attachment: Attachment | None) -> MailFile | None:
