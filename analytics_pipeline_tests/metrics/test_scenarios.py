@@ -140,7 +140,7 @@ def test_every_answer_says_how_far_the_whole_data_set_reaches(answers: Answers) 
 def test_the_answers_have_the_defined_fields_and_no_others(answers: Answers) -> None:
     headline = {q.command: answers.live[company, q] for company, q in ASKED if company == "headline"}
     assert list(headline["revenue"]) == [
-        *("totalRevenue", "mrr", "arr", "averageRevenuePerUser", "revenueGrowth", "currency"),
+        *("mrr", "arr", "totalRevenue", "averageRevenuePerUser", "revenueGrowth", "currency"),
         *("companyId", "startDate", "endDate", "asOf", "dataThrough", "provisional"),
         *("invoiced", "refunds", "payingCustomers", "arpa", "mrrMovements"),
         *("grossMrrChurnRate", "netMrrChurnRate", "grossRevenueRetention", "netRevenueRetention", "quickRatio"),
