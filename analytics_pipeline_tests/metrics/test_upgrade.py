@@ -45,7 +45,10 @@ def test_events_that_are_there_are_read_anew_at_once_and_taken_in_when_closed_ag
     _by_old_rules(connection)
     assert migrate().applied == ("0021_subscription_order.sql",)
     assert _expansion_and_churn(connection) == (30, 0)
-    functions = "SELECT count(*) FROM pg_proc WHERE proname = 'analytics_data_through'"
+    functions = """
+        SELECT count(*) FROM pg_proc
+        WHERE proname = 'analytics_data_through' AND pronamespace = current_schema()::regnamespace
+    """
     assert fetch_row(connection, functions) == (1,)
     assert update_subscriptions(connection, days("2025-02-05")) == 1
     assert _expansion_and_churn(connection) == (30, 0)

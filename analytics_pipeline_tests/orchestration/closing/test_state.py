@@ -379,7 +379,7 @@ def test_a_difference_between_the_database_and_dagsters_record_is_told_both_ways
         _close(connection, HOURLY, Window(HOUR.start, DAY.end + timedelta(hours=1)))
         later = Window(DAY.end, DAY.end + timedelta(hours=1))
         assert f"Dagster has no materialisation of them: {HOURLY} {later}" in summary()
-        assert f"Assets > {HOURLY} > Report materialization events" in summary()
+        assert "Remedy: analytics-pipeline adopt" in summary()
 
 
 def test_expired_events_are_no_news_and_events_that_come_behind_the_horizon_are_told_once(
