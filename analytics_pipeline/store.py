@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.folders import make_folder
 from analytics_pipeline.settings import get_settings
+from analytics_pipeline.text import without_credentials
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -75,7 +76,7 @@ def store_artifact(root: str, name: str, content: bytes) -> StoredArtifact:
         return _store_remote(base, name, content)
     except (OSError, ValueError, ImportError) as error:
         raise AnalyticsError(
-            f"Can't write {name} to {without_secret(root)}: {without_secret(str(error))}. "
+            f"Can't write {name} to {without_credentials(root)}: {without_credentials(str(error))}. "
             "Check ANALYTICS_ARTIFACTS and the permissions there."
         ) from error
 
@@ -107,12 +108,12 @@ def read_artifact(root: str, name: str, sha256: str) -> bytes:
                 return content
     except (OSError, ValueError, ImportError) as error:
         raise AnalyticsError(
-            f"Can't read {name} in {without_secret(root)}: {without_secret(str(error))}. "
+            f"Can't read {name} in {without_credentials(root)}: {without_credentials(str(error))}. "
             "Check ANALYTICS_ARTIFACTS and the permissions there."
         ) from error
     raise ArtifactGoneError(
-        f"{without_secret(root)} no longer holds {name} with the SHA-256 {sha256[:16]}...: it was removed or changed "
-        "from outside; close its month again to make it anew."
+        f"{without_credentials(root)} no longer holds {name} with the SHA-256 {sha256[:16]}...: it was removed or "
+        "changed from outside; close its month again to make it anew."
     )
 
 
@@ -162,13 +163,13 @@ def _store_remote(base: "UPath", name: str, content: bytes) -> StoredArtifact:
             revision = target.with_name(_revision_name(target.name, _digest(earlier)))
             revision.write_bytes(earlier)
         target.write_bytes(content)
-    uri = without_secret(str(target))
+    uri = without_credentials(str(target))
     return StoredArtifact(
         uri=uri,
         path=uri,
         size=len(content),
         sha256=_digest(content),
-        earlier_revision=without_secret(str(revision)) if revision else None,
+        earlier_revision=without_credentials(str(revision)) if revision else None,
     )
 
 
@@ -193,8 +194,3 @@ def _revision_name(name: str, sha256: str) -> str:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def without_secret(text: str) -> str:
-    """Return the text without user names and passwords in URIs."""
-    return re.sub(r"//[^/@\s]*@", "//", text)

@@ -21,13 +21,13 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.sources import format_of, split_name
 from analytics_pipeline.folders import NO_ROOM, TEMPORARY_REMEDY, folder_error, temporary_folder
 from analytics_pipeline.settings import get_settings
+from analytics_pipeline.store import LOCAL_PROTOCOLS
 from analytics_pipeline.text import without_credentials
 
 if TYPE_CHECKING:
     from upath import UPath
 
 INBOX_PREFIX = "analytics-inbox-"
-_LOCAL_PROTOCOLS = ("", "file", "local")
 _UNFINISHED = re.compile(r"^\.|\.(partial|part|tmp)$|\.rejects", re.IGNORECASE)
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EXDEV, errno.ENOSYS, errno.EMLINK)
@@ -260,7 +260,7 @@ def open_inbox(root: str, *, create: bool = False) -> Inbox:
 
     try:
         place = UPath(root)
-        if place.protocol in _LOCAL_PROTOCOLS:
+        if place.protocol in LOCAL_PROTOCOLS:
             return FolderInbox(Path(place.path).expanduser().absolute(), create=create)
         return ObjectStoreInbox(place)
     except (OSError, ValueError, ImportError) as error:

@@ -20,7 +20,8 @@ from typing import IO, TYPE_CHECKING, Any
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.folders import temporary_folder
 from analytics_pipeline.operations.manifest import MANIFEST, BackupFile, Manifest, read_manifest, write_manifest
-from analytics_pipeline.store import LOCAL_PROTOCOLS, without_secret
+from analytics_pipeline.store import LOCAL_PROTOCOLS
+from analytics_pipeline.text import without_credentials
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -82,7 +83,7 @@ class Backup:
     @property
     def location(self) -> str:
         """Path or URI, without credentials."""
-        return without_secret(str(self.path))
+        return without_credentials(str(self.path))
 
     @property
     def begun_at(self) -> datetime:
@@ -237,7 +238,7 @@ def _saying(where: str, what: str) -> Iterator[None]:
         yield
     except (OSError, ValueError, ImportError) as error:
         reason: Any = getattr(error, "strerror", None) or error
-        shown = without_secret(f"{where}: {reason}")
+        shown = without_credentials(f"{where}: {reason}")
         raise AnalyticsError(
             f"Can't {what} {shown}. Check the place of the backups and the permissions there."
         ) from error
