@@ -119,20 +119,22 @@ class ReportGate:
 def describe_held(verdicts: Mapping[Audience, str | None], most: int) -> list[str]:
     """Return which documents are held back and why, the newest months first, ``most`` of them; last how many more.
 
-    Documents of a month that are held for the same reason are one entry.
+    Documents that are held for the same reason are one entry.
     """
-    alike: defaultdict[tuple[str, str], list[str | None]] = defaultdict(list)
-    for (month, company), reason in verdicts.items():
+    alike: defaultdict[str, list[Audience]] = defaultdict(list)
+    for audience, reason in sorted(verdicts.items(), key=lambda item: item[0][0], reverse=True):
         if reason is not None:
-            alike[month, reason].append(company)
+            alike[reason].append(audience)
     held = [
-        f"{_whose(companies)} of {month} {'are' if len(companies) > 1 else 'is'} held back: {reason}"
-        for (month, reason), companies in sorted(alike.items(), key=lambda item: item[0], reverse=True)
+        f"{_whose(audiences)} {'are' if len(audiences) > 1 else 'is'} held back: {reason}"
+        for reason, audiences in alike.items()
     ]
     return [*held[:most], f"{len(held) - most} more are held back"] if len(held) > most else held
 
 
-def _whose(companies: Sequence[str | None]) -> str:
-    if len(companies) > 1:
-        return f"{len(companies)} reports"
-    return f"the report for {describe_audience(companies[0])}"
+def _whose(audiences: Sequence[Audience]) -> str:
+    months = sorted({month for month, _ in audiences})
+    period = months[0] if len(months) == 1 else f"{len(months)} months from {months[0]} to {months[-1]}"
+    if len(audiences) > 1:
+        return f"{len(audiences)} reports of {period}"
+    return f"the report for {describe_audience(audiences[0][1])} of {period}"
