@@ -56,6 +56,7 @@ def test_metrics_as_a_table_can_be_read(database: Database) -> None:
     [
         (["metrics", "revenue", "--start", "2025-02-01", "--end", "2025-01-01"], "the other way round"),
         (["metrics", "revenue", "--start", "2025-02-01"], "Give both --start and --end"),
+        (["metrics", "revenue", "--start", "2025-01-01", "--end", "2025-01-31", "--company", "\udcff"], "not UTF-8"),
         (["close", "--start", "2025-02-01", "--end", "2025-02-01"], "must come after --start"),
         (["db", "start"], "ANALYTICS_DATABASE_URL names a server of its own"),
     ],

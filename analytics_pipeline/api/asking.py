@@ -21,6 +21,7 @@ from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
 from analytics_pipeline.fx.show import require_known_currency
 from analytics_pipeline.metrics.answers import Answer
 from analytics_pipeline.metrics.periods import window_of_dates
+from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Window
 
@@ -98,7 +99,9 @@ async def answer(
     if_none_match = request.headers.get("if-none-match")
 
     def tag_of(version: str) -> str:
-        return etag_of(version, request.url.path, sorted(request.query_params.multi_items()), company)
+        asked = (request.url.path, sorted(request.query_params.multi_items()), company)
+        # What a restart with other settings, or of another release, may change without any change of data.
+        return etag_of(version, *asked, currency, DEFINITIONS_VERSION)
 
     if if_none_match is not None:
         version = await state.versions.current()

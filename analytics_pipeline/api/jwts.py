@@ -64,10 +64,12 @@ class JwtVerifier:
         return self._caller(claims)
 
     def _caller(self, claims: Mapping[str, Any]) -> Caller | None:
+        company = claims.get(self._settings.api_jwt_company_claim)
         name = f"jwt:{claims['sub']}"
+        if not _can_be_stored(name) or (isinstance(company, str) and not _can_be_stored(company)):
+            return None
         named = str(claims.get("scope", "")).split()
         scopes = frozenset(scope for scope in Scope if scope in named) or _READ
-        company = claims.get(self._settings.api_jwt_company_claim)
         if isinstance(company, str) and company.strip():
             return Caller(name, company, scopes)
         # A company that is there and no name must not make an operator of anybody.
@@ -90,6 +92,11 @@ class JwtVerifier:
                     # Those that are known go on.
                     _log.warning("The keys of ANALYTICS_API_JWT_KEYS can't be read: %s", error)
             return self._keys.get(key_id)
+
+
+def _can_be_stored(text: str) -> bool:
+    """Tell whether a database takes a text: no NUL, and no half of a surrogate pair, which JSON may hold."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _read_keys(where: str) -> bytes:

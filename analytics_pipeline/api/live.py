@@ -408,7 +408,13 @@ async def live(socket: WebSocket) -> None:
 
 def is_same_origin(origin: str | None, host: str | None) -> bool:
     """Tell whether a socket was opened by our own page, or by a program, which names no origin."""
-    return origin is None or (host is not None and urlsplit(origin).netloc.lower() == host.lower())
+    if origin is None:
+        return True
+    try:
+        return host is not None and urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:
+        # No address at all, such as http://[::1.
+        return False
 
 
 async def _first_message(socket: WebSocket) -> str:
@@ -417,7 +423,7 @@ async def _first_message(socket: WebSocket) -> str:
             text = await socket.receive_text()
         message: Any = msgspec.json.decode(text) if len(text) <= _MAX_FIRST_MESSAGE else None
         token = message["token"]
-    except (TimeoutError, msgspec.DecodeError, KeyError, TypeError):
+    except (TimeoutError, msgspec.DecodeError, RecursionError, KeyError, TypeError):
         token = None
     if not isinstance(token, str):
         raise _RefusedError(Close.NOT_AUTHENTICATED, 'the first message has to be {"token": "..."}')

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from psycopg_pool import PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
@@ -95,6 +96,7 @@ def add_problems(app: FastAPI) -> None:
     app.exception_handler(AnalyticsError)(_refused)
     app.exception_handler(psycopg.Error)(_database_error)
     app.exception_handler(PoolTimeout)(_unavailable)
+    app.exception_handler(ClientDisconnect)(_hung_up)
     app.exception_handler(Exception)(_defect)
 
 
@@ -172,6 +174,11 @@ async def _database_error(request: Request, error: Exception) -> Response:
     if isinstance(error, psycopg.OperationalError):
         return await _unavailable(request, error)
     return await _defect(request, error)
+
+
+async def _hung_up(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    """Answer a caller that is gone, for the log and the measurements alone: it is no failure of the server."""
+    return problem(400, "The request ended before its body was complete.", request_id=request_id_of(request))
 
 
 async def _defect(request: Request, error: Exception) -> Response:

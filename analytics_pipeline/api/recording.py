@@ -31,6 +31,9 @@ _LINES = {"application/x-ndjson", "application/jsonl", "application/x-jsonlines"
 _JSON = {"application/json", "application/cloudevents+json", "application/cloudevents-batch+json"}
 TYPES = sorted(_LINES | _JSON)
 
+_GZIP = zlib.MAX_WBITS | 16
+_PIECE_BYTES = 4_096
+
 Content = Mapping[str, Any] | RejectedEvent
 
 
@@ -56,23 +59,30 @@ class Outcome:
 
 def unpack(body: bytes, encoding: str, limit: int) -> bytes:
     """Return a body unpacked; raises ``ApiError`` for another encoding than gzip, and for more than ``limit`` bytes."""
+    encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
         return body
     if encoding != "gzip":
         raise ApiError(415, "A body may be packed with gzip, or not at all.")
     unpacked = bytearray()
+    # Of each member of several, as tools write them. What follows a member is copied: of a piece that is cheap, of the
+    # whole body of tiny members it is not.
+    member = zlib.decompressobj(wbits=_GZIP)
+    is_whole = True
     try:
-        while body:
-            # Of each member of several, as tools write them.
-            member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-            unpacked += member.decompress(body, limit + 1 - len(unpacked))
-            if len(unpacked) > limit:
-                raise ApiError(413, f"The body has more than {limit:,} bytes unpacked: send it in parts.")
-            if not member.eof:
-                raise ApiError(400, "The body ends before its packed data do.")
-            body = member.unused_data
+        for start in range(0, len(body), _PIECE_BYTES):
+            piece = body[start : start + _PIECE_BYTES]
+            while piece:
+                unpacked += member.decompress(piece, limit + 1 - len(unpacked))
+                if len(unpacked) > limit:
+                    raise ApiError(413, f"The body has more than {limit:,} bytes unpacked: send it in parts.")
+                piece, is_whole = member.unused_data, member.eof
+                if is_whole:
+                    member = zlib.decompressobj(wbits=_GZIP)
     except zlib.error:
         raise ApiError(400, "The body says that it is packed with gzip, and is not.") from None
+    if not is_whole:
+        raise ApiError(400, "The body ends before its packed data do.")
     return bytes(unpacked)
 
 

@@ -1,6 +1,8 @@
 """Serves the application with uvicorn: one process, whose lines go to standard error."""
 
+import errno
 import logging
+import socket
 from pathlib import Path
 
 import uvicorn
@@ -15,7 +17,11 @@ _SHUTDOWN_SECONDS = 2
 
 
 def run_server(settings: Settings, host: str, port: int, tls_cert: Path | None, tls_key: Path | None) -> None:
-    """Serve until SIGINT or SIGTERM, over TLS with a certificate. Raises ``AnalyticsError`` for one of no use."""
+    """Serve until SIGINT or SIGTERM, over TLS with a certificate.
+
+    Raises ``AnalyticsError`` for a certificate of no use, and for an address that can't be listened on.
+    """
+    _require_free(host, port)
     _configure_logs(settings)
     for file in filter(None, (tls_cert, tls_key)):
         if not file.is_file():
@@ -41,6 +47,21 @@ def run_server(settings: Settings, host: str, port: int, tls_cert: Path | None, 
     except OSError as error:
         raise AnalyticsError(f"{tls_cert} and {tls_key} are no certificate and its key: {error}.") from error
     uvicorn.Server(config).run()
+
+
+def _require_free(host: str, port: int) -> None:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in found:
+            with socket.socket(family, kind, protocol) as tried:
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    tried.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                tried.bind(address)
+    except OSError as error:
+        # Of a name with several addresses one may be usable, whatever is wrong with another: the server will see.
+        if isinstance(error, socket.gaierror) or error.errno in {errno.EADDRINUSE, errno.EACCES}:
+            raise AnalyticsError(f"Can't listen on {host}:{port}: {error.strerror}.") from error
 
 
 def _configure_logs(settings: Settings) -> None:

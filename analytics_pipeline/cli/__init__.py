@@ -101,6 +101,11 @@ class _Commands(click.Group):
                 f"{error.diag.message_primary}: this database lacks the schema of this version; run "
                 "'analytics-pipeline db migrate'."
             ) from error
+        except UnicodeEncodeError as error:
+            # Bytes of the command line that are no text reach Python as half characters, which no database takes.
+            if not all("\udc80" <= character <= "\udcff" for character in error.object[error.start : error.end]):
+                raise
+            raise click.ClickException(f"An argument is not UTF-8: {printable(ascii(error.object))}.") from error
         except psycopg.OperationalError as error:
             raise click.ClickException(f"The database went away: {first_line(error)}") from error
 

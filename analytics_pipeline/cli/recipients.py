@@ -11,6 +11,7 @@ from analytics_pipeline.cli.options import allow_unknown_option, company_first, 
 from analytics_pipeline.cli.terminal import echo
 from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.messages.addresses import configured_names, parse_address, require_configured
 from analytics_pipeline.messages.recipients import (
     AT_ONCE,
     FORMATS,
@@ -99,6 +100,11 @@ def add(
     echo(f"{address} {'gets' if is_new else 'already gets'} {report} of {describe_audience(audience)}{also}.")
     if form == LINK and not settings.artifacts_url:
         echo("ANALYTICS_ARTIFACTS_URL is not set: links name the place in the store of documents.", err=True)
+    try:
+        require_configured(parse_address(address), configured_names(settings))
+    except (ValueError, AnalyticsError) as error:
+        # The process that sends may have other settings than this one.
+        echo(f"{str(error).rstrip('.')}. Until it does, nothing reaches {address}.", err=True)
 
 
 @recipients.command("remove")

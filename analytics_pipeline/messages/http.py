@@ -7,12 +7,12 @@ in the JSON (``channels``).
 import re
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 
@@ -32,6 +32,7 @@ _UNAVAILABLE = 503
 # Request timeout, too early, too many requests: the same request may be taken later.
 _LATER = {408, 425, 429}
 _ANSWER_BYTES = 1000
+_SECRET_CHARACTERS = 6
 # Longer than names are; keys of PagerDuty have 32 characters.
 _MAX_SHOWN_CHARACTERS = 20
 
@@ -97,6 +98,21 @@ def unsafe_url(url: str) -> str | None:
     return None
 
 
+def secret_parts(url: str) -> list[str]:
+    """Return what must not be shown of an address whose path or query is a secret, as written and decoded."""
+    parts = urlsplit(url)
+    pieces = {parts.path, parts.query, *re.split(r"[/?&=;]", f"{parts.path}&{parts.query}")}
+    # Shorter pieces are words like "v1".
+    return [piece for piece in pieces | {unquote(piece) for piece in pieces} if len(piece) >= _SECRET_CHARACTERS]
+
+
+def _shown(text: str, secrets: Collection[str]) -> str:
+    """Return what a server said as one line, without the secrets: many a server repeats the address it was asked."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return one_line(text)
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a server answered: the status, and the beginning of its text."""
@@ -121,12 +137,19 @@ class Poster:
     _unreachable: dict[str, str] = field(default_factory=dict)
 
     def post(
-        self, name: str, url: str, body: bytes, headers: Mapping[str, str], before_last: Callable[[], None]
+        self,
+        name: str,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        before_last: Callable[[], None],
+        *,
+        secrets: Collection[str],
     ) -> Answer:
         """Post a body of JSON and return the answer that took it; a redirect isn't followed, wherever it leads.
 
-        ``before_last`` is called before the last byte, unless the receiver recognises messages. Raises what
-        ``Channel.send`` does.
+        ``secrets`` is not shown where the server repeats it. ``before_last`` is called before the last byte, unless the
+        receiver recognises messages. Raises what ``Channel.send`` does.
         """
         if name in self._unreachable:
             raise NotDelivered(self._unreachable[name])
@@ -138,15 +161,17 @@ class Poster:
             state.is_complete = True
 
         try:
-            answer = _post(url, body, headers, self.timeouts, mark)
+            status, text = _post(url, body, headers, self.timeouts, mark)
         except (OSError, HTTPException) as error:
-            reason = f"{self.what} {name} can't be reached: {error or type(error).__name__}"
+            said = _shown(str(error), secrets) or type(error).__name__
+            reason = f"{self.what} {name} can't be reached: {said}"
             if state.is_complete and not self.is_recognised:
                 raise DeliveryUnknown(
                     f"{self.what} {name} fell silent after the whole message: it may have arrived"
                 ) from error
             self._unreachable[name] = reason
             raise NotDelivered(reason) from error
+        answer = Answer(status, _shown(text, secrets))
         self._require_taken(name, answer)
         return answer
 
@@ -175,7 +200,7 @@ class _Progress:
 
 def _post(
     url: str, body: bytes, headers: Mapping[str, str], timeouts: Timeouts, before_last: Callable[[], None]
-) -> Answer:
+) -> tuple[int, str]:
     parts = urlsplit(url)
     connect = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     connection = connect(parts.hostname or "", parts.port, timeout=timeouts.step)
@@ -196,7 +221,7 @@ def _post(
             before_last()
             connection.send(body[-1:])
             response = connection.getresponse()
-            return Answer(response.status, one_line(response.read(_ANSWER_BYTES).decode("utf-8", "replace")))
+            return response.status, response.read(_ANSWER_BYTES).decode("utf-8", "replace")
         finally:
             watch.cancel()
     finally:

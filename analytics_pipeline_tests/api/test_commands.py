@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import ssl
 import subprocess
 import time
@@ -113,6 +114,15 @@ def test_the_examples_of_the_documentation_work(served: Served, port: int) -> No
 @pytest.mark.slow
 @pytest.mark.daemon
 @pytest.mark.usefixtures("served")
+def test_an_address_that_can_not_be_listened_on_is_one_line(served: Served) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        for host, port in (("127.0.0.1", taken.getsockname()[1]), ("nowhere.invalid", 8000)):
+            result = CliRunner().invoke(main, ["serve", "--host", host, "--port", str(port)])
+            assert result.exit_code == 1
+            assert result.output.startswith(f"Error: Can't listen on {host}:{port}: ")
+            assert result.output.count("\n") == 1
+
+
 def test_it_serves_over_tls_with_a_certificate(port: int, tmp_path: Path) -> None:
     authority = trustme.CA()
     certificate = authority.issue_cert("localhost")

@@ -2,10 +2,12 @@
 
 import gzip
 import json
+import time
 from typing import Any
 
 import pytest
 
+from analytics_pipeline.api.recording import unpack
 from analytics_pipeline_tests.api.conftest import ANYBODY, Served, new_token
 from analytics_pipeline_tests.metrics.scenarios import payment
 
@@ -43,7 +45,7 @@ def test_each_record_of_a_batch_has_its_outcome(served: Served) -> None:
     assert response.json()["stored"] == 1
 
 
-@pytest.mark.parametrize("packing", ["", "gzip"])
+@pytest.mark.parametrize("packing", ["", "gzip", "GZIP"])
 def test_lines_are_taken_one_by_one(served: Served, packing: str) -> None:
     lines = "\n".join(
         [json.dumps(payment("04-04", "1.00")), "{broken", "", json.dumps(payment("04-05", "1.00"))]
@@ -101,6 +103,13 @@ def test_a_request_with_a_key_is_answered_again_as_it_was(served: Served) -> Non
     assert outcomes(response) == ["stored"]
 
 
+def test_very_many_members_are_unpacked_in_the_time_of_their_bytes() -> None:
+    member = gzip.compress(b"")
+    began = time.monotonic()
+    assert unpack(member * 200_000 + gzip.compress(b"[]"), "gzip", 1_000) == b"[]"
+    assert time.monotonic() - began < 10
+
+
 @pytest.mark.parametrize(
     ("body", "media_type", "headers", "status"),
     [
@@ -125,6 +134,13 @@ def test_a_body_that_is_no_batch_is_refused_as_a_whole(
     response = post(served, body, media_type, **headers)
     assert response.status_code == status
     assert response.headers["content-type"] == "application/problem+json"
+
+
+def test_a_parameter_in_the_address_is_refused_and_not_ignored(served: Served) -> None:
+    for address in ("/analytics/events", "/analytics/reports"):
+        response = served.client.post(f"{address}?companyId={ANYBODY}", json={}, headers=served.headers("operator"))
+        assert response.status_code == 422
+        assert "companyId: there is no such parameter" in response.json()["detail"]
 
 
 def test_operators_name_the_company_of_each_event(served: Served) -> None:

@@ -128,6 +128,12 @@ def test_an_answer_is_not_sent_again_until_something_changes(served: Served, mon
     # The second time without a look at the request.
     assert [status(etag), status(etag)] == [304, 304]
     assert get(served, "revenue", ANYBODY, **asked, numbers="string").headers["etag"] != etag
+    state = served.client.app.state  # type: ignore[attr-defined]
+    with monkeypatch.context() as started_again:
+        dollars = state.settings.model_copy(update={"base_currency": "USD"})
+        started_again.setitem(state._state, "settings", dollars)
+        state.given._given.clear()
+        assert status(etag) == 200
     with served.database.connect(autocommit=True) as connection:
         add_event(connection, "2026-05-02", company_id=ANYBODY)
     served.client.app.state.versions._until -= MAX_AGE_SECONDS  # type: ignore[attr-defined]  # a second goes by

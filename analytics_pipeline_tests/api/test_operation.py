@@ -73,6 +73,25 @@ def test_a_failure_says_nothing_of_the_inside(served: Served, caplog: pytest.Log
     assert "analytics_top_events" in caplog.text
 
 
+def test_a_caller_that_hangs_up_is_no_failure(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    answers: list[Any] = []
+
+    async def receive() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        answers.append(message)
+
+    headers = [(name.lower().encode(), value.encode()) for name, value in served.headers().items()]
+    path = "/analytics/events"
+    scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b""}
+    portal = served.client.portal
+    assert portal is not None
+    portal.call(served.client.app, {**scope, "headers": headers}, receive, send)
+    assert answers[0]["status"] == 400
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
 def test_a_database_that_is_away_is_503_and_its_password_is_nowhere(
     served: Served, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -149,7 +149,7 @@ def test_who_may_not_listen_is_refused_with_a_code(served: Served, company: str)
             assert closing_code(socket) == code, query
     with listen(served, own, origin=f"http://{served.host}") as socket:
         receive(socket)
-    for origin in ("https://elsewhere.example", "null", f"http://{served.host}.elsewhere.example"):
+    for origin in ("https://elsewhere.example", "null", "http://[::1", f"http://{served.host}.elsewhere.example"):
         with pytest.raises(InvalidStatus) as refused, listen(served, own, origin=origin):
             pass
         assert refused.value.response.status_code == 403
@@ -193,7 +193,7 @@ def test_a_token_comes_in_the_first_message_too(served: Served, company: str, mo
     with listen(served, None) as socket:
         socket.send(json.dumps({"token": token}))
         assert receive(socket)["companyId"] == company
-    for sent in ('{"token": 1}', "[]", "no JSON", json.dumps({"token": token + "x"}), b"\xff"):
+    for sent in ('{"token": 1}', "[]", "[" * 5_000, "no JSON", json.dumps({"token": token + "x"}), b"\xff"):
         with listen(served, None) as socket:
             socket.send(sent)
             assert closing_code(socket) == live.Close.NOT_AUTHENTICATED, sent

@@ -124,6 +124,27 @@ def test_no_secret_is_in_a_row(connection: Connection) -> None:
     assert "SECRET" not in rows + repr(secrets)
 
 
+@pytest.mark.parametrize("status", [404, 500, 200])
+def test_a_server_that_repeats_what_it_was_sent_makes_no_secret_known(connection: Connection, status: int) -> None:
+    with webhook_receiver() as receiver:
+        receiver.check = lambda body: (status, f"Cannot POST {receiver.requests[-1].path} {body.get('routing_key')}")
+        url = f"http://127.0.0.1:{receiver.port}/services/T0SECRET/B0%20SECRET?sig=SECRET"
+        settings = Settings(
+            slack=SecretStr(f"ops={url}"),
+            teams=SecretStr(f"ops={url}"),
+            pagerduty=SecretStr(f"ops={'5EC' * 10}12"),
+            pagerduty_url=f"http://127.0.0.1:{receiver.port}/",
+            webhooks=SecretStr(f"ops={url}"),
+        )
+        record_failure(connection, Failure("run", "daily", at("2025-03-05T12:00"), "boom", "fix it"))
+        enqueue_due(connection, parse_addresses(["slack:ops", "teams:ops", "pagerduty:ops", "webhook:ops"]))
+        report = str(send_by_settings(connection, settings))
+    problems = str(connection.execute("SELECT problem FROM analytics_outbox").fetchall())
+    assert "Cannot POST ***" in problems
+    assert "SECRET" not in problems + report
+    assert "5EC5EC" not in problems + report
+
+
 def test_secrets_come_from_files_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SLACK", "TEAMS", "PAGERDUTY"):
         path = tmp_path / name

@@ -4,11 +4,13 @@ from collections import Counter
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Header, Request, Response, Security
+from anyio import to_thread
+from fastapi import APIRouter, Header, Query, Request, Response, Security
 
+from analytics_pipeline.api.asking import Parameters
 from analytics_pipeline.api.auth import Caller, caller_with
 from analytics_pipeline.api.describing import answered
-from analytics_pipeline.api.recording import Outcome, record, records_of, unpack
+from analytics_pipeline.api.recording import Content, Outcome, record, records_of, unpack
 from analytics_pipeline.api.replays import Replayable
 from analytics_pipeline.api.schemas import EventsAnswer
 from analytics_pipeline.api.scopes import Scope
@@ -57,6 +59,7 @@ _STATUS = {"stored": 201, "known": 200, "conflict": 409, "rejected": 422}
 async def record_events(
     request: Request,
     caller: Annotated[Caller, Security(caller_with(Scope.EVENTS))],
+    _: Annotated[Parameters, Query()],
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Record one event (a JSON object) or many (a JSON array, or JSON Lines), also packed with gzip.
@@ -65,8 +68,15 @@ async def record_events(
     in its outcome. A company's token needs no company_id. CloudEvents envelopes (1.0) are taken, too.
     """
     state = request.app.state
-    body = unpack(await request.body(), request.headers.get("content-encoding", ""), state.settings.api_max_body)
-    records, is_single = records_of(body, request.headers.get("content-type", ""))
+    packed = await request.body()
+    headers = request.headers
+
+    def read() -> tuple[bytes, list[Content], bool]:
+        body = unpack(packed, headers.get("content-encoding", ""), state.settings.api_max_body)
+        return body, *records_of(body, headers.get("content-type", ""))
+
+    # A large body takes a while, which must not hold up the others.
+    body, records, is_single = await to_thread.run_sync(read)
     # The same person may send for several companies.
     sender = f"{caller.name} for {caller.company or 'all'}"
     replayable = None if idempotency_key is None else Replayable.of(sender, idempotency_key, body)

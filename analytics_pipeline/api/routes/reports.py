@@ -9,7 +9,7 @@ from fastapi import APIRouter, Body, Path, Query, Request, Response, Security
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from analytics_pipeline.api.asking import CalendarDate, CompanyParameters, company_for, not_there
+from analytics_pipeline.api.asking import CalendarDate, CompanyParameters, Parameters, company_for, not_there
 from analytics_pipeline.api.auth import Caller, caller_with
 from analytics_pipeline.api.describing import answered
 from analytics_pipeline.api.numbers import to_json
@@ -134,7 +134,12 @@ async def address(
 
 
 @router.post("", **answered(ReportRequestAnswer, status=202, errors=_POSTED))
-async def request_report(request: Request, caller: ReportsCaller, wanted: Annotated[WantedReport, Body()]) -> Response:
+async def request_report(
+    request: Request,
+    caller: ReportsCaller,
+    wanted: Annotated[WantedReport, Body()],
+    _: Annotated[Parameters, Query()],
+) -> Response:
     """Ask for a report of any period, sections and format; it is made within minutes."""
     company = caller.company_asked(wanted.company_id)
     settings = request.app.state.settings

@@ -82,8 +82,9 @@ class PagerDutyChannel(Channel):
         name = message.target
         if name not in self._keys:
             raise NotDelivered(f"{self.setting} has no {name!r}")
-        body = json.dumps({"routing_key": self._keys[name], **_event(message.text)}).encode()
-        self._poster.post(name, self._url, body, {"Content-Type": "application/json"}, before_last)
+        key = self._keys[name]
+        body = json.dumps({"routing_key": key, **_event(message.text)}).encode()
+        self._poster.post(name, self._url, body, {"Content-Type": "application/json"}, before_last, secrets=[key])
 
 
 def _dedup_key(key: str) -> str:

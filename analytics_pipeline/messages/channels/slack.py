@@ -10,7 +10,7 @@ from html import escape
 from typing import Self
 
 from analytics_pipeline.messages.channel import Channel, DeliveryUnknown, NotDelivered, Refused
-from analytics_pipeline.messages.http import TIMEOUTS, NamedSecrets, Poster, require_name
+from analytics_pipeline.messages.http import TIMEOUTS, NamedSecrets, Poster, require_name, secret_parts
 from analytics_pipeline.messages.message import Body, ClaimedMessage, Content, shortened, storable
 from analytics_pipeline.messages.timeouts import Timeouts
 from analytics_pipeline.settings import Settings
@@ -78,7 +78,8 @@ class SlackChannel(Channel):
             raise NotDelivered(f"{self.setting} has no {name!r}")
         _require_form(message.text)
         headers = {"Content-Type": "application/json"}
-        answer = self._poster.post(name, self._webhooks[name], message.text.encode(), headers, before_last)
+        url = self._webhooks[name]
+        answer = self._poster.post(name, url, message.text.encode(), headers, before_last, secrets=secret_parts(url))
         if answer.text != "ok":
             raise DeliveryUnknown(f"Slack's webhook {name} answered {answer.status} {answer.text!r}, not 'ok'")
 

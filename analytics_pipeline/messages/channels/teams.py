@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Self
 
 from analytics_pipeline.messages.channel import Channel, NotDelivered, Refused
-from analytics_pipeline.messages.http import TIMEOUTS, NamedSecrets, Poster, require_name
+from analytics_pipeline.messages.http import TIMEOUTS, NamedSecrets, Poster, require_name, secret_parts
 from analytics_pipeline.messages.message import Body, ClaimedMessage, Content, shortened, storable
 from analytics_pipeline.messages.timeouts import Timeouts
 from analytics_pipeline.settings import Settings
@@ -80,7 +80,8 @@ class TeamsChannel(Channel):
             raise NotDelivered(f"{self.setting} has no {name!r}")
         _require_card(message.text)
         headers = {"Content-Type": "application/json"}
-        self._poster.post(name, self._webhooks[name], message.text.encode(), headers, before_last)
+        url = self._webhooks[name]
+        self._poster.post(name, url, message.text.encode(), headers, before_last, secrets=secret_parts(url))
 
 
 def _run(text: str, **style: str) -> dict[str, object]:

@@ -19,7 +19,7 @@ from typing import Self
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.messages.channel import Channel, NotDelivered
-from analytics_pipeline.messages.http import TIMEOUTS, NamedSecrets, Poster, require_name
+from analytics_pipeline.messages.http import TIMEOUTS, NamedSecrets, Poster, require_name, secret_parts
 from analytics_pipeline.messages.message import Body, ClaimedMessage, Content, storable
 from analytics_pipeline.messages.timeouts import Timeouts
 from analytics_pipeline.settings import Settings
@@ -76,7 +76,8 @@ class WebhookChannel(Channel):
         if name not in self._addresses:
             raise NotDelivered(f"{self.setting} has no {name!r}")
         body = message.text.encode()
-        self._poster.post(name, self._addresses[name], body, self._headers(message, body), before_last)
+        url = self._addresses[name]
+        self._poster.post(name, url, body, self._headers(message, body), before_last, secrets=secret_parts(url))
 
     def _headers(self, message: ClaimedMessage, body: bytes) -> dict[str, str]:
         identity = hashlib.sha256(message.message_id.encode()).hexdigest()[:32]
