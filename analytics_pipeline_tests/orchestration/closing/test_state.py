@@ -180,7 +180,7 @@ def test_a_run_that_is_refused_is_one_line_with_its_reason_on_the_console_of_up(
     assert not _materialize_behind_horizon(definitions, instance)
     (run,) = instance.get_runs()
     log = capfd.readouterr().err
-    assert log.count("STEP_FAILURE") + log.count("RUN_FAILURE") == 3
+    assert log.count("STEP_FAILURE") + log.count("RUN_FAILURE") > 1, "there is nothing to make one of"
     Output(tmp_path / "up.log").follow("daemon", BytesIO(log.encode())).reader.join()
     line, reason = capfd.readouterr().out.splitlines()
     assert f"error of the daemon: run {run.run_id} of hourly_aggregates: " in line
