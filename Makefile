@@ -6,6 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# Containers often forbid bytecode: every process of the tests and of the demo would compile every module again.
+export PYTHONDONTWRITEBYTECODE =
+
 # A worker per core, each with databases of its own; the tests of a module stay together and share theirs.
 WORKERS ?= auto
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadscope --no-loadscope-reorder

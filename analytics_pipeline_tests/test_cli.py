@@ -136,6 +136,7 @@ def test_a_signal_that_comes_while_the_command_is_still_being_loaded_ends_it(
         assert command.result() == (status, "", f"{number.name}: ended before the work was complete.\n")
 
 
+@pytest.mark.slow
 def test_a_command_imports_its_own_module_alone() -> None:
     code = (
         "import sys; from analytics_pipeline.cli import main; main(['metrics', '--help'], standalone_mode=False); "

@@ -60,6 +60,7 @@ def test_python_and_sql_tell_currencies_and_crypto_assets_apart_in_the_same_way(
     assert [currency_digits(code) for code in ("EUR", "MNT", "crypto:MNT", "USDC.e", "T", "JPY")] == [2, 2, 8, 8, 8, 0]
 
 
+@pytest.mark.slow
 def test_tickers_as_they_are_written_go_in_with_eight_digits(connection: Connection, tmp_path: Path) -> None:
     assert _call("ingest", str(Path(__file__).parent / "events" / "data" / "tickers.jsonl")).exit_code == 0
     quantities = "SELECT ticker, quantity FROM analytics_crypto_volumes(NULL, '2026-01-01Z', '2026-02-01Z', 'EUR')"
@@ -121,6 +122,7 @@ def test_a_coin_is_never_valued_as_the_currency(connection: Connection, tmp_path
     assert (answer["totalRevenue"], answer["unconverted"]) == ("0.02", [])
 
 
+@pytest.mark.slow
 def test_reporting_in_a_crypto_asset_is_allowed_where_there_are_rates(
     connection: Connection, environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -57,6 +57,7 @@ def test_a_migrated_database_has_no_error(database: Database) -> None:
         assert "remedy:   REVOKE EXECUTE ON FUNCTION add_job(" in result.output
 
 
+@pytest.mark.slow
 def test_an_error_fails_and_is_followed_by_what_mends_it(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
         connection.execute("SELECT remove_compression_policy('analytics_events')")

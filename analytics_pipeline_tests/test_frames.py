@@ -61,6 +61,7 @@ def _every_frame(connection: Connection, window: Window, *, floats: bool = False
     }
 
 
+@pytest.mark.slow
 def test_figures_are_exact_and_those_of_the_answers(january: Connection) -> None:
     revenue = frames.revenue(january, "acme", JANUARY, "EUR").iloc[0]
     assert revenue["total_revenue"] == EXACT
@@ -105,6 +106,7 @@ def test_closed_figures_are_the_rows_of_the_table_and_events_those_of_the_window
     assert read["timestamp"][0] == at("2025-01-12T09:30")
 
 
+@pytest.mark.slow
 def test_a_column_has_one_type_with_rows_and_without(january: Connection) -> None:
     empty = _every_frame(january, days("2025-03-01"))
     for name, full in _every_frame(january, JANUARY).items():
@@ -137,6 +139,7 @@ def _run(text: str, file: Path) -> dict[str, Any]:
     return runpy.run_path(str(file))
 
 
+@pytest.mark.slow
 def test_the_how_to_s_asset_stands_on_what_revenue_metrics_has_closed(
     january: Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

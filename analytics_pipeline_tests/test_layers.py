@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster
+import pytest
 
 import analytics_pipeline
 
@@ -38,6 +39,7 @@ MAY_USE_FRAMEWORKS = {"orchestration", "api", "cli"}
 UNDOCUMENTED_TAGS = {"GRPC_INFO_TAG"}
 
 
+@pytest.mark.slow
 def test_imports_go_to_lower_layers_and_frameworks_stay_at_the_top() -> None:
     rank = {part: rank for rank, parts in enumerate(LAYERS) for part in parts.split()}
     wrong = []

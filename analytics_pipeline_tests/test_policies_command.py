@@ -94,6 +94,7 @@ def test_without_a_terminal_and_without_yes_nothing_changes(connection: Connecti
     assert _retention(connection) == policy_values(connection).retention == "never"
 
 
+@pytest.mark.slow
 def test_it_says_what_would_be_dropped_and_what_of_it_is_in_no_figure_yet(connection: Connection) -> None:
     add_event(connection, "2020-03-05T12:00")
     add_event(connection, "2020-03-18T12:00")
@@ -115,6 +116,7 @@ def test_it_says_what_would_be_dropped_and_what_of_it_is_in_no_figure_yet(connec
 
 
 @pytest.mark.parametrize(("answer", "status", "retention"), [("y", 0, "2 years"), ("n", 1, "never"), ("", 1, "never")])
+@pytest.mark.slow
 def test_at_a_terminal_it_asks(connection: Connection, answer: str, status: int, retention: str) -> None:
     run = _answer(answer, "--retention", "2 years")
     assert run.returncode == status, run.stderr

@@ -79,6 +79,7 @@ def test_a_malformed_url_is_named_and_nothing_of_its_password_is_shown(
 
 @pytest.mark.parametrize("variable", SECRETS)
 @pytest.mark.parametrize("command", [["doctor"], ["close", "--start", "2025-01-01", "--end", "2025-01-01"]])
+@pytest.mark.slow
 def test_no_command_shows_a_secret_that_can_t_be_used(
     clean: pytest.MonkeyPatch, variable: str, command: list[str]
 ) -> None:

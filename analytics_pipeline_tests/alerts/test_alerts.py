@@ -57,6 +57,7 @@ def _months(connection: Connection, *revenue: str, company: str = "acme") -> Non
         close_revenue(connection, f"2026-{number:02}", {company: amount})
 
 
+@pytest.mark.slow
 def test_an_alert_is_told_when_it_begins_and_when_it_is_over(connection: Connection) -> None:
     load_rules(connection, [rule()])
     _months(connection, "150")

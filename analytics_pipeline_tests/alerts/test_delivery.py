@@ -135,6 +135,7 @@ def test_a_webhook_that_is_down_gets_the_same_message_later(
     assert len(catcher.mails) == 1
 
 
+@pytest.mark.slow
 def test_the_end_of_an_alert_and_its_next_beginning_never_overtake_a_message_that_is_tried_again(
     connection: Connection, settings: Settings, receiver: Receiver, catcher: Catcher
 ) -> None:
@@ -163,6 +164,7 @@ def test_the_end_of_an_alert_and_its_next_beginning_never_overtake_a_message_tha
     ]
 
 
+@pytest.mark.slow
 def test_one_message_about_many_companies_is_followed_by_those_about_each_of_them(
     connection: Connection, settings: Settings, receiver: Receiver
 ) -> None:

@@ -123,6 +123,7 @@ def test_an_address_that_can_not_be_listened_on_is_one_line(served: Served) -> N
             assert result.output.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_it_serves_over_tls_with_a_certificate(port: int, tmp_path: Path) -> None:
     authority = trustme.CA()
     certificate = authority.issue_cert("localhost")

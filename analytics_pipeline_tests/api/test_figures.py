@@ -56,6 +56,7 @@ SAME: dict[str, Ask] = {
 
 
 @pytest.mark.parametrize("path", SAME)
+@pytest.mark.slow
 def test_an_answer_says_what_the_command_says(served: Served, path: str) -> None:
     for whose, company in ((HEADLINE.company, HEADLINE.company), ("operator", None)):
         with served.database.connect(autocommit=True) as connection:
@@ -66,6 +67,7 @@ def test_an_answer_says_what_the_command_says(served: Served, path: str) -> None
         assert list(strings.json()) == list(expected)
 
 
+@pytest.mark.slow
 def test_a_series_holds_the_figures_of_its_periods(served: Served) -> None:
     year = {"startDate": "2026-01-01", "endDate": "2026-03-31"}
     months = get(served, "revenue/series", **year).json(parse_float=Decimal)
@@ -117,6 +119,7 @@ def test_a_parameter_given_twice_is_refused(served: Served) -> None:
     assert (response.status_code, response.json()["detail"]) == (422, "currency: give it once")
 
 
+@pytest.mark.slow
 def test_an_answer_is_not_sent_again_until_something_changes(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = {"startDate": "2026-05-01", "endDate": "2026-05-31"}
 

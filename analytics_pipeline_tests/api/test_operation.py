@@ -92,6 +92,7 @@ def test_a_caller_that_hangs_up_is_no_failure(served: Served, caplog: pytest.Log
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
+@pytest.mark.slow
 def test_a_database_that_is_away_is_503_and_its_password_is_nowhere(
     served: Served, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -91,6 +91,7 @@ def test_where_somebody_serves_the_store_documents_open_there(served: Served, do
     assert address == f"https://files.example.com/{file['name']}"
 
 
+@pytest.mark.slow
 def test_a_report_that_was_asked_for_is_made_and_opened(served: Served) -> None:
     wanted = {"startDate": "2026-03-01", "endDate": "2026-03-15", "format": "csv", "sections": ["revenue"]}
     response = served.client.post("/analytics/reports", json=wanted, headers=served.headers())

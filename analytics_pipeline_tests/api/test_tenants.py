@@ -77,6 +77,7 @@ def test_there_are_twenty_ways_and_every_route_is_tried(served: Served) -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.slow
 def test_no_way_of_asking_shows_another_company(served: Served, route: str) -> None:
     for query, headers in attempts():
         address = f"{route}?{query}" if "reports" in route else f"{route}?{PERIOD}&{query}".rstrip("&")
@@ -208,6 +209,7 @@ def test_a_token_does_only_what_its_scopes_say(served: Served) -> None:
     assert served.client.post("/analytics/events", json={}, headers=headers).status_code == 403
 
 
+@pytest.mark.slow
 def test_operators_ask_for_every_company_and_for_those_that_are_known(served: Served) -> None:
     def status(company: str) -> int:
         address = f"/analytics/revenue?{PERIOD}&companyId={company}"

@@ -48,6 +48,7 @@ def _says_unknown(result: Result, name: str) -> None:
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_zeros_are_given_to_whoever_asks_for_them(database: Database, tmp_path: Path) -> None:
     revenue = _call("metrics", "revenue", *JANUARY, *NOBODY, "--allow-unknown", "--json")
     answer = json.loads(revenue.stdout)

@@ -50,6 +50,7 @@ def closing_code(socket: ClientConnection) -> int:
     return closed.value.rcvd.code
 
 
+@pytest.mark.slow
 def test_a_client_gets_the_current_figures_and_each_change_and_the_latest_after_an_interruption(
     served: Served, company: str
 ) -> None:
@@ -85,6 +86,7 @@ def test_announced_changes_are_sent_without_polling(
             assert revenue_today(socket) == total
 
 
+@pytest.mark.slow
 def test_changes_that_nobody_announces_are_found(served: Served, company: str) -> None:
     with listen(served, served.new_token(company)) as socket:
         assert revenue_today(socket) == 100.00
@@ -98,6 +100,7 @@ def test_changes_that_nobody_announces_are_found(served: Served, company: str) -
         assert revenue_today(socket) == 200.00
 
 
+@pytest.mark.slow
 def test_one_reading_serves_all_clients_of_a_company(
     served: Served, company: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +128,7 @@ def test_one_reading_serves_all_clients_of_a_company(
     assert set(read) == {company}
 
 
+@pytest.mark.slow
 def test_who_may_not_listen_is_refused_with_a_code(served: Served, company: str) -> None:
     served.pay("globex", "1.00")
     own, writer, operator = served.new_token(company), served.new_token(company, Scope.EVENTS), served.new_token(None)
@@ -155,6 +159,7 @@ def test_who_may_not_listen_is_refused_with_a_code(served: Served, company: str)
         assert refused.value.response.status_code == 403
 
 
+@pytest.mark.slow
 def test_a_token_that_connects_too_often_or_too_many_times_is_asked_to_come_later(
     served: Served, company: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,6 +176,7 @@ def test_a_token_that_connects_too_often_or_too_many_times_is_asked_to_come_late
         assert closing_code(second) == live.Close.TRY_AGAIN_LATER
 
 
+@pytest.mark.slow
 def test_a_reading_that_fails_is_repeated(served: Served, company: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "_RETRY_SECONDS", 0.05)
     with listen(served, served.new_token(company)) as socket:
@@ -202,6 +208,7 @@ def test_a_token_comes_in_the_first_message_too(served: Served, company: str, mo
         assert closing_code(socket) == live.Close.NOT_AUTHENTICATED
 
 
+@pytest.mark.slow
 def test_a_revoked_token_ends_its_sockets_and_no_others(
     served: Served, company: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

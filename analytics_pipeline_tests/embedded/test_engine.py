@@ -13,6 +13,8 @@ from analytics_pipeline.embedded import EmbeddedTimescale
 from analytics_pipeline_tests.embedded.conftest import Connect, MakeHome, kill_server, value
 from analytics_pipeline_tests.embedded.wire import connect_raw, message, read_message, startup
 
+pytestmark = pytest.mark.slow
+
 RECURSIVE = (
     "CREATE OR REPLACE FUNCTION deep(n int) RETURNS int LANGUAGE plpgsql AS"
     " $$BEGIN IF n = 0 THEN RETURN 0; END IF; RETURN 1 + deep(n - 1); END$$"
@@ -56,7 +58,6 @@ def test_statements_of_a_usual_depth_run(connect: Connect) -> None:
     assert value(client, f"SELECT count(*) FROM ({' UNION ALL '.join(['SELECT 1'] * 1000)}) x") == 1000
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "statement", [terms(30_000), json(200_000), "SELECT deep(20000)"], ids=["terms", "JSON", "PL/pgSQL"]
 )

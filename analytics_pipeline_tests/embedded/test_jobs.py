@@ -10,6 +10,8 @@ from analytics_pipeline.embedded import EmbeddedTimescale
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline_tests.embedded.conftest import MIGRATIONS, Connect, MakeHome, value
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def database(connect: Connect) -> "psycopg.Connection[Any]":

@@ -91,6 +91,7 @@ def test_never_started(tmp_path: Path) -> None:
         _ = embedded.url
 
 
+@pytest.mark.slow
 def test_dagster_storage(postgres: EmbeddedPostgres) -> None:
     from dagster_postgres import DagsterPostgresStorage  # takes a second to import
 

@@ -29,6 +29,8 @@ from analytics_pipeline_tests.embedded.wire import (
     startup,
 )
 
+pytestmark = pytest.mark.slow
+
 # The usual run makes do with a sample; ten thousand and three thousand are for a night.
 FUZZED = int(os.environ.get("EMBEDDED_FUZZ_CONNECTIONS", "1000"))
 FLOOD = int(os.environ.get("EMBEDDED_FLOOD_CONNECTIONS", "300"))
@@ -210,7 +212,6 @@ def test_places_are_kept_for_the_socket(open_to_all: EmbeddedTimescale) -> None:
             connection.close()
 
 
-@pytest.mark.slow
 def test_a_message_that_is_too_large_is_refused_with_a_reason(connect: Connect) -> None:
     client, other = connect(), connect()
     # libpq itself, blocking: otherwise it moves all that is left to send with every piece, which takes a minute.

@@ -14,6 +14,8 @@ from analytics_pipeline.embedded import EmbeddedTimescale
 from analytics_pipeline_tests.embedded.conftest import Connect, MakeHome, kill, run_python, value
 from analytics_pipeline_tests.embedded.wire import log_in, message, read_message
 
+pytestmark = pytest.mark.slow
+
 # The issue asks for a minute; the usual run makes do with less.
 INTERLEAVE_SECONDS = float(os.environ.get("EMBEDDED_INTERLEAVE_SECONDS", "6"))
 CLIENTS = 8
@@ -416,7 +418,6 @@ def test_large_results_arrive_whole_and_slowly_read(connect: Connect) -> None:
         assert sum(1 for _ in stream) == 29_999
 
 
-@pytest.mark.slow
 def test_large_statement(connect: Connect) -> None:
     assert value(connect(), "SELECT length(%s)", "x" * 20_000_000) == 20_000_000
 

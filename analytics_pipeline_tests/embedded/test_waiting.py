@@ -39,6 +39,7 @@ def test_a_client_that_waits_for_its_turn_says_for_whom_and_stops_in_the_end(
     assert "last statement: SELECT 'held'::text" in said[0]
 
 
+@pytest.mark.slow
 def test_a_long_statement_of_one_s_own_is_no_wait(server: EmbeddedTimescale) -> None:
     settings = Settings(database_url=SecretStr(server.url))
     said: list[str] = []

@@ -73,6 +73,7 @@ def test_a_source_that_fails_leaves_the_others_alone(erp: ExampleErp) -> None:
     assert "crypto_transactions: can't be read as it is" in check.output
 
 
+@pytest.mark.slow
 def test_a_changed_row_is_accepted_in_place_of_what_was_recorded(erp: ExampleErp) -> None:
     erp.execute(invoice("A-1"), invoice("A-2"))
     _call("run", "invoices")

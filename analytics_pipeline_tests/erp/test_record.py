@@ -31,6 +31,7 @@ NO_OVERLAP = timedelta()
 _PATIENCE_SECONDS = 60
 
 
+@pytest.mark.slow
 def test_the_shipped_sources_record_what_the_definitions_say(erp: ExampleErp) -> None:
     erp.execute(
         invoice("A-1", "100.00"),
@@ -138,6 +139,7 @@ def test_a_transaction_longer_than_the_overlap_is_told(erp: ExampleErp) -> None:
     assert read(source(overlap=NO_OVERLAP)).held_back_since is None
 
 
+@pytest.mark.slow
 def test_an_application_whose_clock_is_behind_loses_nothing(erp: ExampleErp) -> None:
     """Its rows lie before the present by more than the overlap, and before the last look."""
     erp.execute("ALTER TABLE erp.invoices DISABLE TRIGGER touch")

@@ -103,6 +103,7 @@ def test_check_says_what_is_wrong_with_a_query(erp: ExampleErp, write: Write) ->
             assert problem in found
 
 
+@pytest.mark.slow
 def test_a_run_of_such_a_query_says_the_same_and_records_nothing(erp: ExampleErp, write: Write) -> None:
     erp.execute(invoice("A-1"))
     for failures, (change, problem) in enumerate(UNREADABLE.items(), 1):

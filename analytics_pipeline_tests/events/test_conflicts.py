@@ -166,6 +166,7 @@ def test_absent_and_empty_metadata_are_the_same(connection: Connection, folder: 
 
 
 @pytest.mark.parametrize("others", [0, MANY])
+@pytest.mark.slow
 def test_within_a_file_the_first_record_of_an_event_counts(connection: Connection, folder: Path, others: int) -> None:
     first = payment(value="120.00")
     raws = [payment(value="1.00") for _ in range(others)]
@@ -189,6 +190,7 @@ def test_across_batches_too(connection: Connection, folder: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("others", [0, MANY])
+@pytest.mark.slow
 def test_an_id_that_another_company_holds_is_rejected_without_a_word_about_it(
     connection: Connection, folder: Path, others: int
 ) -> None:
@@ -222,6 +224,7 @@ def test_an_id_that_another_company_holds_is_rejected_without_a_word_about_it(
 
 
 @pytest.mark.parametrize("others", [0, MANY])
+@pytest.mark.slow
 def test_replace_takes_the_record_and_keeps_both_values(connection: Connection, folder: Path, others: int) -> None:
     stored = payment(value="120.00")
     more = [payment(value="1.00") for _ in range(others)]

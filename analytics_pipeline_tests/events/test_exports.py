@@ -450,6 +450,7 @@ def test_what_the_database_refuses_keeps_no_other_event_out(connection: Connecti
 
 
 @pytest.mark.parametrize("reader", ["jsonl", "csv", "parquet"])
+@pytest.mark.slow
 def test_a_record_of_many_keys_takes_time_for_each_once(tmp_path: Path, reader: str) -> None:
     """Names are looked up, not counted: 40,000 of them are compared far fewer times than their number squared."""
     comparisons = 0

@@ -131,6 +131,7 @@ def test_a_file_is_ingested_and_filed_with_its_rejects(place: UPath, inbox: Inbo
     assert seen
 
 
+@pytest.mark.slow
 def test_the_same_content_under_another_name_does_no_harm(place: UPath, inbox: Inbox, connection: Connection) -> None:
     content = json_lines([payment(), payment()])
     for name in ("a.jsonl", "b.jsonl"):

@@ -120,6 +120,7 @@ def test_rejects_are_kept_when_the_run_fails(rejects: Path) -> None:
     assert len(rejected_in(rejects)) == 1
 
 
+@pytest.mark.slow
 def test_a_damaged_file_gives_up_what_could_be_read_of_it(
     connection: Connection, tmp_path: Path, rejects: Path
 ) -> None:

@@ -174,6 +174,7 @@ def test_rows_are_those_that_the_driver_would_send(connection: Connection) -> No
     assert row == (raw["event_id"], "-0.00012345", '{"e": "ü\\n", "n": 1000000000000000000000000000000}')
 
 
+@pytest.mark.slow
 def test_a_line_that_is_read_at_once_gives_what_careful_reading_gives() -> None:
     """Of odd records, bytes that are mutated, and keys that are left out, repeated, or followed by blanks."""
     rng = random.Random(3)  # noqa: S311

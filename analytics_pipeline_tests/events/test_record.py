@@ -58,6 +58,7 @@ def stored(connection: Connection) -> set[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("count", [1, MANY])
+@pytest.mark.slow
 def test_events_are_stored_once_however_often_they_are_recorded(connection: Connection, count: int) -> None:
     events = payments(count)
     assert record_events(events, connection=connection) == count

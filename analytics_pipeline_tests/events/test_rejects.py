@@ -112,6 +112,7 @@ def test_the_bound_is_a_setting_and_holds_for_rates_too(
         assert f"kept in {rejects}, but for {figures['notKept']:,} that are only counted" in shown
 
 
+@pytest.mark.slow
 def test_a_damaged_file_s_rejects_are_counted_too(connection: Connection, tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl.gz"
     packed = gzip.compress(_rubbish(tmp_path / "a.jsonl").read_bytes() * 100)

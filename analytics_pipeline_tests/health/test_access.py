@@ -47,6 +47,7 @@ def test_seeing_more_is_an_error_whose_remedy_ends_it(
     assert ask("reader_access").passed
 
 
+@pytest.mark.slow
 def test_seeing_less_is_found_and_mended_too(ask: Ask, connection: Connection) -> None:
     connection.execute("REVOKE SELECT ON analytics_mrr_movements FROM analytics_reader")
     finding = ask("reader_access")
@@ -97,6 +98,7 @@ def test_grants_that_mean_something_else_than_they_say_are_named(ask: Ask, conne
         connection.execute(f"ALTER ROLE {role}_x RENAME TO {role}")
 
 
+@pytest.mark.slow
 def test_a_function_of_ours_that_was_opened_is_closed_by_the_next_migration(connection: Connection) -> None:
     connection.execute("GRANT EXECUTE ON FUNCTION analytics_lock_changes TO PUBLIC")
     finding = function_access(connection)

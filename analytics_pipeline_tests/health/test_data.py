@@ -60,6 +60,7 @@ def test_events_that_should_be_closed_make_an_aggregate_late_until_it_is_closed(
     assert ask("up_to_date", name).passed, ask("up_to_date", name).text
 
 
+@pytest.mark.slow
 def test_backfilling_old_data_does_not_turn_a_dead_pipeline_green(ask: Ask, connection: Connection) -> None:
     add_event(connection, "2025-01-05T10:10")
     add_event(connection, _ago(hours=5))
@@ -218,6 +219,7 @@ def test_late_events_are_left_to_be_closed_again_and_change_elsewhere_is_still_f
     assert finding.metadata["differences"] == 2
 
 
+@pytest.mark.slow
 def test_what_has_expired_is_not_held_against_the_aggregate(
     ask: Ask, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

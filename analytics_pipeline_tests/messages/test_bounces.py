@@ -124,6 +124,7 @@ def test_what_is_no_bounce_of_ours_changes_nothing(
     ],
     ids=["empty", "no text", "half", "parts in parts"],
 )
+@pytest.mark.slow
 def test_a_file_that_is_no_mail_is_one_line(connection: Connection, tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "file"
     file.write_bytes(content)

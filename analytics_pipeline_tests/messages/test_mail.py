@@ -252,6 +252,7 @@ def test_a_refused_recipient_is_named_with_the_answer(plain: Catcher, answer: st
     assert plain.mails == []
 
 
+@pytest.mark.slow
 def test_silence_after_the_whole_message_is_unknown_not_failed(plain: Catcher) -> None:
     plain.silent_after_data = True
     with pytest.raises(DeliveryUnknown, match="may have been delivered"):
@@ -281,6 +282,7 @@ def _scripted(*answers: bytes) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("steps", [0, 1, 4], ids=["no greeting", "no answer to EHLO", "no answer to DATA"])
+@pytest.mark.slow
 def test_silence_before_the_message_is_not_delivered(steps: int) -> None:
     answers = [b"220 hello\r\n", b"250 hello\r\n", b"250 sender\r\n", b"250 recipient\r\n", b"250 recipient\r\n"]
     with _scripted(*answers[:steps]) as port, pytest.raises(NotDelivered):

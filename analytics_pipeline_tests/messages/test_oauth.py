@@ -26,6 +26,8 @@ from analytics_pipeline_tests.messages.samples import claimed, no_mark
 from analytics_pipeline_tests.messages.test_mail import server_context
 from analytics_pipeline_tests.messages.token_server import Tokens, token_server
 
+pytestmark = pytest.mark.slow
+
 USER = "reports@acme.example"
 MESSAGE = claimed(Content(subject="subject", text="text\n"), "ops@example.com")
 SECRET = "s3cret/with+signs="  # noqa: S105

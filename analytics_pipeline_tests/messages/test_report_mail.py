@@ -78,6 +78,7 @@ def _set(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
     get_settings.cache_clear()
 
 
+@pytest.mark.slow
 def test_everybody_gets_the_report_of_their_own_company_once(
     connection: Connection,
     catcher: Catcher,
@@ -207,6 +208,7 @@ def test_the_database_refuses_a_row_that_mixes_companies(connection: Connection)
             connection.execute(f"UPDATE {table} SET company_id = 'globex' WHERE company_id = 'acme'".encode())
 
 
+@pytest.mark.slow
 def test_a_document_rendered_again_mails_nobody_again_until_a_person_wants_it(
     connection: Connection,
     catcher: Catcher,
@@ -485,6 +487,7 @@ def test_who_wants_it_sooner_or_has_it_resent_waits_no_more(connection: Connecti
     assert send().sent == 1, "by hand it goes at once"
 
 
+@pytest.mark.slow
 def test_a_mail_says_how_to_get_no_more_of_them(
     connection: Connection, catcher: Catcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -639,6 +642,7 @@ def _call(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["outbox", *arguments])
 
 
+@pytest.mark.slow
 def test_the_command_shows_sends_and_decides(
     connection: Connection,
     catcher: Catcher,

@@ -84,6 +84,7 @@ def test_a_mail_has_its_html_part_and_its_attachment(connection: Connection, cat
     assert attached.get_content() == content
 
 
+@pytest.mark.slow
 def test_a_temporary_error_is_tried_again_with_growing_pauses_and_the_same_id(
     connection: Connection, catcher: Catcher, send: Send
 ) -> None:
@@ -138,6 +139,7 @@ def test_a_permanent_error_fails_at_once(connection: Connection, catcher: Catche
     assert states(connection) == ["failed", "failed", "sent"]
 
 
+@pytest.mark.slow
 def test_silence_after_the_whole_message_is_unknown_and_never_sent_again(
     connection: Connection, catcher: Catcher
 ) -> None:
@@ -204,6 +206,7 @@ def test_what_follows_the_final_dot_decides(connection: Connection, answer: byte
     assert not (state == "pending" and _is_transmitting(connection))
 
 
+@pytest.mark.slow
 def test_a_connection_lost_before_the_final_dot_is_tried_again(connection: Connection) -> None:
     put(connection, html=LARGE)
     with _scripted(lambda client: client.recv(1)) as port:

@@ -109,6 +109,7 @@ def test_silence_after_the_message_is_tried_again_because_the_receiver_can_tell(
     assert len(receiver.requests) == 1
 
 
+@pytest.mark.slow
 def test_an_answer_that_drips_is_not_waited_for_for_ever() -> None:
     def drip(listener: socket.socket) -> None:
         client, _ = listener.accept()

@@ -110,6 +110,7 @@ def test_every_row_of_a_call_is_what_it_is_by_itself(filled: Connection, functio
 
 
 @pytest.mark.parametrize("function", SUMS)
+@pytest.mark.slow
 def test_all_companies_together_are_the_sum_of_each_to_the_digit(filled: Connection, function: str) -> None:
     for row in [row for row in _rows(Random(3)) if row[0] is None]:  # noqa: S311
         together, *each = asked(filled, function, [row, *((company, *row[1:]) for company in COMPANIES)])
@@ -119,6 +120,7 @@ def test_all_companies_together_are_the_sum_of_each_to_the_digit(filled: Connect
             }
 
 
+@pytest.mark.slow
 def test_a_balance_counts_from_the_snapshot_before_it_until_that_is_stale(rates: Connection) -> None:
     january, february = MONTHS.split(Granularity.MONTH)
     load(rates, a_change("01-05", price="50"), a_change("02-10", price="70", name="s2", user="u2"))

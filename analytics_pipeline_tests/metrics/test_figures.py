@@ -227,6 +227,7 @@ def test_an_event_at_midnight_is_the_first_of_its_day(database: Database) -> Non
         assert (answer["mrr"], answer["mrrMovements"]["new"], answer["mrrMovements"]["fx"]) == (100, 100, 0)
 
 
+@pytest.mark.slow
 def test_the_session_s_time_zone_changes_no_figure(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
         _add_activity(connection)

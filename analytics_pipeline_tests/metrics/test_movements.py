@@ -43,12 +43,14 @@ def both(connection: Connection, *expected: dict[str, int]) -> None:
         update_subscriptions(connection, SPAN)
 
 
+@pytest.mark.slow
 def test_a_subscription_without_a_user_is_a_customer_of_its_own(rates: Connection) -> None:
     load(rates, a_change("01-05", user=None), a_change("01-05", user=None, name="s2"))
     both(rates, {"new": 60, "end": 60}, {"start": 60, "end": 60})
     assert revenue_metrics(rates, COMPANY, JANUARY, "EUR").paying_customers == 2
 
 
+@pytest.mark.slow
 def test_who_is_named_later_was_the_customer_from_the_start(rates: Connection) -> None:
     """Else naming a user would lose one customer and win another."""
     load(
@@ -61,6 +63,7 @@ def test_who_is_named_later_was_the_customer_from_the_start(rates: Connection) -
     assert revenue_metrics(rates, COMPANY, JANUARY, "EUR").paying_customers == 1
 
 
+@pytest.mark.slow
 def test_ended_and_started_at_one_instant_goes_on(rates: Connection) -> None:
     """Whichever came in first: an end comes before what starts again if the subscription ran."""
     for order in ((0, 1), (1, 0), (0, 0)):
@@ -74,6 +77,7 @@ def test_ended_and_started_at_one_instant_goes_on(rates: Connection) -> None:
         assert not any(row[-2] for row in table(rates))
 
 
+@pytest.mark.slow
 def test_what_starts_and_ends_at_one_instant_has_never_been(rates: Connection) -> None:
     load(
         rates,
@@ -99,6 +103,7 @@ def test_what_starts_and_ends_at_one_instant_has_never_been(rates: Connection) -
         ((None, None), (0, 0), 60),
     ],
 )
+@pytest.mark.slow
 def test_changes_of_one_instant_are_ordered_by_sequence_else_by_arrival_else_by_id(
     rates: Connection, sequences: tuple[object, object], arrivals: tuple[int, int], price: int
 ) -> None:
@@ -111,6 +116,7 @@ def test_changes_of_one_instant_are_ordered_by_sequence_else_by_arrival_else_by_
     assert [row[-2] for row in table(rates)] == [arrivals == (0, 0)]
 
 
+@pytest.mark.slow
 def test_a_sequence_outranks_an_end(rates: Connection) -> None:
     load(
         rates,
@@ -121,6 +127,7 @@ def test_a_sequence_outranks_an_end(rates: Connection) -> None:
     both(rates, {"new": 30, "end": 30}, {"start": 30, "churn": 30})
 
 
+@pytest.mark.slow
 def test_who_is_named_at_an_instant_by_any_change_has_it(rates: Connection) -> None:
     load(
         rates,
@@ -132,6 +139,7 @@ def test_who_is_named_at_an_instant_by_any_change_has_it(rates: Connection) -> N
     both(rates, {"new": 50, "end": 50}, {"start": 50, "new": 50, "churn": 50, "end": 50})
 
 
+@pytest.mark.slow
 def test_an_end_that_arrives_late_turns_a_later_instant_over(rates: Connection) -> None:
     """What counts of an instant closed long ago depends on what came before it."""
     life = [
@@ -151,6 +159,7 @@ def test_an_end_that_arrives_late_turns_a_later_instant_over(rates: Connection) 
     assert moved(rates, FEBRUARY) == {"start": 50, "expansion": 30, "end": 80}
 
 
+@pytest.mark.slow
 def test_a_subscription_that_changes_hands_is_lost_by_one_and_won_by_the_other(rates: Connection) -> None:
     load(rates, a_change("01-05"), a_change("02-05", "changed", user="u2"))
     both(rates, {"new": 30, "end": 30}, {"start": 30, "new": 30, "churn": 30, "end": 30})
@@ -208,6 +217,7 @@ def test_a_customer_keeps_its_past_when_a_subscription_passes_to_another(
     both(rates, january, february)
 
 
+@pytest.mark.slow
 def test_a_pause_and_a_dearer_return_are_contraction_and_expansion(rates: Connection) -> None:
     load(
         rates,
@@ -218,6 +228,7 @@ def test_a_pause_and_a_dearer_return_are_contraction_and_expansion(rates: Connec
     both(rates, {}, {"expansion": 80, "end": 80})
 
 
+@pytest.mark.slow
 def test_a_first_payment_that_arrives_late_makes_a_later_new_customer_come_back(rates: Connection) -> None:
     """By another subscription that has passed on since, of which no row of that later period tells."""
     life = [a_change("02-05", name="s2"), a_change("01-05", "changed"), a_change("01-12", "changed", user="u2")]
@@ -339,6 +350,7 @@ def test_what_is_no_subscription_event_neither_counts_nor_breaks_anything(
     assert len(table(rates)) == 1
 
 
+@pytest.mark.slow
 def test_rows_of_the_table_hold_the_identity_and_the_figures_of_the_functions(rates: Connection) -> None:
     load(
         rates,

@@ -249,6 +249,7 @@ def test_a_reader_s_login_sees_nothing_before_a_grant(acting_as: As, events: Con
     _denied(reader, "SELECT FROM analytics_events LIMIT 1", "DELETE FROM analytics_revenue_metrics")
 
 
+@pytest.mark.slow
 def test_analysts_read_new_chunks_at_once_and_new_aggregates_after_a_migration(
     acting_as: As, events: Connection
 ) -> None:
@@ -275,6 +276,7 @@ def test_analysts_read_new_chunks_at_once_and_new_aggregates_after_a_migration(
         events.execute("DROP TABLE analytics_kept_since; DROP FUNCTION analytics_done_since")
 
 
+@pytest.mark.slow
 def test_a_database_of_an_earlier_release_gets_the_roles_rights_with_its_data(events: Connection) -> None:
     events.execute("DROP POLICY every_company ON analytics_user_metrics")
     for role in ("analytics_operator", "analytics_analyst", "analytics_writer"):

@@ -128,6 +128,7 @@ def test_sql_and_python_know_the_same_digits_of_every_currency(shared: Connectio
     assert len(digits) > 250
 
 
+@pytest.mark.slow
 def test_sql_and_python_round_alike(shared: Connection) -> None:
     random = Random(11)  # noqa: S311 - numbers for a test
 

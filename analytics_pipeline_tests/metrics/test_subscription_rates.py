@@ -58,6 +58,7 @@ def of(answer: dict[str, Any], *names: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("company", [COMPANY, None])
+@pytest.mark.slow
 def test_the_example_of_the_definitions_comes_out(rates: Connection, company: str | None) -> None:
     load(rates, *EXAMPLE)
     assert answered(rates, FEBRUARY, company).items() >= RATES.items()
@@ -70,6 +71,7 @@ def test_the_example_of_the_definitions_comes_out(rates: Connection, company: st
     assert len(RATES.keys() & month.keys()) > 10
 
 
+@pytest.mark.slow
 def test_who_resumes_or_returns_retains_nothing(rates: Connection) -> None:
     """A customer at 50 who pauses in March and resumes in April at 80, beside one at 100 who stays."""
     load(
@@ -107,6 +109,7 @@ def _a_year_ago(change: Change) -> Change:
     return change._replace(at=change.at.replace(year=2024))
 
 
+@pytest.mark.slow
 def test_a_period_is_compared_with_the_same_one_a_year_before(rates: Connection) -> None:
     load(rates, _a_year_ago(a_change("02-20", price="40")), a_change("02-10", "changed", price="50"))
     for year, amount in (("2024", "200"), ("2025", "300")):

@@ -352,6 +352,7 @@ def test_of_a_month_that_expired_before_it_was_closed_nothing_is_known(connectio
     assert connection.execute(stored).fetchall() == [(1, None, None, None, 1)]
 
 
+@pytest.mark.slow
 def test_what_a_database_of_version_1_holds_is_taken_over(connection: Connection) -> None:
     """As migration 0005 and 0013 had it, with a user who came back and one whose second deletion was not kept."""
     for when, user, what in (

@@ -37,6 +37,7 @@ def _events(connection: Connection) -> list[tuple[object, ...]]:
     return connection.execute(query).fetchall()
 
 
+@pytest.mark.slow
 def test_exported_events_come_back_by_ingestion_once_each_and_what_contradicts_them_is_a_conflict(
     database: Database, place: Path
 ) -> None:

@@ -50,6 +50,7 @@ def connection(embedded_home: Path, tmp_path_factory: pytest.TempPathFactory) ->
         yield connection
 
 
+@pytest.mark.slow
 def test_the_figures_are_those_of_the_database(connection: Connection) -> None:
     stats = read_stats(connection)
     assert tuple(stats) == SECTIONS
@@ -96,6 +97,7 @@ def test_no_view_stands_in_the_way_of_an_update_of_timescaledb_or_of_a_new_aggre
     assert rows == []
 
 
+@pytest.mark.slow
 def test_the_command_prints_tables_and_json_of_the_same(connection: Connection) -> None:
     found = json.loads(CliRunner().invoke(main, ["stats", "--json"]).stdout)
     (events,) = (row for row in found["relations"] if row["relation"] == "analytics_events")
@@ -107,6 +109,7 @@ def test_the_command_prints_tables_and_json_of_the_same(connection: Connection) 
     assert "Jobs of policies" not in text
 
 
+@pytest.mark.slow
 def test_a_shell_on_the_database_gets_its_address_and_password_as_nobody_sees_them(
     database: Database, tmp_path: Path
 ) -> None:

@@ -79,6 +79,7 @@ def test_prefixes_reach_every_asset_group_check_and_job_of_merged_definitions(da
             assert {key.path[-1] for key in of_job} == {key.path[-1] for key in job.asset_layer.executable_asset_keys}
 
 
+@pytest.mark.slow
 def test_partitions_are_closed_and_found_late_under_their_prefixed_keys(
     database: Database, instance: DagsterInstance
 ) -> None:
@@ -129,6 +130,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
+@pytest.mark.slow
 def test_importing_the_code_location_leaves_no_trace(tmp_path: Path) -> None:
     run = subprocess.run([sys.executable, "-c", _TRACELESS], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (run.stdout.strip(), list(tmp_path.iterdir())) == ("[] True 0", []), run.stderr

@@ -25,6 +25,7 @@ def rows(sections: dict[str, Any], section: str, table: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("audience", [(), ("--company", "acme")])
+@pytest.mark.slow
 def test_the_figures_are_those_of_the_metrics_commands(audience: tuple[str, ...], tmp_path: Path) -> None:
     target = tmp_path / "report.json"
     written = call("report", *audience, *JANUARY, "--format", "json", "--output", str(target))
@@ -67,6 +68,7 @@ def test_without_days_it_is_the_last_finished_month() -> None:
 
 
 @pytest.mark.parametrize("form", ["pdf", "xlsx", "csv", "json"])
+@pytest.mark.slow
 def test_every_format_is_written_and_described(form: str) -> None:
     written = call("report", *JANUARY, "--company", "globex", "--sections", "crypto", "--format", form)
     path, described = written.stdout.splitlines()[:2]
@@ -86,6 +88,7 @@ def test_every_format_is_written_and_described(form: str) -> None:
         (("--output", "/nowhere/at/all.pdf"), "Can't write /nowhere/at/all.pdf"),
     ],
 )
+@pytest.mark.slow
 def test_bad_input_is_one_line(arguments: tuple[str, ...], told: str) -> None:
     result = call("report", *arguments)
 

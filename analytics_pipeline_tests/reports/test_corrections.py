@@ -335,6 +335,7 @@ def test_a_document_of_an_earlier_layout_with_the_same_figures_is_not_corrected(
     assert enqueue_wanted(connection, get_settings()) == 0
 
 
+@pytest.mark.slow
 def test_every_number_that_a_section_of_figures_prints_has_a_name_of_its_own(connection: Connection) -> None:
     for report in (
         samples.golden(),

@@ -61,6 +61,7 @@ def outline_of(reader: PdfReader) -> Iterator[tuple[int, str, int | None]]:
 
 
 class TestFigures:
+    @pytest.mark.slow
     def test_golden(self) -> None:
         text = text_of(samples.golden())
 
@@ -235,12 +236,14 @@ class TestFigures:
 
 
 class TestSections:
+    @pytest.mark.slow
     def test_only_the_chosen_ones_are_in_the_document(self) -> None:
         reader = read(samples.pdf_of(samples.golden(), ("crypto", "definitions")))
 
         assert [title for _, title, _ in outline_of(reader)] == ["Crypto volumes", "Definitions"]
 
     @pytest.mark.parametrize("section", SECTION_NAMES)
+    @pytest.mark.slow
     def test_each_stands_alone_with_and_without_data(self, section: str) -> None:
         for report in (samples.golden(), samples.golden(None), samples.empty()):
             assert "January 2026" in pages_of(report, section)[0]
@@ -303,6 +306,7 @@ class TestDocument:
         assert str(reader.root_object["/Lang"]) == "en"
         assert reader.root_object["/ViewerPreferences"]["/DisplayDocTitle"]  # type: ignore[index]
 
+    @pytest.mark.slow
     def test_bookmarks_lead_to_the_sections(self) -> None:
         reader = read(samples.pdf_of(samples.golden()))
         outline = list(outline_of(reader))
@@ -352,6 +356,7 @@ class TestDocument:
         assert first == second
         assert elsewhere.stdout.strip() == sha256(first.content).hexdigest()
 
+    @pytest.mark.slow
     def test_threads_do_not_disturb_each_other(self) -> None:
         reports = [samples.golden(), samples.empty(), samples.many_currencies(40), samples.golden("Zoë")] * 2
         expected = [samples.pdf_of(report).content for report in reports]

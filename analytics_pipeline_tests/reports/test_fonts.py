@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 from reportlab.pdfbase import pdfmetrics
 
 from analytics_pipeline.reports.fonts import Fonts, document_fonts
@@ -31,6 +32,7 @@ def test_a_second_call_gives_the_same_fonts(fonts: Fonts) -> None:
     assert document_fonts() is fonts
 
 
+@pytest.mark.slow
 def test_importing_the_reports_does_no_work() -> None:
     code = (
         "import sys, analytics_pipeline.reports.monthly, analytics_pipeline.reports.requests;"

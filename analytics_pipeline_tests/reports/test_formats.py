@@ -92,6 +92,7 @@ def test_an_undefined_change_is_an_en_dash() -> None:
         ("en_IN", f"{MINUS}12,34,567.89", "+15.5%"),
     ],
 )
+@pytest.mark.slow
 def test_locales(locale: str, amount: str, change: str) -> None:
     formats = Formats(locale)
 

@@ -43,6 +43,7 @@ def _send(connection: Connection) -> Catcher:
     return catcher
 
 
+@pytest.mark.slow
 def test_each_recipient_gets_the_form_of_its_own(connection: Connection) -> None:
     settings = get_settings()
     for form in ("pdf", "xlsx", "link"):

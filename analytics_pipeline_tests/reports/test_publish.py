@@ -110,6 +110,7 @@ def _is_running(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_monthly_documents_are_recorded_with_their_figures(ledger: Database, connection: Connection) -> None:
     platform = publish_platform_month(connection, ledger.settings, MONTH, run_id="run 1")
     companies = list(publish_company_months(connection, ledger.settings, MONTH, run_id="run 1"))
@@ -159,6 +160,7 @@ def test_a_company_without_figures_any_more_has_no_document_that_counts(
         current_document(connection, "monthly_report", "passing", "2026-02")
 
 
+@pytest.mark.slow
 def test_a_rerun_replaces_the_document_and_keeps_the_earlier_revision(ledger: Database, connection: Connection) -> None:
     order = order_report("acme", MONTH, date(2026, 1, 31), currency="EUR", sections=["data-quality"], format="json")
     first, again = (publish_order(connection, ledger.settings, order) for _ in range(2))
@@ -176,6 +178,7 @@ def test_a_rerun_replaces_the_document_and_keeps_the_earlier_revision(ledger: Da
     assert sha256(kept.read_bytes()).hexdigest() == first.sha256
 
 
+@pytest.mark.slow
 def test_several_tables_as_csv_need_the_name_of_an_archive(connection: Connection, tmp_path: Path) -> None:
     order = order_report("acme", MONTH, MONTH, currency="EUR", sections=["mrr"], format="csv")
 

@@ -191,6 +191,7 @@ def page_one(report: Report, **options: Any) -> str:
 
 
 @pytest.mark.parametrize("page_size", ["A4", "letter"])
+@pytest.mark.slow
 def test_the_sentences_and_the_chart_fit_the_first_page_whatever_is_above_them(page_size: PageSize) -> None:
     corrections = [
         ChangedFigure(f"companies/mrr/{n}", f"Companies, {n} {samples.LONG_NAME}: MRR", None, "1.00", "2.00", "1.00")

@@ -56,6 +56,7 @@ def changes(connection: Connection, company: str | None) -> tuple[dict[Any, Any]
     return {name: change for name, change in rows if name in MONEY}, *by_month
 
 
+@pytest.mark.slow
 def test_no_share_is_shown_of_revenue_that_lacks_an_amount(connection: Connection) -> None:
     for company, value, currency in (("acme", "100", "EUR"), ("beta", "300", "EUR")):
         add(connection, "2025-01-10T10:00", "payment.received", value, company_id=company, currency=currency)

@@ -19,6 +19,8 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.sample import SampleEvent, generate_events, write_sample
 from analytics_pipeline_tests.sample.conftest import END, START, Sample
 
+pytestmark = pytest.mark.slow
+
 WRITE_IN_PROCESS_OF_ITS_OWN = """
 import sys
 from datetime import date
@@ -34,7 +36,6 @@ def generate(
     return list(generate_events(seed=seed, start=start, months=months, companies=companies, scale=scale))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["events.jsonl", "events.jsonl.gz"])
 def test_same_seed_gives_the_same_bytes_in_every_process(tmp_path: Path, name: str) -> None:
     digests = set()
@@ -61,13 +62,11 @@ def test_compressed_file_holds_the_same_lines(tmp_path: Path) -> None:
     assert counts == {text.count(b"\n")}
 
 
-@pytest.mark.slow
 def test_default_size_is_about_250_000_lines() -> None:
     events = generate_events(seed=7, start=date(2025, 10, 1), months=13, companies=5, scale=1.0)
     assert 245_000 <= sum(1 for _ in events) <= 260_000
 
 
-@pytest.mark.slow
 def test_scale_multiplies_the_number_of_events() -> None:
     half, whole = (len(generate(months=6, companies=3, scale=scale)) for scale in (0.5, 1.0))
     assert 1.8 < whole / half < 2.2
@@ -115,7 +114,6 @@ def test_first_events_of_fifty_years_come_at_once() -> None:
     assert time.monotonic() - began < 0.5
 
 
-@pytest.mark.slow
 def test_memory_holds_customers_and_pending_events_only() -> None:
     tracemalloc.start()
     try:

@@ -15,6 +15,8 @@ from analytics_pipeline.fx.csv_rates import read_source
 from analytics_pipeline.sample import write_rates
 from analytics_pipeline_tests.sample.conftest import END, START, Sample
 
+pytestmark = pytest.mark.slow
+
 Prices = dict[tuple[date, str, str], Decimal]
 
 

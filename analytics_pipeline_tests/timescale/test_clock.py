@@ -29,6 +29,8 @@ from analytics_pipeline_tests.clocks import shift_machine_clock
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
 
+pytestmark = pytest.mark.slow
+
 HOURLY = next(a for a in AGGREGATES if a.name == "analytics_revenue_hourly")
 DAILY = next(a for a in AGGREGATES if a.name == "analytics_revenue_daily")
 NOON = datetime(2025, 1, 5, 12, tzinfo=UTC)

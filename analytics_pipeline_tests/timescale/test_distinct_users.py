@@ -18,6 +18,8 @@ from analytics_pipeline.windows import Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import at
 
+pytestmark = pytest.mark.slow
+
 COMPANIES = 12
 # Within one chunk: its first days get compressed, the last day's rows come afterwards.
 EARLY = Window(at("2025-03-06T00:00"), at("2025-03-10T00:00"))
@@ -38,7 +40,6 @@ def connection(database: Database) -> Iterator[Connection]:
         yield connection
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("plan", PLANS)
 def test_users_of_a_partly_compressed_chunk_are_counted_once_and_all(connection: Connection, plan: str) -> None:
     for setting in PLANS[plan]:

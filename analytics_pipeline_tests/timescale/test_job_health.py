@@ -49,6 +49,7 @@ def test_before_the_first_run_nothing_is_known_and_nothing_fails(connection: Con
     assert not any(health.is_failing for health in jobs.values())
 
 
+@pytest.mark.slow
 def test_runs_of_the_embedded_server_are_judged(connection: Connection, job: int) -> None:
     _add_run(connection, job, 50, "too long ago (XX000)")
     _add_run(connection, job, 40)

@@ -20,10 +20,11 @@ from analytics_pipeline.timescale.server import ServerInfo, ensure_extension, re
 from analytics_pipeline.timescale.waiting import LockTimeoutError
 from analytics_pipeline_tests.conftest import SERVER_URL, Database
 
+pytestmark = pytest.mark.slow
+
 needs_server = pytest.mark.skipif(SERVER_URL is None, reason="the embedded server has one session")
 
 
-@pytest.mark.slow
 def test_a_migrated_database_has_every_declared_aggregate_as_declared(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
         assert hypertable_drift(connection) == []
@@ -54,7 +55,6 @@ def test_a_migration_with_nothing_to_do_needs_no_lock_that_anybody_could_hold(
     assert (report.applied, report.renewed, report.policy_changes) == ((), (), ())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "alter", "as_migrated"),
     [
@@ -157,7 +157,6 @@ def _until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.slow
 def test_two_processes_migrating_at_once_leave_one_schema(environment: pytest.MonkeyPatch) -> None:
     command = [sys.executable, "-c", "from analytics_pipeline.database import migrate; migrate()"]
     with ThreadPoolExecutor(2) as pool:
@@ -169,7 +168,6 @@ def test_two_processes_migrating_at_once_leave_one_schema(environment: pytest.Mo
         assert row[0] == row[1]
 
 
-@pytest.mark.slow
 def test_a_migration_that_fails_half_way_leaves_nothing_of_itself(
     environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -184,7 +182,6 @@ def test_a_migration_that_fails_half_way_leaves_nothing_of_itself(
     assert migrate().applied == ("9998_broken.sql",)
 
 
-@pytest.mark.slow
 def test_an_applied_file_that_was_edited_is_named(
     database: Database, environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -227,7 +224,6 @@ def test_a_server_without_the_extension_is_refused(database: Database, monkeypat
             ensure_extension(connection)
 
 
-@pytest.mark.slow
 def test_every_migration_runs_with_psql_too(environment: pytest.MonkeyPatch) -> None:
     """Plain SQL without parameters: sent as it stands, in order, twice."""
     with connect(autocommit=True) as connection:

@@ -37,6 +37,8 @@ from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.first_migration import take_back_policies
 
+pytestmark = pytest.mark.slow
+
 EVENTS = "analytics_events"
 Attempt = Callable[..., object]
 
@@ -73,7 +75,6 @@ def _as_before_0024(connection: Connection) -> None:
     connection.execute("DELETE FROM analytics_schema_migrations WHERE version = 24")
 
 
-@pytest.mark.slow
 def test_refresh_policies_are_registered_but_left_to_dagster(connection: Connection) -> None:
     policies = _policies(connection)
     assert {relation for procedure, relation in policies if procedure == REFRESH} == {a.name for a in AGGREGATES}
@@ -84,7 +85,6 @@ def test_retention_never_means_no_retention_policy(connection: Connection) -> No
     assert _retention(connection) == "never"
 
 
-@pytest.mark.slow
 def test_a_new_database_has_what_the_environment_asks_for_and_says_who_set_it(environment: pytest.MonkeyPatch) -> None:
     changes = migrate(_with(environment, retention="3 years", compress_after="45 days")).policy_changes
     assert {(c.procedure, c.action.split(";")[0]) for c in changes if c.relation == EVENTS} == {
@@ -99,7 +99,6 @@ def test_a_new_database_has_what_the_environment_asks_for_and_says_who_set_it(en
         assert "@" in record.client
 
 
-@pytest.mark.slow
 def test_a_migration_from_a_shell_without_the_setting_brings_no_retention_back(
     environment: pytest.MonkeyPatch,
 ) -> None:
@@ -116,7 +115,6 @@ def test_a_migration_from_a_shell_without_the_setting_brings_no_retention_back(
         assert _retention(connection) == policy_values(connection).retention == "never"
 
 
-@pytest.mark.slow
 def test_a_setting_that_asks_for_something_else_changes_nothing_and_is_told_the_command(
     connection: Connection, environment: pytest.MonkeyPatch
 ) -> None:
@@ -133,7 +131,6 @@ def test_a_setting_that_asks_for_something_else_changes_nothing_and_is_told_the_
     assert migrate(_with(environment, retention="24 months", compress_after="30 days")).notes == ()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "found", [PolicyValues("3 years", "60 days", "dagster"), PolicyValues("never", "never", "dagster")]
 )
@@ -153,7 +150,6 @@ def test_an_older_database_wants_what_it_has_whatever_the_environment_says(
     assert len(report.notes) == 3, "and where the environment asks for something else"
 
 
-@pytest.mark.slow
 def test_an_older_database_without_any_policy_but_with_events_gets_none(
     connection: Connection, environment: pytest.MonkeyPatch
 ) -> None:
@@ -167,7 +163,6 @@ def test_an_older_database_without_any_policy_but_with_events_gets_none(
     assert policy_values(connection) == PolicyValues("never", "never", "dagster")
 
 
-@pytest.mark.slow
 def test_an_aggregate_that_has_no_refresh_policy_yet_gets_one(connection: Connection) -> None:
     connection.execute("SELECT remove_continuous_aggregate_policy(%s)", [AGGREGATES[-1].name])
     assert migrate().policy_changes == (PolicyChange(AGGREGATES[-1].name, REFRESH, "added"),)
@@ -229,7 +224,6 @@ def test_wanting_and_having_change_together_or_not_at_all(connection: Connection
     assert _retention(connection) == "2 years"
 
 
-@pytest.mark.slow
 def test_a_change_over_what_somebody_else_has_changed_meanwhile_is_refused(connection: Connection) -> None:
     seen = policy_values(connection)
     _change(connection, compress_after="60 days")
@@ -249,7 +243,6 @@ def test_a_first_migration_that_was_killed_before_its_policies_is_still_one_of_a
     assert _retention(connection) == "3 years"
 
 
-@pytest.mark.slow
 def test_two_first_migrations_at_once_agree_on_the_policies(environment: pytest.MonkeyPatch) -> None:
     command = [sys.executable, "-c", "from analytics_pipeline.database import migrate; migrate()"]
 

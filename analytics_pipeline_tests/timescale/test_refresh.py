@@ -50,6 +50,7 @@ def test_a_closed_hierarchy_equals_the_events_in_every_aggregate(database: Datab
         assert all(result.stored_rows for result in results.values())
 
 
+@pytest.mark.slow
 def test_a_late_event_makes_its_partitions_stale_all_the_way_up_and_closing_them_mends_it(
     database: Database,
 ) -> None:
@@ -69,6 +70,7 @@ def test_a_late_event_makes_its_partitions_stale_all_the_way_up_and_closing_them
         assert reconcile(connection, MONTHLY, MARCH).agrees
 
 
+@pytest.mark.slow
 def test_an_empty_stretch_longer_than_a_chunk_is_closed_with_the_rest(database: Database) -> None:
     january = Window.of_month(date(2025, 1, 1))
     with database.connect(autocommit=True) as connection:
@@ -132,6 +134,7 @@ def test_a_refresh_with_nothing_to_do_says_so(database: Database) -> None:
         assert refresh(connection, HOURLY, MARCH).unchanged
 
 
+@pytest.mark.slow
 def test_a_window_that_begins_before_the_dropped_events_is_refused_and_history_stays(
     database: Database,
 ) -> None:
@@ -151,6 +154,7 @@ def test_a_window_that_begins_before_the_dropped_events_is_refused_and_history_s
         refresh(connection, HOURLY, Window(at("2025-03-13T00:00"), at("2025-03-14T00:00")))
 
 
+@pytest.mark.slow
 def test_a_late_event_that_creates_a_dropped_chunk_anew_does_not_open_the_lost_range_again(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
         for day in (5, 12, 19, 26):
@@ -179,6 +183,7 @@ def test_a_window_older_than_the_retention_policy_is_refused_before_anything_is_
             refresh(connection, HOURLY, Window(start, start + timedelta(days=1)))
 
 
+@pytest.mark.slow
 def test_history_of_a_young_database_has_no_horizon(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
         assert retention_horizon(connection) is None
@@ -231,6 +236,7 @@ def test_refreshes_of_one_aggregate_at_once_take_turns_and_duplicate_nothing(dat
             add_event(connection, "2025-03-16T12:40", value="1.23")
 
 
+@pytest.mark.slow
 def test_reconciliation_names_the_company_and_bucket_that_differ(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
         _add_a_bit_of_everything(connection)

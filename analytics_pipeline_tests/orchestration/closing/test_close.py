@@ -42,6 +42,7 @@ def _run(definitions: Definitions, instance: DagsterInstance, job: str, **option
     return definitions.resolve_job_def(job).execute_in_process(instance=instance, raise_on_error=False, **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_one_partition_refreshes_its_hour_and_no_other(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:
@@ -61,6 +62,7 @@ def test_one_partition_refreshes_its_hour_and_no_other(
     assert set(metadata) >= {"buckets", "seconds", "already up to date", "invalidated before"}
 
 
+@pytest.mark.slow
 def test_a_range_is_one_run_and_each_partition_gets_its_own_counts(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:
@@ -116,6 +118,7 @@ def test_a_late_event_is_in_the_figures_once_its_partitions_are_closed_again(
         assert str(connection.execute(f"SELECT total_value FROM {table}").fetchall()[0][0]) == "400.05"
 
 
+@pytest.mark.slow
 def test_what_may_pass_by_itself_is_tried_again_and_a_real_error_is_not(
     database: Database, instance: DagsterInstance, definitions: Definitions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +192,7 @@ def test_a_window_before_the_horizon_is_refused_at_once_and_says_why(
         assert instance.get_runs_count() == len(CLOSING_JOBS), "it is refused before there is a run"
 
 
+@pytest.mark.slow
 def test_closing_on_an_unknown_timescaledb_is_refused_in_one_sentence(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:
@@ -228,6 +232,7 @@ def test_a_span_that_cannot_be_closed_is_refused_with_the_remedy(
     assert instance.get_runs_count() == 0
 
 
+@pytest.mark.slow
 def test_part_of_a_day_closes_its_hours_only(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:

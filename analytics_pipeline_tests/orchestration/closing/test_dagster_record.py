@@ -109,6 +109,7 @@ def test_a_failed_hour_is_open_however_many_other_runs_follow(
     assert (left.run_id, left.window) == (failed.run_id, HOUR)
 
 
+@pytest.mark.slow
 def test_a_failed_hour_is_open_after_pages_of_closing_runs_until_it_is_closed_itself(
     instance: DagsterInstance, storage: psycopg.Connection[tuple[object, ...]]
 ) -> None:
@@ -141,6 +142,7 @@ def test_pages_of_failed_runs_hide_none_of_them(
     assert not _is_closed(instance)
 
 
+@pytest.mark.slow
 def test_a_run_that_waits_is_seen_behind_pages_of_others(
     instance: DagsterInstance, storage: psycopg.Connection[tuple[object, ...]]
 ) -> None:

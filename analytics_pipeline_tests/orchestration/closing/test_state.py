@@ -167,6 +167,7 @@ def test_a_run_that_is_refused_changes_nothing_about_what_is_closed_stale_or_fai
         assert instance.get_runs_count() == 1, "what we start ourselves is refused before there is a run"
 
 
+@pytest.mark.slow
 def test_a_run_that_is_refused_is_one_line_with_its_reason_on_the_console_of_up(
     database: Database,
     instance: DagsterInstance,
@@ -188,6 +189,7 @@ def test_a_run_that_is_refused_is_one_line_with_its_reason_on_the_console_of_up(
     assert "the retention horizon" in reason
 
 
+@pytest.mark.slow
 def test_a_range_is_split_around_what_waits_and_each_part_names_the_partition_and_the_run(
     database: Database, instance: DagsterInstance
 ) -> None:
@@ -211,6 +213,7 @@ def test_a_range_is_split_around_what_waits_and_each_part_names_the_partition_an
     ]
 
 
+@pytest.mark.slow
 def test_runs_over_closed_hours_stop_before_what_waits_what_has_failed_and_what_has_expired(
     database: Database, instance: DagsterInstance
 ) -> None:
@@ -239,6 +242,7 @@ def test_runs_over_closed_hours_stop_before_what_waits_what_has_failed_and_what_
     assert waits.startswith(f"hourly_aggregates for {under_way} waits for {HOURLY} for {under_way} (run ")
 
 
+@pytest.mark.slow
 def test_a_range_that_failed_as_a_whole_is_tried_again_in_parts_until_what_fails_is_alone(
     database: Database, instance: DagsterInstance
 ) -> None:
@@ -259,6 +263,7 @@ def test_a_range_that_failed_as_a_whole_is_tried_again_in_parts_until_what_fails
         assert hours_asked(tenth) == [*[23] * 9, 221 - 9 * 23]
 
 
+@pytest.mark.slow
 def test_figures_wait_for_the_aggregates_of_their_own_days_that_are_left_to_a_person(
     database: Database, instance: DagsterInstance
 ) -> None:
@@ -286,6 +291,7 @@ def test_figures_wait_for_the_aggregates_of_their_own_days_that_are_left_to_a_pe
     ]
 
 
+@pytest.mark.slow
 def test_every_failed_range_is_found_at_the_next_tick_however_old_until_three_attempts_have_failed(
     database: Database, instance: DagsterInstance, environment: pytest.MonkeyPatch
 ) -> None:
@@ -382,6 +388,7 @@ def test_a_difference_between_the_database_and_dagsters_record_is_told_both_ways
         assert "Remedy: analytics-pipeline adopt" in summary()
 
 
+@pytest.mark.slow
 def test_expired_events_are_no_news_and_events_that_come_behind_the_horizon_are_told_once(
     database: Database, instance: DagsterInstance, definitions: Definitions, capsys: pytest.CaptureFixture[str]
 ) -> None:

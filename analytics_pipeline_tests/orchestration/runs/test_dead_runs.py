@@ -169,6 +169,7 @@ def test_a_run_that_was_given_up_is_lost_for_the_process_that_comes_back(instanc
             sign.renew()
 
 
+@pytest.mark.slow
 def test_a_cancellation_in_the_ui_reaches_the_process(instance: DagsterInstance) -> None:
     run = _run(instance, Owner.this_process())
     with signing(instance, run.run_id) as sign:
