@@ -21,7 +21,17 @@ from analytics_pipeline.api.observing import Observing
 from analytics_pipeline.api.page import add_page
 from analytics_pipeline.api.pools import Readers
 from analytics_pipeline.api.problems import add_problems
-from analytics_pipeline.api.routes import companies, events, figures, health, partitions, reports, series, unsubscribe
+from analytics_pipeline.api.routes import (
+    companies,
+    events,
+    figures,
+    health,
+    partitions,
+    reports,
+    series,
+    signoffs,
+    unsubscribe,
+)
 from analytics_pipeline.api.token_cache import Tokens
 from analytics_pipeline.api.versions import Versions
 from analytics_pipeline.api.writers import Writers
@@ -80,7 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Conditional, given=state.given, tokens=tokens, versions=state.versions, rate=state.rate)
     app.add_middleware(Observing, measurements=measurements, max_body=settings.api_max_body)
     app.include_router(reports.keyed)
-    for module in (figures, series, companies, partitions, reports, events, health, unsubscribe, live):
+    for module in (figures, series, companies, partitions, signoffs, reports, events, health, unsubscribe, live):
         app.include_router(module.router)
     add_page(app)
     describe(app)

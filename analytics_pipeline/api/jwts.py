@@ -69,7 +69,8 @@ class JwtVerifier:
         if not _can_be_stored(name) or (isinstance(company, str) and not _can_be_stored(company)):
             return None
         named = str(claims.get("scope", "")).split()
-        scopes = frozenset(scope for scope in Scope if scope in named) or _READ
+        # Scopes of a JWT are separated by blanks, so that a name can't hold one.
+        scopes = frozenset(scope for scope in Scope if scope.replace(" ", "_") in named) or _READ
         if isinstance(company, str) and company.strip():
             return Caller(name, company, scopes)
         # A company that is there and no name must not make an operator of anybody.

@@ -232,6 +232,72 @@ class PartitionsAnswer(Period):
     partitions: list[Stretch]
 
 
+class SignedDocument(Described):
+    """The document with which a month was signed off."""
+
+    id: int
+    sha256: str
+    is_current: bool = Field(description="Whether no later revision counts.")
+
+
+class Restated(Described):
+    """A figure that differs from the signed one, both as they are shown."""
+
+    figure: str
+    label: str
+    unit: Annotated[str, WithJsonSchema({"type": "string", "enum": ["money", "count", "percent", "ratio"]})]
+    before: OptionalNumber
+    after: OptionalNumber
+    difference: OptionalNumber
+
+
+class Cause(Described):
+    """What has changed since a month was signed off."""
+
+    cause: str
+    number: int | None
+    first: OptionalInstant
+    last: OptionalInstant
+    text: str
+
+
+class Withdrawn(Described):
+    """When a sign-off was withdrawn, by whom, and why."""
+
+    at: Instant
+    by: str
+    because: str
+
+
+class SignedMonth(Described):
+    """A month that was signed off, of a company or (null) of all together, and what differs since."""
+
+    month: str
+    company_id: str | None
+    signed_by: str
+    signed_at: Instant
+    definitions_version: int
+    currency: str
+    document: SignedDocument
+    restatements: list[Restated]
+    causes: list[Cause]
+    withdrawn: Withdrawn | None
+
+
+class SignOffsAnswer(Period):
+    """Which months of the period are signed off, and whether the token may sign one."""
+
+    signoffs: list[SignedMonth]
+    may_sign: bool
+
+
+class Signed(Described):
+    """Whose month was signed off, or whose sign-off was withdrawn; null: all companies together."""
+
+    month: str
+    companies: list[str | None]
+
+
 class StoredFile(Described):
     """A file of a document in the store."""
 

@@ -24,6 +24,7 @@ from analytics_pipeline.health import (
     metrics,
     policies,
     server,
+    signoffs,
     subscriptions,
     users,
 )
@@ -56,7 +57,7 @@ def all_checks() -> list[HealthCheck]:
     return [
         *event_checks(),
         *fx_checks(),
-        *mail_checks(),
+        *report_checks(),
         *user_checks(),
         *subscription_checks(),
         *(check for aggregate in AGGREGATES for check in aggregate_checks(aggregate)),
@@ -238,14 +239,20 @@ def subscription_checks() -> list[HealthCheck]:
     ]
 
 
-def mail_checks() -> list[HealthCheck]:
-    """Return the checks of what is sent, reports above all."""
+def report_checks() -> list[HealthCheck]:
+    """Return the checks of reports: what is sent of them, and whether what was signed still holds."""
     return [
         HealthCheck(
             mail.CHECK,
             MONTHLY_REPORT,
             "Everything put into the outbox of the last 14 days was delivered, and nothing waits for long.",
             mail.mail_delivered,
+        ),
+        HealthCheck(
+            signoffs.CHECK,
+            MONTHLY_REPORT,
+            "Every figure of the months that were signed off is as it was signed: what differs is listed, with causes.",
+            signoffs.no_restatements,
         ),
         *(
             HealthCheck(

@@ -5,6 +5,7 @@ Every number is rounded once, as the last thing done to it (``currencies``).
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -26,6 +27,7 @@ from analytics_pipeline.metrics.revenue import (
 )
 from analytics_pipeline.metrics.rounding import round_movements
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION, Scope, scope
+from analytics_pipeline.metrics.signoffs import SignOff, read_signoffs
 from analytics_pipeline.metrics.top_events import top_events
 from analytics_pipeline.metrics.users import UserMetrics, are_users_kept, require_raw_users, user_figures, user_metrics
 from analytics_pipeline.timescale.connection import Connection
@@ -268,6 +270,61 @@ def partitions_answer(connection: Connection, window: Window) -> Answer:
         }
 
 
+def signoffs_answer(connection: Connection, company_id: str | None, window: Window) -> Answer:
+    """Return which of the months that begin in a window are signed off, and what differs from the signed figures.
+
+    With None of every company, and of all together.
+    """
+    with one_view(connection):
+        return {
+            "signoffs": [signoff_answer(signoff) for signoff in read_signoffs(connection, company_id, window)],
+            **_scope(scope(connection, company_id, window)),
+            "definitionsVersion": DEFINITIONS_VERSION,
+        }
+
+
+def signoff_answer(signoff: SignOff) -> Answer:
+    """Return a sign-off with the figures that differ from the signed ones, and what has changed since."""
+    withdrawal = signoff.withdrawal
+    return {
+        "month": signoff.period,
+        "companyId": signoff.company_id,
+        "signedBy": signoff.signed_by,
+        "signedAt": _instant(signoff.signed_at),
+        "definitionsVersion": signoff.definitions_version,
+        "currency": signoff.currency,
+        "document": {
+            "id": signoff.document_id,
+            "sha256": signoff.document_sha256,
+            "isCurrent": signoff.document_is_current,
+        },
+        "restatements": [
+            {
+                "figure": restated.name,
+                "label": restated.label,
+                "unit": str(restated.unit),
+                "before": restated.before,
+                "after": restated.after,
+                "difference": restated.difference,
+            }
+            for restated in signoff.restatements
+        ],
+        "causes": [
+            {
+                "cause": cause.kind,
+                "number": cause.number,
+                "first": _instant(cause.first),
+                "last": _instant(cause.last),
+                "text": str(cause),
+            }
+            for cause in signoff.causes
+        ],
+        "withdrawn": None
+        if withdrawal is None
+        else {"at": _instant(withdrawal.at), "by": withdrawal.by, "because": withdrawal.because},
+    }
+
+
 def top_events_answer(connection: Connection, company_id: str | None, window: Window, most: int) -> Answer:
     """Return the most frequent event types of a window."""
     with one_view(connection):
@@ -373,6 +430,10 @@ def _unconverted(missing: Iterable[Unconverted]) -> list[Answer]:
         }
         for row in missing
     ]
+
+
+def _instant(moment: datetime | None) -> str | None:
+    return None if moment is None else f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _money(amount: Decimal | None, currency: str) -> Decimal | None:

@@ -4,7 +4,7 @@ Belongs here: what a monthly report is made of, where it is kept, what is record
 rendering (``document``), mailing (``mail``).
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from analytics_pipeline.asset_names import MONTHLY_REPORT
 from analytics_pipeline.messages.mailed import count_changes
 from analytics_pipeline.messages.recipients import XLSX
+from analytics_pipeline.metrics.signoffs import SignOff
 from analytics_pipeline.reports.catalogue import choose_sections, sections_of, wanted_by
 from analytics_pipeline.reports.documents import (
     Document,
@@ -38,6 +39,7 @@ from analytics_pipeline.reports.publish import (
     publish_all,
 )
 from analytics_pipeline.reports.report import Report
+from analytics_pipeline.reports.restatements import signoffs_shown
 from analytics_pipeline.reports.shown_figures import shown_figures
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.store import artifact_name
@@ -73,7 +75,8 @@ def publish_platform_month(
     """Render, store and record the month's report over all companies; a re-run replaces it."""
     order = monthly_order(settings, None, month)
     with _turn(connection, month):
-        planned = _planned(connection, load_order(connection, order), order)
+        signoffs = signoffs_shown(connection, order.window)
+        planned = _planned(connection, load_order(connection, order), order, signoffs)
         return _recorded(connection, planned, publish(settings.artifacts_root, planned.job), run_id)
 
 
@@ -88,7 +91,8 @@ def publish_company_months(
     order = monthly_order(settings, None, month)
     with _turn(connection, month):
         reports = load_company_reports(connection, order.window, order.currency, wanted_by(order.sections))
-        planned = {report.company_id: _planned(connection, report, order) for report in reports}
+        signoffs = signoffs_shown(connection, order.window)
+        planned = {report.company_id: _planned(connection, report, order, signoffs) for report in reports}
         jobs = [one.job for one in planned.values()]
         for job, published in publish_all(settings.artifacts_root, jobs):
             yield _recorded(connection, planned[job.report.company_id], published, run_id)
@@ -163,15 +167,21 @@ class _Planned(NamedTuple):
     shown: Mapping[str, Any]
 
 
-def _planned(connection: Connection, report: Report, order: ReportOrder) -> _Planned:
-    """Return the job of a report, which says what it corrects."""
+def _planned(
+    connection: Connection,
+    report: Report,
+    order: ReportOrder,
+    signoffs: Mapping[str | None, Sequence[SignOff]],
+) -> _Planned:
+    """Return the job of a report, which says what it corrects, and what of signed months is restated."""
     name = monthly_report_name(report.company_id, order.window.start.date())
     shown = _shown(report)
     corrections = corrected_figures(
         connection, MONTHLY_REPORT, report.company_id, _period(order), report.definitions_version, shown
     )
     own_order = replace(order, company_id=report.company_id, sections=_sections(report))
-    return _Planned(Job(replace(report, corrections=corrections), own_order, name), shown)
+    said = replace(report, corrections=corrections, signoffs=tuple(signoffs.get(report.company_id, ())))
+    return _Planned(Job(said, own_order, name), shown)
 
 
 def _said(report: Report, order: ReportOrder) -> list[str]:

@@ -17,6 +17,7 @@ from analytics_pipeline.metrics.revenue import (
     RevenueMetrics,
     Unconverted,
 )
+from analytics_pipeline.metrics.signoffs import SignOff
 from analytics_pipeline.metrics.top_events import EventCount
 from analytics_pipeline.metrics.users import UserMetrics
 from analytics_pipeline.reports.fired_alerts import FiredAlert
@@ -182,7 +183,8 @@ class Report:
     the window ends; ``last_month_open``: that one is not over. ``events`` holds the most frequent types of the
     ``all_events`` there were. ``users`` is None where raw events it needs have expired; ``quality``, ``months`` and
     ``companies`` (in the report over all of them, the one with the most revenue first) are empty when no section asked
-    for them. ``corrections`` holds the figures that differ from an earlier document of the period.
+    for them. ``corrections`` holds the figures that differ from an earlier document of the period, ``signoffs`` the
+    sign-offs of the month itself, and of those before it whose figures are restated.
     """
 
     company_id: str | None
@@ -210,6 +212,7 @@ class Report:
     alerts: Sequence[FiredAlert]
     quality: Quality | None
     corrections: Sequence[ChangedFigure] = ()
+    signoffs: Sequence[SignOff] = ()
     rates: SubscriptionRates = NO_RATES
     rates_before: SubscriptionRates = NO_RATES
 

@@ -71,6 +71,10 @@ def test_writing_needs_a_scope_that_the_token_names(client: TestClient) -> None:
         return int(client.post("/analytics/events", json=[], headers=headers).status_code)
 
     assert (post(signed()), post(signed(scope="openid events"))) == (403, 200)
+    # The one with a blank in its name.
+    for scope, may_sign in (("figures", False), ("figures sign_periods", True)):
+        headers = {"Authorization": f"Bearer {signed(scope=scope)}"}
+        assert client.get("/analytics/signoffs", headers=headers).json()["maySign"] is may_sign
 
 
 def _none(header: dict[str, str]) -> str:

@@ -32,6 +32,7 @@ ROUTES = [
         "users/series",
         "companies",
         "partitions",
+        "signoffs",
         "reports",
         "reports/1",
         "reports/requests/1",

@@ -17,11 +17,13 @@ import pytest
 
 from analytics_pipeline.api import token_cache
 from analytics_pipeline.api.page import STATIC
+from analytics_pipeline.api.scopes import Scope
 from analytics_pipeline.api.tokens import revoke_token
 from analytics_pipeline.events.model import Parsing, parse_event
 from analytics_pipeline.events.record import record_events
+from analytics_pipeline.metrics.tables import REVENUE_METRICS, close_metric
 from analytics_pipeline.reports.monthly import publish_company_months
-from analytics_pipeline.windows import Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.dashboard.browser import CHROMIUM, Page, open_browser
 from analytics_pipeline_tests.dashboard.serving import Served
 from analytics_pipeline_tests.events.samples import payment, subscription
@@ -250,6 +252,47 @@ def test_a_document_opens_by_an_address_of_its_own(served: Served, company: str,
     answer = httpx.get(address)
     assert answer.headers["content-type"] == "application/pdf"
     assert company in pypdfium2.PdfDocument(BytesIO(answer.content))[0].get_textpage().get_text_range()
+
+
+@in_a_browser
+@pytest.mark.slow
+def test_a_month_is_signed_off_where_the_token_may_and_what_is_restated_is_shown(
+    served: Served, company: str, page: Page
+) -> None:
+    sign_in(page, served.new_token(company))
+    pick(page, "#period", "last-month")
+    assert page.evaluate("document.querySelector('#signoffs').hidden")
+    page.evaluate("document.querySelector('#sign-out').click()")
+    sign_in(page, served.new_token(company, Scope.FIGURES, Scope.REPORTS, Scope.SIGN))
+    assert not page.evaluate("document.querySelector('#signoffs').hidden")
+    assert "is not signed off" in page.text("#signoffs")
+    page.evaluate("document.querySelector('#signer').focus()")
+    page.write("Ann Smith")
+    page.press("Enter")
+    page.wait_for("document.querySelector('#sign-answer').innerText.includes('not closed, or stale')")
+    assert violations(page) == []
+    with served.database.connect(autocommit=True) as connection:
+        month = Window.of_month(_month_before(datetime.now(UTC).date()))
+        connection.execute(
+            "WITH signed AS (INSERT INTO analytics_signoffs (company_id, period, period_start, period_end, signed_by, "
+            "figures_at, definitions_version, currency, document_id, document_sha256) "
+            "SELECT company_id, period, %s, %s, 'Ann Smith', now(), 2, 'EUR', document_id, sha256 "
+            "FROM analytics_report_documents WHERE company_id = %s RETURNING signoff_id) "
+            "INSERT INTO analytics_signed_figures (signoff_id, metric, figure, unit, place, value) "
+            "SELECT signoff_id, 'revenue_metrics', 'total_revenue', 'money', 0, 990 FROM signed",
+            [month.start, month.end, company],
+        )
+        close_metric(connection, REVENUE_METRICS, Granularity.MONTH, month, "EUR")
+    pick(page, "#compare", "none")
+    assert "signed off by Ann Smith" in page.text("#signoffs")
+    assert "Total revenue\t\u20ac990.00\t\u20ac1,000.00\t+\u2060\u20ac10.00" in page.text("#signoffs table")
+    assert page.evaluate("document.querySelector('#sign-form').hidden")
+    assert violations(page) == []
+    page.resize(360)
+    page.wait_for("document.documentElement.scrollWidth === 360")
+    page.evaluate("document.querySelector('#signoffs button').click()")
+    address = page.wait_for_tab(f"http://{served.host}/documents/")
+    assert httpx.get(address).headers["content-type"] == "application/pdf"
 
 
 @in_a_browser

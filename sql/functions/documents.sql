@@ -117,6 +117,8 @@ RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
     SELECT (p_document).rendered_at >= (p_document).period_end
+        -- Beside the signed document a person sends what is to be sent.
+        AND NOT analytics_is_beside_signed(p_document)
         AND CASE
             WHEN NOT EXISTS (
                 SELECT

@@ -29,7 +29,7 @@ COMMENT ON FUNCTION analytics_next_time_of_day IS
     'The first instant from another one on at which it is a time of day, UTC; without a time of day that instant itself.';
 
 -- Whether a message of the outbox may leave: a report only as the document that counts now, only if the checks
--- of its partition are known to have passed, and only to somebody who is still to get it; an alert only when no
+-- of its partition are known to have passed, or as the one that was signed, and only to somebody who is still to get it; an alert only when no
 -- earlier message about the same is still on its way to the same target.
 CREATE OR REPLACE FUNCTION analytics_outbox_may_leave(p_message analytics_outbox)
 RETURNS boolean
@@ -39,7 +39,8 @@ AS $$
         (p_message.document_id IS NULL OR EXISTS (
             SELECT
             FROM analytics_report_documents AS d
-            WHERE d.document_id = p_message.document_id AND d.is_current AND d.held_because IS NULL
+            WHERE d.document_id = p_message.document_id
+              AND ((d.is_current AND d.held_because IS NULL) OR analytics_is_signed(d))
         ))
         AND (p_message.recipient_id IS NULL OR EXISTS (
             SELECT

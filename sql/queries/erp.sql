@@ -44,6 +44,20 @@ FROM (
 WHERE cursor_at >= %(since)s AND cursor_at < now()
 
 
+-- name: erp_rows_of_days
+-- The rows of a source of the ERP that happened on some days (UTC) of a window, of some companies.
+SELECT {columns}
+FROM (
+{source}
+) AS source
+CROSS JOIN LATERAL (SELECT coalesce(nullif(source_key::text, ''), ' ') COLLATE "C" AS key) AS named
+WHERE source."timestamp" >= %(start)s AND source."timestamp" < %(end)s
+  AND (source."timestamp" AT TIME ZONE 'UTC')::date = ANY (%(days)s::date[])
+  AND coalesce(source.company_id::text, '') = ANY (%(companies)s::text[])
+ORDER BY named.key
+LIMIT %(rows)s
+
+
 -- name: erp_sample
 -- Some rows of a source of the ERP, whichever come first.
 SELECT {columns}
@@ -52,6 +66,18 @@ FROM (
 ) AS source
 CROSS JOIN LATERAL (SELECT coalesce(nullif(source_key::text, ''), ' ') COLLATE "C" AS key) AS named
 LIMIT %(rows)s
+
+
+-- name: erp_totals
+-- How many rows of a source of the ERP happened in a window, and their sum, by company, day (UTC) and currency.
+SELECT
+    coalesce(source.company_id::text, '') AS company_id, (source."timestamp" AT TIME ZONE 'UTC')::date AS day,
+    count(*) AS number, array_agg(DISTINCT source.event_type::text) AS event_types, {columns}
+FROM (
+{source}
+) AS source
+WHERE source."timestamp" >= %(start)s AND source."timestamp" < %(end)s
+GROUP BY 1, 2, 5
 
 
 -- name: erp_transactions
@@ -80,6 +106,26 @@ FROM (
 ) AS source
 WHERE cursor_at IS NULL
 LIMIT %(rows)s
+
+
+-- name: recorded_of_days
+-- Events of some types on some days (UTC) of a window.
+SELECT
+    e.event_id, e.company_id, analytics_date(e."timestamp"), coalesce(e.currency, ''), coalesce(e.value, 0)
+FROM analytics_events AS e
+WHERE e."timestamp" >= %(start)s AND e."timestamp" < %(end)s AND e.event_type = ANY (%(types)s::text[])
+  AND analytics_date(e."timestamp") = ANY (%(days)s::date[])
+
+
+-- name: recorded_totals
+-- How many events of some types there are in a window, and their sum, by company, day (UTC) and currency; of some
+-- companies, null: of all.
+SELECT
+    e.company_id, analytics_date(e."timestamp"), coalesce(e.currency, ''), count(*), coalesce(sum(e.value), 0)
+FROM analytics_events AS e
+WHERE e."timestamp" >= %(start)s AND e."timestamp" < %(end)s AND e.event_type = ANY (%(types)s::text[])
+  AND (%(companies)s::text[] IS NULL OR e.company_id = ANY (%(companies)s::text[]))
+GROUP BY 1, 2, 3
 
 
 -- name: source_add_events

@@ -360,7 +360,8 @@ WHERE d.is_current AND d.held_because IS NULL
 
 
 -- name: report_mail_renew
--- What has not left yet to these recipients leaves as the document that counts now, in the form that they want now.
+-- What has not left yet to these recipients leaves as the document that counts now, in the form that they want now. Of a
+-- signed month the signed one leaves, unless a person sends the other.
 UPDATE analytics_outbox AS o
 SET subject = %(subject)s,
     text_body = %(text)s,
@@ -382,6 +383,7 @@ SET subject = %(subject)s,
 FROM analytics_report_documents AS d
 JOIN analytics_report_recipients AS r ON r.report = d.report AND r.audience = d.audience
 WHERE d.document_id = %(document_id)s AND d.is_current AND d.held_because IS NULL
+  AND (%(by_hand)s OR NOT analytics_is_beside_signed(d))
   AND r.recipient_id = ANY (%(recipients)s::bigint[]) AND o.recipient_id = r.recipient_id
   AND o.period = d.period AND o.state = 'pending'
   AND (o.document_id <> d.document_id OR o.format <> %(format)s)

@@ -7,6 +7,7 @@ from analytics_pipeline.reports.changes import describe_changes
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.judgement import cautions
 from analytics_pipeline.reports.layout import CAUTION_TINT
+from analytics_pipeline.reports.restatements import describe_signoffs
 from analytics_pipeline.reports.tables import placed
 from analytics_pipeline.reports.text import fitted_paragraph
 
@@ -50,6 +51,7 @@ def _marks(content: Content) -> list[str]:
     if report.corrections:
         number, listed = count_changes(report.corrections), "; ".join(describe_changes(report.corrections, formats))
         marks.insert(0, f"Corrected: {number} from the document of this period that was made before. {listed}.")
+    marks[:0] = describe_signoffs(report, formats)
     return marks
 
 

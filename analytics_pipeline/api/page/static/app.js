@@ -3,9 +3,9 @@
 import { redrawCharts } from "./charts.js";
 import { Problem, ask, request, token } from "./client.js";
 import { $, element } from "./dom.js";
-import { instant, period } from "./format.js";
+import { bucket, instant, period } from "./format.js";
 import { connectLive } from "./live.js";
-import { COMPARISONS, PERIODS, comparison, days, holds, monthsUpTo, series } from "./periods.js";
+import { COMPARISONS, PERIODS, comparison, days, holds, isMonth, iso, monthsUpTo, series } from "./periods.js";
 import * as sections from "./sections.js";
 
 const TREND_MONTHS = 13;
@@ -136,6 +136,7 @@ async function loadPicked(signal) {
     companies: session.isOperator ? get("companies", { ...inMoney(span), companyId: "" }) : null,
     partitions: get("partitions", { startDate: span.first, endDate: span.last }),
     reports: get("reports", { companyId, limit: DOCUMENTS }),
+    signoffs: get("signoffs", of(span)),
   };
   const names = Object.keys(parts);
   const settled = await Promise.allSettled(Object.values(parts));
@@ -176,6 +177,7 @@ function showAll(value, reason) {
   part("userSeries", $("users-chart"), (answer) => sections.showUsers({ series: answer }), "Users");
   part("topEvents", inside("events", ".body"), sections.showTopEvents);
   part("reports", inside("documents", ".body"), ({ reports }) => sections.showDocuments({ reports, open: openDocument }));
+  showSigning(value("signoffs"), span);
   $("companies").hidden = !session.isOperator || picked.company !== "";
   if (session.isOperator) {
     part("companies", inside("companies", ".scroll"), ({ companies }) => {
@@ -311,6 +313,36 @@ function pickDates() {
   pick({ firstDay, lastDay });
 }
 
+// Signing off
+
+/** What is signed off of the period, and for a token that may sign a form, where the period is one month that is over. */
+function showSigning(answer, span) {
+  const month = isMonth(span) && span.last < iso(new Date()) ? span.first.slice(0, 7) : null;
+  const companyId = session.companyId ?? (picked.company || null);
+  const isSigned = (answer?.signoffs ?? []).some((one) => one.companyId === companyId);
+  $("signoffs").hidden = !answer || (!answer.signoffs.length && !(answer.maySign && month));
+  $("sign-form").hidden = !answer?.maySign || !month || isSigned;
+  $("sign").textContent = `Sign off ${month ? bucket(month, "month") : ""}, ${companyId ?? "all companies"}`;
+  if ($("sign-form").dataset.month !== month) $("sign-answer").textContent = "";
+  $("sign-form").dataset.month = month ?? "";
+  if (answer) sections.showSignoffs({ signoffs: answer.signoffs, month, open: openDocument });
+}
+
+async function signMonth() {
+  const { month } = $("sign-form").dataset;
+  const companyId = session.isOperator ? picked.company || null : null;
+  $("sign-answer").textContent = "";
+  try {
+    await request("signoffs", { method: "POST", body: { month, signedBy: $("signer").value, companyId } });
+    await load({ quietly: true });
+    $("sign-answer").textContent = `${bucket(month, "month")} is signed off.`;
+    $("signoffs").querySelector(".body").focus();
+  } catch (error) {
+    if (error.status === 401) return showSignIn(error.message);
+    $("sign-answer").textContent = error.message;
+  }
+}
+
 // Documents
 
 /** Open a document by an address of its own, which holds a key for it alone and ends soon. */
@@ -371,6 +403,10 @@ function start() {
   });
   fillChoices($("period"), PERIODS, picked.period);
   fillChoices($("compare"), COMPARISONS, picked.compare);
+  $("sign-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    signMonth();
+  });
   $("pickers").addEventListener("submit", (event) => event.preventDefault());
   $("company").addEventListener("change", ({ target }) => pick({ company: target.value }));
   $("period").addEventListener("change", ({ target }) => {

@@ -21,7 +21,8 @@ export async function ask(path, parameters = {}, signal = undefined) {
   return (await request(path, { parameters, signal })).json();
 }
 
-export async function request(path, { method = "GET", parameters = {}, signal = undefined } = {}) {
+/** Ask with a method; `body`, where there is one, is sent as JSON. */
+export async function request(path, { method = "GET", parameters = {}, signal = undefined, body = undefined } = {}) {
   const given = Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined && value !== "");
   const query = new URLSearchParams(given).toString();
   let response;
@@ -29,7 +30,8 @@ export async function request(path, { method = "GET", parameters = {}, signal = 
     response = await fetch(`analytics/${path}${query ? `?${query}` : ""}`, {
       method,
       signal,
-      headers: { Authorization: `Bearer ${token.get()}` },
+      headers: { Authorization: `Bearer ${token.get()}`, ...(body ? { "Content-Type": "application/json" } : {}) },
+      body: body && JSON.stringify(body),
       // The browser asks with the ETag it has, and 304 saves the body.
       cache: "no-cache",
       credentials: "omit",
@@ -40,6 +42,6 @@ export async function request(path, { method = "GET", parameters = {}, signal = 
   }
   if (response.ok) return response;
   if (response.status === 401) throw new Problem(401, "The token is not valid, or not any more.");
-  const body = await response.json().catch(() => ({}));
-  throw new Problem(response.status, body.detail ?? body.title ?? `The server answered ${response.status}.`);
+  const said = await response.json().catch(() => ({}));
+  throw new Problem(response.status, said.detail ?? said.title ?? `The server answered ${response.status}.`);
 }

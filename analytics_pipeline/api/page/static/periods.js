@@ -68,6 +68,11 @@ export function dayCount({ first, last }) {
   return Math.round((new Date(last) - new Date(first)) / 86_400_000) + 1;
 }
 
+/** Tell whether a period is one calendar month. */
+export function isMonth({ first, last }) {
+  return isWholeMonths(new Date(first), new Date(last)) && first.slice(0, 7) === last.slice(0, 7);
+}
+
 /** Days up to two, hours; up to a quarter, days; else months, for which a period is widened to whole ones. */
 export function series({ first, last }) {
   const length = dayCount({ first, last });

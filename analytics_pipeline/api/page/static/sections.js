@@ -2,7 +2,7 @@
 
 import { showBridge, showChart, showNothing } from "./charts.js";
 import { $, element, table } from "./dom.js";
-import { bucket, change, clock, count, eventType, money, percent, points, shortMoney, signedMoney } from "./format.js";
+import { bucket, change, clock, count, eventType, instant, money, percent, points, shortMoney, signedMoney } from "./format.js";
 
 const MAX_TICKS = 12;
 
@@ -222,6 +222,29 @@ export function showDocuments({ reports, open }) {
   ]);
   const columns = [{ name: "Report of" }, { name: "Company" }, { name: "Revision" }, { name: "Open", number: true }];
   body.replaceChildren(table("Documents", columns, rows));
+}
+
+/** The months of the period that are signed off, with the figures that differ since and why; `open` opens a document. */
+export function showSignoffs({ signoffs, month, open }) {
+  const body = $("signoffs").querySelector(".body");
+  if (!signoffs.length) {
+    return body.replaceChildren(element("p", { class: "nothing" }, month ? `${bucket(month, "month")} is not signed off.` : "No month of this period is signed off."));
+  }
+  body.replaceChildren(...signoffs.flatMap((signoff) => signed(signoff, open)));
+}
+
+function signed({ month, companyId, signedBy, signedAt, currency, document, restatements, causes }, open) {
+  const whose = companyId ?? "All companies together";
+  const about = `${bucket(month, "month")}, ${whose}`;
+  const hidden = element("span", { class: "hidden" }, ` of ${about}`);
+  const opening = element("button", { type: "button", class: "link", onclick: () => open({ id: document.id, companyId }, "pdf") }, "Signed document", hidden);
+  const line = element("p", {}, `${about}: signed off by ${signedBy}, ${instant(signedAt)}. `, opening);
+  const show = (value, unit) => ({ money: () => money(value, currency), percent: () => percent(value) })[unit]?.() ?? (value === null ? "undefined" : String(value));
+  const shift = (value, unit) => (value === null ? "" : unit === "money" ? signedMoney(value, currency) : unit === "percent" ? points(value) : `${Number(value) > 0 ? "+" : ""}${value}`);
+  const rows = restatements.map((row) => [row.label, show(row.before, row.unit), show(row.after, row.unit), shift(row.difference, row.unit)]);
+  const columns = ["Signed", "Now", "Difference"].map((name) => ({ name, number: true }));
+  const because = causes.length ? element("p", { class: "muted" }, `Changed since: ${causes.map((cause) => cause.text).join("; ")}.`) : null;
+  return [line, rows.length ? table(`Restatements of ${about}`, [{ name: "Restated figure" }, ...columns], rows) : null, because].filter(Boolean);
 }
 
 /** Today's figures, and what has changed since the message before: the newest first. */

@@ -1,0 +1,358 @@
+"""Months that were signed off: who signed them, and what differs from the signed figures since.
+
+Belongs here: signing, withdrawing, and reading both with the restatements, which the database compares
+(``sql/functions/signoffs.sql``). Does not belong here: how a restatement is printed in a report (``reports``).
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from psycopg.types.json import Jsonb
+
+from analytics_pipeline.errors import AnalyticsError, RefusedError
+from analytics_pipeline.metrics.rates import RATES, Unit, answer_key
+from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
+from analytics_pipeline.metrics.tables import MRR_MOVEMENTS, REVENUE_METRICS, USER_METRICS
+from analytics_pipeline.timescale import audit
+from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.windows import Window
+
+MAX_NAME_CHARACTERS = 200
+MAX_REASON_CHARACTERS = 1_000
+_MAX_OBSTACLES = 5
+_MAX_PAIRS = 3
+_is_month = re.compile(r"(19[7-9]\d|20\d\d|21\d\d)-(0[1-9]|1[0-2])", re.ASCII).fullmatch
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFigure:
+    """A figure that a sign-off keeps: its metric table and column, its name in answers, what people call it."""
+
+    metric: str
+    column: str
+    unit: Unit
+    name: str
+    label: str
+
+
+def _kept(metric: str, unit: Unit, columns: Mapping[str, str]) -> list[KeptFigure]:
+    return [KeptFigure(metric, column, unit, answer_key(column), label) for column, label in columns.items()]
+
+
+def _kept_figures() -> tuple[KeptFigure, ...]:
+    revenue, movements, users = REVENUE_METRICS.metric, MRR_MOVEMENTS.metric, USER_METRICS.metric
+    moved = {
+        "start_mrr": ("start", "MRR at the start"),
+        "new": ("new", "New MRR"),
+        "reactivation": ("reactivation", "Reactivated MRR"),
+        "expansion": ("expansion", "Expansion of MRR"),
+        "contraction": ("contraction", "Contraction of MRR"),
+        "churn": ("churn", "Churned MRR"),
+        "fx": ("fx", "Effect of rates on MRR"),
+        "end_mrr": ("end", "MRR at the end, converted at both ends"),
+    }
+    return (
+        *_kept(
+            revenue,
+            Unit.MONEY,
+            {
+                "total_revenue": "Total revenue",
+                "invoiced": "Invoiced",
+                "refunds": "Refunds",
+                "mrr": "MRR",
+                "arr": "ARR",
+                "arpa": "ARPA",
+                "average_revenue_per_user": "Average revenue per user",
+            },
+        ),
+        *_kept(revenue, Unit.PERCENT, {"revenue_growth": "Growth of total revenue"}),
+        *_kept(revenue, Unit.COUNT, {"paying_customers": "Paying customers"}),
+        *(
+            KeptFigure(movements, column, Unit.MONEY, f"mrrMovements.{name}", label)
+            for column, (name, label) in moved.items()
+        ),
+        *(KeptFigure(movements, name, rate.unit, answer_key(name), rate.title) for name, rate in RATES.items()),
+        *_kept(
+            users,
+            Unit.COUNT,
+            {
+                "total_users": "Total users",
+                "active_users": "Active users",
+                "new_users": "New users",
+                "churned_users": "Churned users",
+                "users_at_start": "Users at the start",
+                "active_before": "Active in the period before",
+            },
+        ),
+        *_kept(
+            users,
+            Unit.PERCENT,
+            {
+                "churn_rate": "Churn rate",
+                "active_user_rate": "Active user rate",
+                "churn_rate_of_start": "Churn rate of those active before",
+            },
+        ),
+    )
+
+
+# In the order in which they are listed.
+KEPT_FIGURES = _kept_figures()
+_BY_COLUMN = {(figure.metric, figure.column): figure for figure in KEPT_FIGURES}
+
+
+@dataclass(frozen=True, slots=True)
+class Restatement:
+    """A figure that differs from the signed one, both rounded as they are shown (None: undefined).
+
+    ``name`` is that of the answers; ``difference`` is None where one of the two is undefined.
+    """
+
+    name: str
+    label: str
+    unit: Unit
+    before: Decimal | None
+    after: Decimal | None
+    difference: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What has changed under a signed month: a kind, how many, the first and the last arrival (UTC), and details."""
+
+    kind: str
+    number: int | None = None
+    first: datetime | None = None
+    last: datetime | None = None
+    detail: str | None = None
+
+    def __str__(self) -> str:
+        """Say it in a few words."""
+        detail = self.detail or ""
+        texts = {
+            "definitions": f"another version of the definitions: {detail}",
+            "currency": f"another reporting currency: {detail}",
+            "late events": f"{self._counted('late event', 'late events')}, the first on {_instant(self.first)}"
+            + (f", {detail}" if detail else ""),
+            "replaced events": f"{self._counted('event', 'events')} replaced, the first on {_instant(self.first)}",
+            "rates": f"{self._counted('rate', 'rates')} of exchange loaded since ({_pairs(detail)})",
+            "renamed ids": self._counted("renamed company or user", "renamed companies or users"),
+            "closed again": f"closed again on {_instant(self.last)} without a late event: events were removed, or "
+            "changed directly in the database",
+        }
+        return texts.get(self.kind, self.kind)
+
+    def _counted(self, one: str, several: str) -> str:
+        return f"{self.number or 0:,} {one if self.number == 1 else several}"
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """When a sign-off was withdrawn, by whom, and why."""
+
+    at: datetime
+    by: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignOff:
+    """A signed month of a company, None: of all together. Instants are UTC.
+
+    ``document_id`` and ``document_sha256`` are of the signed document; ``document_is_current``: no later revision
+    counts. ``restatements`` are the figures that differ now, ``causes`` what has changed since; a withdrawn one has
+    neither.
+    """
+
+    signoff_id: int
+    company_id: str | None
+    month: Window
+    signed_by: str
+    signed_at: datetime
+    definitions_version: int
+    currency: str
+    document_id: int
+    document_sha256: str
+    document_is_current: bool
+    withdrawal: Withdrawal | None
+    restatements: Sequence[Restatement]
+    causes: Sequence[Cause]
+
+    @property
+    def period(self) -> str:
+        """The month as documents name it: ``2026-10``."""
+        return f"{self.month.start:%Y-%m}"
+
+    @property
+    def is_restated(self) -> bool:
+        """Whether a figure differs from the signed one."""
+        return bool(self.restatements)
+
+    @property
+    def differs_by_definition(self) -> bool:
+        """Whether figures can't be compared, since they follow other definitions now or are in another currency."""
+        return bool(self.causes) and not self.restatements
+
+
+def sign_month(
+    connection: Connection, month: Window, signed_by: str, currency: str, company_id: str | None, *, actor: str | None
+) -> list[str | None]:
+    """Sign a calendar month off and return whose: a company's, or with None that of all together (None) and of each.
+
+    ``currency`` is the platform's reporting currency, ``actor`` the name of an access token (None: this process's
+    user). Raises ``RefusedError`` with the reasons, and nothing is signed, unless the month is over, closed and not
+    stale, and its checks hold.
+    """
+    name = _named(signed_by, "who signs", MAX_NAME_CHARACTERS)
+    figures = [
+        {"metric": figure.metric, "figure": figure.column, "unit": str(figure.unit), "place": place}
+        for place, figure in enumerate(KEPT_FIGURES)
+    ]
+    values = [
+        company_id,
+        month.start,
+        name,
+        actor or audit.local_actor(),
+        DEFINITIONS_VERSION,
+        currency,
+        Jsonb(figures),
+    ]
+    query = "SELECT company_id, obstacle FROM analytics_sign_month(%s, %s, %s, %s, %s, %s, %s)"
+    try:
+        with _one_state(connection):
+            rows = connection.execute(query, values).fetchall()
+    except (psycopg.errors.UniqueViolation, psycopg.errors.SerializationFailure) as error:
+        raise RefusedError(f"{month.start:%Y-%m} was signed by somebody else at this moment.") from error
+    if obstacles := [_of(company, obstacle) for company, obstacle in rows if obstacle is not None]:
+        told = "; ".join(obstacles[:_MAX_OBSTACLES])
+        more = f"; and {len(obstacles) - _MAX_OBSTACLES} more" if len(obstacles) > _MAX_OBSTACLES else ""
+        raise RefusedError(f"{month.start:%Y-%m} can't be signed off: {told}{more}.")
+    return [company for company, _ in rows]
+
+
+def withdraw_signoffs(
+    connection: Connection, month: Window, withdrawn_by: str, because: str, company_id: str | None, *, actor: str | None
+) -> list[str | None]:
+    """Withdraw what is signed of a month, of a company or with None of everybody, and return whose that was.
+
+    Raises ``AnalyticsError`` without a reason, and where nothing is signed.
+    """
+    name = _named(withdrawn_by, "who withdraws", MAX_NAME_CHARACTERS)
+    reason = _named(because, "the reason", MAX_REASON_CHARACTERS)
+    query = "SELECT * FROM analytics_withdraw_signoffs(%s, %s, %s, %s, %s)"
+    values = [company_id, month.start, name, reason, actor or audit.local_actor()]
+    withdrawn = [company for (company,) in connection.execute(query, values)]
+    if not withdrawn:
+        of = "" if company_id is None else f" of the company {company_id!r}"
+        raise RefusedError(f"{month.start:%Y-%m}{of} is not signed off: there is nothing to withdraw.")
+    return withdrawn
+
+
+def read_signoffs(
+    connection: Connection, company_id: str | None, window: Window | None = None, *, withdrawn: bool = False
+) -> list[SignOff]:
+    """Return the sign-offs of months that begin in a window (None: ever), the newest month first.
+
+    Of a company; with None of every company and of all together. Withdrawn ones only if they are asked for.
+    """
+    cursor = connection.execute(
+        "SELECT * FROM analytics_signoffs_of(%s, %s, %s)",
+        [company_id, window and window.start, window and window.end],
+    )
+    names = [column.name for column in cursor.description or ()]
+    found = [_signoff(dict(zip(names, row, strict=True))) for row in cursor]
+    return [signoff for signoff in found if withdrawn or signoff.withdrawal is None]
+
+
+def month_of(text: str) -> Window:
+    """Return the calendar month (UTC) that is written as ``2026-10``; raises ``AnalyticsError`` for anything else."""
+    if not _is_month(text):
+        raise AnalyticsError(f"The month {text!r} is none: write it like 2026-10.")
+    return Window.of_month(date(int(text[:4]), int(text[5:]), 1))
+
+
+@contextmanager
+def _one_state(connection: Connection) -> Iterator[None]:
+    """Let what is judged and what is kept be of one instant; a transaction that is open has to be as strict."""
+    if connection.info.transaction_status is not TransactionStatus.IDLE:
+        yield
+        return
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        yield
+
+
+def _signoff(row: Mapping[str, Any]) -> SignOff:
+    withdrawal = None
+    if row["withdrawn_at"] is not None:
+        withdrawal = Withdrawal(row["withdrawn_at"], row["withdrawn_by"], row["withdrawn_because"])
+    return SignOff(
+        signoff_id=row["signoff_id"],
+        company_id=row["company_id"],
+        month=Window(row["period_start"], row["period_end"]),
+        signed_by=row["signed_by"],
+        signed_at=row["signed_at"],
+        definitions_version=row["definitions_version"],
+        currency=row["currency"],
+        document_id=row["document_id"],
+        document_sha256=row["document_sha256"],
+        document_is_current=row["document_is_current"],
+        withdrawal=withdrawal,
+        restatements=tuple(_restatement(entry) for entry in row["restatements"]),
+        causes=tuple(_cause(entry) for entry in row["causes"]),
+    )
+
+
+def _restatement(entry: Mapping[str, Any]) -> Restatement:
+    figure = _BY_COLUMN.get((entry["metric"], entry["figure"]))
+    before, after, difference = (
+        None if entry[name] is None else Decimal(entry[name]) for name in ("before", "after", "difference")
+    )
+    return Restatement(
+        figure.name if figure else answer_key(entry["figure"]),
+        figure.label if figure else entry["figure"],
+        Unit(entry["unit"]),
+        before,
+        after,
+        difference,
+    )
+
+
+def _cause(entry: Mapping[str, Any]) -> Cause:
+    first, last = (
+        None if entry.get(name) is None else datetime.fromisoformat(entry[name]) for name in ("first", "last")
+    )
+    return Cause(entry["cause"], entry.get("number"), first, last, entry.get("detail"))
+
+
+def _named(text: str, what: str, most: int) -> str:
+    stripped = " ".join(text.split())
+    if not stripped:
+        raise AnalyticsError(f"Say {what}: the text is empty.")
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in stripped):
+        raise AnalyticsError(f"The text for {what} holds control characters: leave them out.")
+    if len(stripped) > most:
+        raise AnalyticsError(f"The text for {what} has more than {most} characters: shorten it.")
+    return stripped
+
+
+def _of(company_id: str | None, obstacle: str) -> str:
+    return obstacle.rstrip(".") if company_id is None else f"{company_id}: {obstacle.rstrip('.')}"
+
+
+def _pairs(listed: str) -> str:
+    pairs = listed.split(", ")
+    more = f" and {len(pairs) - _MAX_PAIRS} more pairs" if len(pairs) > _MAX_PAIRS else ""
+    return f"{', '.join(pairs[:_MAX_PAIRS])}{more}"
+
+
+def _instant(moment: datetime | None) -> str:
+    return "an unknown day" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
