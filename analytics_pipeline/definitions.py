@@ -15,6 +15,7 @@ from analytics_pipeline.orchestration import (
     ingestion,
     messages,
     metrics,
+    monitoring,
     operations,
     reports,
     storage,
@@ -23,7 +24,20 @@ from analytics_pipeline.orchestration.resources import TimescaleResource
 from analytics_pipeline.orchestration.runs.executor import owning_executor
 from analytics_pipeline.settings import Settings, get_settings
 
-_FEATURES = (storage, ingestion, aggregates, metrics, fx, closing, health, reports, messages, failures, operations)
+_FEATURES = (
+    storage,
+    ingestion,
+    aggregates,
+    metrics,
+    fx,
+    closing,
+    health,
+    reports,
+    messages,
+    failures,
+    operations,
+    monitoring,
+)
 
 
 def build_definitions(settings: Settings) -> Definitions:

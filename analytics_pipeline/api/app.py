@@ -72,6 +72,9 @@ def create_app(settings: Settings) -> FastAPI:
         version=version("analytics_pipeline"),
         lifespan=running,
         redirect_slashes=False,
+        # FastAPI's own pages load scripts from elsewhere; ours is served with the dashboard.
+        docs_url=None,
+        redoc_url=None,
         dependencies=[Depends(refuse_repeated)],
     )
     state = app.state

@@ -51,13 +51,14 @@ class GivenAnswers:
 
     def note(self, scope: Scope, etag: str, version: str, token: str, caller: str) -> None:
         """Remember that an answer with an ETag was given to the request."""
-        self._given[_address(scope, _header(scope, b"authorization"))] = _Given(etag, version, token, caller)
+        authorization, _ = _headers(scope)
+        self._given[scope["raw_path"], scope["query_string"], authorization] = _Given(etag, version, token, caller)
         if len(self._given) > _MAX_GIVEN:
             self._given.popitem(last=False)
 
-    def given_to(self, scope: Scope) -> _Given | None:
+    def given_to(self, scope: Scope, authorization: bytes) -> _Given | None:
         """Return what was given to the same request before."""
-        return self._given.get(_address(scope, _header(scope, b"authorization")))
+        return self._given.get((scope["raw_path"], scope["query_string"], authorization))
 
 
 class Conditional:
@@ -74,8 +75,8 @@ class Conditional:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or leave it to the application."""
         if scope["type"] == "http" and scope["method"] == "GET":
-            asked = _header(scope, b"if-none-match")
-            given = self._given.given_to(scope) if asked else None
+            authorization, asked = _headers(scope)
+            given = self._given.given_to(scope, authorization) if asked else None
             if (
                 given is not None
                 and matches(given.etag, asked.decode("latin-1"))
@@ -90,12 +91,12 @@ class Conditional:
         await self._app(scope, receive, send)
 
 
-def _address(scope: Scope, authorization: bytes) -> _Address:
-    return scope["raw_path"], scope["query_string"], authorization
-
-
-def _header(scope: Scope, name: bytes) -> bytes:
-    for key, value in scope["headers"]:
-        if key == name:
-            return bytes(value)
-    return b""
+def _headers(scope: Scope) -> tuple[bytes, bytes]:
+    """Return Authorization and If-None-Match of a request, each empty where there is none, the first of several."""
+    authorization = if_none_match = b""
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            authorization = authorization or value
+        elif name == b"if-none-match":
+            if_none_match = if_none_match or value
+    return authorization, if_none_match

@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
+from analytics_pipeline.api.examples import EXAMPLES
 from analytics_pipeline.api.problems import MEDIA_TYPE, TITLES
 from analytics_pipeline.api.schemas import Problem
 
@@ -19,19 +20,16 @@ _Responses = dict[int | str, dict[str, Any]]
 
 def answered(
     model: type[BaseModel] | None,
-    example: object = None,
     *,
     status: int = 200,
     errors: tuple[int, ...] = _REQUEST,
     more: _Responses | None = None,
 ) -> dict[str, Any]:
-    """Return the arguments of a route that describe its answers: a model with an example, errors, and what more."""
+    """Return the arguments of a route that describe its answers: a model, errors, and what more."""
     responses: _Responses = {code: _problem(code) for code in errors}
     found = responses[status] = {"description": "The answer.", "content": {}}
     if model is not None:
         found["model"] = model
-    if example is not None:
-        found["content"] = {"application/json": {"example": example}}
     for code, described in (more or {}).items():
         before = responses.get(code, {})
         content = {**before.get("content", {}), **described.get("content", {})}
@@ -53,10 +51,21 @@ def describe(app: FastAPI) -> None:
             problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas |= problem.pop("$defs")
             schemas["Problem"] = problem
+            _add_examples(schema["paths"])
             app.openapi_schema = schema
         return app.openapi_schema
 
     app.openapi = description  # type: ignore[method-assign]  # as FastAPI's documentation has it
+
+
+def _add_examples(paths: dict[str, Any]) -> None:
+    """Give every answer of a known form its example: FastAPI would leave out of one what is null in it."""
+    for operation in (operation for methods in paths.values() for operation in methods.values()):
+        for status, response in operation["responses"].items():
+            content = response.get("content", {}).get("application/json", {})
+            form = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
+            if status.startswith("2") and form in EXAMPLES:
+                content["example"] = EXAMPLES[form]
 
 
 def _problem(status: int) -> dict[str, Any]:

@@ -44,7 +44,9 @@ class Observing:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *_HEADERS, (b"x-request-id", request_id.encode())]
+                # What a browser keeps has them already.
+                ours = () if status == _NOT_MODIFIED else _HEADERS
+                message["headers"] = [*message["headers"], *ours, (b"x-request-id", request_id.encode())]
             await send(message)
 
         received = 0
@@ -82,6 +84,22 @@ class Observing:
                 "caller": scope["state"].get("caller"),
             }
             _log.info("%(method)s %(path)r %(status)s in %(milliseconds)s ms, %(caller)s, %(requestId)s", fields)
+
+
+class TextFormatter(logging.Formatter):
+    """Writes a record as a line of text; the time of a second is written out once, for all its requests."""
+
+    def __init__(self) -> None:
+        """Begin before any second."""
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+        self._second, self._text = -1, ""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802
+        """Return the local time, with milliseconds as ``logging`` writes them."""
+        second = int(record.created)
+        if second != self._second:
+            self._second, self._text = second, time.strftime(self.default_time_format, time.localtime(second))
+        return f"{self._text},{int(record.msecs):03}"
 
 
 class JsonFormatter(logging.Formatter):

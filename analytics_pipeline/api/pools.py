@@ -2,11 +2,12 @@
 
 import asyncio
 import os
+import select
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection, BaseConnection, sql
 from psycopg_pool import AsyncConnectionPool
 
 from analytics_pipeline.api.bridge import Row, call_with
@@ -57,6 +58,7 @@ class Readers:
                 else "analytics_api",
             },
             configure=_configure,
+            check=_check,
         )
 
     async def open(self) -> None:
@@ -105,5 +107,21 @@ async def reader_url(settings: Settings) -> str:
     return await asyncio.to_thread(database_url, settings)
 
 
+def has_word(connection: BaseConnection[Any]) -> bool:
+    """Tell whether the server has sent something that nobody has asked for: a session that it has ended, says so.
+
+    It looks at what has arrived already, and asks the server nothing.
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
 async def _configure(connection: AsyncConnection[Row]) -> None:
     await connection.execute("SET TIME ZONE 'UTC'")
+
+
+async def _check(connection: AsyncConnection[Row]) -> None:
+    """Raise ``psycopg.Error`` for a connection that a restart of the server has ended; the pool takes another."""
+    if has_word(connection):
+        await AsyncConnectionPool.check_connection(connection)

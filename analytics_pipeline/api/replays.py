@@ -1,11 +1,17 @@
-"""Requests that were sent before under the same ``Idempotency-Key``: their answer is given again for a day."""
+"""Requests that were sent before under the same ``Idempotency-Key``: their answer is given again for a day.
+
+As the draft of the IETF (draft-ietf-httpapi-idempotency-key-header) and Stripe have it: a repeated request gets the
+first one's answer, one that comes while that is under way 409, and another request under the same key 422.
+"""
 
 import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from analytics_pipeline.api.problems import ApiError
 from analytics_pipeline.sql_files import load_query
-from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.connection import Connection, fetch_row
 
 MAX_KEY_CHARACTERS = 255
 
@@ -25,11 +31,40 @@ class Replayable:
             raise ApiError(400, f"Idempotency-Key has 1 to {MAX_KEY_CHARACTERS} characters that can be printed.")
         return cls(caller, key, hashlib.sha256(body).digest())
 
-    def earlier_answer(self, connection: Connection) -> bytes | None:
-        """Return the answer that the request got before, None: it is new.
+    def answer_once(self, connection: Connection, make: Callable[[], bytes]) -> tuple[bytes, bool]:
+        """Return what the request was answered before, and True; else what ``make`` returns, kept for a day, and False.
 
-        Raises ``ApiError`` 422 where the key was used for another one.
+        The connection is in no transaction. Raises ``ApiError`` 409 while the request is being answered, and 422 where
+        the key was used for another one.
         """
+        with self._turn(connection):
+            earlier = self._earlier_answer(connection)
+            if earlier is not None:
+                return earlier, True
+            answer = make()
+            self._keep(connection, answer)
+            return answer, False
+
+    @contextmanager
+    def _turn(self, connection: Connection) -> Iterator[None]:
+        """Let one request of the key in at a time; the lock goes with the session, should the process die.
+
+        The embedded server grants it to everybody, and its pool has one connection.
+        """
+        name = [f"analytics_api_replays {self.caller}: {self.key}"]
+        if not fetch_row(connection, "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", name)[0]:
+            raise ApiError(
+                409,
+                "A request with this Idempotency-Key is being answered: send it again for the same answer.",
+                headers={"Retry-After": "1"},
+            )
+        try:
+            yield
+        finally:
+            if not connection.closed:
+                connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", name)
+
+    def _earlier_answer(self, connection: Connection) -> bytes | None:
         parameters = {"caller": self.caller, "key": self.key}
         row = connection.execute(load_query("api_replay"), parameters).fetchone()
         if row is None:
@@ -38,7 +73,6 @@ class Replayable:
             raise ApiError(422, "This Idempotency-Key was used for another request: choose a new one.")
         return bytes(row[1])
 
-    def keep(self, connection: Connection, answer: bytes) -> None:
-        """Keep an answer for a day, and forget those that are older."""
+    def _keep(self, connection: Connection, answer: bytes) -> None:
         parameters = {"caller": self.caller, "key": self.key, "sha256": self.sha256, "answer": answer}
         connection.execute(load_query("api_replay_keep"), parameters)

@@ -17,6 +17,7 @@ from analytics_pipeline.timescale import audit
 from analytics_pipeline.timescale.connection import Connection
 
 PREFIX = "ap_"
+MAX_LABEL_CHARACTERS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +40,15 @@ def create_token(
 ) -> tuple[str, str]:
     """Store a new token and return its id and the token itself; ``None`` as the company makes it an operator's.
 
-    Raises ``AnalyticsError`` for a blank company or label, and without a scope.
+    Raises ``AnalyticsError`` for a blank company, a label that is blank, too long or not one line of text, and without
+    a scope.
     """
     if company_id is not None and not company_id.strip():
         raise AnalyticsError("The company is empty: name one, or say --operator.")
     if not label.strip():
         raise AnalyticsError("The label is empty: say who the token is for.")
+    if len(label) > MAX_LABEL_CHARACTERS or not label.isprintable():
+        raise AnalyticsError(f"A label is one line of at most {MAX_LABEL_CHARACTERS} characters that can be printed.")
     token_id, token = f"t{secrets.token_hex(4)}", f"{PREFIX}{secrets.token_urlsafe(32)}"
     parameters = {
         "token_id": token_id,

@@ -11,6 +11,7 @@ from anyio import CapacityLimiter, to_thread
 from psycopg import sql
 from psycopg_pool import ConnectionPool
 
+from analytics_pipeline.api.pools import has_word
 from analytics_pipeline.database import database_url
 from analytics_pipeline.metrics.access import WRITER
 from analytics_pipeline.settings import Settings
@@ -36,6 +37,7 @@ class Writers:
             timeout=settings.api_pool_timeout,
             kwargs={"autocommit": True, "prepare_threshold": None, "application_name": "analytics_api writer"},
             configure=self._configure,
+            check=_check,
         )
         self._size = size
         self._limiter: CapacityLimiter | None = None
@@ -66,3 +68,9 @@ class Writers:
     def _configure(self, connection: Connection) -> None:
         timeout = sql.Literal(f"{self._settings.api_statement_timeout}s")
         connection.execute(sql.SQL("SET TIME ZONE 'UTC'; SET statement_timeout = {}").format(timeout))
+
+
+def _check(connection: Connection) -> None:
+    """Raise ``psycopg.Error`` for a connection that a restart of the server has ended; the pool takes another."""
+    if has_word(connection):
+        ConnectionPool.check_connection(connection)

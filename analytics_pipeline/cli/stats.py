@@ -20,10 +20,13 @@ _TITLES = {
     "jobs": "Jobs of policies",
     "lag": "Aggregates: stored, closed, behind the newest event",
     "partitions": "Partitions",
+    "stale": "Stale partitions",
     "changes": "Late events and other changes that closed figures have not seen",
     "outbox": "Outbox",
     "checks": "Newest results of checks",
     "recent": "Events that happened and records that were rejected",
+    "queries": "Statements that took the most time",
+    "dagster": "Dagster's own storage",
 }
 # One a week and year: the JSON has them all.
 _LEFT_OUT = {"chunks"}
@@ -33,10 +36,11 @@ _LEFT_OUT = {"chunks"}
 @click.option("--section", "sections", type=click.Choice(SECTIONS), multiple=True, help="Only this one; repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Print all of it as JSON: bytes, seconds, instants in UTC.")
 def stats(sections: tuple[str, ...], *, as_json: bool) -> None:
-    """Show sizes, chunks, compression, jobs, lag, partitions, rejects and the outbox.
+    """Show sizes, chunks, compression, jobs, lag, partitions, rejects, the outbox, slow statements, Dagster's storage.
 
     The same views feed the operations dashboard: psql shows them as analytics_operations_relations and so on. Rows are
-    estimates. Chunks are left out of the tables unless --section chunks asks for them.
+    estimates; Dagster's storage is shown as the job monitoring has measured it last. Chunks are left out of the tables
+    unless --section chunks asks for them.
     """
     with connect(autocommit=True) as connection:
         found = read_stats(connection)
@@ -44,14 +48,16 @@ def stats(sections: tuple[str, ...], *, as_json: bool) -> None:
     if as_json:
         echo(json.dumps({_camel(name): _as_json(rows) for name, rows in shown.items()}, ensure_ascii=False))
         return
+    statements = found["database"][0]["statement_statistics"]
+    reasons = {"queries": f"pg_stat_statements is {statements}", "dagster": "not measured yet"}
     for name, rows in shown.items():
         if name not in _LEFT_OUT or name in sections:
-            _print(_TITLES[name], rows)
+            _print(_TITLES[name], rows, reasons.get(name, "none"))
 
 
-def _print(title: str, rows: Rows) -> None:
+def _print(title: str, rows: Rows, empty: str) -> None:
     if not rows:
-        echo(f"{title}: none\n")
+        echo(f"{title}: {empty}\n")
         return
     table = Table(title=title, title_justify="left", title_style="bold")
     for column, value in rows[0].items():

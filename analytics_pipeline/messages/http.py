@@ -101,15 +101,22 @@ def unsafe_url(url: str) -> str | None:
 def secret_parts(url: str) -> list[str]:
     """Return what must not be shown of an address whose path or query is a secret, as written and decoded."""
     parts = urlsplit(url)
-    pieces = {parts.path, parts.query, *re.split(r"[/?&=;]", f"{parts.path}&{parts.query}")}
-    # Shorter pieces are words like "v1".
-    return [piece for piece in pieces | {unquote(piece) for piece in pieces} if len(piece) >= _SECRET_CHARACTERS]
+    pairs = [pair.partition("=") for pair in re.split("[&;]", parts.query)]
+    # What a parameter is called is no secret, unless that is all there is of it.
+    pieces = {parts.path, parts.query, *parts.path.split("/"), *(value or name for name, _, value in pairs)}
+    return [piece for piece in pieces | {unquote(piece) for piece in pieces} if piece.strip("/")]
 
 
 def _shown(text: str, secrets: Collection[str]) -> str:
-    """Return what a server said as one line, without the secrets: many a server repeats the address it was asked."""
+    """Return what a server said as one line, without the secrets: many a server repeats the address it was asked.
+
+    A short secret is taken out where it is a word of its own: parts of other words may be the same by chance.
+    """
     for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, "***")
+        if len(secret) >= _SECRET_CHARACTERS:
+            text = text.replace(secret, "***")
+        else:
+            text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
     return one_line(text)
 
 

@@ -1,7 +1,8 @@
 """How the database stands, in figures: the views of ``sql/operations.sql``, read at one instant.
 
-The operations dashboard of Grafana reads the same views. Belongs here: which there are and in what order. Does not
-belong here: judging any of it, which ``health`` does, and printing.
+Prometheus (``analytics_operations``), the assets of monitoring and the operations dashboard of Grafana read the same
+views. Belongs here: which there are and in what order. Does not belong here: judging any of it, which ``health`` does,
+and printing.
 """
 
 from typing import Any, Final
@@ -9,10 +10,10 @@ from typing import Any, Final
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection, one_state
 
 Rows = list[dict[str, Any]]
+Stats = dict[str, Rows]
 
 # A section each, by the columns that order its rows.
 _VIEWS: Final = {
@@ -22,22 +23,25 @@ _VIEWS: Final = {
     "jobs": "procedure, relation",
     "lag": "aggregate",
     "partitions": "asset",
+    "stale": "asset",
     "changes": "cause",
     "outbox": "kind, channel, state",
     "checks": "subject, check_name",
+    "recent": "age",
+    "queries": "rank",
+    "dagster": "table_name",
 }
-RECENT: Final = "recent"
-SECTIONS: Final = (*_VIEWS, RECENT)
+SECTIONS: Final = tuple(_VIEWS)
 
 
-def read_stats(connection: Connection) -> dict[str, Rows]:
+def read_stats(connection: Connection) -> Stats:
     """Return the rows of each section (``SECTIONS``): bytes, counts, instants in UTC, and durations.
 
-    ``recent`` counts events that happened and records that were rejected in the last day, 7 and 30 days. The connection
-    is in no transaction.
+    ``recent`` counts events that happened and records that were rejected in the last whole hour, the last day, 7 and 30
+    days; ``dagster`` is as it was measured last. The connection is in no transaction.
     """
     with one_state(connection), connection.cursor(row_factory=dict_row) as cursor:
-        stats = {
+        return {
             section: cursor.execute(
                 sql.SQL("SELECT * FROM {} ORDER BY {}").format(
                     sql.Identifier(f"analytics_operations_{section}"),
@@ -46,4 +50,3 @@ def read_stats(connection: Connection) -> dict[str, Rows]:
             ).fetchall()
             for section, order in _VIEWS.items()
         }
-        return {**stats, RECENT: cursor.execute(load_query("stats_recent")).fetchall()}

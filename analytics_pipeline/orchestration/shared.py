@@ -8,6 +8,7 @@ from dagster import (
     AssetCheckSpec,
     AssetsDefinition,
     AssetSelection,
+    AssetSpec,
     Backoff,
     DefaultScheduleStatus,
     Jitter,
@@ -15,6 +16,7 @@ from dagster import (
     asset,
     asset_check,
     define_asset_job,
+    multi_asset,
     multi_asset_check,
 )
 
@@ -83,6 +85,28 @@ def pipeline_asset(
         code_version=code_version,
         metadata=metadata,
     )
+
+
+def pipeline_assets(
+    step: str, described: Mapping[str, str], settings: Settings, *, group: str, kinds: set[str]
+) -> Callable[[Callable[..., Any]], AssetsDefinition]:
+    """Return the decorator of assets without partitions that are one step, any of which may be selected.
+
+    ``described`` gives each its description by name. None is built on another.
+    """
+    specs = [
+        AssetSpec(
+            asset_key(name, settings),
+            description=description,
+            group_name=f"{settings.asset_group_prefix}{group}",
+            kinds=kinds,
+            owners=OWNERS,
+            # A step that was asked for some of them yields those alone.
+            skippable=True,
+        )
+        for name, description in described.items()
+    ]
+    return multi_asset(name=step, specs=specs, can_subset=True, pool=POOL, retry_policy=RETRY)
 
 
 def pipeline_check(

@@ -65,6 +65,8 @@ def test_the_last_use_of_a_token_is_kept(served: Served) -> None:
         (["create", "x"], "either --company X or --operator"),
         (["create", "x", "--company", OTHER, "--operator"], "either --company X or --operator"),
         (["create", " ", "--company", OTHER], "The label is empty"),
+        (["create", "x" * 101, "--company", OTHER], "A label is one line of at most 100 characters"),
+        (["create", "x\ty", "--company", OTHER], "A label is one line of at most 100 characters"),
         (["create", "x", "--company", "nobody"], "No such company is known"),
         (["revoke", "t0"], "There is no token t0"),
     ],

@@ -3,12 +3,15 @@
 import gzip
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from analytics_pipeline.api.recording import unpack
+from analytics_pipeline.timescale.connection import fetch_row
 from analytics_pipeline_tests.api.conftest import ANYBODY, Served, new_token
+from analytics_pipeline_tests.conftest import SERVER_URL
 from analytics_pipeline_tests.metrics.scenarios import payment
 
 
@@ -101,6 +104,44 @@ def test_a_request_with_a_key_is_answered_again_as_it_was(served: Served) -> Non
     sent = {"Authorization": f"Bearer {other}", "Content-Type": "application/json", **key}
     response = served.client.post("/analytics/events", content=json.dumps([event]), headers=sent)
     assert outcomes(response) == ["stored"]
+
+
+def test_simultaneous_requests_with_a_key_are_one(served: Served) -> None:
+    event = payment("04-10", "7.00")
+    del event["event_id"]
+    with ThreadPoolExecutor(8) as threads:
+        responses = list(threads.map(lambda _: post(served, [event], **{"Idempotency-Key": "k-8"}), range(8)))
+    answered = [response for response in responses if response.status_code == 200]
+    (first,) = [response for response in answered if "idempotency-replayed" not in response.headers]
+    assert outcomes(first) == ["stored"]
+    assert {response.content for response in answered} == {first.content}
+    refused = [response for response in responses if response not in answered]
+    assert {(response.status_code, response.headers["retry-after"]) for response in refused} <= {(409, "1")}
+
+
+@pytest.mark.skipif(SERVER_URL is None, reason="requests to the embedded server take turns")
+def test_a_request_that_is_under_way_is_not_begun_again_and_then_replayed(served: Served) -> None:
+    event = payment("04-11", "8.00")
+    del event["event_id"]
+
+    def send() -> Any:
+        return post(served, [event], **{"Idempotency-Key": "k-9"})
+
+    with served.database.connect() as other, ThreadPoolExecutor(1) as thread:
+        other.execute("LOCK TABLE analytics_events IN EXCLUSIVE MODE")
+        first = thread.submit(send)
+        waiting = (
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() "
+            "AND application_name = 'analytics_api writer' AND wait_event_type = 'Lock')"
+        )
+        while not fetch_row(other, waiting)[0]:
+            assert not first.done()
+            other.execute("SELECT pg_stat_clear_snapshot()")
+        second = send()
+        other.rollback()
+    assert (second.status_code, second.headers["content-type"]) == (409, "application/problem+json")
+    assert outcomes(first.result()) == ["stored"]
+    assert (send().content, send().headers["idempotency-replayed"]) == (first.result().content, "true")
 
 
 def test_very_many_members_are_unpacked_in_the_time_of_their_bytes() -> None:

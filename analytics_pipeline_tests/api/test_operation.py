@@ -4,6 +4,7 @@ import json
 import logging
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -104,6 +105,27 @@ def test_a_database_that_is_away_is_503_and_its_password_is_nowhere(
         assert (ready.status_code, asked.status_code, client.get("/healthz").status_code) == (503, 503, 200)
         assert asked.headers["retry-after"]
         assert "hunter2" not in caplog.text + asked.text + ready.text
+
+
+@pytest.mark.skipif(SERVER_URL is None, reason="the embedded server ends no session of its own accord")
+def test_a_restart_of_the_database_costs_none_of_the_requests_after_it(served: Served) -> None:
+    event = payment("04-22", "1.00")
+    with application(served) as client, served.database.connect(autocommit=True) as connection:
+
+        def ask(_: int) -> int:
+            return int(client.get("/analytics/users", headers=served.headers(OTHER)).status_code)
+
+        def post() -> int:
+            return int(client.post("/analytics/events", json=event, headers=served.headers(ANYBODY)).status_code)
+
+        with ThreadPoolExecutor(4) as threads:
+            assert {*threads.map(ask, range(8)), post()} == {200, 201}
+        ended = connection.execute(
+            "SELECT pg_terminate_backend(a.pid, 5000) FROM pg_stat_activity AS a "
+            "WHERE a.datname = current_database() AND a.application_name LIKE 'analytics_api%'"
+        ).fetchall()
+        assert len(ended) >= 2
+        assert [*map(ask, range(5)), post()] == [200] * 6
 
 
 @pytest.mark.skipif(SERVER_URL is None, reason="only a server ends statements that take too long")

@@ -107,6 +107,14 @@ def test_a_report_that_was_asked_for_is_made_and_opened(served: Served) -> None:
     assert (done["state"], document.headers["etag"]) == ("done", f'"{done["sha256"]}"')
     assert len(document.content) == done["size"]
     assert get(served, f"{address}/document", OTHER).status_code == 404
+    # Where somebody else has written what became of it, there is nothing that can be opened.
+    with served.database.connect(autocommit=True) as connection:
+        connection.execute(
+            "UPDATE analytics_report_requests SET uri = 's3://elsewhere/report' WHERE request_id = %s", [asked["id"]]
+        )
+    assert get(served, address).json()["state"] == "done"
+    gone = get(served, f"{address}/document")
+    assert (gone.status_code, "ask for the report again" in gone.json()["detail"]) == (404, True)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
+from pydantic import BaseModel
 
+from analytics_pipeline.api import schemas
 from analytics_pipeline.api.app import create_app
 from analytics_pipeline.settings import Settings
 from analytics_pipeline_tests.api.conftest import ANYBODY, Served
@@ -14,7 +16,8 @@ from analytics_pipeline_tests.api.conftest import ANYBODY, Served
 # Of each route; SCHEMA_EXAMPLES=200 tries for minutes.
 EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "3"))
 
-schema = schemathesis.openapi.from_dict(create_app(Settings()).openapi())
+DESCRIBED = create_app(Settings()).openapi()
+schema = schemathesis.openapi.from_dict(DESCRIBED)
 # The token is ours and not the one that was generated, or left out; that a period has both dates or none, and what an
 # event is, no schema says.
 EXCLUDED = [
@@ -22,6 +25,26 @@ EXCLUDED = [
     for name in ("ignored_auth", "missing_required_header", "positive_data_acceptance")
 ]
 NEGATIVE = schemathesis.checks.CHECKS.get_one("negative_data_rejection")
+
+
+def _answers() -> list[Any]:
+    """Return what each operation answers in JSON when all goes well."""
+    found = []
+    for path, methods in DESCRIBED["paths"].items():
+        for method, operation in methods.items():
+            first = min(status for status in operation["responses"] if status.startswith("2"))
+            content = operation["responses"][first].get("content", {}).get("application/json")
+            # The files of documents may be JSON, too: of no form of ours.
+            if content is not None and "$ref" in content["schema"]:
+                found.append(pytest.param(content, id=f"{method} {path}"))
+    return found
+
+
+@pytest.mark.parametrize("content", _answers())
+def test_an_answer_in_json_has_an_example_of_its_form(content: dict[str, Any]) -> None:
+    model: type[BaseModel] = getattr(schemas, content["schema"]["$ref"].rpartition("/")[2])
+    example = content["example"]
+    assert model.model_validate(example).model_dump(by_alias=True, exclude_unset=True).keys() == example.keys()
 
 
 @pytest.mark.slow

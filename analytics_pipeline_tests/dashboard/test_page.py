@@ -121,7 +121,7 @@ def test_the_page_is_small_and_its_library_is_the_one_whose_hash_it_names() -> N
 
 
 def test_the_page_loads_nothing_from_elsewhere_and_is_not_shown_in_frames(served: Served) -> None:
-    for path in ("/", "/page/app.js", "/page/vendor/uplot/uPlot.iife.min.js"):
+    for path in ("/", "/docs", "/page/app.js", "/page/docs.js", "/page/vendor/uplot/uPlot.iife.min.js"):
         answer = httpx.get(f"http://{served.host}{path}")
         assert answer.status_code == 200
         policy = answer.headers["content-security-policy"]
@@ -369,3 +369,28 @@ def test_amounts_keep_their_digits_and_periods_are_compared_as_the_database_does
                 expected = {"first": f"{start:%Y-%m-%d}", "last": f"{end - timedelta(days=1):%Y-%m-%d}"}
                 asked = f"periods.comparison('{name}', {{first: '{first}', last: '{last}'}})"
                 assert page.evaluate(asked) == expected, (name, first, last)
+
+
+@in_a_browser
+@pytest.mark.slow
+def test_the_operations_of_the_api_are_listed_and_nothing_is_loaded_from_elsewhere(served: Served, page: Page) -> None:
+    described = httpx.get(f"http://{served.host}/openapi.json").json()
+    operations = {f"{name.upper()} {path}" for path, methods in described["paths"].items() for name in methods}
+    page.requests.clear()
+    page.open(f"http://{served.host}/docs#record_events_analytics_events_post")
+    page.wait_for("document.querySelector('#operations').ariaBusy === 'false'")
+    titles = page.evaluate("[...document.querySelectorAll('#operations h2')].map(title => title.innerText)")
+    assert {" ".join(title.split()) for title in titles} == operations
+    shown = page.text("#record_events_analytics_events_post")
+    for word in ("Idempotency-Key", "application/x-ndjson", "payment.received", "415", "Needs a token."):
+        assert word.lower() in shown.lower(), word
+    assert page.evaluate("scrollY") > 0
+    assert violations(page) == []
+    page.resize(360)
+    page.wait_for("document.documentElement.scrollWidth === 360")
+    page.prefer(dark=True)
+    page.open(f"http://{served.host}/docs")
+    page.wait_for("document.documentElement.dataset.theme === 'dark'")
+    assert violations(page) == []
+    assert all(address.startswith((f"http://{served.host}/", "about:")) for address in page.requests)
+    assert page.errors == []

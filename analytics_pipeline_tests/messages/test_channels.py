@@ -13,7 +13,7 @@ from analytics_pipeline.messages.delivery import send_by_settings
 from analytics_pipeline.messages.incidents import Failure, enqueue_due, record_failure, record_recovery
 from analytics_pipeline.messages.sending import SendReport
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline_tests.events_factory import at
 from analytics_pipeline_tests.messages import test_pagerduty, test_slack, test_teams
 from analytics_pipeline_tests.messages.conftest import states
@@ -143,6 +143,17 @@ def test_a_server_that_repeats_what_it_was_sent_makes_no_secret_known(connection
     assert "Cannot POST ***" in problems
     assert "SECRET" not in problems + report
     assert "5EC5EC" not in problems + report
+
+
+def test_the_shortest_part_of_an_address_is_not_shown_either(connection: Connection) -> None:
+    with webhook_receiver() as receiver:
+        receiver.check = lambda _: (404, "No key k7 in room q: 9x of k7, pin=9x, is none of the tokens; quiet, 9xy")
+        url = f"http://127.0.0.1:{receiver.port}/k7/q?pin=9x"
+        record_failure(connection, Failure("run", "daily", at("2025-03-05T12:00"), "boom", "fix it"))
+        enqueue_due(connection, parse_addresses(["webhook:ops"]))
+        send_by_settings(connection, Settings(webhooks=SecretStr(f"ops={url}")))
+    (problem,) = fetch_row(connection, "SELECT problem FROM analytics_outbox")
+    assert "No key *** in room ***: *** of ***, ***, is none of the tokens; quiet, 9xy" in problem
 
 
 def test_secrets_come_from_files_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

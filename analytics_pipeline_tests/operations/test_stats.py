@@ -19,7 +19,7 @@ from analytics_pipeline.operations.stats import SECTIONS, read_stats
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline_tests.conftest import Database, migrated_database
-from analytics_pipeline_tests.events_factory import add_event
+from analytics_pipeline_tests.events_factory import add_event, at
 from analytics_pipeline_tests.metrics.closing import close, days
 
 
@@ -73,6 +73,46 @@ def test_the_figures_are_those_of_the_database(connection: Connection) -> None:
     assert {row["period"]: row["rejected"] for row in stats["recent"]}["last day"] == 42
     jobs = {row["relation"]: row["procedure"] for row in stats["jobs"]}
     assert jobs == dict.fromkeys((aggregate.name for aggregate in AGGREGATES), "policy_refresh_continuous_aggregate")
+
+
+def test_partitions_are_stale_that_an_event_came_late_into(connection: Connection) -> None:
+    query = "SELECT asset, partitions, stretches, first_start, last_end FROM analytics_operations_stale"
+    with connection.transaction(force_rollback=True):
+        connection.execute(
+            "INSERT INTO analytics_partitions (asset, window_start, window_end, closed_at) "
+            "SELECT 'analytics_revenue_daily', d, d + interval '1 day', now() "
+            "FROM generate_series('2025-01-18'::timestamptz, '2025-01-24', '1 day') AS d"
+        )
+        shown = connection.execute(query).fetchall()
+        connection.execute("UPDATE analytics_partitions SET is_final = true")
+        past_change = connection.execute(query).fetchall()
+    assert shown == [("analytics_revenue_daily", 1, 1, at("2025-01-20T00:00"), at("2025-01-21T00:00"))]
+    assert past_change == []
+
+
+def test_statements_are_shown_without_their_values_where_the_server_counts_them(connection: Connection) -> None:
+    command = ["stats", "--section", "queries"]
+    assert "pg_stat_statements is not installed" in CliRunner().invoke(main, command).stdout
+    available = "SELECT FROM pg_available_extensions WHERE name = 'pg_stat_statements'"
+    if connection.execute(available).rowcount == 0:
+        pytest.skip("pg_stat_statements is not on this server")
+    connection.execute("CREATE EXTENSION pg_stat_statements")
+    try:
+        (state,) = fetch_row(connection, "SELECT analytics_operations_statements()")
+        if state == "counted":
+            forget = "SELECT pg_stat_statements_reset(0, oid, 0) FROM pg_database WHERE datname = current_database()"
+            connection.execute(forget)
+            connection.execute("SELECT count(*) FROM analytics_users WHERE company_id = 'a secret'")
+            connection.execute("DO $$ BEGIN PERFORM 'a secret'; END $$")
+        shown = [row["query"] for row in read_stats(connection)["queries"]]
+        if state == "counted":
+            assert any("analytics_users WHERE company_id = $" in query for query in shown)
+            assert "a secret" not in str(shown)
+        else:
+            assert (state, shown) == ("not loaded", [])
+            assert "pg_stat_statements is not loaded" in CliRunner().invoke(main, command).stdout
+    finally:
+        connection.execute("DROP EXTENSION pg_stat_statements")
 
 
 def test_no_view_stands_in_the_way_of_an_update_of_timescaledb_or_of_a_new_aggregate(connection: Connection) -> None:

@@ -259,6 +259,97 @@ $$;
 COMMENT ON FUNCTION analytics_operations_ingestion IS
     'Events of a half-open stretch by the hour (UTC) in which they happened and by category, over all companies.';
 
+CREATE OR REPLACE FUNCTION analytics_operations_recent(p_start timestamptz, p_end timestamptz)
+RETURNS TABLE (events bigint, rejected bigint)
+LANGUAGE sql STABLE
+AS $$
+    SELECT
+        (SELECT coalesce(sum(i.events), 0)::bigint FROM analytics_operations_ingestion(p_start, p_end) AS i),
+        (
+            SELECT coalesce(sum(r.records), 0)::bigint FROM analytics_operations_rejects AS r
+            WHERE r.hour >= p_start AND r.hour < p_end
+        )
+$$;
+
+COMMENT ON FUNCTION analytics_operations_recent IS
+    'Events of the hours (UTC) of a half-open stretch, by when they happened, and records that were rejected in them.';
+
+CREATE OR REPLACE FUNCTION analytics_operations_stale()
+RETURNS TABLE (asset text, partitions bigint, stretches bigint, first_start timestamptz, last_end timestamptz)
+LANGUAGE sql STABLE
+AS $$
+    SELECT
+        s.asset, count(*),
+        (SELECT count(*) FROM unnest(range_agg(tstzrange(s.window_start, s.window_end))) AS stretch),
+        min(s.window_start), max(s.window_end)
+    FROM analytics_stale_partitions('1970-01-01 00:00:00+00', now()) AS s
+    GROUP BY s.asset
+$$;
+
+COMMENT ON FUNCTION analytics_operations_stale IS
+    'The stale partitions of each asset that has any: closed, and their events or figures have changed since.';
+
+-- Statements as pg_stat_statements keeps them, their values taken out. Of others, such as CREATE ROLE, it keeps values.
+CREATE OR REPLACE FUNCTION analytics_operations_queries()
+RETURNS TABLE (
+    rank bigint, query text, calls bigint, total_seconds numeric, mean_milliseconds numeric, max_milliseconds numeric, rows bigint
+)
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    statements text := (
+        SELECT format('%I.pg_stat_statements', x.extnamespace::regnamespace)
+        FROM pg_extension AS x
+        WHERE x.extname = 'pg_stat_statements'
+    );
+BEGIN
+    IF statements IS NULL THEN
+        RETURN;
+    END IF;
+    RETURN QUERY EXECUTE format(
+        $query$
+        SELECT
+            row_number() OVER (ORDER BY sum(s.total_exec_time) DESC),
+            left(regexp_replace(min(s.query), '\s+', ' ', 'g'), 300),
+            sum(s.calls)::bigint,
+            round((sum(s.total_exec_time) / 1000)::numeric, 3),
+            round((sum(s.total_exec_time) / sum(s.calls))::numeric, 3),
+            round(max(s.max_exec_time)::numeric, 3),
+            sum(s.rows)::bigint
+        FROM %s AS s
+        WHERE s.dbid = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
+          AND s.calls > 0
+          AND s.query ~* '^\s*(select|with|insert|update|delete|merge|call)\M'
+        GROUP BY s.queryid
+        ORDER BY 1
+        LIMIT 20
+        $query$,
+        statements
+    );
+EXCEPTION
+    -- The server does not load its library: analytics_operations_database says so.
+    WHEN object_not_in_prerequisite_state THEN RETURN;
+END
+$$;
+
+COMMENT ON FUNCTION analytics_operations_queries IS
+    'The twenty statements of this database that took the most time, where pg_stat_statements counts them.';
+
+CREATE OR REPLACE FUNCTION analytics_operations_statements()
+RETURNS text
+LANGUAGE sql STABLE
+AS $$
+    SELECT CASE
+        WHEN NOT EXISTS (SELECT FROM pg_extension AS x WHERE x.extname = 'pg_stat_statements') THEN 'not installed'
+        -- Without its library the server does not know its settings.
+        WHEN current_setting('pg_stat_statements.max', true) IS NULL THEN 'not loaded'
+        ELSE 'counted'
+    END
+$$;
+
+COMMENT ON FUNCTION analytics_operations_statements IS
+    'Whether pg_stat_statements counts the statements of this database: counted, not installed, or not loaded.';
+
 -- With the owner's rights, and the tables and TimescaleDB's functions found whatever the search path of a session is.
 DO $$
 DECLARE

@@ -58,38 +58,60 @@ $$;
 COMMENT ON FUNCTION analytics_stale_ranges IS
     'The ranges of an aggregate (null: of all) that have to be refreshed within a half-open window; both ends inclusive.';
 
+-- The closed partitions that a change has made stale are few among many: they are looked up from what has changed.
+CREATE OR REPLACE FUNCTION analytics_stale_partitions(p_start timestamptz, p_end timestamptz)
+RETURNS TABLE (asset text, window_start timestamptz, window_end timestamptz)
+LANGUAGE sql STABLE
+AS $$
+    WITH stale_range AS MATERIALIZED (
+        SELECT s.aggregate, s.first_instant, s.last_instant FROM analytics_stale_ranges(p_start, p_end, NULL) AS s
+    ),
+    -- OFFSET keeps the planner from reading all partitions to join them: it takes the changes for many.
+    touched AS (
+        SELECT w.asset, w.window_start, w.window_end
+        FROM stale_range AS s
+        CROSS JOIN LATERAL (
+            SELECT p.asset, p.window_start, p.window_end
+            FROM analytics_partitions AS p
+            WHERE p.asset = s.aggregate AND p.window_start <= s.last_instant AND p.window_end > s.first_instant
+              -- No partition is longer than a month: those before need not be looked at.
+              AND p.window_start > s.first_instant - interval '32 days'
+              AND p.closed_at IS NOT NULL AND NOT p.is_final
+            OFFSET 0
+        ) AS w
+        UNION
+        SELECT w.asset, w.window_start, w.window_end
+        FROM analytics_metric_periods AS m
+        CROSS JOIN LATERAL (
+            SELECT p.asset, p.window_start, p.window_end
+            FROM analytics_partitions AS p
+            WHERE p.asset = m.metric || CASE m.granularity WHEN 'month' THEN '_monthly' ELSE '' END
+              AND p.window_start = m.period_start AND p.closed_at IS NOT NULL AND NOT p.is_final
+            OFFSET 0
+        ) AS w
+        WHERE m.period_start < p_end AND m.period_end > p_start
+          AND EXISTS (SELECT FROM analytics_metric_changes AS c WHERE analytics_is_stale(m, c))
+    )
+    SELECT t.asset, t.window_start, t.window_end
+    FROM touched AS t
+    WHERE t.window_start < p_end AND t.window_end > p_start
+$$;
+
+COMMENT ON FUNCTION analytics_stale_partitions IS
+    'The partitions, within a half-open window, that are closed and whose events or figures have changed since.';
+
 -- An open partition was begun and is not proved; one that nobody has begun is in no stretch.
 CREATE OR REPLACE FUNCTION analytics_closing_stretches(p_start timestamptz, p_end timestamptz)
 RETURNS TABLE (asset text, state text, stretch_start timestamptz, stretch_end timestamptz)
 LANGUAGE sql STABLE
 AS $$
-    WITH stale_range AS MATERIALIZED (
-        SELECT s.aggregate, tstzrange(s.first_instant, s.last_instant, '[]') AS range
-        FROM analytics_stale_ranges(p_start, p_end, NULL) AS s
-    ),
-    stale_period AS MATERIALIZED (
-        SELECT m.metric || CASE m.granularity WHEN 'month' THEN '_monthly' ELSE '' END AS asset, m.period_start
-        FROM analytics_metric_periods AS m
-        WHERE m.period_start < p_end AND m.period_end > p_start
-          AND EXISTS (SELECT FROM analytics_metric_changes AS c WHERE analytics_is_stale(m, c))
-    ),
-    partition AS (
+    WITH partition AS (
         SELECT
             p.asset, p.window_start, p.window_end,
-            CASE
-                WHEN p.closed_at IS NULL THEN 'open'
-                WHEN NOT p.is_final AND (
-                    EXISTS (
-                        SELECT FROM stale_range AS s
-                        WHERE s.aggregate = p.asset AND s.range && tstzrange(p.window_start, p.window_end)
-                    )
-                    OR EXISTS (
-                        SELECT FROM stale_period AS s WHERE s.asset = p.asset AND s.period_start = p.window_start
-                    )
-                ) THEN 'stale'
-                ELSE 'closed'
-            END AS state
+            CASE WHEN p.closed_at IS NULL THEN 'open' WHEN s.asset IS NOT NULL THEN 'stale' ELSE 'closed' END AS state
         FROM analytics_partitions AS p
+        LEFT JOIN analytics_stale_partitions(p_start, p_end) AS s
+            ON s.asset = p.asset AND s.window_start = p.window_start
         WHERE p.window_start < p_end AND p.window_end > p_start
     )
     SELECT c.asset, c.state, lower(stretch), upper(stretch)

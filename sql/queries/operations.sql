@@ -139,16 +139,22 @@ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> '
 ORDER BY 1, 2
 
 
--- name: stats_recent
--- What came in lately: events by when they happened, records rejected by when they were, hours counted from their start.
+-- name: dagster_storage_keep
+-- Keeps what the tables of Dagster's storage were measured to hold, and forgets what is older than 400 days.
+WITH forgotten AS (
+    DELETE FROM analytics_dagster_storage AS d WHERE d.measured_at < now() - interval '400 days'
+)
+INSERT INTO analytics_dagster_storage (measured_at, table_name, approximate_rows, total_bytes)
+SELECT now(), t.table_name, t.approximate_rows, t.total_bytes
+FROM unnest(%(tables)s::text[], %(rows)s::bigint[], %(bytes)s::bigint[]) AS t (table_name, approximate_rows, total_bytes)
+
+
+-- name: dagster_storage_tables
+-- Asked of Dagster's storage: its tables, with the rows that its statistics know of, and bytes with indexes.
 SELECT
-    p.period,
-    (SELECT coalesce(sum(i.events), 0)::bigint FROM analytics_operations_ingestion AS i WHERE i.hour > now() - p.age)
-        AS events,
-    (SELECT coalesce(sum(r.records), 0)::bigint FROM analytics_operations_rejects AS r WHERE r.hour > now() - p.age)
-        AS rejected
-FROM (
-    VALUES
-        ('last day', interval '1 day'), ('last 7 days', interval '7 days'), ('last 30 days', interval '30 days')
-) AS p (period, age)
-ORDER BY p.age
+    c.relname::text,
+    coalesce(nullif(pg_stat_get_live_tuples(c.oid), 0), greatest(c.reltuples, 0)::bigint),
+    pg_total_relation_size(c.oid)
+FROM pg_class AS c
+WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r'
+ORDER BY 1

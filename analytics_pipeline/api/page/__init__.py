@@ -1,4 +1,4 @@
-"""The dashboard page at ``/``: static files that ask the API as any application does, and nothing else.
+"""The dashboard page at ``/``, and the operations of the API at ``/docs``: static files that ask it as others do.
 
 Belongs here: serving the files of ``static/``, and what a browser is told about them. Does not belong here: a figure,
 or whose it is.
@@ -33,11 +33,15 @@ class _Files(StaticFiles):
 
 
 def add_page(app: FastAPI) -> None:
-    """Serve the page at ``/`` and its files under ``/page``."""
+    """Serve the page at ``/``, that of the operations at ``/docs``, and their files under ``/page``."""
     files = _Files(directory=STATIC)
 
     @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def page(request: Request) -> Response:
         return await files.get_response("index.html", request.scope)
+
+    @app.api_route("/docs", methods=["GET", "HEAD"], include_in_schema=False)
+    async def docs(request: Request) -> Response:
+        return await files.get_response("docs.html", request.scope)
 
     app.mount("/page", files, name="page")

@@ -20,7 +20,7 @@ router = APIRouter(prefix="/analytics", tags=["events"])
 
 _SINGLE = {
     201: "A single event was stored.",
-    409: "A single event contradicts a stored one.",
+    409: "A single event contradicts a stored one, or a request with this Idempotency-Key is being answered.",
     422: "A single event is rejected, or the request is.",
 }
 _EVENT = {
@@ -52,7 +52,7 @@ _STATUS = {"stored": 201, "known": 200, "conflict": 409, "rejected": 422}
     openapi_extra={"requestBody": _BODY},
     **answered(
         EventsAnswer,
-        errors=(400, 401, 403, 413, 415, 422, 429, 503),
+        errors=(400, 401, 403, 409, 413, 415, 422, 429, 503),
         more={status: {"description": text, "model": EventsAnswer} for status, text in _SINGLE.items()},
     ),
 )
@@ -82,14 +82,10 @@ async def record_events(
     replayable = None if idempotency_key is None else Replayable.of(sender, idempotency_key, body)
 
     def write(connection: Connection) -> tuple[bytes, bool]:
-        earlier = None if replayable is None else replayable.earlier_answer(connection)
-        if earlier is not None:
-            return earlier, True
-        key = None if replayable is None else f"{replayable.caller}:{replayable.key}"
-        made = _answer(record(connection, records, caller.company, key))
-        if replayable is not None:
-            replayable.keep(connection, made)
-        return made, False
+        if replayable is None:
+            return _answer(record(connection, records, caller.company, None)), False
+        key = f"{replayable.caller}:{replayable.key}"
+        return replayable.answer_once(connection, lambda: _answer(record(connection, records, caller.company, key)))
 
     answer, is_replayed = await state.writers.run(write)
     outcomes = [entry["outcome"] for entry in msgspec.json.decode(answer)["records"]]

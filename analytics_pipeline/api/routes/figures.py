@@ -23,61 +23,10 @@ from analytics_pipeline.metrics.answers import (
     top_events_answer,
     users_answer,
 )
-from analytics_pipeline.metrics.rates import RATES, answer_key
 
 router = APIRouter(prefix="/analytics", tags=["figures"])
 
 FiguresCaller = Annotated[Caller, Security(caller_with(Scope.FIGURES))]
-
-
-_SCOPE = {
-    "companyId": "acme",
-    "startDate": "2025-01-01",
-    "endDate": "2025-12-31",
-    "asOf": "2026-01-01T00:00:00Z",
-    "dataThrough": "2026-03-01T09:30:00Z",
-    "provisional": False,
-}
-_REVENUE = {
-    "mrr": 2500.00,
-    "arr": 30000.00,
-    "totalRevenue": 15000.00,
-    "averageRevenuePerUser": 150.00,
-    "revenueGrowth": 15.5,
-    "currency": "EUR",
-    **_SCOPE,
-    "invoiced": 15500.00,
-    "refunds": 120.00,
-    "payingCustomers": 25,
-    "arpa": 100.00,
-    "mrrMovements": {
-        "start": 2300.00,
-        "new": 300.00,
-        "reactivation": 0.00,
-        "expansion": 50.00,
-        "contraction": 50.00,
-        "churn": 100.00,
-        "fx": 0.00,
-        "rounding": 0.00,
-        "end": 2500.00,
-    },
-    **{answer_key(name): rate.example for name, rate in RATES.items()},
-    "unconverted": [],
-    "definitionsVersion": 2,
-}
-_USERS = {
-    "totalUsers": 100,
-    "activeUsers": 85,
-    "newUsers": 15,
-    "churnedUsers": 5,
-    "churnRate": 5.0,
-    "activeUserRate": 85.0,
-    **_SCOPE,
-    "usersAtStart": 85,
-    "activeBefore": 75,
-    "churnRateOfStart": 6.7,
-    "definitionsVersion": 2,
-}
 
 
 class TopEventsParameters(PeriodParameters):
@@ -86,13 +35,13 @@ class TopEventsParameters(PeriodParameters):
     limit: int = Field(10, ge=1, le=1000, description="How many event types at most.")
 
 
-@router.get("/revenue", **answered(RevenueAnswer, _REVENUE, more=NOT_MODIFIED))
+@router.get("/revenue", **answered(RevenueAnswer, more=NOT_MODIFIED))
 async def revenue(request: Request, caller: FiguresCaller, parameters: Annotated[MoneyParameters, Query()]) -> Response:
     """Revenue, MRR, ARR, revenue per user, growth, and what moved MRR."""
     return await answer(request, caller, parameters, lambda c, q: revenue_answer(c, q.company, q.window, q.currency))
 
 
-@router.get("/users", **answered(UsersAnswer, _USERS, more=NOT_MODIFIED))
+@router.get("/users", **answered(UsersAnswer, more=NOT_MODIFIED))
 async def users(request: Request, caller: FiguresCaller, parameters: Annotated[PeriodParameters, Query()]) -> Response:
     """Total, active, new and churned users, and their rates."""
     return await answer(request, caller, parameters, lambda c, q: users_answer(c, q.company, q.window))

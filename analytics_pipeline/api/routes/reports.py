@@ -17,6 +17,7 @@ from analytics_pipeline.api.problems import ApiError
 from analytics_pipeline.api.schemas import Address, Report, ReportList, ReportRequestAnswer
 from analytics_pipeline.api.scopes import Scope
 from analytics_pipeline.api.served_files import FILE_TYPES, file_response
+from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.fx.show import require_known_currency
 from analytics_pipeline.reports.addresses import PREVIEW, hash_key, key_address, new_key
 from analytics_pipeline.reports.order import order_report
@@ -203,7 +204,11 @@ async def requested_document(
     shown, order, uri = await request.app.state.readers.run(company, lambda c: _request(c, company, request_id))
     if shown["state"] != "done":
         raise ApiError(404, "This report is not done yet.")
-    name = order.order(settings).name(PurePosixPath(uri).suffix)
+    try:
+        name = order.order(settings).name(PurePosixPath(uri).suffix)
+    except (AnalyticsError, ValueError):
+        # Of a row that somebody else has written, or of an earlier release.
+        raise ApiError(404, "The store holds no document for this request: ask for the report again.") from None
     return await file_response(settings, name, shown["sha256"])
 
 
