@@ -56,7 +56,7 @@ def currencies() -> dict[str, int]:
 
 
 def is_currency(code: str) -> bool:
-    """Tell whether a code is that of a currency, and not of a crypto asset."""
+    """Return whether a code is that of a currency, and not of a crypto asset."""
     return code in currencies()
 
 
@@ -72,7 +72,7 @@ def crypto_code(ticker: str) -> str:
 
 @lru_cache(maxsize=4096)
 def is_asset(code: str) -> bool:
-    """Tell whether a text is the code of a currency or of a crypto asset, and not another spelling of one."""
+    """Return whether a text is the code of a currency or of a crypto asset, and not another spelling of one."""
     if code.startswith(CRYPTO_PREFIX):
         return is_currency(code.removeprefix(CRYPTO_PREFIX))
     # "eUR" is a slip, and no ticker.

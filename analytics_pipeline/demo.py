@@ -1,8 +1,4 @@
-"""The main job once, from events to a report, on the configured database.
-
-Belongs here: the order of the steps and what the user sees of them. Every step is a call of the
-room that does the work in production too.
-"""
+"""The main job once, from events to a report, on the configured database."""
 
 import os
 import shutil
@@ -314,7 +310,7 @@ def _keep_events(console: Console, settings: Settings, span: Window) -> None:
 
 
 def _is_first(settings: Settings, span: Window) -> bool:
-    """Tell whether the embedded database holds nothing before the span, and nobody has chosen a start."""
+    """Return whether the embedded database holds nothing before the span, and nobody has chosen a start."""
     if settings.database_url is not None or "start" in settings.model_fields_set:
         return False
     with connect(settings, autocommit=True) as connection:

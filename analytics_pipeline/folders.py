@@ -75,7 +75,7 @@ def writing_to_temporary() -> Iterator[None]:
 
 
 def is_left_behind(path: Path) -> bool:
-    """Tell whether a file or folder of ours that its maker keeps locked has lost its maker, which was killed.
+    """Return whether a file or folder of ours that its maker keeps locked has lost its maker, which was killed.
 
     One that is being made has no lock for a moment: what is new is not left behind. Raises ``OSError`` if it is gone.
     """

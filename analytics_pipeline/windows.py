@@ -72,7 +72,7 @@ class Window:
         return cls(start, Granularity.MONTH.next(start))
 
     def is_aligned(self, granularity: Granularity) -> bool:
-        """Tell whether both ends are bucket starts of the granularity."""
+        """Return whether both ends are bucket starts of the granularity."""
         return granularity.floor(self.start) == self.start and granularity.floor(self.end) == self.end
 
     def split(self, granularity: Granularity) -> "Iterator[Window]":
@@ -94,7 +94,7 @@ class Window:
         return Window(granularity.floor(self.start), granularity.ceil(self.end))
 
     def overlaps(self, other: "Window") -> bool:
-        """Tell whether the two windows share an instant."""
+        """Return whether the two windows share an instant."""
         return self.start < other.end and other.start < self.end
 
     @property

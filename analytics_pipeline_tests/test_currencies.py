@@ -18,7 +18,7 @@ from analytics_pipeline.intake.rejection import RejectedEvent
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.conftest import Database
-from analytics_pipeline_tests.events.samples import json_lines, payment
+from analytics_pipeline_tests.events.sample_records import json_lines, payment
 from analytics_pipeline_tests.events_factory import add_event
 
 TICKERS = ["1INCH", "T", "W", "USDC.e", "cbBTC", "BTC", "stETH", "1000SATS", "BTC-PERP", "wstETH", "A" * 20]

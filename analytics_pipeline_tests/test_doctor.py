@@ -58,7 +58,7 @@ def test_a_migrated_database_has_no_error(database: Database) -> None:
 
 
 @pytest.mark.slow
-def test_an_error_fails_and_is_followed_by_what_mends_it(database: Database) -> None:
+def test_an_error_fails_and_is_followed_by_what_fixes_it(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
         connection.execute("SELECT remove_compression_policy('analytics_events')")
     result = _doctor()
@@ -167,7 +167,9 @@ def test_memory_is_that_of_the_machine_or_its_container() -> None:
 
 
 @pytest.mark.parametrize(("free", "state"), [(20, State.OK), (3, State.WARNING), (0.5, State.ERROR)])
-def test_scarce_disk_space_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: float, state: State) -> None:
+def test_scarce_disk_space_is_reported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: float, state: State
+) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(100 * GIB, 0, int(free * GIB)))
     finding = judge_disk("home", tmp_path / "not" / "there", 5 * MIB)

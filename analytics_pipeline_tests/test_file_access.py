@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analytics_pipeline.events.inbox_places import FolderInbox
+from analytics_pipeline.events.inbox import open_inbox
 from analytics_pipeline.intake.rejects import Reject, RejectsFile
 from analytics_pipeline.settings import get_settings, write_settings_file
 from analytics_pipeline.store import store_artifact, write_file
@@ -43,9 +43,9 @@ def test_documents_and_rejects_are_readable_by_whom_the_setting_says(
             folder.mkdir()
             folder.chmod(0o755)
         (inbox / "a.jsonl").touch()
-        dropped = FolderInbox(inbox).find("a.jsonl")
+        dropped = open_inbox(str(inbox)).find("a.jsonl")
         assert dropped is not None
-        filed = FolderInbox(inbox).file_away(dropped, "done", {".rejects.jsonl": rejects})
+        filed = open_inbox(str(inbox)).file_away(dropped, "done", {".rejects.jsonl": rejects})
         files = [*stored.parent.iterdir(), written, rejects, Path(f"{filed}.rejects.jsonl")]
         assert len(files) == 5
         assert {_mode(path) for path in files} == {file_mode}

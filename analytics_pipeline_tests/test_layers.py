@@ -58,6 +58,15 @@ def test_imports_go_to_lower_layers_and_frameworks_stay_at_the_top() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_one_module_knows_fsspec() -> None:
+    users = {
+        str(path.relative_to(ROOT))
+        for path in ROOT.rglob("*.py")
+        if any(name[0] in {"fsspec", "upath"} for _, name in _imports(path))
+    }
+    assert users == {"store.py"}
+
+
 def test_what_dagster_has_a_public_name_for_is_imported_by_it() -> None:
     internal = [
         (path.relative_to(ROOT), line, name)

@@ -16,7 +16,7 @@ from analytics_pipeline.supervisor.output import Output
 from analytics_pipeline.text import printable, printable_line
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
-from analytics_pipeline_tests.messages.samples import claimed, no_mark
+from analytics_pipeline_tests.messages.sample_messages import claimed, no_mark
 
 # Recolours the terminal, sets its title, rings, goes back, goes up a line, by C1 too, and turns the writing round.
 STEERING = "a\x1b[31m\x1b]0;evil\x07\x08\r\x9b1A\x7f\u202eb\u2028"
@@ -80,8 +80,8 @@ def test_data_are_shown_without_them(database: Database, tmp_path: Path) -> None
         assert shown.exit_code == 0
         assert not _steers(shown.output)
         assert printable_line("a\x1b[31m") in shown.stdout
-        told = json.loads(_call(*command, "--json").stdout)
-        assert told["companyId"] == STEERING
+        stated = json.loads(_call(*command, "--json").stdout)
+        assert stated["companyId"] == STEERING
     assert bold in shown.stdout
     file = tmp_path / "evil\x1b[31m\nname.jsonl"
     file.write_text(json.dumps({STEERING: 1}) + "\n")

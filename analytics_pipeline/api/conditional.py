@@ -27,7 +27,7 @@ def etag_of(version: str, *asked: object) -> str:
 
 
 def matches(etag: str, if_none_match: str | None) -> bool:
-    """Tell whether a header If-None-Match names the ETag."""
+    """Return whether a header If-None-Match names the ETag."""
     if if_none_match is None:
         return False
     strong = etag.removeprefix("W/")

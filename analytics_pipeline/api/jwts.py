@@ -96,7 +96,7 @@ class JwtVerifier:
 
 
 def _can_be_stored(text: str) -> bool:
-    """Tell whether a database takes a text: no NUL, and no half of a surrogate pair, which JSON may hold."""
+    """Return whether a database takes a text: no NUL, and no half of a surrogate pair, which JSON may hold."""
     return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 

@@ -1,9 +1,5 @@
 """Live figures over a WebSocket: the current ones on connect, and again whenever they have changed.
 
-Belongs here: who listens to what, when the database is read again, and what becomes of a client that is too slow or not
-allowed any more. Does not belong here: a figure (``metrics.live``), who a token is for (``auth``), and who announces
-that data has changed (``events.announcements``).
-
 One reading of the database serves all clients of a company and a currency. Each message holds all of the figures, so
 that a client that has missed one, or comes back, lacks nothing once it has the next.
 """
@@ -40,7 +36,7 @@ from analytics_pipeline.events.announcements import CHANNEL
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
 from analytics_pipeline.fx.show import require_known_currency
 from analytics_pipeline.metrics.answers import Answer
-from analytics_pipeline.metrics.live import events_today, live_answer
+from analytics_pipeline.metrics.live_figures import events_today, live_answer
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection
 
@@ -83,7 +79,7 @@ router = APIRouter()
 
 
 class Close(IntEnum):
-    """Why a socket was closed, as its client is told; 4000 to 4999 are an application's own."""
+    """Why a socket was closed, as its client gets it; 4000 to 4999 are an application's own."""
 
     OK = 1000
     TRY_AGAIN_LATER = 1013
@@ -206,7 +202,7 @@ class Live:
         finally:
             self._sockets -= 1
         _log.info("A live client is closed with %s %s", int(code), reason)
-        # Who doesn't read can't be told anything either.
+        # Who doesn't read can't be sent anything either.
         with suppress(TimeoutError, RuntimeError, WebSocketDisconnect):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await socket.close(code, reason)
@@ -237,7 +233,7 @@ class Live:
             text = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
             raise _RefusedError(Close.NOT_PROCESSABLE, _short(text)) from None
         except _UNAVAILABLE as error:
-            _log.warning("A live client was turned away: %s", error)
+            _log.warning("A live client was rejected: %s", error)
             raise _RefusedError(Close.TRY_AGAIN_LATER, "the database is not available now") from None
         of_this_token = sum(one.caller.name == caller.name for one in self._clients())
         if of_this_token >= MAX_CLIENTS_OF_A_TOKEN:
@@ -407,7 +403,7 @@ async def live(socket: WebSocket) -> None:
 
 
 def is_same_origin(origin: str | None, host: str | None) -> bool:
-    """Tell whether a socket was opened by our own page, or by a program, which names no origin."""
+    """Return whether a socket was opened by our own page, or by a program, which names no origin."""
     if origin is None:
         return True
     try:

@@ -1,8 +1,4 @@
-"""Events that come over HTTP: a body taken apart into records, and what became of each.
-
-Belongs here: forms of bodies, and whose events a caller may send. Does not belong here: the rules of an event, and how
-it is stored, which are those of ingestion (``events``).
-"""
+"""Events that come over HTTP: a body taken apart into records, and what became of each."""
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,11 +9,11 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from analytics_pipeline.api.problems import ApiError
 from analytics_pipeline.events.aliases import load_aliases
+from analytics_pipeline.events.bulk_load import BATCH_EVENTS, EventLoader
 from analytics_pipeline.events.contradictions import CONTRADICTED, Origin
+from analytics_pipeline.events.exact_json import parse_json
 from analytics_pipeline.events.ingest import UNFORESEEN
-from analytics_pipeline.events.json_text import parse_json
 from analytics_pipeline.events.lines import line_record
-from analytics_pipeline.events.load import BATCH_EVENTS, EventLoader
 from analytics_pipeline.events.model import AnalyticsEvent, Parsing, parse_event
 from analytics_pipeline.intake.bounded_lines import LongLine, bounded_lines, decode_line
 from analytics_pipeline.intake.rejection import RejectedEvent, shown

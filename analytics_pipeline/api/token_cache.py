@@ -61,7 +61,7 @@ class Tokens:
         return known.caller
 
     def is_known(self, token: str) -> bool:
-        """Tell whether a token was found to be valid within the last seconds."""
+        """Return whether a token was found to be valid within the last seconds."""
         known = self._known.get(token)
         return known is not None and known.caller is not None and known.until >= time.monotonic()
 

@@ -1,7 +1,6 @@
 """Tokens of the API: made, listed and revoked by operators, and looked up for requests.
 
-Belongs here: the rows of ``analytics_api_tokens``. A token itself is shown once and stored as its SHA-256 alone: it is
-256 random bits, which nobody finds by trying.
+A token itself is shown once and stored as its SHA-256 alone: it is 256 random bits, which nobody finds by trying.
 """
 
 import hashlib
@@ -66,7 +65,7 @@ def create_token(
 
 
 def revoke_token(connection: Connection, token_id: str) -> bool:
-    """Make a token worthless, and tell whether it was not before. Raises ``AnalyticsError`` without such a token."""
+    """Make a token worthless, and return whether it was not before. Raises ``AnalyticsError`` without such a token."""
     with connection.transaction():
         row = connection.execute(load_query("token_revoke"), {"token_id": token_id}).fetchone()
         if row is None:

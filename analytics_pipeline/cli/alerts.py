@@ -9,15 +9,14 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from analytics_pipeline.alerts.evaluate import judge_window
-from analytics_pipeline.alerts.figures import latest_closed
-from analytics_pipeline.alerts.incidents import Alert, open_alerts
-from analytics_pipeline.alerts.judge import RuleEvaluation
-from analytics_pipeline.alerts.load import load_rules, unknown_companies
+from analytics_pipeline.alerts.active_rules import ActiveRule, active_rules
+from analytics_pipeline.alerts.alert_check import evaluate_window
+from analytics_pipeline.alerts.closed_figures import latest_closed
+from analytics_pipeline.alerts.evaluation import RuleEvaluation
+from analytics_pipeline.alerts.lifecycle import Alert, open_alerts
+from analytics_pipeline.alerts.notices import ALL_COMPANIES, exact, period_text
 from analytics_pipeline.alerts.rules import EACH_COMPANY, Rule
-from analytics_pipeline.alerts.rules_file import RulesFileError, read_rules
-from analytics_pipeline.alerts.store import ActiveRule, active_rules
-from analytics_pipeline.alerts.words import ALL_COMPANIES, exact, period_text, shown
+from analytics_pipeline.alerts.rules_file import RulesFileError, load_rules, read_rules, unknown_companies
 from analytics_pipeline.cli.terminal import data_console, echo
 from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError
@@ -103,14 +102,14 @@ def list_(*, as_json: bool) -> None:
         echo("No rules are in force: 'analytics-pipeline alerts load FILE' loads some.")
         return
     _print(
-        ("rule", "revision", "figure", "of", "condition", "severity", "tells"),
+        ("rule", "revision", "figure", "of", "condition", "severity", "notifies"),
         [_rule_cells(active) for active in rules],
     )
     if not going_on:
         echo("No alert goes on.")
         return
     _print(
-        ("alert", "company", "state", "value", "condition", "since", "told"),
+        ("alert", "company", "state", "value", "condition", "since", "notified"),
         [
             (
                 alert.rule_id,
@@ -119,7 +118,7 @@ def list_(*, as_json: bool) -> None:
                 alert.shown,
                 alert.threshold,
                 period_text(alert.granularity, alert.first_period),
-                f"{alert.told_at:%Y-%m-%d %H:%M} UTC" if alert.told_at else "no: the period is too old",
+                f"{alert.notified_at:%Y-%m-%d %H:%M} UTC" if alert.notified_at else "no: the period is too old",
             )
             for alert in going_on
         ],
@@ -135,7 +134,7 @@ def list_(*, as_json: bool) -> None:
 )
 @_JSON
 def test(rule_id: str, file: Path | None, *, as_json: bool) -> None:
-    """Judge the latest closed period by RULE and print what comes out; nothing is changed and nobody is told."""
+    """Evaluate RULE for the latest closed period and print what comes out; nothing is changed, nobody is notified."""
     settings = get_settings()
     with connect(settings, autocommit=True) as connection:
         rules = read_rules(file, settings) if file else [active.rule for active in active_rules(connection)]
@@ -147,15 +146,17 @@ def test(rule_id: str, file: Path | None, *, as_json: bool) -> None:
                 f"No {granularity} of {table.table} is closed yet: "
                 "'analytics-pipeline close --start ... --end ...' does."
             )
-        judgements = list(judge_window(connection, table, granularity, period, [rule]))
+        evaluations = list(evaluate_window(connection, table, granularity, period, [rule]))
     name = period_text(granularity, period.start)
     if as_json:
-        echo(json.dumps({"rule": rule.definition, "period": name, "results": [_judgement_json(j) for j in judgements]}))
+        echo(
+            json.dumps({"rule": rule.definition, "period": name, "results": [_evaluation_json(e) for e in evaluations]})
+        )
         return
     echo(f"{rule.id}: {rule.metric.name} {rule.condition}, {granularity} {name}")
     _print(
         ("company", "state", "value", "why"),
-        [(_company(j.company), _state(j), shown(j), j.latest.missing) for j in judgements],
+        [(_company(e.company), _state(e), e.shown, e.latest.missing) for e in evaluations],
     )
 
 
@@ -172,8 +173,8 @@ def _find(rule_id: str, rules: Sequence[Rule]) -> Rule:
     by_id = {rule.id: rule for rule in rules}
     if rule_id not in by_id:
         near = difflib.get_close_matches(rule_id, by_id, n=3)
-        told = f"did you mean {' or '.join(near)}?" if near else "'analytics-pipeline alerts list' shows them."
-        raise AnalyticsError(f"There is no rule {rule_id!r}: {told}")
+        remedy = f"did you mean {' or '.join(near)}?" if near else "'analytics-pipeline alerts list' shows them."
+        raise AnalyticsError(f"There is no rule {rule_id!r}: {remedy}")
     return by_id[rule_id]
 
 
@@ -188,7 +189,7 @@ def _rule_json(active: ActiveRule) -> dict[str, object]:
 
 def _rule_cells(active: ActiveRule) -> tuple[str, ...]:
     rule = active.rule
-    tells = ", ".join(describe_address(address.channel, address.target) for address in rule.addresses)
+    notifies = ", ".join(describe_address(address.channel, address.target) for address in rule.recipients)
     company = "each company" if rule.company == EACH_COMPANY else _company(rule.company)
     return (
         rule.id,
@@ -197,7 +198,7 @@ def _rule_cells(active: ActiveRule) -> tuple[str, ...]:
         company,
         rule.condition,
         str(rule.severity),
-        tells,
+        notifies,
     )
 
 
@@ -213,25 +214,25 @@ def _alert_json(alert: Alert) -> dict[str, object]:
         "condition": alert.threshold,
         "since": period_text(alert.granularity, alert.first_period),
         "openedAt": f"{alert.opened_at:%Y-%m-%dT%H:%M:%SZ}",
-        "toldAt": f"{alert.told_at:%Y-%m-%dT%H:%M:%SZ}" if alert.told_at else None,
+        "toldAt": f"{alert.notified_at:%Y-%m-%dT%H:%M:%SZ}" if alert.notified_at else None,
     }
 
 
-def _judgement_json(judgement: RuleEvaluation) -> dict[str, object]:
+def _evaluation_json(evaluation: RuleEvaluation) -> dict[str, object]:
     return {
-        "companyId": judgement.company,
-        "state": _state(judgement),
-        "value": exact(judgement.latest.figure.value),
-        "shown": shown(judgement),
-        "crossed": judgement.crossed,
-        "reason": judgement.latest.missing or None,
+        "companyId": evaluation.company,
+        "state": _state(evaluation),
+        "value": exact(evaluation.latest.figure.value),
+        "shown": evaluation.shown,
+        "crossed": evaluation.crossed,
+        "reason": evaluation.latest.missing or None,
     }
 
 
-def _state(judgement: RuleEvaluation) -> str:
-    if judgement.fires:
+def _state(evaluation: RuleEvaluation) -> str:
+    if evaluation.fires:
         return "firing"
-    return "no_data" if judgement.has_no_data else "ok"
+    return "no_data" if evaluation.has_no_data else "ok"
 
 
 def _company(company: str | None) -> str:

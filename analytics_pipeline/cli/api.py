@@ -31,7 +31,7 @@ def serve(host: str, port: int, tls_cert: Path | None, tls_key: Path | None) -> 
     """
     if (tls_cert is None) != (tls_key is None):
         raise AnalyticsError("Give both --tls-cert and --tls-key, or neither.")
-    from analytics_pipeline.api.server import run_server
+    from analytics_pipeline.api.serving import run_server
 
     run_server(get_settings(), host, port, tls_cert, tls_key)
 

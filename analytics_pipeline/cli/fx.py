@@ -16,10 +16,10 @@ from analytics_pipeline.currencies import is_asset
 from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.fx.csv_rates import Reading, read_source
+from analytics_pipeline.fx.exchange_rates import DAYS_VALID
+from analytics_pipeline.fx.rate_sources import ECB
 from analytics_pipeline.fx.rate_store import LoadedRates, store_rates
-from analytics_pipeline.fx.rates import DAYS_VALID
 from analytics_pipeline.fx.show import ServingRate, serving_rates
-from analytics_pipeline.fx.sources import ECB
 from analytics_pipeline.intake.rejects import RejectsFile
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.clock import check_clock, database_now

@@ -18,12 +18,12 @@ from rich.progress import Progress as ProgressBar
 from analytics_pipeline.cli.terminal import echo
 from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError, first_line
+from analytics_pipeline.events.bulk_load import Loaded
 from analytics_pipeline.events.contradictions import OnConflict, event_fields, instant_text
+from analytics_pipeline.events.exact_json import parse_json
 from analytics_pipeline.events.ingest import IngestSummary, Progress, SourcesUnreadableError
 from analytics_pipeline.events.ingest import ingest as ingest_sources
 from analytics_pipeline.events.instants import CUT, LEAP_SECOND, zone_named
-from analytics_pipeline.events.json_text import parse_json
-from analytics_pipeline.events.load import Loaded
 from analytics_pipeline.events.model import AnalyticsEvent, Parsing
 from analytics_pipeline.events.record import new_event, store_events
 from analytics_pipeline.events.sources import Format, Source

@@ -71,7 +71,7 @@ def list_(state: str | None, company: str | None, limit: int, *, outdated: bool,
 def send(*, as_json: bool) -> None:
     """Send what is due now, without Dagster; any number of senders may do it at once.
 
-    Exit status 1 if a message failed for good or may have been delivered without anybody knowing.
+    Exit status 1 if a message failed permanently or may have been delivered without anybody knowing.
     """
     settings = get_settings()
     with (
@@ -195,7 +195,7 @@ def _resent(done: Resent, *, preview: bool) -> str:
         nothing = "Nothing new to send: everybody has a mail with this document, see 'analytics-pipeline outbox list'."
         return "\n".join([*lines, nothing])
     if preview:
-        return "\n".join([*lines, f"{len(done.mails)} mails would be put into the outbox; nothing was changed."])
+        return "\n".join([*lines, f"{len(done.mails)} mails would be enqueued; nothing was changed."])
     return "\n".join([*lines, f"{done.added} mails are in the outbox; 'analytics-pipeline outbox send' sends now."])
 
 

@@ -14,8 +14,8 @@ from analytics_pipeline.erp.check import SourceCheck, check_source
 from analytics_pipeline.erp.corrections import accept_rows
 from analytics_pipeline.erp.cursors import SourceStatus, read_statuses, reset
 from analytics_pipeline.erp.reader import connect_erp, require_erp_url
-from analytics_pipeline.erp.record import SourceResult, record_source
-from analytics_pipeline.erp.rejects import SourceReject, open_rejects
+from analytics_pipeline.erp.record_source import SourceResult, record_source
+from analytics_pipeline.erp.rejected_rows import SourceReject, open_rejects
 from analytics_pipeline.erp.source_files import ErpSource, choose_sources, read_sources
 from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
 from analytics_pipeline.settings import get_settings

@@ -18,7 +18,7 @@ class UnknownCompanyError(UnknownNameError):
 
 
 def is_known_company(connection: Connection, company_id: str) -> bool:
-    """Tell whether there is an event of the company, or was one before it expired, or it has a token of the API."""
+    """Return whether there is an event of the company, or was one before it expired, or it has a token of the API."""
     return bool(fetch_row(connection, load_query("company_is_known"), {"company_id": company_id})[0])
 
 

@@ -157,7 +157,7 @@ def hold_use(path: Path) -> None:
 
 
 def stop_if_unused(path: Path, stop: Callable[[], object]) -> bool:
-    """Call ``stop`` unless another process uses it, and tell whether that was so; who wants to use it then, waits."""
+    """Call ``stop`` unless another process uses it, and return whether that was so; who wants to use it then, waits."""
     hold_use(path)
     try:
         fcntl.flock(_uses[path], fcntl.LOCK_EX | fcntl.LOCK_NB)

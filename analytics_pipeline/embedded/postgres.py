@@ -129,7 +129,7 @@ class EmbeddedPostgres:
         return f"postgresql://postgres:{password}@/{_DATABASE}?host={quote(str(self._socket_dir()), safe='/')}"
 
     def start(self) -> bool:
-        """Start the server unless it runs, wait until it answers, and tell whether this call started it.
+        """Start the server unless it runs, wait until it answers, and return whether this call started it.
 
         Safe from several processes.
         """
@@ -179,11 +179,11 @@ class EmbeddedPostgres:
         return ran
 
     def stop_if_unused(self, *, timeout: float) -> bool:
-        """Stop the server as ``stop`` does, unless another process uses it; tell whether it is stopped."""
+        """Stop the server as ``stop`` does, unless another process uses it; return whether it is stopped."""
         return stop_if_unused(self._use_file, partial(self.stop, timeout=timeout))
 
     def status(self) -> EmbeddedStatus:
-        """Look at the server without waiting for it."""
+        """Probe the server without waiting for it."""
         _reap()
         up = is_locked(self._lock_file)
         pid_file = self._pid_file()
@@ -304,9 +304,9 @@ class EmbeddedPostgres:
         )
         if result.returncode != 0:
             lines = (result.stderr.strip() or result.stdout.strip() or program).splitlines()
-            telling = [line for line in lines if re.search("PANIC|FATAL|ERROR|error:", line)]
+            errors = [line for line in lines if re.search("PANIC|FATAL|ERROR|error:", line)]
             raise AnalyticsError(
-                f"Can't set up Dagster's embedded storage in {self.folder}: {(telling or lines[-1:])[0]}. "
+                f"Can't set up Dagster's embedded storage in {self.folder}: {(errors or lines[-1:])[0]}. "
                 "Choose another ANALYTICS_HOME, or set DAGSTER_POSTGRES_URL to a server of your own."
             )
 
@@ -327,8 +327,8 @@ class EmbeddedPostgres:
     def _last_error(self) -> str | None:
         """Return what the server that was started last has logged of its end."""
         lines = lines_since(self.log_file, self._log_start)
-        telling = [line for line in lines if "FATAL" in line or "ERROR" in line]
-        return next(iter(reversed(telling or lines)), None)
+        errors = [line for line in lines if "FATAL" in line or "ERROR" in line]
+        return next(iter(reversed(errors or lines)), None)
 
     def _answers(self) -> bool:
         pid_file = self._pid_file()

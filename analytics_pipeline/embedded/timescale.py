@@ -112,7 +112,7 @@ class EmbeddedTimescale:
         )
 
     def start(self, *, tcp: bool = False) -> bool:
-        """Start the server unless it runs, wait until it answers, and tell whether this call started it.
+        """Start the server unless it runs, wait until it answers, and return whether this call started it.
 
         Safe to call from several processes at once: one server comes of it, which all can use.
         With ``tcp`` it also listens on ``tcp_port`` of the loopback interface.
@@ -174,11 +174,11 @@ class EmbeddedTimescale:
         return ran
 
     def stop_if_unused(self, *, timeout: float) -> bool:
-        """Stop the server as ``stop`` does, unless another process uses it; tell whether it is stopped."""
+        """Stop the server as ``stop`` does, unless another process uses it; return whether it is stopped."""
         return stop_if_unused(self._use_file, partial(self.stop, timeout=timeout))
 
     def status(self) -> EmbeddedStatus:
-        """Look at the server without waiting for it."""
+        """Probe the server without waiting for it."""
         _reap()
         up = self._is_up()
         state = self._read_state()
@@ -288,8 +288,8 @@ class EmbeddedTimescale:
         while not self._answers():
             if child.poll() is not None:
                 lines = lines_since(self.log_file, self._log_start)
-                telling = [line for line in lines if "Error" in line] or lines[-1:]
-                said = reason.read() or (telling[0] if telling else ending(child.returncode))
+                errors = [line for line in lines if "Error" in line] or lines[-1:]
+                said = reason.read() or (errors[0] if errors else ending(child.returncode))
                 raise AnalyticsError(f"The embedded TimescaleDB didn't start: {said} (log: {self.log_file}).")
             if time.monotonic() > deadline:
                 # Or it would keep the next start waiting.

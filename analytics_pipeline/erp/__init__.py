@@ -2,5 +2,5 @@
 
 Belongs here: sources (an SQL file each), how far they have been read, rows that can't be events. Does not belong
 here: files of events (``events.sources``), rules of an event (``events.model``), asking for runs (the sensor).
-Rows are read by ``analytics_pipeline.erp.record``; ``docs/erp-sources.md`` describes all of it.
+Rows are read by ``analytics_pipeline.erp.record_source``; ``docs/erp-sources.md`` describes all of it.
 """

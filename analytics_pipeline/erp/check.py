@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from analytics_pipeline.erp.columns import CURSOR, column_problems, select_list
 from analytics_pipeline.erp.reader import ErpDatabase, Row
 from analytics_pipeline.erp.rows import parse_row
+from analytics_pipeline.erp.source_columns import CURSOR, column_problems, select_list
 from analytics_pipeline.erp.source_files import ErpSource
 from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
 from analytics_pipeline.intake.rejection import RejectedEvent

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from analytics_pipeline.erp.ledger import Ledger
-from analytics_pipeline.erp.rejects import SourceReject, resolve_rejects
+from analytics_pipeline.erp.rejected_rows import SourceReject, resolve_rejects
 from analytics_pipeline.erp.rows import parse_row
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.aliases import load_aliases

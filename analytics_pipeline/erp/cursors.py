@@ -9,7 +9,7 @@ from psycopg.rows import class_row
 
 from analytics_pipeline.erp.reader import BEGINNING
 from analytics_pipeline.erp.source_files import ErpSource
-from analytics_pipeline.erp.transactions import Look
+from analytics_pipeline.erp.transactions import TransactionProbe
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
@@ -63,11 +63,13 @@ class SourceState:
     total_new: int
 
     @property
-    def look(self) -> Look | None:
-        """The last look at the ERP's running transactions."""
+    def last_probe(self) -> TransactionProbe | None:
+        """The last probe of the ERP's running transactions."""
         if self.looked_at is None:
             return None
-        return Look(self.looked_at, {n: datetime.fromisoformat(t) for n, t in self.open_transactions.items()})
+        return TransactionProbe(
+            self.looked_at, {n: datetime.fromisoformat(t) for n, t in self.open_transactions.items()}
+        )
 
     @property
     def is_cut_short(self) -> bool:

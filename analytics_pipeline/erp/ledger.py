@@ -6,9 +6,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from analytics_pipeline.erp.rows import digest
+from analytics_pipeline.events.bulk_load import EventLoader, Loaded
 from analytics_pipeline.events.contradictions import OnConflict, describe_differences, instant_text, normalized
-from analytics_pipeline.events.json_text import parse_json
-from analytics_pipeline.events.load import EventLoader, Loaded
+from analytics_pipeline.events.exact_json import parse_json
 from analytics_pipeline.events.model import AnalyticsEvent
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection

@@ -32,7 +32,7 @@ def why_due_by_itself(status: SourceStatus | None, now: datetime) -> str | None:
 
 
 def is_pausing(status: SourceStatus | None, now: datetime) -> bool:
-    """Tell whether the pause after a failed run is not over: a minute, doubled each time, at most half an hour."""
+    """Return whether the pause after a failed run is not over: a minute, doubled each time, at most half an hour."""
     if status is None or not status.failures or status.started_at is None:
         return False
     pause = min(_FIRST_PAUSE * (1 << min(status.failures - 1, _MAX_DOUBLINGS)), _LONGEST_PAUSE)

@@ -7,10 +7,10 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid5
 
-from analytics_pipeline.erp.columns import EVENT_FIELDS, KEY
+from analytics_pipeline.erp.source_columns import EVENT_FIELDS, KEY
 from analytics_pipeline.events.columns import with_metadata
+from analytics_pipeline.events.exact_json import to_json
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS, NAMESPACE
-from analytics_pipeline.events.json_text import to_json
 from analytics_pipeline.events.model import AnalyticsEvent, Parsing, parse_event
 from analytics_pipeline.intake.rejection import RejectedEvent, shown
 

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from analytics_pipeline.events.json_text import parse_json
+from analytics_pipeline.events.exact_json import parse_json
 from analytics_pipeline.events.model import FIELDS, AnalyticsEvent
 from analytics_pipeline.events.sources import UnreadableSourceError
 from analytics_pipeline.intake.rejection import RejectedEvent, shown

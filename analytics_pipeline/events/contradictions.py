@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from psycopg import Cursor
 
-from analytics_pipeline.events.json_text import parse_json, to_json
+from analytics_pipeline.events.exact_json import parse_json, to_json
 from analytics_pipeline.events.model import FIRST_INSTANT, AnalyticsEvent
 from analytics_pipeline.intake.rejection import RejectedEvent, shown
 from analytics_pipeline.intake.rejects import storable

@@ -10,7 +10,7 @@ from psycopg.adapt import AdaptersMap, Transformer
 from psycopg.pq import Format
 from psycopg.types.string import BytesBinaryDumper
 
-from analytics_pipeline.events.json_text import encode_json
+from analytics_pipeline.events.exact_json import encode_json
 from analytics_pipeline.events.model import AnalyticsEvent
 
 # Binary COPY converts nothing on the way: the types of the columns of events, in order.

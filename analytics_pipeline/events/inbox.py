@@ -1,31 +1,95 @@
-"""What happens to a file that is dropped into the inbox: it is ingested once it is whole, then filed away.
+"""The inbox, and what happens to a file that is dropped there: it is ingested once it is whole, then filed away.
+
+Only files directly in the inbox count: ``done/`` and ``failed/`` are its own, other folders somebody else's.
 
 Everything may be repeated: a process killed before the file is filed away leaves it in the inbox, it is
 ingested again, and its events are recognised by id.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import count
+from pathlib import Path
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.contradictions import OnConflict
-from analytics_pipeline.events.inbox_places import INBOX_PREFIX, DroppedFile, Inbox
 from analytics_pipeline.events.ingest import IngestSummary, Progress, ingest
-from analytics_pipeline.events.sources import Source
+from analytics_pipeline.events.sources import Source, format_of, split_name
 from analytics_pipeline.folders import FolderError, temporary_folder, writing_to_temporary
 from analytics_pipeline.intake.rejects import REJECTS_KEPT
+from analytics_pipeline.store import COPIES_PREFIX, STORE_ERRORS, Store, StoredFile, open_store, reason_of
+from analytics_pipeline.text import without_credentials
 from analytics_pipeline.timescale.clock import ClockError
 from analytics_pipeline.timescale.connection import Connection
 
-# A file is whole when nothing about it has changed for this long, between two looks at least.
+# A file is whole when nothing about it has changed for this long, between two polls at least.
 SETTLED_AFTER = timedelta(seconds=10)
 REJECTS_ENDING = ".rejects.jsonl"
 REASON_ENDING = ".reason.txt"
 
 DONE = "done"
 FAILED = "failed"
+_UNFINISHED = re.compile(r"^\.|\.(partial|part|tmp)$|\.rejects", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What an inbox holds: files to take, oldest first, and names that are left alone because of their ending."""
+
+    files: list[StoredFile]
+    foreign: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Inbox:
+    """A store where files are dropped."""
+
+    store: Store
+
+    @property
+    def location(self) -> str:
+        """Path or URI, without credentials."""
+        return self.store.location
+
+    def scan(self) -> Listing:
+        """List the inbox. Raises ``AnalyticsError`` when it can't be listed."""
+        with _listing(self.location):
+            return _sort(self.store.files())
+
+    def find(self, name: str) -> StoredFile | None:
+        """Return a file of the inbox as it is now, None if there is none of that name."""
+        with _listing(self.location):
+            return self.store.find(require_plain_name(name))
+
+    def local_copy(self, name: str) -> AbstractContextManager[Path]:
+        """Give the path of the file, or of a copy of it, for the time of a ``with``."""
+        return self.store.local_copy(require_plain_name(name))
+
+    def file_away(self, file: StoredFile, folder: str, beside: Mapping[str, Path]) -> str | None:
+        """Move the file to a subfolder, with files beside it whose names are its own plus an ending.
+
+        Nothing there is overwritten: a taken name gets a number (``name~2.jsonl``). Returns where the file is
+        now, or None when it is no longer the given version: then it stays.
+        """
+        return self.store.move(file, folder, free_names(require_plain_name(file.name)), beside)
+
+
+def open_inbox(root: str, *, create: bool = False) -> Inbox:
+    """Return the inbox at a path or fsspec URI; a local folder is made if ``create`` says so.
+
+    Raises ``AnalyticsError`` for a URI nothing here can open.
+    """
+    try:
+        return Inbox(open_store(root, create=create))
+    except STORE_ERRORS as error:
+        raise AnalyticsError(
+            f"Can't open the inbox {without_credentials(root)}: {without_credentials(str(error))}. "
+            "Check ANALYTICS_INBOX."
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +130,18 @@ class Watch:
 
     since: dict[str, float] = field(default_factory=dict)
 
-    def look(self, files: list[DroppedFile], now: datetime) -> tuple[list[DroppedFile], list[DroppedFile]]:
-        """Return what is whole and what has yet to settle, and remember this look.
+    def poll(self, files: list[StoredFile], now: datetime) -> tuple[list[StoredFile], list[StoredFile]]:
+        """Return what is whole and what has yet to settle, and remember this poll.
 
         A writer changes size or time of a file with every write. So a file is taken when both are what they
-        were at an earlier look, at least ``SETTLED_AFTER`` ago by our clock, and its time is that old too: copying
+        were at an earlier poll, at least ``SETTLED_AFTER`` ago by our clock, and its time is that old too: copying
         tools preallocate or pause, and the writer's clock may differ from ours.
         """
         patience = SETTLED_AFTER.total_seconds()
         instant = now.timestamp()
         self.since = {file.fingerprint: self.since.get(file.fingerprint, instant) for file in files}
-        settled: list[DroppedFile] = []
-        unsettled: list[DroppedFile] = []
+        settled: list[StoredFile] = []
+        unsettled: list[StoredFile] = []
         for file in files:
             quiet = instant - self.since[file.fingerprint]
             age = instant - file.modified_at
@@ -109,7 +173,7 @@ def ingest_from_inbox(
         return InboxResult(name, Outcome.GONE, summary)
     if version is not None and found.version != version:
         return InboxResult(name, Outcome.CHANGED, summary)
-    with temporary_folder(INBOX_PREFIX) as folder:
+    with temporary_folder(COPIES_PREFIX) as folder:
         rejects_path = folder / "rejects.jsonl"
         latest = [summary]
 
@@ -159,3 +223,47 @@ def ingest_from_inbox(
         rejects=f"{filed}{REJECTS_ENDING}" if REJECTS_ENDING in beside else None,
         reason=reason,
     )
+
+
+def free_names(name: str) -> Iterator[str]:
+    """Yield the name, then the name with a number before its endings."""
+    yield name
+    stem, ending = split_name(name)
+    for number in count(2):
+        yield f"{stem}~{number}{ending}"
+
+
+def require_plain_name(name: str) -> str:
+    """Return the name; raise ``AnalyticsError`` for one that would lead out of the inbox."""
+    if not name or name in {".", ".."} or "/" in name or "\0" in name or name != Path(name).name:
+        raise AnalyticsError(f"{name!r} is not the name of a file in the inbox: give the name alone, without a path.")
+    return name
+
+
+@contextmanager
+def _listing(location: str) -> Iterator[None]:
+    try:
+        yield
+    except STORE_ERRORS as error:
+        raise AnalyticsError(
+            f"Can't list the inbox {location}: {reason_of(error)}. Create it, or fix ANALYTICS_INBOX."
+        ) from error
+
+
+def _sort(files: list[StoredFile]) -> Listing:
+    dropped = [file for file in files if not _UNFINISHED.search(file.name)]
+    known = [file for file in dropped if _is_known(file.name)]
+    known.sort(key=lambda file: (file.modified_at, file.name))
+    return Listing(known, sorted(_printable(file.name) for file in dropped if not _is_known(file.name)))
+
+
+def _is_known(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return format_of(name) is not None
+
+
+def _printable(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode()

@@ -1,8 +1,5 @@
 """Ingestion: files in, events and rejects out, the same however often it is repeated.
 
-Belongs here: batches, counting, and parsing batches while those before them are stored. Does not belong
-here: file formats (``readers``), rules (``model``), statements (``load``, ``rejects``), printing (``cli``).
-
 Lines of large files are parsed by processes beside this one, into rows that go straight into the hypertable. Where such
 a batch holds events that are known, late or refused, its lines are parsed here and take the way of all others.
 
@@ -25,10 +22,10 @@ from psycopg.pq import TransactionStatus
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.aliases import load_aliases
 from analytics_pipeline.events.announcements import announce_change
+from analytics_pipeline.events.bulk_load import BATCH_EVENTS, EventLoader, Loaded
 from analytics_pipeline.events.contradictions import OnConflict, Origin, Refusal, event_json
 from analytics_pipeline.events.line_workers import Chunk, LineWorkers, ParsedChunk
 from analytics_pipeline.events.lines import read_line_blocks
-from analytics_pipeline.events.load import BATCH_EVENTS, EventLoader, Loaded
 from analytics_pipeline.events.model import AnalyticsEvent, Parsing, parse_event
 from analytics_pipeline.events.readers import naming_damage, read_records
 from analytics_pipeline.events.records import Record
@@ -401,7 +398,7 @@ def _collector_paused() -> Iterator[None]:
 
 
 def _fill(batch: _Batch, records: Iterator[Record], reading: _Reading) -> bool:
-    """Parse records into the batch until it is full; tell whether there may be more of them."""
+    """Parse records into the batch until it is full; return whether there may be more of them."""
     parsing = replace(reading.parsing, adjusted=batch.adjusted)
     clock, rejects_file = reading.clock, reading.rejects_file
     size = 0

@@ -1,8 +1,5 @@
 """Parsing JSON Lines in processes of their own, into what the server's COPY takes.
 
-Belongs here: handing lines to processes, and what they give back. Does not belong here: the rules of an event
-(``model``), storing (``load``). What a process can't do is done without it: nothing depends on them.
-
 They are started by their own command line, not forked or spawned: whoever imports this package may have threads, and a
 main module that must not run twice.
 """

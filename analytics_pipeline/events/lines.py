@@ -4,7 +4,7 @@ import codecs
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from analytics_pipeline.events.json_text import NOT_PLAIN, parse_json, read_plain
+from analytics_pipeline.events.exact_json import NOT_PLAIN, parse_json, read_plain
 from analytics_pipeline.events.records import Record
 from analytics_pipeline.events.sources import OpenSource
 from analytics_pipeline.intake.bounded_lines import LongLine, bounded_lines, decode_line
@@ -59,7 +59,7 @@ def line_record(number: int, line: bytes) -> Record:
 
 
 def is_cut_off(line: bytes, opened: OpenSource) -> bool:
-    """Tell whether the line just read may be a part of one: packed data ended within it."""
+    """Return whether the line just read may be a part of one: packed data ended within it."""
     return not line.endswith(b"\n") and opened.is_cut
 
 

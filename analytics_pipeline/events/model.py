@@ -12,7 +12,7 @@ from uuid import UUID
 
 from analytics_pipeline.currencies import ASSET_FORM, crypto_code, is_asset, is_currency
 from analytics_pipeline.events.aliases import NO_ALIASES, Aliases
-from analytics_pipeline.events.catalogue import CATEGORIES, CRYPTO, Amount, EventType, known_type
+from analytics_pipeline.events.event_types import CATEGORIES, CRYPTO, Amount, EventType, known_type
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS, check_id, check_storable, check_text, to_event_id, to_id
 from analytics_pipeline.events.instants import to_instant, without_zone
 from analytics_pipeline.intake.exact_numbers import (
@@ -216,7 +216,7 @@ def _check_kind(event_type: str, category: str, currency: str | None) -> EventTy
 
 
 def _is_null(value: object) -> bool:
-    """Tell whether an optional field is absent: a column of floats has no other null than NaN."""
+    """Return whether an optional field is absent: a column of floats has no other null than NaN."""
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
@@ -309,7 +309,7 @@ def _check_metadata(metadata: object) -> None:
 
 
 def _is_small(metadata: dict[Any, Any]) -> bool:
-    """Tell whether the metadata is flat, short and plain, which most is: then there is nothing to measure."""
+    """Return whether the metadata is flat, short and plain, which most is: then there is nothing to measure."""
     if len(metadata) > _SMALL_METADATA:
         return False
     for key, value in metadata.items():

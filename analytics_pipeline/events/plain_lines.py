@@ -1,8 +1,4 @@
-"""Lines of JSON as most exporters write them, read by compiled code into the fields of an event.
-
-Belongs here: telling such lines from others. Does not belong here: the lines that this module leaves to
-``lines.line_record``, which says of each why it is no event; the rules of an event (``model``).
-"""
+"""Lines of JSON as most exporters write them, read by compiled code into the fields of an event."""
 
 import io
 from collections.abc import Iterator
@@ -12,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from analytics_pipeline.events.json_text import KEY_END, blank_behind_quote, count_keys
+from analytics_pipeline.events.exact_json import KEY_END, blank_behind_quote, count_keys
 from analytics_pipeline.events.model import AnalyticsEvent
 
 Fields = tuple[Any, ...]

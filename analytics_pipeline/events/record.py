@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 
 from analytics_pipeline.database import connect
 from analytics_pipeline.events.announcements import announce_change
+from analytics_pipeline.events.bulk_load import BATCH_EVENTS, EventLoader, Loaded
 from analytics_pipeline.events.contradictions import OnConflict, Origin
-from analytics_pipeline.events.load import BATCH_EVENTS, EventLoader, Loaded
 from analytics_pipeline.events.model import AnalyticsEvent, check_event, parse_event
 from analytics_pipeline.intake.rejection import RejectedEvent
 from analytics_pipeline.timescale.clock import DatabaseClock

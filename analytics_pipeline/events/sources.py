@@ -46,7 +46,7 @@ class UnreadableSourceError(AnalyticsError):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file, or standard input (``path`` is None), its format, and the encoding of its text where it is told."""
+    """A file, or standard input (``path`` is None), its format, and the encoding of its text where it is known."""
 
     path: Path | None
     format: Format
@@ -63,7 +63,7 @@ class Source:
             _require_encoding(encoding)
         if str(argument) == STANDARD_INPUT:
             if file_format is None:
-                raise AnalyticsError("Standard input has no ending that tells its format: add --format.")
+                raise AnalyticsError("Standard input has no ending that shows its format: add --format.")
             return cls(None, file_format, encoding)
         path = Path(argument)
         if not path.is_file():

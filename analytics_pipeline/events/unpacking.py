@@ -100,7 +100,7 @@ class Unpacked(io.RawIOBase):
         return size
 
     def _unpack(self) -> bool:
-        """Unpack some more; tell whether there was anything to unpack."""
+        """Unpack some more; return whether there was anything to unpack."""
         if self._member is None and not self._begin_member():
             return False
         member = self._member

@@ -10,8 +10,8 @@ from io import BytesIO
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.fx.ecb_xml import ECB_BASE, is_xml, read_ecb_xml
-from analytics_pipeline.fx.rates import Rate, RateFields, parse_date, parse_rate
-from analytics_pipeline.fx.sources import fetch, source_name
+from analytics_pipeline.fx.exchange_rates import Rate, RateFields, parse_date, parse_rate
+from analytics_pipeline.fx.rate_sources import fetch, source_name
 from analytics_pipeline.intake.bounded_lines import LongLine, bounded_lines, decode_line
 from analytics_pipeline.intake.rejection import RejectedEvent, shown
 from analytics_pipeline.intake.rejects import REJECTS_KEPT, Reject, RejectLimit, storable

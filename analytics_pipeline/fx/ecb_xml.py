@@ -3,14 +3,14 @@
 from xml.parsers import expat
 
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.fx.rates import RateFields
+from analytics_pipeline.fx.exchange_rates import RateFields
 
 # The reference rates of the European Central Bank are units of a currency for one euro.
 ECB_BASE = "EUR"
 
 
 def is_xml(content: bytes) -> bool:
-    """Tell whether a source is XML and not CSV."""
+    """Return whether a source is XML and not CSV."""
     return content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
 
 

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from operator import itemgetter
 
 from analytics_pipeline.fx.csv_rates import Reading
-from analytics_pipeline.fx.rates import DAYS_VALID, Rate
+from analytics_pipeline.fx.exchange_rates import DAYS_VALID, Rate
 from analytics_pipeline.intake.rejects import store_rejects
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection, lock_changes

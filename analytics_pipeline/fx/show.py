@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from analytics_pipeline.currencies import is_currency, require_currency
 from analytics_pipeline.errors import UnknownNameError
-from analytics_pipeline.fx.rates import DAYS_VALID
+from analytics_pipeline.fx.exchange_rates import DAYS_VALID
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 

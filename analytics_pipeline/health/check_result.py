@@ -34,7 +34,7 @@ def close_command(window: Window) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One thing that is wrong: what, and the exact SQL or command that mends it (empty: the sentence says it).
+    """One thing that is wrong: what, and the exact SQL or command that fixes it (empty: the sentence says it).
 
     ``fallback`` is for when the remedy alone changes nothing.
     """
@@ -49,7 +49,7 @@ class Violation:
 class CheckResult:
     """The outcome of one check of one subject (a relation, or ``server``).
 
-    ``summary`` is for people; ``metadata`` holds what was measured beside the threshold it was held against.
+    ``summary`` is for people; ``metadata`` holds what was measured beside the threshold it was compared with.
     ``failed_windows``: the partitions that fail, if all of them are known; the rest of what was judged passes.
     """
 

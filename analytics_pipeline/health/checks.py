@@ -245,7 +245,7 @@ def report_checks() -> list[HealthCheck]:
         HealthCheck(
             mail.CHECK,
             MONTHLY_REPORT,
-            "Everything put into the outbox of the last 14 days was delivered, and nothing waits for long.",
+            "Every message of the last 14 days was delivered, and nothing waits for long.",
             mail.mail_delivered,
         ),
         HealthCheck(

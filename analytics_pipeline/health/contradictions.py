@@ -7,7 +7,7 @@ import shlex
 from datetime import timedelta
 
 from analytics_pipeline.asset_names import EVENTS
-from analytics_pipeline.erp.record import CHANGED
+from analytics_pipeline.erp.record_source import CHANGED
 from analytics_pipeline.health.check_result import CheckResult, Severity, Violation
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_query

@@ -12,7 +12,7 @@ from typing import Any
 
 from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.events import rename
-from analytics_pipeline.events.catalogue import CATEGORIES, known_type
+from analytics_pipeline.events.event_types import CATEGORIES, known_type
 from analytics_pipeline.health.check_result import CheckResult, Severity, Violation
 from analytics_pipeline.health.freshness import CLOCK_TOLERANCE
 from analytics_pipeline.settings import Settings
@@ -21,7 +21,7 @@ from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.invalidation import count_future_events
 from analytics_pipeline.windows import midnight
 
-# What a look at types covers: what arrived lately is what somebody can still mend.
+# What a check of types covers: what arrived lately is what somebody can still fix.
 TYPES_LOOK_BACK = timedelta(days=35)
 # Raw events of the categories without an aggregate of their amounts.
 RAW_LOOK_BACK = timedelta(days=7)
@@ -72,7 +72,7 @@ def known_event_types(connection: Connection, settings: Settings) -> CheckResult
         problems.append(
             Violation(
                 f"types outside the catalogue are counted without rules for their amounts: {_list(unknown)}",
-                "add them to analytics_pipeline/events/catalogue.py, or mend the writer",
+                "add them to analytics_pipeline/events/event_types.py, or fix the writer",
                 Severity.WARNING,
             )
         )

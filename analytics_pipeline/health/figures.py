@@ -128,8 +128,8 @@ def _tell(aggregate: ContinuousAggregate, differences: tuple[Difference, ...]) -
     def key(difference: Difference) -> tuple[str, ...]:
         return tuple(str(difference.row[name]) for name in ("bucket", *aggregate.dimensions))
 
-    for told, (_, group) in enumerate(groupby(sorted(differences, key=key), key)):
-        if told == _MAX_SHOWN:
+    for shown, (_, group) in enumerate(groupby(sorted(differences, key=key), key)):
+        if shown == _MAX_SHOWN:
             yield "and more"
             return
         yield _tell_row(aggregate, list(group))

@@ -7,8 +7,8 @@ from datetime import date, timedelta
 from psycopg.types.multirange import Multirange
 
 from analytics_pipeline.asset_names import FX_ASSET
-from analytics_pipeline.fx.rates import DAYS_VALID, FX_RATES
-from analytics_pipeline.fx.sources import ECB, ECB_URL, source_name
+from analytics_pipeline.fx.exchange_rates import DAYS_VALID, FX_RATES
+from analytics_pipeline.fx.rate_sources import ECB, ECB_URL, source_name
 from analytics_pipeline.health.check_result import CheckResult, Severity, Violation
 from analytics_pipeline.health.freshness import CLOCK_TOLERANCE
 from analytics_pipeline.settings import Settings
@@ -74,7 +74,7 @@ class _Use:
         ]
 
     def is_of_the_end(self, gap: _Gap) -> bool:
-        """Tell whether a gap of this currency is the one after the last rate of a source that has ended."""
+        """Return whether a gap of this currency is the one after the last rate of a source that has ended."""
         return self.ended_on is not None and gap.first > self.ended_on
 
 

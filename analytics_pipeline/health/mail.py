@@ -16,10 +16,10 @@ from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 
-# Long enough for somebody to look; what was not mended by then has been talked about otherwise.
+# Long enough for somebody to look; what was not fixed by then has been talked about otherwise.
 LOOK_BACK = timedelta(days=14)
 # A message may wait for a mail server that is restarted.
-PATIENCE = timedelta(hours=1)
+MAX_WAIT = timedelta(hours=1)
 CHECK = "mail_delivered"
 # A document that was made anew so long ago was resent by now, or is not to be.
 CORRECTIONS_LOOK_BACK = timedelta(days=45)
@@ -32,7 +32,7 @@ _MAX_LISTED = 100
 def mail_delivered(connection: Connection, settings: Settings) -> CheckResult:
     """Judge the messages of the outbox: reports, alerts and failures."""
     failed, unknown, waiting, oldest, sent = fetch_row(
-        connection, load_query("outbox_health"), {"look_back": LOOK_BACK, "patience": PATIENCE}
+        connection, load_query("outbox_health"), {"look_back": LOOK_BACK, "max_wait": MAX_WAIT}
     )
     problems = []
     if failed:
@@ -99,11 +99,11 @@ def mailed_documents_current(connection: Connection, settings: Settings, subject
     lately = [mail for mail in differing if _is_later(mail.current_since, since)]
     problems = []
     if lately:
-        told = "; ".join(_told(mail) for mail in lately[:_MAX_SHOWN])
+        named = "; ".join(_outdated(mail) for mail in lately[:_MAX_SHOWN])
         more = f"; and {len(lately) - _MAX_SHOWN} more" if len(lately) > _MAX_SHOWN else ""
         problems.append(
             Violation(
-                f"{len(lately)} documents that were mailed no longer equal the current ones: {told}{more}",
+                f"{len(lately)} documents that were mailed no longer equal the current ones: {named}{more}",
                 "analytics-pipeline outbox resend --outdated --preview, then without --preview",
                 Severity.WARNING,
             )
@@ -152,11 +152,11 @@ def _why_waiting(connection: Connection, settings: Settings) -> str:
 
 
 def _is_later(instant: datetime | None, since: datetime) -> bool:
-    """Tell whether a document was made since; one that counts no more without another has no instant."""
+    """Return whether a document was made since; one that counts no more without another has no instant."""
     return instant is None or instant > since
 
 
-def _told(mail: OutdatedMail) -> str:
+def _outdated(mail: OutdatedMail) -> str:
     return (
         f"{mail.period} for {describe_audience(mail.company_id)}, {_relation(mail)} ({len(mail.addresses)} recipients)"
     )

@@ -122,7 +122,7 @@ def amounts_converted(
     ]
     problems = []
     if listed:
-        told = "; ".join(
+        named = "; ".join(
             f"{row['company']}: {row['figure']} of {row['amount']} {row['currency']} ({row['first day']} to "
             f"{row['last day']})"
             for row in listed[:_MAX_SHOWN]
@@ -131,7 +131,7 @@ def amounts_converted(
         problems.append(
             Violation(
                 f"amounts are left out because no rate to {settings.base_currency} of the 7 days up to their day, or "
-                f"to that of another part of their movement, is known: {told}{more}",
+                f"to that of another part of their movement, is known: {named}{more}",
                 "analytics-pipeline fx load FILE -- the periods are computed again by themselves",
             )
         )

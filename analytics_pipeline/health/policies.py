@@ -241,7 +241,7 @@ def _overdue_metadata(overdue: _Overdue, age: str) -> dict[str, Any]:
 
 
 def _waits_for_first_run(connection: Connection, procedure: str) -> bool:
-    """Tell whether the policy on the events is so new that its work can't have been done yet."""
+    """Return whether the policy on the events is so new that its work can't have been done yet."""
     times = _read_times(connection).get(_job_id(connection, procedure) or 0)
     return times is not None and times.initial_start is not None and times.initial_start + SLACK > times.now
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from psycopg import sql
 
 from analytics_pipeline.asset_names import EVENTS, SUBSCRIPTIONS_ASSET
-from analytics_pipeline.events.catalogue import KNOWN_TYPES
+from analytics_pipeline.events.event_types import KNOWN_TYPES
 from analytics_pipeline.events.model import AnalyticsEvent, check_event
 from analytics_pipeline.health.check_result import CheckResult, Severity, Violation
 from analytics_pipeline.intake.rejection import RejectedEvent

@@ -69,7 +69,7 @@ def to_amount(raw: object, field: str, decimal_comma: bool = False) -> Decimal: 
 
 
 def is_nan(raw: object) -> bool:
-    """Tell whether the value is not a number in the way that columns of numbers write null."""
+    """Return whether the value is not a number in the way that columns of numbers write null."""
     if isinstance(raw, str):
         # Most texts are numbers, and longer.
         return len(raw) <= _NAN_CHARACTERS and raw.strip().lower() == _NOT_FINITE[0]

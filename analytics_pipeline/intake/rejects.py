@@ -69,7 +69,7 @@ class RejectLimit:
         self._lock = Lock()
 
     def keeps(self, reject: Reject) -> bool:
-        """Tell whether the reject is to be kept, and count it."""
+        """Return whether the reject is to be kept, and count it."""
         source, kind, company = reject.source, reject.kind, reject.company_id
         with self._lock:
             if self._kept[source, kind] < self._most:

@@ -1,8 +1,4 @@
-"""Addresses of messages: a channel and a target of it, ``mail:finance@example.com`` or ``slack:ops``.
-
-Belongs here: reading them, and which ones the settings know. Does not belong here: what a target looks like, which each
-channel says (``channels``).
-"""
+"""Addresses of messages: a channel and a target of it, ``mail:finance@example.com`` or ``slack:ops``."""
 
 import difflib
 from collections.abc import Iterable, Mapping

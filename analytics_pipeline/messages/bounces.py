@@ -1,8 +1,4 @@
-"""What comes back: mails that a server had taken, and another could not deliver.
-
-Belongs here: reading a bounce (RFC 3464) and writing down which message it is about. Does not belong here: fetching
-mails from a mailbox.
-"""
+"""What comes back: mails that a server had taken, and another could not deliver."""
 
 import email
 import re

@@ -1,7 +1,4 @@
-"""What a channel is: the contract between the outbox and one kind of target.
-
-Belongs here: the protocol, and how a delivery can end. Does not belong here: a channel (``channels``).
-"""
+"""What a channel is: the contract between the outbox and one kind of target."""
 
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Protocol, Self

@@ -1,8 +1,4 @@
-"""Posts JSON to named addresses: what webhooks, Slack, Teams and PagerDuty have in common.
-
-Belongs here: names and their secrets, one request in bounded time, what an answer means. Does not belong here: what is
-in the JSON (``channels``).
-"""
+"""Posts JSON to named addresses: what webhooks, Slack, Teams and PagerDuty have in common."""
 
 import re
 import socket

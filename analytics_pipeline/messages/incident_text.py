@@ -1,7 +1,4 @@
-"""The words of a failure and of its recovery: what, since when, which partitions, why, where to look, what to do.
-
-Belongs here: wording. Does not belong here: deciding that somebody is notified (``incidents``).
-"""
+"""The words of a failure and of its recovery: what, since when, which partitions, why, where to look, what to do."""
 
 import json
 from collections.abc import Sequence

@@ -1,9 +1,6 @@
 """Remembers failures, has operators notified of each once and of its recovery once, and loses nothing in between.
 
-Belongs here: the rows of ``analytics_notifications``, and when a message about one is due. Does not belong here:
-wording (``incident_text``), sending (``sending``).
-
-A failure is recorded first; its message is put into the outbox afterwards, in the transaction that says so.
+A failure is recorded first; its message is enqueued afterwards, in the transaction that says so.
 """
 
 import hashlib

@@ -4,7 +4,7 @@ import ipaddress
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host's name or address can only be this machine."""
+    """Return whether a host's name or address can only be this machine."""
     if host == "localhost":
         return True
     try:

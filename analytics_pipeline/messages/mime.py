@@ -1,7 +1,5 @@
 """A mail as the bytes that leave.
 
-Belongs here: headers and bodies, encoded. Does not belong here: what a mail says, SMTP.
-
 Python's ``email`` package is not asked: it decodes encoded words that stand in a header's text, so that a company
 called ``=?utf-8?q?x=0D=0A=0D=0A<h1>...?=`` became a header or the body of the mail, and its folding of long subjects
 loses blanks. Here text is text: what is not plain ASCII, or could be read as an encoded word, is encoded by RFC 2047.

@@ -1,7 +1,5 @@
 """Access tokens for mail servers that take no password: fetched, remembered while they last, renewed.
 
-Belongs here: the three ways to a token that Microsoft 365 and Google offer a program. Does not belong here: SMTP.
-
 ``ANALYTICS_SMTP_OAUTH`` is a JSON object, or the path of a file that holds one. Its ``type`` says which way:
 
 - ``microsoft``: an application's client credentials; ``tenant``, ``client_id``, ``client_secret``.

@@ -1,7 +1,5 @@
 """Who gets which report.
 
-Belongs here: the rows of ``analytics_report_recipients``. Does not belong here: what they are sent (``reports.mail``).
-
 A company's report goes to that company's recipients, the report over all companies (``company_id`` None) to its
 own; nobody gets one through being a recipient of the other.
 """

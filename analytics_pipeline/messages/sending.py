@@ -1,8 +1,5 @@
 """Sends what is due, one message after the other, and remembers how each of them went.
 
-Belongs here: claiming, the order of what is written down and what is said, outcomes. Does not belong here: how
-a channel delivers (``channels``).
-
 A message is claimed in one short statement, sent outside of any transaction, and its outcome recorded. Just
 before its last word it is marked as being transmitted, by the sender that holds it or by nobody. So a process
 that dies before the mark has certainly delivered nothing, and its message is sent by another once its lease has

@@ -1,8 +1,5 @@
 """A mail server: one SMTP conversation per mail, encrypted, in bounded time.
 
-Belongs here: SMTP. Does not belong here: when to send again
-(``sending``).
-
 The conversation is led step by step because the outcome depends on the step: until the final dot the server
 has certainly not taken the message; a connection lost after it leaves that open.
 """
@@ -104,7 +101,7 @@ class MailServer:
         """Send one mail.
 
         ``before_last`` is called when nothing but the final dot is left to be said. Raises ``NotDelivered``, as
-        ``Refused`` where the server answered with a permanent error and as ``ChannelDown`` before it was told anything
+        ``Refused`` where the server answered with a permanent error and as ``ChannelDown`` before it was sent anything
         of the mail, and ``DeliveryUnknown``; what ``before_last`` raises ends the conversation without a delivery.
         """
         try:

@@ -19,6 +19,6 @@ def unsubscribe_address(settings: Settings, key: str) -> str | None:
 
 
 def unsubscribe(connection: Connection, key: str) -> bool:
-    """End the reports to the recipient of a key, and tell whether there is such a key."""
+    """End the reports to the recipient of a key, and return whether there is such a key."""
     is_known: bool = fetch_row(connection, "SELECT analytics_unsubscribe(%s)", [key])[0]
     return is_known

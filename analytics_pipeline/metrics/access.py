@@ -1,9 +1,4 @@
-"""Who may read which company's figures: roles of the database, and the companies granted to them.
-
-Belongs here: the rows of ``analytics_company_grants``, and the membership in ``analytics_reader`` that goes with
-them. Does not belong here: what a grant lets a role see, which the tables' row-level security says, and judging
-all of it (``health.access``).
-"""
+"""Who may read which company's figures: roles of the database, and the companies granted to them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -52,7 +47,7 @@ class Reader:
 
 
 def grant_company(connection: Connection, role: str, company_id: str | None) -> bool:
-    """Let a role read a company, None: every company, and tell whether that is new.
+    """Let a role read a company, None: every company, and return whether that is new.
 
     It becomes a member of ``analytics_reader``, and reads the companies granted and no others. Raises
     ``AnalyticsError`` for a role that isn't there, and where the grant would mean something else than it says.
@@ -114,7 +109,7 @@ def confirm_grants(connection: Connection, role: str | None) -> list[Grant]:
 
 
 def revoke_company(connection: Connection, role: str, company_id: str | None) -> bool:
-    """Take a grant back, and tell whether the role is no reader any more: with its last one it is none.
+    """Take a grant back, and return whether the role is no reader any more: with its last one it is none.
 
     Works for a role that is gone, too. Raises ``AnalyticsError`` when there is no such grant.
     """

@@ -1,8 +1,4 @@
-"""Logins of the database: what each kind is for, and the statements that make one.
-
-Belongs here: the statements, and running them. Does not belong here: the rights of the roles (``sql/access.sql``) and
-the companies that a reader may read (``access``).
-"""
+"""Logins of the database: what each kind is for, and the statements that make one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,9 +1,7 @@
 """What is closed: the table ``analytics_partitions``, a row for each partition of each asset that was ever begun.
 
 An attempt over a window makes its partitions open, and they are closed when their proof is recorded: an attempt that
-was begun and has ended without a proof, whatever ended it, leaves them open. What is refused begins no attempt. Belongs
-here: writing that down, and reading it as stretches of time. Does not belong here: Dagster's runs, and what is to be
-closed next.
+was begun and has ended without a proof, whatever ended it, leaves them open. What is refused begins no attempt.
 """
 
 from collections import defaultdict

@@ -196,8 +196,8 @@ def close_metric(
     """Compute the days or months of a window anew, for every company; autocommit connection.
 
     A month of days, or a year of months, is one transaction: a killed run leaves each of them as it was or as it
-    should be. A first day that was closed and can't be computed any more, because who has churned in it is told by the
-    day before, keeps its figures. Raises ``AnalyticsError`` for a window that is not made of whole days or months,
+    should be. A first day that was closed and can't be computed any more, because who has churned in it follows from
+    the day before, keeps its figures. Raises ``AnalyticsError`` for a window that is not made of whole days or months,
     ``HorizonError`` for one whose raw events have expired if it needs them.
     """
     require_aligned(table.table, granularity, window)

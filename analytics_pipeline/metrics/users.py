@@ -21,9 +21,7 @@ USER_COLUMNS: Mapping[str, Column] = {
     "user_id": Column("text", "The user within the company."),
     "first_seen": Column("timestamptz", "Time of the user's first event of any kind, UTC."),
 }
-# Beside it, for when users were deleted and came back.
-USER_DELETIONS = "analytics_user_deletions"
-# What both come to on each day, by triggers.
+# What users, their deletions and their returns come to on each day, kept by triggers.
 USER_DAYS = "analytics_user_days"
 
 
@@ -95,7 +93,7 @@ def require_raw_users(connection: Connection, window: Window) -> None:
 
 
 def are_users_kept(connection: Connection, window: Window) -> bool:
-    """Tell whether the window's active users, and those of the period before, can be counted."""
+    """Return whether the window's active users, and those of the period before, can be counted."""
     return _horizon(connection, window)[1]
 
 

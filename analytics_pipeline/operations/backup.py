@@ -19,16 +19,16 @@ from analytics_pipeline.embedded import EmbeddedPostgres, EmbeddedTimescale
 from analytics_pipeline.embedded.engine import engine_name
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.operations.client_programs import dump, find_program
-from analytics_pipeline.operations.content import (
+from analytics_pipeline.operations.embedded_copy import DATA, copy_data
+from analytics_pipeline.operations.manifest import BackupFile, Content, Kind, Manifest, StoredDatabase
+from analytics_pipeline.operations.places import Backup, new_backup
+from analytics_pipeline.operations.row_counts import (
     needs_row_security,
     newest_months,
     read_content,
     read_tables,
     settle_session,
 )
-from analytics_pipeline.operations.embedded_copy import DATA, copy_data
-from analytics_pipeline.operations.manifest import BackupFile, Content, Kind, Manifest, StoredDatabase
-from analytics_pipeline.operations.places import Backup, new_backup
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection, fetch_row

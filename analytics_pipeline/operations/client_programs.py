@@ -1,7 +1,5 @@
 """PostgreSQL's own programs for dumps: finding those of a server's version, and running them as streams.
 
-Belongs here: processes and their pipes. Does not belong here: what is dumped, and what has to be done around a restore.
-
 Passwords are given to them by the environment: a command line can be read by everybody on the machine.
 """
 

@@ -17,9 +17,9 @@ from analytics_pipeline.events.contradictions import OnConflict
 from analytics_pipeline.events.ingest import IngestSummary, ingest
 from analytics_pipeline.events.sources import Source
 from analytics_pipeline.operations.backup import Say, writing_backup
-from analytics_pipeline.operations.content import settle_session
 from analytics_pipeline.operations.manifest import BackupFile, Kind, Manifest
 from analytics_pipeline.operations.places import Backup
+from analytics_pipeline.operations.row_counts import settle_session
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection, fetch_row

@@ -1,7 +1,5 @@
 """Where backups lie: a folder of this machine, or a prefix of an object store, with a folder for each backup.
 
-Belongs here: names, whole writes, checksums, removing. Does not belong here: what the files hold.
-
 Files of events and of Dagster's storage are read by nobody but their owner: folders made here are private.
 """
 
@@ -15,17 +13,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.folders import temporary_folder
 from analytics_pipeline.operations.manifest import MANIFEST, BackupFile, Manifest, read_manifest, write_manifest
-from analytics_pipeline.store import LOCAL_PROTOCOLS
+from analytics_pipeline.store import STORE_ERRORS, Place, is_local, place, reason_of
 from analytics_pipeline.text import without_credentials
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
-    from upath import UPath
 
 _NAME = re.compile(r"(?:backup|events)-\d{8}T\d{6}Z(?:-\d+)?")
 _BLOCK = 1 << 20
@@ -73,7 +70,7 @@ class HashedFile(io.RawIOBase):
 class Backup:
     """The folder of one backup, which may not be complete: that is what its manifest tells."""
 
-    path: "UPath"
+    path: Place
 
     @property
     def name(self) -> str:
@@ -92,7 +89,7 @@ class Backup:
         return datetime.strptime(moment, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
 
     def is_whole(self) -> bool:
-        """Tell whether it was written to its end."""
+        """Return whether it was written to its end."""
         return bool((self.path / MANIFEST).exists())
 
     def manifest(self) -> Manifest:
@@ -183,20 +180,19 @@ class Backup:
 
     @property
     def _is_local(self) -> bool:
-        return self.path.protocol in LOCAL_PROTOCOLS
+        return is_local(self.path)
 
 
 def new_backup(root: str, prefix: str, begun_at: datetime) -> Backup:
     """Make the folder of a new backup, named after when it was begun; raises ``AnalyticsError`` where it can't be."""
     base = f"{prefix}-{begun_at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
     with _saying(root, "write to"):
-        folder = _place(root)
-        is_local = folder.protocol in LOCAL_PROTOCOLS
-        if is_local:
+        folder = place(root)
+        if is_local(folder):
             Path(folder.path).mkdir(parents=True, exist_ok=True, mode=0o700)
         for number in range(1, 100):
             path = folder / (base if number == 1 else f"{base}-{number}")
-            if is_local:
+            if is_local(folder):
                 try:
                     Path(path.path).mkdir(mode=0o700)
                 except FileExistsError:
@@ -210,25 +206,17 @@ def new_backup(root: str, prefix: str, begun_at: datetime) -> Backup:
 def open_backup(argument: str) -> Backup:
     """Return the backup at a path or URI."""
     with _saying(argument, "read"):
-        return Backup(_place(argument.rstrip("/")))
+        return Backup(place(argument.rstrip("/")))
 
 
 def list_backups(root: str) -> list[Backup]:
     """Return the folders in ``root`` that are named like backups, the oldest first; none where there is no root."""
     with _saying(root, "list"):
         try:
-            found = [Backup(path) for path in _place(root).iterdir() if _NAME.fullmatch(path.name)]
+            found = [Backup(path) for path in place(root).iterdir() if _NAME.fullmatch(path.name)]
         except FileNotFoundError:
             return []
     return sorted(found, key=lambda backup: (backup.begun_at, backup.name))
-
-
-def _place(argument: str) -> "UPath":
-    """Return the folder or prefix that a setting or argument names."""
-    from upath import UPath
-
-    path = UPath(argument)
-    return UPath(Path(path.path).expanduser().absolute()) if path.protocol in LOCAL_PROTOCOLS else path
 
 
 @contextmanager
@@ -236,9 +224,8 @@ def _saying(where: str, what: str) -> Iterator[None]:
     """Turn what the place refuses into one line."""
     try:
         yield
-    except (OSError, ValueError, ImportError) as error:
-        reason: Any = getattr(error, "strerror", None) or error
-        shown = without_credentials(f"{where}: {reason}")
+    except STORE_ERRORS as error:
         raise AnalyticsError(
-            f"Can't {what} {shown}. Check the place of the backups and the permissions there."
+            f"Can't {what} {without_credentials(where)}: {reason_of(error)}. Check the place of the backups and the "
+            "permissions there."
         ) from error

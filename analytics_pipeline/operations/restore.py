@@ -35,10 +35,10 @@ from analytics_pipeline.operations.backup import (
     postgres_major,
 )
 from analytics_pipeline.operations.client_programs import find_program, restore
-from analytics_pipeline.operations.content import read_content, read_tables, settle_session
 from analytics_pipeline.operations.embedded_copy import running_aside, unpack_data
 from analytics_pipeline.operations.manifest import Content, Kind, Manifest, PolicyState, StoredDatabase, differences
 from analytics_pipeline.operations.places import Backup
+from analytics_pipeline.operations.row_counts import read_content, read_tables, settle_session
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection, fetch_row

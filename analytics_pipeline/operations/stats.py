@@ -1,8 +1,7 @@
 """How the database stands, in figures: the views of ``sql/operations.sql``, read at one instant.
 
 Prometheus (``analytics_operations``), the assets of monitoring and the operations dashboard of Grafana read the same
-views. Belongs here: which there are and in what order. Does not belong here: judging any of it, which ``health`` does,
-and printing.
+views; ``health`` judges what they hold.
 """
 
 from typing import Any, Final

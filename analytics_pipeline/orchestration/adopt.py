@@ -17,7 +17,7 @@ from analytics_pipeline.database import connect
 from analytics_pipeline.metrics.partitions import ClosedPartition, closed_partitions
 from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, assets_of, granularity_of
 from analytics_pipeline.orchestration.keys import asset_key
-from analytics_pipeline.orchestration.partitions import partitions_for
+from analytics_pipeline.orchestration.partition_definitions import partitions_for
 from analytics_pipeline.orchestration.runs.dagster_storage import open_instance
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection

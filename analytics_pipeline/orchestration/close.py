@@ -10,7 +10,7 @@ from analytics_pipeline.database import connect
 from analytics_pipeline.definitions import build_definitions
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, assets_of
-from analytics_pipeline.orchestration.partitions import partitions_for, range_runs, range_tags
+from analytics_pipeline.orchestration.partition_definitions import partitions_for, range_runs, range_tags
 from analytics_pipeline.orchestration.runs.command_runs import execute_run
 from analytics_pipeline.orchestration.runs.dagster_storage import open_instance
 from analytics_pipeline.orchestration.runs.dead_runs import fail_dead_runs
@@ -167,7 +167,7 @@ def _execute(
 ) -> ExecuteInProcessResult:
     """Run a job in this process; a failed step or check is an ``AnalyticsError`` that says why."""
     result = execute_run(definitions, settings, instance, job, reason, tags)
-    # Whether the newest events are closed yet, and the like, is no matter of this run: what blocks counts.
+    # Whether the newest events are closed yet, and the like, is not checked by this run: what blocks counts.
     failed = [check for check in result.get_asset_check_evaluations() if check.blocking and not check.passed]
     if failed:
         reasons = "; ".join(f"{c.check_name} of {c.asset_key.to_user_string()}: {c.description}" for c in failed)

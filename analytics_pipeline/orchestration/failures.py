@@ -1,7 +1,5 @@
 """Notifies operators of runs and policy jobs that fail, once each, and when they work again.
 
-Belongs here: noticing. Does not belong here: remembering, and what a message says (``messages``).
-
 Not Dagster's run-status sensors: one of those goes past a run even when its own code has failed on it (the
 database is down, say), and two of them, for failures and successes, know no order between the two. This one
 reads both from the instance in the order in which they happened, and its cursor moves only when the database
@@ -41,7 +39,7 @@ from analytics_pipeline.messages.timeouts import Timeouts
 from analytics_pipeline.orchestration.closing.covering_runs import covered_by
 from analytics_pipeline.orchestration.closing.state import PartitionState
 from analytics_pipeline.orchestration.ingestion.event_inbox import FILE_TAG
-from analytics_pipeline.orchestration.partitions import partition_keys
+from analytics_pipeline.orchestration.partition_definitions import partition_keys
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.runs import tags
 from analytics_pipeline.orchestration.runs.dead_runs import fail_dead_runs
@@ -68,13 +66,13 @@ _MAX_RUNS_PER_TICK = 100
 _FIRST_LOOK_BACK = timedelta(hours=1)
 # Ids are given before events are committed: the newest wait a moment, so that none slips in behind the cursor.
 _SETTLED_SECONDS = 5.0
-# A tick is given up by Dagster after a minute; what is left goes with the next one, or with report_mail.
+# Dagster ends a tick after a minute; what is left goes with the next one, or with report_mail.
 _SEND_WITHIN = timedelta(seconds=15)
 _TIMEOUTS = Timeouts(step=10, answer=20)
 _ASSET_JOB_PREFIX = "__ASSET_JOB"
 _MAX_NAMES = 5
 
-# With the silence that is waited for, and the second look, a minute in all.
+# With the silence that is waited for, and the second probe, a minute in all.
 _DEAD_INTERVAL_SECONDS = 15
 _MAX_SHOWN = 5
 
@@ -172,7 +170,7 @@ def _notify(connection: Connection, settings: Settings, operators: Sequence[Addr
     if not incidents_due and report == SendReport(waiting=report.waiting):
         return "Nothing has failed or recovered that operators don't know of."
     what = f"{incidents_due} {'incident' if incidents_due == 1 else 'incidents'}"
-    return f"{what} put into the outbox for {', '.join(map(str, operators))}; {report}."
+    return f"{what} enqueued for {', '.join(map(str, operators))}; {report}."
 
 
 def _read_policies(connection: Connection) -> None:

@@ -14,10 +14,10 @@ from dagster import (
 from analytics_pipeline.asset_names import FX_ASSET
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.fx.csv_rates import Reading, read_source
+from analytics_pipeline.fx.exchange_rates import FX_COLUMNS, FX_RATES
+from analytics_pipeline.fx.rate_sources import RatesUnreachableError
 from analytics_pipeline.fx.rate_store import store_rates
-from analytics_pipeline.fx.rates import FX_COLUMNS, FX_RATES
 from analytics_pipeline.fx.show import stored_rates
-from analytics_pipeline.fx.sources import RatesUnreachableError
 from analytics_pipeline.orchestration.keys import assets_named
 from analytics_pipeline.orchestration.metadata import MetadataMap
 from analytics_pipeline.orchestration.resources import Timescale

@@ -67,7 +67,7 @@ class MailRound:
 
     def __str__(self) -> str:
         """Say it for people."""
-        return "; ".join([f"{self.added} put into the outbox, {self.report}", *self.held])
+        return "; ".join([f"{self.added} enqueued, {self.report}", *self.held])
 
 
 def mail_reports(instance: DagsterInstance, connection: Connection, settings: Settings) -> MailRound:
@@ -131,7 +131,7 @@ def _judge_mailed(instance: DagsterInstance, connection: Connection, settings: S
 def _metadata(done: MailRound) -> MetadataMap:
     report = done.report
     metadata: MetadataMap = {
-        "put into the outbox": done.added,
+        "enqueued": done.added,
         "sent": report.sent,
         "to be tried again": report.again,
         "failed": report.failed,

@@ -16,7 +16,7 @@ from dagster import (
     MaterializeResult,
 )
 
-from analytics_pipeline.alerts.check import CHECK, check_alerts
+from analytics_pipeline.alerts.alert_check import CHECK, check_alerts
 from analytics_pipeline.asset_names import EVENTS, SUBSCRIPTIONS_ASSET, USERS
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.metrics.subscriptions import SUBSCRIPTION_COLUMNS, SUBSCRIPTIONS, update_subscriptions

@@ -75,7 +75,7 @@ class LatestRun:
         return None if self.record is None else datetime.now(UTC) - self.record.create_timestamp
 
     def is_unfinished(self, within: timedelta = timedelta.max) -> bool:
-        """Tell whether it waits or works; one that was made longer ago than ``within`` counts as dead or stuck."""
+        """Return whether it waits or works; one that was made longer ago than ``within`` counts as dead or stuck."""
         age = self.age
         return self.record is not None and not self.record.dagster_run.is_finished and age is not None and age < within
 

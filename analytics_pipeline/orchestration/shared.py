@@ -22,7 +22,7 @@ from dagster import (
 
 from analytics_pipeline.orchestration.keys import asset_key
 from analytics_pipeline.orchestration.metadata import table_schema
-from analytics_pipeline.orchestration.partitions import backfill_policy_for, partitions_for
+from analytics_pipeline.orchestration.partition_definitions import backfill_policy_for, partitions_for
 from analytics_pipeline.orchestration.runs.cancellation import StepRetry
 from analytics_pipeline.orchestration.runs.executor import owning_executor
 from analytics_pipeline.settings import Settings

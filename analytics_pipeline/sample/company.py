@@ -27,7 +27,7 @@ from analytics_pipeline.sample.profiles import (
 )
 from analytics_pipeline.sample.seasons import WEEKDAY_FACTORS, activity, moment
 from analytics_pipeline.sample.stream import DAY, MINUTE, Metadata, Recorder, Stream, decimal_text
-from analytics_pipeline.sample.subscriptions import SubscriptionDesk
+from analytics_pipeline.sample.subscription_desk import SubscriptionDesk
 
 # Customers that a company of size 1 moves over from its old system in the first weeks.
 FIRST_CUSTOMERS = 450

@@ -8,7 +8,7 @@ from operator import itemgetter
 from random import Random
 from typing import TypedDict
 
-from analytics_pipeline.events.catalogue import known_type
+from analytics_pipeline.events.event_types import known_type
 
 MINUTE = 60
 HOUR = 60 * MINUTE

@@ -93,7 +93,7 @@ def _end_left(claim: Claim) -> None:
 
 
 def _belongs(pid: int, folder: str) -> bool:
-    """Tell whether the process is the one that was started: a number alone may be anybody's by now."""
+    """Return whether the process is the one that was started: a number alone may be anybody's by now."""
     try:
         # In its arguments, or in its environment.
         return any(os.fsencode(folder) in Path(f"/proc/{pid}/{file}").read_bytes() for file in ("cmdline", "environ"))

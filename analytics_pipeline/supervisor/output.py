@@ -102,7 +102,7 @@ class Output:
                 echo(f"          {_shortened(cause['reason'])}")
 
     def _show(self, name: str, level: str, message: str) -> bool:
-        """Show a record unless the like was shown lately; tell whether it was shown."""
+        """Show a record unless the like was shown lately; return whether it was shown."""
         event = _EVENT.fullmatch(message)
         if (event["message"] if event else message).startswith(_NEVER_SHOWN):
             return False

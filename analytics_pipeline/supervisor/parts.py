@@ -130,7 +130,7 @@ class Watch:
     """Starts again what has ended, after a pause that grows, and not for ever."""
 
     def __init__(self, parts: Iterable[Part], say: Callable[[str], None], *, pauses: Sequence[float] = _PAUSES) -> None:
-        """Take parts that run; ``say`` is told of each end. There are as many starts within ten minutes as pauses."""
+        """Take parts that run; ``say`` gets each end. There are as many starts within ten minutes as pauses."""
         self._parts = {part: _History() for part in parts}
         self._say = say
         self._pauses = pauses

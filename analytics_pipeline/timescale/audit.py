@@ -1,7 +1,4 @@
-"""Who did what: acts of operators, kept in ``analytics_audit`` in the transaction of the act itself.
-
-Belongs here: adding to the table and reading it. Does not belong here: what an act is, which its own module says.
-"""
+"""Who did what: acts of operators, kept in ``analytics_audit`` in the transaction of the act itself."""
 
 import getpass
 import json

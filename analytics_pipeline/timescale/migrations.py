@@ -145,7 +145,7 @@ def _refuse_newer_database(connection: Connection, migrations: list[_Migration])
 
 
 def _apply(connection: WatchedConnection, migration: _Migration) -> bool:
-    """Apply a migration unless it is there, and tell whether it was missing."""
+    """Apply a migration unless it is there, and return whether it was missing."""
     if _is_applied(connection, migration):
         return False
     return change_briefly(connection, partial(_execute, connection, migration))

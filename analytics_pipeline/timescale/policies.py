@@ -271,7 +271,7 @@ def policy_differences(connection: Connection, values: PolicyValues) -> list[Pol
 
 
 def same_age(connection: Connection, one: str, other: str) -> bool:
-    """Tell whether two ages agree, ``never`` among them, as PostgreSQL compares intervals (``24:00:00`` is one day)."""
+    """Return whether two ages agree, ``never`` too, as PostgreSQL compares intervals (``24:00:00`` is one day)."""
     if NEVER in {one, other}:
         return one == other
     return fetch_row(connection, "SELECT %s::interval = %s::interval", [one, other]) == (True,)
@@ -345,7 +345,7 @@ def _add(connection: Connection, policy: Policy, action: str) -> PolicyChange:
 
 
 def _same_configuration(connection: Connection, wanted: Policy, found: Policy) -> bool:
-    """Tell whether two policies agree; numbers compare as seconds, which does no harm."""
+    """Return whether two policies agree; numbers compare as seconds, which does no harm."""
     pairs = [(value, found.config.get(name)) for name, value in wanted.config.items()]
     if wanted.schedule_interval is not None:
         pairs.append((wanted.schedule_interval, found.schedule_interval))

@@ -221,7 +221,7 @@ class WatchedConnection(psycopg.Connection[tuple[Any, ...]]):
             raise self._waited_out(self.lock_timeout, seen) from error
 
     def _is_over(self, seen: LockWait, waited: float) -> bool:
-        """Tell whether to cancel a wait from here, because the server itself does not end it in time."""
+        """Return whether to cancel a wait from here, because the server itself does not end it in time."""
         return (self.is_embedded and waited >= self.lock_timeout) or (waited >= SAY_AFTER and seen.is_waited_out)
 
     def _waited_out(self, seconds: float, wait: LockWait | None) -> LockTimeoutError:

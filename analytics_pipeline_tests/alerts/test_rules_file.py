@@ -1,12 +1,22 @@
 """A file of rules is taken as a whole or refused with the rule, the key and the remedy."""
 
 import re
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from analytics_pipeline.alerts.catalogue import METRICS
-from analytics_pipeline.alerts.rules import EACH_COMPANY, Comparison, Measure, NoData, parse_rule
+from analytics_pipeline.alerts.rule_metrics import METRICS
+from analytics_pipeline.alerts.rules import (
+    EACH_COMPANY,
+    KEYS,
+    Comparison,
+    Measure,
+    NoData,
+    RuleError,
+    parse_rule,
+)
 from analytics_pipeline.alerts.rules_file import RulesFileError, read_rules
 from analytics_pipeline.metrics.rates import Unit
 from analytics_pipeline.metrics.tables import METRIC_TABLES
@@ -131,7 +141,12 @@ def test_a_file_that_cannot_be_read_is_refused_with_the_setting_that_names_it(tm
         read_rules(path, SETTINGS)
 
 
-def test_everything_that_is_wrong_with_a_rule_is_told(tmp_path: Path) -> None:
+def test_a_key_cannot_make_another_line(tmp_path: Path) -> None:
+    refused = _refusal(tmp_path, f'{RIGHT}"a\\nrule ok" = 1\n')
+    assert refused.problems == [f"{tmp_path}/alerts.toml: rule 'low', a\\nrule ok: there is no such key."]
+
+
+def test_everything_that_is_wrong_with_a_rule_is_reported(tmp_path: Path) -> None:
     wrong = RIGHT.replace("100 EUR", "100 USD").replace("ops@example.com", "ops").replace("below", "under")
     refused = _refusal(tmp_path, f'{wrong}periods = "5 of 3"\nvaleu = 1\nmetrics = "mrr"\n')
     assert [re.search(r"rule 'low', (\w+)", problem).group(1) for problem in refused.problems] == [  # type: ignore[union-attr]
@@ -144,7 +159,7 @@ def test_everything_that_is_wrong_with_a_rule_is_told(tmp_path: Path) -> None:
     ]
 
 
-def test_every_wrong_rule_is_told_and_an_id_is_given_once(tmp_path: Path) -> None:
+def test_every_wrong_rule_is_reported_and_an_id_is_given_once(tmp_path: Path) -> None:
     second = RIGHT.partition("[[rules]]")[2].replace('"total_revenue"', '"mrrr"').replace('"low"', '"other"')
     third = RIGHT.partition("[[rules]]")[2]
     refused = _refusal(tmp_path, f"{RIGHT}\n[[rules]]{second}\n[[rules]]{third}")
@@ -153,6 +168,44 @@ def test_every_wrong_rule_is_told_and_an_id_is_given_once(tmp_path: Path) -> Non
         ("low", "id"),
     ]
     assert "And 1 more: 'analytics-pipeline alerts check " in str(refused)
+
+
+ODD: tuple[object, ...] = (
+    None, True, 5, -1.5, Decimal("1e-30"), "", "5 of", "a\nb", "\u202e", "x" * 5000, [], [5], [None, "ops"], [["a"]],
+    {}, {"value": 1}, date(2026, 1, 1), datetime(2026, 1, 1, tzinfo=UTC), b"x",
+)  # fmt: skip
+PYDANTICS = re.compile(r"pydantic|[Ii]nput |Value error|validation|Field required|instance of|<class|ValidationError")
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_whatever_a_key_holds_is_taken_or_refused_in_one_line_of_our_words(key: str) -> None:
+    good = {"id": "r", "metric": "mrr", "granularity": "day", "comparison": "above", "severity": "error"}
+    refused = 0
+    for odd in ODD:
+        entry = {**good, "value": "1 EUR", "recipients": ["ops@example.com"], key: odd}
+        if key == "change":
+            del entry["value"]
+        try:
+            parse_rule(entry, currency="EUR", names={"webhook": {}})
+        except RuleError as error:
+            refused += 1
+            # Without any threshold the problem is that of the value.
+            named = "value" if (key, odd) == ("change", None) else key
+            for problem in error.problems:
+                assert re.match(rf"{named}: \S.{{10,}}", problem), problem
+                assert not PYDANTICS.search(problem), problem
+                assert "\n" not in problem
+                assert len(problem) < 1500, "the list of figures is the longest"
+    assert refused >= len(ODD) - 7
+
+
+def test_every_wrong_recipient_is_reported_once() -> None:
+    entry = {"id": "r", "metric": "mrr", "granularity": "day", "comparison": "above", "severity": "error"}
+    wrong = ["ops", "slak:ops", "ops", "ops@example.com"]
+    with pytest.raises(RuleError) as refused:
+        parse_rule({**entry, "value": "1 EUR", "recipients": wrong, "webhook": "gone"}, names={"webhook": {"ops": "x"}})
+    keys = [problem.partition(":")[0] for problem in refused.value.problems]
+    assert keys == ["recipients", "recipients", "webhook"]
 
 
 @pytest.mark.parametrize(
@@ -212,11 +265,11 @@ def test_what_is_left_out_has_defaults_and_rules_can_share_them(tmp_path: Path) 
     )
     path.write_text(own.replace("[[rules]]", shared), encoding="utf-8")
     (rule,) = read_rules(path, SETTINGS)
-    assert (rule.company, rule.needed, rule.of, rule.no_data) == (None, 2, 3, NoData.ALERT)
-    assert [str(address) for address in rule.addresses] == ["mail:ops@example.com", "webhook:chat"]
+    assert (rule.company, *rule.periods, rule.no_data) == (None, 2, 3, NoData.ALERT)
+    assert [str(address) for address in rule.recipients] == ["mail:ops@example.com", "webhook:chat"]
     path.write_text(RIGHT, encoding="utf-8")
     (rule,) = read_rules(path, SETTINGS)
-    assert (rule.needed, rule.of, rule.no_data, len(rule.addresses)) == (1, 1, NoData.OK, 1)
+    assert (*rule.periods, rule.no_data, len(rule.recipients)) == (1, 1, NoData.OK, 1)
     assert rule.tell_within is not None
     assert rule.tell_within.days == 45
 

@@ -12,7 +12,7 @@ from analytics_pipeline.api.app import create_app
 from analytics_pipeline.api.scopes import Scope
 from analytics_pipeline.api.tokens import create_token
 from analytics_pipeline_tests.conftest import Database, migrated_database
-from analytics_pipeline_tests.events.samples import json_lines
+from analytics_pipeline_tests.events.sample_records import json_lines
 from analytics_pipeline_tests.metrics.closing import close, days
 from analytics_pipeline_tests.metrics.scenarios import SCENARIOS, payment
 

@@ -8,7 +8,7 @@ import pytest
 
 from analytics_pipeline.messages.recipients import add_recipient, list_recipients
 from analytics_pipeline.messages.unsubscribing import unsubscribe_address
-from analytics_pipeline.reports.addresses import document_address
+from analytics_pipeline.reports.document_links import document_address
 from analytics_pipeline.reports.monthly import publish_company_months, publish_platform_month
 from analytics_pipeline.reports.requests import meet
 from analytics_pipeline.timescale.connection import Connection, fetch_row

@@ -17,7 +17,7 @@ from analytics_pipeline.api import live, token_cache
 from analytics_pipeline.api.limits import RateLimit
 from analytics_pipeline.api.scopes import Scope
 from analytics_pipeline.api.tokens import revoke_token
-from analytics_pipeline.metrics.live import live_answer
+from analytics_pipeline.metrics.live_figures import live_answer
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.conftest import SERVER_URL
 from analytics_pipeline_tests.dashboard.serving import Served

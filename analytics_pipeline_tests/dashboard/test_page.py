@@ -26,7 +26,7 @@ from analytics_pipeline.reports.monthly import publish_company_months
 from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.dashboard.browser import CHROMIUM, Page, open_browser
 from analytics_pipeline_tests.dashboard.serving import Served
-from analytics_pipeline_tests.events.samples import payment, subscription
+from analytics_pipeline_tests.events.sample_records import payment, subscription
 
 AXE = Path(__file__).parent / "axe" / "axe.min.js"
 MAX_BYTES = 300_000

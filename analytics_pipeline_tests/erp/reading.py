@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from analytics_pipeline.database import connect
-from analytics_pipeline.erp.record import SourceResult, record_source
+from analytics_pipeline.erp.record_source import SourceResult, record_source
 from analytics_pipeline.erp.source_files import ErpSource, choose_sources, read_sources
 from analytics_pipeline.settings import get_settings
 

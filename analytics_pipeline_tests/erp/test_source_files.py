@@ -65,7 +65,7 @@ def test_a_users_own_query_is_read(erp: ExampleErp, write: Write) -> None:
     assert recorded("company_id, user_id, value::text, metadata") == [("acme", None, "100.00", {})]
 
 
-def test_a_key_that_two_rows_share_counts_once_and_is_told(erp: ExampleErp, write: Write) -> None:
+def test_a_key_that_two_rows_share_counts_once_and_is_reported(erp: ExampleErp, write: Write) -> None:
     write(QUERY.replace("number AS source_key", "currency AS source_key"))
     erp.execute(invoice("A-1", "1"), invoice("A-2", "2"), invoice("A-3", "1"))
     assert [read("bills").new, read("bills").new] == [1, 0]

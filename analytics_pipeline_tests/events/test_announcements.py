@@ -13,7 +13,7 @@ from analytics_pipeline.metrics.partitions import begin_attempt, record_closed
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.conftest import SERVER_URL, Database
-from analytics_pipeline_tests.events.samples import json_lines, payment
+from analytics_pipeline_tests.events.sample_records import json_lines, payment
 
 pytestmark = pytest.mark.skipif(SERVER_URL is None, reason="the embedded server has one session, and nobody listens")
 

@@ -29,15 +29,15 @@ from analytics_pipeline.events import (
     record_events,
 )
 from analytics_pipeline.events import ingest as ingest_module
+from analytics_pipeline.events.bulk_load import EventLoader
 from analytics_pipeline.events.contradictions import CONTRADICTED
 from analytics_pipeline.events.ingest import IngestSummary, ingest
-from analytics_pipeline.events.load import EventLoader
 from analytics_pipeline.events.sources import Source
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.invalidation import stale_ranges
 from analytics_pipeline.windows import Window
 from analytics_pipeline_tests.conftest import SERVER_URL, Database
-from analytics_pipeline_tests.events.samples import json_lines, payment, subscription
+from analytics_pipeline_tests.events.sample_records import json_lines, payment, subscription
 from analytics_pipeline_tests.events.test_record import MANY, CopyRefusingCursor, payments
 
 RUNNER = CliRunner()
@@ -313,8 +313,8 @@ def test_a_replaced_record_tells_metadata_apart_as_json_does(connection: Connect
         assert rows(connection, "SELECT metadata -> 'paid' IS NOT DISTINCT FROM 'true' FROM analytics_events") == [
             (True,)
         ]
-    told = "SELECT (stored -> 'metadata')::text, (sent -> 'metadata')::text, outcome FROM analytics_event_conflicts"
-    assert rows(connection, told) == [('{"paid": 1}', '{"paid": true}', "replaced")]
+    stated = "SELECT (stored -> 'metadata')::text, (sent -> 'metadata')::text, outcome FROM analytics_event_conflicts"
+    assert rows(connection, stated) == [('{"paid": 1}', '{"paid": true}', "replaced")]
 
 
 FORMS = ("12.00", "12", "12.0", "1.2e1")
@@ -439,7 +439,7 @@ def test_behind_the_horizon_earlier_records_share_the_fate_of_the_last_one(
     assert set(conflicts(connection)) == known | {("3.00", value, "open") for value in ("1.00", "2.00", "4.00")}
 
 
-def test_python_is_told_of_a_contradiction_once_everything_else_is_stored(connection: Connection) -> None:
+def test_python_raises_a_contradiction_once_everything_else_is_stored(connection: Connection) -> None:
     events = payments(3)
     record_events(events[:1], connection=connection)
     with pytest.raises(RejectedEvent, match="with value '0', and this record says '5'") as refusal:
@@ -481,9 +481,9 @@ def test_the_command_record_tells_a_conflict_and_replaces_on_demand(database: Da
     assert run("120.00", status=0).startswith("recorded: ")
     assert run("120.0", status=0).startswith("already there: ")
     assert "conflict: event_id" in run("12.00", status=SOME_REJECTED)
-    told = json.loads(run("12.00", "--json", status=SOME_REJECTED))
-    assert (told["new"], told["replaced"]) == (False, False)
-    assert (told["conflict"]["stored"]["value"], told["conflict"]["sent"]["value"]) == ("120.00", "12.00")
+    stated = json.loads(run("12.00", "--json", status=SOME_REJECTED))
+    assert (stated["new"], stated["replaced"]) == (False, False)
+    assert (stated["conflict"]["stored"]["value"], stated["conflict"]["sent"]["value"]) == ("120.00", "12.00")
     assert run("12.00", "--on-conflict", "replace", status=0).startswith("replaced: ")
     assert json.loads(run("12.00", "--json", status=0))["conflict"] is None
     with database.connect(autocommit=True) as connection:

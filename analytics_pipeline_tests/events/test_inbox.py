@@ -12,14 +12,13 @@ from upath import UPath
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events import sources
 from analytics_pipeline.events.contradictions import OnConflict
-from analytics_pipeline.events.inbox import Outcome, Watch, ingest_from_inbox
-from analytics_pipeline.events.inbox_places import Inbox, free_names, open_inbox
+from analytics_pipeline.events.inbox import Inbox, Outcome, Watch, free_names, ingest_from_inbox, open_inbox
 from analytics_pipeline.events.ingest import Progress
 from analytics_pipeline.timescale.clock import ClockError
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.clocks import shift_machine_clock
 from analytics_pipeline_tests.conftest import Database
-from analytics_pipeline_tests.events.samples import json_lines, payment
+from analytics_pipeline_tests.events.sample_records import json_lines, payment
 
 NOW = datetime(2025, 3, 5, 12, tzinfo=UTC)
 
@@ -97,14 +96,14 @@ def test_a_file_that_is_being_written_is_left_alone(tmp_path: Path) -> None:
     inbox, path, watch = open_inbox(str(tmp_path)), tmp_path / "a.jsonl", Watch()
 
     def look(seconds: int) -> bool:
-        return bool(watch.look(inbox.scan().files, NOW + timedelta(seconds=seconds))[0])
+        return bool(watch.poll(inbox.scan().files, NOW + timedelta(seconds=seconds))[0])
 
     def write(text: str, seconds: int) -> None:
         path.write_text(text)
         os.utime(path, (NOW.timestamp() + seconds, NOW.timestamp() + seconds))
 
     write("x", 0)
-    assert not look(100), "one look proves nothing"
+    assert not look(100), "one poll proves nothing"
     write("xx", 105)
     assert not look(110), "it has grown"
     assert not look(114), "not for long enough"
@@ -195,7 +194,7 @@ def test_a_file_that_contradicts_what_is_stored_changes_nothing_unless_it_may_re
     assert amounts == [("12.00",), ("29.33",)]
 
 
-def test_nul_bytes_and_over_long_lines_of_a_dropped_file_are_told(
+def test_nul_bytes_and_over_long_lines_of_a_dropped_file_are_reported(
     place: UPath, inbox: Inbox, connection: Connection
 ) -> None:
     event = json_lines([payment()]).encode()

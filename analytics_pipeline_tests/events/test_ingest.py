@@ -25,7 +25,7 @@ from analytics_pipeline.timescale.clock import ClockError, database_now
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.clocks import shift_machine_clock
 from analytics_pipeline_tests.conftest import Database
-from analytics_pipeline_tests.events.samples import json_lines, payment
+from analytics_pipeline_tests.events.sample_records import json_lines, payment
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from analytics_pipeline.intake.bounded_lines import MAX_LINE_BYTES
 from analytics_pipeline.intake.rejection import RejectedEvent
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.conftest import SERVER_URL, Database
-from analytics_pipeline_tests.events.samples import json_lines, payment
+from analytics_pipeline_tests.events.sample_records import json_lines, payment
 from analytics_pipeline_tests.events.test_mutated_files import mutated, raws
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

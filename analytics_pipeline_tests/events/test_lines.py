@@ -19,7 +19,7 @@ from analytics_pipeline.events.records import Record
 from analytics_pipeline.events.sources import Source, open_source
 from analytics_pipeline.intake.bounded_lines import MAX_LINE_BYTES, LongLine, bounded_lines
 from analytics_pipeline.intake.rejection import RejectedEvent
-from analytics_pipeline_tests.events.samples import json_lines, payment
+from analytics_pipeline_tests.events.sample_records import json_lines, payment
 from analytics_pipeline_tests.events.test_readers import CSV_HEADER, CSV_ROW, ID
 
 LIMIT = 7

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from analytics_pipeline.events.json_text import _DECODER, NOT_PLAIN, parse_json, read_plain, to_json
+from analytics_pipeline.events.exact_json import _DECODER, NOT_PLAIN, parse_json, read_plain, to_json
 from analytics_pipeline.events.model import AnalyticsEvent, check_event, parse_event
 from analytics_pipeline.intake.rejection import RejectedEvent
-from analytics_pipeline_tests.events.samples import payment, subscription
+from analytics_pipeline_tests.events.sample_records import payment, subscription
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
 

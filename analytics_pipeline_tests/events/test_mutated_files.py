@@ -27,7 +27,7 @@ from analytics_pipeline.events.ingest import UNFORESEEN, IngestSummary, SourcesU
 from analytics_pipeline.events.sources import Source
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.conftest import Database
-from analytics_pipeline_tests.events.samples import json_lines, payment, subscription
+from analytics_pipeline_tests.events.sample_records import json_lines, payment, subscription
 
 DATA = Path(__file__).parent / "data"
 FILES = int(os.environ.get("INGEST_FUZZ_FILES", "60"))

@@ -21,7 +21,7 @@ from analytics_pipeline.events.records import Record
 from analytics_pipeline.events.sources import Format, Source, open_source
 from analytics_pipeline.intake.bounded_lines import MAX_LINE_BYTES
 from analytics_pipeline.intake.rejection import RejectedEvent
-from analytics_pipeline_tests.events.samples import json_lines, payment
+from analytics_pipeline_tests.events.sample_records import json_lines, payment
 
 CSV_HEADER = "event_id,timestamp,company_id,user_id,event_type,category,value,currency,metadata\n"
 CSV_ROW = '{id},2025-01-31T23:59:59Z,acme,,payment.received,revenue,29.330,EUR,"{{""n"": 1.10}}"\n'
@@ -204,7 +204,7 @@ def test_parquet_values_that_would_lose_something_are_rejected(read: Read) -> No
         ("a.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 1000, mtime=0)[:20] + b"\0" * 20),
     ],
 )
-def test_a_damaged_file_is_told_in_one_line(read: Read, name: str, content: bytes) -> None:
+def test_a_damaged_file_is_reported_in_one_line(read: Read, name: str, content: bytes) -> None:
     with pytest.raises(AnalyticsError, match=r"a\.\w+.* is damaged or not") as raised:
         read(name, content)
     assert "\n" not in str(raised.value)

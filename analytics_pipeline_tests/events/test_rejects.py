@@ -18,16 +18,16 @@ import pytest
 from click.testing import CliRunner, Result
 
 from analytics_pipeline.cli import main
-from analytics_pipeline.events.inbox import Outcome, ingest_from_inbox
-from analytics_pipeline.events.inbox_places import INBOX_PREFIX, open_inbox
+from analytics_pipeline.events.inbox import Outcome, ingest_from_inbox, open_inbox
 from analytics_pipeline.events.ingest import ingest
 from analytics_pipeline.events.sources import Source
 from analytics_pipeline.folders import FolderError, temporary_folder
 from analytics_pipeline.intake.rejects import Reject, RejectsFile
 from analytics_pipeline.settings import get_settings
+from analytics_pipeline.store import COPIES_PREFIX
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline_tests.conftest import Database
-from analytics_pipeline_tests.events.samples import json_lines, payment
+from analytics_pipeline_tests.events.sample_records import json_lines, payment
 
 # So much may a file be long in a folder that is full: enough for a log line, too little for 300 rejects.
 ROOM = 20_000
@@ -103,9 +103,9 @@ def test_the_bound_is_a_setting_and_holds_for_rates_too(
     for command, rejected in ((["ingest", str(_rubbish(tmp_path / "a.jsonl"))], 343), (["fx", "load", str(rates)], 5)):
         get_settings.cache_clear()
         rejects = tmp_path / f"{command[0]}.rejects"
-        told = _call(*command, "--rejects", str(rejects), "--json")
-        figures = json.loads(told.stdout)
-        assert (told.exit_code, figures["rejected"]) == (3, rejected)
+        stated = _call(*command, "--rejects", str(rejects), "--json")
+        figures = json.loads(stated.stdout)
+        assert (stated.exit_code, figures["rejected"]) == (3, rejected)
         assert figures["notKept"] == rejected - 2 * len(figures["reasons"])
         assert len(_lines(rejects)) == 3 * len(figures["reasons"])
         shown = _call(*command, "--rejects", str(rejects)).stdout
@@ -144,12 +144,12 @@ def test_temporary_folders_of_killed_runs_are_removed_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    killed, new = tmp_path / f"{INBOX_PREFIX}killed", tmp_path / f"{INBOX_PREFIX}new"
+    killed, new = tmp_path / f"{COPIES_PREFIX}killed", tmp_path / f"{COPIES_PREFIX}new"
     killed.mkdir()
     _of_before(killed / "events.jsonl")
     os.utime(killed, (0, 0))
     new.mkdir()
-    with temporary_folder(INBOX_PREFIX) as first, temporary_folder(INBOX_PREFIX) as second:
+    with temporary_folder(COPIES_PREFIX) as first, temporary_folder(COPIES_PREFIX) as second:
         assert sorted(tmp_path.iterdir()) == sorted([first, second, new])
     assert list(tmp_path.iterdir()) == [new], "another run is about to lock it"
 

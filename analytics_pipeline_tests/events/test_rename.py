@@ -21,7 +21,7 @@ from analytics_pipeline.metrics.users import update_users, user_metrics
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Window
 from analytics_pipeline_tests.conftest import Database
-from analytics_pipeline_tests.events.samples import json_lines, payment
+from analytics_pipeline_tests.events.sample_records import json_lines, payment
 
 DECOMPOSED, COMPOSED = "cafe\u0301", "caf\u00e9"
 UNSEEN = "ac\u200bme"

@@ -16,10 +16,10 @@ from upath import UPath
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.model import parse_event
 from analytics_pipeline.fx.csv_rates import read_rates, read_source
-from analytics_pipeline.fx.rates import Rate, parse_rate
-from analytics_pipeline.fx.sources import RatesUnreachableError, source_name
+from analytics_pipeline.fx.exchange_rates import Rate, parse_rate
+from analytics_pipeline.fx.rate_sources import RatesUnreachableError, source_name
 from analytics_pipeline.intake.rejection import RejectedEvent
-from analytics_pipeline_tests.events.samples import payment
+from analytics_pipeline_tests.events.sample_records import payment
 
 TODAY = date(2025, 6, 30)
 HEADER = "rate_date,base,quote,rate\n"
@@ -115,7 +115,7 @@ def test_what_is_no_table_of_the_ecb_loads_nothing(text: str, problem: str) -> N
         ("2025-01-30,EUR,USD,1.2", "rate 1.2 contradicts line 2, where one EUR costs 1.1 USD on 2025-01-30"),
     ],
 )
-def test_a_line_that_is_no_rate_is_told_with_its_number_and_the_rest_is_read(line: str, reason: str) -> None:
+def test_a_line_that_is_no_rate_is_reported_with_its_number_and_the_rest_is_read(line: str, reason: str) -> None:
     text = f"{HEADER}2025-01-30,EUR,USD,1.1\n\n{line}\n2025-01-30,EUR,USD,1.10\n2025-07-01,EUR,USD,1.3\n"
     reading = read_rates(text.encode(), "rates.csv", today=TODAY)
     (reject,) = reading.rejects

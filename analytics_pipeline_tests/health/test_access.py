@@ -1,4 +1,4 @@
-"""Readers see what they may: each way of seeing more, or less, is found, and mended by what the finding says."""
+"""Readers see what they may: each way of seeing more, or less, is found, and fixed by what the finding says."""
 
 import uuid
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ def test_seeing_more_is_an_error_whose_remedy_ends_it(
 
 
 @pytest.mark.slow
-def test_seeing_less_is_found_and_mended_too(ask: Ask, connection: Connection) -> None:
+def test_seeing_less_is_found_and_fixed_too(ask: Ask, connection: Connection) -> None:
     connection.execute("REVOKE SELECT ON analytics_mrr_movements FROM analytics_reader")
     finding = ask("reader_access")
     assert finding.state is State.WARNING
@@ -69,7 +69,7 @@ def role(connection: Connection) -> Iterator[str]:
     connection.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
 
 
-def test_who_reads_without_a_grant_is_told(ask: Ask, connection: Connection, role: str) -> None:
+def test_who_reads_without_a_grant_is_reported(ask: Ask, connection: Connection, role: str) -> None:
     connection.execute(f"GRANT analytics_reader TO {role}")
     finding = ask("reader_access")
     assert finding.passed

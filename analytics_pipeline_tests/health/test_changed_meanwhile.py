@@ -164,7 +164,7 @@ def test_an_event_that_comes_between_the_reading_of_the_log_and_the_refresh_is_n
 
 @pytest.mark.slow
 def test_histories_that_differ_without_a_change_stop_the_run_that_has_read_them(closed: Connection) -> None:
-    for subject, tamper, told in (
+    for subject, tamper, stated in (
         (
             USERS,
             "UPDATE analytics_users SET first_seen = first_seen + interval '1 minute' WHERE user_id = 'acme 20'",
@@ -181,6 +181,6 @@ def test_histories_that_differ_without_a_change_stop_the_run_that_has_read_them(
         assert _prove(closed, subject).passed
         closed.execute(tamper)
         finding = _prove(closed, subject)
-        assert told in finding.summary
+        assert stated in finding.summary
         assert "close --start 2025-01-20 --end 2025-01-21" in finding.text
         assert _prove(closed, subject, days("2025-01-05", "2025-01-06")).passed, "another window"

@@ -16,7 +16,7 @@ from analytics_pipeline.events import RejectedEvent, new_event, parse_event, rec
 from analytics_pipeline.health import contradictions
 from analytics_pipeline.health.check_result import State
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline_tests.events.samples import json_lines, payment
+from analytics_pipeline_tests.events.sample_records import json_lines, payment
 from analytics_pipeline_tests.health.conftest import Ask
 
 DATA = Path(__file__).parents[1] / "events" / "data"

@@ -158,7 +158,7 @@ def test_amounts_without_a_proper_currency_are_found_in_every_category_and_the_r
         assert ask("currencies_present").passed
 
 
-def test_several_currencies_of_a_company_are_told_and_no_fault(ask: Ask, connection: Connection) -> None:
+def test_several_currencies_of_a_company_are_reported_and_no_fault(ask: Ask, connection: Connection) -> None:
     add_event(connection, _ago(hours=1), currency="EUR")
     add_event(connection, _ago(hours=1), currency="USD")
     finding = ask("currencies_present")
@@ -166,7 +166,7 @@ def test_several_currencies_of_a_company_are_told_and_no_fault(ask: Ask, connect
     assert finding.metadata["companies with several revenue currencies"] == ["acme"]
 
 
-def test_tampered_rows_are_told_by_company_bucket_and_both_values_and_the_remedy_mends_them(
+def test_tampered_rows_are_reported_by_company_bucket_and_both_values_and_the_remedy_fixes_them(
     ask: Ask, connection: Connection
 ) -> None:
     event = _ago(days=2)
@@ -190,7 +190,7 @@ def test_tampered_rows_are_told_by_company_bucket_and_both_values_and_the_remedy
     assert ask("reconciles_with_events", HOURLY).passed
 
 
-def test_missing_and_doubled_rows_are_told(ask: Ask, connection: Connection) -> None:
+def test_missing_and_doubled_rows_are_reported(ask: Ask, connection: Connection) -> None:
     event = _ago(days=2)
     for company in ("acme", "beta"):
         add_event(connection, event, company_id=company)

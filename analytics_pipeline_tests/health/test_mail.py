@@ -5,7 +5,7 @@ import pytest
 from analytics_pipeline.health.check_result import State
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.health.conftest import Ask, setting
-from analytics_pipeline_tests.messages.samples import put
+from analytics_pipeline_tests.messages.sample_messages import put
 
 CHECK, REPORT = "mail_delivered", "monthly_report"
 

@@ -50,7 +50,7 @@ def test_nothing_closed_is_no_difference(ask: Ask, connection: Connection) -> No
 
 @pytest.mark.parametrize("day", [OLD, NEW], ids=["sampled", "of late"])
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "stated"),
     [
         (
             "UPDATE analytics_users SET first_seen = first_seen + interval '1 minute' WHERE user_id = 'stays {day}'",
@@ -71,30 +71,32 @@ def test_nothing_closed_is_no_difference(ask: Ask, connection: Connection) -> No
     ],
 )
 def test_what_no_event_says_is_an_error_whatever_its_age(
-    ask: Ask, closed: Connection, day: date, change: str, told: str
+    ask: Ask, closed: Connection, day: date, change: str, stated: str
 ) -> None:
     closed.execute(change.format(day=day).encode())
     finding = ask(users.CHECK, "analytics_users")
     assert finding.state is State.ERROR
-    assert told.format(day=day) in finding.summary
+    assert stated.format(day=day) in finding.summary
     assert finding.remedies == (f"analytics-pipeline close --start {day} --end {day + timedelta(days=1)}",)
     close_inputs(closed, Window.of_dates(day, day))
     assert ask(users.CHECK, "analytics_users").passed
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "stated"),
     [
         ("DELETE FROM analytics_users WHERE user_id = 'stays {day}'", "{day} 08:00:00Z has an event then, before"),
         ("DELETE FROM analytics_user_deletions", "{day} 09:00:00Z deleted then, which is not stored"),
         ("UPDATE analytics_user_deletions SET returned_at = NULL", "{day} 10:00:00Z has an event then, before the"),
     ],
 )
-def test_events_of_late_that_are_not_stored_are_an_error(ask: Ask, closed: Connection, change: str, told: str) -> None:
+def test_events_of_late_that_are_not_stored_are_an_error(
+    ask: Ask, closed: Connection, change: str, stated: str
+) -> None:
     closed.execute(change.format(day=NEW).encode())
     finding = ask(users.CHECK, "analytics_users")
     assert finding.state is State.ERROR
-    assert told.format(day=NEW) in finding.summary
+    assert stated.format(day=NEW) in finding.summary
 
 
 def test_removed_events_are_left_to_be_closed_again(ask: Ask, closed: Connection) -> None:

@@ -92,12 +92,12 @@ def test_a_bounce_is_named_in_the_list_the_check_and_beside_the_recipient(
     assert recipient["problem"] is None
 
 
-def test_without_a_reason_the_status_is_told(connection: Connection, message_id: str, tmp_path: Path) -> None:
+def test_without_a_reason_the_status_is_reported(connection: Connection, message_id: str, tmp_path: Path) -> None:
     assert _bounced(tmp_path, message_id=message_id, diagnostic="").output.endswith(" bounced: status 5.1.1\n")
 
 
 @pytest.mark.parametrize(
-    ("parts", "told"),
+    ("parts", "stated"),
     [
         ({"action": "delayed"}, "This is no bounce"),
         ({"action": "delivered"}, "This is no bounce"),
@@ -106,11 +106,11 @@ def test_without_a_reason_the_status_is_told(connection: Connection, message_id:
     ],
 )
 def test_what_is_no_bounce_of_ours_changes_nothing(
-    connection: Connection, message_id: str, tmp_path: Path, parts: dict[str, str], told: str
+    connection: Connection, message_id: str, tmp_path: Path, parts: dict[str, str], stated: str
 ) -> None:
     done = _bounced(tmp_path, **({"message_id": message_id} | parts))
     assert (done.exit_code, done.output.count("\n")) == (1, 1)
-    assert told in done.output
+    assert stated in done.output
     assert states(connection) == ["sent"]
 
 

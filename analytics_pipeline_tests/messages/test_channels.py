@@ -18,7 +18,7 @@ from analytics_pipeline_tests.events_factory import at
 from analytics_pipeline_tests.messages import test_pagerduty, test_slack, test_teams
 from analytics_pipeline_tests.messages.conftest import states
 from analytics_pipeline_tests.messages.mail_catcher import Catcher
-from analytics_pipeline_tests.messages.samples import put
+from analytics_pipeline_tests.messages.sample_messages import put
 from analytics_pipeline_tests.messages.webhook_catcher import webhook_receiver
 
 

@@ -13,7 +13,7 @@ import pytest
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.messages.conftest import Send, pass_time
 from analytics_pipeline_tests.messages.mail_catcher import Catcher
-from analytics_pipeline_tests.messages.samples import put
+from analytics_pipeline_tests.messages.sample_messages import put
 
 KILLED, MESSAGES = 24, 240
 _PATIENCE_SECONDS = 60

@@ -24,7 +24,7 @@ from analytics_pipeline.messages.smtp import MailServer
 from analytics_pipeline.messages.timeouts import Timeouts
 from analytics_pipeline.settings import Settings
 from analytics_pipeline_tests.messages.mail_catcher import Catcher, mail_server
-from analytics_pipeline_tests.messages.samples import claimed, no_mark
+from analytics_pipeline_tests.messages.sample_messages import claimed, no_mark
 
 CONTENT = Content(
     subject="[analytics] failed: daily_aggregates", text="It failed.\n.\n.. with dots\nM\u00fcller \u20bf\n"
@@ -153,7 +153,7 @@ def test_a_sender_that_is_none_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "setting", "told"),
+    ("host", "setting", "stated"),
     [
         ("mail.example.com", "", "mail.example.com"),
         ("3f2a9c", "", "[127.0.0.1]"),
@@ -165,12 +165,12 @@ def test_a_sender_that_is_none_is_refused(text: str) -> None:
     ],
 )
 def test_this_host_introduces_itself_by_a_name_that_servers_take(
-    plain: Catcher, monkeypatch: pytest.MonkeyPatch, host: str, setting: str, told: str
+    plain: Catcher, monkeypatch: pytest.MonkeyPatch, host: str, setting: str, stated: str
 ) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: host)
     server = MailServer.parse(f"smtp://127.0.0.1:{plain.port}", ehlo=Settings(mail_ehlo=setting).mail_ehlo)
     _send(server)
-    assert plain.ehlos == [told]
+    assert plain.ehlos == [stated]
 
 
 def test_it_does_so_after_encryption_too_and_by_an_address_of_either_kind(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from analytics_pipeline.mail_addresses import Mailbox
 from analytics_pipeline.messages.mime import Mail, MailFile, encode_header
-from analytics_pipeline_tests.messages.wire import decode_words, read_wire
+from analytics_pipeline_tests.messages.mail_source import decode_words, read_wire
 
 MAIL = Mail(
     sender=Mailbox("reports@example.com"),

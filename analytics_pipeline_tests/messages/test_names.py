@@ -15,8 +15,8 @@ from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.messages.conftest import SENDER, Send
 from analytics_pipeline_tests.messages.documents import REPORT, publish
 from analytics_pipeline_tests.messages.mail_catcher import Catcher
-from analytics_pipeline_tests.messages.samples import put
-from analytics_pipeline_tests.messages.wire import Wire, decode_words, read_wire
+from analytics_pipeline_tests.messages.mail_source import Wire, decode_words, read_wire
+from analytics_pipeline_tests.messages.sample_messages import put
 
 CASES = (Path(__file__).parent / "data" / "names.jsonl").read_text(encoding="utf-8").splitlines()
 NAMES = [str(json.loads(line)["company_id"]) for line in CASES]

@@ -22,7 +22,7 @@ from analytics_pipeline.messages.message import Content
 from analytics_pipeline.messages.oauth import TokenSource
 from analytics_pipeline.messages.smtp import MailServer
 from analytics_pipeline_tests.messages.mail_catcher import Catcher, mail_server
-from analytics_pipeline_tests.messages.samples import claimed, no_mark
+from analytics_pipeline_tests.messages.sample_messages import claimed, no_mark
 from analytics_pipeline_tests.messages.test_mail import server_context
 from analytics_pipeline_tests.messages.token_server import Tokens, token_server
 

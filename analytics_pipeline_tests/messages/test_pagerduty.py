@@ -14,7 +14,7 @@ from analytics_pipeline.messages.recipients import add_recipient
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.events_factory import at
-from analytics_pipeline_tests.messages.samples import claimed, no_mark
+from analytics_pipeline_tests.messages.sample_messages import claimed, no_mark
 from analytics_pipeline_tests.messages.webhook_catcher import Receiver, webhook_receiver
 
 KEY = "R0UT1NGKEY" * 3 + "ab"

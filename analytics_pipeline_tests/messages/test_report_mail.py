@@ -133,8 +133,8 @@ def test_a_report_reaches_every_channel_that_takes_reports_once(
         assert link.startswith("https://reports.example.com/monthly_report/")
         assert teams.posted[0]["attachments"][0]["content"]["actions"][0]["url"] == link
         assert test_teams.LOST == []
-        (told,) = own.posted
-        assert (told["type"], told["data"]["link"], told["data"]["company"]) == ("report.published", link, "acme")
+        (stated,) = own.posted
+        assert (stated["type"], stated["data"]["link"], stated["data"]["company"]) == ("report.published", link, "acme")
     (file,) = folder.glob("*.eml")
     with file.open("rb") as stream:
         assert _attached(message_from_binary_file(stream, policy=policy.default)) == b"%PDF first"
@@ -230,10 +230,10 @@ def test_a_document_rendered_again_mails_nobody_again_until_a_person_wants_it(
     assert _resend(connection, "acme") == 0
     corrected = [mail for mail in catcher.mails if str(mail["Subject"]).startswith("Corrected: ")]
     assert {_attached(mail) for mail in corrected} == {b"%PDF with late data"}
-    told = corrected[0].get_body(("plain",)).get_content()  # type: ignore[union-attr]
-    told_of = told.splitlines()
-    assert "This replaces the report of this period that was sent before: 1 figure differs." in told_of
-    assert "Total revenue, EUR 15,010.00, before 15,000.00 (+10.00)" in told_of
+    stated = corrected[0].get_body(("plain",)).get_content()  # type: ignore[union-attr]
+    lines_of = stated.splitlines()
+    assert "This replaces the report of this period that was sent before: 1 figure differs." in lines_of
+    assert "Total revenue, EUR 15,010.00, before 15,000.00 (+10.00)" in lines_of
     assert len({mail["Message-ID"] for mail in catcher.mails}) == 4
 
 
@@ -501,13 +501,13 @@ def test_a_mail_says_how_to_get_no_more_of_them(
         add_recipient(connection, company, REPORT, "cfo+x@acme.com")
         publish(connection, company)
     assert _call("send").output == "3 sent.\n"
-    told = "fin%ance@xn--bcher-kva.example"
+    stated = "fin%ance@xn--bcher-kva.example"
     for mail in catcher.mails:
         header = "<mailto:fin%25ance@xn--bcher-kva.example?subject=Unsubscribe%20cfo%2Bx%40acme.com%20from%20reports>"
         assert mail["List-Unsubscribe"] == header
         assert mail["List-Unsubscribe-Post"] is None, "the API has no address that mail programs post to"
-        assert mail["Reply-To"].addresses[0].addr_spec == told
-        assert f"To get this report no more, write to {told}." in mail.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+        assert mail["Reply-To"].addresses[0].addr_spec == stated
+        assert f"To get this report no more, write to {stated}." in mail.get_body(("plain",)).get_content()  # type: ignore[union-attr]
     # What the operator does then.
     publish(connection, "acme", content=b"%PDF with late data")
     _resend(connection, "acme")

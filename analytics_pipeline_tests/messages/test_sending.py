@@ -29,7 +29,7 @@ from analytics_pipeline.store import artifact_name, store_artifact
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.commands import running
 from analytics_pipeline_tests.conftest import SERVER_URL, Database
-from analytics_pipeline_tests.messages import samples
+from analytics_pipeline_tests.messages import sample_messages
 from analytics_pipeline_tests.messages.conftest import SENDER, Send, channel_to, pass_time, states
 from analytics_pipeline_tests.messages.mail_catcher import Catcher, mail_server
 from analytics_pipeline_tests.messages.test_mail import server_context
@@ -40,7 +40,7 @@ LARGE = "<p>" + "large " * 1_200_000 + "</p>"
 
 
 def put(connection: Connection, key: str = "a", to: str = "cfo@example.com", **more: Any) -> bool:
-    return samples.put(connection, key, to, subject=f"subject {key}", text=f"text {key}\n", **more)
+    return sample_messages.put(connection, key, to, subject=f"subject {key}", text=f"text {key}\n", **more)
 
 
 def problem(connection: Connection) -> str:
@@ -309,7 +309,7 @@ def test_an_address_that_is_none_is_refused(connection: Connection) -> None:
 def test_a_subject_is_one_clean_line_and_unstorable_text_is_shown_escaped(
     connection: Connection, catcher: Catcher, send: Send
 ) -> None:
-    samples.put(
+    sample_messages.put(
         connection,
         subject="Evil\r\nBcc: x@example.com\x00\x1b[31m \u202egnp\u200b" + "W" * 500,
         text="nul \0 half \udc80",

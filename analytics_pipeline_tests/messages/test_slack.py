@@ -12,7 +12,7 @@ from analytics_pipeline.messages.channels.slack import SlackChannel
 from analytics_pipeline.messages.message import Content
 from analytics_pipeline.messages.timeouts import Timeouts
 from analytics_pipeline.settings import Settings
-from analytics_pipeline_tests.messages.samples import claimed, no_mark
+from analytics_pipeline_tests.messages.sample_messages import claimed, no_mark
 from analytics_pipeline_tests.messages.webhook_catcher import Receiver, webhook_receiver
 
 CONTENT = Content(

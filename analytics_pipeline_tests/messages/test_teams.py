@@ -10,7 +10,7 @@ import pytest
 from analytics_pipeline.messages.channel import DeliveryUnknown, Refused
 from analytics_pipeline.messages.channels.teams import TeamsChannel
 from analytics_pipeline.messages.message import Content
-from analytics_pipeline_tests.messages.samples import claimed, no_mark
+from analytics_pipeline_tests.messages.sample_messages import claimed, no_mark
 from analytics_pipeline_tests.messages.webhook_catcher import Receiver, webhook_receiver
 
 CONTENT = Content(

@@ -18,7 +18,7 @@ from analytics_pipeline.messages.channels.webhook import WebhookChannel
 from analytics_pipeline.messages.message import ClaimedMessage
 from analytics_pipeline.messages.timeouts import Timeouts
 from analytics_pipeline.settings import Settings
-from analytics_pipeline_tests.messages.samples import no_mark
+from analytics_pipeline_tests.messages.sample_messages import no_mark
 from analytics_pipeline_tests.messages.webhook_catcher import Receiver, webhook_receiver
 
 MESSAGE = ClaimedMessage(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from analytics_pipeline_tests.events.samples import json_lines
+from analytics_pipeline_tests.events.sample_records import json_lines
 
 Raw = dict[str, Any]
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from analytics_pipeline.events.load import EventLoader
+from analytics_pipeline.events.bulk_load import EventLoader
 from analytics_pipeline.events.model import AnalyticsEvent, check_event
 from analytics_pipeline.metrics.revenue import MrrMovements
 from analytics_pipeline.metrics.subscriptions import SUBSCRIPTION_COLUMNS

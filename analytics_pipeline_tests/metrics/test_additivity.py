@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from analytics_pipeline.events.load import EventLoader
+from analytics_pipeline.events.bulk_load import EventLoader
 from analytics_pipeline.metrics.revenue import mrr_movements, revenue_metrics
 from analytics_pipeline.metrics.users import user_metrics
 from analytics_pipeline.timescale.connection import Connection

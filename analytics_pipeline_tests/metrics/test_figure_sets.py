@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from analytics_pipeline.events.load import EventLoader
+from analytics_pipeline.events.bulk_load import EventLoader
 from analytics_pipeline.metrics.subscriptions import update_subscriptions
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Granularity

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pytest
 
-from analytics_pipeline.events.load import EventLoader
+from analytics_pipeline.events.bulk_load import EventLoader
 from analytics_pipeline.metrics.answers import revenue_answer, users_answer
 from analytics_pipeline.metrics.revenue import RevenueMonth, revenue_by_currency, revenue_metrics, revenue_series
 from analytics_pipeline.metrics.subscriptions import update_subscriptions

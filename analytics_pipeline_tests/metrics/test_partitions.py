@@ -101,7 +101,7 @@ def test_what_another_run_has_begun_since_is_neither_closed_nor_failed_by_an_ear
 
 
 @pytest.mark.slow
-def test_a_long_history_is_told_as_few_stretches_whatever_its_hours(database: Database) -> None:
+def test_a_long_history_is_reported_as_few_stretches_whatever_its_hours(database: Database) -> None:
     history = Window.of_dates(date(2024, 1, 1), date(2025, 12, 31))
     with database.connect(autocommit=True) as connection:
         _begin(connection, history, "run")

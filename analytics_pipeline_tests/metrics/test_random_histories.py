@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analytics_pipeline.asset_names import USERS
-from analytics_pipeline.events.load import EventLoader
+from analytics_pipeline.events.bulk_load import EventLoader
 from analytics_pipeline.events.model import AnalyticsEvent, check_event
 from analytics_pipeline.metrics.revenue import all_unconverted, mrr_figures, revenue_figures
 from analytics_pipeline.metrics.tables import USER_METRICS, close_metric, stale_periods
-from analytics_pipeline.metrics.users import USER_DELETIONS, UserMetrics, update_users, user_figures
+from analytics_pipeline.metrics.users import UserMetrics, update_users, user_figures
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.metrics.closing import days
@@ -230,13 +230,14 @@ def test_users_of_many_periods_at_once_are_those_of_each(
 
 
 def _forget_users(connection: Connection) -> None:
-    for table in (USERS, USER_DELETIONS):
+    for table in (USERS, "analytics_user_deletions"):
         connection.execute(f"DELETE FROM {table}")
 
 
 def _stored_users(connection: Connection) -> list[list[tuple[object, ...]]]:
     return [
-        connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3").fetchall() for table in (USERS, USER_DELETIONS)
+        connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3").fetchall()
+        for table in (USERS, "analytics_user_deletions")
     ]
 
 

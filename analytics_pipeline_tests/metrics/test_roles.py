@@ -30,7 +30,7 @@ from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.audit import list_acts
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline_tests.conftest import SERVER_URL, Database, empty_database
-from analytics_pipeline_tests.events.samples import json_lines, payment
+from analytics_pipeline_tests.events.sample_records import json_lines, payment
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.metrics.closing import close, days
 

@@ -23,7 +23,7 @@ from analytics_pipeline.metrics.tables import METRIC_TABLES, REVENUE_METRICS, Me
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.conftest import Database
-from analytics_pipeline_tests.events.samples import json_lines
+from analytics_pipeline_tests.events.sample_records import json_lines
 from analytics_pipeline_tests.metrics.closing import close_inputs, days
 from analytics_pipeline_tests.metrics.scenarios import RATES, SCENARIOS, Question, Scenario, as_lines, payment
 

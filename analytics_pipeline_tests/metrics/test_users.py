@@ -8,7 +8,6 @@ from analytics_pipeline.health.metrics import equals_definitions
 from analytics_pipeline.metrics.answers import users_answer
 from analytics_pipeline.metrics.tables import USER_METRICS, close_metric
 from analytics_pipeline.metrics.users import (
-    USER_DELETIONS,
     UserMonth,
     active_users,
     new_users,
@@ -35,6 +34,7 @@ def _facts(connection: Connection) -> tuple[Facts, Facts]:
     return users, deletions
 
 
+USER_DELETIONS = "analytics_user_deletions"
 STORED = (USERS, USER_DELETIONS)
 
 
@@ -301,7 +301,7 @@ def test_in_sql_what_would_need_expired_events_is_null_and_what_is_kept_is_count
 def test_the_first_day_after_the_horizon_keeps_its_figures_and_the_others_are_closed_again(
     connection: Connection,
 ) -> None:
-    """Who has churned in it is told by the day before, whose events have expired."""
+    """Who has churned in it follows from the day before, whose events have expired."""
     first, second = days("2025-03-01"), days("2025-03-02")
     for user in ("a", "b"):
         add_login(connection, "02-28T10:00", user)

@@ -18,10 +18,10 @@ from analytics_pipeline.cli import main
 from analytics_pipeline.database import connect
 from analytics_pipeline.definitions import build_definitions
 from analytics_pipeline.operations import backup as backup_module
-from analytics_pipeline.operations.content import read_content
 from analytics_pipeline.operations.keeping import whole_backups
 from analytics_pipeline.operations.manifest import Content
 from analytics_pipeline.operations.places import list_backups
+from analytics_pipeline.operations.row_counts import read_content
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import fetch_row
 from analytics_pipeline_tests.commands import locked, running

@@ -14,7 +14,7 @@ from dagster import (
     TableRecord,
 )
 
-from analytics_pipeline.alerts.check import CHECK
+from analytics_pipeline.alerts.alert_check import CHECK
 from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES
 from analytics_pipeline.orchestration.runs import tags
 from analytics_pipeline.settings import get_settings
@@ -77,7 +77,7 @@ def _told(database: Database) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_run_over_partitions_shows_and_tells_what_fires_in_the_latest_closed_one(
+def test_a_run_over_partitions_shows_and_notifies_of_what_fires_in_the_latest_closed_one(
     rules: Path, database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:
     with database.connect(autocommit=True) as connection:

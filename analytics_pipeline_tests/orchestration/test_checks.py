@@ -83,7 +83,7 @@ def test_the_checks_alone_run_over_an_empty_database_and_pass(
 
 
 @pytest.mark.slow
-def test_what_is_wrong_is_told_with_severity_threshold_and_remedy_and_hides_nothing_else(
+def test_what_is_wrong_is_reported_with_severity_threshold_and_remedy_and_hides_nothing_else(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:
     with database.connect(autocommit=True) as connection:
@@ -149,12 +149,12 @@ def test_a_failed_range_is_red_until_a_run_that_has_closed_it_has_ended(
         failed = _run(definitions, instance, "hourly_aggregates", tags=RANGE)
         assert not failed.success
         ticks.tick()
-        told = _state(instance, HOURLY, "no_failed_partitions")
-        assert (told.passed, told.severity) == (False, AssetCheckSeverity.ERROR)
-        assert f"[2025-01-05T10:00Z, 2025-01-05T11:00Z) (run {failed.run_id}, " in (told.description or "")
-        assert "analytics-pipeline close --start 2025-01-05T10:00 --end 2025-01-05T11:00" in (told.description or "")
-        assert f"Assets > {HOURLY} > Materialize" in (told.description or "")
-        assert told.metadata["failed ranges found"].value == 1
+        stated = _state(instance, HOURLY, "no_failed_partitions")
+        assert (stated.passed, stated.severity) == (False, AssetCheckSeverity.ERROR)
+        assert f"[2025-01-05T10:00Z, 2025-01-05T11:00Z) (run {failed.run_id}, " in (stated.description or "")
+        assert "analytics-pipeline close --start 2025-01-05T10:00 --end 2025-01-05T11:00" in (stated.description or "")
+        assert f"Assets > {HOURLY} > Materialize" in (stated.description or "")
+        assert stated.metadata["failed ranges found"].value == 1
         doctor = CliRunner().invoke(main, ["doctor"])
         assert doctor.exit_code == 1
         assert f"no_failed_partitions     {HOURLY}: The last run failed for" in doctor.output

@@ -15,7 +15,7 @@ from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import fetch_row
 from analytics_pipeline.timescale.refresh import materialized_tables
 from analytics_pipeline_tests.conftest import Database
-from analytics_pipeline_tests.events.samples import json_lines, payment
+from analytics_pipeline_tests.events.sample_records import json_lines, payment
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.messages.mail_catcher import Catcher, mail_server
 from analytics_pipeline_tests.orchestration.sensor_ticks import Ticks
@@ -80,7 +80,7 @@ def _falsify(database: Database, factor: str) -> None:
         connection.execute(f"UPDATE {table} SET total_value = total_value * {factor}")
 
 
-def test_a_failed_range_is_told_once_and_recovers_when_its_partitions_are_closed(
+def test_a_failed_range_is_notified_once_and_recovers_when_its_partitions_are_closed(
     mails: Catcher, runs: Ticks, database: Database, definitions: Definitions, instance: DagsterInstance
 ) -> None:
     with database.connect(autocommit=True) as connection:
@@ -114,7 +114,7 @@ def test_a_failed_range_is_told_once_and_recovers_when_its_partitions_are_closed
     assert "2 times" in _text(mails)
 
 
-def test_a_run_that_dagster_retries_is_not_told_and_a_crash_is(
+def test_a_run_that_dagster_retries_is_not_notified_and_a_crash_is(
     mails: Catcher, runs: Ticks, database: Database, instance: DagsterInstance
 ) -> None:
     def crash(tags: dict[str, str]) -> None:
@@ -130,7 +130,7 @@ def test_a_run_that_dagster_retries_is_not_told_and_a_crash_is(
     assert "First line of the error: the run's process is gone" in _text(mails)
 
 
-def test_a_bad_file_is_told_and_the_mended_one_recovers_it(
+def test_a_bad_file_is_notified_and_the_fixed_one_recovers_it(
     mails: Catcher, runs: Ticks, database: Database, definitions: Definitions, instance: DagsterInstance
 ) -> None:
     folder = get_settings().home / "inbox"
@@ -174,7 +174,7 @@ def test_nothing_is_lost_while_mail_or_the_database_is_down(
     mails.data_answer = "451 try later"
     runs.tick()
     assert runs.skipped is not None
-    assert "1 incident put into the outbox for mail:ops@example.com; 1 to be tried again" in runs.skipped
+    assert "1 incident enqueued for mail:ops@example.com; 1 to be tried again" in runs.skipped
     assert "451 try later" in runs.skipped
     mails.data_answer = None
     with database.connect(autocommit=True) as connection:
@@ -183,7 +183,7 @@ def test_nothing_is_lost_while_mail_or_the_database_is_down(
     assert _subjects(mails) == [f"failed: hourly_aggregates of {ASSET} for {HOUR}"]
 
 
-def test_without_a_mail_server_the_log_is_told(
+def test_without_a_mail_server_the_log_is_used(
     mails: Catcher,
     runs: Ticks,
     database: Database,
@@ -205,7 +205,7 @@ def test_without_a_mail_server_the_log_is_told(
     assert lines[0].startswith("[analytics] failed: hypertable_setup: Failed: hypertable_setup")
 
 
-def test_a_failing_policy_job_is_told_once_and_when_it_works_again(
+def test_a_failing_policy_job_is_notified_once_and_when_it_works_again(
     mails: Catcher, policies: Ticks, database: Database
 ) -> None:
     with database.connect(autocommit=True) as connection:
@@ -241,7 +241,7 @@ def test_a_failing_policy_job_is_told_once_and_when_it_works_again(
         assert "the job was removed" in _text(mails)
 
 
-def test_an_unreachable_database_is_told_without_the_database(
+def test_operators_are_notified_of_an_unreachable_database_without_it(
     mails: Catcher, policies: Ticks, database: Database, environment: pytest.MonkeyPatch
 ) -> None:
     environment.setenv("ANALYTICS_DATABASE_URL", "postgresql://nobody:secret@127.0.0.1:1/none")
@@ -265,7 +265,7 @@ def test_an_unreachable_database_is_told_without_the_database(
     assert _subjects(mails)[2:] == ["recovered: the analytics database"] * 2
 
 
-def test_failures_long_before_the_first_tick_are_not_told(
+def test_failures_long_before_the_first_tick_are_not_notified(
     mails: Catcher, runs: Ticks, database: Database, instance: DagsterInstance, environment: pytest.MonkeyPatch
 ) -> None:
     environment.setattr(failures, "_FIRST_LOOK_BACK", timedelta(seconds=-5))

@@ -13,7 +13,7 @@ from dagster import (
 )
 
 from analytics_pipeline.asset_names import FX_ASSET
-from analytics_pipeline.fx.rates import FX_COLUMNS
+from analytics_pipeline.fx.exchange_rates import FX_COLUMNS
 from analytics_pipeline.orchestration.fx import FX_JOB
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline_tests.conftest import Database

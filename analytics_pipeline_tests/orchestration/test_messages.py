@@ -39,7 +39,7 @@ from analytics_pipeline.settings import get_settings
 from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
-from analytics_pipeline_tests.messages.samples import put
+from analytics_pipeline_tests.messages.sample_messages import put
 from analytics_pipeline_tests.messages.token_server import token_server
 from analytics_pipeline_tests.metrics.closing import close_inputs
 from analytics_pipeline_tests.orchestration.sensor_ticks import Ticks
@@ -227,7 +227,7 @@ def test_a_document_made_anew_is_judged_though_everybody_had_the_one_before_and_
     assert ticks.skipped == "Nothing is due."
 
 
-def test_mails_wait_for_a_server_and_one_that_fails_for_good_fails_the_run_which_operators_are_told_of(
+def test_mails_wait_for_a_server_and_one_that_fails_permanently_fails_the_run_which_operators_are_notified_of(
     month: Definitions,
     instance: DagsterInstance,
     spool: Path,
@@ -252,10 +252,10 @@ def test_mails_wait_for_a_server_and_one_that_fails_for_good_fails_the_run_which
     result = ticks.launch(request)
     assert not result.success
     (failure,) = [event for event in result.all_events if event.is_step_failure]
-    told = failure.step_failure_data.user_failure_data
-    assert told is not None
-    assert "1 failed" in (told.description or "")
-    assert "outbox retry" in (told.description or "")
+    stated = failure.step_failure_data.user_failure_data
+    assert stated is not None
+    assert "1 failed" in (stated.description or "")
+    assert "outbox retry" in (stated.description or "")
     assert result.job_def.get_node_named("send_mails").definition.pools == {"mail"}
     assert ticks.tick() == []
     assert ticks.skipped == "Nothing is due."

@@ -124,7 +124,7 @@ def test_removed_events_leave_the_users_figures_by_themselves(
         assert _check(definitions, instance, "analytics_users", "users_match_events").passed
 
 
-def test_a_rate_that_comes_late_mends_the_figures_and_the_check(
+def test_a_rate_that_comes_late_fixes_the_figures_and_the_check(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:
     with database.connect(autocommit=True) as connection:

@@ -26,7 +26,7 @@ NO_KEY = "is no key of a partition, which are the starts of partitions in UTC su
 class Case:
     job: str
     tags: dict[str, str]
-    told: str
+    stated: str
 
 
 CASES = [
@@ -62,23 +62,23 @@ def _assert_refused(definitions: Definitions, instance: DagsterInstance, case: C
     assert not result.success, case
     assert result.get_asset_materialization_events() == []
     assert DagsterEventType.STEP_UP_FOR_RETRY not in {event.event_type for event in result.all_events}
-    told = describe_failure(result.all_events) or ""
-    assert told.startswith("Nothing of ")
-    assert case.told in told, told
+    stated = describe_failure(result.all_events) or ""
+    assert stated.startswith("Nothing of ")
+    assert case.stated in stated, stated
 
 
 @pytest.mark.parametrize(
-    ("start", "told"),
+    ("start", "stated"),
     [
         ("2025-01-05-10:30", "'2025-01-05-10:30' does not match the formats"),
         ("2025-01-05T10:30", "must begin and end on full hours (UTC)"),
         ("2024-12-31T10:00", "begins before the first partition, 2025-01-01"),
     ],
 )
-def test_the_command_refuses_what_is_no_boundary(dagster_home: object, start: str, told: str) -> None:
+def test_the_command_refuses_what_is_no_boundary(dagster_home: object, start: str, stated: str) -> None:
     result = CliRunner().invoke(main, ["close", "--start", start, "--end", "2025-01-06"])
     assert result.exit_code != 0
-    assert told in " ".join(result.output.split())
+    assert stated in " ".join(result.output.split())
 
 
 def test_users_and_subscriptions_are_closed_in_whole_days(database: Database) -> None:

@@ -149,7 +149,7 @@ def test_the_launchpad_makes_what_its_configuration_says(definitions: Definition
 def test_a_configuration_that_makes_no_sense_fails_in_one_sentence(
     definitions: Definitions, instance: DagsterInstance
 ) -> None:
-    for config, told in (
+    for config, stated in (
         ({**JANUARY, "sections": ["nope"]}, "There is no section 'nope'"),
         ({"start": "January"}, "start and end are days"),
     ):
@@ -157,7 +157,7 @@ def test_a_configuration_that_makes_no_sense_fails_in_one_sentence(
         failure = result.failure_data_for_node(CUSTOM_REPORTS)
         assert failure is not None
         assert failure.user_failure_data is not None
-        assert told in str(failure.user_failure_data.description)
+        assert stated in str(failure.user_failure_data.description)
 
 
 def test_without_a_configuration_it_is_the_last_month_over_all_companies(

@@ -14,8 +14,7 @@ import openpyxl
 import pytest
 from pypdf import PdfReader
 
-from analytics_pipeline.alerts.evaluate import judge_window
-from analytics_pipeline.alerts.words import shown
+from analytics_pipeline.alerts.alert_check import evaluate_window
 from analytics_pipeline.database import migrate
 from analytics_pipeline.metrics.answers import movements_answer, revenue_answer, series_answer
 from analytics_pipeline.metrics.revenue import revenue_by_currency, revenue_series
@@ -30,7 +29,7 @@ from analytics_pipeline.reports.workbook import render_workbook
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Granularity
-from analytics_pipeline_tests.alerts.samples import rule
+from analytics_pipeline_tests.alerts.sample_rules import rule
 from analytics_pipeline_tests.conftest import Database, empty_database, set_environment
 from analytics_pipeline_tests.events_factory import add_event, at
 from analytics_pipeline_tests.metrics.closing import close_inputs
@@ -199,9 +198,9 @@ def test_losses_are_positive_in_alerts(connection: Connection) -> None:
     def told(metric: str) -> str:
         judged = rule(metric=metric, company="acme", comparison="above", value="0 EUR")
         table = REVENUE_METRICS if metric == "refunds" else MRR_MOVEMENTS
-        (judgement,) = judge_window(connection, table, Granularity.MONTH, JANUARY, [judged])
+        (judgement,) = evaluate_window(connection, table, Granularity.MONTH, JANUARY, [judged])
         assert judgement.fires
-        return shown(judgement)
+        return judgement.shown
 
     assert [told(metric) for metric in ("refunds", "contraction", "churn")] == ["1.00 EUR", "40.00 EUR", "30.00 EUR"]
 

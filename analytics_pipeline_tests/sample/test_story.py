@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from datetime import date, timedelta
 from decimal import Decimal
 
-from analytics_pipeline.events.catalogue import KNOWN_TYPES
+from analytics_pipeline.events.event_types import KNOWN_TYPES
 from analytics_pipeline_tests.sample.conftest import END, Sample
 
 SATURDAY = 5

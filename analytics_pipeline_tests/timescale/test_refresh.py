@@ -51,7 +51,7 @@ def test_a_closed_hierarchy_equals_the_events_in_every_aggregate(database: Datab
 
 
 @pytest.mark.slow
-def test_a_late_event_makes_its_partitions_stale_all_the_way_up_and_closing_them_mends_it(
+def test_a_late_event_makes_its_partitions_stale_all_the_way_up_and_closing_them_fixes_it(
     database: Database,
 ) -> None:
     with database.connect(autocommit=True) as connection:

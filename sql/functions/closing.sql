@@ -805,7 +805,7 @@ CREATE OR REPLACE FUNCTION analytics_is_behind_horizon(p_period analytics_metric
 RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$
-    -- Who has churned in a day is told by the day before.
+    -- Who has churned in a day follows from the day before.
     SELECT coalesce(
         (p_period).period_start < p_horizon + CASE
             WHEN (p_period).metric = 'user_metrics' AND (p_period).granularity = 'day' THEN interval '24 hours'

@@ -46,7 +46,7 @@ END
 $$;
 
 COMMENT ON FUNCTION analytics_rename_deletions IS
-    'Gives the deletions of a company''s users, or of one user, another name, with the returns that their events tell.';
+    'Gives the deletions of a company''s users, or of one user, another name, with the returns that their events show.';
 
 CREATE OR REPLACE FUNCTION analytics_rename_company(p_former text, p_present text)
 RETURNS void

@@ -35,7 +35,7 @@ RETURNS TABLE (
 )
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-    WITH told AS MATERIALIZED (
+    WITH stated AS MATERIALIZED (
         SELECT v.*, count(*) OVER instant AS together, count(v.sequence) OVER instant AS in_sequence
         FROM analytics_complete_changes(p_company, p_start, p_end) AS v
         WINDOW instant AS (PARTITION BY v.company_id, v.subscription_id, v."timestamp")
@@ -48,7 +48,7 @@ AS $$
             ROW(
                 t.status, trim_scale(t.value), t.currency, t."interval", t.interval_count, t.quantity
             )::text COLLATE "C" AS says
-        FROM told AS t
+        FROM stated AS t
         WHERE t.together > 1
     ),
     ordered AS (
@@ -86,7 +86,7 @@ AS $$
         t."interval", t.interval_count, t.quantity,
         analytics_monthly_amount(t.status, t.value, t."interval", t.interval_count, t.quantity),
         t.event_type, t.event_id, t.user_id, false, NULL::boolean
-    FROM told AS t
+    FROM stated AS t
     WHERE t.together = 1
     UNION ALL
     SELECT

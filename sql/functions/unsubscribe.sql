@@ -24,4 +24,4 @@ END
 $$;
 
 COMMENT ON FUNCTION analytics_unsubscribe IS
-    'Ends the reports to the recipient of a key, and tells whether there is one; again changes nothing.';
+    'Ends the reports to the recipient of a key, and returns whether there is one; again changes nothing.';

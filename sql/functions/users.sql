@@ -435,7 +435,7 @@ BEGIN
         WHERE u.first_seen IS NOT NULL
     ),
     -- How many users were active in one slot and not again before another: whether somebody was active between two
-    -- bounds is told by the first time after the one, and who lapsed by the last time before the other.
+    -- bounds follows from the first time after the one, and who lapsed by the last time before the other.
     pair AS MATERIALIZED (
         SELECT
             s.timeline, s.company_id, s.last_slot, s.next_slot,

@@ -129,13 +129,13 @@ UPDATE analytics_alert_rules SET retired_at = now() WHERE rule_id = %(rule)s AND
 
 -- name: alert_rules
 -- The rules in force.
-SELECT r.definition, r.revision, r.sha256, r.loaded_at
+SELECT r.definition, r.revision, r.loaded_at
 FROM analytics_alert_rules AS r
 WHERE r.active
 ORDER BY r.rule_id
 
 
--- name: alert_told
+-- name: alert_notified
 -- The messages of these alerts are in the outbox: of their end if they have one, else of their start.
 UPDATE analytics_alerts
 SET told_at = coalesce(told_at, now()), end_told_at = CASE WHEN resolved_at IS NOT NULL THEN now() END

@@ -172,7 +172,7 @@ SELECT
             OR (state = 'sending' AND lease_until < now() AND transmitting_at IS NOT NULL)
     ),
     count(*) FILTER (
-        WHERE due_at < now() - %(patience)s
+        WHERE due_at < now() - %(max_wait)s
             AND (state = 'pending' OR (state = 'sending' AND lease_until < now() AND transmitting_at IS NULL))
     ),
     min(due_at) FILTER (WHERE state = 'pending' AND due_at <= now()),

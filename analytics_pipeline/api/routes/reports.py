@@ -19,7 +19,7 @@ from analytics_pipeline.api.scopes import Scope
 from analytics_pipeline.api.served_files import FILE_TYPES, file_response
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.fx.show import require_known_currency
-from analytics_pipeline.reports.addresses import PREVIEW, hash_key, key_address, new_key
+from analytics_pipeline.reports.document_links import PREVIEW, hash_key, key_address, new_key
 from analytics_pipeline.reports.order import order_report
 from analytics_pipeline.reports.preview import first_page
 from analytics_pipeline.reports.requests import ReportRequest

@@ -298,7 +298,7 @@ export class Arbiter {
     );
   }
 
-  /** The engine has ended: whoever had it is told, and a new one takes over what is committed. */
+  /** The engine has ended: whoever had it is notified, and a new one takes over what is committed. */
   async #recover(crash) {
     const holder = this.#holder;
     const withinRow = this.#reply?.withinMessage;

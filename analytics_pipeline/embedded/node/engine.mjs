@@ -1,8 +1,6 @@
 /**
  * The engine as the server sees it: one statement batch at a time, output as it comes, and a new engine on the same
  * data where one has crashed.
- *
- * Belongs here: talking to the engine's thread. Does not belong here: whose turn it is.
  */
 
 import { Worker } from 'node:worker_threads';

@@ -2,8 +2,7 @@
  * The database engine, alone in its thread: a long statement never keeps the server from
  * accepting clients, and a crash of the engine never takes the server with it.
  *
- * Belongs here: the engine's start, its input and output. What a client is, this thread
- * does not know.
+ * What a client is, this thread does not know.
  */
 
 import fs from 'node:fs';
@@ -207,8 +206,8 @@ function freeBytes(folder) {
 }
 
 function crashed(error) {
-  const told = [...logTail].reverse().map((line) => /\b(PANIC|FATAL): +(.*)/.exec(line)?.[2]);
-  const reason = told.find(Boolean) ?? String(error?.message ?? error);
+  const fatal = [...logTail].reverse().map((line) => /\b(PANIC|FATAL): +(.*)/.exec(line)?.[2]);
+  const reason = fatal.find(Boolean) ?? String(error?.message ?? error);
   const noRoom =
     [String(error), ...logTail].some((line) => /No space left on device|ENOSPC|Disk quota exceeded|EDQUOT/.test(line)) ||
     freeBytes(path.dirname(workerData.dataDir)) < WAL_SEGMENT_BYTES;

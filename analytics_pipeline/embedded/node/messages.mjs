@@ -1,8 +1,6 @@
 /**
  * What a client may send: every message is read here, once and whole, before anything acts on it. What does not keep to
  * the protocol to the last byte is a ProtocolError, which ends that client; the engine sees well-formed messages only.
- *
- * Belongs here: the content of messages. Does not belong here: when a client may send which.
  */
 
 import {

@@ -1,6 +1,6 @@
 /**
  * Many sessions on the engine's one: what belongs to a client - settings, role, prepared
- * statements, temporary objects, LISTEN - is put away before another client's turn and put
+ * statements, temporary objects, LISTEN - is stored before another client's turn and put
  * back before its own.
  *
  * Whatever a client may have changed is reset when its turn ends. What it has changed is read, to be put back, only
@@ -70,7 +70,7 @@ export class SessionState {
   statements = new Map();
   /** @type {Set<string>} the ones of `statements` that the engine holds now */
   present = new Set();
-  /** @type {string[]} catalogs of the temporary objects that are put away */
+  /** @type {string[]} catalogs of the temporary objects that are stored */
   temporary = [];
   /** It has a schema to put them away in. */
   schema = false;
@@ -303,8 +303,8 @@ export class Sessions {
   async #lookAtExpressions(session) {
     if (!this.#expressionsChanged) return;
     this.#expressionsChanged = false;
-    const [[[telling]]] = await this.#engine.query(EXPRESSIONS_THAT_TELL);
-    this.#tellingExpressions = telling === 't';
+    const [[[found]]] = await this.#engine.query(EXPRESSIONS_THAT_TELL);
+    this.#tellingExpressions = found === 't';
     if (this.#tellingExpressions) session.suspect = true;
   }
 

@@ -1,8 +1,4 @@
-/**
- * The PostgreSQL v3 wire protocol: framing and message builders.
- *
- * Belongs here: bytes. Does not belong here: sockets, sessions, the engine.
- */
+/** The PostgreSQL v3 wire protocol: framing and message builders. */
 
 export const SSL_REQUEST = 80877103;
 export const GSSENC_REQUEST = 80877104;

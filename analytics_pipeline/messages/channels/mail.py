@@ -1,7 +1,4 @@
-"""Mail as a channel: one message, one recipient, one mail with its document.
-
-Belongs here: the mail made from a row. Does not belong here: its wording, its bytes and SMTP (``mime``, ``smtp``).
-"""
+"""Mail as a channel: one message, one recipient, one mail with its document."""
 
 from collections.abc import Callable
 from functools import partial

@@ -5,14 +5,13 @@ mention or markup.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from html import escape
-from typing import Self
 
-from analytics_pipeline.messages.channel import Channel, DeliveryUnknown, NotDelivered, Refused
-from analytics_pipeline.messages.http import TIMEOUTS, NamedSecrets, Poster, require_name, secret_parts
+from analytics_pipeline.messages.channel import DeliveryUnknown, Refused
+from analytics_pipeline.messages.http import NamedSecrets
 from analytics_pipeline.messages.message import Body, ClaimedMessage, Content, shortened, storable
-from analytics_pipeline.messages.timeouts import Timeouts
+from analytics_pipeline.messages.named_webhooks import NamedWebhooks
 from analytics_pipeline.settings import Settings
 
 _WEBHOOKS = NamedSecrets(
@@ -26,32 +25,17 @@ _MAX_FIELDS = 10
 _MAX_BLOCKS = 50
 
 
-class SlackChannel(Channel):
+class SlackChannel(NamedWebhooks):
     """Posts messages to incoming webhooks of Slack by their names: ``slack:ops``."""
 
     name = "slack"
     setting = _WEBHOOKS.setting
-
-    def __init__(self, webhooks: Mapping[str, str], *, timeouts: Timeouts = TIMEOUTS) -> None:
-        """Take the addresses of webhooks by name; nothing is opened."""
-        self._webhooks = webhooks
-        self._poster = Poster("Slack's webhook", self.setting, is_recognised=False, timeouts=timeouts)
+    receiver = "Slack's webhook"
 
     @classmethod
     def names(cls, settings: Settings) -> dict[str, str]:
         """Return the webhooks of ANALYTICS_SLACK by name; see ``Channel``."""
         return _WEBHOOKS.parse_urls(settings.slack)
-
-    @classmethod
-    def from_settings(cls, settings: Settings, timeouts: Timeouts | None = None) -> Self | None:
-        """Return the way to the webhooks of the settings, None without any; see ``Channel``."""
-        webhooks = cls.names(settings)
-        return cls(webhooks, timeouts=timeouts or TIMEOUTS) if webhooks else None
-
-    @staticmethod
-    def require_target(target: str) -> str:
-        """Return a name; see ``Channel``."""
-        return require_name(target)
 
     @staticmethod
     def render(content: Content) -> Body:
@@ -73,15 +57,12 @@ class SlackChannel(Channel):
 
     def send(self, message: ClaimedMessage, before_last: Callable[[], None]) -> None:
         """Post one message; whatever Slack answers but ``ok`` leaves open what became of it; see ``Channel``."""
-        name = message.target
-        if name not in self._webhooks:
-            raise NotDelivered(f"{self.setting} has no {name!r}")
         _require_form(message.text)
-        headers = {"Content-Type": "application/json"}
-        url = self._webhooks[name]
-        answer = self._poster.post(name, url, message.text.encode(), headers, before_last, secrets=secret_parts(url))
+        answer = self.post(message, before_last)
         if answer.text != "ok":
-            raise DeliveryUnknown(f"Slack's webhook {name} answered {answer.status} {answer.text!r}, not 'ok'")
+            raise DeliveryUnknown(
+                f"{self.receiver} {message.target} answered {answer.status} {answer.text!r}, not 'ok'"
+            )
 
 
 def _plain(text: str, limit: int) -> dict[str, object]:

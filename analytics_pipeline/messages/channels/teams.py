@@ -6,13 +6,13 @@ Ids of companies come from data: every piece of text is a ``TextRun``, of which 
 """
 
 import json
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Self
+from collections.abc import Callable
+from typing import Any, Final
 
-from analytics_pipeline.messages.channel import Channel, NotDelivered, Refused
-from analytics_pipeline.messages.http import TIMEOUTS, NamedSecrets, Poster, require_name, secret_parts
+from analytics_pipeline.messages.channel import Refused
+from analytics_pipeline.messages.http import NamedSecrets
 from analytics_pipeline.messages.message import Body, ClaimedMessage, Content, shortened, storable
-from analytics_pipeline.messages.timeouts import Timeouts
+from analytics_pipeline.messages.named_webhooks import NamedWebhooks
 from analytics_pipeline.settings import Settings
 
 _WEBHOOKS = NamedSecrets(
@@ -26,32 +26,17 @@ _VALUE_CHARACTERS = 200
 _MAX_FACTS = 20
 
 
-class TeamsChannel(Channel):
+class TeamsChannel(NamedWebhooks):
     """Posts messages to Workflows of Microsoft Teams by their names: ``teams:ops``."""
 
     name = "teams"
     setting = _WEBHOOKS.setting
-
-    def __init__(self, webhooks: Mapping[str, str], *, timeouts: Timeouts = TIMEOUTS) -> None:
-        """Take the addresses of Workflows by name; nothing is opened."""
-        self._webhooks = webhooks
-        self._poster = Poster("the Workflow of Teams", self.setting, is_recognised=False, timeouts=timeouts)
+    receiver = "the Workflow of Teams"
 
     @classmethod
     def names(cls, settings: Settings) -> dict[str, str]:
         """Return the Workflows of ANALYTICS_TEAMS by name; see ``Channel``."""
         return _WEBHOOKS.parse_urls(settings.teams)
-
-    @classmethod
-    def from_settings(cls, settings: Settings, timeouts: Timeouts | None = None) -> Self | None:
-        """Return the way to the Workflows of the settings, None without any; see ``Channel``."""
-        webhooks = cls.names(settings)
-        return cls(webhooks, timeouts=timeouts or TIMEOUTS) if webhooks else None
-
-    @staticmethod
-    def require_target(target: str) -> str:
-        """Return a name; see ``Channel``."""
-        return require_name(target)
 
     @staticmethod
     def render(content: Content) -> Body:
@@ -75,13 +60,8 @@ class TeamsChannel(Channel):
 
     def send(self, message: ClaimedMessage, before_last: Callable[[], None]) -> None:
         """Post one message, if it is a card; see ``Channel``."""
-        name = message.target
-        if name not in self._webhooks:
-            raise NotDelivered(f"{self.setting} has no {name!r}")
         _require_card(message.text)
-        headers = {"Content-Type": "application/json"}
-        url = self._webhooks[name]
-        self._poster.post(name, url, message.text.encode(), headers, before_last, secrets=secret_parts(url))
+        self.post(message, before_last)
 
 
 def _run(text: str, **style: str) -> dict[str, object]:

@@ -1,8 +1,5 @@
 """Webhooks as a channel: one POST of JSON per message, signed.
 
-Belongs here: signing, and the JSON of messages that bring none. Does not belong here: what is in the JSON of alerts
-(``alerts.messages``), the request (``http``).
-
 Requests have the form of Standard Webhooks (https://www.standardwebhooks.com): ``webhook-id`` is the same on every
 attempt at a message, so whoever receives one twice can tell. That is why one that may have arrived is sent again,
 and why nothing is marked before the last byte, as it is for mail.
@@ -18,47 +15,41 @@ from collections.abc import Callable, Mapping
 from typing import Self
 
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.messages.channel import Channel, NotDelivered
-from analytics_pipeline.messages.http import TIMEOUTS, NamedSecrets, Poster, require_name, secret_parts
+from analytics_pipeline.messages.http import TIMEOUTS, NamedSecrets
 from analytics_pipeline.messages.message import Body, ClaimedMessage, Content, storable
+from analytics_pipeline.messages.named_webhooks import NamedWebhooks
 from analytics_pipeline.messages.timeouts import Timeouts
 from analytics_pipeline.settings import Settings
 
 _SECRET = "whsec_"  # noqa: S105  # how every secret begins
 _SECRET_BYTES = range(24, 65)
-_ADDRESSES = NamedSecrets("ANALYTICS_WEBHOOKS", "'ops=https://hooks.example.com/alerts', several separated by blanks")
+_WEBHOOKS = NamedSecrets("ANALYTICS_WEBHOOKS", "'ops=https://hooks.example.com/alerts', several separated by blanks")
 
 
-class WebhookChannel(Channel):
+class WebhookChannel(NamedWebhooks):
     """Posts messages to named addresses, for one round of sending: ``webhook:ops``."""
 
     name = "webhook"
-    setting = _ADDRESSES.setting
+    setting = _WEBHOOKS.setting
+    receiver = "the webhook"
+    is_recognised = True
 
-    def __init__(
-        self, addresses: Mapping[str, str], key: bytes | None = None, *, timeouts: Timeouts = TIMEOUTS
-    ) -> None:
-        """Take addresses by name and the key that signs, None: nothing is signed; nothing is opened."""
-        self._addresses = addresses
+    def __init__(self, urls: Mapping[str, str], key: bytes | None = None, *, timeouts: Timeouts = TIMEOUTS) -> None:
+        """Take web addresses by name and the key that signs, None: nothing is signed; nothing is opened."""
+        super().__init__(urls, timeouts=timeouts)
         self._key = key
-        self._poster = Poster("the webhook", self.setting, is_recognised=True, timeouts=timeouts)
 
     @classmethod
     def names(cls, settings: Settings) -> dict[str, str]:
         """Return the addresses of ANALYTICS_WEBHOOKS by name; see ``Channel``."""
-        return _ADDRESSES.parse_urls(settings.webhooks)
+        return _WEBHOOKS.parse_urls(settings.webhooks)
 
     @classmethod
     def from_settings(cls, settings: Settings, timeouts: Timeouts | None = None) -> Self | None:
         """Return the way to the webhooks of the settings, None without any; see ``Channel``."""
-        addresses = cls.names(settings)
+        urls = cls.names(settings)
         secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else None
-        return cls(addresses, _key(secret) if secret else None, timeouts=timeouts or TIMEOUTS) if addresses else None
-
-    @staticmethod
-    def require_target(target: str) -> str:
-        """Return a name; see ``Channel``."""
-        return require_name(target)
+        return cls(urls, _key(secret) if secret else None, timeouts=timeouts or TIMEOUTS) if urls else None
 
     @staticmethod
     def render(content: Content) -> Body:
@@ -72,19 +63,14 @@ class WebhookChannel(Channel):
 
     def send(self, message: ClaimedMessage, before_last: Callable[[], None]) -> None:
         """Post one message; see ``Channel``."""
-        name = message.target
-        if name not in self._addresses:
-            raise NotDelivered(f"{self.setting} has no {name!r}")
-        body = message.text.encode()
-        url = self._addresses[name]
-        self._poster.post(name, url, body, self._headers(message, body), before_last, secrets=secret_parts(url))
+        self.post(message, before_last, self._headers(message))
 
-    def _headers(self, message: ClaimedMessage, body: bytes) -> dict[str, str]:
+    def _headers(self, message: ClaimedMessage) -> dict[str, str]:
         identity = hashlib.sha256(message.message_id.encode()).hexdigest()[:32]
         now = str(int(time.time()))
-        headers = {"Content-Type": "application/json", "webhook-id": identity, "webhook-timestamp": now}
+        headers = {"webhook-id": identity, "webhook-timestamp": now}
         if self._key is not None:
-            signed = hmac.digest(self._key, f"{identity}.{now}.".encode() + body, "sha256")
+            signed = hmac.digest(self._key, f"{identity}.{now}.".encode() + message.text.encode(), "sha256")
             headers["webhook-signature"] = f"v1,{base64.b64encode(signed).decode()}"
         return headers
 

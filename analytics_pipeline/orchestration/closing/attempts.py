@@ -11,7 +11,7 @@ from analytics_pipeline.errors import RefusedError
 from analytics_pipeline.health.check_result import CheckResult
 from analytics_pipeline.metrics.partitions import DeadRun, begin_attempt, record_closed, record_deaths, record_failure
 from analytics_pipeline.orchestration.closing.jobs import granularity_of
-from analytics_pipeline.orchestration.partitions import window_of
+from analytics_pipeline.orchestration.partition_definitions import window_of
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.runs.descriptions import REFUSED
 from analytics_pipeline.timescale.connection import Connection

@@ -12,7 +12,7 @@ from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunRecord, Ru
 
 from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, assets_of
 from analytics_pipeline.orchestration.keys import asset_name
-from analytics_pipeline.orchestration.partitions import partition_keys, partition_start, partitions_for
+from analytics_pipeline.orchestration.partition_definitions import partition_keys, partition_start, partitions_for
 from analytics_pipeline.orchestration.runs.paged_records import run_records
 from analytics_pipeline.orchestration.runs.run_owner import has_died_in_command, never_began
 from analytics_pipeline.settings import Settings

@@ -18,7 +18,7 @@ from analytics_pipeline.metrics.partitions import AdoptedPartition, FailedRange,
 from analytics_pipeline.orchestration.closing.covering_runs import FAILED, UNFINISHED, CoveringRun, covering_runs
 from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, assets_of, granularity_of
 from analytics_pipeline.orchestration.keys import asset_key
-from analytics_pipeline.orchestration.partitions import partitions_for
+from analytics_pipeline.orchestration.partition_definitions import partitions_for
 from analytics_pipeline.orchestration.runs.paged_records import failure_events, materialization_times, materializations
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection, fetch_row

@@ -21,7 +21,7 @@ from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, assets_o
 from analytics_pipeline.orchestration.closing.ranges import RangeToClose, cut_range, group_ranges, join_ranges
 from analytics_pipeline.orchestration.closing.state import PartitionState
 from analytics_pipeline.orchestration.keys import asset_key
-from analytics_pipeline.orchestration.partitions import range_tags
+from analytics_pipeline.orchestration.partition_definitions import range_tags
 from analytics_pipeline.orchestration.runs import tags
 from analytics_pipeline.orchestration.runs.descriptions import describe_run
 from analytics_pipeline.settings import Settings

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetChecksDefinition
 
-from analytics_pipeline.alerts.check import check_alerts
+from analytics_pipeline.alerts.alert_check import check_alerts
 from analytics_pipeline.health.check_result import CheckResult
 from analytics_pipeline.health.checks import HealthCheck, run_check, window_checks
 from analytics_pipeline.health.results import record_result

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS
-from analytics_pipeline.orchestration.partitions import PARTITIONS_PER_RUN
+from analytics_pipeline.orchestration.partition_definitions import PARTITIONS_PER_RUN
 from analytics_pipeline.windows import Granularity, Window, join_windows
 
 # So many partitions, of one asset, are closed again for one run less; where there would be more runs than a sensor asks

@@ -34,7 +34,7 @@ _MAX_SHOWN = 5
 
 
 def build_recorded_check(settings: Settings) -> AssetChecksDefinition:
-    """Return ``partitions_recorded``, over all assets at once: it is no matter of a run over partitions."""
+    """Return ``partitions_recorded``, over all assets at once: no run over partitions computes it."""
 
     @pipeline_check(EVENTS, CHECK, DESCRIPTION, settings)
     def _partitions_recorded(context: AssetCheckExecutionContext, timescale: Timescale) -> AssetCheckResult:

@@ -16,7 +16,7 @@ from dagster import (
 from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, selection_of
 from analytics_pipeline.orchestration.closing.plan import open_sources
 from analytics_pipeline.orchestration.closing.state import PartitionState
-from analytics_pipeline.orchestration.partitions import partitions_for
+from analytics_pipeline.orchestration.partition_definitions import partitions_for
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.sensors import in_words
 from analytics_pipeline.orchestration.shared import AssetJob, pipeline_job

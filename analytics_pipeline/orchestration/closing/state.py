@@ -49,7 +49,7 @@ class PartitionState:
         return without_windows([span], self._closed.get(asset, []))
 
     def is_closed(self, asset: str, window: Window) -> bool:
-        """Tell whether all of a window is closed."""
+        """Return whether all of a window is closed."""
         return not self.open(asset, window)
 
     def attempts(self, asset: str) -> list[FailedRange]:

@@ -23,7 +23,7 @@ from analytics_pipeline.asset_names import ERP_PREFIX, EVENTS
 from analytics_pipeline.erp.cursors import SourceStatus, read_statuses
 from analytics_pipeline.erp.probe import is_pausing, what_is_new, why_due_by_itself
 from analytics_pipeline.erp.reader import connect_erp
-from analytics_pipeline.erp.record import SourceResult, record_source
+from analytics_pipeline.erp.record_source import SourceResult, record_source
 from analytics_pipeline.erp.source_files import ErpSource, choose_sources, read_shipped_sources, read_sources
 from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
 from analytics_pipeline.orchestration.ingestion.progress_lines import now_and_then

@@ -35,8 +35,15 @@ from pydantic import Field
 
 from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.events.contradictions import OnConflict
-from analytics_pipeline.events.inbox import SETTLED_AFTER, InboxResult, Outcome, Watch, ingest_from_inbox
-from analytics_pipeline.events.inbox_places import DroppedFile, Inbox, open_inbox
+from analytics_pipeline.events.inbox import (
+    SETTLED_AFTER,
+    Inbox,
+    InboxResult,
+    Outcome,
+    Watch,
+    ingest_from_inbox,
+    open_inbox,
+)
 from analytics_pipeline.events.ingest import Progress
 from analytics_pipeline.events.instants import CUT, LEAP_SECOND
 from analytics_pipeline.orchestration.ingestion.progress_lines import now_and_then
@@ -49,6 +56,7 @@ from analytics_pipeline.orchestration.runs.paged_records import run_records
 from analytics_pipeline.orchestration.sensors import pipeline_sensor
 from analytics_pipeline.orchestration.shared import POOL
 from analytics_pipeline.settings import Settings
+from analytics_pipeline.store import StoredFile
 from analytics_pipeline.text import printable, printable_line
 
 INGESTION_JOB = "event_ingestion"
@@ -193,7 +201,7 @@ def build_inbox_sensor() -> SensorDefinition:
         inbox = inbox_of(timescale.settings)
         listing = inbox.scan()
         watch = Watch(json.loads(context.cursor) if context.cursor else {})
-        settled, unsettled = watch.look(listing.files[:_MAX_FILES_EXAMINED], now)
+        settled, unsettled = watch.poll(listing.files[:_MAX_FILES_EXAMINED], now)
         runs = _runs_by_fingerprint(context.instance, settled)
         due, running, waiting = [], [], []
         for file in settled:
@@ -247,7 +255,7 @@ class _Notes:
         return f"In {self._location}: {'; '.join(self._parts)}."
 
 
-def _request(file: DroppedFile, attempt: int) -> RunRequest:
+def _request(file: StoredFile, attempt: int) -> RunRequest:
     """Return the run for a file.
 
     Dagster never launches a run key twice, failed runs included. So the key says what was found (a file dropped
@@ -265,7 +273,7 @@ def _request(file: DroppedFile, attempt: int) -> RunRequest:
     )
 
 
-def _runs_by_fingerprint(instance: DagsterInstance, files: Iterable[DroppedFile]) -> Mapping[str, list[RunRecord]]:
+def _runs_by_fingerprint(instance: DagsterInstance, files: Iterable[StoredFile]) -> Mapping[str, list[RunRecord]]:
     found: defaultdict[str, list[RunRecord]] = defaultdict(list)
     fingerprints = [file.fingerprint for file in files]
     if fingerprints:
@@ -275,7 +283,7 @@ def _runs_by_fingerprint(instance: DagsterInstance, files: Iterable[DroppedFile]
 
 
 def _is_too_soon(earlier: Sequence[RunRecord], now: datetime) -> bool:
-    """Tell whether the pause after the last run is not over: a minute, doubled each time, at most an hour."""
+    """Return whether the pause after the last run is not over: a minute, doubled each time, at most an hour."""
     if not earlier:
         return False
     last = max(record.end_time or record.update_timestamp.timestamp() for record in earlier)

@@ -1,10 +1,7 @@
 """Whether a month's reports may be mailed: only what is closed, and judged well by its data.
 
-Belongs here: what Dagster's records say of a month. Does not belong here: what its data say (``reports.judgement``),
-mails (``reports.mail``).
-
 A month may be mailed when its reports, its aggregates and every day and hour below them are closed, no run over them
-is under way, and the judgement that its document shows on page one, made again now, holds nothing against it. What runs
+is under way, and the evaluation that its document shows on page one, made again now, finds nothing wrong. What runs
 and checks found about other days, or found before, counts for nothing.
 """
 
@@ -77,7 +74,7 @@ def judge_documents(
 
 
 def _was_judged(recorded: RecordedDocument, now: datetime) -> bool:
-    """Tell whether its data were found to hold a document back just before."""
+    """Return whether its data were found to hold a document back just before."""
     return recorded.judged_at is not None and now - recorded.judged_at < _JUDGED_AGAIN_AFTER
 
 

@@ -8,7 +8,7 @@ from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
 
 from analytics_pipeline.messages.mailed import ChangedFigure, OutdatedMail, describe_relation
 from analytics_pipeline.orchestration.metadata import MetadataMap
-from analytics_pipeline.reports.addresses import document_address, preview_address
+from analytics_pipeline.reports.document_links import document_address, preview_address
 from analytics_pipeline.reports.monthly import MonthlyDocument
 from analytics_pipeline.reports.preview import first_page
 from analytics_pipeline.reports.publish import PublishedReport

@@ -1,4 +1,4 @@
-"""Dagster's own storage as commands use it: with some patience, and in one line when it stays away.
+"""Dagster's own storage as commands use it: with retries, and in one line when it stays away.
 
 Dagster waits about 10 s for a connection. A statement that a restart of the server interrupts it does not repeat, and
 what it then prints is three tracebacks of 200 lines.
@@ -57,24 +57,24 @@ def storage_in_use(settings: Settings, instance: DagsterInstance) -> Iterator[No
     What was interrupted after all was done is done twice then: an event is stored twice, which says the same. Only
     a run is not made again.
     """
-    patience = _StorageRetries()
+    retries = _StorageRetries()
     with ExitStack() as patched, _in_one_line(settings):
         for storage, interface in ((instance.run_storage, RunStorage), (instance.event_log_storage, EventLogStorage)):
             for name in (interface.__abstractmethods__ | {"store_event_batch"}) - {"add_run"}:
                 operation = getattr(storage, name, None)
                 if ismethod(operation):
-                    setattr(storage, name, patience.of(operation))
+                    setattr(storage, name, retries.of(operation))
                     patched.callback(delattr, storage, name)
         yield
 
 
 def is_storage_error(error: BaseException) -> bool:
-    """Tell whether Dagster's storage is what an error comes from."""
+    """Return whether Dagster's storage is what an error comes from."""
     return _cause(error) is not None
 
 
 def is_storage_failure(events: Iterable[DagsterEvent]) -> bool:
-    """Tell whether a step failed because Dagster's storage did."""
+    """Return whether a step failed because Dagster's storage did."""
     for event in events:
         if event.event_type is DagsterEventType.STEP_FAILURE:
             error = event.step_failure_data.error

@@ -78,7 +78,7 @@ def _record_deaths(settings: Settings, found: list[DeadRun]) -> None:
 
 
 def _end_run(instance: DagsterInstance, run_id: str, seen: str | None, why: str) -> bool:
-    """End a dead run unless it has ended, or given a sign, since it was probed; tell whether it was ended."""
+    """End a dead run unless it has ended, or given a sign, since it was probed; return whether it was ended."""
     if not give_up(instance, run_id, seen):
         return False
     run = instance.get_run_by_id(run_id)

@@ -23,7 +23,7 @@ def describe_run(settings: Settings, run_id: str) -> str:
 
 
 def is_refused(events: Iterable[DagsterEvent]) -> bool:
-    """Tell whether a run has failed because of refusals alone: whatever was closed before is as it was."""
+    """Return whether a run has failed because of refusals alone: whatever was closed before is as it was."""
     failures = [event.step_failure_data for event in events if event.event_type is DagsterEventType.STEP_FAILURE]
     reasons = [failure.user_failure_data for failure in failures]
     return bool(reasons) and all(reason is not None and REFUSED in (reason.metadata or {}) for reason in reasons)

@@ -61,7 +61,7 @@ class Owner:
         }
 
     def has_ended(self) -> bool:
-        """Tell whether the process is known to have ended; False where that can't be seen from here."""
+        """Return whether the process is known to have ended; False where that can't be seen from here."""
         here = Owner.this_process()
         place = (self.host, self.boot_id, self.pid_namespace)
         if not self.boot_id or place != (here.host, here.boot_id, here.pid_namespace):
@@ -91,7 +91,7 @@ def own_run(instance: DagsterInstance, run: DagsterRun) -> None:
 
 
 def never_began(record: RunRecord) -> bool:
-    """Tell whether a run ended before its process began to execute it: it has changed nothing.
+    """Return whether a run ended before its process began to execute it: it has changed nothing.
 
     That is so of a run that ``close`` or ``demo`` had only made. What the daemon could not start is another matter.
     """
@@ -100,7 +100,7 @@ def never_began(record: RunRecord) -> bool:
 
 
 def has_died_in_command(run: DagsterRun) -> bool:
-    """Tell whether the process of a command died on the run, which says nothing against another attempt.
+    """Return whether the process of a command died on the run, which says nothing against another attempt.
 
     A worker of the daemon that died is an attempt: what it was at may have killed it.
     """

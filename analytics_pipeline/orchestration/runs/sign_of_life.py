@@ -88,7 +88,7 @@ class SignOfLife:
                 self.renew()
             except RunLostError:
                 return
-            except BaseException:  # noqa: BLE001, S112  # the storage is away: the next sign will tell
+            except BaseException:  # noqa: BLE001, S112  # the storage is away: the next sign will show
                 continue
 
 
@@ -119,7 +119,7 @@ class Signs:
     values: Mapping[str, str]
 
     def is_silent(self, run_id: str) -> bool:
-        """Tell whether six signs of the run were missed."""
+        """Return whether six signs of the run were missed."""
         value = self.values.get(run_id)
         return value is None or value == _GIVEN_UP or self.now - datetime.fromisoformat(value) > _SILENT_AFTER
 

@@ -17,7 +17,7 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.orchestration.close import ClosedRange, close_span
 from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS
 from analytics_pipeline.orchestration.instance import project_file
-from analytics_pipeline.orchestration.partitions import range_runs
+from analytics_pipeline.orchestration.partition_definitions import range_runs
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.reconcile import reconcile
@@ -99,10 +99,10 @@ def test_closing_a_month_closes_every_granularity_in_order_and_proves_it(
     (path,) = closed[-1].documents
     text = "".join(page.extract_text() for page in PdfReader(path).pages)
     assert "310.31" in text
-    told = re.search(
+    stated = re.search(
         r"Metrics, and days with events, that are not closed\s*0.*Figures that do not reconcile\s*0", text, re.DOTALL
     )
-    assert told, "the report says what its data are judged by"
+    assert stated, "the report says what its data are judged by"
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from dagster._core.test_utils import create_run_for_test
 
 from analytics_pipeline.definitions import build_definitions
 from analytics_pipeline.embedded import EmbeddedPostgres
-from analytics_pipeline.erp import record
+from analytics_pipeline.erp import record_source
 from analytics_pipeline.orchestration.ingestion import erp_sources
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline_tests.conftest import Database
@@ -101,7 +101,7 @@ def test_runs_are_some_minutes_apart_and_never_two_at_once(
     definitions: Definitions, instance: DagsterInstance, erp: ExampleErp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(erp_sources, "_MAX_ROWS_PER_RUN", 1)
-    monkeypatch.setattr(record, "PAGE_ROWS", 1)
+    monkeypatch.setattr(record_source, "PAGE_ROWS", 1)
     ticks = Ticks(definitions, instance, "erp_sources")
     erp.execute(invoice("A-1"), invoice("A-2"))
     assert _metadata(_run(ticks), "erp_invoices")["read to the end"] is False

@@ -19,7 +19,7 @@ from analytics_pipeline.orchestration.ingestion import event_inbox as inbox_sens
 from analytics_pipeline.orchestration.ingestion.event_inbox import INGESTION_JOB
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline_tests.conftest import Database
-from analytics_pipeline_tests.events.samples import json_lines, payment
+from analytics_pipeline_tests.events.sample_records import json_lines, payment
 from analytics_pipeline_tests.orchestration.sensor_ticks import Ticks
 
 pytestmark = pytest.mark.slow
@@ -270,15 +270,15 @@ def test_the_inbox_replaces_what_a_file_contradicts_where_the_settings_say_so(
     ticks: Ticks, folder: Path, database: Database, environment: pytest.MonkeyPatch
 ) -> None:
     stored = payment(value="120.00")
-    told = []
+    stated = []
     for name, value, setting in (("a", "120.00", ""), ("b", "12.00", "replace")):
         environment.setenv("ANALYTICS_INBOX_ON_CONFLICT", setting)
         get_settings.cache_clear()
         _drop(folder, f"{name}.jsonl", {**stored, "value": value})
         (request,) = _settle(ticks)
         metadata = _metadata(ticks.launch(request))
-        told.append((metadata["new events"], metadata["replaced"], metadata["conflicts"]))
-    assert told == [(1, 0, 0), (0, 1, 0)]
+        stated.append((metadata["new events"], metadata["replaced"], metadata["conflicts"]))
+    assert stated == [(1, 0, 0), (0, 1, 0)]
     environment.setenv("ANALYTICS_INBOX_ON_CONFLICT", "maybe")
     get_settings.cache_clear()
     with pytest.raises(AnalyticsError, match="ANALYTICS_INBOX_ON_CONFLICT"):

@@ -1,7 +1,4 @@
-"""The figures that rules are held against: those of closed periods, as the metric tables have them.
-
-Belongs here: reading them, and why one is missing. Does not belong here: judging them (``judge``).
-"""
+"""The figures that rules compare: those of closed periods, as the metric tables have them, and why one is missing."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -11,7 +8,7 @@ from typing import Any
 
 from psycopg import sql
 
-from analytics_pipeline.alerts.catalogue import Metric
+from analytics_pipeline.alerts.rule_metrics import Metric
 from analytics_pipeline.alerts.rules import EACH_COMPANY
 from analytics_pipeline.currencies import CERTAIN_PLACES, PRECISION, rounded
 from analytics_pipeline.metrics.rates import Unit

@@ -1,23 +1,21 @@
-"""Holds figures against rules.
-
-Belongs here: what a rule says of one company and one period. Does not belong here: reading figures (``figures``),
-what follows from a judgement (``incidents``).
-"""
+"""Compares figures with rules: what a rule says of one company and one period."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, localcontext
 
-from analytics_pipeline.alerts.figures import Figure, Figures, certain, periods_before
+from analytics_pipeline.alerts.closed_figures import Figure, Figures, certain, periods_before
+from analytics_pipeline.alerts.rule_metrics import Metric
 from analytics_pipeline.alerts.rules import EACH_COMPANY, Measure, Rule
-from analytics_pipeline.currencies import PRECISION
+from analytics_pipeline.currencies import PRECISION, round_money, round_rate, round_ratio, rounded
+from analytics_pipeline.metrics.rates import Unit
 from analytics_pipeline.windows import Window
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one period holds against the threshold: the figure, and what it gained or lost if the rule asks for that.
+    """What one period has to compare with the threshold: the figure, or what it gained or lost if the rule says so.
 
     ``compared`` is what counts, None with the reason (``missing``) where there is nothing to compare.
     """
@@ -47,38 +45,69 @@ class RuleEvaluation:
         """Whether the period itself has nothing to compare."""
         return self.latest.compared is None
 
+    @property
+    def shown(self) -> str:
+        """What was compared with the threshold: ``800.00 EUR``, ``-20.0 % to 800.00 EUR``, ``no data``."""
+        metric, latest = self.rule.metric, self.latest
+        if latest.compared is None or latest.figure.value is None:
+            return "no data"
+        figure = figure_text(metric, latest.figure.value, latest.figure.currency)
+        match self.rule.threshold.measure:
+            case Measure.VALUE:
+                return figure
+            case Measure.GROWTH:
+                return f"{round_rate(latest.compared):+,f} % to {figure}"
+            case Measure.DIFFERENCE if metric.unit is Unit.PERCENT:
+                return f"{round_rate(latest.compared):+,f} points to {figure}"
+            case Measure.DIFFERENCE:
+                sign = "+" if latest.compared > 0 else ""
+                return f"{sign}{figure_text(metric, latest.compared, latest.figure.currency)} to {figure}"
+
+
+def figure_text(metric: Metric, value: Decimal, currency: str | None) -> str:
+    """Return a figure with its unit: ``1,234.50 EUR``, ``12``, ``4.2 %``, ``1.87``."""
+    match metric.unit:
+        case Unit.MONEY:
+            return f"{round_money(value, currency or ''):,f} {currency}"
+        case Unit.COUNT:
+            return f"{rounded(value, 0):,f}"
+        case Unit.PERCENT:
+            return f"{round_rate(value):,f} %"
+        case Unit.RATIO:
+            return f"{round_ratio(value):,f}"
+
 
 def look_back(rule: Rule) -> int:
-    """Return how many periods before the judged one a rule needs."""
-    return rule.of - 1 + (rule.threshold.measure is not Measure.VALUE)
+    """Return how many periods before the evaluated one a rule needs."""
+    return rule.periods.of - 1 + (rule.threshold.measure is not Measure.VALUE)
 
 
-def judge_periods(rule: Rule, figures: Figures, periods: Sequence[Window]) -> Iterator[RuleEvaluation]:
-    """Judge closed periods: of the rule's company, of all together, or of every company from its first figures on."""
+def evaluate_periods(rule: Rule, figures: Figures, periods: Sequence[Window]) -> Iterator[RuleEvaluation]:
+    """Evaluate closed periods: of the rule's company, of all together, or of each company since its first figures."""
     # Counted once, and not for every company.
     starts = {period: _last_periods(rule, period) for period in periods}
     if rule.company != EACH_COMPANY:
-        yield from _judge(rule, figures, rule.company, starts)
+        yield from _evaluate(rule, figures, rule.company, starts)
         return
     for company, since in figures.since.items():
-        yield from _judge(rule, figures, company, {p: last for p, last in starts.items() if p.start >= since})
+        yield from _evaluate(rule, figures, company, {p: last for p, last in starts.items() if p.start >= since})
 
 
 def _last_periods(rule: Rule, period: Window) -> list[datetime]:
-    return [periods_before(rule.granularity, period.start, count) for count in range(rule.of)]
+    return [periods_before(rule.granularity, period.start, count) for count in range(rule.periods.of)]
 
 
-def _judge(
+def _evaluate(
     rule: Rule, figures: Figures, company: str | None, starts: Mapping[Window, Sequence[datetime]]
 ) -> Iterator[RuleEvaluation]:
-    """Judge periods by the last ones up to each; of these, ones without data count as not crossing."""
+    """Evaluate periods by the last ones up to each; of these, ones without data count as not crossing."""
     known: dict[datetime, Measured] = {}
     for period, last in starts.items():
         for start in last:
             if start not in known:
                 known[start] = _measure(rule, figures, company, start)
         crossed = sum(_crosses(rule, known[start]) for start in last)
-        yield RuleEvaluation(rule, company, period, crossed >= rule.needed, crossed, known[period.start])
+        yield RuleEvaluation(rule, company, period, crossed >= rule.periods.needed, crossed, known[period.start])
 
 
 def _crosses(rule: Rule, measured: Measured) -> bool:

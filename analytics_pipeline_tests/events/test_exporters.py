@@ -19,10 +19,10 @@ from click.testing import CliRunner
 
 from analytics_pipeline.cli.ingest import ingest as ingest_command
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.events.exact_json import parse_json
 from analytics_pipeline.events.ids import NAMESPACE
 from analytics_pipeline.events.ingest import IngestSummary, SourcesUnreadableError, ingest
 from analytics_pipeline.events.instants import CUT, zone_named
-from analytics_pipeline.events.json_text import parse_json
 from analytics_pipeline.events.model import Parsing, parse_event
 from analytics_pipeline.events.readers import read_records
 from analytics_pipeline.events.records import Record
@@ -31,7 +31,7 @@ from analytics_pipeline.intake.bounded_lines import MAX_LINE_BYTES
 from analytics_pipeline.intake.rejection import RejectedEvent
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.conftest import Database
-from analytics_pipeline_tests.events.samples import json_lines, payment
+from analytics_pipeline_tests.events.sample_records import json_lines, payment
 
 DATA = Path(__file__).parent / "data"
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -465,11 +465,11 @@ def test_a_record_of_many_keys_takes_time_for_each_once(tmp_path: Path, reader: 
 
         __hash__ = str.__hash__
 
-    from analytics_pipeline.events import json_text
+    from analytics_pipeline.events import exact_json
 
     names = [Name(f"k{n}") for n in range(40_000)] + [Name("k39999")]
     with pytest.raises(RejectedEvent, match="'k39999' occurs twice"):
-        json_text._object([(name, 1) for name in names])
+        exact_json._object([(name, 1) for name in names])
     assert comparisons < 1_000_000
     text = "{" + ",".join(f'"{name}":1' for name in names) + "}"
     path = tmp_path / f"a.{reader}"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from analytics_pipeline.alerts.check import check_alerts
+from analytics_pipeline.alerts.alert_check import check_alerts
 from analytics_pipeline.health.check_result import CheckResult, Severity
 from analytics_pipeline.messages.decisions import list_messages
 from analytics_pipeline.messages.delivery import channels_for, send_by_settings
@@ -216,8 +216,8 @@ def test_a_broken_file_fails_the_finding_and_the_rules_before_it_are_judged(
     assert (finding.passed, finding.severity) == (False, Severity.ERROR)
     assert "rule 'low', metric: there is no figure 'total_revenu' (did you mean total_revenue" in finding.summary
     assert "The rules loaded before stay in force. Rules fire: low: acme" in finding.summary
-    assert finding.metadata["messages put into the outbox"] == 2
-    # A mended file counts by itself.
+    assert finding.metadata["messages enqueued"] == 2
+    # A fixed file counts by itself.
     rules.write_text(RULES.replace("100 EUR", "70 EUR"), encoding="utf-8")
     assert _check(connection, settings).passed
 

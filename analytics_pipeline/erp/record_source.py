@@ -22,14 +22,14 @@ import psycopg
 from psycopg import sql
 
 from analytics_pipeline.erp import cursors
-from analytics_pipeline.erp.columns import CURSOR, KEY, require_columns, select_list
 from analytics_pipeline.erp.cursors import Pass, SourceState, TakenOverError
 from analytics_pipeline.erp.ledger import Ledger, Recorded
 from analytics_pipeline.erp.reader import BEGINNING, ErpDatabase, Row, connect_erp, require_erp_url
-from analytics_pipeline.erp.rejects import NewReject, due_rows, resolve_rejects, store_rejects
+from analytics_pipeline.erp.rejected_rows import NewReject, due_rows, resolve_rejects, store_rejects
 from analytics_pipeline.erp.rows import event_id_of, parse_row
+from analytics_pipeline.erp.source_columns import CURSOR, KEY, require_columns, select_list
 from analytics_pipeline.erp.source_files import ErpSource
-from analytics_pipeline.erp.transactions import look_at_transactions
+from analytics_pipeline.erp.transactions import probe_transactions
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.aliases import load_aliases
 from analytics_pipeline.events.announcements import announce_change
@@ -155,18 +155,18 @@ class _Run:
 
     def _begin_pass(self) -> Pass:
         state = self._state
-        look = look_at_transactions(self._erp, state.look)
+        probe = probe_transactions(self._erp, state.last_probe)
         state.window_rows, state.window_newest = None, None
-        state.looked_at = look.at
-        state.open_transactions = {name: began.isoformat() for name, began in look.open_transactions.items()}
+        state.looked_at = probe.at
+        state.open_transactions = {name: began.isoformat() for name, began in probe.open_transactions.items()}
         if state.cursor_at is not None:
             start = state.next_since
         else:
             (row,) = self._erp.read_source(self._source, "erp_first", seconds=_HISTORY_SECONDS)
-            first = look.at if row["first"] is None else row["first"]
+            first = probe.at if row["first"] is None else row["first"]
             # What comes as text is before Python's first year.
-            start = min(first, look.at) if isinstance(first, datetime) else BEGINNING
-        return Pass(look.at, look.safe_until, None, start, "")
+            start = min(first, probe.at) if isinstance(first, datetime) else BEGINNING
+        return Pass(probe.at, probe.safe_until, None, start, "")
 
     def _pages(self, current: Pass, selected: sql.Composable) -> Iterator[list[Row]]:
         """Yield the rows of the pass, page by page; the pass stands behind the page that was yielded last."""
@@ -274,7 +274,7 @@ class _Run:
         return judged
 
     def _complete(self, current: Pass, window: "_Window | None") -> None:
-        """End the pass: move the cursor, and note what a look at the source sees as long as nothing happens there."""
+        """End the pass: move the cursor, and note what a probe of the source sees as long as nothing happens there."""
         state = self._state
         if current.newest is not None:
             # An application's clock may be behind the database's: without rows the cursor stays where they end.
@@ -336,7 +336,7 @@ class _Judged:
 
 
 class _Window:
-    """When the newest rows of a pass changed, as far back as the next pass will look."""
+    """When the newest rows of a pass changed, as far back as the next pass will probe."""
 
     def __init__(self, overlap: timedelta) -> None:
         self._overlap = overlap

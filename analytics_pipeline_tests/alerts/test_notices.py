@@ -6,10 +6,10 @@ from decimal import Decimal
 
 import pytest
 
-from analytics_pipeline.alerts.messages import Condition, Notice, Resolution, compose
+from analytics_pipeline.alerts.notices import Condition, Notice, Resolution, compose
 from analytics_pipeline.messages.message import Content
 from analytics_pipeline_tests.alerts.figures_factory import start_of
-from analytics_pipeline_tests.alerts.samples import rule
+from analytics_pipeline_tests.alerts.sample_rules import rule
 
 NOTICE = Notice(
     alert_id=7,

@@ -11,12 +11,12 @@ from click.testing import CliRunner
 from analytics_pipeline.cli.ingest import SOME_REJECTED, ingest, record
 from analytics_pipeline.embedded import EmbeddedTimescale
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.events.load import BATCH_EVENTS
+from analytics_pipeline.events.bulk_load import BATCH_EVENTS
 from analytics_pipeline.intake.rejection import RejectedEvent
 from analytics_pipeline.timescale.connection import fetch_row
 from analytics_pipeline_tests.commands import is_waiting, locked, running
 from analytics_pipeline_tests.conftest import SERVER_URL, Database
-from analytics_pipeline_tests.events.samples import json_lines, payment
+from analytics_pipeline_tests.events.sample_records import json_lines, payment
 
 RUNNER = CliRunner()
 
@@ -66,7 +66,7 @@ def test_ingest_prints_a_summary_and_succeeds(database: Database, tmp_path: Path
         assert part in words
 
 
-def test_ingest_reads_standard_input_and_tells_rejects_by_its_status(database: Database, tmp_path: Path) -> None:
+def test_ingest_reads_standard_input_and_shows_rejects_by_its_status(database: Database, tmp_path: Path) -> None:
     rejects = tmp_path / "rejects.jsonl"
     result = RUNNER.invoke(
         ingest,
@@ -98,7 +98,7 @@ def test_rejects_go_to_the_home_folder_by_default(
     assert kept.is_file()
 
 
-def test_record_stores_one_event_and_tells_a_repetition(database: Database) -> None:
+def test_record_stores_one_event_and_shows_a_repetition(database: Database) -> None:
     arguments = ["acme", "--user", "u1", "--type", "payment.refunded", "--category", "revenue", "--value", "-1.10"]
     arguments += ["--currency", "EUR", "--metadata", '{"n": 1.10}', "--json"]
     first = json.loads(RUNNER.invoke(record, arguments, catch_exceptions=False).stdout)

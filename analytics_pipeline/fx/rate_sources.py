@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.store import place
 
 ECB = "ecb"
 ECB_URL = "https://www.ecb.europa.eu/stats/eurofxref/eurofxref-hist.zip"
@@ -65,9 +66,7 @@ def _read(source: str) -> bytes:
         with urllib.request.urlopen(source, timeout=_SECONDS_TO_WAIT) as answer:  # noqa: S310  # http or https
             return bytes(answer.read())
     if scheme:
-        from upath import UPath
-
-        return UPath(source).read_bytes()
+        return place(source).read_bytes()
     return Path(source).expanduser().read_bytes()
 
 

@@ -9,14 +9,14 @@ from decimal import Decimal
 import psycopg
 import pytest
 
-from analytics_pipeline.alerts import incidents
-from analytics_pipeline.alerts.catalogue import METRICS
-from analytics_pipeline.alerts.evaluate import judge_window, update_alerts
-from analytics_pipeline.alerts.figures import certain, read_figures
-from analytics_pipeline.alerts.incidents import open_alerts
-from analytics_pipeline.alerts.load import load_rules
+from analytics_pipeline.alerts import lifecycle
+from analytics_pipeline.alerts.active_rules import lock_alerts
+from analytics_pipeline.alerts.alert_check import evaluate_window, update_alerts
+from analytics_pipeline.alerts.closed_figures import certain, read_figures
+from analytics_pipeline.alerts.lifecycle import open_alerts
+from analytics_pipeline.alerts.rule_metrics import METRICS
 from analytics_pipeline.alerts.rules import Rule
-from analytics_pipeline.alerts.store import lock_alerts
+from analytics_pipeline.alerts.rules_file import load_rules
 from analytics_pipeline.events.record import record_event
 from analytics_pipeline.metrics.revenue import mrr_figures, revenue_metrics
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
@@ -26,7 +26,7 @@ from analytics_pipeline.reports.fired_alerts import fired_alerts
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.alerts.figures_factory import close_revenue, close_users, start_of
-from analytics_pipeline_tests.alerts.samples import rule
+from analytics_pipeline_tests.alerts.sample_rules import rule
 from analytics_pipeline_tests.conftest import SERVER_URL, Database
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.metrics.closing import close, days
@@ -58,7 +58,7 @@ def _months(connection: Connection, *revenue: str, company: str = "acme") -> Non
 
 
 @pytest.mark.slow
-def test_an_alert_is_told_when_it_begins_and_when_it_is_over(connection: Connection) -> None:
+def test_an_alert_is_notified_when_it_begins_and_when_it_is_over(connection: Connection) -> None:
     load_rules(connection, [rule()])
     _months(connection, "150")
     assert _update(connection) == (0, 0, 0)
@@ -70,7 +70,7 @@ def test_an_alert_is_told_when_it_begins_and_when_it_is_over(connection: Connect
     assert _update(connection) == (0, 0, 0)
     (alert,) = open_alerts(connection)
     assert (alert.first_period, alert.last_period) == (start_of("2026-02"), start_of("2026-03"))
-    assert (alert.shown, alert.threshold, alert.told_at is not None) == ("70.00 EUR", "below 100 EUR", True)
+    assert (alert.shown, alert.threshold, alert.notified_at is not None) == ("70.00 EUR", "below 100 EUR", True)
     _months(connection, "150", "80", "70", "100")
     assert _update(connection) == (0, 1, 1)
     assert _update(connection) == (0, 0, 0)
@@ -85,7 +85,7 @@ def test_an_alert_is_told_when_it_begins_and_when_it_is_over(connection: Connect
     assert _states(connection) == [("acme", "resolved", "recovered"), ("acme", "firing", None)]
 
 
-def test_a_late_correction_of_the_latest_period_is_told_as_one(connection: Connection) -> None:
+def test_a_late_correction_of_the_latest_period_is_notified_as_one(connection: Connection) -> None:
     load_rules(connection, [rule()])
     _months(connection, "150", "80")
     _update(connection)
@@ -111,14 +111,14 @@ def test_a_correction_of_the_period_before_counts_where_the_latest_is_compared_w
     ]
 
 
-def test_closing_old_periods_again_is_judged_and_tells_nobody(connection: Connection) -> None:
+def test_closing_old_periods_again_is_judged_and_notifies_nobody(connection: Connection) -> None:
     load_rules(connection, [rule()])
     _months(connection, *["150"] * 4)
     _update(connection)
     _months(connection, "50", "60", "150", "150")
     assert _update(connection) == (0, 0, 0)
     window = Window(start_of("2026-01"), NOW)
-    judged = list(judge_window(connection, REVENUE_METRICS, Granularity.MONTH, window, [rule()]))
+    judged = list(evaluate_window(connection, REVENUE_METRICS, Granularity.MONTH, window, [rule()]))
     assert [j.period.start for j in judged if j.fires] == [start_of("2026-01"), start_of("2026-02")]
     assert len(judged) == 4
 
@@ -153,11 +153,11 @@ def test_periods_of_different_versions_are_not_compared(connection: Connection) 
     assert _update(connection) == (1, 0, 1)
 
 
-def test_what_ended_long_ago_is_recorded_and_told_once_it_reaches_the_present(connection: Connection) -> None:
+def test_what_ended_long_ago_is_recorded_and_notified_once_it_reaches_the_present(connection: Connection) -> None:
     load_rules(connection, [rule(tell_within="45 days")])
     _months(connection, "50")
     assert _update(connection) == (1, 0, 0)
-    assert open_alerts(connection)[0].told_at is None
+    assert open_alerts(connection)[0].notified_at is None
     # Over before anybody was told: nobody is told that it is.
     _months(connection, "50", "150")
     assert _update(connection) == (0, 1, 0)
@@ -172,7 +172,7 @@ def test_what_ended_long_ago_is_recorded_and_told_once_it_reaches_the_present(co
 
 
 def test_no_data_is_a_state_of_its_own(connection: Connection) -> None:
-    load_rules(connection, [rule(id="told", no_data="alert"), rule(id="untold", no_data="ok")])
+    load_rules(connection, [rule(id="loud", no_data="alert"), rule(id="quiet", no_data="ok")])
     _months(connection, "80")
     assert _update(connection) == (2, 0, 2)
     # Missing figures end nothing, because nobody knows.
@@ -185,9 +185,9 @@ def test_no_data_is_a_state_of_its_own(connection: Connection) -> None:
     close_revenue(connection, "2026-04", {"acme": "100"})
     assert _update(connection) == (0, 2, 2)
     subjects = _subjects(connection)
-    assert subjects[2] == "[error] told: acme total_revenue no data (below 100 EUR) 2026-02"
-    assert subjects[3] == "[resolved] told: acme total_revenue 80.00 EUR (no data before) 2026-03"
-    assert [s[:15] for s in subjects[4:]] == ["[resolved] told", "[resolved] unto"]
+    assert subjects[2] == "[error] loud: acme total_revenue no data (below 100 EUR) 2026-02"
+    assert subjects[3] == "[resolved] loud: acme total_revenue 80.00 EUR (no data before) 2026-03"
+    assert [s[:15] for s in subjects[4:]] == ["[resolved] loud", "[resolved] quie"]
     (text,) = connection.execute("SELECT text_body FROM analytics_outbox WHERE subject = %s", [subjects[2]]).fetchall()[
         0
     ]
@@ -249,8 +249,8 @@ def test_every_recipient_and_the_webhook_get_a_message_of_their_own(connection: 
     _months(connection, "80")
     assert _update(connection) == (1, 0, 3)
     rows = connection.execute("SELECT channel, target, html_body IS NULL, company_id, text_body FROM analytics_outbox")
-    told = sorted(row[:4] for row in (*rows,))
-    assert told == [
+    stated = sorted(row[:4] for row in (*rows,))
+    assert stated == [
         ("mail", "a@example.com", False, "acme"),
         ("mail", "b@example.com", False, "acme"),
         ("webhook", "ops", True, "acme"),
@@ -264,7 +264,7 @@ def test_every_recipient_and_the_webhook_get_a_message_of_their_own(connection: 
 def test_each_of_many_alerts_opens_and_closes_an_incident_where_those_are_kept(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(incidents, "MAX_MESSAGES", 2)
+    monkeypatch.setattr(lifecycle, "MAX_MESSAGES", 2)
     load_rules(connection, [rule(recipients=["slack:ops", "pagerduty:ops"])])
     for month, value in (("2026-01", "1"), ("2026-02", "100")):
         close_revenue(connection, month, dict.fromkeys("abc", value))
@@ -299,7 +299,7 @@ def test_a_rule_stored_by_an_earlier_release_is_in_force_and_is_the_same_in_toda
 
 
 def test_many_alerts_at_once_are_one_message(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(incidents, "MAX_MESSAGES", 2)
+    monkeypatch.setattr(lifecycle, "MAX_MESSAGES", 2)
     load_rules(connection, [rule()])
     close_revenue(connection, "2026-01", {"a": "1", "b": "2", "c": "3"})
     assert _update(connection) == (3, 0, 1)
@@ -486,7 +486,7 @@ def test_a_message_that_cannot_be_put_in_begins_no_alert(
     load_rules(connection, [rule()])
     _months(connection, "80")
     with monkeypatch.context() as broken:
-        broken.setattr(incidents, "enqueue_incidents", fail)
+        broken.setattr(lifecycle, "enqueue_incidents", fail)
         with pytest.raises(psycopg.OperationalError):
             _update(connection)
     assert _states(connection) == []
@@ -564,7 +564,7 @@ def test_the_alert_of_a_company_that_has_no_figures_any_more_is_closed(connectio
     assert _states(connection) == [("acme", "firing", None), ("tpyo", "resolved", "rule removed")]
 
 
-def test_whoever_was_told_of_an_alert_is_told_when_the_rule_tells_others(connection: Connection) -> None:
+def test_whoever_was_notified_of_an_alert_is_notified_when_the_rule_notifies_others(connection: Connection) -> None:
     load_rules(connection, [rule(recipients=["old@example.com"])])
     _months(connection, "80")
     _update(connection)
@@ -572,8 +572,8 @@ def test_whoever_was_told_of_an_alert_is_told_when_the_rule_tells_others(connect
     assert _changed(connection, rule(recipients=["old@example.com", "more@example.com"])) == (0, 0)
     assert _changed(connection, rule(recipients=["new@example.com"])) == (1, 2)
     assert _update(connection) == (1, 0, 1)
-    told = connection.execute("SELECT target, left(subject, 8) FROM analytics_outbox ORDER BY outbox_id").fetchall()
-    assert told == [
+    stated = connection.execute("SELECT target, left(subject, 8) FROM analytics_outbox ORDER BY outbox_id").fetchall()
+    assert stated == [
         ("old@example.com", "[error] "),
         ("old@example.com", "[closed]"),
         ("more@example.com", "[closed]"),
@@ -581,7 +581,9 @@ def test_whoever_was_told_of_an_alert_is_told_when_the_rule_tells_others(connect
     ]
 
 
-def test_a_rule_that_tells_no_longer_of_missing_figures_says_so_and_keeps_what_it_found(connection: Connection) -> None:
+def test_a_rule_that_no_longer_notifies_of_missing_figures_says_so_and_keeps_what_it_found(
+    connection: Connection,
+) -> None:
     load_rules(connection, [rule(no_data="alert")])
     _months(connection, "80")
     _update(connection)
@@ -592,7 +594,7 @@ def test_a_rule_that_tells_no_longer_of_missing_figures_says_so_and_keeps_what_i
     assert _states(connection) == [("acme", "firing", None), ("acme", "resolved", "rule changed")]
     assert [alert.shown for alert in open_alerts(connection)] == ["80.00 EUR"]
     (*_, (text,)) = connection.execute("SELECT text_body FROM analytics_outbox ORDER BY outbox_id").fetchall()
-    assert "tells no longer that there are no figures" in text
+    assert "no longer notifies of missing figures" in text
 
 
 def test_a_reader_of_the_figures_reads_no_alerts(connection: Connection) -> None:

@@ -47,7 +47,7 @@ def settle_session(connection: Connection) -> None:
 
 
 def needs_row_security(connection: Connection) -> bool:
-    """Tell whether this role reads our tables by their owner's policy, since row-level security binds it."""
+    """Return whether this role reads our tables by their owner's policy, since row-level security binds it."""
     is_bound, is_owner = fetch_row(connection, load_query("backup_reader"))
     return bool(is_bound and is_owner)
 

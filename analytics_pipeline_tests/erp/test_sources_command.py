@@ -36,7 +36,7 @@ def test_sources_are_listed_without_an_erp(database: Database) -> None:
         assert "ANALYTICS_ERP_URL is not set" in result.output
 
 
-def test_run_records_everything_and_tells_rejects_by_its_status(erp: ExampleErp) -> None:
+def test_run_records_everything_and_shows_rejects_by_its_status(erp: ExampleErp) -> None:
     erp.execute(invoice("A-1"))
     first = _call("run", "--json")
     assert first.exit_code == 0

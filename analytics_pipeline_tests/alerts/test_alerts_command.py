@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from analytics_pipeline.alerts.evaluate import update_alerts
+from analytics_pipeline.alerts.alert_check import update_alerts
 from analytics_pipeline.cli import main
 from analytics_pipeline.metrics.tables import REVENUE_METRICS
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Granularity
 from analytics_pipeline_tests.alerts.figures_factory import close_revenue, start_of
-from analytics_pipeline_tests.alerts.test_delivery import RULES
+from analytics_pipeline_tests.alerts.test_alert_check import RULES
 
 PLAIN = RULES.replace('webhook = "ops"\n', "")
 

@@ -36,7 +36,7 @@ def test_load_prints_what_it_did_and_repeating_it_is_harmless(database: Database
     assert "new 0 changed 0 unchanged 3" in " ".join(again.stdout.split())
 
 
-def test_rejects_are_kept_and_told_by_the_exit_status(database: Database, rates: Path, tmp_path: Path) -> None:
+def test_rejects_are_kept_and_reported_by_the_exit_status(database: Database, rates: Path, tmp_path: Path) -> None:
     rates.write_text(RATES + "2025-01-31,EUR,EUR,1\n")
     kept = tmp_path / "kept.jsonl"
     result = _fx("load", str(rates), "--rejects", str(kept), "--json")

@@ -8,9 +8,9 @@ from typing import Any
 
 from psycopg.rows import class_row
 
-from analytics_pipeline.erp.columns import KEY
 from analytics_pipeline.erp.reader import Row
 from analytics_pipeline.erp.rows import as_text
+from analytics_pipeline.erp.source_columns import KEY
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection

@@ -1,7 +1,4 @@
-"""The words of alerts, and the JSON of a webhook.
-
-Belongs here: what a message says. Does not belong here: when it is due and to whom (``incidents``), how it is
-delivered (``messages``).
+"""What messages about alerts say, and the JSON of a webhook.
 
 Ids of companies come from data: every piece of text becomes one plain line; in HTML the templates escape it.
 """
@@ -14,10 +11,12 @@ from decimal import Decimal
 from enum import StrEnum
 
 from analytics_pipeline.alerts.rules import Rule
-from analytics_pipeline.alerts.words import ALL_COMPANIES, exact, period_text
 from analytics_pipeline.health.check_result import Severity
 from analytics_pipeline.messages.message import Content, Event, one_line, storable
 from analytics_pipeline.messages.templates import render
+from analytics_pipeline.windows import Granularity
+
+ALL_COMPANIES = "all companies"
 
 _COMPANY_CHARACTERS = 100
 # A mail lists so many companies; the JSON has all of them.
@@ -28,7 +27,7 @@ _FOOTER = (
 
 
 class Condition(StrEnum):
-    """What an alert is about: the threshold is crossed, or there is nothing to hold against it."""
+    """What an alert is about: the threshold is crossed, or there is nothing to compare with it."""
 
     FIRING = "firing"
     NO_DATA = "no_data"
@@ -51,27 +50,27 @@ _LABELS = {
 }
 _BEGUN = {
     Condition.FIRING: "Firing: the figure has crossed the threshold of the rule.",
-    Condition.NO_DATA: "No data: there is nothing to hold against the threshold.",
+    Condition.NO_DATA: "No data: there is nothing to compare with the threshold.",
 }
 _OVER = {
     Resolution.RECOVERED: "Over: a period has been closed that is as it should be.",
     Resolution.CORRECTED: "Corrected: the figures of this very period have changed since, and are as they should be.",
     Resolution.RULE_CHANGED: "Closed: the rule was changed, and the figure does not cross its threshold as it is now.",
     Resolution.RULE_REMOVED: (
-        "Closed: the rule was removed or no longer covers this, or tells others; what it still finds begins anew."
+        "Closed: the rule was removed or no longer covers this, or notifies others; what it still finds begins anew."
     ),
 }
 _FIGURES_AGAIN = "Over: there are figures again."
 _SILENCE_OVER = {
     Resolution.RECOVERED: _FIGURES_AGAIN,
     Resolution.CORRECTED: _FIGURES_AGAIN,
-    Resolution.RULE_CHANGED: "Closed: the rule was changed, and tells no longer that there are no figures.",
+    Resolution.RULE_CHANGED: "Closed: the rule was changed, and no longer notifies of missing figures.",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """One alert as a message tells it.
+    """One alert as a message shows it.
 
     ``resolution`` is why it is over, None: it has begun. ``shown`` is the figure in words, ``value`` and ``change``
     the numbers, as of the period that starts at ``period``; ``reason`` is why there is no figure.
@@ -173,7 +172,7 @@ def _facts(rule: Rule, notices: Sequence[Notice], period: str) -> list[tuple[str
 
 def _payload(rule: Rule, revision: int, notices: Sequence[Notice], subject: str, now: datetime) -> str:
     """Return the JSON that docs/alerts.md describes; numbers are exact, as text."""
-    told = {
+    content = {
         "type": f"alert.{'resolved' if notices[0].resolution else notices[0].condition}",
         "timestamp": f"{now:%Y-%m-%dT%H:%M:%SZ}",
         "text": subject,
@@ -202,4 +201,14 @@ def _payload(rule: Rule, revision: int, notices: Sequence[Notice], subject: str,
             ],
         },
     }
-    return storable(json.dumps(told))
+    return storable(json.dumps(content))
+
+
+def period_text(granularity: Granularity, start: datetime) -> str:
+    """Return the name of a day or month: ``2026-01-31``, ``2026-01``."""
+    return f"{start:%Y-%m-%d}" if granularity is Granularity.DAY else f"{start:%Y-%m}"
+
+
+def exact(value: Decimal | None) -> str | None:
+    """Return all digits of a number, for programs."""
+    return None if value is None else f"{value:f}"

@@ -5,14 +5,13 @@ from decimal import Decimal
 
 import pytest
 
-from analytics_pipeline.alerts.catalogue import METRICS
-from analytics_pipeline.alerts.figures import ClosedPeriod, Figures, certain
-from analytics_pipeline.alerts.judge import RuleEvaluation, judge_periods
+from analytics_pipeline.alerts.closed_figures import ClosedPeriod, Figures, certain
+from analytics_pipeline.alerts.evaluation import RuleEvaluation, evaluate_periods
+from analytics_pipeline.alerts.rule_metrics import METRICS
 from analytics_pipeline.alerts.rules import Rule
-from analytics_pipeline.alerts.words import shown
 from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.alerts.figures_factory import start_of
-from analytics_pipeline_tests.alerts.samples import rule
+from analytics_pipeline_tests.alerts.sample_rules import rule
 
 MARCH = Window(start_of("2026-03"), start_of("2026-04"))
 
@@ -35,7 +34,7 @@ def _closed(currency: str) -> ClosedPeriod:
 
 
 def _march(judged: Rule, figures: Figures) -> RuleEvaluation:
-    (judgement,) = judge_periods(judged, figures, [MARCH])
+    (judgement,) = evaluate_periods(judged, figures, [MARCH])
     return judgement
 
 
@@ -95,7 +94,7 @@ def test_a_rate_of_change_without_a_base_is_no_data(before: str | None, reason: 
     judgement = _march(rule(change="-20 %"), _figures({"2026-02": before, "2026-03": "1"}))
     assert (judgement.fires, judgement.has_no_data) == (False, True)
     assert reason in judgement.latest.missing
-    assert shown(judgement) == "no data"
+    assert judgement.shown == "no data"
 
 
 def test_a_change_needs_the_period_before_to_be_closed_and_in_the_same_currency() -> None:
@@ -140,7 +139,7 @@ def test_zero_is_a_figure_and_no_figure_is_not_zero() -> None:
     assert _march(below, _figures({"2026-03": "0"})).fires
     # Closed without a row: nothing happened at a company that has had figures before.
     quiet = _march(below, _figures({"2026-03": "no row"}))
-    assert (quiet.fires, shown(quiet)) == (True, "0.00 EUR")
+    assert (quiet.fires, quiet.shown) == (True, "0.00 EUR")
     # Not closed, or from before the company's first figures: nobody knows.
     assert _march(below, _figures({})).latest.missing == "the month is not closed"
     unknown = _march(below, _figures({"2026-03": "no row"}, since="2026-04"))
@@ -170,9 +169,9 @@ def test_each_company_is_every_one_that_has_had_figures_by_then() -> None:
         {"acme": start_of("2026-01"), "late": start_of("2026-04"), "new": MARCH.start},
         {},
     )
-    assert [j.company for j in judge_periods(rule(), figures, [MARCH])] == ["acme", "new"]
-    assert [j.company for j in judge_periods(rule(company="late"), figures, [MARCH])] == ["late"]
-    assert [j.company for j in judge_periods(rule(company=None), figures, [MARCH])] == [None]
+    assert [j.company for j in evaluate_periods(rule(), figures, [MARCH])] == ["acme", "new"]
+    assert [j.company for j in evaluate_periods(rule(company="late"), figures, [MARCH])] == ["late"]
+    assert [j.company for j in evaluate_periods(rule(company=None), figures, [MARCH])] == [None]
 
 
 @pytest.mark.parametrize(
@@ -191,7 +190,7 @@ def test_each_company_is_every_one_that_has_had_figures_by_then() -> None:
 def test_what_was_compared_is_shown_with_its_unit(changes: dict[str, object], before: str, now: str, text: str) -> None:
     judged = rule(**changes)
     figures = _figures({"2026-02": before, "2026-03": now}, metric=judged.metric.name)
-    assert shown(_march(judged, figures)) == text
+    assert _march(judged, figures).shown == text
 
 
 def test_a_count_that_is_not_known_of_a_period_is_missing_and_not_zero() -> None:

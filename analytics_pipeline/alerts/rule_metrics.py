@@ -1,7 +1,6 @@
 """The figures that rules may name: the columns of the metric tables, each with its unit.
 
-Belongs here: which figures there are, and what of them is known without a row. What they mean:
-``docs/DEFINITIONS.md``.
+What they mean: ``docs/DEFINITIONS.md``.
 """
 
 from collections.abc import Mapping

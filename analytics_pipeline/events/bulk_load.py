@@ -3,9 +3,6 @@
 Batches of new events go straight in. Those that hold known ones, which the unique key says, go by way of a staging
 table, where they are compared with what is stored.
 
-Belongs here: transactions, COPY and its stand-in. Does not belong here: the rules of an event; what comes
-here has passed ``check_event``. What becomes of a contradiction is in ``contradictions``.
-
 Two events are the same if event id and timestamp are: the key of the table, which has to hold the time
 column. The first one stays, unless replacing is asked for: then the last one counts. The same id at another instant
 is another event.
@@ -35,7 +32,7 @@ from analytics_pipeline.events.contradictions import (
     replace_stored,
 )
 from analytics_pipeline.events.copy_rows import EVENT_TYPES, HEADER, TRAILER, CopyRows
-from analytics_pipeline.events.json_text import encode_json, to_json
+from analytics_pipeline.events.exact_json import encode_json, to_json
 from analytics_pipeline.events.model import AnalyticsEvent
 from analytics_pipeline.intake.rejection import RejectedEvent
 from analytics_pipeline.sql_files import load_query
@@ -140,7 +137,7 @@ class EventLoader:
         return self._takes_copy and self._expects_new
 
     def copy_new(self, rows: bytes, first: datetime) -> bool:
-        """Store the rows of events that are all new and not late; tell whether they were: if not, nothing is stored.
+        """Store the rows of events that are all new and not late; return whether they were: if not, nothing is stored.
 
         ``first`` is the earliest of their instants. ``load`` takes whatever is turned down here.
         """
@@ -156,7 +153,7 @@ class EventLoader:
         return False
 
     def _copy_new(self, rows: bytes) -> bool:
-        """Put the rows straight into the hypertable; tell whether none of their events was known."""
+        """Put the rows straight into the hypertable; return whether none of their events was known."""
         try:
             with (
                 self._connection.transaction(),

@@ -12,14 +12,14 @@ from uuid import UUID, uuid5
 import pytest
 
 from analytics_pipeline.database import connect
-from analytics_pipeline.erp import record
+from analytics_pipeline.erp import record_source
 from analytics_pipeline.erp.corrections import accept_rows
 from analytics_pipeline.erp.cursors import read_statuses, reset
 from analytics_pipeline.erp.ledger import Ledger
-from analytics_pipeline.erp.rejects import open_rejects
+from analytics_pipeline.erp.rejected_rows import open_rejects
 from analytics_pipeline.erp.source_files import read_sources
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.events.load import Loaded
+from analytics_pipeline.events.bulk_load import Loaded
 from analytics_pipeline.events.model import AnalyticsEvent
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline_tests.conftest import Database
@@ -130,7 +130,7 @@ def test_a_prepared_transaction_is_waited_for(erp: ExampleErp, environment: pyte
     assert len(recorded()) == 4
 
 
-def test_a_transaction_longer_than_the_overlap_is_told(erp: ExampleErp) -> None:
+def test_a_transaction_longer_than_the_overlap_is_reported(erp: ExampleErp) -> None:
     erp.execute(invoice("before"))
     with erp.connect(autocommit=False) as idle:
         began = idle.execute("SELECT now()").fetchone()
@@ -141,7 +141,7 @@ def test_a_transaction_longer_than_the_overlap_is_told(erp: ExampleErp) -> None:
 
 @pytest.mark.slow
 def test_an_application_whose_clock_is_behind_loses_nothing(erp: ExampleErp) -> None:
-    """Its rows lie before the present by more than the overlap, and before the last look."""
+    """Its rows lie before the present by more than the overlap, and before the last probe."""
     erp.execute("ALTER TABLE erp.invoices DISABLE TRIGGER touch")
     # The smallest value of many languages, where nothing was ever set.
     erp.execute(invoice("never set"), "UPDATE erp.invoices SET updated_at = '0001-01-01Z'")
@@ -259,7 +259,7 @@ def test_a_long_history_is_read_in_order_by_runs_of_bounded_length(
     erp: ExampleErp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pages end within rows of one instant, and slices of time hold nothing or too much."""
-    monkeypatch.setattr(record, "PAGE_ROWS", 7)
+    monkeypatch.setattr(record_source, "PAGE_ROWS", 7)
     _add_history(erp, 200)
     results = [read(max_rows=20)]
     while not results[-1].is_complete:
@@ -325,9 +325,9 @@ def test_a_run_that_dies_between_the_days_of_a_page_loses_none_of_them(
 
 
 def test_of_two_runs_at_once_the_older_one_stops(erp: ExampleErp, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record, "PAGE_ROWS", 10)
+    monkeypatch.setattr(record_source, "PAGE_ROWS", 10)
     _add_history(erp, 50)
-    newer: list[record.SourceResult | None] = []
+    newer: list[record_source.SourceResult | None] = []
 
     def overtake(_: object) -> None:
         if not newer:
@@ -335,7 +335,7 @@ def test_of_two_runs_at_once_the_older_one_stops(erp: ExampleErp, monkeypatch: p
             newer[0] = read()
 
     with connect(autocommit=True) as connection:
-        older = record.record_source(connection, get_settings(), source(), progress=overtake)
+        older = record_source.record_source(connection, get_settings(), source(), progress=overtake)
         assert (older.taken_over, older.new) == (True, 10)
         assert newer[0] is not None
         assert (newer[0].taken_over, newer[0].new) == (False, 40)

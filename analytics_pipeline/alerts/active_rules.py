@@ -1,7 +1,4 @@
-"""The rules in force, as rows of ``analytics_alert_rules``.
-
-Belongs here: reading and replacing them. Does not belong here: what replacing one means for its alerts (``load``).
-"""
+"""The rules in force, as rows of ``analytics_alert_rules``."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +16,6 @@ class ActiveRule:
 
     rule: Rule
     revision: int
-    sha256: str
     loaded_at: datetime
 
 

@@ -1,8 +1,4 @@
-"""Alerts from their start to their end, and who is told of them.
-
-Belongs here: the rows of ``analytics_alerts`` and the messages that go into the outbox with them, in one
-transaction. Does not belong here: judging (``judge``), words (``messages``).
-"""
+"""Alerts from their start to their end: rows of ``analytics_alerts``, and the messages enqueued with them."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -11,24 +7,23 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from analytics_pipeline.alerts.judge import RuleEvaluation
-from analytics_pipeline.alerts.messages import Condition, Notice, Resolution, compose
+from analytics_pipeline.alerts.active_rules import ActiveRule
+from analytics_pipeline.alerts.evaluation import RuleEvaluation
+from analytics_pipeline.alerts.notices import Condition, Notice, Resolution, compose
 from analytics_pipeline.alerts.rules import EACH_COMPANY, Measure, NoData, Rule
-from analytics_pipeline.alerts.store import ActiveRule
-from analytics_pipeline.alerts.words import shown
 from analytics_pipeline.messages.enqueue import Message, enqueue_incidents
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Granularity
 
-# A rule that has more to tell at once tells it in one message.
+# A rule that has more to say at once says it in one message.
 MAX_MESSAGES = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """An alert that goes on; the periods are their starts, ``told_at`` None: nobody was told."""
+    """An alert that goes on; the periods are their starts, ``notified_at`` None: nobody was notified."""
 
     alert_id: int
     rule_id: str
@@ -43,12 +38,12 @@ class Alert:
     threshold: str
     severity: str
     opened_at: datetime
-    told_at: datetime | None
+    notified_at: datetime | None
 
 
 @dataclass(slots=True)
 class Changes:
-    """How many alerts began and ended, and how many messages that put into the outbox."""
+    """How many alerts began and ended, and how many messages were enqueued for that."""
 
     opened: int = 0
     resolved: int = 0
@@ -70,49 +65,49 @@ def open_alerts(connection: Connection, rules: Collection[str] | None = None) ->
 def follow(
     connection: Connection,
     active: ActiveRule,
-    judgements: Iterable[RuleEvaluation],
+    evaluations: Iterable[RuleEvaluation],
     alerts: Iterable[Alert],
     now: datetime,
     *,
     ui_url: str = "",
 ) -> Changes:
-    """Begin, continue and end the alerts of one rule as judged for its latest closed period, and tell of it.
+    """Begin, continue and end the alerts of one rule as evaluated for its latest closed period, and notify of it.
 
     ``alerts`` are those of the rule that go on. Part of the caller's transaction, under ``lock_alerts``.
     """
     rule = active.rule
     going_on = {(alert.company, alert.condition): alert for alert in alerts}
-    changes, notices, judged = Changes(), [], set()
-    for judgement in judgements:
-        judged.add(judgement.company)
-        missing = judgement.has_no_data
+    changes, notices, evaluated = Changes(), [], set()
+    for evaluation in evaluations:
+        evaluated.add(evaluation.company)
+        missing = evaluation.has_no_data
         # Without figures nobody knows whether it is over.
-        firing = True if judgement.fires else None if missing else False
+        firing = True if evaluation.fires else None if missing else False
         silent = missing and rule.no_data is NoData.ALERT
         for condition, holds in ((Condition.FIRING, firing), (Condition.NO_DATA, silent)):
-            alert = going_on.get((judgement.company, condition))
+            alert = going_on.get((evaluation.company, condition))
             if holds:
-                alert = _go_on(connection, active, judgement, condition, alert, changes)
-                if alert is not None and alert.told_at is None and _may_tell(rule, judgement, now):
-                    notices.append(_notice(judgement, alert))
+                alert = _go_on(connection, active, evaluation, condition, alert, changes)
+                if alert is not None and alert.notified_at is None and _may_notify(rule, evaluation, now):
+                    notices.append(_notice(evaluation, alert))
             elif holds is not None and alert is not None:
-                resolution = _resolution(active, judgement, alert)
+                resolution = _resolution(active, evaluation, alert)
                 _resolve(connection, alert, resolution)
                 changes.resolved += 1
-                if alert.told_at is not None:
-                    notices.append(_notice(judgement, alert, resolution))
-    changes.messages = tell(connection, active, notices, now, ui_url=ui_url)
-    # A company without any figures is judged no more: what was found of it would go on for ever.
-    changes.add(close(connection, active, [a for a in going_on.values() if a.company not in judged], ui_url=ui_url))
+                if alert.notified_at is not None:
+                    notices.append(_notice(evaluation, alert, resolution))
+    changes.messages = _notify(connection, active, notices, now, ui_url=ui_url)
+    # A company without any figures is no longer evaluated: what was found of it would go on for ever.
+    changes.add(close(connection, active, [a for a in going_on.values() if a.company not in evaluated], ui_url=ui_url))
     return changes
 
 
 def close(connection: Connection, active: ActiveRule, alerts: Sequence[Alert], *, ui_url: str = "") -> Changes:
-    """End alerts that their rule no longer covers: removed, changed, or without figures; tell whoever was told."""
+    """End alerts that their rule no longer covers: removed, changed, or without figures; notify whoever was."""
     notices = []
     for alert in alerts:
         _resolve(connection, alert, Resolution.RULE_REMOVED)
-        if alert.told_at is not None:
+        if alert.notified_at is not None:
             notices.append(
                 Notice(
                     alert_id=alert.alert_id,
@@ -125,21 +120,21 @@ def close(connection: Connection, active: ActiveRule, alerts: Sequence[Alert], *
                     resolution=Resolution.RULE_REMOVED,
                 )
             )
-    messages = tell(connection, active, notices, database_now(connection), ui_url=ui_url)
+    messages = _notify(connection, active, notices, database_now(connection), ui_url=ui_url)
     return Changes(resolved=len(alerts), messages=messages)
 
 
 def covers(rule: Rule, alert: Alert) -> bool:
-    """Tell whether a rule judges the company of an alert."""
+    """Return whether a rule evaluates the company of an alert."""
     return rule.company == alert.company or (rule.company == EACH_COMPANY and alert.company is not None)
 
 
-def tell(
+def _notify(
     connection: Connection, active: ActiveRule, notices: Sequence[Notice], now: datetime, *, ui_url: str = ""
 ) -> int:
-    """Put messages about alerts of one rule into the outbox, note that, and return how many messages there are.
+    """Enqueue messages about alerts of one rule, note that, and return how many messages there are.
 
-    An alert is a message; where a rule has more than ten to tell of one kind, all of them are one.
+    An alert is a message; where a rule has more than ten of one kind, all of them are one.
     """
     kinds: dict[tuple[Condition, Resolution | None, datetime], list[Notice]] = defaultdict(list)
     for notice in notices:
@@ -147,17 +142,17 @@ def tell(
     count = 0
     for of_kind in kinds.values():
         together = [of_kind] if len(of_kind) > MAX_MESSAGES else [[notice] for notice in of_kind]
-        for told in together:
-            count += _enqueue(connection, active, told, now, ui_url)
+        for group in together:
+            count += _enqueue(connection, active, group, now, ui_url)
     if notices:
-        connection.execute(load_query("alert_told"), {"alerts": [notice.alert_id for notice in notices]})
+        connection.execute(load_query("alert_notified"), {"alerts": [notice.alert_id for notice in notices]})
     return count
 
 
 def _enqueue(connection: Connection, active: ActiveRule, notices: list[Notice], now: datetime, ui_url: str) -> int:
     together = _message(active, notices, now, ui_url)
     single = [together] if len(notices) == 1 else [_message(active, [notice], now, ui_url) for notice in notices]
-    return enqueue_incidents(connection, active.rule.addresses, together, single)
+    return enqueue_incidents(connection, active.rule.recipients, together, single)
 
 
 def _message(active: ActiveRule, notices: Sequence[Notice], now: datetime, ui_url: str) -> Message:
@@ -176,30 +171,30 @@ def _message(active: ActiveRule, notices: Sequence[Notice], now: datetime, ui_ur
 def _go_on(
     connection: Connection,
     active: ActiveRule,
-    judgement: RuleEvaluation,
+    evaluation: RuleEvaluation,
     condition: Condition,
     alert: Alert | None,
     changes: Changes,
 ) -> Alert | None:
     """Begin an alert, or bring one that goes on to this period; return it as it then is."""
-    rule, start = active.rule, judgement.period.start
+    rule, start = active.rule, evaluation.period.start
     parameters = {
         "rule": rule.id,
         "revision": active.revision,
-        "company": judgement.company,
+        "company": evaluation.company,
         "granularity": str(rule.granularity),
         "condition": str(condition),
         "severity": str(rule.severity),
         "period": start,
-        "value": judgement.latest.figure.value,
-        "shown": shown(judgement),
+        "value": evaluation.latest.figure.value,
+        "shown": evaluation.shown,
         "threshold": rule.condition,
     }
     if alert is None:
         row = connection.execute(load_query("alert_open"), parameters).fetchone()
         changes.opened += row is not None
         return None if row is None else _alert(row)
-    if condition is Condition.FIRING and judgement.has_no_data:
+    if condition is Condition.FIRING and evaluation.has_no_data:
         # It goes on by what earlier periods gave.
         parameters |= {"value": alert.value, "shown": alert.shown}
     connection.execute(load_query("alert_continue"), {**parameters, "alert": alert.alert_id})
@@ -216,30 +211,30 @@ def _resolve(connection: Connection, alert: Alert, resolution: Resolution) -> No
     connection.execute(load_query("alert_resolve"), parameters)
 
 
-def _resolution(active: ActiveRule, judgement: RuleEvaluation, alert: Alert) -> Resolution:
-    if alert.condition is Condition.NO_DATA and judgement.has_no_data:
+def _resolution(active: ActiveRule, evaluation: RuleEvaluation, alert: Alert) -> Resolution:
+    if alert.condition is Condition.NO_DATA and evaluation.has_no_data:
         return Resolution.RULE_CHANGED
-    if alert.last_period < judgement.period.start:
+    if alert.last_period < evaluation.period.start:
         return Resolution.RECOVERED
-    # The same period, judged anew: by another rule, or with other figures.
+    # The same period, evaluated anew: by another rule, or with other figures.
     return Resolution.RULE_CHANGED if alert.revision != active.revision else Resolution.CORRECTED
 
 
-def _may_tell(rule: Rule, judgement: RuleEvaluation, now: datetime) -> bool:
-    return rule.tell_within is None or now - judgement.period.end <= rule.tell_within
+def _may_notify(rule: Rule, evaluation: RuleEvaluation, now: datetime) -> bool:
+    return rule.tell_within is None or now - evaluation.period.end <= rule.tell_within
 
 
-def _notice(judgement: RuleEvaluation, alert: Alert, resolution: Resolution | None = None) -> Notice:
-    latest = judgement.latest
+def _notice(evaluation: RuleEvaluation, alert: Alert, resolution: Resolution | None = None) -> Notice:
+    latest = evaluation.latest
     return Notice(
         alert_id=alert.alert_id,
         condition=alert.condition,
-        company=judgement.company,
-        period=judgement.period.start,
+        company=evaluation.company,
+        period=evaluation.period.start,
         since=alert.first_period,
-        shown=shown(judgement),
+        shown=evaluation.shown,
         value=latest.figure.value,
-        change=None if judgement.rule.threshold.measure is Measure.VALUE else latest.compared,
+        change=None if evaluation.rule.threshold.measure is Measure.VALUE else latest.compared,
         reason=latest.missing,
         resolution=resolution,
     )
