@@ -14,7 +14,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from functools import lru_cache
 from typing import Final
 
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import ArgumentError
 
 TICKER_DIGITS = 8
 _USUAL_DIGITS = 2
@@ -114,5 +114,5 @@ def missing_by(parts: Iterable[Decimal], whole: Decimal) -> Decimal:
 def require_currency(code: str) -> str:
     """Return the code of a currency or crypto asset as it is; raises ``AnalyticsError`` for anything else."""
     if not is_asset(code):
-        raise AnalyticsError(f"{code!r} is {ASSET_FORM}.")
+        raise ArgumentError(f"{code!r} is {ASSET_FORM}.")
     return code

@@ -1,6 +1,7 @@
 """The main job once, from events to a report, on the configured database."""
 
 import os
+import shlex
 import shutil
 import signal
 import time
@@ -22,6 +23,8 @@ from rich.table import Table
 
 from analytics_pipeline.ages import NEVER
 from analytics_pipeline.asset_names import MONTHLY_REPORT
+from analytics_pipeline.cli.local import API_PORT, UI_PORT
+from analytics_pipeline.cli.program import program
 from analytics_pipeline.cli.sample import months_before
 from analytics_pipeline.cli.terminal import data_console
 from analytics_pipeline.currencies import round_money
@@ -32,6 +35,7 @@ from analytics_pipeline.events.sources import Source
 from analytics_pipeline.fx.csv_rates import read_source
 from analytics_pipeline.fx.rate_store import LoadedRates, store_rates
 from analytics_pipeline.messages.recipients import add_recipient
+from analytics_pipeline.metrics.answers import revenue_answer, revenue_series_answer
 from analytics_pipeline.metrics.revenue import revenue_by_currency, revenue_series
 from analytics_pipeline.metrics.users import user_series
 from analytics_pipeline.orchestration.instance import dagster_environment
@@ -129,14 +133,15 @@ def run_demo(events_file: Path | None, size: SampleSize, *, confirmed: bool) -> 
         os.environ.update(storage.result())
     closed = _close(console, step, settings, span)
     spool = _mail(step, settings)
-    _print_summary(console, settings, span, closed)
+    # An unfinished month has no monthly partition: the summary shows the whole months.
+    months = Window(span.start, max(Granularity.MONTH.floor(span.end), Granularity.MONTH.next(span.start)))
+    _print_summary(console, settings, months, closed)
     if spool is not None:
         console.print(f"Mails  {escape(str(spool))}", soft_wrap=True)
-    console.print(
-        f"\nDone in {time.monotonic() - started:.0f} s. [bold]make up[/] opens the Dagster UI on all of this."
-    )
+    _print_next_steps(console, settings, months.last_day)
+    console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
     if settings.database_url is None:
-        console.print("The embedded databases keep running: [bold]analytics-pipeline db stop[/] ends them.")
+        console.print(f"The embedded databases keep running: [bold]{escape(program())} db stop[/] ends them.")
 
 
 def _announce(console: Console, settings: Settings, events: float) -> None:
@@ -304,7 +309,7 @@ def _keep_events(console: Console, settings: Settings, span: Window) -> None:
         change_policies(connection, server_info(connection), {"retention": NEVER})
     console.print(
         f"  [green]ok[/] retention never instead of {retention.value}: the events begin on {span.start:%Y-%m-%d} "
-        "(analytics-pipeline db policies)",
+        "('analytics-pipeline db policies' shows and changes it)",
         soft_wrap=True,
     )
 
@@ -365,12 +370,17 @@ def _mail(step: _Steps, settings: Settings) -> Path | None:
         get_settings.cache_clear()
         with connect(settings, autocommit=True) as connection:
             add_recipient(connection, None, MONTHLY_REPORT, "cfo@example.com")
-            first = "SELECT min(company_id) FROM analytics_report_documents WHERE is_current"
-            (company,) = fetch_row(connection, first)
+            company = _first_company(connection)
             if company is not None:
                 add_recipient(connection, company, MONTHLY_REPORT, "finance@example.com")
         note.append(str(mail_with_instance(get_settings())))
     return spool
+
+
+def _first_company(connection: Connection) -> str | None:
+    """Return a company that has a report, None without any."""
+    (company,) = fetch_row(connection, "SELECT min(company_id) FROM analytics_report_documents WHERE is_current")
+    return company  # type: ignore[no-any-return]
 
 
 def _by_job(closed: "list[ClosedRange]") -> "dict[str, list[ClosedRange]]":
@@ -380,42 +390,70 @@ def _by_job(closed: "list[ClosedRange]") -> "dict[str, list[ClosedRange]]":
     return jobs
 
 
-def _print_summary(console: Console, settings: Settings, span: Window, closed: "list[ClosedRange]") -> None:
-    # An unfinished month has no monthly partition: the summary shows the whole months.
-    months = Window(span.start, max(Granularity.MONTH.floor(span.end), Granularity.MONTH.next(span.start)))
+def _print_summary(console: Console, settings: Settings, months: Window, closed: "list[ClosedRange]") -> None:
+    reporting = settings.base_currency
     with connect(settings, autocommit=True) as connection:
-        revenue = revenue_series(connection, None, months)
+        paid = revenue_series(connection, None, months)
+        by_currency = revenue_by_currency(connection, None, months)
+        in_all = {
+            row["start"]: row
+            for row in revenue_series_answer(connection, None, months, reporting, Granularity.MONTH)["series"]
+        }
         users_by_month = user_series(connection, None, months)
-        totals = revenue_by_currency(connection, None, months)
-    currencies = sorted({row.currency for row in revenue})
-    amounts = {(row.month, row.currency): row.revenue for row in revenue}
-    transactions: Counter[date] = Counter()
-    for row in revenue:
-        transactions[row.month] += row.transactions
-    table = Table(title="Revenue, transactions and users, all companies", title_justify="left")
+        total = revenue_answer(connection, None, months, reporting)["totalRevenue"]
+    currencies = sorted({row.currency for row in paid})
+    amounts = {(f"{row.month:%Y-%m}", row.currency): row.revenue for row in paid}
+    transactions: Counter[str] = Counter()
+    for row in paid:
+        transactions[f"{row.month:%Y-%m}"] += row.transactions
+    table = Table(title="All companies", title_justify="left")
     table.add_column("month")
     for heading in (
-        *(f"revenue {currency}" for currency in currencies),
+        f"total revenue, {reporting}",
+        f"MRR, {reporting}",
+        *(f"paid in {currency}" for currency in currencies),
         "transactions",
         "active users",
         "new users",
     ):
         table.add_column(heading, justify="right")
-    for month in users_by_month:
+    for users in users_by_month:
+        month = f"{users.month:%Y-%m}"
         table.add_row(
-            f"{month.month:%Y-%m}",
-            *(f"{round_money(amounts.get((month.month, c), Decimal(0)), c):,}" for c in currencies),
-            f"{transactions[month.month]:,}",
-            *("" if users is None else f"{users:,}" for users in (month.active_users, month.new_users)),
+            month,
+            f"{in_all[month]['totalRevenue']:,}",
+            f"{in_all[month]['mrr']:,}",
+            *(f"{round_money(amounts.get((month, currency), Decimal(0)), currency):,}" for currency in currencies),
+            f"{transactions[month]:,}",
+            *("" if number is None else f"{number:,}" for number in (users.active_users, users.new_users)),
         )
     console.print()
     console.print(table)
-    for total in totals:
-        console.print(f"Total {total.currency} {round_money(total.revenue, total.currency):,}")
+    parts = ", ".join(f"{round_money(row.revenue, row.currency):,} {row.currency}" for row in by_currency)
+    console.print(
+        f"Total  {total:,} {reporting}, each amount at the rate of its day; paid were {parts}", soft_wrap=True
+    )
     reports = [run for run in closed if run.job == "monthly_reports"]
     if reports:
-        report = reports[-1].documents[-1]
+        report, month = reports[-1].documents[-1], f"{months.last_day:%Y-%m}"
         console.print(
-            f"Report {escape(report)}, of each company in {escape(report.rpartition('/')[0])}/companies", soft_wrap=True
+            f"Report {escape(report)}: total revenue {in_all[month]['totalRevenue']:,} {reporting} and MRR "
+            f"{in_all[month]['mrr']:,} {reporting} of {month}; of each company in "
+            f"{escape(report.rpartition('/')[0])}/companies",
+            soft_wrap=True,
         )
     console.print(f"Data   {escape(str(settings.home))}", soft_wrap=True)
+
+
+def _print_next_steps(console: Console, settings: Settings, month: date) -> None:
+    with connect(settings, autocommit=True) as connection:
+        company = _first_company(connection)
+    of_company = "" if company is None else f" --company {shlex.quote(company)}"
+    commands = (
+        f"up  # the Dagster UI at http://127.0.0.1:{UI_PORT} and the page at http://127.0.0.1:{API_PORT}",
+        f"metrics revenue --month {month:%Y-%m}  # the figures of the report",
+        f"report --month {month:%Y-%m} --format xlsx{of_company}",
+    )
+    console.print("\nNext:")
+    for command in commands:
+        console.print(f"  [bold]{escape(f'{program()} {command}')}[/]", soft_wrap=True)

@@ -1,6 +1,5 @@
 """``analytics-pipeline doctor``: every check there is, with the remedy of each violation."""
 
-import json
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -8,7 +7,7 @@ from collections.abc import Iterator
 import click
 import psycopg
 
-from analytics_pipeline.cli.terminal import echo
+from analytics_pipeline.cli.terminal import echo, echo_json
 from analytics_pipeline.database import connect, database_url
 from analytics_pipeline.database_urls import describe_url
 from analytics_pipeline.embedded import EmbeddedPostgres
@@ -68,7 +67,7 @@ def doctor(*, as_json: bool, strict: bool) -> None:
             "counts": {str(state): counts[state] for state in State},
             "findings": [finding.as_json() for finding in findings],
         }
-        echo(json.dumps(report, default=str))
+        echo_json(report)
     else:
         echo(
             f"\n{counts[State.OK]} ok, {counts[State.WARNING]} warnings, {counts[State.ERROR]} errors, "
@@ -132,10 +131,10 @@ def _examine_partitions(connection: Connection, settings: Settings) -> Iterator[
     """
     check = "no_failed_partitions"
     if fetch_row(connection, "SELECT to_regclass('analytics_partitions') IS NOT NULL") != (True,):
-        yield _skipped(check, "partitions", f"The schema lacks analytics_partitions: {_MIGRATE}.")
+        yield _skipped(check, "partitions", f"The schema lacks analytics_partitions: run '{_MIGRATE}'.")
         return
     if settings.dagster_postgres_url is None and not EmbeddedPostgres(settings.home).status().running:
-        yield _skipped(check, "Dagster", "Dagster's storage isn't running: analytics-pipeline up starts it.")
+        yield _skipped(check, "Dagster", "Dagster's storage isn't running: 'analytics-pipeline up' starts it.")
         return
     # Dagster takes a second to import: not before there is something to ask it.
     from analytics_pipeline.orchestration.instance import enter_dagster_environment

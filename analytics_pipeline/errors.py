@@ -24,8 +24,12 @@ class DatabaseUnreachableError(AnalyticsError):
     """No connection to the database could be had now; later it may be."""
 
 
-class UnknownNameError(AnalyticsError):
-    """An argument names what nobody knows, such as a company: the command line exits with status 2."""
+class ArgumentError(AnalyticsError):
+    """An argument can't be what it is, whatever the database holds: the command line exits with status 2."""
+
+
+class UnknownNameError(ArgumentError):
+    """An argument names what nobody knows, such as a company or a message."""
 
 
 def first_line(error: BaseException) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import date
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -24,8 +24,21 @@ from analytics_pipeline.database_urls import require_database_url
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.mail_addresses import Mailbox, require_address
 
+HOME = "ANALYTICS_HOME"
+_MAX_SHOWN_CHARACTERS = 100
 _CHANNEL = re.compile(r"[a-z]+:")
 _EHLO = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*|\[(IPv6:)?[0-9A-Fa-f.:]+\]")
+
+
+def checkout() -> Path | None:
+    """Return the checkout that this program runs from, None for one that was installed as a package."""
+    folder = Path(__file__).parents[1]
+    return folder if (folder / "pyproject.toml").is_file() else None
+
+
+def default_home() -> Path:
+    """Return the home that nobody has to name: of the checkout, or else of the working folder."""
+    return (checkout() or Path()) / ".local"
 
 
 class Settings(BaseSettings):
@@ -35,7 +48,7 @@ class Settings(BaseSettings):
         env_prefix="ANALYTICS_", env_ignore_empty=True, frozen=True, extra="ignore", hide_input_in_errors=True
     )
 
-    home: Path = Field(default=Path(".local"), description="Folder of the embedded databases and their log files.")
+    home: Path = Field(default=default_home(), description="Folder of the embedded databases and their log files.")
     database_url: SecretStr | None = Field(
         default=None, description="TimescaleDB to work on; unset: the embedded one under ANALYTICS_HOME."
     )
@@ -183,12 +196,18 @@ class Settings(BaseSettings):
     api_writer_pool_size: int = Field(default=4, ge=1, le=100, description="Connections with which the API writes.")
     api_pool_size: int = Field(default=10, ge=1, le=1000, description="Connections with which the API reads.")
     api_pool_timeout: float = Field(
-        default=10.0, gt=0, description="Seconds that a request waits for a connection before it is answered 503."
+        default=10.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds that a request waits for a connection before it is answered 503.",
     )
     api_statement_timeout: int = Field(default=30, ge=1, description="Seconds that a statement of the API may take.")
 
     api_rate: float = Field(
-        default=50.0, ge=0, description="Requests a second of one token, twice as many at once; 0: no limit."
+        default=50.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Requests a second of one token, twice as many at once; 0: no limit.",
     )
     api_max_body: int = Field(default=16_777_216, ge=1, description="Bytes that a request's body may have.")
     api_log: Literal["text", "json"] = Field(default="text", description="How the API logs its requests.")
@@ -205,7 +224,7 @@ class Settings(BaseSettings):
     @field_validator("home")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+        return _expanded(value).absolute()
 
     @field_validator("database_url", "dagster_postgres_url", "rehearsal_url", "erp_url", "api_url", "api_writer_url")
     @classmethod
@@ -265,12 +284,19 @@ class Settings(BaseSettings):
         # Those of other channels are judged where channels are known.
         return ",".join(address if _CHANNEL.match(address) else require_address(address) for address in _split(value))
 
-    @field_validator("ui_url", "artifacts_url", "serve_url")
+    @field_validator("ui_url", "artifacts_url", "serve_url", "pagerduty_url")
     @classmethod
     def _web_address(cls, value: str) -> str:
         if value and not re.fullmatch(r"https?://[^\s@?#]+", value):
             raise ValueError("must look like https://data.example.com, without a user name")
         return value.rstrip("/")
+
+    @field_validator("api_jwt_operator")
+    @classmethod
+    def _operator_claim(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[^=\s]+=\S+", value):
+            raise ValueError(f"must look like roles=analytics-operator, not {value!r}")
+        return value
 
     @field_validator("artifacts", "backups")
     @classmethod
@@ -347,8 +373,13 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read ``settings.env`` of the home folder after the environment."""
-        home = {**env_settings(), **init_settings()}.get("home", Path(".local"))
-        file = DotEnvSettingsSource(settings_cls, env_file=Path(home).expanduser() / "settings.env")
+        home = {**env_settings(), **init_settings()}.get("home", default_home())
+        path = _expanded(Path(home)) / "settings.env"
+        try:
+            file = DotEnvSettingsSource(settings_cls, env_file=path)
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise AnalyticsError(f"Can't read {path}: {reason}. Correct or remove it.") from None
         return init_settings, env_settings, _SecretFiles(settings_cls), file
 
 
@@ -375,6 +406,13 @@ class _SecretFiles(PydanticBaseSettingsSource):
         """Return the secrets that are in files, by the names under which the settings are read."""
         found = (self.get_field_value(field, name) for name, field in self.settings_cls.model_fields.items())
         return {name: value for value, name, _ in found if value is not None}
+
+
+def _expanded(home: Path) -> Path:
+    try:
+        return home.expanduser()
+    except RuntimeError:
+        raise AnalyticsError(f"{HOME}: there is no user whose folder {home} could be: name another folder.") from None
 
 
 def _split(addresses: str) -> list[str]:
@@ -405,8 +443,24 @@ def read_settings(named: Mapping[str, Any]) -> Settings:
             raise AnalyticsError(f"{message}.") from None
         name = str(first["loc"][0])
         variable = name if name.isupper() else f"ANALYTICS_{name.upper()}"
+        if first["type"] != "value_error":
+            message = f"{_wanted(Settings.model_fields[name])}, not {str(first['input'])[:_MAX_SHOWN_CHARACTERS]!r}"
         # Without its cause, which holds the values.
         raise AnalyticsError(f"{variable}: {message}.") from None
+
+
+def _wanted(field: FieldInfo) -> str:
+    """Say what a setting looks like, of those that are no text."""
+    if get_origin(field.annotation) is Literal:
+        return f"must be {' or '.join(get_args(field.annotation))}"
+    if field.annotation is date:
+        return f"must be a day like {field.default}"
+    limits = {type(limit).__name__.lower(): limit for limit in field.metadata}
+    least, most = (getattr(limits.get(name), name, None) for name in ("ge", "le"))
+    said = "a whole number" if field.annotation is int else "a number"
+    if least is not None and most is not None:
+        return f"must be {said} from {least} to {most}"
+    return f"must be {said} above 0" if least is None else f"must be {said} of at least {least}"
 
 
 def write_settings_file(home: Path, changes: dict[str, str]) -> Path:

@@ -1,5 +1,6 @@
 """Runs databases and Dagster in the foreground, and watches them, until Ctrl-C."""
 
+import json
 import os
 import shutil
 import signal
@@ -199,8 +200,9 @@ def _code_server(settings: Settings, code_socket: Path) -> list[str]:
 def _programs(settings: Settings, folder: Path, code_socket: Path, ports: Ports) -> dict[str, list[str]]:
     """Return daemon and web server, which share the code server, and the API, which asks the database alone."""
     workspace = folder / "workspace.yaml"
-    server = f"{{socket: {code_socket}, location_name: {settings.code_location}}}"
-    workspace.write_text(f"load_from: [{{grpc_server: {server}}}]\n", encoding="utf-8")
+    server = {"socket": str(code_socket), "location_name": settings.code_location}
+    # JSON is YAML, whatever characters the name has.
+    workspace.write_text(json.dumps({"load_from": [{"grpc_server": server}]}), encoding="utf-8")
     return {
         "daemon": ["dagster._daemon", "run", "-w", str(workspace)],
         "web server": ["dagster_webserver", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(ports.ui)],

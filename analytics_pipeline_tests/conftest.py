@@ -6,6 +6,7 @@ Every test that asks for a database gets one that holds nothing of any other tes
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -35,10 +36,12 @@ class Database:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take interrupts as usual where a shell that runs the tests in the background has them ignored.
+    """Have the command on the PATH, so that it is printed by its name, and take interrupts as usual where a shell that
+    runs the tests in the background has them ignored.
 
     Dagster gives SIGTERM the handler of SIGINT: ignored too, each step of a run waits half a minute for its children.
     """
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
+from pypdf import PdfReader
 
 from analytics_pipeline.cli import main
 from analytics_pipeline_tests.commands import running
@@ -52,20 +54,20 @@ def test_metrics_as_a_table_can_be_read(database: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "message", "status"),
     [
-        (["metrics", "revenue", "--start", "2025-02-01", "--end", "2025-01-01"], "the other way round"),
-        (["metrics", "revenue", "--start", "2025-02-01"], "Give both --start and --end"),
-        (["metrics", "revenue", "--start", "2025-01-01", "--end", "2025-01-31", "--company", "\udcff"], "not UTF-8"),
-        (["close", "--start", "2025-02-01", "--end", "2025-02-01"], "must come after --start"),
-        (["db", "start"], "ANALYTICS_DATABASE_URL names a server of its own"),
+        (["metrics", "revenue", "--start", "2025-02-01", "--end", "2025-01-01"], "the other way round", 2),
+        (["metrics", "revenue", "--start", "2025-02-01"], "Give both --start and --end", 2),
+        (["metrics", "revenue", "--month", "2025-01", "--company", "\udcff"], "not UTF-8", 2),
+        (["close", "--start", "2025-02-01", "--end", "2025-02-01"], "must come after --start", 2),
+        (["db", "start"], "ANALYTICS_DATABASE_URL names a server of its own", 1),
     ],
 )
 def test_bad_input_is_one_clear_line_and_a_failure(
-    environment: pytest.MonkeyPatch, arguments: list[str], message: str
+    environment: pytest.MonkeyPatch, arguments: list[str], message: str, status: int
 ) -> None:
     result = _call(*arguments)
-    assert result.exit_code == 1
+    assert result.exit_code == status
     assert message in result.output
     assert result.output.count("\n") == 1
 
@@ -118,11 +120,32 @@ def test_the_demo_twice_gives_the_same_figures(
         totals = [[line for line in run.stdout.splitlines() if line.startswith("Total ")] for run in runs]
         assert totals[0] == totals[1] != []
         assert " 0 new" in runs[1].stdout
+        _require_tied_to_the_report(runs[1].stdout, tmp_path / "artifacts")
         before = runs[0].stdout.partition("ok database")[0]
         assert re.search(r"About \d+ events: it takes about \d+ s on two cores and \d+ MB of disk under", before)
         assert list((tmp_path / "artifacts").rglob("all-companies.pdf"))
     finally:
         subprocess.run([sys.executable, "-m", "analytics_pipeline", "db", "stop"], capture_output=True, check=False)
+
+
+def _require_tied_to_the_report(printed: str, artifacts: Path) -> None:
+    """The summary's figures of the last month are those on the first page, and what it names next can be run."""
+    (path,) = re.findall(r"^Report (\S+\.pdf): ", printed, re.MULTILINE)
+    assert path.startswith(str(artifacts))
+    (said,) = re.findall(r"total revenue ([\d,.]+) EUR and MRR ([\d,.]+) EUR of (\d{4}-\d\d)", printed)
+    month = said[2]
+    rows = [line.split() for line in printed.replace("│", " ").splitlines()]
+    assert [row[1:3] for row in rows if row[:1] == [month]] == [[said[0], said[1]]]
+    page = " ".join(PdfReader(path).pages[0].extract_text().split())
+    for name, amount in (("Total revenue", said[0]), ("MRR", said[1])):
+        assert re.search(rf"\b{name}\b.{{0,20}}\b{re.escape(amount)}", page), (name, amount, page)
+    steps = [shlex.split(line, comments=True) for line in printed.partition("\nNext:\n")[2].splitlines()[:3]]
+    assert [step[1] for step in steps] == ["up", "metrics", "report"]
+    figures, report = steps[1:]
+    answer = json.loads(subprocess.run([*figures, "--json"], capture_output=True, check=True).stdout)
+    assert (answer["totalRevenue"], answer["mrr"]) == tuple(amount.replace(",", "") for amount in said[:2])
+    made = subprocess.run(report, capture_output=True, text=True, check=True)
+    assert made.stdout.splitlines()[0].endswith(".xlsx")
 
 
 @pytest.mark.faults

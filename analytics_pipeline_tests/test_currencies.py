@@ -137,7 +137,7 @@ def test_reporting_in_a_crypto_asset_is_allowed_where_there_are_rates(
             refused = _call(*arguments, "--currency", unknown)
             assert (refused.exit_code, refused.stdout) == (2, "")
             assert f"{unknown!r} is unknown: it is no currency (ISO 4217)" in refused.stderr
-        assert _call(*arguments, "--currency", "eur").exit_code == 1
+        assert _call(*arguments, "--currency", "eur").exit_code == 2
         assert _call(*arguments, "--currency", "CHF").exit_code == 0, "a currency is known without rates"
     assert Settings(base_currency="cbBTC").base_currency == "cbBTC"
     with pytest.raises(ValueError, match="neither a currency"):

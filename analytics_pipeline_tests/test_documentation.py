@@ -34,7 +34,7 @@ def test_the_page_of_settings_has_each_setting_and_no_other() -> None:
 def test_defaults_on_the_page_of_settings_are_those_of_the_program() -> None:
     shown = {names: default for names, default, *_ in _table_rows(DOCS / "settings.md")}
     defaults = {
-        f"`{_variable(name)}`": str(field.default)
+        f"`{_variable(name)}`": str(field.default).removeprefix(f"{ROOT}/")
         for name, field in Settings.model_fields.items()
         if field.default not in {"", None, "ecb"}
     }

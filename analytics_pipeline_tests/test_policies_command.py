@@ -168,7 +168,7 @@ def test_the_environment_says_nothing_about_an_existing_database(
 )
 def test_bad_input_is_one_line_and_changes_nothing(connection: Connection, arguments: list[str], message: str) -> None:
     result = _call(*arguments)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert message in result.stderr
     assert result.output.count("\n") == 1
     assert _call().output.splitlines()[-1] == "All of them are as wanted."

@@ -1,6 +1,7 @@
 """Settings say what is wrong with them, and never show a secret."""
 
 import logging
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
@@ -11,6 +12,7 @@ from dagster import AssetKey, DagsterInstance, RetryPolicy, serialize_value
 from pydantic import AliasChoices, SecretStr
 from starlette.testclient import TestClient
 
+import analytics_pipeline
 from analytics_pipeline.api.app import create_app
 from analytics_pipeline.cli import main
 from analytics_pipeline.definitions import build_definitions
@@ -110,6 +112,75 @@ def test_a_secret_may_come_from_a_file(clean: pytest.MonkeyPatch, tmp_path: Path
     get_settings.cache_clear()
     with pytest.raises(AnalyticsError, match=r"_FILE: can't read .*secret: No such file"):
         get_settings()
+
+
+# No setting is each of these.
+HOSTILE = ["x", "-1", "0", "nan", "inf", "1e400", "9" * 40, "2025-13-01", "~nobody-here/x", "a b", "\x1b[31m\nx", "://"]
+
+
+def test_a_value_that_a_setting_can_t_have_is_one_line_that_names_the_setting(clean: pytest.MonkeyPatch) -> None:
+    clean.delenv("ANALYTICS_DATABASE_URL")
+    for name, field in Settings.model_fields.items():
+        variable, said = _variable(name), []
+        for value in HOSTILE:
+            with pytest.MonkeyPatch.context() as setting:
+                setting.setenv(variable, value)
+                get_settings.cache_clear()
+                try:
+                    get_settings()
+                except AnalyticsError as error:
+                    said.append(str(error))
+        for line in said:
+            assert line.startswith(variable)
+            assert line.endswith(".")
+            assert "\n" not in line
+            # Sentences of pydantic, of whatever release.
+            assert not re.search(
+                r"pydantic|Input should|Value error|valid (integer|number|string|date)|unable to", line
+            )
+        # A text may be anything.
+        assert said or field.annotation in {str, SecretStr | None}, variable
+
+
+def test_what_a_number_a_choice_and_a_day_look_like_is_said(clean: pytest.MonkeyPatch) -> None:
+    for variable, value, message in (
+        ("ANALYTICS_LOCK_TIMEOUT", "soon", "must be a whole number from 1 to 1000000, not 'soon'."),
+        ("ANALYTICS_API_STATEMENT_TIMEOUT", "0", "must be a whole number of at least 1, not '0'."),
+        ("ANALYTICS_API_POOL_TIMEOUT", "0", "must be a number above 0, not '0'."),
+        ("ANALYTICS_API_RATE", "nan", "must be a number of at least 0, not 'nan'."),
+        ("ANALYTICS_REFRESH_OWNER", "me", "must be dagster or timescaledb, not 'me'."),
+        ("ANALYTICS_START", "soon", "must be a day like 2025-01-01, not 'soon'."),
+    ):
+        with pytest.MonkeyPatch.context() as setting:
+            setting.setenv(variable, value)
+            get_settings.cache_clear()
+            with pytest.raises(AnalyticsError) as raised:
+                get_settings()
+        assert str(raised.value) == f"{variable}: {message}"
+
+
+def test_a_file_of_settings_that_can_t_be_read_is_named(clean: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    clean.setenv("ANALYTICS_HOME", str(tmp_path))
+    (tmp_path / "settings.env").write_bytes(b"ANALYTICS_BASE_CURRENCY=\xff\n")
+    get_settings.cache_clear()
+    with pytest.raises(AnalyticsError, match=r"Can't read .*settings\.env: it is not UTF-8"):
+        get_settings()
+
+
+def test_the_home_is_the_checkout_s_wherever_the_command_is_started(clean: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ours = Path(analytics_pipeline.__file__).parents[1]
+    clean.delenv("ANALYTICS_HOME")
+    for folder, said in ((tmp_path, f"Home: {ours / '.local'} (ANALYTICS_HOME names another).\n"), (ours, "")):
+        clean.chdir(folder)
+        get_settings.cache_clear()
+        assert get_settings().home == ours / ".local"
+        assert CliRunner().invoke(main, ["db", "start"]).stderr.startswith(f"{said}Error: ANALYTICS_DATABASE_URL")
+        assert CliRunner().invoke(main, ["db", "start", "--help"]).stderr == ""
+    clean.setenv("ANALYTICS_HOME", "mine")
+    clean.chdir(tmp_path)
+    get_settings.cache_clear()
+    assert get_settings().home == tmp_path / "mine"
+    assert CliRunner().invoke(main, ["db", "start"]).stderr.startswith("Error: ")
 
 
 # What is well formed and leads nowhere: of each, what uses it.

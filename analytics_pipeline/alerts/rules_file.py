@@ -1,5 +1,6 @@
 """The file of rules: TOML, version 1, checked as a whole before anything of it counts, and what it puts in force."""
 
+import shlex
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,9 @@ class RulesFileError(AnalyticsError):
         # A key may hold anything: none of it makes another line.
         self.problems = [printable_line(f"{path}: {problem}.") for problem in problems]
         more = len(problems) - 1
-        rest = f" And {more} more: 'analytics-pipeline alerts check {path}' lists them." if more else ""
+        rest = (
+            f" And {more} more: 'analytics-pipeline alerts check {shlex.quote(str(path))}' lists them." if more else ""
+        )
         super().__init__(f"{self.problems[0]}{rest}")
 
 

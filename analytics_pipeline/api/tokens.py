@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from analytics_pipeline.api.scopes import Scope
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import ArgumentError, UnknownNameError
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale import audit
 from analytics_pipeline.timescale.connection import Connection
@@ -43,11 +43,11 @@ def create_token(
     a scope.
     """
     if company_id is not None and not company_id.strip():
-        raise AnalyticsError("The company is empty: name one, or say --operator.")
+        raise ArgumentError("The company is empty: name one, or say --operator.")
     if not label.strip():
-        raise AnalyticsError("The label is empty: say who the token is for.")
+        raise ArgumentError("The label is empty: say who the token is for.")
     if len(label) > MAX_LABEL_CHARACTERS or not label.isprintable():
-        raise AnalyticsError(f"A label is one line of at most {MAX_LABEL_CHARACTERS} characters that can be printed.")
+        raise ArgumentError(f"A label is one line of at most {MAX_LABEL_CHARACTERS} characters that can be printed.")
     token_id, token = f"t{secrets.token_hex(4)}", f"{PREFIX}{secrets.token_urlsafe(32)}"
     parameters = {
         "token_id": token_id,
@@ -69,7 +69,7 @@ def revoke_token(connection: Connection, token_id: str) -> bool:
     with connection.transaction():
         row = connection.execute(load_query("token_revoke"), {"token_id": token_id}).fetchone()
         if row is None:
-            raise AnalyticsError(f"There is no token {token_id}: see 'analytics-pipeline token list'.")
+            raise UnknownNameError(f"There is no token {token_id}: see 'analytics-pipeline token list'.")
         if row[0]:
             audit.record(connection, "token.revoke", token_id, {})
     return bool(row[0])

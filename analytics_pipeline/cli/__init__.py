@@ -3,15 +3,21 @@
 Belongs here: arguments, and what is printed. What a command does is in the packages that it calls.
 """
 
+import os
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import click
 import psycopg
+from click.exceptions import NoArgsIsHelpError
 
-from analytics_pipeline.errors import AnalyticsError, UnknownNameError, first_line
+from analytics_pipeline.cli.program import NAME, as_called, program
+from analytics_pipeline.cli.terminal import echo
+from analytics_pipeline.errors import AnalyticsError, ArgumentError, first_line
+from analytics_pipeline.settings import HOME, checkout, default_home
 from analytics_pipeline.signals import end_if_interrupted
-from analytics_pipeline.text import printable
+from analytics_pipeline.text import printable, printable_line, visible_line
 
 # Where each command is defined: the module of this package, or its full name, and what it is called there.
 _COMMANDS = {
@@ -44,12 +50,12 @@ _COMMANDS = {
 }
 
 
-class _UnknownName(click.ClickException):
+class _WrongUsage(click.ClickException):
     exit_code = 2
 
 
 class _Commands(click.Group):
-    """Turns the errors a user can fix into one line and exit status 1, or 2 where an argument names nothing."""
+    """Turns the errors a user can fix into one line and exit status 1, or 2 where an argument can't be meant."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         """Return the names of the commands."""
@@ -66,12 +72,20 @@ class _Commands(click.Group):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        """Read the arguments; what is said of a wrong one quotes it without its control characters."""
+        """Read the arguments."""
         try:
             return super().make_context(info_name, args, parent, **extra)
         except click.ClickException as error:
-            _make_printable(error)
-            raise
+            _raise_in_one_line(error)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; one that works is preceded by where, unless that goes without saying."""
+        found = super().resolve_command(ctx, args)
+        if not set(ctx.help_option_names) & set(args):
+            _say_home()
+        return found
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -79,8 +93,7 @@ class _Commands(click.Group):
             return self._invoke(ctx)
         except click.ClickException as error:
             end_if_interrupted()
-            _make_printable(error)
-            raise
+            _raise_in_one_line(error)
         except Exception:
             # What an interrupted statement leaves behind may look like an error.
             end_if_interrupted()
@@ -89,8 +102,8 @@ class _Commands(click.Group):
     def _invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except UnknownNameError as error:
-            raise _UnknownName(str(error)) from error
+        except ArgumentError as error:
+            raise _WrongUsage(str(error)) from error
         except AnalyticsError as error:
             raise click.ClickException(str(error)) from error
         except (
@@ -107,23 +120,47 @@ class _Commands(click.Group):
             # Bytes of the command line that are no text reach Python as half characters, which no database takes.
             if not all("\udc80" <= character <= "\udcff" for character in error.object[error.start : error.end]):
                 raise
-            raise click.ClickException(f"An argument is not UTF-8: {printable(ascii(error.object))}.") from error
+            raise _WrongUsage(f"An argument is not UTF-8: {printable(ascii(error.object))}.") from error
         except psycopg.OperationalError as error:
             raise click.ClickException(f"The database went away: {first_line(error)}") from error
 
 
-def _make_printable(error: click.ClickException) -> None:
-    """Escape the control characters of arguments and data that a message quotes; click's own ones do so raw."""
-    vars(error)["message"] = printable(error.message)
+def _raise_in_one_line(error: click.ClickException) -> NoReturn:
+    """Raise the error again as what prints one line, without the control characters of what it quotes."""
+    if isinstance(error, NoArgsIsHelpError):
+        raise error
+    if not isinstance(error, click.UsageError):
+        vars(error)["message"] = printable_line(as_called(error.message))
+        raise error
+    # Click lists what there is to choose from in lines of their own.
+    said = visible_line(printable(as_called(error.format_message())))
+    raise _WrongUsage(f"{said if said.endswith(('.', '?', ')')) else f'{said}.'}{_help_hint(error.ctx)}") from None
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def _help_hint(context: click.Context | None) -> str:
+    names: list[str] = []
+    while context is not None and context.parent is not None:
+        names.insert(0, context.info_name or "")
+        context = context.parent
+    return f" See {' '.join([program(), *names, '--help'])}" if context is not None else ""
+
+
+def _say_home() -> None:
+    """Say on standard error where the data are, to whoever is outside of the checkout and has named no place."""
+    where = checkout()
+    if where is not None and not os.environ.get(HOME) and not Path.cwd().is_relative_to(where):
+        echo(f"Home: {default_home()} ({HOME} names another).", err=True)
+
+
+@click.group(NAME, cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="analytics_pipeline")
 def main() -> None:
     """Analytics of a crypto-ERP on Dagster and TimescaleDB.
 
     Without ANALYTICS_DATABASE_URL every command works on the embedded database under ANALYTICS_HOME
-    (default .local/), which starts on demand.
+    (default: .local of the checkout), which starts on demand.
+
+    A day is 2025-01-31, a month 2025-01, a time 2025-01-31T06:00: in UTC, unless it names its zone (+02:00).
 
     SIGTERM and Ctrl-C end a command within seconds, with status 143 and 130: what runs is cancelled, what was
     committed stays.

@@ -10,7 +10,7 @@ import click
 from psycopg import sql
 
 from analytics_pipeline.cli.options import allow_unknown_option, company_first, require_company
-from analytics_pipeline.cli.terminal import echo
+from analytics_pipeline.cli.terminal import echo, echo_json
 from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.access import (
@@ -49,7 +49,7 @@ def _company_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def _one_company(company: str | None, *, all_companies: bool) -> str | None:
     if (company is None) != all_companies:
-        raise AnalyticsError("Say which company is meant: either --company X or --all-companies.")
+        raise click.UsageError("Say which company is meant: either --company X or --all-companies.")
     return company
 
 
@@ -96,13 +96,13 @@ def confirm(role: str | None, *, all_roles: bool) -> None:
     the same person.
     """
     if (role is None) != all_roles:
-        raise AnalyticsError("Say whose grants are meant: either ROLE or --all.")
+        raise click.UsageError("Say whose grants are meant: either ROLE or --all.")
     with connect(autocommit=True) as connection:
         confirmed = confirm_grants(connection, role)
     for grant in confirmed:
         echo(f"{grant.role} may read {describe_company(grant.company_id)} again.")
     if not confirmed:
-        echo("Every grant holds." if role is None else f"{role} has no grant that doesn't hold.")
+        echo("Every grant holds." if role is None else f"{printable_line(role)} has no grant that doesn't hold.")
 
 
 @access.command("list")
@@ -122,13 +122,13 @@ def list_(role: str | None, *, as_json: bool) -> None:
             }
             for each in found
         ]
-        echo(json.dumps(rows))
+        echo_json(rows)
         return
     for each in found:
         note = "" if each.holds else " (no longer holds: the role was renamed, or dropped and made again)"
         echo(f"{each.role}: {describe_company(each.company_id)}{note}")
     if not found:
-        echo("Nobody has grants.")
+        echo("Nobody has grants." if role is None else f"{printable_line(role)} has no grants.")
 
 
 @access.command("login", help=_LOGIN_HELP)
@@ -144,7 +144,7 @@ def list_(role: str | None, *, as_json: bool) -> None:
 def login(role: str, name: str, *, run: bool, password_file: TextIO | None, no_password: bool) -> None:
     """Print the statements that make a login, or run them."""
     if not run and (password_file is not None or no_password):
-        raise AnalyticsError("--password-file and --no-password belong to --run: nothing is run without it.")
+        raise click.UsageError("--password-file and --no-password belong to --run: nothing is run without it.")
     with connect(autocommit=True) as connection:
         plan = plan_login(connection, role, name)
         if not run:
@@ -153,7 +153,9 @@ def login(role: str, name: str, *, run: bool, password_file: TextIO | None, no_p
         make_login(connection, plan, None if no_password else _password(plan, password_file))
     echo(f"{name} may log in: it {LOGIN_KINDS[role].purpose}.")
     if role == "reader":
-        echo(f"It sees nothing yet: analytics-pipeline access grant {shlex.quote(name)} --company X.")
+        echo(
+            f"It sees nothing yet; of a company:\nanalytics-pipeline access grant {shlex.quote(name)} --company COMPANY"
+        )
 
 
 def _script(plan: LoginPlan) -> str:
@@ -171,7 +173,9 @@ def _password(plan: LoginPlan, file: TextIO | None) -> str | None:
     elif sys.stdin.isatty():
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     else:
-        raise AnalyticsError("There is no terminal to ask for the password at: give --password-file or --no-password.")
+        raise click.UsageError(
+            "There is no terminal to ask for the password at: give --password-file or --no-password."
+        )
     if not password:
         raise AnalyticsError("The password is empty: nothing was changed.")
     return str(password)
@@ -190,7 +194,7 @@ def audit(act: str | None, subject: str | None, limit: int, *, as_json: bool) ->
     with connect(autocommit=True) as connection:
         acts = list_acts(connection, act=act, subject=subject, limit=limit)
     if as_json:
-        echo(json.dumps([_act_as_json(each) for each in acts], ensure_ascii=False))
+        echo_json([_act_as_json(each) for each in acts])
         return
     for each in acts:
         details = json.dumps(each.details, ensure_ascii=False) if each.details else ""

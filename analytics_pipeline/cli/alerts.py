@@ -1,9 +1,9 @@
 """The ``alerts`` commands: rules and what fires, as a table or as JSON."""
 
 import difflib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -17,12 +17,13 @@ from analytics_pipeline.alerts.lifecycle import Alert, open_alerts
 from analytics_pipeline.alerts.notices import ALL_COMPANIES, exact, period_text
 from analytics_pipeline.alerts.rules import EACH_COMPANY, Rule
 from analytics_pipeline.alerts.rules_file import RulesFileError, load_rules, read_rules, unknown_companies
-from analytics_pipeline.cli.terminal import data_console, echo
+from analytics_pipeline.cli.terminal import data_console, echo, echo_json
 from analytics_pipeline.database import connect
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import AnalyticsError, UnknownNameError
 from analytics_pipeline.messages.addresses import describe_address
 from analytics_pipeline.messages.message import one_line
 from analytics_pipeline.settings import Settings, get_settings
+from analytics_pipeline.timescale.clock import database_now
 
 _FILE = click.argument(
     "file", metavar="[FILE]", type=click.Path(dir_okay=False, path_type=Path), required=False, default=None
@@ -58,7 +59,10 @@ def load(file: Path | None, *, as_json: bool) -> None:
         echo(f"Note: {configured} takes its place when the next partition is closed.", err=True)
     for company in unknown:
         echo(f"Note: there are no closed figures of a company {company!r} so far.", err=True)
-    echo(json.dumps(asdict(loaded)) if as_json else f"{path}: {loaded}.")
+    if as_json:
+        echo_json(asdict(loaded))
+    else:
+        echo(f"{path}: {loaded}.")
 
 
 @alerts.command("check")
@@ -75,7 +79,7 @@ def check(file: Path | None, *, as_json: bool) -> None:
     except RulesFileError as error:
         problems = error.problems
     if as_json:
-        echo(json.dumps({"file": str(path), "rules": [rule.definition for rule in rules], "problems": problems}))
+        echo_json({"file": str(path), "rules": [rule.definition for rule in rules], "problems": problems})
     else:
         echo("\n".join(problems) or f"{path}: {len(rules)} rules, all of them right.")
     if problems:
@@ -89,13 +93,11 @@ def list_(*, as_json: bool) -> None:
     with connect(autocommit=True) as connection:
         rules, going_on = active_rules(connection), open_alerts(connection)
     if as_json:
-        echo(
-            json.dumps(
-                {
-                    "rules": [_rule_json(active) for active in rules],
-                    "alerts": [_alert_json(alert) for alert in going_on],
-                }
-            )
+        echo_json(
+            {
+                "rules": [_rule_json(active) for active in rules],
+                "alerts": [_alert_json(alert) for alert in going_on],
+            }
         )
         return
     if not rules:
@@ -142,16 +144,15 @@ def test(rule_id: str, file: Path | None, *, as_json: bool) -> None:
         table, granularity = rule.metric.table, rule.granularity
         period = latest_closed(connection, table, granularity)
         if period is None:
+            last = database_now(connection).date().replace(day=1) - timedelta(days=1)
             raise AnalyticsError(
-                f"No {granularity} of {table.table} is closed yet: "
-                "'analytics-pipeline close --start ... --end ...' does."
+                f"No {granularity} of {table.table} is closed yet: 'analytics-pipeline close --month {last:%Y-%m}' "
+                "closes those of a month."
             )
         evaluations = list(evaluate_window(connection, table, granularity, period, [rule]))
     name = period_text(granularity, period.start)
     if as_json:
-        echo(
-            json.dumps({"rule": rule.definition, "period": name, "results": [_evaluation_json(e) for e in evaluations]})
-        )
+        echo_json({"rule": rule.definition, "period": name, "results": [_evaluation_json(e) for e in evaluations]})
         return
     echo(f"{rule.id}: {rule.metric.name} {rule.condition}, {granularity} {name}")
     _print(
@@ -174,7 +175,7 @@ def _find(rule_id: str, rules: Sequence[Rule]) -> Rule:
     if rule_id not in by_id:
         near = difflib.get_close_matches(rule_id, by_id, n=3)
         remedy = f"did you mean {' or '.join(near)}?" if near else "'analytics-pipeline alerts list' shows them."
-        raise AnalyticsError(f"There is no rule {rule_id!r}: {remedy}")
+        raise UnknownNameError(f"There is no rule {rule_id!r}: {remedy}")
     return by_id[rule_id]
 
 

@@ -1,6 +1,5 @@
 """The commands ``serve`` and ``token``."""
 
-import json
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -9,9 +8,8 @@ import click
 from analytics_pipeline.api.scopes import Scope
 from analytics_pipeline.api.tokens import create_token, list_tokens, revoke_token
 from analytics_pipeline.cli.options import allow_unknown_option, require_company
-from analytics_pipeline.cli.terminal import echo
+from analytics_pipeline.cli.terminal import echo, echo_json
 from analytics_pipeline.database import connect
-from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.text import printable_line
 
@@ -27,10 +25,10 @@ _READ = (Scope.FIGURES, Scope.REPORTS)
 def serve(host: str, port: int, tls_cert: Path | None, tls_key: Path | None) -> None:
     """Serve the API and the dashboard page over HTTP, until Ctrl-C.
 
-    Whoever asks needs a token: "analytics-pipeline token create". The API is described under /docs.
+    Whoever asks needs a token: 'analytics-pipeline token create LABEL --operator'. The API is described under /docs.
     """
     if (tls_cert is None) != (tls_key is None):
-        raise AnalyticsError("Give both --tls-cert and --tls-key, or neither.")
+        raise click.UsageError("Give both --tls-cert and --tls-key, or neither.")
     from analytics_pipeline.api.serving import run_server
 
     run_server(get_settings(), host, port, tls_cert, tls_key)
@@ -60,13 +58,13 @@ def create(
 ) -> None:
     """Make a token for LABEL, somebody or some program, and print it: it is shown this once."""
     if (company is None) != operator:
-        raise AnalyticsError("Say whom the token is for: either --company X or --operator.")
+        raise click.UsageError("Say whom the token is for: either --company X or --operator.")
     wanted = [Scope(scope) for scope in scopes] or list(_READ)
     with connect(autocommit=True) as connection:
         require_company(connection, company)
         token_id, secret = create_token(connection, label, company, wanted, timedelta(days=days))
     if as_json:
-        echo(json.dumps({"id": token_id, "token": secret}))
+        echo_json({"id": token_id, "token": secret})
         return
     echo(secret)
     echo(f"Token {token_id} is valid for {days} days. It is not shown again.", err=True)
@@ -93,7 +91,7 @@ def list_(*, as_json: bool) -> None:
             }
             for each in tokens
         ]
-        echo(json.dumps(rows))
+        echo_json(rows)
         return
     for each in tokens:
         state = "revoked" if each.revoked_at else f"{'expires' if each.is_valid else 'expired'} {each.expires_at:%F}"

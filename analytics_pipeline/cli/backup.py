@@ -1,15 +1,14 @@
 """``analytics-pipeline backup`` and ``restore``: the databases as a whole, or the events alone."""
 
-import json
+import shlex
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 
 import click
 
-from analytics_pipeline.cli.ingest import SOME_REJECTED, new_rejects_path, summary_figures, summary_table
-from analytics_pipeline.cli.terminal import echo
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.cli.ingest import SOME_REJECTED, new_rejects_path, print_summary, summary_figures
+from analytics_pipeline.cli.terminal import echo, echo_json
 from analytics_pipeline.metrics.access import describe_company
 from analytics_pipeline.operations.backup import make_backup
 from analytics_pipeline.operations.events_files import export_events, import_events
@@ -67,7 +66,7 @@ def restore(backup_folder: str, *, without_dagster: bool, check: bool, rehearse:
     settings = get_settings()
     found = open_backup(backup_folder)
     if check and rehearse:
-        raise AnalyticsError("--check and --rehearse exclude each other: a rehearsal checks the files, too.")
+        raise click.UsageError("--check and --rehearse exclude each other: a rehearsal checks the files, too.")
     if check:
         manifest = found.manifest()
         found.require_undamaged(manifest)
@@ -75,7 +74,7 @@ def restore(backup_folder: str, *, without_dagster: bool, check: bool, rehearse:
         return
     if found.manifest().kind is Kind.EVENTS:
         if rehearse:
-            raise AnalyticsError("A backup of the events alone can't be rehearsed: --check compares its checksums.")
+            raise click.UsageError("A backup of the events alone can't be rehearsed: --check compares its checksums.")
         _import(found, as_json=as_json)
         return
     started = time.monotonic()
@@ -95,7 +94,7 @@ def _import(found: Backup, *, as_json: bool) -> None:
     with describing(lambda: "what was ingested stays; the same command ingests the rest."):
         summary = import_events(settings, found, rejects, _say)
     figures = summary_figures(summary, rejects)
-    echo(json.dumps(figures) if as_json else summary_table(figures))
+    print_summary(figures, as_json=as_json)
     if summary.rejected:
         raise SystemExit(SOME_REJECTED)
 
@@ -118,7 +117,7 @@ def _show_backup(found: Backup, manifest: Manifest, seconds: float | None, *, as
         **({} if seconds is None else {"seconds": round(seconds, 1)}),
     }
     if as_json:
-        echo(json.dumps(figures))
+        echo_json(figures)
         return
     for name, value in figures.items():
         echo(f"{name:<14}{f'{value:,}' if isinstance(value, int | float) else value or 'none'}")
@@ -134,7 +133,7 @@ def _show_restored(restored: Restored, seconds: float, *, is_rehearsal: bool, as
             "notes": list(restored.notes),
             "seconds": round(seconds, 1),
         }
-        echo(json.dumps(figures))
+        echo_json(figures)
         return
     content = restored.manifest.database.content if restored.manifest.database else None
     for line in restored.differences:
@@ -156,5 +155,5 @@ def _show_restored(restored: Restored, seconds: float, *, is_rehearsal: bool, as
     for grant in restored.lost_grants:
         echo(
             f"no longer holds  {grant.role}: {describe_company(grant.company_id)}. If the role of this server is the "
-            f"same person: analytics-pipeline access confirm {grant.role}"
+            f"same person: analytics-pipeline access confirm {shlex.quote(grant.role)}"
         )

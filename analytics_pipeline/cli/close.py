@@ -1,40 +1,38 @@
 """The commands that close a span, and that mark in Dagster what is closed."""
 
-import json
-from datetime import UTC, datetime
+from datetime import date, datetime
 
 import click
 
-from analytics_pipeline.cli.terminal import echo
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.cli.dates import INSTANT, MONTH
+from analytics_pipeline.cli.program import examples
+from analytics_pipeline.cli.terminal import echo, echo_json
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.signals import describing
 from analytics_pipeline.windows import Window
 
-# As --help and the remedies of checks write them; close refuses what is no full hour.
-_INSTANTS = ("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S")
 
-
-@click.command("close")
-@click.option(
-    "--start",
-    type=click.DateTime(_INSTANTS),
-    required=True,
-    help="First instant, UTC: 2025-01-01 or 2025-01-01T06:00.",
+@click.command(
+    "close",
+    epilog=examples(
+        "close --month 2025-01",
+        "close --start 2025-01-01 --end 2025-02-01",
+        "close --start 2025-01-31T06:00 --end 2025-01-31T12:00 --json",
+    ),
 )
-@click.option("--end", type=click.DateTime(_INSTANTS), required=True, help="First instant after the span, UTC.")
+@click.option("--month", type=MONTH, help="A whole month, 2025-01, for --start and --end.")
+@click.option("--start", type=INSTANT, help="First instant (UTC): 2025-01-01 or 2025-01-01T06:00.")
+@click.option("--end", type=INSTANT, help="First instant after the span (UTC): 2025-02-01 is the end of January.")
 @click.option("--json", "as_json", is_flag=True, help="Print the closed ranges as JSON.")
-def close(start: datetime, end: datetime, *, as_json: bool) -> None:
+def close(month: date | None, start: datetime | None, end: datetime | None, *, as_json: bool) -> None:
     """Close every hour, day and month that lies within the half-open span, through Dagster.
 
     Hours come before days before months, each range reconciled with the raw events; the runs show in
     the Dagster UI. Closing again what is closed is harmless. The database's clock decides what has ended:
     the rest stays open, and all of it while this machine's clock is more than five minutes off.
     """
-    if end <= start:
-        raise AnalyticsError(f"--end {end:%Y-%m-%dT%H:%M} must come after --start {start:%Y-%m-%dT%H:%M}.")
+    span = _span(month, start, end)
     settings = get_settings()
-    span = Window(start.replace(tzinfo=UTC), end.replace(tzinfo=UTC))
 
     from analytics_pipeline.orchestration.instance import enter_dagster_environment
 
@@ -44,7 +42,19 @@ def close(start: datetime, end: datetime, *, as_json: bool) -> None:
     with describing(lambda: "what was closed stays closed; the same command closes the rest."):
         closed = close_with_instance(settings, span, lambda run: echo(str(run), err=as_json))
     if as_json:
-        echo(json.dumps([run.as_json() for run in closed]))
+        echo_json([run.as_json() for run in closed])
+
+
+def _span(month: date | None, start: datetime | None, end: datetime | None) -> Window:
+    if month is not None and (start or end):
+        raise click.UsageError("Give either --month, or --start and --end.")
+    if month is not None:
+        return Window.of_month(month)
+    if start is None or end is None:
+        raise click.UsageError("Say what to close: --month 2025-01, or both --start and --end.")
+    if end <= start:
+        raise click.UsageError(f"--end {end:%Y-%m-%dT%H:%M} must come after --start {start:%Y-%m-%dT%H:%M}.")
+    return Window(start, end)
 
 
 @click.command("adopt")
@@ -65,7 +75,7 @@ def adopt(*, as_json: bool) -> None:
     with describing(lambda: "what was marked stays; the same command marks the rest."):
         marked = adopt_with_instance(settings)
     if as_json:
-        echo(json.dumps(marked))
+        echo_json(marked)
         return
     for asset, partitions in marked.items():
         if partitions:

@@ -1,13 +1,13 @@
 """The commands on the database itself: start, stop, migrate, status; its policies are in ``policies``."""
 
-import json
 import os
 from dataclasses import asdict
 
 import click
 
 from analytics_pipeline.cli.policies import policies
-from analytics_pipeline.cli.terminal import echo
+from analytics_pipeline.cli.program import examples
+from analytics_pipeline.cli.terminal import echo, echo_json
 from analytics_pipeline.database import connect, database_url, migrate
 from analytics_pipeline.database_urls import describe_url, url_environment
 from analytics_pipeline.embedded import TCP_PORT, EmbeddedPostgres, EmbeddedTimescale
@@ -65,13 +65,14 @@ def db_stop() -> None:
     echo(f"Stopped: {' and '.join(stopped)}." if stopped else f"No embedded database runs under {home}.")
 
 
-@db.command("psql", context_settings={"ignore_unknown_options": True})
+@db.command(
+    "psql",
+    context_settings={"ignore_unknown_options": True},
+    epilog=examples("db psql -c 'TABLE analytics_operations_lag'"),
+)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[ARGUMENT]...")
 def db_psql(arguments: tuple[str, ...]) -> None:
-    """Open psql on the database in use, the embedded one included; ARGUMENTs are psql's.
-
-    For example: analytics-pipeline db psql -c 'TABLE analytics_operations_lag'.
-    """
+    """Open psql on the database in use, the embedded one included; ARGUMENTs are psql's."""
     environment = {**os.environ, **url_environment(database_url())}
     try:
         os.execvpe("psql", ["psql", *arguments], environment)  # noqa: S606, S607  # the psql of whoever calls
@@ -92,7 +93,7 @@ def db_migrate(*, as_json: bool) -> None:
     """
     report = migrate()
     if as_json:
-        echo(json.dumps(asdict(report)))
+        echo_json(asdict(report))
         return
     for name in report.applied:
         echo(f"applied  {name}")
@@ -115,7 +116,7 @@ def db_status(*, as_json: bool) -> None:
     settings = get_settings()
     if settings.database_url is None:
         embedded = EmbeddedTimescale(settings.home).status()
-        status = {name: str(value) for name, value in asdict(embedded).items() if value is not None}
+        status = {name: value for name, value in asdict(embedded).items() if value is not None}
         running = embedded.state == "running"
     else:
         with connect(settings) as connection:
@@ -128,6 +129,9 @@ def db_status(*, as_json: bool) -> None:
             "licence": info.license,
         }
         running = True
-    echo(json.dumps(status) if as_json else "\n".join(f"{k:<14}{v}" for k, v in status.items()))
+    if as_json:
+        echo_json(status)
+    else:
+        echo("\n".join(f"{name:<14}{value}" for name, value in status.items()))
     if not running:
         raise SystemExit(1)

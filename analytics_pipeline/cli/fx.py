@@ -1,20 +1,19 @@
 """The commands of the group ``fx``: arguments, printing, exit status."""
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import click
 from rich.table import Table
 
+from analytics_pipeline.cli.dates import DAY
 from analytics_pipeline.cli.ingest import SOME_REJECTED
-from analytics_pipeline.cli.terminal import data_console, echo
-from analytics_pipeline.currencies import is_asset
+from analytics_pipeline.cli.terminal import data_console, echo, echo_json
+from analytics_pipeline.currencies import is_asset, require_currency
 from analytics_pipeline.database import connect
-from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.fx.csv_rates import Reading, read_source
 from analytics_pipeline.fx.exchange_rates import DAYS_VALID
 from analytics_pipeline.fx.rate_sources import ECB
@@ -54,7 +53,7 @@ def load(context: click.Context, files: tuple[str, ...], rejects: Path | None, *
     Exit status: 0 everything is in, 3 some rates were rejected, 1 a file or the database couldn't be used.
     """
     if ecb and files:
-        raise AnalyticsError("Name files or --ecb, not both: load them one after the other.")
+        raise click.UsageError("Name files or --ecb, not both: load them one after the other.")
     sources = [ECB] if ecb else files or [get_settings().fx_source]
     rejects_path = rejects or _new_rejects_path()
     with connect(autocommit=True) as connection:
@@ -63,29 +62,31 @@ def load(context: click.Context, files: tuple[str, ...], rejects: Path | None, *
     readings = [read_source(source, today=today, rejects_kept=kept) for source in sources]
     with _rejects_kept(readings, rejects_path), connect(autocommit=True) as connection:
         loaded = store_rates(connection, readings)
-    figures = _figures(loaded, rejects_path)
-    echo(json.dumps(figures) if as_json else _table(loaded, rejects_path))
+    if as_json:
+        echo_json(_figures(loaded, rejects_path))
+    else:
+        echo(_table(loaded, rejects_path))
     if loaded.rejected:
         context.exit(SOME_REJECTED)
 
 
 @fx.command("show")
-@click.option("--date", "day", type=click.DateTime(["%Y-%m-%d"]), help="The day (UTC); default: today.")
+@click.option("--date", "day", type=DAY, help="The day (UTC), 2025-01-31; default: today.")
 @click.option("--currency", help="Only rates of this currency or ticker.")
 @click.option("--json", "as_json", is_flag=True, help="Print the rates as JSON, each rate as a string.")
-def show(day: datetime | None, currency: str | None, *, as_json: bool) -> None:
+def show(day: date | None, currency: str | None, *, as_json: bool) -> None:
     """Show the rates that serve a day: of every pair the last one on or before it, at most 7 days old."""
     with connect(autocommit=True) as connection:
-        date = (day or database_now(connection)).date()
-        rates = serving_rates(connection, date, _code(currency) if currency else None)
+        served = day or database_now(connection).date()
+        rates = serving_rates(connection, served, _code(currency) if currency else None)
     if as_json:
-        echo(json.dumps([_as_json(rate) for rate in rates]))
+        echo_json([_as_json(rate) for rate in rates])
         return
     if not rates:
         of = f" of {currency}" if currency else ""
-        echo(f"No rate{of} serves {date}: none is of that day or up to {DAYS_VALID} days before it.")
+        echo(f"No rate{of} serves {served}: none is of that day or up to {DAYS_VALID} days before it.")
         return
-    table = Table(title=f"Rates that serve {date}", title_justify="left")
+    table = Table(title=f"Rates that serve {served}", title_justify="left")
     for heading in ("date", "base", "quote"):
         table.add_column(heading)
     for heading in ("rate", "age in days"):
@@ -97,7 +98,7 @@ def show(day: datetime | None, currency: str | None, *, as_json: bool) -> None:
 
 def _code(text: str) -> str:
     """Return the code that is meant, capitals being a matter of taste where only they make one of the text."""
-    return text if is_asset(text) else text.upper()
+    return text if is_asset(text) else require_currency(text.upper())
 
 
 @contextmanager

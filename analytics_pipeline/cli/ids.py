@@ -1,10 +1,8 @@
 """The ``ids`` commands: ids of companies and users in a form that no record could have today."""
 
-import json
-
 import click
 
-from analytics_pipeline.cli.terminal import echo
+from analytics_pipeline.cli.terminal import echo, echo_json
 from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.rename import find_stored, ids_stored_otherwise, rename_id
@@ -27,7 +25,7 @@ def list_(*, as_json: bool) -> None:
         found = ids_stored_otherwise(connection)
     if as_json:
         rows = [{"companyId": each.company_id, "userId": each.user_id, "present": each.present} for each in found]
-        echo(json.dumps(rows))
+        echo_json(rows)
         return
     for each in found:
         echo(f"{each}: {each.present!a}")
@@ -55,7 +53,7 @@ def rename(company: str | None, user: str | None, present: str | None, *, as_jso
             # A name for a company is none for its users.
             meant = [each for each in meant if user is not None or each.user_id is None]
             if len(meant) != 1:
-                raise AnalyticsError(f"--to names one id, and {len(meant)} are meant: add --company or --user.")
+                raise click.UsageError(f"--to names one id, and {len(meant)} are meant: add --company or --user.")
         for each in meant:
             name = present if present is not None else each.present
             if not name:
@@ -65,6 +63,6 @@ def rename(company: str | None, user: str | None, present: str | None, *, as_jso
             if not as_json:
                 echo(f"{each} is {name} now, with {events:,} events.")
     if as_json:
-        echo(json.dumps(renamed))
+        echo_json(renamed)
     elif not renamed:
         echo("Every id is in the form that ids have today.")

@@ -1,6 +1,5 @@
 """The commands ``ingest`` and ``record``."""
 
-import json
 import os
 import sys
 import time
@@ -15,9 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
-from analytics_pipeline.cli.terminal import echo
+from analytics_pipeline.cli.terminal import echo, echo_json
 from analytics_pipeline.database import connect
-from analytics_pipeline.errors import AnalyticsError, first_line
+from analytics_pipeline.errors import AnalyticsError, ArgumentError, first_line
 from analytics_pipeline.events.bulk_load import Loaded
 from analytics_pipeline.events.contradictions import OnConflict, event_fields, instant_text
 from analytics_pipeline.events.exact_json import parse_json
@@ -116,7 +115,7 @@ def ingest(
         except SourcesUnreadableError as error:
             summary, unreadable = error.summary, error
     figures = summary_figures(summary, rejects_path)
-    echo(json.dumps(figures) if as_json else summary_table(figures))
+    print_summary(figures, as_json=as_json)
     if unreadable is not None:
         raise unreadable
     if summary.rejected:
@@ -173,7 +172,7 @@ def record(
     if refusal is not None and refusal.stored is None:
         raise refusal.rejection
     if as_json:
-        echo(json.dumps(_recorded(event, loaded), default=str))
+        echo_json(_recorded(event, loaded))
     elif refusal is not None:
         echo(f"conflict: {refusal.rejection.reason}")
     else:
@@ -200,7 +199,7 @@ def _recorded(event: AnalyticsEvent, loaded: Loaded) -> dict[str, object]:
 def _metadata(text: str) -> dict[str, object]:
     metadata = parse_json(text)
     if not isinstance(metadata, dict):
-        raise AnalyticsError("--metadata is not a JSON object: write it like '{\"key\": 1}'.")
+        raise ArgumentError("--metadata is not a JSON object: write it like '{\"key\": 1}'.")
     return metadata
 
 
@@ -215,7 +214,7 @@ def _database() -> Iterator[Connection]:
                 f"The database failed: {first_line(error)}. Run the same command again: what is in stays in."
             ) from error
         except psycopg.errors.UndefinedTable as error:
-            raise AnalyticsError(f"{first_line(error)}: run `analytics-pipeline db migrate` first.") from error
+            raise AnalyticsError(f"{first_line(error)}: run 'analytics-pipeline db migrate' first.") from error
 
 
 def new_rejects_path() -> Path:
@@ -294,8 +293,15 @@ def summary_figures(summary: IngestSummary, rejects_path: Path) -> dict[str, obj
     }
 
 
-def summary_table(figures: dict[str, object]) -> str:
-    """Return the same as lines for people."""
+def print_summary(figures: dict[str, object], *, as_json: bool) -> None:
+    """Print them as JSON, or as lines for people."""
+    if as_json:
+        echo_json(figures)
+    else:
+        echo(_summary_table(figures))
+
+
+def _summary_table(figures: dict[str, object]) -> str:
     lines = [
         f"read           {figures['read']:>12,}",
         f"new            {figures['new']:>12,}",

@@ -1,13 +1,18 @@
 """The commands that run everything on this machine: demo, up, and env for a Dagster that is started by hand."""
 
 import shlex
+import sys
 from pathlib import Path
 
 import click
 
+from analytics_pipeline.cli.numbers import SCALE
+from analytics_pipeline.cli.program import NAME, program
 from analytics_pipeline.cli.terminal import echo
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.signals import describing
+
+UI_PORT, API_PORT = 3000, 8000
 
 
 @click.command("demo")
@@ -18,7 +23,7 @@ from analytics_pipeline.signals import describing
 )
 @click.option("--months", type=click.IntRange(1, 120), default=13, show_default=True, help="Months of sample events.")
 @click.option("--companies", type=click.IntRange(1, 100), default=5, show_default=True, help="Companies in the sample.")
-@click.option("--scale", type=float, default=1.0, show_default=True, help="Size of the sample; 1.0 is 250,000 events.")
+@click.option("--scale", type=SCALE, default=1.0, show_default=True, help="Size of the sample; 1.0 is 250,000 events.")
 @click.option(
     "--seed",
     type=int,
@@ -36,11 +41,13 @@ def demo(*, events: Path | None, months: int, companies: int, scale: float, seed
 
 
 @click.command("up")
-@click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Port of the Dagster UI.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=UI_PORT, show_default=True, help="Port of the Dagster UI."
+)
 @click.option(
     "--api-port",
     type=click.IntRange(1, 65535),
-    default=8000,
+    default=API_PORT,
     show_default=True,
     help="Port of the API and the dashboard page.",
 )
@@ -56,13 +63,12 @@ def up(port: int, api_port: int) -> None:
     run_up(port, api_port)
 
 
-@click.command("env")
+@click.command("env", epilog=f'\b\nExample:\n  eval "$({program()} env)" && dagster dev -w workspace.yaml')
 def env() -> None:
-    r"""Print the variables that a hand-started Dagster needs, as shell code.
-
-    Use it as: eval "$(analytics-pipeline env)" && dagster dev -w workspace.yaml
-    """
+    """Print the variables that a hand-started Dagster needs, as shell code; this command is on the PATH then, too."""
     from analytics_pipeline.orchestration.instance import dagster_environment
 
     for name, value in dagster_environment(get_settings()).items():
         echo(f"export {name}={shlex.quote(value)}")
+    if program() != NAME:
+        echo(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"')

@@ -1,8 +1,7 @@
 """The ``metrics`` commands: answers on the command line, as a table or as JSON."""
 
-import json
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -10,8 +9,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from analytics_pipeline.cli.dates import days_options
 from analytics_pipeline.cli.options import allow_unknown_option, require_company
-from analytics_pipeline.cli.terminal import data_console, echo
+from analytics_pipeline.cli.program import examples
+from analytics_pipeline.cli.terminal import data_console, echo_json
 from analytics_pipeline.database import connect
 from analytics_pipeline.fx.show import require_known_currency
 from analytics_pipeline.metrics.answers import (
@@ -29,6 +30,7 @@ from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Granularity, Window
 
+Days = tuple[date, date] | None
 Ask = Callable[[Connection, Window, str], Answer]
 
 
@@ -36,8 +38,7 @@ def _answer_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON, exact numbers as strings."),
         click.option("--currency", help="Reporting currency; without it ANALYTICS_BASE_CURRENCY. Users have none."),
-        click.option("--end", type=click.DateTime(["%Y-%m-%d"]), help="Last day, inclusive (UTC)."),
-        click.option("--start", type=click.DateTime(["%Y-%m-%d"]), help="First day (UTC); without dates: this month."),
+        days_options("this month"),
         allow_unknown_option,
         click.option("--company", help="One company; without it the figures cover all."),
     ):
@@ -45,7 +46,13 @@ def _answer_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.group()
+@click.group(
+    epilog=examples(
+        "metrics revenue --month 2025-01",
+        "metrics users --start 2025-01-01 --end 2025-03-31 --json",
+        "metrics series --start 2025-01-01 --end 2025-01-31 --interval day",
+    )
+)
 def metrics() -> None:
     """Print revenue and user figures of a period of whole UTC days.
 
@@ -56,54 +63,46 @@ def metrics() -> None:
 
 @metrics.command("revenue")
 @_answer_options
-def revenue(
-    company: str | None, start: datetime | None, end: datetime | None, currency: str | None, *, as_json: bool
-) -> None:
+def revenue(company: str | None, days: Days, currency: str | None, *, as_json: bool) -> None:
     """Revenue, MRR, ARR, revenue per user, growth, and what moved MRR."""
 
     def ask(connection: Connection, window: Window, reporting: str) -> Answer:
         return revenue_answer(connection, company, window, reporting)
 
-    _answer(ask, start, end, currency, as_json=as_json)
+    _answer(ask, days, currency, as_json=as_json)
 
 
 @metrics.command("movements")
 @_answer_options
-def movements(
-    company: str | None, start: datetime | None, end: datetime | None, currency: str | None, *, as_json: bool
-) -> None:
+def movements(company: str | None, days: Days, currency: str | None, *, as_json: bool) -> None:
     """MRR from start to end: new, reactivation, expansion, contraction, churn, rates."""
 
     def ask(connection: Connection, window: Window, reporting: str) -> Answer:
         return movements_answer(connection, company, window, reporting)
 
-    _answer(ask, start, end, currency, as_json=as_json)
+    _answer(ask, days, currency, as_json=as_json)
 
 
 @metrics.command("users")
 @_answer_options
-def users(
-    company: str | None, start: datetime | None, end: datetime | None, currency: str | None, *, as_json: bool
-) -> None:
+def users(company: str | None, days: Days, currency: str | None, *, as_json: bool) -> None:
     """Total, active, new and churned users, and their rates."""
 
     def ask(connection: Connection, window: Window, _reporting: str) -> Answer:
         return users_answer(connection, company, window)
 
-    _answer(ask, start, end, currency, as_json=as_json)
+    _answer(ask, days, currency, as_json=as_json)
 
 
 @metrics.command("crypto")
 @_answer_options
-def crypto(
-    company: str | None, start: datetime | None, end: datetime | None, currency: str | None, *, as_json: bool
-) -> None:
+def crypto(company: str | None, days: Days, currency: str | None, *, as_json: bool) -> None:
     """What was received, sent and swapped of each crypto asset, and its value at the rates of the days."""
 
     def ask(connection: Connection, window: Window, reporting: str) -> Answer:
         return crypto_answer(connection, company, window, reporting)
 
-    _answer(ask, start, end, currency, as_json=as_json)
+    _answer(ask, days, currency, as_json=as_json)
 
 
 @metrics.command("series")
@@ -115,8 +114,7 @@ def crypto(
 @_answer_options
 def series(
     company: str | None,
-    start: datetime | None,
-    end: datetime | None,
+    days: Days,
     currency: str | None,
     interval: str | None,
     *,
@@ -128,41 +126,40 @@ def series(
         usual = Granularity.MONTH if window.is_aligned(Granularity.MONTH) else Granularity.DAY
         return series_answer(connection, company, window, reporting, Granularity(interval) if interval else usual)
 
-    _answer(ask, start, end, currency, as_json=as_json)
+    _answer(ask, days, currency, as_json=as_json)
 
 
 @metrics.command("top-events")
 @click.option("--most", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many types at most.")
 @_answer_options
 def top_events(
-    company: str | None, start: datetime | None, end: datetime | None, currency: str | None, most: int, *, as_json: bool
+    company: str | None,
+    days: Days,
+    currency: str | None,
+    most: int,
+    *,
+    as_json: bool,
 ) -> None:
     """The most frequent event types of the period."""
 
     def ask(connection: Connection, window: Window, _reporting: str) -> Answer:
         return top_events_answer(connection, company, window, most)
 
-    _answer(ask, start, end, currency, as_json=as_json)
+    _answer(ask, days, currency, as_json=as_json)
 
 
-def _answer(ask: Ask, start: datetime | None, end: datetime | None, currency: str | None, *, as_json: bool) -> None:
+def _answer(ask: Ask, days: Days, currency: str | None, *, as_json: bool) -> None:
     settings = get_settings()
     with connect(settings, autocommit=True) as connection:
         require_company(connection, click.get_current_context().params["company"])
         reporting = require_known_currency(connection, currency or settings.base_currency)
         today = database_now(connection).date()
-        answer = ask(connection, window_of_dates(start and start.date(), end and end.date(), today), reporting)
+        first, last = days or (None, None)
+        answer = ask(connection, window_of_dates(first, last, today), reporting)
     if as_json:
-        echo(json.dumps(answer, default=to_json))
+        echo_json(answer)
     else:
         _print(data_console(), answer)
-
-
-def to_json(value: object) -> str:
-    """Return an exact number as text, for ``json.dumps``."""
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    raise TypeError(f"{value!r} has no form in JSON")
 
 
 # What the line above the table says.

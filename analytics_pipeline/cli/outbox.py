@@ -1,16 +1,16 @@
 """The ``outbox`` commands: what is to be sent and what became of it, as a table or as JSON."""
 
-import json
 from dataclasses import asdict
-from datetime import datetime
+from datetime import date, datetime
 from typing import BinaryIO
 
 import click
 from rich.table import Table
 
+from analytics_pipeline.cli.dates import MONTH
 from analytics_pipeline.cli.options import company_first, require_company
 from analytics_pipeline.cli.recipients import audience_options, one_audience
-from analytics_pipeline.cli.terminal import data_console, echo
+from analytics_pipeline.cli.terminal import data_console, echo, echo_json
 from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.messages.addresses import describe_address
@@ -50,7 +50,7 @@ def list_(state: str | None, company: str | None, limit: int, *, outdated: bool,
         if not messages:
             require_company(connection, company)
     if as_json:
-        echo(json.dumps([_as_json(message) for message in messages]))
+        echo_json([_as_json(message) for message in messages])
         return
     if not messages:
         echo("There is no such message in the outbox.")
@@ -80,7 +80,10 @@ def send(*, as_json: bool) -> None:
     ):
         enqueue_wanted(connection, settings)
         report = send_by_settings(connection, settings)
-    echo(json.dumps(asdict(report)) if as_json else f"{str(report)[:1].upper()}{str(report)[1:]}.")
+    if as_json:
+        echo_json(asdict(report))
+    else:
+        echo(f"{str(report)[:1].upper()}{str(report)[1:]}.")
     if report.needs_a_person:
         raise SystemExit(1)
 
@@ -125,7 +128,7 @@ def bounced(files: tuple[BinaryIO, ...]) -> None:
 
 @outbox.command("resend")
 @audience_options
-@click.option("--period", help="The month, 2025-01.")
+@click.option("--period", "month", type=MONTH, help="The month, 2025-01.")
 @click.option(
     "--outdated", is_flag=True, help="Every report whose figures, or definitions, differ from the mailed one."
 )
@@ -134,7 +137,7 @@ def bounced(files: tuple[BinaryIO, ...]) -> None:
 def resend(
     company: str | None,
     report: str,
-    period: str | None,
+    month: date | None,
     *,
     all_companies: bool,
     outdated: bool,
@@ -149,7 +152,7 @@ def resend(
     other options then narrow it down. A mail says which figures differ and by how much. Repeating it sends nothing
     twice.
     """
-    _require_month(period)
+    period = None if month is None else f"{month:%Y-%m}"
     settings = get_settings()
     with connect(settings, autocommit=True) as connection:
         if outdated:
@@ -168,19 +171,17 @@ def resend(
         else:
             audience = one_audience(company, all_companies=all_companies)
             if period is None:
-                raise AnalyticsError("Say which report is meant: --period 2025-01, or --outdated for all that differ.")
+                raise click.UsageError(
+                    "Say which report is meant: --period 2025-01, or --outdated for all that differ."
+                )
             with company_first(connection, company):
                 done = resend_one(connection, settings, report, audience, period, preview=preview)
         if not done.mails and not done.held:
             require_company(connection, company)
-    echo(json.dumps(_resent_as_json(done, preview=preview)) if as_json else _resent(done, preview=preview))
-
-
-def _require_month(period: str | None) -> None:
-    try:
-        datetime.strptime(f"{period or '2025-01'}-01", "%Y-%m-%d")  # noqa: DTZ007  # only its form
-    except ValueError as error:
-        raise AnalyticsError(f"The period {period!r} is no month: write it like 2025-01.") from error
+    if as_json:
+        echo_json(_resent_as_json(done, preview=preview))
+    else:
+        echo(_resent(done, preview=preview))
 
 
 def _resent(done: Resent, *, preview: bool) -> str:

@@ -1,6 +1,5 @@
 """``analytics-pipeline db policies``: what the database wants of its policies, what it has, and changing it."""
 
-import json
 import sys
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -9,7 +8,7 @@ from typing import Any
 import click
 
 from analytics_pipeline.ages import require_age
-from analytics_pipeline.cli.terminal import echo
+from analytics_pipeline.cli.terminal import echo, echo_json
 from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.timescale.connection import Connection, fetch_row
@@ -43,7 +42,7 @@ def _age(_context: click.Context, parameter: click.Parameter, value: str | None)
     try:
         return require_age(value)
     except ValueError as error:
-        raise AnalyticsError(f"{parameter.opts[0]} {error}.") from error
+        raise click.UsageError(f"{parameter.opts[0]} {error}.") from error
 
 
 @click.command("policies")
@@ -89,7 +88,7 @@ def policies(
         changes = change_policies(connection, server, asked, expected=current)
         if as_json:
             done = {"changes": [asdict(change) for change in changes], "drops": drop and asdict(drop)}
-            echo(json.dumps(_state(connection) | done, default=str))
+            echo_json(_state(connection) | done)
         else:
             echo(f"{len(changes)} policies changed." if changes else "The policies were so already.")
 
@@ -172,7 +171,7 @@ def _unclosed_span(connection: Connection, window: Window) -> Window | None:
 def _print_state(connection: Connection, *, as_json: bool) -> None:
     state = _state(connection)
     if as_json:
-        echo(json.dumps(state, default=str))
+        echo_json(state)
         return
     for record in policy_records(connection).values():
         echo(f"{_title(record.name):<15} {record.value:<12} {_describe(record)}")

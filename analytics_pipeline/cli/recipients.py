@@ -1,14 +1,15 @@
 """The ``recipients`` commands: who gets which report by mail."""
 
-import json
 from collections.abc import Callable
-from datetime import datetime, time
+from datetime import time
+from typing import Any
 
 import click
 
 from analytics_pipeline.asset_names import MONTHLY_REPORT
+from analytics_pipeline.cli.dates import TIME_OF_DAY
 from analytics_pipeline.cli.options import allow_unknown_option, company_first, require_company
-from analytics_pipeline.cli.terminal import echo
+from analytics_pipeline.cli.terminal import echo, echo_json
 from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.messages.addresses import configured_names, parse_address, require_configured
@@ -17,6 +18,7 @@ from analytics_pipeline.messages.recipients import (
     FORMATS,
     LINK,
     PDF,
+    REPORTS,
     XLSX,
     AtOnce,
     add_recipient,
@@ -31,10 +33,30 @@ from analytics_pipeline.text import printable_line
 _FORMATS = {PDF: "as PDF", XLSX: "as XLSX", LINK: "as a link"}
 
 
+class _AtTime(click.ParamType[Any]):
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> time | AtOnce:
+        if value == "now":
+            return AT_ONCE
+        try:
+            moment: time = TIME_OF_DAY.convert(value, param, ctx)
+        except click.BadParameter:
+            said = f"{value!r} is no time of day: write it like 07:30, in UTC, or 'now'."
+            raise click.BadParameter(said, ctx, param) from None
+        return moment
+
+
 def audience_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say whose report is meant."""
     for option in (
-        click.option("--report", default=MONTHLY_REPORT, show_default=True, help="Name of the report."),
+        click.option(
+            "--report",
+            type=click.Choice(REPORTS),
+            default=MONTHLY_REPORT,
+            show_default=True,
+            help="Name of the report.",
+        ),
         click.option("--all-companies", is_flag=True, help="The report over all companies together."),
         click.option("--company", help="The report of this company."),
     ):
@@ -43,9 +65,9 @@ def audience_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def one_audience(company: str | None, *, all_companies: bool) -> str | None:
-    """Return the company meant, None for all of them; raises ``AnalyticsError`` unless exactly one was given."""
+    """Return the company meant, None for all of them; raises ``click.UsageError`` unless exactly one was given."""
     if (company is None) != all_companies:
-        raise AnalyticsError("Say whose report is meant: either --company X or --all-companies.")
+        raise click.UsageError("Say whose report is meant: either --company X or --all-companies.")
     return company
 
 
@@ -68,7 +90,11 @@ def recipients() -> None:
     help="What a mail brings: the document as PDF, its figures as XLSX, or a link to the document; without it PDF, or "
     "as it is.",
 )
-@click.option("--at", help="Time of day of the mails, 07:30, in UTC; 'now': as soon as they may go, as without it.")
+@click.option(
+    "--at",
+    type=_AtTime(),
+    help="Time of day of the mails, 07:30, in UTC; 'now': as soon as they may go, as without it.",
+)
 @audience_options
 @allow_unknown_option
 def add(
@@ -76,7 +102,7 @@ def add(
     company: str | None,
     report: str,
     form: str | None,
-    at: str | None,
+    at: time | AtOnce | None,
     *,
     all_companies: bool,
     corrections: bool | None,
@@ -88,15 +114,12 @@ def add(
     """
     audience = one_audience(company, all_companies=all_companies)
     settings = get_settings()
-    send_at = _time_of_day(at)
     with connect(settings, autocommit=True) as connection:
         require_company(connection, audience)
-        is_new = add_recipient(
-            connection, audience, report, address, corrections=corrections, form=form, send_at=send_at
-        )
+        is_new = add_recipient(connection, audience, report, address, corrections=corrections, form=form, send_at=at)
     also = {None: "", True: ", and corrections by themselves", False: ", and no corrections by themselves"}[corrections]
     also += "" if form is None else f", {_FORMATS[form]}"
-    also += "" if send_at is None else f", {_described(send_at)}"
+    also += "" if at is None else f", {_described(at)}"
     echo(f"{address} {'gets' if is_new else 'already gets'} {report} of {describe_audience(audience)}{also}.")
     if form == LINK and not settings.artifacts_url:
         echo("ANALYTICS_ARTIFACTS_URL is not set: links name the place in the store of documents.", err=True)
@@ -114,7 +137,7 @@ def add(
 def remove(address: str, company: str | None, report: str, *, all_companies: bool, everywhere: bool) -> None:
     """Have a report no longer mailed to ADDRESS; mails that have not left yet are taken back."""
     if everywhere and (company is not None or all_companies):
-        raise AnalyticsError("Give either --everywhere, or --company X or --all-companies.")
+        raise click.UsageError("Give either --everywhere, or --company X or --all-companies.")
     audience = None if everywhere else one_audience(company, all_companies=all_companies)
     with connect(autocommit=True) as connection, company_first(connection, audience):
         if everywhere:
@@ -130,7 +153,7 @@ def remove(address: str, company: str | None, report: str, *, all_companies: boo
 @recipients.command("list")
 @click.option("--company", help="Only those of this company's reports.")
 @click.option("--all-companies", is_flag=True, help="Only those of reports over all companies.")
-@click.option("--report", help="Only those of this report.")
+@click.option("--report", type=click.Choice(REPORTS), help="Only those of this report.")
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def list_(company: str | None, report: str | None, *, all_companies: bool, as_json: bool) -> None:
     """Show who gets which report; without options everybody."""
@@ -154,7 +177,7 @@ def list_(company: str | None, report: str | None, *, all_companies: bool, as_js
             }
             for recipient in found
         ]
-        echo(json.dumps(rows))
+        echo_json(rows)
         return
     for recipient in found:
         notes = [
@@ -166,18 +189,7 @@ def list_(company: str | None, report: str | None, *, all_companies: bool, as_js
         whose = printable_line(recipient.company_id or "(all companies)")
         echo("  ".join([recipient.report, whose, recipient.address, *filter(None, notes)]))
     if not found:
-        echo("Nobody gets a report yet: 'analytics-pipeline recipients add' changes that.")
-
-
-def _time_of_day(text: str | None) -> time | AtOnce | None:
-    if text is None:
-        return None
-    if text == "now":
-        return AT_ONCE
-    try:
-        return datetime.strptime(text, "%H:%M").time()  # noqa: DTZ007  # a time of day
-    except ValueError as error:
-        raise AnalyticsError(f"{text!r} is no time of day: write it like 07:30, in UTC, or 'now'.") from error
+        echo("Nobody gets a report yet: 'analytics-pipeline recipients add ADDRESS --all-companies' changes that.")
 
 
 def _described(send_at: time | AtOnce) -> str:

@@ -1,34 +1,36 @@
 """The ``report`` command: a report of any company, period, sections and format."""
 
-import json
 from dataclasses import asdict
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from analytics_pipeline.cli.dates import days_options
 from analytics_pipeline.cli.options import allow_unknown_option, require_company
-from analytics_pipeline.cli.terminal import echo
+from analytics_pipeline.cli.program import examples
+from analytics_pipeline.cli.terminal import echo, echo_json
 from analytics_pipeline.database import connect
-from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.fx.show import require_known_currency
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.clock import check_clock
-from analytics_pipeline.windows import Window
 
 if TYPE_CHECKING:
     from analytics_pipeline.reports.publish import PublishedReport
 
-_DAY = click.DateTime(["%Y-%m-%d"])
 
-
-@click.command("report")
+@click.command(
+    "report",
+    epilog=examples(
+        "report --month 2025-01",
+        "report --start 2025-01-01 --end 2025-03-31 --sections revenue,mrr --format xlsx --output quarter.xlsx",
+        "report --month 2025-01 --locale de_DE --page-size letter --json",
+    ),
+)
 @click.option("--company", help="One company; without it the report is over all of them.")
 @allow_unknown_option
-@click.option("--month", type=click.DateTime(["%Y-%m"]), help="A calendar month, 2025-01, for --start and --end.")
-@click.option("--start", type=_DAY, help="First day (UTC); without days the last finished month.")
-@click.option("--end", type=_DAY, help="Last day, inclusive (UTC).")
+@days_options("the last finished month")
 @click.option("--sections", default="", help="Names of sections, with commas (docs/reports.md); without it all.")
 @click.option(
     "--format",
@@ -45,9 +47,7 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 @click.option("--json", "as_json", is_flag=True, help="Print path, pages, bytes, checksum and figures as JSON.")
 def report(
     company: str | None,
-    month: datetime | None,
-    start: datetime | None,
-    end: datetime | None,
+    days: tuple[date, date] | None,
     sections: str,
     form: str,
     currency: str | None,
@@ -69,7 +69,7 @@ def report(
         require_company(connection, company)
         reporting = require_known_currency(connection, currency or settings.base_currency)
         now = check_clock(connection)
-        first, last = _days(month, start, end, now.date())
+        first, last = days or _last_month(now.date())
         order = order_report(
             company,
             first,
@@ -85,20 +85,15 @@ def report(
             published = publish_order(connection, settings, order)
         else:
             published = write_order(connection, order, output)
-    echo(json.dumps(asdict(published)) if as_json else _described(published))
+    if as_json:
+        echo_json(asdict(published))
+    else:
+        echo(_described(published))
 
 
-def _days(month: datetime | None, start: datetime | None, end: datetime | None, today: date) -> tuple[date, date]:
-    """Return the first and the last day; without any those of the last finished month."""
-    if month is not None and (start or end):
-        raise AnalyticsError("Give either --month or --start and --end.")
-    if (start is None) != (end is None):
-        raise AnalyticsError("Give both --start and --end, or --month.")
-    if start is not None and end is not None:
-        return start.date(), end.date()
-    day = month.date() if month is not None else today.replace(day=1) - timedelta(days=1)
-    window = Window.of_month(day)
-    return window.start.date(), window.last_day
+def _last_month(today: date) -> tuple[date, date]:
+    last = today.replace(day=1) - timedelta(days=1)
+    return last.replace(day=1), last
 
 
 def _described(published: "PublishedReport") -> str:

@@ -6,22 +6,35 @@ from pathlib import Path
 
 import click
 
+from analytics_pipeline.cli.dates import DAY
+from analytics_pipeline.cli.numbers import SCALE
+from analytics_pipeline.cli.program import examples, program
 from analytics_pipeline.cli.terminal import echo
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import ArgumentError
 from analytics_pipeline.sample.generator import generate_events, write_lines, write_rates, write_sample
 
 STANDARD_OUTPUT = "-"
 
 
-@click.command("sample")
+@click.command(
+    "sample",
+    epilog=examples(
+        "sample --output events.jsonl.gz --rates events.rates.csv",
+        f"sample --months 3 --start 2025-01-01 | {program()} ingest --format jsonl -",
+    ),
+)
 @click.option("--seed", default=7, show_default=True, help="The same seed gives the same bytes.")
-@click.option("--months", default=13, show_default=True, help="How many whole months the events cover.")
-@click.option("--companies", default=5, show_default=True, help="How many tenants, of different sizes.")
-@click.option("--scale", default=1.0, show_default=True, help="Multiplies every company's customers.")
+@click.option(
+    "--months", type=click.IntRange(1), default=13, show_default=True, help="How many whole months the events cover."
+)
+@click.option(
+    "--companies", type=click.IntRange(1), default=5, show_default=True, help="How many tenants, of different sizes."
+)
+@click.option("--scale", type=SCALE, default=1.0, show_default=True, help="Multiplies every company's customers.")
 @click.option(
     "--start",
-    metavar="YYYY-MM-01",
-    help="First day of the first month (UTC).  [default: so that the last whole month is the last one]",
+    type=DAY,
+    help="First day of the first month (UTC), 2025-01-01.  [default: so that the last whole month is the last one]",
 )
 @click.option(
     "--output",
@@ -37,7 +50,7 @@ STANDARD_OUTPUT = "-"
     help="Also write the rates of exchange behind the events, for `analytics-pipeline fx load`.",
 )
 def sample(
-    *, seed: int, months: int, companies: int, scale: float, start: str | None, output: str, rates: Path | None
+    *, seed: int, months: int, companies: int, scale: float, start: date | None, output: str, rates: Path | None
 ) -> None:
     """Write sample events of a believable crypto-ERP as JSON Lines.
 
@@ -45,12 +58,8 @@ def sample(
     subscriptions with invoices, payments and refunds in EUR and USD, and trades in BTC and ETH. About 0.5 %
     arrive late (up to 6 days) and 0.3 % twice. Lines are in order of arrival. `analytics-pipeline ingest`
     reads them; it refuses events of the future, so let the span end before now.
-
-    \b
-    analytics-pipeline sample --output events.jsonl.gz --rates events.rates.csv
-    analytics-pipeline sample --months 3 --start 2025-01-01 | analytics-pipeline ingest -
     """
-    first = months_before(datetime.now(UTC).date(), months) if start is None else _parse_start(start)
+    first = months_before(datetime.now(UTC).date(), months) if start is None else start
     if output == STANDARD_OUTPUT:
         events = generate_events(seed=seed, start=first, months=months, companies=companies, scale=scale)
         count = write_lines(events, sys.stdout.buffer)
@@ -70,11 +79,4 @@ def months_before(day: date, months: int) -> date:
     try:
         return date(day.year + years, month + 1, 1)
     except (ValueError, OverflowError) as error:
-        raise AnalyticsError(f"There is no month {months} months before {day}; ask for fewer.") from error
-
-
-def _parse_start(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise AnalyticsError(f"--start must look like 2025-01-01, not {text!r}.") from error
+        raise ArgumentError(f"There is no month {months} months before {day}; ask for fewer.") from error

@@ -1,6 +1,5 @@
 """The ``sources`` commands."""
 
-import json
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -8,7 +7,8 @@ from typing import Any
 
 import click
 
-from analytics_pipeline.cli.terminal import echo
+from analytics_pipeline.cli.dates import INSTANT
+from analytics_pipeline.cli.terminal import echo, echo_json
 from analytics_pipeline.database import connect
 from analytics_pipeline.erp.check import SourceCheck, check_source
 from analytics_pipeline.erp.corrections import accept_rows
@@ -17,7 +17,7 @@ from analytics_pipeline.erp.reader import connect_erp, require_erp_url
 from analytics_pipeline.erp.record_source import SourceResult, record_source
 from analytics_pipeline.erp.rejected_rows import SourceReject, open_rejects
 from analytics_pipeline.erp.source_files import ErpSource, choose_sources, read_sources
-from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
+from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError, UnknownNameError
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.clock import database_now
 
@@ -47,7 +47,7 @@ def list_sources(*, as_json: bool) -> None:
         now = database_now(connection)
     figures = [_status_figures(source, statuses.get(source.name), now) for source in found]
     if as_json:
-        echo(json.dumps(figures))
+        echo_json(figures)
         return
     echo("\n".join(_status_text(row) for row in figures))
 
@@ -64,7 +64,10 @@ def check_sources(names: tuple[str, ...], *, as_json: bool) -> None:
     chosen = choose_sources(read_sources(settings), names)
     with connect_erp(settings) as erp:
         checks = [check_source(erp, source) for source in chosen]
-    echo(json.dumps([_check_figures(c) for c in checks]) if as_json else "\n".join(map(_check_line, checks)))
+    if as_json:
+        echo_json([_check_figures(check) for check in checks])
+    else:
+        echo("\n".join(map(_check_line, checks)))
     if any(check.problems for check in checks):
         raise SystemExit(1)
 
@@ -93,7 +96,10 @@ def run_sources(context: click.Context, names: tuple[str, ...], *, as_json: bool
             except AnalyticsError as error:
                 failed = True
                 echo(f"Error: {error}", err=True)
-    echo(json.dumps([_figures(r) for r in results]) if as_json else "\n".join(map(_line, results)))
+    if as_json:
+        echo_json([_figures(result) for result in results])
+    else:
+        echo("\n".join(map(_line, results)))
     if failed:
         context.exit(1)
     if any(result.rejected for result in results):
@@ -108,8 +114,10 @@ def list_rejects(name: str | None, limit: int, *, as_json: bool) -> None:
     """Show rows that are not events, newest first, of the source NAME or of all: key, since when, why."""
     with connect(autocommit=True) as connection:
         found = open_rejects(connection, name, limit)
+    if not found:
+        _require_known(name)
     if as_json:
-        echo(json.dumps([_reject_figures(reject) for reject in found]))
+        echo_json([_reject_figures(reject) for reject in found])
         return
     for reject in found:
         echo(f"{reject.source}  {reject.source_key}  since {_instant(reject.first_seen)}\n    {reject.reason}")
@@ -127,12 +135,16 @@ def accept(name: str, keys: tuple[str, ...], *, everything: bool) -> None:
     partitions they touch are closed again by the sensor late_events.
     """
     if bool(keys) == everything:
-        raise AnalyticsError("Name the keys to accept, as `analytics-pipeline sources rejects` shows them, or --all.")
+        raise click.UsageError("Name the keys to accept, as 'analytics-pipeline sources rejects' shows them, or --all.")
     with connect(autocommit=True) as connection:
         found = {reject.source_key: reject for reject in open_rejects(connection, name, _MAX_REJECTS)}
+        if not found:
+            _require_known(name)
         for key in keys:
             if key not in found:
-                raise AnalyticsError(f"No rejected row of {name} has the key {key!r}.")
+                raise UnknownNameError(
+                    f"No rejected row of {name} has the key {key!r}: see 'analytics-pipeline sources rejects {name}'."
+                )
         count = accept_rows(connection, [found[key] for key in dict.fromkeys(keys)] or list(found.values()))
     echo(f"{count:,} rows accepted.")
 
@@ -141,7 +153,7 @@ def accept(name: str, keys: tuple[str, ...], *, everything: bool) -> None:
 @click.argument("name")
 @click.option(
     "--since",
-    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M"]),
+    type=INSTANT,
     required=True,
     help="When the rows changed in the ERP, UTC: 2025-01-01 or 2025-01-01T06:00.",
 )
@@ -152,8 +164,14 @@ def reset_source(name: str, since: datetime) -> None:
     """
     (source,) = choose_sources(read_sources(get_settings()), [name])
     with connect(autocommit=True) as connection:
-        reset(connection, source, since.replace(tzinfo=UTC))
+        reset(connection, source, since)
     echo(f"{name} is read again from {since:%Y-%m-%d %H:%M} UTC on, by the next run.")
+
+
+def _require_known(name: str | None) -> None:
+    """Raise ``UnknownNameError`` for a source that there is no file of: it may have had rows, and has none."""
+    if name is not None:
+        choose_sources(read_sources(get_settings()), [name])
 
 
 def _progress_lines() -> Callable[[SourceResult], None]:

@@ -1,6 +1,5 @@
 """The command ``stats``: how the database stands, as tables or as JSON."""
 
-import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -9,7 +8,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from analytics_pipeline.cli.terminal import data_console, echo
+from analytics_pipeline.cli.terminal import data_console, echo, echo_json
 from analytics_pipeline.database import connect
 from analytics_pipeline.operations.stats import SECTIONS, Rows, read_stats
 
@@ -46,7 +45,7 @@ def stats(sections: tuple[str, ...], *, as_json: bool) -> None:
         found = read_stats(connection)
     shown = {name: rows for name, rows in found.items() if name in sections or not sections}
     if as_json:
-        echo(json.dumps({_camel(name): _as_json(rows) for name, rows in shown.items()}, ensure_ascii=False))
+        echo_json({_camel(name): _as_json(rows) for name, rows in shown.items()})
         return
     statements = found["database"][0]["statement_statistics"]
     reasons = {"queries": f"pg_stat_statements is {statements}", "dagster": "not measured yet"}

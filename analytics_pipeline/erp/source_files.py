@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from analytics_pipeline import sql_files
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import AnalyticsError, UnknownNameError
 from analytics_pipeline.settings import Settings
 
 DEFAULT_OVERLAP = timedelta(hours=1)
@@ -63,7 +63,7 @@ def choose_sources(sources: list[ErpSource], names: Iterable[str]) -> list[ErpSo
     by_name = {source.name: source for source in sources}
     for name in names:
         if name not in by_name:
-            raise AnalyticsError(f"There is no source {name!r}: choose from {', '.join(by_name)}.")
+            raise UnknownNameError(f"There is no source {name!r}: choose from {', '.join(by_name)}.")
     return [by_name[name] for name in dict.fromkeys(names)] or sources
 
 

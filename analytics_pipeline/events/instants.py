@@ -5,7 +5,7 @@ from collections import Counter
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import UnknownNameError
 from analytics_pipeline.intake.rejection import RejectedEvent, shown
 
 # What was adjusted in an instant, as summaries count it.
@@ -62,7 +62,7 @@ def zone_named(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise AnalyticsError(f"{shown(name)} is not a time zone: name one like Europe/Berlin or UTC.") from error
+        raise UnknownNameError(f"{shown(name)} is not a time zone: name one like Europe/Berlin or UTC.") from error
 
 
 def without_zone(text: str) -> RejectedEvent:

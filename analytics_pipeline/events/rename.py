@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import AnalyticsError, UnknownNameError
 from analytics_pipeline.events.ids import UNSEEN_RANGES, to_id, visible_id
 from analytics_pipeline.intake.rejection import RejectedEvent, shown
 from analytics_pipeline.sql_files import load_query
@@ -88,7 +88,7 @@ def find_stored(found: list[StoredId], company: str | None, user: str | None) ->
     """
     meant = [each for each in found if _is(each.company_id, company) and _is(each.user_id, user)]
     if not meant:
-        raise AnalyticsError(
+        raise UnknownNameError(
             f"No id stored in another form is {shown(company if user is None else user)}: see "
             "'analytics-pipeline ids list'."
         )

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import AnalyticsError, ArgumentError, UnknownNameError
 from analytics_pipeline.events.unpacking import PACKINGS, Recoded, Unpacked, packing_of
 
 STANDARD_INPUT = "-"
@@ -63,14 +63,14 @@ class Source:
             _require_encoding(encoding)
         if str(argument) == STANDARD_INPUT:
             if file_format is None:
-                raise AnalyticsError("Standard input has no ending that shows its format: add --format.")
+                raise ArgumentError("Standard input has no ending that shows its format: add --format.")
             return cls(None, file_format, encoding)
         path = Path(argument)
         if not path.is_file():
             raise AnalyticsError(f"{path} is not a file: check the path.")
         file_format = file_format or format_of(path.name)
         if file_format is None:
-            raise AnalyticsError(
+            raise ArgumentError(
                 f"{path} does not end in {', '.join(FORMATS)} (optionally with {', '.join(PACKED_ENDINGS)}): rename "
                 "it or add --format."
             )
@@ -107,7 +107,7 @@ def _require_encoding(encoding: str) -> None:
         codecs.getincrementaldecoder(encoding)().decode(b"", True)  # noqa: FBT003 - takes no names
         "".encode(encoding)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise AnalyticsError(f"{encoding!r} is no encoding of text: name one like utf-16-le or cp1252.") from error
+        raise UnknownNameError(f"{encoding!r} is no encoding of text: name one like utf-16-le or cp1252.") from error
 
 
 class OpenSource:

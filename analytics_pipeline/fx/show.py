@@ -48,7 +48,7 @@ def require_known_currency(connection: Connection, code: str) -> str:
     if not is_currency(code) and code not in stored_rates(connection).currencies:
         raise UnknownNameError(
             f"{code!r} is unknown: it is no currency (ISO 4217), and there is no rate of such a crypto asset. Check "
-            "its spelling, or load rates of it (analytics-pipeline fx load FILE)."
+            "its spelling, or load rates of it: 'analytics-pipeline fx load FILE'."
         )
     return code
 

@@ -23,7 +23,7 @@ from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS
 from analytics_pipeline.metrics.tables import METRIC_TABLES
 from analytics_pipeline.metrics.users import USER_DAYS
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.sql_files import load_query
+from analytics_pipeline.sql_files import SQL_ROOT, load_query
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.audit import AUDIT
 from analytics_pipeline.timescale.connection import Connection
@@ -142,13 +142,14 @@ def function_access(connection: Connection) -> CheckResult:
 
 def _judge_grants(grants: list[Grant], misleading: dict[str, str]) -> list[Violation]:
     problems = [
-        Violation(why, f"analytics-pipeline access list {role}", Severity.WARNING) for role, why in misleading.items()
+        Violation(why, f"analytics-pipeline access list {shlex.quote(role)}", Severity.WARNING)
+        for role, why in misleading.items()
     ]
     problems += [
         Violation(
             f"the grant of {describe_company(grant.company_id)} to {grant.role} no longer holds: that role was "
             "renamed, or dropped and made again, and shows nothing by it",
-            f"analytics-pipeline access revoke {grant.role} {_option(grant.company_id)}",
+            f"analytics-pipeline access revoke {shlex.quote(grant.role)} {_option(grant.company_id)}",
             Severity.WARNING,
         )
         for grant in grants
@@ -183,7 +184,8 @@ def _judge_table(table: _Table) -> list[Violation]:
         problems.append(
             Violation(
                 f"{table.name} lacks the policy {' and '.join(missing)}: it shows {whom} nothing",
-                f"psql -f sql/migrations/0013_metrics.sql as the owner, and then {_MIGRATE}",
+                f"analytics-pipeline db psql -f {shlex.quote(str(SQL_ROOT / 'migrations' / '0013_metrics.sql'))}",
+                fallback=_MIGRATE,
             )
         )
     foreign = [name for name in table.policies if name not in _POLICIES[table.name]]

@@ -36,21 +36,23 @@ def mail_delivered(connection: Connection, settings: Settings) -> CheckResult:
     )
     problems = []
     if failed:
+        ids, named = _undelivered(connection, "failed", failed)
         problems.append(
             Violation(
                 f"{failed} messages of the last {LOOK_BACK.days} days were not delivered, and are not tried again: "
-                f"{_named(connection, 'failed', failed)}",
+                f"{named}",
                 "analytics-pipeline outbox list --state failed",
-                fallback="analytics-pipeline outbox retry ID, or outbox discard ID",
+                fallback=f"analytics-pipeline outbox retry {ids}",
             )
         )
     if unknown:
+        ids, named = _undelivered(connection, "unknown", unknown)
         problems.append(
             Violation(
-                f"of {unknown} messages nobody knows whether they were delivered: ask the recipients: "
-                f"{_named(connection, 'unknown', unknown)}",
+                f"of {unknown} messages nobody knows whether they were delivered: ask the recipients, discard those "
+                f"that arrived and retry the others: {named}",
                 "analytics-pipeline outbox list --state unknown",
-                fallback="analytics-pipeline outbox discard ID if it arrived, outbox retry ID if not",
+                fallback=f"analytics-pipeline outbox discard {ids}",
             )
         )
     if waiting:
@@ -104,8 +106,9 @@ def mailed_documents_current(connection: Connection, settings: Settings, subject
         problems.append(
             Violation(
                 f"{len(lately)} documents that were mailed no longer equal the current ones: {named}{more}",
-                "analytics-pipeline outbox resend --outdated --preview, then without --preview",
+                "analytics-pipeline outbox resend --outdated --preview",
                 Severity.WARNING,
+                "analytics-pipeline outbox resend --outdated",
             )
         )
     return CheckResult.judge(
@@ -131,8 +134,11 @@ def mailed_documents_current(connection: Connection, settings: Settings, subject
     )
 
 
-def _named(connection: Connection, state: str, number: int) -> str:
-    """Return to whom the newest messages of a state were to go, each with its reason, and how many more there are."""
+def _undelivered(connection: Connection, state: str, number: int) -> tuple[str, str]:
+    """Return the ids of the newest messages of a state, and to whom each was to go, with its reason.
+
+    Both are for people, who also hear how many more there are.
+    """
     rows = connection.execute(
         load_query("outbox_undelivered"), {"state": state, "look_back": LOOK_BACK, "most": _MAX_SHOWN}
     ).fetchall()
@@ -140,7 +146,7 @@ def _named(connection: Connection, state: str, number: int) -> str:
         f"{target} (message {id_}: {one_line(problem or '', _REASON_CHARACTERS)})" for id_, target, problem in rows
     ]
     more = [f"and {number - len(rows)} more"] if 0 < len(rows) < number else []
-    return "; ".join([*named, *more]) or "their senders died"
+    return " ".join(str(id_) for id_, *_ in rows) or "ID", "; ".join([*named, *more]) or "their senders died"
 
 
 def _why_waiting(connection: Connection, settings: Settings) -> str:

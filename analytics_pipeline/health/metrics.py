@@ -132,7 +132,7 @@ def amounts_converted(
             Violation(
                 f"amounts are left out because no rate to {settings.base_currency} of the 7 days up to their day, or "
                 f"to that of another part of their movement, is known: {named}{more}",
-                "analytics-pipeline fx load FILE -- the periods are computed again by themselves",
+                "analytics-pipeline fx load FILE  # the periods are computed again by themselves",
             )
         )
     return CheckResult.judge(

@@ -129,8 +129,10 @@ def subscription_order(connection: Connection, settings: Settings) -> CheckResul
         problems.append(
             Violation(
                 f"{count} times several changes of a subscription are of one instant and arrived together, and only "
-                f"their ids say which one counts: {'; '.join(named[:_MAX_SHOWN])}{more}",
+                f"their ids say which one counts: {'; '.join(named[:_MAX_SHOWN])}{more}; let their source send "
+                "metadata.sequence, and number those that are stored",
                 _numbering(company, subscription, at),
+                fallback=f"analytics-pipeline close --start {at:%Y-%m-%d} --end {at + timedelta(days=1):%Y-%m-%d}",
             )
         )
     return CheckResult.judge(
@@ -148,17 +150,13 @@ def subscription_order(connection: Connection, settings: Settings) -> CheckResul
 
 def _numbering(company: str, subscription: str, at: datetime) -> str:
     # For people to read, complete and run: it is not executed here.
-    day, instant = f"{at:%Y-%m-%d}", f"{at:%Y-%m-%d %H:%M:%S.%f}+00"
+    instant = f"{at:%Y-%m-%d %H:%M:%S.%f}+00"
     of_event = (
         f"event_id = '<id>' AND company_id = {_literal(company)} AND \"timestamp\" = '{instant}' "
         f"AND metadata ->> 'subscription_id' = {_literal(subscription)}"
     )
     change = "metadata = metadata || '{\"sequence\": <1, 2, ...>}'"
-    return (
-        f"UPDATE {EVENTS} SET {change} WHERE {of_event}; -- each event of that instant, the last one highest"  # noqa: S608
-        f" and then analytics-pipeline close --start {day} --end {at + timedelta(days=1):%Y-%m-%d}, and let the source "
-        "send metadata.sequence"
-    )
+    return f"UPDATE {EVENTS} SET {change} WHERE {of_event}; -- each event of that instant, the last one highest"  # noqa: S608
 
 
 def _literal(text: str) -> str:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NoReturn
 
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import AnalyticsError, UnknownNameError
 from analytics_pipeline.messages.mailed import ChangedFigure, Relation, changed_figures_of
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale import audit
@@ -87,11 +88,21 @@ def discard_messages(connection: Connection, ids: Sequence[int]) -> None:
     )
 
 
+def _raise_undecided(connection: Connection, number: int, otherwise: str) -> NoReturn:
+    row = connection.execute(load_query("outbox_state"), {"id": number}).fetchone()
+    if row is None:
+        raise UnknownNameError(
+            f"Nothing was changed: there is no message {number}. 'analytics-pipeline outbox list' shows those that "
+            "there are."
+        )
+    raise AnalyticsError(f"Nothing was changed: message {number} is {row[0]}, and can't be {otherwise}.")
+
+
 def _decide(connection: Connection, query: str, act: str, ids: Sequence[int], otherwise: str) -> None:
     wanted = set(ids)
     with connection.transaction():
         decided = {row[0] for row in connection.execute(load_query(query), {"ids": list(wanted)})}
         if left := sorted(wanted - decided):
-            raise AnalyticsError(f"Nothing was changed: message {left[0]} can't be {otherwise}.")
+            _raise_undecided(connection, left[0], otherwise)
         for number in sorted(wanted):
             audit.record(connection, act, str(number), {})

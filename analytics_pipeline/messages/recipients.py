@@ -9,7 +9,7 @@ from datetime import datetime, time
 from typing import Final, Literal
 
 from analytics_pipeline.asset_names import MONTHLY_REPORT
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import AnalyticsError, ArgumentError, UnknownNameError
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
 from analytics_pipeline.messages.addresses import Address, describe_address, parse_address
 from analytics_pipeline.messages.channels import CHANNELS
@@ -69,14 +69,14 @@ def add_recipient(
     address of a channel that reports can go by, for an unknown report or form and for what is no company id.
     """
     if form is not None and form not in FORMATS:
-        raise AnalyticsError(f"A mail brings no {form!r}: choose one of {', '.join(FORMATS)}.")
+        raise ArgumentError(f"A mail brings no {form!r}: choose one of {', '.join(FORMATS)}.")
     _require_subscription(company_id, report)
     recipient = _address(address)
     channel = CHANNELS[recipient.channel]
     if channel.one_event_each:
-        raise AnalyticsError(f"No report can go to {recipient}: {channel.name} takes failures and alerts.")
+        raise ArgumentError(f"No report can go to {recipient}: {channel.name} takes failures and alerts.")
     if form not in {None, LINK} and not channel.takes_files:
-        raise AnalyticsError(f"No {form} can go to {recipient}: {channel.name} takes a link to the document.")
+        raise ArgumentError(f"No {form} can go to {recipient}: {channel.name} takes a link to the document.")
     parameters = {
         "company_id": company_id,
         "report": report,
@@ -161,16 +161,16 @@ def _remove(
 
 def _require_subscription(company_id: str | None, report: str) -> None:
     if report not in REPORTS:
-        raise AnalyticsError(f"There is no report {report!r}: choose one of {', '.join(REPORTS)}.")
+        raise UnknownNameError(f"There is no report {report!r}: choose one of {', '.join(REPORTS)}.")
     if company_id is not None and not (0 < len(company_id) <= MAX_ID_CHARACTERS and company_id.isprintable()):
-        raise AnalyticsError(f"{company_id[:MAX_ID_CHARACTERS]!r} is no id of a company.")
+        raise ArgumentError(f"{company_id[:MAX_ID_CHARACTERS]!r} is no id of a company.")
 
 
 def _address(address: str) -> Address:
     try:
         return parse_address(address)
     except ValueError as error:
-        raise AnalyticsError(f"{error}.") from error
+        raise ArgumentError(f"{error}.") from error
 
 
 def _key(address: Address) -> str:

@@ -1,11 +1,12 @@
 """Who may read which company's figures: roles of the database, and the companies granted to them."""
 
+import shlex
 from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg import sql
 
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import AnalyticsError, ArgumentError, UnknownNameError
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.text import printable_line
 from analytics_pipeline.timescale import audit
@@ -53,11 +54,14 @@ def grant_company(connection: Connection, role: str, company_id: str | None) -> 
     ``AnalyticsError`` for a role that isn't there, and where the grant would mean something else than it says.
     """
     if company_id is not None and not company_id.strip():
-        raise AnalyticsError("The company is empty: name one, or say --all-companies.")
+        raise ArgumentError("The company is empty: name one, or say --all-companies.")
     with connection.transaction():
         found = find_role(connection, role)
         if found is None:
-            raise AnalyticsError(f"There is no role {role}: an administrator makes it, CREATE ROLE {role} LOGIN ...")
+            raise UnknownNameError(
+                f"There is no role {role}: 'analytics-pipeline access login reader {shlex.quote(role)}' prints the "
+                "statements that make it."
+            )
         why_not = why_no_grant(role, found)
         if why_not is not None:
             raise AnalyticsError(why_not)

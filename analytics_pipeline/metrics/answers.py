@@ -12,7 +12,7 @@ from typing import Any
 from psycopg.pq import TransactionStatus
 
 from analytics_pipeline.currencies import round_money, round_rate, round_ratio
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import ArgumentError
 from analytics_pipeline.metrics.crypto import asset_volumes
 from analytics_pipeline.metrics.partitions import closing_stretches
 from analytics_pipeline.metrics.rates import RATES, SubscriptionRates, Unit, answer_key
@@ -359,9 +359,9 @@ def one_view(connection: Connection) -> Iterator[None]:
 
 def _periods(window: Window, granularity: Granularity) -> list[Window]:
     if not window.is_aligned(granularity):
-        raise AnalyticsError(f"A series by {granularity} needs whole {granularity}s, not {window}.")
+        raise ArgumentError(f"A series by {granularity} needs whole {granularity}s, not {window}.")
     if window.count(granularity) > _MAX_PERIODS:
-        raise AnalyticsError(f"{window} holds more than {_MAX_PERIODS:,} {granularity}s: ask for less, or by month.")
+        raise ArgumentError(f"{window} holds more than {_MAX_PERIODS:,} {granularity}s: ask for less, or by month.")
     return list(window.split(granularity))
 
 

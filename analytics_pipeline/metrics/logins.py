@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import psycopg
 from psycopg import sql
 
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import AnalyticsError, ArgumentError
 from analytics_pipeline.metrics.access import ANALYST, API, GROUPS, OPERATOR, READER, WRITER, find_role
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale import audit
@@ -77,7 +77,7 @@ def plan_login(connection: Connection, kind: str, name: str) -> LoginPlan:
             f"SET ROLE {wanted.role or owner}."
         )
     if not name.strip() or name in {*GROUPS, owner, "public", "none"} or name.startswith("pg_"):
-        raise AnalyticsError(f"{name!r} can't be a login of somebody: choose another name.")
+        raise ArgumentError(f"{name!r} can't be a login of somebody: choose another name.")
     if wanted.role is None and owner_is_superuser:
         raise AnalyticsError(
             f"The tables belong to the superuser {owner}, and whoever acts as their owner would be one: give them to a "

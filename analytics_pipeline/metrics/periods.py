@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import date
 
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import ArgumentError
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Window
 
@@ -23,11 +23,11 @@ def window_of_dates(start: date | None, end: date | None, today: date) -> Window
     if start is None and end is None:
         return Window.of_month(today)
     if start is None or end is None:
-        raise AnalyticsError("Give both --start and --end, or neither for the current month.")
+        raise ArgumentError("Give both --start and --end, or neither for the current month.")
     if end < start:
-        raise AnalyticsError(f"The last day {end} is before the first day {start}: give them the other way round.")
+        raise ArgumentError(f"The last day {end} is before the first day {start}: give them the other way round.")
     if start.year < _FIRST_YEAR or end.year > _LAST_YEAR:
-        raise AnalyticsError(f"Days are of the years {_FIRST_YEAR} to {_LAST_YEAR}, not {start} to {end}.")
+        raise ArgumentError(f"Days are of the years {_FIRST_YEAR} to {_LAST_YEAR}, not {start} to {end}.")
     return Window.of_dates(start, end)
 
 

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
 
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import AnalyticsError, ArgumentError
 from analytics_pipeline.metrics.periods import CompanyWindow, period_parameters
 from analytics_pipeline.metrics.rates import SubscriptionRates
 from analytics_pipeline.sql_files import load_query
@@ -207,7 +207,7 @@ def period_figures(
     Raises ``AnalyticsError`` for a window that does not begin and end on the granularity's boundaries.
     """
     if not window.is_aligned(granularity):
-        raise AnalyticsError(f"A series by {granularity} needs whole {granularity}s, not {window}.")
+        raise ArgumentError(f"A series by {granularity} needs whole {granularity}s, not {window}.")
     parameters = {
         "company": company_id,
         "start": window.start,

@@ -8,7 +8,7 @@ from dagster import DagsterInstance, Definitions, ExecuteInProcessResult
 
 from analytics_pipeline.database import connect
 from analytics_pipeline.definitions import build_definitions
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import AnalyticsError, ArgumentError
 from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, assets_of
 from analytics_pipeline.orchestration.partition_definitions import partitions_for, range_runs, range_tags
 from analytics_pipeline.orchestration.runs.command_runs import execute_run
@@ -123,12 +123,12 @@ def _ended_part(settings: Settings, span: Window) -> Window | None:
 def _require_within_partitions(settings: Settings, span: Window) -> None:
     first = partitions_for(Granularity.HOUR, settings).start
     if span.start < first:
-        raise AnalyticsError(
+        raise ArgumentError(
             f"The span {span} begins before the first partition, {first:%Y-%m-%d}: start there, or set "
             f"ANALYTICS_START={span.start:%Y-%m}-01."
         )
     if not span.is_aligned(Granularity.HOUR):
-        raise AnalyticsError(f"The span {span} must begin and end on full hours (UTC).")
+        raise ArgumentError(f"The span {span} must begin and end on full hours (UTC).")
 
 
 def _close_range(

@@ -318,8 +318,8 @@ def _remedy(run: DagsterRun, *, is_partitioned: bool) -> str:
         )
     if is_partitioned:
         return (
-            "fix the cause; then re-execute the run in the Dagster UI, or close its partitions with "
-            "analytics-pipeline close. The sensor partition_gaps asks for them a few times by itself."
+            "fix the cause; then re-execute the run in the Dagster UI, or close its partitions by the command close. "
+            "The sensor partition_gaps asks for them a few times by itself."
         )
     return "fix the cause, then re-execute the run in the Dagster UI."
 

@@ -102,7 +102,7 @@ def _build_job() -> JobDefinition:
         metadata = _metadata(done)
         if done.report.needs_a_person:
             raise Failure(
-                description=f"{done.report}. See 'analytics-pipeline outbox list'; then 'outbox retry' or 'discard'.",
+                description=f"{done.report}. See 'analytics-pipeline outbox list --state failed'.",
                 metadata=metadata,
                 allow_retries=False,
             )

@@ -5,7 +5,7 @@ A new section is a module in ``sections`` and an entry here.
 
 from collections.abc import Iterable, Sequence
 
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import ArgumentError, UnknownNameError
 from analytics_pipeline.intake.rejection import shown
 from analytics_pipeline.reports.load import ReportParts
 from analytics_pipeline.reports.sections import (
@@ -53,10 +53,10 @@ def choose_sections(names: Iterable[str], *, of_company: bool = False) -> tuple[
     """
     wanted = {name.strip() for name in names} - {""}
     if unknown := sorted(wanted.difference(_BY_NAME)):
-        raise AnalyticsError(f"There is no section {shown(unknown[0])}: choose from {', '.join(SECTION_NAMES)}.")
+        raise UnknownNameError(f"There is no section {shown(unknown[0])}: choose from {', '.join(SECTION_NAMES)}.")
     offered = [name for name, section in _BY_NAME.items() if not (of_company and section.compares_companies)]
     if foreign := sorted(wanted.difference(offered)):
-        raise AnalyticsError(f"The section {foreign[0]} is part of reports over all companies: leave out the company.")
+        raise ArgumentError(f"The section {foreign[0]} is part of reports over all companies: leave out the company.")
     return tuple(name for name in offered if name in wanted or not wanted)
 
 

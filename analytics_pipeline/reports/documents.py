@@ -225,6 +225,7 @@ def current_document(connection: Connection, report: str, company_id: str | None
     if row is None:
         of = "all companies" if company_id is None else f"the company {company_id!r}"
         raise AnalyticsError(
-            f"There is no {report} of {period} for {of}: close that month first, see 'analytics-pipeline close'."
+            f"There is no {report} of {period} for {of}: 'analytics-pipeline close --month {period}' makes those of a "
+            "month that has ended."
         )
     return RecordedDocument.of_row(row)

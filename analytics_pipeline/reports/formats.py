@@ -15,7 +15,7 @@ from babel.dates import format_date, format_datetime
 from babel.numbers import NumberPattern, get_decimal_symbol, get_group_symbol, parse_pattern
 
 from analytics_pipeline.currencies import EXACT, RATE_DIGITS, round_rate, rounded
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import ArgumentError, UnknownNameError
 from analytics_pipeline.reports.tabular import Kind, Value
 
 DEFAULT_LOCALE = "en_GB"
@@ -133,7 +133,7 @@ def _loaded(name: str) -> Locale:
         try:
             locale = Locale.parse(name)
         except (UnknownLocaleError, ValueError) as error:
-            raise AnalyticsError(
+            raise UnknownNameError(
                 f"The locale {name!r} is not known; give one such as {DEFAULT_LOCALE} or de_CH."
             ) from error
         months = [datetime(2000, month, 1, tzinfo=UTC) for month in range(1, 13)]
@@ -141,7 +141,7 @@ def _loaded(name: str) -> Locale:
         written = [format_datetime(month, pattern, locale=locale) for month in months for pattern in patterns]
         written += [get_decimal_symbol(locale), get_group_symbol(locale)]
     if not _is_shown("".join(written)):
-        raise AnalyticsError(
+        raise ArgumentError(
             f"The locale {name!r} writes in characters that documents can't show: choose one that writes in Latin, "
             f"Greek or Cyrillic, such as {DEFAULT_LOCALE}."
         )

@@ -18,7 +18,7 @@ from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import BaseDocTemplate, Flowable, Frame, PageTemplate, Paragraph
 
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import UnknownNameError
 from analytics_pipeline.reports.fonts import Fonts, document_fonts
 from analytics_pipeline.reports.formats import Formats
 from analytics_pipeline.reports.text import Printable, TextSanitizer, draw, fit, paragraph, width
@@ -114,7 +114,7 @@ def page_size_of(name: str) -> PageSize:
     for known in _PAPER:
         if known.lower() == name.lower():
             return known
-    raise AnalyticsError(f"The page size {name!r} is not known; use {' or '.join(_PAPER)}.")
+    raise UnknownNameError(f"The page size {name!r} is not known; use {' or '.join(_PAPER)}.")
 
 
 def render(story: Sequence[Flowable], sheet: Sheet, front: TitlePage, page_size: PageSize) -> tuple[bytes, int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from analytics_pipeline.currencies import require_currency
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import ArgumentError
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
 from analytics_pipeline.messages.recipients import PDF, XLSX
 from analytics_pipeline.metrics.periods import window_of_dates
@@ -73,11 +73,11 @@ def order_report(
     now = now or machine_now()
     window = window_of_dates(start, end, now.date())
     if window.start > now:
-        raise AnalyticsError(f"The period begins on {start}, which is still to come: there is nothing to report yet.")
+        raise ArgumentError(f"The period begins on {start}, which is still to come: there is nothing to report yet.")
     if company_id is not None and not 0 < len(company_id) <= MAX_ID_CHARACTERS:
-        raise AnalyticsError(f"A company's id is not empty and has at most {MAX_ID_CHARACTERS} characters.")
+        raise ArgumentError(f"A company's id is not empty and has at most {MAX_ID_CHARACTERS} characters.")
     if format not in FORMATS:
-        raise AnalyticsError(f"There is no format {format!r}: choose one of {', '.join(FORMATS)}.")
+        raise ArgumentError(f"There is no format {format!r}: choose one of {', '.join(FORMATS)}.")
     Formats(locale)
     return ReportOrder(
         company_id=company_id,

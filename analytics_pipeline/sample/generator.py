@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import BinaryIO, cast
 
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import AnalyticsError, ArgumentError
 from analytics_pipeline.sample.company import Company, Today
 from analytics_pipeline.sample.market import Market
 from analytics_pipeline.sample.profiles import COMPANIES
@@ -96,22 +96,22 @@ def _cannot_write(path: Path, error: OSError) -> AnalyticsError:
 def _checked_end(start: date, months: int, companies: int, scale: float) -> date:
     end = _checked_span(start, months)
     if companies < 1:
-        raise AnalyticsError(f"The number of companies must be at least 1, not {companies}.")
+        raise ArgumentError(f"The number of companies must be at least 1, not {companies}.")
     if not (math.isfinite(scale) and scale > 0):
-        raise AnalyticsError(f"The scale must be a number above 0, not {scale}.")
+        raise ArgumentError(f"The scale must be a number above 0, not {scale}.")
     return end
 
 
 def _checked_span(start: date, months: int) -> date:
     if start.day != 1:
-        raise AnalyticsError(f"The sample must start on the first day of a month, not on {start}.")
+        raise ArgumentError(f"The sample must start on the first day of a month, not on {start}.")
     if start.year < FIRST_YEAR:
-        raise AnalyticsError(f"The sample must start in {FIRST_YEAR} or later, not on {start}.")
+        raise ArgumentError(f"The sample must start in {FIRST_YEAR} or later, not on {start}.")
     if months < 1:
-        raise AnalyticsError(f"The number of months must be at least 1, not {months}.")
+        raise ArgumentError(f"The number of months must be at least 1, not {months}.")
     years, month = divmod(start.month - 1 + months, 12)
     if start.year + years + LONGEST_PLAN_YEARS >= MAXYEAR:
-        raise AnalyticsError(f"{months} months from {start} end after the last year of the calendar; ask for fewer.")
+        raise ArgumentError(f"{months} months from {start} end after the last year of the calendar; ask for fewer.")
     return date(start.year + years, month + 1, 1)
 
 

@@ -112,10 +112,10 @@ def _policy_notes(
             yield (
                 f"ANALYTICS_{name.upper()}={asked} counts for a new database only; this one wants {record.value} "
                 f"(set on {record.set_at:%Y-%m-%d} by {record.set_by}, {record.client}). "
-                f'To change it: analytics-pipeline db policies --{name.replace("_", "-")} "{asked}".'
+                f"To change it: 'analytics-pipeline db policies --{name.replace('_', '-')} \"{asked}\"'."
             )
     for difference in policy_differences(connection, policy_values(connection)):
-        yield f"{difference.text}. To apply what is wanted: {APPLY}."
+        yield f"{difference.text}. To apply what is wanted: '{APPLY}'."
 
 
 def _same_value(connection: Connection, name: str, one: str, other: str) -> bool:

@@ -17,7 +17,7 @@ from psycopg.rows import class_row
 
 from analytics_pipeline.ages import NEVER
 from analytics_pipeline.asset_names import EVENTS
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import AnalyticsError, ArgumentError
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale import audit
 from analytics_pipeline.timescale.aggregates import AGGREGATES
@@ -382,7 +382,7 @@ def _require_sound(connection: Connection, server: ServerInfo, values: PolicyVal
         [values.retention, longest],
     ).fetchone()
     if row != (True,):
-        raise AnalyticsError(
+        raise ArgumentError(
             f"A retention of {values.retention} is too short: monthly refreshes look back {longest}, and one that "
             "reaches into dropped events erases history. Use at least '5 months', or never (ANALYTICS_RETENTION of a "
             "new database, --retention of 'db policies')."
@@ -393,7 +393,7 @@ def _require_sound(connection: Connection, server: ServerInfo, values: PolicyVal
         "SELECT now() - %s::interval > now() - %s::interval", [values.compress_after, values.retention]
     ).fetchone()
     if row != (True,):
-        raise AnalyticsError(
+        raise ArgumentError(
             f"With a retention of {values.retention}, compressing after {values.compress_after} would never compress "
             "anything, because events are dropped before: use a shorter age, or never (ANALYTICS_COMPRESS_AFTER of a "
             "new database, --compress-after of 'db policies')."

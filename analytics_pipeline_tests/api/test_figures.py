@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from analytics_pipeline.api.versions import MAX_AGE_SECONDS
-from analytics_pipeline.cli.metrics import to_json
+from analytics_pipeline.cli.terminal import as_json
 from analytics_pipeline.metrics.answers import (
     Answer,
     crypto_answer,
@@ -63,7 +63,7 @@ def test_an_answer_says_what_the_command_says(served: Served, path: str) -> None
             expected = SAME[path](connection, company, FEBRUARY)
         assert get(served, path, whose, **DATES).json(parse_float=Decimal) == expected
         strings = get(served, path, whose, **DATES, numbers="string")
-        assert strings.json() == json.loads(json.dumps(expected, default=to_json))
+        assert strings.json() == json.loads(json.dumps(expected, default=as_json))
         assert list(strings.json()) == list(expected)
 
 

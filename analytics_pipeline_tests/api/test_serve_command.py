@@ -139,4 +139,4 @@ def test_it_serves_over_tls_with_a_certificate(port: int, tmp_path: Path) -> Non
     swapped = CliRunner().invoke(main, ["serve", "--tls-cert", str(files[2]), "--tls-key", str(files[1])])
     assert (swapped.exit_code, "are no certificate and its key" in swapped.output) == (1, True)
     alone = CliRunner().invoke(main, ["serve", "--tls-cert", str(files[1])])
-    assert (alone.exit_code, "Give both --tls-cert and --tls-key" in alone.output) == (1, True)
+    assert (alone.exit_code, "Give both --tls-cert and --tls-key" in alone.output) == (2, True)

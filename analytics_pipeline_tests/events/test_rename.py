@@ -153,7 +153,7 @@ def test_one_id_can_be_given_another_name(connection: Connection) -> None:
     assert done.exit_code == 0, done.output
     assert {company for company, _ in stored(connection)} == {"nameless", "acme"}
     unknown = CliRunner().invoke(main, ["ids", "rename", "--company", "acme"])
-    assert (unknown.exit_code, "No id stored in another form is 'acme'" in unknown.output) == (1, True)
+    assert (unknown.exit_code, "No id stored in another form is 'acme'" in unknown.output) == (2, True)
     with pytest.raises(AnalyticsError, match="can't be renamed: the new name 'a b ' is empty or has blanks"):
         rename_id(connection, StoredId("a\tb", None), "a b ")
 

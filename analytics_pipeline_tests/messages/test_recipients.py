@@ -99,10 +99,8 @@ def test_a_recipient_has_a_form_and_a_time_of_day(database: Database) -> None:
     assert listed() == [("pdf", None)], "a new subscription begins anew"
     for time in ("7.30", "25:00", "07:30:00", "later"):
         refused = _call(*add, "--at", time)
-        assert (refused.exit_code, refused.output) == (
-            1,
-            f"Error: {time!r} is no time of day: write it like 07:30, in UTC, or 'now'.\n",
-        )
+        assert refused.exit_code == 2
+        assert f"'--at': {time!r} is no time of day: write it like 07:30, in UTC, or 'now'." in refused.output
 
 
 def test_the_database_takes_no_broken_address_either(database: Database) -> None:
@@ -155,15 +153,15 @@ def test_the_command_adds_lists_and_removes(database: Database) -> None:
 
 
 def test_bad_input_is_one_clear_line(database: Database) -> None:
-    for arguments, message in (
-        (["add", "cfo@example.com"], "either --company X or --all-companies"),
-        (["add", "--company", "a", "--all-companies", "cfo@example.com"], "either --company X or --all-companies"),
-        (["add", "--all-companies", "a@b\r\nBcc: c@d"], "not a mail address"),
-        (["remove", "--all-companies", "cfo@example.com"], "is no recipient of monthly_report for all companies"),
-        (["add", "--all-companies", "--report", "weekly", "cfo@example.com"], "choose one of monthly_report"),
+    for arguments, message, status in (
+        (["add", "cfo@example.com"], "either --company X or --all-companies", 2),
+        (["add", "--company", "a", "--all-companies", "cfo@example.com"], "either --company X or --all-companies", 2),
+        (["add", "--all-companies", "a@b\r\nBcc: c@d"], "not a mail address", 2),
+        (["remove", "--all-companies", "cfo@example.com"], "is no recipient of monthly_report for all companies", 1),
+        (["add", "--all-companies", "--report", "weekly", "cfo@example.com"], "is not 'monthly_report'", 2),
     ):
         result = _call(*arguments)
-        assert result.exit_code == 1
+        assert result.exit_code == status
         assert message in result.output
         assert result.output.count("\n") == 1
 

@@ -258,6 +258,12 @@ WHERE outbox_id = ANY (%(ids)s) AND state IN ('failed', 'unknown', 'discarded')
 RETURNING outbox_id
 
 
+-- name: outbox_state
+SELECT state
+FROM analytics_outbox
+WHERE outbox_id = %(id)s
+
+
 -- name: outbox_settle
 -- Rows whose sender is dead: its lease has run out. What it may have handed over completely is not sent
 -- again by itself; what it certainly has not is due again.

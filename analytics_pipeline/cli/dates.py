@@ -1,0 +1,95 @@
+"""How days, months and times are written on the command line: one rule for every command.
+
+A day is 2025-01-31, a month 2025-01, an instant 2025-01-31T06:00: in UTC, unless it names its zone (+02:00). Where an
+instant is asked for, a day is its first one. Whatever is asked for a period takes --month, or --start and --end.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time
+from functools import wraps
+from typing import Any
+
+import click
+
+from analytics_pipeline.windows import Window
+
+
+class _Written(click.ParamType[Any]):
+    """What is written in one form only, and read by a function that raises ``ValueError`` for what can't be."""
+
+    def __init__(self, name: str, metavar: str, form: str, read: Callable[[str], Any], examples: str) -> None:
+        self.name = name
+        self._metavar = metavar
+        self._matches = re.compile(form, re.ASCII).fullmatch
+        self._read = read
+        self._examples = examples
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002  # click's signature
+        return self._metavar
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            if self._matches(value):
+                return self._read(value)
+        except (ValueError, OverflowError):
+            pass
+        raise click.BadParameter(f"{value!r} is no {self.name}: write it like {self._examples}.", ctx, param)
+
+
+def _instant(text: str) -> datetime:
+    instant = datetime.fromisoformat(text)
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+
+
+_DAY_FORM = r"\d{4}-\d\d-\d\d"
+# Their values: a date, the first day of the month, an instant in UTC, a time of day.
+DAY = _Written("day", "YYYY-MM-DD", _DAY_FORM, date.fromisoformat, "2025-01-31")
+MONTH = _Written("month", "YYYY-MM", r"\d{4}-\d\d", lambda text: date.fromisoformat(f"{text}-01"), "2025-01")
+INSTANT = _Written(
+    "day or time",
+    "YYYY-MM-DD[THH:MM]",
+    rf"{_DAY_FORM}([T ]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d)?)?",
+    _instant,
+    "2025-01-31 or 2025-01-31T06:00 (UTC), or with its zone like 2025-01-31T08:00+02:00",
+)
+TIME_OF_DAY = _Written("time of day", "HH:MM", r"\d\d:\d\d", time.fromisoformat, "07:30, in UTC")
+
+
+def days_options(without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add the options of a period of whole days, which the command gets as ``days``: first and last, or None.
+
+    ``without`` says which period it is where none of them is given.
+    """
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def with_days(
+            *arguments: Any, month: date | None, start: date | None, end: date | None, **options: Any
+        ) -> None:
+            command(*arguments, days=_chosen_days(month, start, end), **options)
+
+        chosen = with_days
+        for option in (
+            click.option("--end", type=DAY, help="Last day, inclusive (UTC): 2025-03-31."),
+            click.option("--start", type=DAY, help="First day (UTC): 2025-01-01."),
+            click.option("--month", type=MONTH, help=f"A whole month, 2025-01; without dates {without}."),
+        ):
+            chosen = option(chosen)
+        return chosen
+
+    return add
+
+
+def _chosen_days(month: date | None, start: date | None, end: date | None) -> tuple[date, date] | None:
+    if month is not None and (start or end):
+        raise click.UsageError("Give either --month, or --start and --end.")
+    if month is not None:
+        return month, Window.of_month(month).last_day
+    if start is None and end is None:
+        return None
+    if start is None or end is None:
+        raise click.UsageError("Give both --start and --end, or --month.")
+    return start, end
