@@ -1,15 +1,13 @@
 """The ``periods`` commands: which months are signed off, and what differs from the signed figures since."""
 
-import json
 from collections.abc import Callable, Sequence
 from datetime import UTC
 from decimal import Decimal
 
 import click
 
-from analytics_pipeline.cli.metrics import to_json
 from analytics_pipeline.cli.options import require_company
-from analytics_pipeline.cli.terminal import echo
+from analytics_pipeline.cli.terminal import echo, echo_json
 from analytics_pipeline.database import connect
 from analytics_pipeline.metrics.answers import signoff_answer
 from analytics_pipeline.metrics.rates import Unit
@@ -51,7 +49,7 @@ def sign_off(month: str, by: str, company: str | None, *, as_json: bool) -> None
         require_company(connection, company)
         signed = sign_month(connection, window, by, get_settings().base_currency, company, actor=None)
     if as_json:
-        echo(json.dumps({"month": month, "signedBy": by, "signed": signed}))
+        echo_json({"month": month, "signedBy": by, "signed": signed})
     else:
         echo(f"{month} is signed off for {_whose(signed)} by {by}.")
 
@@ -69,7 +67,7 @@ def withdraw(month: str, by: str, reason: str, company: str | None, *, as_json: 
         require_company(connection, company)
         withdrawn = withdraw_signoffs(connection, window, by, reason, company, actor=None)
     if as_json:
-        echo(json.dumps({"month": month, "withdrawnBy": by, "withdrawn": withdrawn}))
+        echo_json({"month": month, "withdrawnBy": by, "withdrawn": withdrawn})
     else:
         echo(f"The sign-off of {month} is withdrawn for {_whose(withdrawn)}.")
 
@@ -81,7 +79,7 @@ def list_(company: str | None, *, as_json: bool) -> None:
     """Show which months are signed off, by whom, and which sign-offs were withdrawn."""
     found = _read(company, None, withdrawn=True)
     if as_json:
-        echo(json.dumps([signoff_answer(signoff) for signoff in found], default=to_json))
+        echo_json([signoff_answer(signoff) for signoff in found])
         return
     for signoff in found:
         echo(printable_line(f"{_heading(signoff)}{_state(signoff)}"))
@@ -97,7 +95,7 @@ def restatements(month: str | None, company: str | None, *, as_json: bool) -> No
     """Show the figures of signed months that differ from the signed ones, by how much, and why; of MONTH or of all."""
     found = [signoff for signoff in _read(company, month) if signoff.is_restated or signoff.differs_by_definition]
     if as_json:
-        echo(json.dumps([signoff_answer(signoff) for signoff in found], default=to_json))
+        echo_json([signoff_answer(signoff) for signoff in found])
         return
     for signoff in found:
         echo(printable_line(_heading(signoff)))

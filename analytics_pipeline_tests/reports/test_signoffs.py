@@ -14,8 +14,8 @@ from pypdf import PdfReader
 from analytics_pipeline.cli import main
 from analytics_pipeline.errors import AnalyticsError, RefusedError
 from analytics_pipeline.fx.csv_rates import Reading
+from analytics_pipeline.fx.exchange_rates import Rate
 from analytics_pipeline.fx.rate_store import store_rates
-from analytics_pipeline.fx.rates import Rate
 from analytics_pipeline.health.check_result import Severity
 from analytics_pipeline.health.checks import HealthCheck, all_checks, run_check
 from analytics_pipeline.messages.decisions import list_messages
