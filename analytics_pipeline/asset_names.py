@@ -5,6 +5,8 @@ Those of aggregates are in ``timescale.aggregates``, those of metrics are made b
 
 # The hypertable, and its set-up.
 EVENTS = "analytics_events"
+# Whatever brings events in, above it.
+INCOMING = "incoming_events"
 # The table, and the asset that keeps it.
 USERS = "analytics_users"
 SUBSCRIPTIONS_ASSET = "subscriptions"

@@ -32,13 +32,12 @@ from analytics_pipeline.database import connect, migrate
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.ingest import IngestSummary, Progress, ingest
 from analytics_pipeline.events.sources import Source
-from analytics_pipeline.fx.csv_rates import read_source
-from analytics_pipeline.fx.rate_store import LoadedRates, store_rates
 from analytics_pipeline.messages.recipients import add_recipient
 from analytics_pipeline.metrics.answers import revenue_answer, revenue_series_answer
 from analytics_pipeline.metrics.revenue import revenue_by_currency, revenue_series
 from analytics_pipeline.metrics.users import user_series
 from analytics_pipeline.orchestration.instance import dagster_environment
+from analytics_pipeline.sample.arrivals import date_arrivals
 from analytics_pipeline.sample.generator import write_rates, write_sample
 from analytics_pipeline.settings import Settings, get_settings, write_settings_file
 from analytics_pipeline.text import printable_line
@@ -106,7 +105,7 @@ def run_demo(events_file: Path | None, size: SampleSize, *, confirmed: bool) -> 
         note.extend(migrate(settings).notes)
         _refuse_foreign_events(settings, confirmed=confirmed)
     storage = ThreadPoolExecutor(1).submit(dagster_environment, settings)
-    rates = settings.fx_source
+    rates, sample_size = settings.fx_source, None if events_file is not None else size
     if events_file is None:
         with step("sample events and rates"):
             if writer is not None:
@@ -127,11 +126,13 @@ def run_demo(events_file: Path | None, size: SampleSize, *, confirmed: bool) -> 
     span = _span(settings, summary, events_file)
     settings = _fit_start(console, settings, span)
     _keep_events(console, settings, span)
-    with step("rates of exchange") as (note, _):
-        note.append(str(_load_rates(settings, rates)))
+    if sample_size is not None:
+        with step("arrival times of the sample") as (note, _):
+            note.append(f"{_date_arrivals(settings, span, sample_size):,} events came in as the sample says")
+    settings = _use_rates(settings, rates)
     with step("Dagster's storage"):
         os.environ.update(storage.result())
-    closed = _close(console, step, settings, span)
+    closed = _close(console, step, settings, span, (events_file, summary))
     spool = _mail(step, settings)
     # An unfinished month has no monthly partition: the summary shows the whole months.
     months = Window(span.start, max(Granularity.MONTH.floor(span.end), Granularity.MONTH.next(span.start)))
@@ -215,17 +216,18 @@ def _write_ahead(home: Path, today: date, size: SampleSize) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     with suppress(AnalyticsError, OSError):
-        _write_sample(home, months_before(today, size.months), size)
+        _write_sample(home, today, size)
 
 
 def _sample(settings: Settings, size: SampleSize) -> tuple[Path, Path]:
     """Return the files of the sample's events and of its rates, written if they aren't there."""
     with connect(settings, autocommit=True) as connection:
-        start = months_before(check_clock(connection).date(), size.months)
-    return _write_sample(settings.home, start, size)
+        today = check_clock(connection).date()
+    return _write_sample(settings.home, today, size)
 
 
-def _write_sample(home: Path, start: date, size: SampleSize) -> tuple[Path, Path]:
+def _write_sample(home: Path, today: date, size: SampleSize) -> tuple[Path, Path]:
+    start = months_before(today, size.months)
     name = f"sample-{start:%Y-%m}-{size.months}m-{size.companies}c-{size.scale:g}x-seed{size.seed}"
     folder = home / "demo"
     folder.mkdir(parents=True, exist_ok=True)
@@ -241,10 +243,10 @@ def _write_sample(home: Path, start: date, size: SampleSize) -> tuple[Path, Path
             scale=size.scale,
         )
         partial_file.replace(events)
-    if not rates.exists():
-        partial_file = folder / f"partial-{rates.name}"
-        write_rates(partial_file, seed=size.seed, start=start, months=size.months)
-        partial_file.replace(rates)
+    # Each time, up to this day: what the sample's customers subscribe to is worth something after its last event, too.
+    partial_file = folder / f"partial-{rates.name}"
+    write_rates(partial_file, seed=size.seed, start=start, months=size.months, until=today)
+    partial_file.replace(rates)
     return events, rates
 
 
@@ -255,15 +257,25 @@ def _ingest(settings: Settings, events_file: Path, progress: Callable[[Progress]
         return ingest([Source.of(events_file)], connection, rejects_path=rejects, progress=progress)
 
 
-def _load_rates(settings: Settings, source: str) -> LoadedRates:
-    """Load the rates; the embedded database takes no others from then on: an invented price fits no real one."""
+def _date_arrivals(settings: Settings, span: Window, size: SampleSize) -> int:
     with connect(settings, autocommit=True) as connection:
-        today = database_now(connection).date()
-        loaded = store_rates(connection, [read_source(source, today=today)])
-    if source != settings.fx_source and settings.database_url is None and _FX_SOURCE not in os.environ:
+        return date_arrivals(connection, span, size.companies)
+
+
+def _use_rates(settings: Settings, source: str) -> Settings:
+    """Let a source be the one that rates are loaded from, and return the settings that say so.
+
+    The embedded database takes no others from then on, unless somebody has named one: an invented price fits no real
+    one. On a server it is the source of this run.
+    """
+    if source == settings.fx_source:
+        return settings
+    if settings.database_url is None and _FX_SOURCE not in os.environ:
         write_settings_file(settings.home, {_FX_SOURCE: source})
-        get_settings.cache_clear()
-    return loaded
+    else:
+        os.environ[_FX_SOURCE] = source
+    get_settings.cache_clear()
+    return get_settings()
 
 
 def _span(settings: Settings, summary: IngestSummary, events_file: Path) -> Window:
@@ -327,13 +339,25 @@ def _is_beyond(connection: Connection, instant: datetime, age: str) -> bool:
     return fetch_row(connection, "SELECT %s < now() - %s::interval", [instant, age]) == (True,)
 
 
-def _close(console: Console, step: _Steps, settings: Settings, span: Window) -> "list[ClosedRange]":
+def _close(
+    console: Console, step: _Steps, settings: Settings, span: Window, ingested: tuple[Path, IngestSummary]
+) -> "list[ClosedRange]":
+    """Let Dagster know of the file that was ingested, set up, load the rates, and close the span."""
     # Dagster takes a second to import: not before there is something to close.
-    from analytics_pipeline.orchestration.close import close_with_instance, set_up_with_instance
+    from analytics_pipeline.orchestration.close import (
+        close_with_instance,
+        load_rates_with_instance,
+        report_file_with_instance,
+        set_up_with_instance,
+    )
     from analytics_pipeline.orchestration.runs.tags import DEMO
 
     with step("analytics_events, its checks") as (note, _):
+        events_file, summary = ingested
+        report_file_with_instance(settings, printable_line(events_file.name), summary)
         note.append(f"{set_up_with_instance(settings, reason=DEMO)} checks passed")
+    with step("rates of exchange") as (note, _):
+        note.append(load_rates_with_instance(settings, reason=DEMO))
     closed: list[ClosedRange] = []
     with step("closing of all partitions") as (note, clock):
 

@@ -120,7 +120,7 @@ def _migrations_finding(connection: Connection) -> CheckResult:
     problems = [Violation(f"the schema lacks {', '.join(pending)}", _MIGRATE)] if pending else []
     good = f"All {len(known)} migrations are applied."
     return CheckResult.judge(
-        "migrations", "server", problems, good=good, metadata={"pending": pending, "pending allowed": 0}
+        "migrations", "server", problems, good=good, metadata={"pending": pending}, limits={"pending allowed": 0}
     )
 
 

@@ -19,9 +19,9 @@ from uuid import UUID
 from psycopg import sql
 
 from analytics_pipeline.currencies import EXACT
-from analytics_pipeline.erp.columns import KEY, require_columns, select_list
 from analytics_pipeline.erp.reader import ErpDatabase, Row
 from analytics_pipeline.erp.rows import event_id_of, parse_row
+from analytics_pipeline.erp.source_columns import KEY, require_columns, select_list
 from analytics_pipeline.erp.source_files import ErpSource
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.aliases import Aliases, load_aliases

@@ -104,12 +104,13 @@ def reader_access(connection: Connection, settings: Settings) -> CheckResult:  #
         metadata={
             "row-level security": {table.name: table.is_guarded for table in tables},
             "policies": {table.name: table.policies for table in tables},
+            "relations open by mistake": len(exposed),
             "relations that roles may not read but do": [f"{role}: {relation}" for role, relation in exposed],
-            "such relations allowed": 0,
             "grants": len(grants),
             "readers that name their company by analytics.company": readers_of_any_company(connection),
             "readers that see no company": sees_nothing,
         },
+        limits={"such relations allowed": 0},
     )
 
 
@@ -136,7 +137,8 @@ def function_access(connection: Connection) -> CheckResult:
         "server",
         problems,
         good="Only the owner calls functions that lock, write or schedule jobs.",
-        metadata={"open functions of ours": ours, "open functions of TimescaleDB": theirs, "allowed": 0},
+        metadata={"open functions of ours": ours, "open functions of TimescaleDB": theirs},
+        limits={"such functions allowed": 0},
     )
 
 

@@ -49,7 +49,8 @@ class Violation:
 class CheckResult:
     """The outcome of one check of one subject (a relation, or ``server``).
 
-    ``summary`` is for people; ``metadata`` holds what was measured beside the threshold it was compared with.
+    ``summary`` is for people; ``metadata`` holds what was measured, ``limits`` what it was compared with: thresholds,
+    and how far back was looked, which are the same each time.
     ``failed_windows``: the partitions that fail, if all of them are known; the rest of what was judged passes.
     """
 
@@ -60,6 +61,7 @@ class CheckResult:
     severity: Severity = Severity.ERROR
     remedies: tuple[str, ...] = ()
     metadata: Metadata = field(default_factory=dict)
+    limits: Metadata = field(default_factory=dict)
     skipped: bool = False
     failed_windows: tuple[Window, ...] = ()
 
@@ -72,6 +74,7 @@ class CheckResult:
         *,
         good: str,
         metadata: Metadata | None = None,
+        limits: Metadata | None = None,
         failed_windows: Iterable[Window] = (),
     ) -> "CheckResult":
         """Return a finding that fails with the problems, as severe as the worst of them, or passes with ``good``."""
@@ -85,6 +88,7 @@ class CheckResult:
             summary=" ".join(_sentence(problem.text) for problem in problems) or good,
             remedies=tuple(dict.fromkeys(given)),
             metadata=metadata or {},
+            limits=limits or {},
             failed_windows=tuple(failed_windows),
         )
 
@@ -110,7 +114,7 @@ class CheckResult:
             "state": str(self.state),
             "summary": self.summary,
             "remedies": list(self.remedies),
-            "metadata": dict(self.metadata),
+            "metadata": {**self.metadata, **self.limits},
         }
 
 

@@ -72,7 +72,8 @@ def events_contradicted(connection: Connection, settings: Settings) -> CheckResu
         EVENTS,
         problems,
         good="No record contradicts a stored event.",
-        metadata={"undecided contradictions": count, "such contradictions allowed": 0, "the newest of them": named},
+        metadata={"undecided contradictions": count, "the newest of them": named},
+        limits={"such contradictions allowed": 0},
     )
 
 
@@ -112,11 +113,10 @@ def one_id_at_two_instants(connection: Connection, settings: Settings) -> CheckR
         good=f"No id that came in within {LOOK_BACK.days} days stands for events at several instants.",
         metadata={
             "ids at several instants": count,
-            "such ids allowed": 0,
             "the newest of them": named,
             "share of the ids that was compared": f"1 in {shares}",
-            "days looked at, by arrival": LOOK_BACK.days,
         },
+        limits={"such ids allowed": 0, "days looked at, by arrival": LOOK_BACK.days},
     )
 
 

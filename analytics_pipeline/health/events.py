@@ -84,9 +84,13 @@ def known_event_types(connection: Connection, settings: Settings) -> CheckResult
         if kinds
         else f"There are no events of the last {TYPES_LOOK_BACK.days} days.",
         metadata={
+            "kinds of events": len(kinds),
+            "kinds outside the catalogue": len(lost) + len(misplaced) + len(unknown),
             "unknown categories": [str(k) for k in lost],
             "known types in the wrong category": [str(k) for k in misplaced],
             "types outside the catalogue": [str(k) for k in unknown],
+        },
+        limits={
             "such kinds allowed": 0,
             "days looked at": TYPES_LOOK_BACK.days,
         },
@@ -135,10 +139,13 @@ def currencies_present(connection: Connection, settings: Settings) -> CheckResul
         problems,
         good="Every amount has a well-formed currency." if amounts else "There are no amounts yet.",
         metadata={
+            "amounts without a well-formed currency": sum(a.events for a in [*missing, *malformed]),
             "without currency": [str(a) for a in missing],
             "malformed": [str(a) for a in malformed],
-            "such groups allowed": 0,
             "companies with several revenue currencies": sorted(c for c, n in per_company.items() if n > 1),
+        },
+        limits={
+            "such groups allowed": 0,
             "days of raw events looked at": RAW_LOOK_BACK.days,
         },
     )
@@ -175,10 +182,12 @@ def event_times(connection: Connection, settings: Settings) -> CheckResult:
         good="No event lies in the future or before the first partition.",
         metadata={
             "events of the future": future,
-            "events of the future allowed": 0,
-            "minutes a clock may be ahead": CLOCK_TOLERANCE / timedelta(minutes=1),
             "first partition": str(settings.start),
             "oldest event before it": oldest,
+        },
+        limits={
+            "events of the future allowed": 0,
+            "minutes a clock may be ahead": CLOCK_TOLERANCE / timedelta(minutes=1),
         },
     )
 
@@ -207,8 +216,8 @@ def ids_stored_otherwise(connection: Connection, settings: Settings) -> CheckRes
         metadata={
             "ids in another form": [str(each) for each in found[:_MAX_LISTED]],
             "number of them": len(found),
-            "such ids allowed": 0,
         },
+        limits={"such ids allowed": 0},
     )
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
+from analytics_pipeline.currencies import round_money
 from analytics_pipeline.health.check_result import CheckResult, Violation, close_command
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.timescale.aggregates import ContinuousAggregate
+from analytics_pipeline.timescale.aggregates import COLUMNS, ContinuousAggregate
 from analytics_pipeline.timescale.connection import Connection, one_state
 from analytics_pipeline.timescale.invalidation import stale_ranges
 from analytics_pipeline.timescale.reconcile import Difference, Reconciliation, prove, reconcile
@@ -19,6 +21,7 @@ LOOK_BACK = timedelta(days=35)
 _MAX_SHOWN = 3
 
 CHECK = "reconciles_with_events"
+_LIMITS = {"differences allowed": 0}
 CHANGED_MEANWHILE = "their events have changed since they were closed, and late_events closes them again"
 
 
@@ -52,7 +55,8 @@ def _judge_nothing(aggregate: ContinuousAggregate, *problems: Violation) -> Chec
         aggregate.name,
         problems,
         good="Nothing is closed yet, or all of it waits to be closed again: nothing can differ.",
-        metadata={"differences": 0, "differences allowed": 0},
+        metadata={"differences": 0},
+        limits=_LIMITS,
     )
 
 
@@ -84,12 +88,12 @@ def _judge(aggregate: ContinuousAggregate, result: Reconciliation) -> CheckResul
             "rows stored": result.stored_rows,
             "rows expected": result.expected_rows,
             "differences": result.difference_count,
-            "differences allowed": 0,
             f"{aggregate.granularity}s changed meanwhile": len(result.changed),
             "differing rows": [
-                {"side": d.side, **{name: str(value) for name, value in d.row.items()}} for d in result.differences
+                {"side": d.side, **{name: _shown(d.row, name) for name in d.row}} for d in result.differences
             ],
         },
+        limits=_LIMITS,
         failed_windows=_failed_windows(aggregate, result),
     )
 
@@ -152,7 +156,16 @@ def _tell_row(aggregate: ContinuousAggregate, rows: list[Difference]) -> str:
 
 
 def _value(rows: list[dict[str, Any]], name: str) -> str:
-    return "missing" if not rows else "null" if rows[0][name] is None else str(rows[0][name])
+    return "missing" if not rows else "null" if rows[0][name] is None else _shown(rows[0], name)
+
+
+def _shown(row: dict[str, Any], name: str) -> str:
+    """Return a value of a row; an amount has the digits of its currency at least: what differs may be behind them."""
+    value, currency = row[name], row.get("currency")
+    if currency is None or value is None or not COLUMNS[name].is_amount:
+        return str(value)
+    rounded, exact = round_money(Decimal(value), currency), Decimal(value)
+    return f"{rounded:f}" if rounded == exact else f"{exact:f}"
 
 
 def _bucket(difference: Difference) -> datetime:

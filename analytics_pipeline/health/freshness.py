@@ -83,8 +83,8 @@ def up_to_date(connection: Connection, settings: Settings, aggregate: Continuous
         "newest event of any kind": lag.newest_event,
         "oldest event waiting": lag.oldest_waiting,
         "hours since its bucket ended": 0.0,
-        "hours allowed": _hours(allowed),
     }
+    limits = {"hours allowed": _hours(allowed)}
     if lag.oldest_waiting is None:
         good = (
             f"Closed through {lag.closed_through:%Y-%m-%d %H:%M} UTC: no event before {lag.due_through:%Y-%m-%d %H:%M} "
@@ -92,7 +92,7 @@ def up_to_date(connection: Connection, settings: Settings, aggregate: Continuous
             if lag.closed_through
             else "There are no events to close yet."
         )
-        return CheckResult.judge(check, aggregate.name, [], good=good, metadata=metadata)
+        return CheckResult.judge(check, aggregate.name, [], good=good, metadata=metadata, limits=limits)
     bucket = granularity.floor(lag.oldest_waiting)
     late = lag.now - granularity.next(bucket)
     metadata["hours since its bucket ended"] = _hours(late)
@@ -102,16 +102,18 @@ def up_to_date(connection: Connection, settings: Settings, aggregate: Continuous
         f"of the {granularity} run",
         close_command(Window(bucket, lag.due_through)),
     )
-    return CheckResult.judge(check, aggregate.name, [problem], good="", metadata=metadata)
+    return CheckResult.judge(check, aggregate.name, [problem], good="", metadata=metadata, limits=limits)
 
 
 def events_arrive(connection: Connection, settings: Settings) -> CheckResult:  # noqa: ARG001  # a check's form
     """Judge how long ago the newest event happened."""
     newest, embedded = fetch_row(connection, load_query("newest_event"), {"tolerance": CLOCK_TOLERANCE})
     allowed = ALLOWED_SILENCE_EMBEDDED if embedded else ALLOWED_SILENCE
-    metadata = {"newest event": newest, "hours of silence": None, "hours allowed": _hours(allowed)}
+    metadata = {"newest event": newest, "hours of silence": None}
+    limits = {"hours allowed": _hours(allowed)}
     if newest is None:
-        return CheckResult.judge("events_arrive", EVENTS, [], good="There are no events yet.", metadata=metadata)
+        good = "There are no events yet."
+        return CheckResult.judge("events_arrive", EVENTS, [], good=good, metadata=metadata, limits=limits)
     silence = max(database_now(connection) - newest, timedelta(0))
     metadata["hours of silence"] = _hours(silence)
     problems = []
@@ -131,6 +133,7 @@ def events_arrive(connection: Connection, settings: Settings) -> CheckResult:  #
         problems,
         good=f"The newest event is of {newest:%Y-%m-%d %H:%M} UTC.",
         metadata=metadata,
+        limits=limits,
     )
 
 

@@ -126,11 +126,15 @@ def rates_fresh(connection: Connection, settings: Settings) -> CheckResult:
                 {"currency": use.currency, "newest rate": str(use.newest or "none"), "age (days)": use.age}
                 for use in uses
             ],
-            "days allowed": DAYS_VALID,
-            "days before a warning": DAYS_USUAL,
+            "currencies in use": len(uses),
+            "age of the oldest of them (days)": max((use.age for use in uses if use.age is not None), default=None),
             "counted to": uses[0].data_through if uses else None,
             "reporting currency": base,
             "source": source_name(settings.fx_source),
+        },
+        limits={
+            "days allowed": DAYS_VALID,
+            "days before a warning": DAYS_USUAL,
         },
     )
 
@@ -161,7 +165,6 @@ def rates_without_gaps(connection: Connection, settings: Settings) -> CheckResul
         else f"There is no amount in a currency other than {base}.",
         metadata={
             "days without a rate": sum(gap.days for gap in gaps),
-            "days without a rate allowed": 0,
             "gaps": [
                 {"currency": gap.currency, "from": str(gap.first), "to": str(gap.last), "days": gap.days}
                 for gap in gaps[:_MAX_LISTED]
@@ -170,6 +173,7 @@ def rates_without_gaps(connection: Connection, settings: Settings) -> CheckResul
             "reporting currency": base,
             "table": FX_RATES,
         },
+        limits={"days without a rate allowed": 0},
     )
 
 

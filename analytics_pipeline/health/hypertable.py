@@ -9,6 +9,8 @@ from analytics_pipeline.timescale.declaration import declaration_drift
 from analytics_pipeline.timescale.definition import compare_definition
 from analytics_pipeline.timescale.hypertable import hypertable_drift
 
+_LIMITS = {"differences allowed": 0}
+
 
 def hypertable_layout(connection: Connection, settings: Settings) -> CheckResult:  # noqa: ARG001  # a check's form
     """Judge the hypertable of raw events; the sentences name their remedies."""
@@ -18,7 +20,8 @@ def hypertable_layout(connection: Connection, settings: Settings) -> CheckResult
         EVENTS,
         [Violation(text) for text in drift],
         good=f"{EVENTS} is laid out as its migration made it.",
-        metadata={"differences": drift, "differences allowed": 0},
+        metadata={"differences": len(drift), "what differs": drift},
+        limits=_LIMITS,
     )
 
 
@@ -26,7 +29,7 @@ def matches_declaration(connection: Connection, aggregate: ContinuousAggregate) 
     """Judge the relation of an aggregate: bucket, source, columns, and the query it is filled by."""
     drift = declaration_drift(connection, aggregate)
     problems = [Violation(text) for text in drift]
-    metadata: dict[str, object] = {"differences": drift, "differences allowed": 0}
+    metadata: dict[str, object] = {"differences": len(drift), "what differs": drift}
     if not drift:
         definition = compare_definition(connection, aggregate)
         metadata |= {"stored definition": definition.stored, "declared definition": definition.declared}
@@ -39,5 +42,10 @@ def matches_declaration(connection: Connection, aggregate: ContinuousAggregate) 
                 )
             )
     return CheckResult.judge(
-        "matches_declaration", aggregate.name, problems, good=f"{aggregate.name} is as declared.", metadata=metadata
+        "matches_declaration",
+        aggregate.name,
+        problems,
+        good=f"{aggregate.name} is as declared.",
+        metadata=metadata,
+        limits=_LIMITS,
     )

@@ -77,10 +77,12 @@ def mail_delivered(connection: Connection, settings: Settings) -> CheckResult:
         metadata={
             "failed": failed,
             "possibly delivered": unknown,
-            "failed or unknown allowed": 0,
             "waiting for more than an hour": waiting,
             "oldest waiting since": oldest,
             "sent": sent,
+        },
+        limits={
+            "failed or unknown allowed": 0,
             "days looked at": LOOK_BACK.days,
         },
     )
@@ -128,9 +130,9 @@ def mailed_documents_current(connection: Connection, settings: Settings, subject
                 for mail in lately[:_MAX_LISTED]
             ],
             "documents that differ": len(lately),
-            "documents that differ allowed": 0,
             f"made anew more than {CORRECTIONS_LOOK_BACK.days} days ago": len(differing) - len(lately),
         },
+        limits={"documents that differ allowed": 0},
     )
 
 

@@ -51,6 +51,7 @@ def equals_definitions(
         "version": DEFINITIONS_VERSION,
         "horizon": retention_horizon(connection),
         "most": _MAX_SHOWN,
+        "amounts": table.amounts,
     }
     query = sql.SQL(load_query("compare_metric")).format(
         table=sql.Identifier(table.table), rows=sql.Identifier(table.rows_function)
@@ -89,9 +90,9 @@ def equals_definitions(
             f"{granularity}s compared": periods,
             "rows compared": rows,
             "differences": differing,
-            "differences allowed": 0,
             f"{granularity}s changed meanwhile": len(changed),
         },
+        limits={"differences allowed": 0},
     )
 
 
@@ -143,10 +144,10 @@ def amounts_converted(
         metadata={
             "window": str(wanted),
             "reporting currency": settings.base_currency,
-            "unconverted": listed,
             "unconverted amounts": len(listed),
-            "unconverted amounts allowed": 0,
+            "unconverted": listed,
         },
+        limits={"unconverted amounts allowed": 0},
     )
 
 
@@ -180,10 +181,12 @@ def figures_current(
         good=f"Every closed {granularity} has seen every change and follows definitions version {DEFINITIONS_VERSION}"
         + (f", but {_kept_in_words(kept, granularity)}." if kept else "."),
         metadata={
-            "definitions version": DEFINITIONS_VERSION,
             "stale periods": len(stale),
-            "such periods allowed": 0,
             "periods that keep an older version": kept.count if kept else 0,
+        },
+        limits={
+            "definitions version": DEFINITIONS_VERSION,
+            "such periods allowed": 0,
         },
     )
 

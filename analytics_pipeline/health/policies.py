@@ -58,6 +58,7 @@ def refresh_policies(connection: Connection, settings: Settings) -> CheckResult:
         problems,
         good=f"All {len(AGGREGATES)} refresh policies are as declared; {owner} refreshes.",
         metadata=metadata | {"refresh owner": values.refresh_owner},
+        limits={"such policies allowed": 0},
     )
 
 
@@ -65,12 +66,14 @@ def compression_policy(connection: Connection, settings: Settings) -> CheckResul
     """Judge the compression policy by its configuration, and by old chunks that are still uncompressed."""
     values = policy_values(connection)
     problems, metadata = _drift(connection, values, COMPRESSION)
+    limits: dict[str, Any] = {}
     if values.compress_after == NEVER:
         good = "Chunks stay uncompressed, as this database wants."
     else:
         good = f"Chunks are compressed after {values.compress_after}; none is overdue."
         overdue = _overdue(connection, values.compress_after, uncompressed_only=True)
-        metadata |= _overdue_metadata(overdue, values.compress_after)
+        metadata |= {"overdue chunks": overdue.chunks}
+        limits |= _overdue_limits(values.compress_after)
         if overdue.chunks and not _waits_for_first_run(connection, COMPRESSION):
             problems.append(
                 Violation(
@@ -79,7 +82,7 @@ def compression_policy(connection: Connection, settings: Settings) -> CheckResul
                     Severity.WARNING,
                 )
             )
-    return CheckResult.judge("compression_policy", EVENTS, problems, good=good, metadata=metadata)
+    return CheckResult.judge("compression_policy", EVENTS, problems, good=good, metadata=metadata, limits=limits)
 
 
 def retention_policy(connection: Connection, settings: Settings) -> CheckResult:  # noqa: ARG001  # a check's form
@@ -87,7 +90,11 @@ def retention_policy(connection: Connection, settings: Settings) -> CheckResult:
     values = policy_values(connection)
     problems, metadata = _drift(connection, values, RETENTION)
     reaching = _windows_into_retention(connection)
-    metadata |= {"refresh windows reaching into retention": reaching, "such windows allowed": 0}
+    metadata |= {
+        "refresh windows reaching into retention": len(reaching),
+        "relations with such windows": [relation for relation, _, _ in reaching],
+    }
+    limits: dict[str, Any] = {"such windows allowed": 0}
     problems += [
         Violation(
             f"the refresh window of {relation} starts {start} back, in reach of what retention drops after "
@@ -101,7 +108,8 @@ def retention_policy(connection: Connection, settings: Settings) -> CheckResult:
     else:
         good = f"Raw events are dropped after {values.retention}; none is overdue, and no refresh reaches there."
         overdue = _overdue(connection, values.retention, uncompressed_only=False)
-        metadata |= _overdue_metadata(overdue, values.retention)
+        metadata |= {"overdue chunks": overdue.chunks}
+        limits |= _overdue_limits(values.retention)
         if overdue.chunks and not _waits_for_first_run(connection, RETENTION):
             problems.append(
                 Violation(
@@ -109,7 +117,7 @@ def retention_policy(connection: Connection, settings: Settings) -> CheckResult:
                     _run_job_statement(connection, RETENTION),
                 )
             )
-    return CheckResult.judge("retention_policy", EVENTS, problems, good=good, metadata=metadata)
+    return CheckResult.judge("retention_policy", EVENTS, problems, good=good, metadata=metadata, limits=limits)
 
 
 def policy_jobs_healthy(connection: Connection, settings: Settings) -> CheckResult:
@@ -122,17 +130,17 @@ def policy_jobs_healthy(connection: Connection, settings: Settings) -> CheckResu
     policies = [p for p in read_policies(connection) if (p.procedure, p.relation) in wanted]
     health = {job.job_id: job for job in read_job_health(connection)}
     times = _read_times(connection)
+    jobs = [(policy, job) for policy in policies if (job := health.get(policy.job_id or 0)) is not None]
     problems: list[Violation] = []
-    for policy in policies:
-        job = health.get(policy.job_id or 0)
-        if job is not None:
-            problems += _job_problems(connection, settings, values, policy, job, times.get(job.job_id))
+    for policy, job in jobs:
+        problems += _job_problems(connection, settings, values, policy, job, times.get(job.job_id))
     return CheckResult.judge(
         "policy_jobs_healthy",
         EVENTS,
         problems,
         good=f"{len(policies)} scheduled jobs do their work.",
         metadata={
+            "failing jobs": sum(job.is_failing for _, job in jobs),
             "jobs": [
                 {
                     "job": job.job_id,
@@ -143,9 +151,10 @@ def policy_jobs_healthy(connection: Connection, settings: Settings) -> CheckResu
                     "failures since the last success": job.failures,
                     "last error": job.error,
                 }
-                for job in (health.get(p.job_id or 0) for p in policies)
-                if job is not None
+                for _, job in jobs
             ],
+        },
+        limits={
             "failing jobs allowed": 0,
             "start allowed to be late (hours)": LATE_START / timedelta(hours=1),
         },
@@ -232,12 +241,8 @@ def _overdue(connection: Connection, age: str, *, uncompressed_only: bool) -> _O
     return _Overdue(*fetch_row(connection, load_query("overdue_chunks"), parameters))
 
 
-def _overdue_metadata(overdue: _Overdue, age: str) -> dict[str, Any]:
-    return {
-        "overdue chunks": overdue.chunks,
-        "overdue chunks allowed": 0,
-        "overdue beyond": f"{age} and {SLACK.days} days",
-    }
+def _overdue_limits(age: str) -> dict[str, Any]:
+    return {"overdue chunks allowed": 0, "overdue beyond": f"{age} and {SLACK.days} days"}
 
 
 def _waits_for_first_run(connection: Connection, procedure: str) -> bool:
@@ -264,7 +269,8 @@ def _windows_into_retention(connection: Connection) -> list[list[str]]:
 def _drift(connection: Connection, values: PolicyValues, procedure: str) -> tuple[list[Violation], dict[str, Any]]:
     differences = policy_differences(connection, values)
     problems = [Violation(difference.text, APPLY) for difference in differences if difference.procedure == procedure]
-    metadata = {
+    metadata: dict[str, Any] = {
+        "policies that differ": len(problems),
         "found": {p.relation: str(p) for p in read_policies(connection) if p.procedure == procedure},
         "wanted": {p.relation: str(p) for p in wanted_policies(values) if p.procedure == procedure},
     }

@@ -125,6 +125,8 @@ def judge_clocks(clocks: Clocks) -> CheckResult:
             "database": clocks.database,
             "seconds apart at least": _seconds(clocks.difference),
             "seconds of the round trip": _seconds(2 * clocks.uncertainty),
+        },
+        limits={
             "seconds allowed": _seconds(MAX_SILENT_DIFFERENCE),
             "seconds refused": _seconds(MAX_DIFFERENCE),
         },

@@ -76,9 +76,9 @@ def subscriptions_match_events(
             "window": str(judged),
             "changes compared": stored,
             "differences": differing,
-            "differences allowed": 0,
             "examples": examples,
         },
+        limits={"differences allowed": 0},
     )
 
 
@@ -106,8 +106,10 @@ def subscription_events(connection: Connection, settings: Settings) -> CheckResu
         good=f"Every change of a subscription in the last {LOOK_BACK.days} days says all it has to say.",
         metadata={
             "changes in no figure": count,
-            "such changes allowed": 0,
             "the newest of them": [_describe(event) for event in events],
+        },
+        limits={
+            "such changes allowed": 0,
             "days looked at": LOOK_BACK.days,
         },
     )
@@ -142,9 +144,9 @@ def subscription_order(connection: Connection, settings: Settings) -> CheckResul
         good="No id decides which of several changes of a subscription at one instant counts.",
         metadata={
             "instants at which an id decides": count,
-            "such instants allowed": 0,
             "the newest of them": named,
         },
+        limits={"such instants allowed": 0},
     )
 
 

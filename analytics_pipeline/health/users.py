@@ -68,7 +68,7 @@ def users_match_events(
             "users compared": users,
             "facts sampled": sampled,
             "differences": differing,
-            "differences allowed": 0,
             "examples": examples,
         },
+        limits={"differences allowed": 0},
     )

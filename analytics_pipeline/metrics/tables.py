@@ -30,6 +30,7 @@ _ORIGIN: Mapping[str, Column] = {
 class MetricTable:
     """One metric as a table of closed periods. ``converts``: its amounts are in the reporting currency.
 
+    ``headlines`` are the columns, amounts and counts, that say most of a period, with what they are called for people.
     ``needs_raw_events``: its days are computed from events, its months from what outlives them. ``aggregates``: what it
     is computed from, or whose invalidation log says which events it is computed from have changed.
     """
@@ -37,6 +38,7 @@ class MetricTable:
     metric: str
     description: str
     columns: Mapping[str, Column] = field(hash=False)
+    headlines: Mapping[str, str] = field(hash=False)
     aggregates: tuple[str, ...] = ()
     converts: bool = True
     needs_raw_events: bool = False
@@ -55,11 +57,25 @@ class MetricTable:
         """The SQL function that gives what the table must hold of a window."""
         return f"{self.table}_rows"
 
+    @property
+    def amounts(self) -> list[str]:
+        """The columns that are in the reporting currency."""
+        return [name for name, column in self.columns.items() if column.is_amount]
+
+    @property
+    def together_function(self) -> str:
+        """The SQL function that gives the closed periods of a window over all companies."""
+        return f"{self.table}_together"
+
+
+def _amount(description: str) -> Column:
+    return Column("numeric", description, is_amount=True)
+
 
 def _rates(*units: Unit) -> Mapping[str, Column]:
     """Return the columns of the rates of some units."""
     return {
-        name: Column("bigint" if rate.unit is Unit.COUNT else "numeric", rate.description)
+        name: Column("bigint" if rate.unit is Unit.COUNT else "numeric", rate.description, rate.unit is Unit.MONEY)
         for name, rate in RATES.items()
         if rate.unit in units
     }
@@ -72,22 +88,23 @@ REVENUE_METRICS = MetricTable(
         **_COMPANY,
         **_PERIOD,
         **_CURRENCY,
-        "total_revenue": Column("numeric", "Payments received minus refunds."),
-        "previous_revenue": Column("numeric", "The same of the period before."),
+        "total_revenue": _amount("Payments received minus refunds."),
+        "previous_revenue": _amount("The same of the period before."),
         "revenue_growth": Column("numeric", "Growth in per cent; null without a base."),
-        "invoiced": Column("numeric", "Invoices minus credit notes, ex tax."),
-        "refunds": Column("numeric", "Refunds, positive."),
-        "mrr": Column("numeric", "Monthly recurring revenue at the period's end."),
-        "arr": Column("numeric", "12 x mrr."),
+        "invoiced": _amount("Invoices minus credit notes, ex tax."),
+        "refunds": _amount("Refunds, positive."),
+        "mrr": _amount("Monthly recurring revenue at the period's end."),
+        "arr": _amount("12 x mrr."),
         "paying_customers": Column("bigint", "Customers with an MRR above zero at the period's end."),
-        "arpa": Column("numeric", "mrr per paying customer; null while an amount lacks a rate."),
+        "arpa": _amount("mrr per paying customer; null while an amount lacks a rate."),
         "total_users": Column(
             "bigint", "Users seen before the period's end and not deleted before its start, or back since."
         ),
-        "average_revenue_per_user": Column("numeric", "total_revenue per user; null while an amount lacks a rate."),
+        "average_revenue_per_user": _amount("total_revenue per user; null while an amount lacks a rate."),
         **_UNCONVERTED,
         **_ORIGIN,
     },
+    {"total_revenue": "revenue", "mrr": "MRR", "arr": "ARR", "total_users": "users"},
     aggregates=("analytics_revenue_daily", "analytics_billing_daily"),
 )
 MRR_MOVEMENTS = MetricTable(
@@ -97,28 +114,34 @@ MRR_MOVEMENTS = MetricTable(
         **_COMPANY,
         **_PERIOD,
         **_CURRENCY,
-        "start_mrr": Column("numeric", "MRR just before the period."),
-        "new": Column("numeric", "Of customers that paid for the first time."),
-        "reactivation": Column("numeric", "Of customers that came back after an end."),
-        "expansion": Column("numeric", "More from customers that paid before, or resumed."),
-        "contraction": Column("numeric", "Less from customers that still pay, or paused; positive."),
-        "churn": Column("numeric", "Of customers that ended; positive."),
-        "fx": Column("numeric", "What rates of exchange did."),
-        "end_mrr": Column("numeric", "MRR at the period's end."),
+        "start_mrr": _amount("MRR just before the period."),
+        "new": _amount("Of customers that paid for the first time."),
+        "reactivation": _amount("Of customers that came back after an end."),
+        "expansion": _amount("More from customers that paid before, or resumed."),
+        "contraction": _amount("Less from customers that still pay, or paused; positive."),
+        "churn": _amount("Of customers that ended; positive."),
+        "fx": _amount("What rates of exchange did."),
+        "end_mrr": _amount("MRR at the period's end."),
         **_UNCONVERTED,
         **_ORIGIN,
-        "expansion_of_paying": Column(
-            "numeric", "Of expansion, that of customers whose MRR at the start is above zero."
-        ),
+        "expansion_of_paying": _amount("Of expansion, that of customers whose MRR at the start is above zero."),
         **_rates(Unit.COUNT),
         "customers_at_start": Column("bigint", "Customers with an MRR above zero just before the period."),
         "paying_customers": Column("bigint", "Customers with an MRR above zero at the period's end."),
-        "mrr_at_start": Column("numeric", "All MRR just before the period; null while an amount lacks a rate."),
-        "mrr": Column("numeric", "All MRR at the period's end; null while an amount lacks a rate."),
-        "mrr_year_before": Column("numeric", "The same a year before."),
-        "total_revenue": Column("numeric", "Payments received minus refunds; null while an amount lacks a rate."),
-        "total_revenue_year_before": Column("numeric", "The same of the same period a year before."),
+        "mrr_at_start": _amount("All MRR just before the period; null while an amount lacks a rate."),
+        "mrr": _amount("All MRR at the period's end; null while an amount lacks a rate."),
+        "mrr_year_before": _amount("The same a year before."),
+        "total_revenue": _amount("Payments received minus refunds; null while an amount lacks a rate."),
+        "total_revenue_year_before": _amount("The same of the same period a year before."),
         **_rates(Unit.PERCENT, Unit.RATIO, Unit.MONEY),
+    },
+    {
+        "end_mrr": "MRR",
+        "new": "new MRR",
+        "reactivation": "reactivated MRR",
+        "expansion": "expanded MRR",
+        "contraction": "contracted MRR",
+        "churn": "churned MRR",
     },
     aggregates=("analytics_revenue_daily",),
 )
@@ -144,6 +167,12 @@ USER_METRICS = MetricTable(
         "churn_rate_of_start": Column("numeric", "Churned among those active in the period before, per cent of them."),
         "active_fingerprint": Column("bigint", "Tells one set of active users from another of the same size."),
         **_ORIGIN,
+    },
+    {
+        "total_users": "users",
+        "active_users": "active users",
+        "new_users": "new users",
+        "churned_users": "churned users",
     },
     aggregates=("analytics_user_activity_daily", "analytics_user_activity_monthly"),
     converts=False,

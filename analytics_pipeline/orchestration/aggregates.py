@@ -3,14 +3,14 @@
 from dagster import AssetExecutionContext, AssetsDefinition, Definitions, MaterializeResult
 
 from analytics_pipeline.orchestration.closing.attempts import attempt
-from analytics_pipeline.orchestration.dagster_costs import add_partition_metadata
-from analytics_pipeline.orchestration.metadata import MetadataMap, refresh_metadata
+from analytics_pipeline.orchestration.metadata import ROWS, MetadataMap, describe_partitions, refresh_metadata
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.shared import AGGREGATES as GROUP
 from analytics_pipeline.orchestration.shared import pipeline_asset
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES, COLUMNS, ContinuousAggregate
-from analytics_pipeline.timescale.refresh import RefreshResult, refresh
+from analytics_pipeline.timescale.refresh import refresh
+from analytics_pipeline.windows import Window
 
 
 def defs(settings: Settings) -> Definitions:
@@ -34,20 +34,13 @@ def _build_asset(aggregate: ContinuousAggregate, settings: Settings) -> AssetsDe
         closing = attempt(context, timescale, aggregate.name, needs_events=True, proved_by_check=True)
         with closing as (connection, window):
             result = refresh(connection, aggregate, window)
-        _describe_partitions(context, aggregate, result)
+        counts = {bucket.start: bucket for bucket in result.buckets}
+
+        def describe(partition: Window) -> MetadataMap:
+            bucket = counts.get(partition.start)
+            return {ROWS: bucket.rows if bucket else 0, "partition events": bucket.events if bucket else 0}
+
+        describe_partitions(context, aggregate.granularity, window, describe)
         return MaterializeResult(metadata=refresh_metadata(result))
 
     return _aggregate
-
-
-def _describe_partitions(context: AssetExecutionContext, aggregate: ContinuousAggregate, result: RefreshResult) -> None:
-    """Give each partition of the run its own counts, which the UI plots over the partitions."""
-    counts = {bucket.start: bucket for bucket in result.buckets}
-    described: dict[str, MetadataMap] = {}
-    for key, window in zip(context.partition_keys, result.window.split(aggregate.granularity), strict=True):
-        bucket = counts.get(window.start)
-        described[key] = {
-            "dagster/partition_row_count": bucket.rows if bucket else 0,
-            "partition events": bucket.events if bucket else 0,
-        }
-    add_partition_metadata(context, described)

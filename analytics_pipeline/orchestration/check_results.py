@@ -60,7 +60,9 @@ def check_evaluation(finding: CheckResult, settings: Settings) -> AssetCheckEval
 
 
 def _metadata(finding: CheckResult) -> "dict[str, RawMetadataValue]":
-    return {name: _metadata_value(value) for name, value in _shown(finding.metadata).items()}
+    """Return what was measured as it is, and its limits as text: the UI plots every number, a constant one for ever."""
+    measured = {name: _metadata_value(value) for name, value in _shown(finding.metadata).items()}
+    return measured | {name: _text(value) for name, value in finding.limits.items()}
 
 
 def _shown(metadata: Metadata) -> Metadata:
@@ -75,6 +77,10 @@ def _metadata_value(value: object) -> "RawMetadataValue":
     if isinstance(value, int | float | str | list | dict):
         return value
     return "none" if value is None else str(value)
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _record(row: dict[str, object]) -> _Record:

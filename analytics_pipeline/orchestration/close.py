@@ -9,7 +9,10 @@ from dagster import DagsterInstance, Definitions, ExecuteInProcessResult
 from analytics_pipeline.database import connect
 from analytics_pipeline.definitions import build_definitions
 from analytics_pipeline.errors import AnalyticsError, ArgumentError
+from analytics_pipeline.events.ingest import IngestSummary
 from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, assets_of
+from analytics_pipeline.orchestration.fx import FX_JOB
+from analytics_pipeline.orchestration.ingestion.incoming_events import ingested_file, summary_metadata
 from analytics_pipeline.orchestration.partition_definitions import partitions_for, range_runs, range_tags
 from analytics_pipeline.orchestration.runs.command_runs import execute_run
 from analytics_pipeline.orchestration.runs.dagster_storage import open_instance
@@ -75,6 +78,27 @@ def set_up_with_instance(settings: Settings, *, reason: str) -> int:
     """
     with open_instance(settings) as instance:
         return _passed_checks(_execute(build_definitions(settings), settings, instance, SETUP_JOB, reason))
+
+
+def load_rates_with_instance(settings: Settings, *, reason: str) -> str:
+    """Materialise ``fx_rates`` on the instance of ``DAGSTER_HOME`` and return in words what was loaded.
+
+    Raises ``AnalyticsError`` when its source can't be read.
+    """
+    with open_instance(settings) as instance:
+        result = _execute(build_definitions(settings), settings, instance, FX_JOB, reason)
+    (loaded,) = result.get_asset_materialization_events()
+    counts = {name: value.value for name, value in loaded.materialization.metadata.items()}
+    return (
+        f"{counts['rates read']:,} rates read, up to {counts['newest rate']}; {counts['new rates']:,} new, "
+        f"{counts['changed rates']:,} changed, {counts['rejected']:,} rejected"
+    )
+
+
+def report_file_with_instance(settings: Settings, name: str, summary: IngestSummary) -> None:
+    """Record a file that was ingested as a materialisation of ``incoming_events``, without a run."""
+    with open_instance(settings) as instance:
+        instance.report_runless_asset_event(ingested_file(name, summary_metadata(summary), settings))
 
 
 def close_span(

@@ -1,8 +1,8 @@
 """What Dagster 1.13.27 does for each partition, or for each statement, without need, and how we get along without that.
 
 Each part names the function of Dagster that it replaces or goes around, and goes when that function has changed;
-``test_dagster_costs`` counts what they cost. Every Dagster process imports this,
-since ``dagster.yaml`` names ``LeanInstance``: so it imports nothing but Dagster.
+``test_dagster_costs`` counts what they cost. Beside them what its UI leaves out of a run over many partitions. Every
+Dagster process imports this, since ``dagster.yaml`` names ``LeanInstance``: so it imports nothing but Dagster.
 """
 
 import logging
@@ -16,6 +16,7 @@ from dagster import (
     DagsterEvent,
     DagsterEventType,
     DagsterInstance,
+    EventLogEntry,
     Field,
     StepExecutionContext,
 )
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class LeanInstance(DagsterInstance):
-    """A ``DagsterInstance`` that plans a check of a run once, whatever partitions the run covers.
+    """A ``DagsterInstance`` that plans a check of a run once, and shows each partition of a run in an asset's history.
 
     ``DagsterRun.get_resolved_partitions_subset_for_events`` (dagster/_core/storage/dagster_run.py) returns the run's
     partitions before it asks whether there is a definition of partitions, and no check of ours has one.
@@ -47,6 +48,9 @@ class LeanInstance(DagsterInstance):
     then stores a row with the whole event for each partition, which nothing reads or updates: 2.3 kB, half of what a
     close stored.
     """
+
+    # The run and the asset that were materialised last, and at which millisecond.
+    _materialized: tuple[str, AssetKey | None, int] | None = None
 
     @classmethod
     def config_schema(cls) -> Mapping[str, Field]:
@@ -72,6 +76,27 @@ class LeanInstance(DagsterInstance):
             once = AssetCheckEvaluationPlanned(asset_key=planned.asset_key, check_name=planned.check_name)
             dagster_event = dagster_event._replace(event_specific_data=once)
         super().report_dagster_event(dagster_event, run_id, log_level, batch_metadata, timestamp)
+
+    def handle_new_event(
+        self, event: EventLogEntry, *, batch_metadata: "DagsterEventBatchMetadata | None" = None
+    ) -> None:
+        """Store an event of a run; of the materialisations of an asset in it each at a millisecond of its own.
+
+        The history of an asset in the UI (``usePaginatedAssetEvents.tsx``) takes two events of a run with one
+        millisecond for one: of a range of 89 days it showed 12. They are made faster than one a millisecond, so that
+        the last of a year of hours is some seconds ahead.
+        """
+        if event.is_dagster_event and event.get_dagster_event().event_type is DagsterEventType.ASSET_MATERIALIZATION:
+            event = event._replace(timestamp=self._own_millisecond(event))
+        super().handle_new_event(event, batch_metadata=batch_metadata)
+
+    def _own_millisecond(self, event: EventLogEntry) -> float:
+        asset, millisecond = event.get_dagster_event().asset_key, int(event.timestamp * 1000)
+        if self._materialized is not None and self._materialized[:2] == (event.run_id, asset):
+            millisecond = max(millisecond, self._materialized[2] + 1)
+        self._materialized = event.run_id, asset, millisecond
+        # In its middle, so that no rounding moves it into another one.
+        return (millisecond + 0.5) / 1000
 
 
 class LeanCheckResult(AssetCheckResult):

@@ -21,7 +21,7 @@ from analytics_pipeline.fx.show import stored_rates
 from analytics_pipeline.orchestration.keys import assets_named
 from analytics_pipeline.orchestration.metadata import MetadataMap
 from analytics_pipeline.orchestration.resources import Timescale
-from analytics_pipeline.orchestration.shared import METRICS, pipeline_asset, pipeline_job, pipeline_schedule
+from analytics_pipeline.orchestration.shared import STORAGE, pipeline_asset, pipeline_job, pipeline_schedule
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import check_clock
 
@@ -52,7 +52,8 @@ def _build_asset(settings: Settings) -> AssetsDefinition:
         "The rates of exchange that amounts are converted at. Materialising it loads the configured source "
         "(ANALYTICS_FX_SOURCE); figures whose days got new or other rates are computed again.",
         settings,
-        group=METRICS,
+        # Beside the events: what amounts are converted at comes in from outside, too.
+        group=STORAGE,
         kinds={"postgres"},
         table=FX_RATES,
         columns=FX_COLUMNS,

@@ -18,6 +18,7 @@ from dagster import (
 
 from analytics_pipeline.alerts.alert_check import CHECK, check_alerts
 from analytics_pipeline.asset_names import EVENTS, SUBSCRIPTIONS_ASSET, USERS
+from analytics_pipeline.metrics.closed_periods import closed_periods, rows_by_day
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.metrics.subscriptions import SUBSCRIPTION_COLUMNS, SUBSCRIPTIONS, update_subscriptions
 from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES, MetricTable, close_metric
@@ -25,6 +26,7 @@ from analytics_pipeline.metrics.users import USER_COLUMNS, update_users
 from analytics_pipeline.orchestration.check_results import check_result
 from analytics_pipeline.orchestration.closing.attempts import attempt
 from analytics_pipeline.orchestration.closing.jobs import metric_sources
+from analytics_pipeline.orchestration.metadata import ROWS, MetadataMap, describe_partitions, plotted
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.shared import METRICS, pipeline_asset, pipeline_check
 from analytics_pipeline.settings import Settings
@@ -41,6 +43,8 @@ class _History:
     table: str
     description: str
     columns: Mapping[str, Column]
+    # The instant by which a row belongs to a day.
+    begins: str
     update: Callable[[Connection, Window], int]
     # Whether its days can't be settled any more once their events have expired.
     needs_events: bool
@@ -56,6 +60,7 @@ _HISTORIES = (
             "day has now, in any order of days."
         ),
         columns=USER_COLUMNS,
+        begins="first_seen",
         update=update_users,
         needs_events=False,
     ),
@@ -67,6 +72,7 @@ _HISTORIES = (
             "events; materialising a day puts that day's changes in place, in any order of days."
         ),
         columns=SUBSCRIPTION_COLUMNS,
+        begins="valid_from",
         update=update_subscriptions,
         needs_events=True,
     ),
@@ -106,16 +112,15 @@ def _build_metric(table: MetricTable, granularity: Granularity, settings: Settin
         closing = attempt(context, timescale, table.asset(granularity), needs_events=needs_events, proved_by_check=True)
         with closing as (connection, window):
             closed = close_metric(connection, table, granularity, window, timescale.settings.base_currency)
-        return MaterializeResult(
-            metadata={
-                "window": str(window),
-                "rows": closed.rows,
-                "rows that differ from before": closed.changed,
-                "definitions version": DEFINITIONS_VERSION,
-                **({"reporting currency": timescale.settings.base_currency} if table.converts else {}),
-                "seconds": round(closed.seconds, 3),
-            }
-        )
+            periods = closed_periods(connection, table, granularity, window)
+
+        def describe(partition: Window) -> MetadataMap:
+            period = periods.get(partition.start)
+            return {ROWS: 0} if period is None else {ROWS: period.rows, **plotted(period.figures)}
+
+        describe_partitions(context, granularity, window, describe)
+        run = f"{closed.rows:,} rows computed in {closed.seconds:.3f} s, {closed.changed:,} of them differ from before"
+        return MaterializeResult(metadata={"window": str(window), "run": run})
 
     return _metric
 
@@ -137,7 +142,10 @@ def _build_history(history: _History, settings: Settings) -> AssetsDefinition:
         closing = attempt(context, timescale, history.asset, needs_events=history.needs_events, proved_by_check=True)
         with closing as (connection, window):
             changed = history.update(connection, window)
-        return MaterializeResult(metadata={"window": str(window), "rows added, changed or removed": changed})
+            rows = rows_by_day(connection, history.table, history.begins, window)
+        describe_partitions(context, Granularity.DAY, window, lambda day: {ROWS: rows.get(day.start, 0)})
+        run = f"{changed:,} rows added, changed or removed"
+        return MaterializeResult(metadata={"window": str(window), "run": run})
 
     return _history_asset
 

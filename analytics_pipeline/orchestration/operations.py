@@ -129,7 +129,7 @@ def _build_check(settings: Settings) -> AssetChecksDefinition:
             metadata={
                 "backup": found[-1].location,
                 "differences": len(restored.differences),
-                "differences allowed": 0,
+                "differences allowed": "0",
                 "seconds": round(time.monotonic() - started, 1),
             },
         )

@@ -8,13 +8,13 @@ from dagster import (
     MetadataValue,
 )
 
-from analytics_pipeline.asset_names import EVENTS
+from analytics_pipeline.asset_names import EVENTS, INCOMING
 from analytics_pipeline.database import migrate
 from analytics_pipeline.orchestration.keys import assets_named
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.shared import STORAGE, pipeline_asset, pipeline_job
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.timescale.hypertable import EVENT_COLUMNS, hypertable_status
+from analytics_pipeline.timescale.hypertable import EVENT_COLUMNS, ensure_statistics, hypertable_status
 
 SETUP_JOB = "hypertable_setup"
 
@@ -37,12 +37,14 @@ def _build_asset(settings: Settings) -> AssetsDefinition:
         settings,
         group=STORAGE,
         kinds={"timescaledb"},
+        deps=[INCOMING],
         table=EVENTS,
         columns=EVENT_COLUMNS,
     )
     def _analytics_events(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
         with timescale.session() as connection:
             report = migrate(timescale.settings, on_wait=context.log.warning)
+            ensure_statistics(connection)
             status = hypertable_status(connection)
         for change in report.policy_changes:
             context.log.info(f"{change.procedure} on {change.relation}: {change.action}")

@@ -1,9 +1,12 @@
-"""The headline figures as words, for the mail that brings a report and the page that lists it.
+"""The headline figures as words, for the mail that brings a report and the page that lists it, and as numbers.
 
-Belongs here: each of them as the document prints it. Does not belong here: which they are (``sections.headline``),
-their notation (``formats``).
+Belongs here: each of them as the document prints it, and those by which many documents are compared. Does not belong
+here: which they are (``sections.headline``), their notation (``formats``).
 """
 
+from decimal import Decimal
+
+from analytics_pipeline.currencies import round_money
 from analytics_pipeline.reports.documents import Figure
 from analytics_pipeline.reports.formats import DEFAULT_LOCALE, Formats
 from analytics_pipeline.reports.report import Report
@@ -18,3 +21,16 @@ def headline_figures(report: Report, locale: str = DEFAULT_LOCALE) -> tuple[Figu
         Figure(figure.title, formats.cell(figure.value, Kind.NUMBER), formats.cell(percent(figure.change), Kind.CHANGE))
         for figure in headline.headline_figures(report)
     )
+
+
+def headline_numbers(report: Report) -> dict[str, Decimal | int]:
+    """Return revenue, MRR and users by what they are called, ``MRR (EUR)``, in the digits of the reporting currency.
+
+    Users are left out where events they need have expired.
+    """
+    figures, currency = report.revenue.figures, report.currency
+    numbers: dict[str, Decimal | int] = {
+        f"revenue ({currency})": round_money(figures.total_revenue, currency),
+        f"MRR ({currency})": round_money(figures.mrr, currency),
+    }
+    return numbers if report.users is None else {**numbers, "users": report.users.total_users}

@@ -10,9 +10,10 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import partial
 from itertools import chain, islice
 from multiprocessing.connection import wait
@@ -23,7 +24,7 @@ from analytics_pipeline.intake.rejection import shown
 from analytics_pipeline.reports.catalogue import wanted_by
 from analytics_pipeline.reports.documents import Figure
 from analytics_pipeline.reports.fonts import FontFiles, adopt_fonts, font_files
-from analytics_pipeline.reports.headlines import headline_figures
+from analytics_pipeline.reports.headlines import headline_figures, headline_numbers
 from analytics_pipeline.reports.load import load_report
 from analytics_pipeline.reports.order import ReportOrder
 from analytics_pipeline.reports.render import Rendered, render_report
@@ -47,7 +48,8 @@ class PublishedReport:
 
     ``name`` is its name in the store, None for one that was written elsewhere; ``path`` is the local path, or the URI
     again in an object store. ``earlier_revision`` is where the document that this one replaced is kept. ``figures``
-    are the headline figures as they are printed; ``altered_characters`` lists what the font could not show and the
+    are the headline figures as they are printed, ``numbers`` those that charts over many documents are made of;
+    ``altered_characters`` lists what the font could not show and the
     page shows as a mark.
     """
 
@@ -59,6 +61,7 @@ class PublishedReport:
     sha256: str
     earlier_revision: str | None
     figures: tuple[Figure, ...]
+    numbers: Mapping[str, Decimal | int]
     altered_characters: tuple[str, ...]
 
 
@@ -182,5 +185,6 @@ def _published(name: str | None, stored: StoredArtifact, rendered: Rendered, job
         sha256=stored.sha256,
         earlier_revision=stored.earlier_revision,
         figures=headline_figures(job.report, job.order.locale),
+        numbers=headline_numbers(job.report),
         altered_characters=rendered.altered_characters,
     )

@@ -58,13 +58,16 @@ def write_sample(path: Path, *, seed: int, start: date, months: int, companies: 
         raise _cannot_write(path, error) from error
 
 
-def write_rates(path: Path, *, seed: int, start: date, months: int) -> None:
+def write_rates(path: Path, *, seed: int, start: date, months: int, until: date | None = None) -> None:
     """Write the prices behind the events of the same parameters as a CSV of rates.
 
-    One rate a day of EUR/USD, BTC/EUR and ETH/EUR, from the first day of the events to their last. Raises
-    ``AnalyticsError`` when a parameter is out of bounds or the file cannot be written.
+    One rate a day of EUR/USD, BTC/EUR and ETH/EUR, from the first day of the events to their last, or to ``until`` if
+    that is later: what is subscribed goes on after the last event. Raises ``AnalyticsError`` when a parameter is out of
+    bounds or the file cannot be written.
     """
     end = _checked_span(start, months)
+    if until is not None:
+        end = max(end, until + timedelta(days=1))
     market = _market(seed)
     try:
         with path.open("w", encoding="ascii", newline="\n") as file:
@@ -77,6 +80,11 @@ def write_rates(path: Path, *, seed: int, start: date, months: int) -> None:
                 day += timedelta(days=1)
     except OSError as error:
         raise _cannot_write(path, error) from error
+
+
+def company_ids(companies: int) -> list[str]:
+    """Return the ids of so many tenants, the first of which are in every sample of more."""
+    return [_company_id(number) for number in range(companies)]
 
 
 def write_lines(events: Iterable[SampleEvent], file: BinaryIO) -> int:
@@ -135,10 +143,14 @@ def _market(seed: int) -> Market:
 
 
 def _company(seed: int, number: int, scale: float, stream: Stream) -> Company:
-    profile = COMPANIES[number % len(COMPANIES)]
-    round_ = number // len(COMPANIES)
-    company_id = profile.slug if round_ == 0 else f"{profile.slug}-{round_ + 1}"
+    profile, company_id = COMPANIES[number % len(COMPANIES)], _company_id(number)
     return Company(company_id, profile, scale, _random(seed, company_id), stream)
+
+
+def _company_id(number: int) -> str:
+    round_, place = divmod(number, len(COMPANIES))
+    slug = COMPANIES[place].slug
+    return slug if round_ == 0 else f"{slug}-{round_ + 1}"
 
 
 def _random(seed: int, purpose: str) -> Random:

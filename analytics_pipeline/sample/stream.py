@@ -17,6 +17,8 @@ DAY = 24 * HOUR
 LATE_SHARE = 0.005
 LATE_AT_LEAST = 1 * HOUR
 LATE_AT_MOST = 6 * DAY
+# What a late event says in its metadata: when it came in. All others came in as they happened.
+ARRIVED_AT = "arrived_at"
 DUPLICATE_SHARE = 0.003
 DUPLICATE_AT_MOST = 2 * DAY
 
@@ -84,9 +86,13 @@ class Recorder:
         currency: str | None = None,
         metadata: Metadata | None = None,
     ) -> None:
-        """Record one event that happens at the second ``at``; beyond the span it is dropped."""
+        """Record one event that happens at the second ``at``; beyond the span it is dropped.
+
+        ``metadata`` is the event's own from now on.
+        """
         if at >= self._stream.end:
             return
+        properties = {} if metadata is None else metadata
         event = SampleEvent(
             event_id=uuid_text(self._rng.getrandbits(128)),
             timestamp=timestamp_text(at),
@@ -96,12 +102,13 @@ class Recorder:
             category=_category(event_type),
             value=value,
             currency=currency,
-            metadata={} if metadata is None else metadata,
+            metadata=properties,
         )
         draw = self._rng.random()
         if draw < LATE_SHARE:
             lateness = self._rng.random()
             at += LATE_AT_LEAST + int(lateness * lateness * (LATE_AT_MOST - LATE_AT_LEAST))
+            properties[ARRIVED_AT] = timestamp_text(at)
         self._stream.add(at, event)
         if draw >= 1 - DUPLICATE_SHARE:
             self._stream.add(at + int(self._rng.random() * DUPLICATE_AT_MOST), event)

@@ -24,10 +24,14 @@ _CRYPTO_MEASURES = {"total_value": "sum(value)", "event_count": "count(*)"}
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """PostgreSQL type and meaning of a column, the same in every aggregate that has it."""
+    """PostgreSQL type and meaning of a column, the same in every aggregate that has it.
+
+    ``is_amount``: it is in the currency of its row.
+    """
 
     type: str
     description: str
+    is_amount: bool = False
 
 
 COLUMNS: Mapping[str, Column] = {
@@ -37,9 +41,9 @@ COLUMNS: Mapping[str, Column] = {
     "currency": Column("text", "ISO 4217 code or crypto ticker; amounts of different currencies are never added."),
     "category": Column("text", "Category of the events."),
     "event_type": Column("text", "Type of the events."),
-    "total_value": Column("numeric", "Exact sum of the events' values, in the currency."),
-    "refund_value": Column("numeric", "The part of total_value that was refunded, negative or null."),
-    "credit_value": Column("numeric", "The part of total_value that was credited, negative or null."),
+    "total_value": Column("numeric", "Exact sum of the events' values, in the currency.", is_amount=True),
+    "refund_value": Column("numeric", "The part of total_value that was refunded, negative or null.", is_amount=True),
+    "credit_value": Column("numeric", "The part of total_value that was credited, negative or null.", is_amount=True),
     "active_users": Column("bigint", "Distinct users in the bucket; not to be summed over buckets."),
     "event_count": Column("bigint", "Number of raw events behind the row."),
 }

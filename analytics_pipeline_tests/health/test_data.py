@@ -180,7 +180,7 @@ def test_tampered_rows_are_reported_by_company_bucket_and_both_values_and_the_re
     assert finding.state is State.ERROR
     bucket = f"{Granularity.HOUR.floor(at(event)):%Y-%m-%dT%H:%MZ}"
     assert (
-        f"company beta, hour {bucket}, currency EUR: total_value is 20 stored and 10.00 in the events"
+        f"company beta, hour {bucket}, currency EUR: total_value is 20.00 stored and 10.00 in the events"
         in finding.summary
     )
     assert "acme" not in finding.summary

@@ -14,13 +14,17 @@ from dagster import (
     DagsterInstance,
     Definitions,
     ExecuteInProcessResult,
+    FloatMetadataValue,
+    IntMetadataValue,
     PartitionsDefinition,
+    TextMetadataValue,
 )
 from pydantic import SecretStr
 
 from analytics_pipeline.cli import main
 from analytics_pipeline.definitions import build_definitions
-from analytics_pipeline.health.checks import all_checks
+from analytics_pipeline.health.checks import all_checks, run_check
+from analytics_pipeline.orchestration.check_results import check_evaluation
 from analytics_pipeline.orchestration.closing.failed_partitions import (
     failed_partition_findings,
 )
@@ -100,7 +104,7 @@ def test_what_is_wrong_is_reported_with_severity_threshold_and_remedy_and_hides_
     assert "Remedy: analytics-pipeline db policies --apply" in (policy.description or "")
     late = evaluations["up_to_date", HOURLY]
     assert "analytics-pipeline close --start 2025-01-05T10:00" in (late.description or "")
-    assert late.metadata["hours allowed"].value == 2.0
+    assert late.metadata["hours allowed"].value == "2"
     assert float(str(late.metadata["hours since its bucket ended"].value)) > 2
     silence = evaluations["events_arrive", "analytics_events"]
     assert (silence.passed, silence.severity) == (False, AssetCheckSeverity.WARN)
@@ -229,3 +233,20 @@ def test_the_document_lists_exactly_the_checks_there_are(tmp_path: Path) -> None
     keys = definitions.resolve_asset_graph().asset_check_keys
     of_doctor = {"connection", "migrations", "function_access", "server_settings", "disk_space"}
     assert listed == {key.name for key in keys} | of_doctor
+
+
+def test_every_check_plots_what_it_measured_and_shows_what_it_compared_it_with_as_text(
+    database: Database, definitions: Definitions
+) -> None:
+    settings = get_settings()
+    with database.connect(autocommit=True) as connection:
+        add_event(connection, "2025-01-05T10:10")
+        findings = [run_check(check, connection, settings) for check in all_checks()]
+    for finding in findings:
+        shown = check_evaluation(finding, settings).metadata
+        plotted = {name for name, value in shown.items() if isinstance(value, IntMetadataValue | FloatMetadataValue)}
+        assert plotted, finding.check
+        assert not any(word in name for name in plotted for word in ("allowed", "looked at")), finding.check
+        assert all(isinstance(shown[name], TextMetadataValue) for name in finding.limits), finding.check
+        assert finding.limits.keys() <= finding.as_json()["metadata"].keys()
+    assert any(finding.limits for finding in findings)

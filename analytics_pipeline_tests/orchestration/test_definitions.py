@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from dagster import AssetKey, PartitionsDefinition, RepositoryDefinition
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
 from analytics_pipeline.definitions import build_definitions
+from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES
 from analytics_pipeline.settings import Settings
 
 SNAPSHOT = Path(__file__).with_name("definitions.txt")
@@ -72,3 +74,50 @@ def _text(item: AssetKey | str) -> str:
 
 def _partitions(partitions: PartitionsDefinition[str] | None) -> str:
     return str(partitions) if partitions else "no partitions"
+
+
+def test_the_graph_reads_as_the_data_flow(tmp_path: Path) -> None:
+    graph = _graph(tmp_path)
+    for source in ("erp_invoices", "erp_payments", "erp_logins"):
+        assert AssetKey("analytics_events") in _below(graph, source)
+    for table in (table for table in METRIC_TABLES if table.converts):
+        for granularity in GRANULARITIES:
+            assert AssetKey(table.asset(granularity)) in _below(graph, "fx_rates")
+    flow = ["storage", "aggregates", "metrics", "reports"]
+    for key in graph.get_all_asset_keys():
+        for parent in graph.get(key).parent_keys:
+            above, below = graph.get(parent).group_name, graph.get(key).group_name
+            assert flow.index(above or "") <= flow.index(below or ""), f"{parent} stands above {key}"
+
+
+def test_what_comes_in_makes_no_partition_look_out_of_date_and_keeps_no_run_from_the_hypertable(tmp_path: Path) -> None:
+    graph = _graph(tmp_path)
+    between = graph.get(AssetKey("incoming_events"))
+    # Dagster asks nothing but its direct parents whether an asset is out of date, and of an external one nothing.
+    assert graph.get(AssetKey("analytics_events")).parent_keys == {between.key}
+    assert (between.is_external, between.is_materializable) == (True, False)
+
+
+def test_a_source_that_nothing_feeds_says_so(tmp_path: Path) -> None:
+    unfed = "Nothing feeds it yet: ANALYTICS_ERP_URL is not set (docs/erp-sources.md). "
+    for url, begins in (None, True), ("postgresql://erp/erp", False):
+        graph = _graph(tmp_path, erp_url=url)
+        for key in graph.get_all_asset_keys():
+            if key.path[-1].startswith("erp_"):
+                assert (graph.get(key).description or "").startswith(unfed) is begins
+
+
+def _graph(home: Path, erp_url: str | None = None) -> AssetGraph:
+    settings = Settings.model_validate({"home": home, "start": date(2025, 1, 1), "erp_url": erp_url})
+    return build_definitions(settings).get_repository_def().asset_graph
+
+
+def _below(graph: AssetGraph, asset: str) -> set[AssetKey]:
+    """Return everything that stands below an asset."""
+    found: set[AssetKey] = set()
+    waiting = [AssetKey(asset)]
+    while waiting:
+        new = set(graph.get(waiting.pop()).child_keys) - found
+        found |= new
+        waiting += new
+    return found

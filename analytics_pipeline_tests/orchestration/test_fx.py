@@ -100,7 +100,7 @@ def test_what_may_pass_by_itself_is_tried_again_and_a_missing_file_is_not(
 
 def test_the_asset_is_described_and_scheduled_each_day(definitions: Definitions) -> None:
     asset = definitions.resolve_asset_graph().get(AssetKey(FX_ASSET))
-    assert (asset.group_name, asset.metadata["dagster/table_name"]) == ("metrics", "analytics_fx_rates")
+    assert (asset.group_name, asset.metadata["dagster/table_name"]) == ("storage", "analytics_fx_rates")
     columns = asset.metadata["dagster/column_schema"]
     assert isinstance(columns, TableSchemaMetadataValue)
     assert [column.name for column in columns.schema.columns] == list(FX_COLUMNS)

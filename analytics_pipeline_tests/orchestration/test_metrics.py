@@ -1,14 +1,16 @@
 """The metric assets in Dagster: closed with their days and months, and closed again when what they stand on changes."""
 
 import json
+import os
 from collections import defaultdict
 from datetime import date
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
-from dagster import AssetCheckKey, AssetKey, DagsterInstance, Definitions, RunRequest
+from dagster import AssetCheckKey, AssetKey, AssetRecordsFilter, DagsterInstance, Definitions, RunRequest
 
 from analytics_pipeline.health.check_result import Severity
 from analytics_pipeline.health.metrics import equals_definitions, figures_current
@@ -159,7 +161,7 @@ def test_figures_changed_by_hand_stop_the_run_that_proves_them(
         connection.execute("UPDATE analytics_revenue_metrics SET total_revenue = 11 WHERE granularity = 'month'")
         check = _check(definitions, instance, "revenue_metrics_monthly", "equals_definitions")
         assert not check.passed
-        assert "acme, 2025-01-01: total_revenue is 11 stored and 10" in str(check.description)
+        assert "acme, 2025-01-01: total_revenue is 11.00 stored and 10.00 due" in str(check.description)
 
 
 def test_a_new_version_of_the_definitions_closes_again_what_still_has_its_events_and_nothing_else(
@@ -218,6 +220,59 @@ def test_a_new_version_of_the_definitions_closes_again_what_still_has_its_events
     assert definitions.resolve_assets_def("revenue_metrics").code_versions_by_key == {
         AssetKey("revenue_metrics"): str(DEFINITIONS_VERSION)
     }
+
+
+def test_each_partition_of_a_range_shows_its_own_figures_over_all_companies(
+    database: Database, instance: DagsterInstance, definitions: Definitions
+) -> None:
+    with database.connect(autocommit=True) as connection:
+        _add_subscription(connection, "2025-01-02T09:00", "started", price="10.5")
+        add_event(connection, "2025-01-02T10:00", value="100", user_id="u1")
+        add_event(connection, "2025-01-03T10:00", value="40.25", company_id="beta", user_id="u9")
+        close_span(definitions, get_settings(), instance, Window(at("2025-01-01T00:00"), at("2025-01-04T00:00")))
+    shown = {
+        asset: {day: _own_figures(instance, asset, day) for day in ("2025-01-01", "2025-01-02", "2025-01-03")}
+        for asset in (*(table.asset(Granularity.DAY) for table in METRIC_TABLES), "analytics_users", "subscriptions")
+    }
+    rows, mrr = "dagster/partition_row_count", {"MRR (EUR)": 10.5}
+    movements = dict.fromkeys(("reactivated MRR (EUR)", "expanded MRR (EUR)", "contracted MRR (EUR)"), 0)
+    users = dict.fromkeys(("active users", "new users"), 1)
+    assert shown == {
+        "revenue_metrics": {
+            "2025-01-01": {rows: 0},
+            "2025-01-02": {rows: 1, "revenue (EUR)": 100, **mrr, "ARR (EUR)": 126, "users": 1},
+            # A balance is that of the day, and nobody's of another one.
+            "2025-01-03": {rows: 2, "revenue (EUR)": 40.25, **mrr, "ARR (EUR)": 126, "users": 2},
+        },
+        "mrr_movements": {
+            "2025-01-01": {rows: 0},
+            "2025-01-02": {rows: 1, **mrr, "new MRR (EUR)": 10.5, **movements, "churned MRR (EUR)": 0},
+            "2025-01-03": {rows: 1, **mrr, "new MRR (EUR)": 0, **movements, "churned MRR (EUR)": 0},
+        },
+        "user_metrics": {
+            "2025-01-01": {rows: 0},
+            "2025-01-02": {rows: 1, "users": 1, **users, "churned users": 0},
+            "2025-01-03": {rows: 2, "users": 2, **users, "churned users": 1},
+        },
+        "analytics_users": {"2025-01-01": {rows: 0}, "2025-01-02": {rows: 1}, "2025-01-03": {rows: 1}},
+        "subscriptions": {"2025-01-01": {rows: 0}, "2025-01-02": {rows: 1}, "2025-01-03": {rows: 0}},
+    }
+    with psycopg.connect(os.environ["DAGSTER_POSTGRES_URL"]) as storage:
+        largest = storage.execute(
+            "SELECT max(pg_column_size(e.*)) FROM event_logs AS e WHERE e.dagster_event_type = 'ASSET_MATERIALIZATION'"
+        ).fetchone()
+    assert largest is not None
+    assert largest[0] < 2_500, "3 kB of Dagster's storage for each closed partition, with its tags and its plan"
+
+
+def _own_figures(instance: DagsterInstance, asset: str, day: str) -> dict[str, object]:
+    """Return the numbers that the UI plots of the newest materialisation of a partition."""
+    (record,) = instance.fetch_materializations(
+        AssetRecordsFilter(asset_key=AssetKey(asset), asset_partitions=[day]), limit=1
+    ).records
+    assert record.asset_materialization is not None
+    values = {name: value.value for name, value in record.asset_materialization.metadata.items()}
+    return {name: value for name, value in values.items() if isinstance(value, int | float)}
 
 
 def _documents(connection: Connection) -> list[tuple[Any, ...]]:

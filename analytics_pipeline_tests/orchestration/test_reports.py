@@ -91,6 +91,8 @@ def test_the_assets_show_their_documents(definitions: Definitions, instance: Dag
     assert len(str(platform["sha256"].value)) == 64
     figures = platform["headline figures"]
     assert isinstance(figures, TableMetadataValue)
+    headlines = {"revenue (EUR)": 200, "MRR (EUR)": 0, "users": 2}
+    assert {name: platform[name].value for name in headlines} == headlines, "what the UI plots"
     assert figures.records[0].data == {"figure": "Total revenue, EUR", "value": "200.00", "change": "\u2013"}
     assert str(platform["first page"].value).startswith("![The first page](data:image/png;base64,")
     assert len(str(platform["first page"].value)) < 100_000

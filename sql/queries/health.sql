@@ -81,8 +81,25 @@ differing AS MATERIALIZED (
             WHEN w.figures IS NULL THEN 'stored, but not due'
             WHEN s.figures IS NULL THEN 'due, but not stored'
             ELSE (
-                SELECT string_agg(format('%%s is %%s stored and %%s due', k, s.figures -> k, w.figures -> k), ', ')
+                SELECT
+                    string_agg(
+                        CASE
+                            -- An amount has the digits of its currency, unless what differs is behind them.
+                            WHEN r.stored <> r.due THEN format('%%s is %%s stored and %%s due', k, r.stored, r.due)
+                            ELSE format('%%s is %%s stored and %%s due', k, s.figures -> k, w.figures -> k)
+                        END,
+                        ', '
+                    )
                 FROM jsonb_object_keys(w.figures) AS k
+                CROSS JOIN LATERAL (
+                    SELECT
+                        CASE WHEN k = ANY (%(amounts)s::text[]) THEN
+                            analytics_round_money((s.figures ->> k)::numeric, s.figures ->> 'currency')
+                        END AS stored,
+                        CASE WHEN k = ANY (%(amounts)s::text[]) THEN
+                            analytics_round_money((w.figures ->> k)::numeric, w.figures ->> 'currency')
+                        END AS due
+                ) AS r
                 WHERE s.figures -> k IS DISTINCT FROM w.figures -> k
             )
         END AS how

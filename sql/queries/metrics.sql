@@ -69,6 +69,19 @@ WHERE pg_has_role(r.oid, 'analytics_reader', 'MEMBER')
 ORDER BY r.rolname
 
 
+-- name: closed_headlines
+-- Of each closed period of a window the number of its rows, and figures over all companies. Table, function and columns
+-- come in by name. A period that was closed in two currencies has a row of each.
+SELECT t.period_start, c.rows, {currency}, {figures}
+FROM {together}(%(granularity)s, %(start)s, %(end)s) AS t
+JOIN (
+    SELECT m.period_start, count(*) AS rows
+    FROM {table} AS m
+    WHERE m.granularity = %(granularity)s AND m.period_start >= %(start)s AND m.period_start < %(end)s
+    GROUP BY m.period_start
+) AS c ON c.period_start = t.period_start
+
+
 -- name: kept_metric_periods
 -- Closed partitions of a metric that keep figures of other definitions, or in another currency, than today's, because
 -- their events have expired.
@@ -250,6 +263,14 @@ FROM analytics_revenue_figures(analytics_figure_periods(
     %(companies)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[], %(currency)s
 )) AS f
 ORDER BY f.place
+
+
+-- name: rows_by_day
+-- How many rows of a table have an instant on each day (UTC) of a half-open window. Table and column come in by name.
+SELECT date_trunc('day', t.{instant}, 'UTC'), count(*)
+FROM {table} AS t
+WHERE t.{instant} >= %(start)s AND t.{instant} < %(end)s
+GROUP BY 1
 
 
 -- name: users_of_periods

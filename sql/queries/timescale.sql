@@ -99,6 +99,13 @@ FROM timescaledb_information.chunks
 WHERE hypertable_name = 'analytics_events'
 
 
+-- name: lacks_statistics
+-- Whether the planner counts no events though there are some, or never will by itself: the embedded server.
+SELECT
+    version() LIKE '%emcc%'
+    OR approximate_row_count('analytics_events') = 0 AND EXISTS (SELECT FROM analytics_events)
+
+
 -- name: lock_holders
 -- Whom a session waits for in the end: directly, or through others that wait themselves. A prepared transaction has the
 -- process 0. What a role may not see of another's session comes as null, or as PostgreSQL says it.

@@ -106,7 +106,7 @@ def _judge(settings: Settings, asset: str, failed: list[FailedRange], lost: int)
                 for f in failed
             ],
             "failed ranges found": len(failed),
-            "failed ranges allowed": 0,
             "failed ranges behind the retention horizon": lost,
         },
+        limits={"failed ranges allowed": 0},
     )

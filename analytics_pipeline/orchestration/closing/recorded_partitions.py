@@ -69,8 +69,8 @@ def recorded_partitions_finding(instance: DagsterInstance, connection: Connectio
         metadata={
             "stretches materialised but not closed": len(only_dagster),
             "stretches closed but not materialised": len(only_here),
-            "such stretches allowed": 0,
         },
+        limits={"such stretches allowed": 0},
     )
 
 

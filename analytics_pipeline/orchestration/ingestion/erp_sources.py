@@ -51,6 +51,8 @@ _FAILING_RUNS_APART = timedelta(minutes=30)
 _PROBE_SECONDS = 5
 _MAX_SECONDS_PER_TICK = 30
 
+_UNFED = "Nothing feeds it yet: ANALYTICS_ERP_URL is not set (docs/erp-sources.md). "
+
 _log = logging.getLogger(__name__)
 
 
@@ -84,13 +86,11 @@ def build_erp_job(settings: Settings) -> AssetJob:
 def _build_asset(source: ErpSource, settings: Settings) -> AssetsDefinition:
     @pipeline_asset(
         ERP_PREFIX + source.name,
-        f"{source.description} Recorded into {EVENTS} from the database of ANALYTICS_ERP_URL, by the query "
-        f"{source.file}; repeating it is harmless.",
+        f"{'' if settings.erp_url else _UNFED}{source.description} Recorded into {EVENTS} from the database of "
+        f"ANALYTICS_ERP_URL, by the query {source.file}; repeating it is harmless.",
         settings,
         group=STORAGE,
         kinds={"postgres"},
-        # The table has to be there before anything is recorded into it.
-        deps=[EVENTS],
     )
     def _erp_source(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
         with timescale.session() as connection:

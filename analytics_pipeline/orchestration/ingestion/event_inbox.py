@@ -45,7 +45,7 @@ from analytics_pipeline.events.inbox import (
     open_inbox,
 )
 from analytics_pipeline.events.ingest import Progress
-from analytics_pipeline.events.instants import CUT, LEAP_SECOND
+from analytics_pipeline.orchestration.ingestion.incoming_events import ingested_file, summary_metadata
 from analytics_pipeline.orchestration.ingestion.progress_lines import now_and_then
 from analytics_pipeline.orchestration.keys import asset_key
 from analytics_pipeline.orchestration.metadata import MetadataMap
@@ -109,6 +109,7 @@ def build_inbox_job() -> JobDefinition:
             )
         metadata, name = _metadata(result), printable_line(result.name)
         if result.summary.read or result.summary.nul_bytes:
+            context.log_event(ingested_file(name, metadata, timescale.settings))
             context.log_event(
                 AssetObservation(
                     asset_key(EVENTS, timescale.settings), description=f"Ingested {name}", metadata=metadata
@@ -154,28 +155,11 @@ def _progress(progress: Progress) -> str:
 
 
 def _metadata(result: InboxResult) -> MetadataMap:
-    summary = result.summary
     metadata: MetadataMap = {
         "file": result.name,
         "outcome": result.outcome.value,
-        "records read": summary.read,
-        "new events": summary.new,
-        "already there": summary.already_there,
-        "replaced": summary.replaced,
-        "rejected": summary.rejected,
-        "conflicts": summary.conflicts,
-        "rejects not kept": summary.not_kept,
-        "NUL bytes skipped": summary.nul_bytes,
-        CUT: summary.adjusted[CUT],
-        LEAP_SECOND: summary.adjusted[LEAP_SECOND],
-        "seconds": round(summary.seconds, 3),
-        "rows per second": round(summary.rows_per_second),
+        **summary_metadata(result.summary),
     }
-    if summary.first is not None and summary.last is not None:
-        metadata["first event"] = MetadataValue.timestamp(summary.first)
-        metadata["last event"] = MetadataValue.timestamp(summary.last)
-    if summary.reasons:
-        metadata["rejected because"] = MetadataValue.json(dict(summary.reasons.most_common(20)))
     if result.location is not None:
         metadata["location"] = MetadataValue.path(result.location)
     if result.rejects is not None:

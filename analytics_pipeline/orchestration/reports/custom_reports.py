@@ -88,7 +88,8 @@ def build_custom_asset(settings: Settings) -> AssetsDefinition:
     @pipeline_asset(
         CUSTOM_REPORTS,
         "A report as its run configuration asks for it: company, period, sections, format. Use the launchpad, "
-        "insert a row into analytics_report_requests, or use 'analytics-pipeline report'.",
+        "insert a row into analytics_report_requests, or use 'analytics-pipeline report'. It shows the figures as they "
+        "are when it is made, closed or not, so nothing stands above it.",
         settings,
         group=REPORTS,
         kinds={"pdf", "reportlab"},

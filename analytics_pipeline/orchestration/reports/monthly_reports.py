@@ -6,12 +6,14 @@ from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 
 from analytics_pipeline.asset_names import COMPANY_REPORTS, MONTHLY_REPORT
 from analytics_pipeline.messages.mailed import outdated_mails
-from analytics_pipeline.metrics.tables import METRIC_TABLES
+from analytics_pipeline.metrics.closed_periods import closed_periods
+from analytics_pipeline.metrics.tables import METRIC_TABLES, REVENUE_METRICS
 from analytics_pipeline.orchestration.closing.attempts import attempt
+from analytics_pipeline.orchestration.metadata import MetadataMap, describe_partitions, plotted
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.shared import REPORTS, pipeline_asset
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.windows import Granularity
+from analytics_pipeline.windows import Granularity, Window
 
 _DEPS = [
     *(table.asset(Granularity.MONTH) for table in METRIC_TABLES),
@@ -47,16 +49,16 @@ def build_monthly_assets(settings: Settings) -> list[AssetsDefinition]:
 
         closing = attempt(context, timescale, MONTHLY_REPORT, needs_events=False, proved_by_check=False)
         with closing as (connection, window):
-            months = list(window.split(Granularity.MONTH))
-            for key, month in zip(context.partition_keys, months, strict=True):
+
+            def publish(month: Window) -> MetadataMap:
                 made = publish_platform_month(
                     connection, timescale.settings, month.start.date(), run_id=context.run.run_id
                 )
                 outdated = outdated_mails(connection, period=made.document.period, of_one=True)
-                context.add_asset_metadata(
-                    monthly_document_metadata(connection, made, outdated, timescale.settings), partition_key=key
-                )
-        return MaterializeResult(metadata={"reports": len(months)})
+                return monthly_document_metadata(connection, made, outdated, timescale.settings)
+
+            describe_partitions(context, Granularity.MONTH, window, publish)
+        return MaterializeResult()
 
     @report_asset(
         COMPANY_REPORTS,
@@ -66,22 +68,24 @@ def build_monthly_assets(settings: Settings) -> list[AssetsDefinition]:
         from analytics_pipeline.orchestration.reports.report_metadata import documents_metadata
         from analytics_pipeline.reports.monthly import publish_company_months
 
-        count = 0
         closing = attempt(context, timescale, COMPANY_REPORTS, needs_events=False, proved_by_check=False)
         with closing as (connection, window):
-            months = list(window.split(Granularity.MONTH))
-            for key, month in zip(context.partition_keys, months, strict=True):
+            periods = closed_periods(connection, REVENUE_METRICS, Granularity.MONTH, window)
+
+            def publish(month: Window) -> MetadataMap:
+                # Over all companies: what the documents of the month come to together.
+                period = periods.get(month.start)
+                together = {} if period is None else plotted(period.figures)
                 made = list(
                     publish_company_months(
                         connection, timescale.settings, month.start.date(), run_id=context.run.run_id
                     )
                 )
-                count += len(made)
                 mailed = outdated_mails(connection, period=f"{month.start:%Y-%m}")
                 outdated = [one for one in mailed if one.company_id is not None]
-                context.add_asset_metadata(
-                    documents_metadata(connection, made, outdated, timescale.settings), partition_key=key
-                )
-        return MaterializeResult(metadata={"reports": count})
+                return together | documents_metadata(connection, made, outdated, timescale.settings)
+
+            describe_partitions(context, Granularity.MONTH, window, publish)
+        return MaterializeResult()
 
     return [_monthly_report, _company_reports]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
 
 from analytics_pipeline.messages.mailed import ChangedFigure, OutdatedMail, describe_relation
-from analytics_pipeline.orchestration.metadata import MetadataMap
+from analytics_pipeline.orchestration.metadata import MetadataMap, plotted
 from analytics_pipeline.reports.document_links import document_address, preview_address
 from analytics_pipeline.reports.monthly import MonthlyDocument
 from analytics_pipeline.reports.preview import first_page
@@ -33,7 +33,7 @@ def monthly_document_metadata(
     """Return what ``document_metadata`` does, what the document corrects, and who was mailed another one."""
     metadata = document_metadata(connection, made.published, settings)
     document = made.document
-    metadata["definitions version"] = document.definitions_version
+    metadata["definitions version"] = str(document.definitions_version)
     metadata["said of the data"] = " ".join(document.cautions) or "nothing is wrong with them"
     metadata["corrected figures"] = len(document.corrections)
     if document.corrections:
@@ -42,8 +42,12 @@ def monthly_document_metadata(
 
 
 def document_metadata(connection: Connection, published: PublishedReport, settings: Settings) -> MetadataMap:
-    """Return an address that opens a document, where it is, its size, checksum, headline figures and first page."""
+    """Return an address that opens a document, where it is, its size, checksum, headline figures and first page.
+
+    Headline figures are there as numbers, which the UI plots, and as they are printed.
+    """
     metadata: MetadataMap = {
+        **plotted(published.numbers),
         "open": MetadataValue.url(_address(connection, published, settings)),
         "dagster/uri": published.uri,
         "path": MetadataValue.path(published.path),
