@@ -5,13 +5,11 @@ import shlex
 import shutil
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from decimal import Decimal
 from functools import partial
 from multiprocessing import Process
 from pathlib import Path
@@ -33,9 +31,8 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.ingest import IngestSummary, Progress, ingest
 from analytics_pipeline.events.sources import Source
 from analytics_pipeline.messages.recipients import add_recipient
-from analytics_pipeline.metrics.answers import revenue_answer, revenue_series_answer
-from analytics_pipeline.metrics.revenue import revenue_by_currency, revenue_series
-from analytics_pipeline.metrics.users import user_series
+from analytics_pipeline.metrics.answers import revenue_answer, revenue_series_answer, users_series_answer
+from analytics_pipeline.metrics.revenue import revenue_by_currency
 from analytics_pipeline.orchestration.instance import dagster_environment
 from analytics_pipeline.sample.arrivals import date_arrivals
 from analytics_pipeline.sample.generator import write_rates, write_sample
@@ -417,40 +414,19 @@ def _by_job(closed: "list[ClosedRange]") -> "dict[str, list[ClosedRange]]":
 def _print_summary(console: Console, settings: Settings, months: Window, closed: "list[ClosedRange]") -> None:
     reporting = settings.base_currency
     with connect(settings, autocommit=True) as connection:
-        paid = revenue_series(connection, None, months)
+        revenue = revenue_series_answer(connection, None, months, reporting, Granularity.MONTH)["series"]
+        users = users_series_answer(connection, None, months, Granularity.MONTH)["series"]
         by_currency = revenue_by_currency(connection, None, months)
-        in_all = {
-            row["start"]: row
-            for row in revenue_series_answer(connection, None, months, reporting, Granularity.MONTH)["series"]
-        }
-        users_by_month = user_series(connection, None, months)
         total = revenue_answer(connection, None, months, reporting)["totalRevenue"]
-    currencies = sorted({row.currency for row in paid})
-    amounts = {(f"{row.month:%Y-%m}", row.currency): row.revenue for row in paid}
-    transactions: Counter[str] = Counter()
-    for row in paid:
-        transactions[f"{row.month:%Y-%m}"] += row.transactions
+    in_all = {row["start"]: row for row in revenue}
     table = Table(title="All companies", title_justify="left")
     table.add_column("month")
-    for heading in (
-        f"total revenue, {reporting}",
-        f"MRR, {reporting}",
-        *(f"paid in {currency}" for currency in currencies),
-        "transactions",
-        "active users",
-        "new users",
-    ):
+    for heading in (f"total revenue, {reporting}", f"MRR, {reporting}", "active users", "new users"):
         table.add_column(heading, justify="right")
-    for users in users_by_month:
-        month = f"{users.month:%Y-%m}"
-        table.add_row(
-            month,
-            f"{in_all[month]['totalRevenue']:,}",
-            f"{in_all[month]['mrr']:,}",
-            *(f"{round_money(amounts.get((month, currency), Decimal(0)), currency):,}" for currency in currencies),
-            f"{transactions[month]:,}",
-            *("" if number is None else f"{number:,}" for number in (users.active_users, users.new_users)),
-        )
+    for row in users:
+        month = row["start"]
+        figures = (in_all[month]["totalRevenue"], in_all[month]["mrr"], row["activeUsers"], row["newUsers"])
+        table.add_row(month, *("" if figure is None else f"{figure:,}" for figure in figures))
     console.print()
     console.print(table)
     parts = ", ".join(f"{round_money(row.revenue, row.currency):,} {row.currency}" for row in by_currency)

@@ -33,11 +33,12 @@ from analytics_pipeline.fx.rate_store import store_rates
 from analytics_pipeline.metrics.subscriptions import update_subscriptions
 from analytics_pipeline.metrics.tables import METRIC_TABLES, close_metric
 from analytics_pipeline.metrics.users import update_users
-from analytics_pipeline.reports.catalogue import sections_of, wanted_by
+from analytics_pipeline.reports.catalogue import parts_of, sections_of
 from analytics_pipeline.reports.fonts import document_fonts
 from analytics_pipeline.reports.load import load_company_reports
 from analytics_pipeline.reports.monthly import monthly_order, publish_company_months
-from analytics_pipeline.reports.order import ReportOrder
+from analytics_pipeline.reports.months import MONTHS
+from analytics_pipeline.reports.order import AcceptedOrder
 from analytics_pipeline.reports.render import render_report
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.tabular import Kind, Table
@@ -125,7 +126,7 @@ def history(connection: Connection, _: Path, *, companies: int) -> None:
 def drawing(connection: Connection, rounds: int) -> Iterator[tuple[float, float]]:
     """Draw reports in both ways, others in each round, and yield the seconds."""
     order = monthly_order(get_settings(), None, MONTH)
-    reports = load_company_reports(connection, order.window, order.currency, wanted_by(order.sections))
+    reports = load_company_reports(connection, order.window, order.currency, parts_of(order.sections))
     document_fonts()
     # As the processes do that draw them.
     gc.freeze()
@@ -150,7 +151,7 @@ def whole_run(connection: Connection, settings: Settings) -> tuple[float, float]
     """Make the month's reports of all companies; return the seconds of a hundred, and those of loading them alone."""
     order = monthly_order(settings, None, MONTH)
     started = perf_counter()
-    count = len(load_company_reports(connection, order.window, order.currency, wanted_by(order.sections)))
+    count = len(load_company_reports(connection, order.window, order.currency, parts_of(order.sections)))
     loaded = perf_counter() - started
     started = perf_counter()
     made = sum(1 for _ in publish_company_months(connection, settings, MONTH))
@@ -158,7 +159,7 @@ def whole_run(connection: Connection, settings: Settings) -> tuple[float, float]
     return 100 * (perf_counter() - started) / count, 100 * loaded / count
 
 
-def draw_bare(report: Report, order: ReportOrder) -> bytes:
+def draw_bare(report: Report, order: AcceptedOrder) -> bytes:
     """Draw the tables of the report's sections and its charts straight on a canvas: no layout, no locale, no care."""
     target = BytesIO()
     canvas = Canvas(target, pagesize=A4, invariant=1)
@@ -169,7 +170,7 @@ def draw_bare(report: Report, order: ReportOrder) -> bytes:
         for table in section.tables(report):
             page.table(table.for_people())
         for _ in range(CHARTS.get(section.name, 0)):
-            page.bars([float(month.total_revenue) for month in report.months])
+            page.bars([float(month.total_revenue) for month in report[MONTHS]])
     canvas.showPage()
     canvas.save()
     return target.getvalue()

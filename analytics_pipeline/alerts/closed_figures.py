@@ -102,8 +102,7 @@ def read_figures(
         "granularity": str(granularity),
         "start": span.start,
         "end": span.end,
-        "companies": [company for company in companies if company not in {None, EACH_COMPANY}],
-        "every_company": EACH_COMPANY in companies,
+        "companies": None if EACH_COMPANY in companies else [company for company in companies if company is not None],
         "all_companies": None in companies,
     }
     closed = connection.execute(load_query("alert_closed_periods"), parameters).fetchall()

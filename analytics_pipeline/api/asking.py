@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Any
 
 from fastapi import Request, Response
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from starlette.datastructures import QueryParams
 from starlette.requests import HTTPConnection
@@ -20,27 +19,10 @@ from analytics_pipeline.companies.known import is_known_company
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
 from analytics_pipeline.fx.show import require_known_currency
 from analytics_pipeline.metrics.answers import Answer
-from analytics_pipeline.metrics.periods import window_of_dates
+from analytics_pipeline.metrics.periods import CalendarDate, window_of_dates
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Window
-
-
-def _calendar_date(value: Any) -> date:
-    # Pydantic would take numbers, too, as seconds.
-    if isinstance(value, str) and len(value) == len("2025-01-31"):
-        try:
-            return date.fromisoformat(value)
-        except ValueError:
-            pass
-    raise ValueError("must be a calendar date like 2025-01-31")
-
-
-CalendarDate = Annotated[
-    date,
-    BeforeValidator(_calendar_date),
-    WithJsonSchema({"type": "string", "format": "date", "example": "2025-01-31"}),
-]
 
 
 class Parameters(BaseModel):

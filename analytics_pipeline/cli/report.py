@@ -1,7 +1,7 @@
 """The ``report`` command: a report of any company, period, sections and format."""
 
 from dataclasses import asdict
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,8 @@ from analytics_pipeline.cli.options import allow_unknown_option, require_company
 from analytics_pipeline.cli.program import examples
 from analytics_pipeline.cli.terminal import echo, echo_json
 from analytics_pipeline.database import connect
-from analytics_pipeline.fx.show import require_known_currency
+from analytics_pipeline.messages.recipients import PDF
+from analytics_pipeline.reports.choices import DEFAULT_LOCALE, DEFAULT_PAGE_SIZE, FORMATS
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.clock import check_clock
 
@@ -35,14 +36,16 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["pdf", "xlsx", "csv", "json"]),
-    default="pdf",
+    metavar=f"[{'|'.join(FORMATS)}]",
+    default=PDF,
     show_default=True,
     help="CSV of several sections is a zip of files.",
 )
 @click.option("--currency", help="Reporting currency; without it ANALYTICS_BASE_CURRENCY.")
-@click.option("--locale", default="en_GB", show_default=True, help="Notation of figures and dates in a PDF, as de_CH.")
-@click.option("--page-size", default="A4", show_default=True, help="Paper of a PDF: A4 or letter.")
+@click.option(
+    "--locale", default=DEFAULT_LOCALE, show_default=True, help="Notation of figures and dates in a PDF, as de_CH."
+)
+@click.option("--page-size", default=DEFAULT_PAGE_SIZE, show_default=True, help="Paper of a PDF: A4 or letter.")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file, not ANALYTICS_ARTIFACTS.")
 @click.option("--json", "as_json", is_flag=True, help="Print path, pages, bytes, checksum and figures as JSON.")
 def report(
@@ -61,26 +64,26 @@ def report(
 
     Its figures are those of the metrics commands, and its data are read as they are now: a period may be unfinished.
     """
-    from analytics_pipeline.reports.order import order_report
+    from analytics_pipeline.reports.order import ReportOrder, accept_order
     from analytics_pipeline.reports.publish import publish_order, write_order
 
+    first, last = days or (None, None)
+    asked = ReportOrder.of(
+        {
+            "company_id": company,
+            "start_date": first,
+            "end_date": last,
+            "sections": sections.split(","),
+            "format": form,
+            "currency": currency,
+            "locale": locale,
+            "page_size": page_size,
+        }
+    )
     settings = get_settings()
     with connect(settings, autocommit=True) as connection:
         require_company(connection, company)
-        reporting = require_known_currency(connection, currency or settings.base_currency)
-        now = check_clock(connection)
-        first, last = days or _last_month(now.date())
-        order = order_report(
-            company,
-            first,
-            last,
-            currency=reporting,
-            sections=sections.split(","),
-            format=form,
-            locale=locale,
-            page_size=page_size,
-            now=now,
-        )
+        order = accept_order(connection, asked, settings.base_currency, check_clock(connection))
         if output is None:
             published = publish_order(connection, settings, order)
         else:
@@ -89,11 +92,6 @@ def report(
         echo_json(asdict(published))
     else:
         echo(_described(published))
-
-
-def _last_month(today: date) -> tuple[date, date]:
-    last = today.replace(day=1) - timedelta(days=1)
-    return last.replace(day=1), last
 
 
 def _described(published: "PublishedReport") -> str:

@@ -1,7 +1,10 @@
 """Periods of answers: from calendar dates to windows, what a window is compared with, and many of them at once."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, WithJsonSchema
 
 from analytics_pipeline.errors import ArgumentError
 from analytics_pipeline.timescale.connection import Connection, fetch_row
@@ -12,6 +15,26 @@ _FIRST_YEAR, _LAST_YEAR = 1970, 2199
 
 # A company, None: all of them together, and a window.
 CompanyWindow = tuple[str | None, Window]
+
+
+def _calendar_date(value: Any) -> date:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    # Pydantic would take numbers, too, as seconds.
+    if isinstance(value, str) and len(value) == len("2025-01-31"):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            pass
+    raise ValueError("must be a calendar date like 2025-01-31")
+
+
+CalendarDate = Annotated[
+    date,
+    BeforeValidator(_calendar_date),
+    WithJsonSchema({"type": "string", "format": "date", "example": "2025-01-31"}),
+]
+"""A day in a model of what is asked for: a date, or its text in ISO form."""
 
 
 def window_of_dates(start: date | None, end: date | None, today: date) -> Window:

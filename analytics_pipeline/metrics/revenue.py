@@ -7,7 +7,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
 
-from analytics_pipeline.errors import AnalyticsError, ArgumentError
+from analytics_pipeline.errors import ArgumentError
 from analytics_pipeline.metrics.periods import CompanyWindow, period_parameters
 from analytics_pipeline.metrics.rates import SubscriptionRates
 from analytics_pipeline.sql_files import load_query
@@ -24,21 +24,6 @@ OF_TOTAL_REVENUE = ("totalRevenue", "refunds")
 class CurrencyRevenue:
     """Revenue of a period in one currency: payments minus refunds, exact; ``refunds`` is positive."""
 
-    currency: str
-    revenue: Decimal
-    refunds: Decimal
-    transactions: int
-
-
-@dataclass(frozen=True, slots=True)
-class RevenueMonth:
-    """Revenue of one calendar month (UTC) in one currency.
-
-    ``revenue`` is payments minus refunds, exact, in ``currency``; ``refunds`` is what was refunded, positive;
-    ``transactions`` counts payments and refunds.
-    """
-
-    month: date
     currency: str
     revenue: Decimal
     refunds: Decimal
@@ -156,12 +141,6 @@ def revenue_metrics(connection: Connection, company_id: str | None, window: Wind
     return figures.metrics
 
 
-def mrr_movements(connection: Connection, company_id: str | None, window: Window, currency: str) -> MrrMovements:
-    """Return what moved monthly recurring revenue in any window; ``None`` means all companies."""
-    (figures,) = mrr_figures(connection, [(company_id, window)], currency)
-    return figures.movements
-
-
 def unconverted(connection: Connection, company_id: str | None, window: Window, currency: str) -> list[Unconverted]:
     """Return the amounts of a window that are left out because no rate is known, over all its companies."""
     (revenue,) = revenue_figures(connection, [(company_id, window)], currency)
@@ -240,18 +219,3 @@ def revenue_by_currency(connection: Connection, company_id: str | None, window: 
         [company_id, window.start, window.end],
     ).fetchall()
     return [CurrencyRevenue(*row) for row in rows]
-
-
-def revenue_series(connection: Connection, company_id: str | None, window: Window) -> list[RevenueMonth]:
-    """Return the revenue of whole UTC months per month and currency, months without revenue left out.
-
-    Raises ``AnalyticsError`` for a window that is not made of whole months.
-    """
-    if not window.is_aligned(Granularity.MONTH):
-        raise AnalyticsError(f"The monthly series needs whole UTC months, not {window}.")
-    rows = connection.execute(
-        "SELECT (month AT TIME ZONE 'UTC')::date, currency, revenue, refunds, transactions "
-        "FROM analytics_revenue_series(%s, %s, %s)",
-        [company_id, window.start, window.end],
-    ).fetchall()
-    return [RevenueMonth(*row) for row in rows]

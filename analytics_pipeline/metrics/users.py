@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -38,18 +38,6 @@ class UserMetrics:
     churn_rate: Decimal | None
     active_user_rate: Decimal | None
     churn_rate_of_start: Decimal | None
-
-
-@dataclass(frozen=True, slots=True)
-class UserMonth:
-    """Users of one calendar month (UTC): distinct active ones, and those first seen in it.
-
-    None where the month's events expired before it was closed.
-    """
-
-    month: date
-    active_users: int | None
-    new_users: int | None
 
 
 class UserFigures(NamedTuple):
@@ -112,25 +100,6 @@ def active_users(connection: Connection, company_id: str | None, window: Window)
     count: int | None
     (count,) = _answer(connection, ["active_users"], company_id, window)
     return count
-
-
-def new_users(connection: Connection, company_id: str | None, window: Window) -> int | None:
-    """Return the users whose first event lies in the window; ``None`` means all companies.
-
-    None where events of the window expired before it was closed.
-    """
-    count: int | None
-    (count,) = _answer(connection, ["new_users"], company_id, window)
-    return count
-
-
-def user_series(connection: Connection, company_id: str | None, window: Window) -> list[UserMonth]:
-    """Return active and new users of whole UTC months, one entry a month, zeros included."""
-    rows = connection.execute(
-        "SELECT (month AT TIME ZONE 'UTC')::date, active_users, new_users FROM analytics_user_series(%s, %s, %s)",
-        [company_id, window.start, window.end],
-    ).fetchall()
-    return [UserMonth(*row) for row in rows]
 
 
 def update_users(connection: Connection, window: Window) -> int:

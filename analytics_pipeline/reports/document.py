@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC
 
 from analytics_pipeline.reports.catalogue import sections_of
+from analytics_pipeline.reports.choices import PageSize
 from analytics_pipeline.reports.content import Content
-from analytics_pipeline.reports.layout import PageSize, TitlePage, open_sheet, render
+from analytics_pipeline.reports.layout import TitlePage, open_sheet, render
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections.title import title_block
 from analytics_pipeline.reports.text import plain

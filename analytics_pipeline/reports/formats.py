@@ -16,9 +16,9 @@ from babel.numbers import NumberPattern, get_decimal_symbol, get_group_symbol, p
 
 from analytics_pipeline.currencies import EXACT, RATE_DIGITS, round_rate, rounded
 from analytics_pipeline.errors import ArgumentError, UnknownNameError
+from analytics_pipeline.reports.choices import DEFAULT_LOCALE
 from analytics_pipeline.reports.tabular import Kind, Value
 
-DEFAULT_LOCALE = "en_GB"
 UNDEFINED = "\u2013"
 """Stands for a figure that has no value, such as a change against nothing."""
 

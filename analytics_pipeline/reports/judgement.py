@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from analytics_pipeline.messages.message import one_line
 from analytics_pipeline.reports.formats import Formats
+from analytics_pipeline.reports.quality import QUALITY, Quality
 from analytics_pipeline.reports.reconciliation import disagreements
-from analytics_pipeline.reports.report import Quality, Report
+from analytics_pipeline.reports.report import Report
 
 MISSING_FROM = {
     "totalRevenue": "Total revenue",
@@ -40,14 +41,14 @@ class Caution:
 def cautions(report: Report, formats: Formats) -> list[Caution]:
     """Return what a reader must know of the figures, in the notation of the locale; empty: nothing is wrong with them.
 
-    What only ``Report.quality`` tells is left out of a report that was loaded without it.
+    What only the quality of the data tells is left out of a report that was loaded without it.
     """
     return [*_provisional(report, formats), *_unconverted(report), *_of_quality(report, formats)]
 
 
 def why_held(report: Report) -> str | None:
     """Return why a report must not be mailed, None when it may be; it has to be loaded with its quality."""
-    if report.quality is None:
+    if report.get(QUALITY) is None:
         raise ValueError("a report can't be judged without the quality of its data")
     reasons = [caution.text for caution in cautions(report, Formats()) if caution.holds]
     return one_line(" ".join(reasons).removesuffix("."), _REASON_CHARACTERS) or None
@@ -71,7 +72,7 @@ def _unconverted(report: Report) -> Iterator[Caution]:
 
 
 def _of_quality(report: Report, formats: Formats) -> Iterator[Caution]:
-    quality = report.quality
+    quality = report.get(QUALITY)
     if quality is None:
         return
     if open_parts := [*_unclosed(quality, formats), *quality.to_recompute]:

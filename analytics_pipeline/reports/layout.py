@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from io import BytesIO
-from typing import Any, Literal
+from typing import Any
 
 from reportlab.lib.colors import Color, HexColor
 from reportlab.lib.pagesizes import A4, LETTER
@@ -18,13 +18,10 @@ from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import BaseDocTemplate, Flowable, Frame, PageTemplate, Paragraph
 
-from analytics_pipeline.errors import UnknownNameError
+from analytics_pipeline.reports.choices import PageSize
 from analytics_pipeline.reports.fonts import Fonts, document_fonts
 from analytics_pipeline.reports.formats import Formats
 from analytics_pipeline.reports.text import Printable, TextSanitizer, draw, fit, paragraph, width
-
-PageSize = Literal["A4", "letter"]
-DEFAULT_PAGE_SIZE: PageSize = "A4"
 
 INK = HexColor("#16232F")
 MUTED = HexColor("#5C6B78")
@@ -107,14 +104,6 @@ def open_sheet(page_size: PageSize, locale: str) -> Sheet:
         proof=TextSanitizer(fonts.coverage),
         width=_PAPER[page_size][0] - 2 * _SIDE,
     )
-
-
-def page_size_of(name: str) -> PageSize:
-    """Return a page size by its name in any case; raises ``AnalyticsError`` naming the sizes there are."""
-    for known in _PAPER:
-        if known.lower() == name.lower():
-            return known
-    raise UnknownNameError(f"The page size {name!r} is not known; use {' or '.join(_PAPER)}.")
 
 
 def render(story: Sequence[Flowable], sheet: Sheet, front: TitlePage, page_size: PageSize) -> tuple[bytes, int]:

@@ -14,7 +14,7 @@ from analytics_pipeline.asset_names import MONTHLY_REPORT
 from analytics_pipeline.messages.mailed import count_changes
 from analytics_pipeline.messages.recipients import XLSX
 from analytics_pipeline.metrics.signoffs import SignOff
-from analytics_pipeline.reports.catalogue import choose_sections, sections_of, wanted_by
+from analytics_pipeline.reports.catalogue import choose_sections, parts_of, sections_of
 from analytics_pipeline.reports.documents import (
     Document,
     DocumentFile,
@@ -29,7 +29,7 @@ from analytics_pipeline.reports.documents import (
 from analytics_pipeline.reports.formats import Formats
 from analytics_pipeline.reports.judgement import cautions, why_held
 from analytics_pipeline.reports.load import load_company_reports
-from analytics_pipeline.reports.order import ReportOrder, order_report
+from analytics_pipeline.reports.order import AcceptedOrder, ReportOrder
 from analytics_pipeline.reports.publish import (
     Job,
     PublishedReport,
@@ -57,10 +57,11 @@ class MonthlyDocument:
     document: Document
 
 
-def monthly_order(settings: Settings, company_id: str | None, month: date) -> ReportOrder:
+def monthly_order(settings: Settings, company_id: str | None, month: date) -> AcceptedOrder:
     """Return the order of the report of the calendar month that holds ``month``: every section, as PDF."""
     window = Window.of_month(month)
-    return order_report(company_id, window.start.date(), window.last_day, currency=settings.base_currency)
+    order = ReportOrder(company_id=company_id, start_date=window.start.date(), end_date=window.last_day)
+    return order.accept(settings.base_currency)
 
 
 def monthly_report_name(company_id: str | None, month: date, suffix: str = ".pdf") -> str:
@@ -90,7 +91,7 @@ def publish_company_months(
     """
     order = monthly_order(settings, None, month)
     with _turn(connection, month):
-        reports = load_company_reports(connection, order.window, order.currency, wanted_by(order.sections))
+        reports = load_company_reports(connection, order.window, order.currency, parts_of(order.sections))
         signoffs = signoffs_shown(connection, order.window)
         planned = {report.company_id: _planned(connection, report, order, signoffs) for report in reports}
         jobs = [one.job for one in planned.values()]
@@ -144,12 +145,12 @@ def judge_month(
     order = monthly_order(settings, None, month)
     reports = [load_order(connection, order)] if None in companies else []
     if any(company is not None for company in companies):
-        reports += load_company_reports(connection, order.window, order.currency, wanted_by(order.sections))
+        reports += load_company_reports(connection, order.window, order.currency, parts_of(order.sections))
     judged = {one.company_id: _why_held(connection, one, order) for one in reports if one.company_id in companies}
     return {company: judged.get(company, "it has no figures in the month any more") for company in companies}
 
 
-def _why_held(connection: Connection, report: Report, order: ReportOrder) -> str | None:
+def _why_held(connection: Connection, report: Report, order: AcceptedOrder) -> str | None:
     if (because := why_held(report)) is not None:
         return because
     changes, said = changes_since(connection, MONTHLY_REPORT, report.company_id, _period(order), _shown(report))
@@ -170,7 +171,7 @@ class _Planned(NamedTuple):
 def _planned(
     connection: Connection,
     report: Report,
-    order: ReportOrder,
+    order: AcceptedOrder,
     signoffs: Mapping[str | None, Sequence[SignOff]],
 ) -> _Planned:
     """Return the job of a report, which says what it corrects, and what of signed months is restated."""
@@ -184,7 +185,7 @@ def _planned(
     return _Planned(Job(said, own_order, name), shown)
 
 
-def _said(report: Report, order: ReportOrder) -> list[str]:
+def _said(report: Report, order: AcceptedOrder) -> list[str]:
     return [caution.text for caution in cautions(report, Formats(order.locale))]
 
 
@@ -225,5 +226,5 @@ def _document(job: Job, published: PublishedReport) -> Document:
     )
 
 
-def _period(order: ReportOrder) -> str:
+def _period(order: AcceptedOrder) -> str:
     return f"{order.window.start:%Y-%m}"

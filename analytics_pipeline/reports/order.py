@@ -1,32 +1,45 @@
 """What is asked for when a report is: whose, of which period, which sections, in which form.
 
-Belongs here: judging what people and programs ask for. Does not belong here: making the report (``publish``).
+Belongs here: the one form of an order, whoever gives it (the command, the launchpad, the API, a row of
+``analytics_report_requests``), and judging it. Does not belong here: making the report (``publish``).
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from analytics_pipeline.currencies import require_currency
 from analytics_pipeline.errors import ArgumentError
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
-from analytics_pipeline.messages.recipients import PDF, XLSX
-from analytics_pipeline.metrics.periods import window_of_dates
-from analytics_pipeline.reports.catalogue import choose_sections
-from analytics_pipeline.reports.formats import DEFAULT_LOCALE, Formats
-from analytics_pipeline.reports.layout import DEFAULT_PAGE_SIZE, PageSize, page_size_of
+from analytics_pipeline.fx.show import require_known_currency
+from analytics_pipeline.intake.rejection import shown
+from analytics_pipeline.messages.recipients import PDF
+from analytics_pipeline.metrics.periods import CalendarDate, window_of_dates
+from analytics_pipeline.reports.catalogue import SECTION_NAMES, choose_sections
+from analytics_pipeline.reports.choices import (
+    DEFAULT_LOCALE,
+    DEFAULT_PAGE_SIZE,
+    FORMATS,
+    Format,
+    PageSize,
+    page_size_of,
+)
 from analytics_pipeline.store import artifact_name
 from analytics_pipeline.timescale.clock import machine_now
+from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Window
 
-CSV = "csv"
-JSON = "json"
-FORMATS = (PDF, XLSX, CSV, JSON)
+_MAX_SECTIONS = 50
+# No name of a currency, a locale or a page size is as long.
+_MAX_NAME = 32
 
 
 @dataclass(frozen=True, slots=True)
-class ReportOrder:
-    """A report that can be made: every part of it has been judged by ``order_report``.
+class AcceptedOrder:
+    """A report that can be made: what an order left out is filled in, and all of it has been judged.
 
     ``window`` is made of whole UTC days; ``currency`` is the reporting currency.
     """
@@ -34,7 +47,7 @@ class ReportOrder:
     company_id: str | None
     window: Window
     sections: tuple[str, ...]
-    format: str
+    format: Format
     currency: str
     locale: str
     page_size: PageSize
@@ -53,38 +66,111 @@ class ReportOrder:
         return artifact_name("custom_report", period, *audience, stem, suffix=suffix)
 
 
-def order_report(
-    company_id: str | None,
-    start: date,
-    end: date,
-    *,
-    currency: str,
-    sections: Iterable[str] = (),
-    format: str = PDF,  # noqa: A002 - what everybody calls it
-    locale: str = DEFAULT_LOCALE,
-    page_size: str = DEFAULT_PAGE_SIZE,
-    now: datetime | None = None,
-) -> ReportOrder:
-    """Return the order for a company (None: all of them) and the UTC days from ``start`` to ``end``, both inclusive.
-
-    Without a section it is for all of them. ``now`` is the database's time (None: this machine's, for an order that
-    no database is asked for). Raises ``AnalyticsError`` naming what can't be made of it.
-    """
-    now = now or machine_now()
-    window = window_of_dates(start, end, now.date())
-    if window.start > now:
-        raise ArgumentError(f"The period begins on {start}, which is still to come: there is nothing to report yet.")
+def _known_company(company_id: str | None) -> str | None:
     if company_id is not None and not 0 < len(company_id) <= MAX_ID_CHARACTERS:
         raise ArgumentError(f"A company's id is not empty and has at most {MAX_ID_CHARACTERS} characters.")
-    if format not in FORMATS:
-        raise ArgumentError(f"There is no format {format!r}: choose one of {', '.join(FORMATS)}.")
-    Formats(locale)
-    return ReportOrder(
-        company_id=company_id,
-        window=window,
-        sections=choose_sections(sections, of_company=company_id is not None),
-        format=format,
-        currency=require_currency(currency),
-        locale=locale,
-        page_size=page_size_of(page_size),
+    return company_id
+
+
+def _known_format(value: Any) -> Any:
+    if value not in FORMATS:
+        raise ArgumentError(f"There is no format {shown(value)}: choose one of {', '.join(FORMATS)}.")
+    return value
+
+
+def _known_currency(code: str | None) -> str | None:
+    return None if code is None else require_currency(code)
+
+
+def _known_locale(name: str) -> str:
+    # It loads Babel: not while definitions load.
+    from analytics_pipeline.reports.formats import Formats
+
+    Formats(name)
+    return name
+
+
+class ReportOrder(BaseModel):
+    """A report as it is asked for, judged as far as that takes neither a clock nor a database.
+
+    Whatever can't be made of it is an ``AnalyticsError`` that names it and the choices, or pydantic's error for a value
+    of another type; ``of`` makes one line of either.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    company_id: Annotated[str | None, AfterValidator(_known_company)] = Field(
+        default=None, description="One company; without it all of them together."
     )
+    start_date: CalendarDate | None = Field(
+        default=None, description="First day (UTC); without days the last finished month."
+    )
+    end_date: CalendarDate | None = Field(default=None, description="Last day, inclusive (UTC).")
+    sections: tuple[str, ...] = Field(
+        default=(),
+        max_length=_MAX_SECTIONS,
+        description=f"Names of sections, none: all of them. {', '.join(SECTION_NAMES)}.",
+    )
+    format: Annotated[Format, BeforeValidator(_known_format)] = Field(
+        default=PDF, description="pdf, xlsx, csv (several sections: a zip of them) or json."
+    )
+    currency: Annotated[str | None, AfterValidator(_known_currency)] = Field(
+        default=None, max_length=_MAX_NAME, description="Reporting currency; without it ANALYTICS_BASE_CURRENCY."
+    )
+    locale: Annotated[str, AfterValidator(_known_locale)] = Field(
+        default=DEFAULT_LOCALE,
+        max_length=_MAX_NAME,
+        description="Notation of figures and dates in a PDF, such as de_CH.",
+    )
+    page_size: Annotated[str, AfterValidator(page_size_of)] = Field(
+        default=DEFAULT_PAGE_SIZE, max_length=_MAX_NAME, description="Paper of a PDF: A4 or letter."
+    )
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """Return the order that these values of its fields say; raises ``AnalyticsError`` for what is none."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field, problem = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+            raise ArgumentError(f"{field}: {problem}, not {shown(first['input'])}.") from error
+
+    @model_validator(mode="after")
+    def _judge(self) -> Self:
+        choose_sections(self.sections, of_company=self.company_id is not None)
+        if (self.start_date is None) != (self.end_date is None):
+            raise ArgumentError("Give both the first and the last day, or neither of them for the last finished month.")
+        if self.start_date is not None:
+            window_of_dates(self.start_date, self.end_date, self.start_date)
+        return self
+
+    def accept(self, base_currency: str, now: datetime | None = None) -> AcceptedOrder:
+        """Return what is to be made at ``now``, the database's time, None: what the clock of this machine says.
+
+        Without a section it is for all of them, without days for the last finished month, without a currency in
+        ``base_currency``. Raises ``AnalyticsError`` for a period that has not begun.
+        """
+        now = now or machine_now()
+        last_month = now.date().replace(day=1) - timedelta(days=1)
+        first, last = self.start_date or last_month.replace(day=1), self.end_date or last_month
+        window = Window.of_dates(first, last)
+        if window.start > now:
+            raise ArgumentError(
+                f"The period begins on {first}, which is still to come: there is nothing to report yet."
+            )
+        return AcceptedOrder(
+            company_id=self.company_id,
+            window=window,
+            sections=choose_sections(self.sections, of_company=self.company_id is not None),
+            format=self.format,
+            currency=self.currency or base_currency,
+            locale=self.locale,
+            page_size=page_size_of(self.page_size),
+        )
+
+
+def accept_order(connection: Connection, order: ReportOrder, base_currency: str, now: datetime) -> AcceptedOrder:
+    """Return what is to be made at ``now``, in a currency that the database knows; raises as ``accept`` does."""
+    require_known_currency(connection, order.currency or base_currency)
+    return order.accept(base_currency, now)

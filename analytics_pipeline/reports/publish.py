@@ -21,12 +21,12 @@ from pathlib import Path
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.intake.rejection import shown
-from analytics_pipeline.reports.catalogue import wanted_by
+from analytics_pipeline.reports.catalogue import parts_of
 from analytics_pipeline.reports.documents import Figure
 from analytics_pipeline.reports.fonts import FontFiles, adopt_fonts, font_files
 from analytics_pipeline.reports.headlines import headline_figures, headline_numbers
 from analytics_pipeline.reports.load import load_report
-from analytics_pipeline.reports.order import ReportOrder
+from analytics_pipeline.reports.order import AcceptedOrder
 from analytics_pipeline.reports.render import Rendered, render_report
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.settings import Settings
@@ -74,21 +74,21 @@ class Job:
     """A report to be rendered as it was ordered, and stored under a name, None: the one that the order gives it."""
 
     report: Report
-    order: ReportOrder
+    order: AcceptedOrder
     name: str | None = None
 
 
-def load_order(connection: Connection, order: ReportOrder) -> Report:
+def load_order(connection: Connection, order: AcceptedOrder) -> Report:
     """Return the report that was ordered."""
-    return load_report(connection, order.company_id, order.window, order.currency, wanted_by(order.sections))
+    return load_report(connection, order.company_id, order.window, order.currency, parts_of(order.sections))
 
 
-def publish_order(connection: Connection, settings: Settings, order: ReportOrder) -> PublishedReport:
+def publish_order(connection: Connection, settings: Settings, order: AcceptedOrder) -> PublishedReport:
     """Render and store a report; ordered again, it replaces the document and keeps the earlier revision."""
     return publish(settings.artifacts_root, Job(load_order(connection, order), order))
 
 
-def write_order(connection: Connection, order: ReportOrder, target: Path) -> PublishedReport:
+def write_order(connection: Connection, order: AcceptedOrder, target: Path) -> PublishedReport:
     """Render a report into a local file, whole or not at all; raises ``AnalyticsError`` if it can't be written."""
     report = load_order(connection, order)
     rendered = render_report(report, order)

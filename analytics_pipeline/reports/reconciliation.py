@@ -10,7 +10,8 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from analytics_pipeline.currencies import CERTAIN_PLACES, rounded
-from analytics_pipeline.reports.report import ClosedFigures, RawEvents, Report
+from analytics_pipeline.reports.quality import QUALITY, ClosedFigures, RawEvents
+from analytics_pipeline.reports.report import Report
 
 AGREES = "agrees"
 DIFFERS = "DIFFERS"
@@ -82,17 +83,17 @@ def _certain(value: Decimal | int) -> Decimal:
 
 def disagreements(report: Report) -> list[str]:
     """Return the figures on which report, metric tables and raw events don't agree."""
-    return [line.title for line in compared(report) if line.result == DIFFERS] if report.quality else []
+    return [line.title for line in compared(report) if line.result == DIFFERS]
 
 
 def compared(report: Report) -> list[Line]:
     """Return the figures of a report with what they are compared with, exact and unrounded."""
-    closed, raw = (report.quality.closed, report.quality.raw) if report.quality else (None, None)
+    quality = report[QUALITY]
     lines = []
     for figure in _FIGURES:
         value = figure.of_report(report)
         currency = report.currency if isinstance(value, Decimal) else ""
-        others = (_named(closed, figure.closed), _named(raw, figure.raw))
+        others = (_named(quality.closed, figure.closed), _named(quality.raw, figure.raw))
         lines.append(Line(figure.key, figure.title, currency, value, *others))
     return lines
 

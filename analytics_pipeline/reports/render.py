@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from analytics_pipeline.messages.recipients import PDF, XLSX
-from analytics_pipeline.reports.order import CSV, ReportOrder
+from analytics_pipeline.reports.choices import CSV
+from analytics_pipeline.reports.order import AcceptedOrder
 from analytics_pipeline.reports.report import Report
 
 
@@ -21,7 +22,7 @@ class Rendered:
     altered_characters: tuple[str, ...] = ()
 
 
-def render_report(report: Report, order: ReportOrder) -> Rendered:
+def render_report(report: Report, order: AcceptedOrder) -> Rendered:
     """Return the document; equal input gives equal bytes."""
     # Each form imports what it needs: reportlab alone takes a third of a second.
     if order.format == PDF:

@@ -7,14 +7,14 @@ place of its document or as ``failed`` with the reason. Making a report again is
 same bytes under the same name.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
+from typing import Any
 
 from analytics_pipeline.companies.known import require_known_company
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.fx.show import require_known_currency
-from analytics_pipeline.reports.order import ReportOrder, order_report
+from analytics_pipeline.reports.order import AcceptedOrder, ReportOrder, accept_order
 from analytics_pipeline.reports.publish import PublishedReport, publish_order
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_query
@@ -24,42 +24,35 @@ from analytics_pipeline.timescale.connection import Connection
 
 @dataclass(frozen=True, slots=True)
 class ReportRequest:
-    """A request as it was written down; ``run_id`` is the run that claimed it."""
+    """A request as it was written down: ``asked`` are the fields of a ``ReportOrder``, not judged yet.
+
+    ``run_id`` is the run that claimed it.
+    """
 
     request_id: int
-    company_id: str | None
-    start: date
-    end: date
-    sections: Sequence[str]
-    format: str
-    currency: str | None
-    locale: str
-    page_size: str
+    asked: Mapping[str, Any]
     state: str
     run_id: str | None
 
-    def order(self, settings: Settings, now: datetime | None = None) -> ReportOrder:
-        """Return what is asked for at ``now``, the database's time.
+    @classmethod
+    def of_row(cls, row: Sequence[Any]) -> "ReportRequest":
+        """Read a row: its number, the fields of an order in theirs, its state, its run."""
+        request_id, *asked, state, run_id = row
+        return cls(request_id, dict(zip(ReportOrder.model_fields, asked, strict=True)), state, run_id)
 
-        Raises ``AnalyticsError`` naming what can't be made.
-        """
-        return order_report(
-            self.company_id,
-            self.start,
-            self.end,
-            currency=self.currency or settings.base_currency,
-            sections=self.sections,
-            format=self.format,
-            locale=self.locale,
-            page_size=self.page_size,
-            now=now,
-        )
+    def order(self) -> ReportOrder:
+        """Return what is asked for; raises ``AnalyticsError`` naming what can't be made of it."""
+        return ReportOrder.of(self.asked)
+
+    def accept(self, settings: Settings, now: datetime | None = None) -> AcceptedOrder:
+        """Return what is to be made at ``now``, the database's time; raises as ``ReportOrder.accept`` does."""
+        return self.order().accept(settings.base_currency, now)
 
 
 def open_requests(connection: Connection, most: int) -> list[ReportRequest]:
     """Return the oldest requests that wait or are being met."""
     rows = connection.execute(load_query("report_requests_open"), {"most": most}).fetchall()
-    return [ReportRequest(*row) for row in rows]
+    return [ReportRequest.of_row(row) for row in rows]
 
 
 def meet(connection: Connection, settings: Settings, request_id: int, run_id: str) -> PublishedReport:
@@ -77,11 +70,10 @@ def meet(connection: Connection, settings: Settings, request_id: int, run_id: st
             f"The report request {request_id} is not there, is done, or another run is at it: see "
             "analytics_report_requests."
         )
-    request = ReportRequest(*claimed)
     try:
-        require_known_company(connection, request.company_id)
-        require_known_currency(connection, request.currency or settings.base_currency)
-        published = publish_order(connection, settings, request.order(settings, now))
+        order = ReportRequest.of_row(claimed).order()
+        require_known_company(connection, order.company_id)
+        published = publish_order(connection, settings, accept_order(connection, order, settings.base_currency, now))
     except AnalyticsError as error:
         fail(connection, request_id, str(error), run_id)
         raise

@@ -22,7 +22,7 @@ from analytics_pipeline.metrics.revenue import mrr_figures, revenue_metrics
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.metrics.tables import REVENUE_METRICS, USER_METRICS
 from analytics_pipeline.metrics.users import user_metrics
-from analytics_pipeline.reports.fired_alerts import fired_alerts
+from analytics_pipeline.reports.sections.alerts import fired_alerts
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.alerts.figures_factory import close_revenue, close_users, start_of

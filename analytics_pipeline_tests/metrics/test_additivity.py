@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from analytics_pipeline.events.bulk_load import EventLoader
-from analytics_pipeline.metrics.revenue import mrr_movements, revenue_metrics
+from analytics_pipeline.metrics.revenue import revenue_metrics
 from analytics_pipeline.metrics.users import user_metrics
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.metrics.closing import days
+from analytics_pipeline_tests.metrics.single_figures import mrr_movements
 from analytics_pipeline_tests.metrics.subscription_changes import RATES, a_change, as_events
 
 pytestmark = pytest.mark.slow

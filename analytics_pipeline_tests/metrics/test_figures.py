@@ -8,15 +8,17 @@ import pytest
 
 from analytics_pipeline.events.bulk_load import EventLoader
 from analytics_pipeline.metrics.answers import revenue_answer, users_answer
-from analytics_pipeline.metrics.revenue import RevenueMonth, revenue_by_currency, revenue_metrics, revenue_series
+from analytics_pipeline.metrics.revenue import CurrencyRevenue, revenue_by_currency, revenue_metrics
 from analytics_pipeline.metrics.subscriptions import update_subscriptions
-from analytics_pipeline.metrics.users import UserMonth, active_users, new_users, update_users, user_series
-from analytics_pipeline.reports.load import ReportParts, load_report
+from analytics_pipeline.metrics.users import active_users, update_users
+from analytics_pipeline.reports.load import load_report
+from analytics_pipeline.reports.sections.companies import COMPANIES
 from analytics_pipeline.timescale.connection import Connection, fetch_row
-from analytics_pipeline.windows import Window
+from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event, at
 from analytics_pipeline_tests.metrics.closing import close_inputs
+from analytics_pipeline_tests.metrics.single_figures import active_and_new, new_users, users_by_month
 from analytics_pipeline_tests.metrics.subscription_changes import a_change, as_events
 
 QUARTER = Window.of_dates(date(2025, 1, 1), date(2025, 3, 31))
@@ -40,11 +42,14 @@ def test_payments_minus_refunds_each_on_its_own_date(database: Database) -> None
         add_event(connection, "2025-02-10T12:00", "payment.refunded", value="-250.00")
         add_event(connection, "2025-02-10T12:00", "invoice.created", category="billing", value="999.00")
         add_event(connection, "2025-02-11T12:00", currency="USD", value="0.01")
-        assert revenue_series(connection, None, QUARTER) == [
-            RevenueMonth(date(2025, 1, 1), "EUR", Decimal("400.00"), Decimal(0), 1),
-            RevenueMonth(date(2025, 2, 1), "EUR", Decimal("-150.00"), Decimal("250.00"), 2),
-            RevenueMonth(date(2025, 2, 1), "USD", Decimal("0.01"), Decimal(0), 1),
+        months = QUARTER.split(Granularity.MONTH)
+        january, february, march = (revenue_by_currency(connection, None, month) for month in months)
+        assert january == [CurrencyRevenue("EUR", Decimal("400.00"), Decimal(0), 1)]
+        assert february == [
+            CurrencyRevenue("EUR", Decimal("-150.00"), Decimal("250.00"), 2),
+            CurrencyRevenue("USD", Decimal("0.01"), Decimal(0), 1),
         ]
+        assert march == []
         totals = {row.currency: row.revenue for row in revenue_by_currency(connection, "acme", QUARTER)}
         assert totals == {"EUR": Decimal("250.00"), "USD": Decimal("0.01")}
         assert revenue_by_currency(connection, "beta", QUARTER) == []
@@ -100,7 +105,7 @@ def test_days_are_never_added_up_to_active_users(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
         for day in ("05", "06", "07"):
             add_event(connection, f"2025-01-{day}T12:00", user_id="u1")
-        assert user_series(connection, None, QUARTER)[0].active_users == 1
+        assert users_by_month(connection, QUARTER)[0].active_users == 1
 
 
 def test_a_user_is_new_in_the_month_of_the_first_event_of_any_kind(database: Database) -> None:
@@ -111,11 +116,7 @@ def test_a_user_is_new_in_the_month_of_the_first_event_of_any_kind(database: Dat
         # In any order of windows, and twice.
         for month in (2, 1, 2):
             update_users(connection, Window.of_month(date(2025, month, 1)))
-        assert user_series(connection, None, QUARTER) == [
-            UserMonth(date(2025, 1, 1), active_users=0, new_users=1),
-            UserMonth(date(2025, 2, 1), active_users=2, new_users=1),
-            UserMonth(date(2025, 3, 1), active_users=0, new_users=0),
-        ]
+        assert active_and_new(connection, QUARTER) == [(0, 1), (2, 1), (0, 0)]
         assert new_users(connection, "acme", QUARTER) == 1
 
 
@@ -126,7 +127,7 @@ def test_users_are_remembered_after_their_events_have_expired(database: Database
         connection.execute("SELECT drop_chunks('analytics_events', '2025-02-01'::timestamptz)")
         add_event(connection, "2025-03-05T12:00")
         update_users(connection, Window.of_month(date(2025, 3, 1)))
-        assert [month.new_users for month in user_series(connection, None, QUARTER)] == [1, 0, 0]
+        assert [month.new_users for month in users_by_month(connection, QUARTER)] == [1, 0, 0]
 
 
 def test_a_company_without_events_has_zeros_and_no_data_through(database: Database) -> None:
@@ -191,11 +192,10 @@ def test_a_quiet_company_s_open_period_is_as_of_the_newest_event_of_all(database
             {"start": window.start, "end": window.end},
         ).fetchall()
         assert rows == [("acme", Decimal("85.47"))]
-        parts = ReportParts(months=False, quality=False)
-        (alone, everyone) = (load_report(connection, key, window, "EUR", parts) for key in ("acme", None))
+        (alone, everyone) = (load_report(connection, key, window, "EUR", [COMPANIES]) for key in ("acme", None))
         assert alone.as_of == everyone.as_of == alone.data_through == newest
         assert alone.movements == everyone.movements
-        (quiet,) = [each for each in everyone.companies if each.company_id == "acme"]
+        (quiet,) = [each for each in everyone[COMPANIES] if each.company_id == "acme"]
         assert quiet.revenue.figures.mrr == alone.revenue.figures.mrr
 
 
@@ -232,9 +232,9 @@ def test_the_session_s_time_zone_changes_no_figure(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
         _add_activity(connection)
         update_users(connection, QUARTER)
-        utc = user_series(connection, None, QUARTER), active_users(connection, None, QUARTER)
+        utc = users_by_month(connection, QUARTER), active_users(connection, None, QUARTER)
         connection.execute("SET TIME ZONE 'America/New_York'")
-        assert (user_series(connection, None, QUARTER), active_users(connection, None, QUARTER)) == utc
+        assert (users_by_month(connection, QUARTER), active_users(connection, None, QUARTER)) == utc
 
 
 @pytest.mark.slow

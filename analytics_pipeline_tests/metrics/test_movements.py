@@ -6,12 +6,13 @@ from uuid import UUID
 
 import pytest
 
-from analytics_pipeline.metrics.revenue import MrrMovements, mrr_movements, revenue_metrics
+from analytics_pipeline.metrics.revenue import MrrMovements, revenue_metrics
 from analytics_pipeline.metrics.subscriptions import update_subscriptions
 from analytics_pipeline.metrics.tables import MRR_MOVEMENTS, close_metric, stale_periods
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.metrics.closing import days
+from analytics_pipeline_tests.metrics.single_figures import mrr_movements
 from analytics_pipeline_tests.metrics.subscription_changes import (
     ARRIVED,
     COMPANY,

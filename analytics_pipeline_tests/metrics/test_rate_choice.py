@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from analytics_pipeline.fx.csv_rates import read_rates
 from analytics_pipeline.fx.rate_store import store_rates
-from analytics_pipeline.metrics.revenue import mrr_movements, revenue_metrics
+from analytics_pipeline.metrics.revenue import revenue_metrics
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.metrics.closed_week import fill, is_settled, settle, stale
 from analytics_pipeline_tests.metrics.closing import days
 from analytics_pipeline_tests.metrics.reference import rate_between
+from analytics_pipeline_tests.metrics.single_figures import mrr_movements
 from analytics_pipeline_tests.metrics.subscription_changes import EXAMPLES, a_change, as_events, load_events
 
 FIRST = date(2024, 2, 1)

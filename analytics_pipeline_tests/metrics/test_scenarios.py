@@ -17,7 +17,7 @@ from analytics_pipeline.currencies import round_money, round_rate
 from analytics_pipeline.health.check_result import CheckResult, State
 from analytics_pipeline.health.checks import all_checks, run_check
 from analytics_pipeline.health.metrics import amounts_converted
-from analytics_pipeline.metrics.revenue import MrrMovements, revenue_series
+from analytics_pipeline.metrics.revenue import MrrMovements, revenue_by_currency
 from analytics_pipeline.metrics.rounding import round_movements
 from analytics_pipeline.metrics.tables import METRIC_TABLES, REVENUE_METRICS, MetricTable, close_metric
 from analytics_pipeline.timescale.connection import Connection, fetch_row
@@ -193,7 +193,7 @@ def test_one_figure_on_all_channels(answers: Answers, shared: Connection, asked:
     assert {name: str(figure) for name, figure in asdict(shown).items()} == answer["mrrMovements"]
     assert answer["mrrMovements"]["end"] == answer["mrr"]
     if granularity is Granularity.MONTH and company != "bitcoin":
-        in_euro = [m.revenue for m in revenue_series(shared, company, window) if m.currency == "EUR"]
+        in_euro = [m.revenue for m in revenue_by_currency(shared, company, window) if m.currency == "EUR"]
         assert answer["totalRevenue"] == str(round_money(sum(in_euro, Decimal(0)), "EUR"))
 
 

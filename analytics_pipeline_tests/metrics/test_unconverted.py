@@ -8,7 +8,7 @@ import pytest
 
 from analytics_pipeline.health.metrics import amounts_converted
 from analytics_pipeline.metrics.answers import movements_answer, revenue_answer
-from analytics_pipeline.metrics.revenue import mrr_movements, revenue_metrics, unconverted
+from analytics_pipeline.metrics.revenue import revenue_metrics, unconverted
 from analytics_pipeline.metrics.subscriptions import update_subscriptions
 from analytics_pipeline.metrics.tables import MRR_MOVEMENTS, REVENUE_METRICS, close_metric
 from analytics_pipeline.settings import get_settings
@@ -16,6 +16,7 @@ from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Granularity
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.metrics.closing import close_inputs, days
+from analytics_pipeline_tests.metrics.single_figures import mrr_movements
 from analytics_pipeline_tests.metrics.subscription_changes import COMPANY, SPAN, a_change, adds_up, clear, load
 
 pytestmark = pytest.mark.slow

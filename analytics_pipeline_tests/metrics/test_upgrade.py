@@ -3,11 +3,11 @@
 import pytest
 
 from analytics_pipeline.database import migrate
-from analytics_pipeline.metrics.revenue import mrr_movements
 from analytics_pipeline.metrics.subscriptions import update_subscriptions
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.metrics.closing import days
+from analytics_pipeline_tests.metrics.single_figures import mrr_movements
 from analytics_pipeline_tests.metrics.subscription_changes import COMPANY, SPAN, a_change, load, table
 
 pytestmark = pytest.mark.slow

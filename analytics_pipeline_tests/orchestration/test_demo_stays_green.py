@@ -21,6 +21,7 @@ from analytics_pipeline.orchestration.closing.recorded_partitions import recorde
 from analytics_pipeline.orchestration.runs.tags import DEMO
 from analytics_pipeline.reports.monthly import monthly_order
 from analytics_pipeline.reports.publish import load_order
+from analytics_pipeline.reports.quality import QUALITY
 from analytics_pipeline.sample import write_rates, write_sample
 from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.timescale.clock import database_now
@@ -72,8 +73,7 @@ def test_a_week_after_its_last_day_every_check_of_the_untouched_demo_passes(
     assert shown["analytics_events"]["dagster/row_count"] == pytest.approx(summary.new, rel=0.1)
     assert shown["fx_rates"]["newest rate"] == f"{last_day}"
     with database.connect(autocommit=True) as connection:
-        quality = load_order(connection, monthly_order(settings, None, start)).quality
-    assert quality is not None
+        quality = load_order(connection, monthly_order(settings, None, start))[QUALITY]
     assert quality.raw is not None
     assert quality.raw.late < 0.02 * quality.raw.events, "as late as the sample says"
 

@@ -153,7 +153,7 @@ def test_a_configuration_that_makes_no_sense_fails_in_one_sentence(
 ) -> None:
     for config, stated in (
         ({**JANUARY, "sections": ["nope"]}, "There is no section 'nope'"),
-        ({"start": "January"}, "start and end are days"),
+        ({"start": "January"}, "start_date: must be a calendar date like 2025-01-31, not 'January'."),
     ):
         result = run(definitions, instance, CUSTOM_REPORT, run_config={"ops": {CUSTOM_REPORTS: {"config": config}}})
         failure = result.failure_data_for_node(CUSTOM_REPORTS)

@@ -1,11 +1,11 @@
 """Reports of every shape the layout has to hold, made without a database."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeVar
 
 from pypdf import PdfReader
 
@@ -13,24 +13,25 @@ from analytics_pipeline.metrics.revenue import MrrMovements, RevenueMetrics
 from analytics_pipeline.metrics.top_events import EventCount
 from analytics_pipeline.metrics.users import UserMetrics
 from analytics_pipeline.reports.catalogue import SECTION_NAMES
+from analytics_pipeline.reports.choices import PageSize
 from analytics_pipeline.reports.document import Pdf, render_pdf
 from analytics_pipeline.reports.figures import trailing_months
-from analytics_pipeline.reports.fired_alerts import FiredAlert
-from analytics_pipeline.reports.layout import PageSize
-from analytics_pipeline.reports.report import (
-    ClosedFigures,
-    CompanyFigures,
-    CryptoVolume,
-    MonthFigures,
+from analytics_pipeline.reports.months import MONTHS, MonthFigures
+from analytics_pipeline.reports.quality import QUALITY, ClosedFigures, Quality, RawEvents, Rejects
+from analytics_pipeline.reports.reading import Part
+from analytics_pipeline.reports.report import PeriodRevenue, Report
+from analytics_pipeline.reports.sections.alerts import ALERTS, FiredAlert
+from analytics_pipeline.reports.sections.companies import COMPANIES, CompanyFigures
+from analytics_pipeline.reports.sections.crypto import VOLUMES, CryptoVolume
+from analytics_pipeline.reports.sections.currencies import (
+    ORIGINAL_AMOUNTS,
+    OriginalAmounts,
     OriginalRevenue,
-    PeriodRevenue,
-    Quality,
-    RawEvents,
     RefundDay,
-    Rejects,
-    Report,
 )
 from analytics_pipeline.windows import Granularity, Window
+
+T = TypeVar("T")
 
 MONTH = date(2026, 1, 1)
 VERSION = 2
@@ -76,18 +77,31 @@ def empty(company_id: str | None = "acme", **changes: Any) -> Report:
         movements=_NO_MOVEMENTS,
         users=_NO_USERS,
         users_before=_NO_USERS,
-        companies=(),
-        months=[_empty_month(month) for month in TRAILING],
-        currencies=(),
         unconverted=(),
-        refund_days=(),
-        crypto=(),
         events=(),
         all_events=0,
-        alerts=(),
-        quality=Quality(None, None, (), ()),
+        parts=parts(
+            {
+                MONTHS: [_empty_month(month) for month in TRAILING],
+                QUALITY: QUALITY.nothing,
+                ORIGINAL_AMOUNTS: ORIGINAL_AMOUNTS.nothing,
+                VOLUMES: (),
+                ALERTS: (),
+                COMPANIES: (),
+            }
+        ),
     )
     return replace(report, **changes)
+
+
+def parts(values: Mapping[Part[Any], Any]) -> dict[str, Any]:
+    """Return parts of a report as it holds them."""
+    return {part.name: value for part, value in values.items()}
+
+
+def with_part(report: Report, part: Part[T], value: T) -> Report:
+    """Return the report with another value of a part."""
+    return replace(report, parts={**report.parts, part.name: value})
 
 
 def _empty_month(month: date) -> MonthFigures:
@@ -136,57 +150,65 @@ def golden(company_id: str | None = "acme", **changes: Any) -> Report:
         movements=_MOVED,
         users=users,
         users_before=replace(users, active_users=75, new_users=10, churned_users=10),
-        months=_months(last=Decimal(15000)),
-        currencies=[
-            OriginalRevenue(
-                "EUR", Decimal("12000.004"), Decimal("120.5"), 90, Decimal("12000.004"), Decimal("120.5"), *_RATE_OF_ONE
-            ),
-            OriginalRevenue(
-                "USD",
-                Decimal("3599.9952"),
-                _ZERO,
-                10,
-                Decimal("2999.996"),
-                _ZERO,
-                Decimal("0.8000004"),
-                Decimal("0.85"),
-                Decimal("0.8333333"),
-            ),
-        ],
-        refund_days=[RefundDay(date(2026, 1, 12), "EUR", Decimal("120.5"), Decimal("120.5"))],
-        crypto=[
-            CryptoVolume("BTC", "crypto.received", Decimal("0.00012345"), 1, Decimal("7.407")),
-            CryptoVolume("DOGE", "crypto.sent", Decimal(1500), 2, None),
-        ],
         events=[EventCount("user.login", "user_activity", 900), EventCount("payment.received", "revenue", 100)],
         all_events=1000,
-        alerts=[
-            FiredAlert(
-                rule="revenue-drop",
-                description="Revenue falls",
-                severity="warning",
-                company=company_id,
-                granularity=Granularity.DAY,
-                first_period=datetime(2026, 1, 3, tzinfo=UTC),
-                last_period=datetime(2026, 1, 4, tzinfo=UTC),
-                value="-12.0 %",
-                threshold="at most -10 %",
-                opened_at=datetime(2026, 1, 4, 1, tzinfo=UTC),
-                resolved_at=None,
-                resolution=None,
-            )
-        ],
-        quality=Quality(
-            RawEvents(1000, 85, Decimal(15000), Decimal("16100.00"), 12, 2, timedelta(days=3, hours=4)),
-            ClosedFigures(Decimal(15000), Decimal("16100.00"), Decimal(2500), Decimal(2400), 100, 85, 15, 5),
-            [Rejects("amount: not a number", 3)],
-            (),
+        parts=parts(
+            {
+                MONTHS: _months(last=Decimal(15000)),
+                COMPANIES: (),
+                ORIGINAL_AMOUNTS: _AMOUNTS,
+                VOLUMES: [
+                    CryptoVolume("BTC", "crypto.received", Decimal("0.00012345"), 1, Decimal("7.407")),
+                    CryptoVolume("DOGE", "crypto.sent", Decimal(1500), 2, None),
+                ],
+                ALERTS: [
+                    FiredAlert(
+                        rule="revenue-drop",
+                        description="Revenue falls",
+                        severity="warning",
+                        company=company_id,
+                        granularity=Granularity.DAY,
+                        first_period=datetime(2026, 1, 3, tzinfo=UTC),
+                        last_period=datetime(2026, 1, 4, tzinfo=UTC),
+                        value="-12.0 %",
+                        threshold="at most -10 %",
+                        opened_at=datetime(2026, 1, 4, 1, tzinfo=UTC),
+                        resolved_at=None,
+                        resolution=None,
+                    )
+                ],
+                QUALITY: Quality(
+                    RawEvents(1000, 85, Decimal(15000), Decimal("16100.00"), 12, 2, timedelta(days=3, hours=4)),
+                    ClosedFigures(Decimal(15000), Decimal("16100.00"), Decimal(2500), Decimal(2400), 100, 85, 15, 5),
+                    [Rejects("amount: not a number", 3)],
+                    (),
+                ),
+            }
         ),
     )
     return replace(report, **changes)
 
 
 _RATE_OF_ONE = (Decimal(1), Decimal(1), Decimal(1))
+_AMOUNTS = OriginalAmounts(
+    [
+        OriginalRevenue(
+            "EUR", Decimal("12000.004"), Decimal("120.5"), 90, Decimal("12000.004"), Decimal("120.5"), *_RATE_OF_ONE
+        ),
+        OriginalRevenue(
+            "USD",
+            Decimal("3599.9952"),
+            _ZERO,
+            10,
+            Decimal("2999.996"),
+            _ZERO,
+            Decimal("0.8000004"),
+            Decimal("0.85"),
+            Decimal("0.8333333"),
+        ),
+    ],
+    [RefundDay(date(2026, 1, 12), "EUR", Decimal("120.5"), Decimal("120.5"))],
+)
 
 
 def _months(last: Decimal) -> list[MonthFigures]:
@@ -223,7 +245,8 @@ def many_currencies(count: int, company_id: str | None = None) -> Report:
     each = Decimal("10.00333")
     rows = [OriginalRevenue(f"T{number:04}", each, _ZERO, 1, each, _ZERO, *_RATE_OF_ONE) for number in range(count)]
     revenue = replace(golden().revenue.figures, total_revenue=each * count, refunds=_ZERO)
-    return golden(company_id, currencies=rows, refund_days=(), revenue=PeriodRevenue(revenue))
+    report = golden(company_id, revenue=PeriodRevenue(revenue))
+    return with_part(report, ORIGINAL_AMOUNTS, OriginalAmounts(rows, ()))
 
 
 def refunds_by_day(*converted: str | None) -> Report:
@@ -235,7 +258,7 @@ def refunds_by_day(*converted: str | None) -> Report:
     known = sum((day.converted for day in days if day.converted is not None), _ZERO)
     row = OriginalRevenue("XTS", Decimal(5000), Decimal(100 * len(days)), 50, Decimal(5000), known, None, None, None)
     revenue = replace(golden().revenue.figures, total_revenue=Decimal(5000), refunds=known)
-    return golden(currencies=[row], refund_days=days, revenue=PeriodRevenue(revenue))
+    return with_part(golden(revenue=PeriodRevenue(revenue)), ORIGINAL_AMOUNTS, OriginalAmounts([row], days))
 
 
 def bold_lines(pdf: bytes) -> list[list[str]]:
@@ -266,4 +289,4 @@ def many_companies(count: int) -> Report:
         for number, revenue in enumerate(revenues)
     ]
     whole = replace(figures, total_revenue=sum(revenues, _ZERO), mrr=Decimal(10) * count)
-    return golden(None, companies=companies, revenue=PeriodRevenue(whole))
+    return with_part(golden(None, revenue=PeriodRevenue(whole)), COMPANIES, companies)

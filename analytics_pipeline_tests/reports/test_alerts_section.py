@@ -5,14 +5,13 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from analytics_pipeline.reports.fired_alerts import FiredAlert
-from analytics_pipeline.reports.sections.alerts import tables
+from analytics_pipeline.reports.sections.alerts import ALERTS, FiredAlert, tables
 from analytics_pipeline.windows import Granularity
 from analytics_pipeline_tests.reports import samples
 from analytics_pipeline_tests.reports.test_document import text_of
 
 LONG = replace(
-    samples.golden(None).alerts[0],
+    samples.golden(None)[ALERTS][0],
     company="acme trading and its daughters",
     rule="revenue-of-a-company-falls-by-a-fifth-against-the-month-before",
     granularity=Granularity.MONTH,
@@ -25,7 +24,7 @@ LONG = replace(
 
 
 def _text(company: str | None, *alerts: FiredAlert) -> str:
-    return text_of(replace(samples.golden(company), alerts=alerts), "alerts")
+    return text_of(samples.with_part(samples.golden(company), ALERTS, alerts), "alerts")
 
 
 @pytest.mark.slow
@@ -59,7 +58,7 @@ def test_very_many_alerts_take_the_pages_they_need() -> None:
 
 
 def test_files_have_the_first_and_the_last_period_as_dates() -> None:
-    (table,) = tables(replace(samples.golden(None), alerts=(LONG,)))
+    (table,) = tables(samples.with_part(samples.golden(None), ALERTS, (LONG,)))
     assert table.column("firstPeriod") == [date(2025, 12, 1)]
     assert table.column("lastPeriod") == [date(2026, 1, 1)]
     assert table.column("value") == ["\u221228.67% to 12,345,678,901.23 EUR"]

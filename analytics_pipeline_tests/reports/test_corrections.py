@@ -16,9 +16,9 @@ from analytics_pipeline.messages.decisions import list_messages
 from analytics_pipeline.messages.mailed import outdated_mails
 from analytics_pipeline.messages.recipients import add_recipient
 from analytics_pipeline.metrics.tables import REVENUE_METRICS, close_metric
-from analytics_pipeline.reports.catalogue import SECTIONS
+from analytics_pipeline.reports.catalogue import SECTION_NAMES, parts_of, sections_of
 from analytics_pipeline.reports.documents import current_document, hold
-from analytics_pipeline.reports.load import ReportParts, load_report
+from analytics_pipeline.reports.load import load_report
 from analytics_pipeline.reports.mail import count_missing, enqueue_wanted
 from analytics_pipeline.reports.monthly import (
     MonthlyDocument,
@@ -340,9 +340,9 @@ def test_every_number_that_a_section_of_figures_prints_has_a_name_of_its_own(con
     for report in (
         samples.golden(),
         samples.golden(None),
-        load_report(connection, None, JANUARY, "EUR", ReportParts()),
+        load_report(connection, None, JANUARY, "EUR", parts_of(SECTION_NAMES)),
     ):
-        shown = shown_figures(report, SECTIONS)
+        shown = shown_figures(report, sections_of(SECTION_NAMES))
         names = [figure.name for figure in shown.figures]
         assert len(names) == len(set(names))
         assert {"/".join(name.split("/")[:2]) for name in names} <= set(shown.columns)

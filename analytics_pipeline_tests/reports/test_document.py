@@ -21,13 +21,17 @@ from analytics_pipeline.currencies import round_money
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.revenue import Unconverted
 from analytics_pipeline.reports.catalogue import SECTION_NAMES
+from analytics_pipeline.reports.choices import PageSize
 from analytics_pipeline.reports.document import Pdf
 from analytics_pipeline.reports.formats import UNDEFINED
-from analytics_pipeline.reports.layout import PageSize
-from analytics_pipeline.reports.order import order_report
+from analytics_pipeline.reports.months import MONTHS
+from analytics_pipeline.reports.order import ReportOrder
 from analytics_pipeline.reports.publish import Job, publish
+from analytics_pipeline.reports.quality import QUALITY
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections import currencies, refunds
+from analytics_pipeline.reports.sections.alerts import ALERTS
+from analytics_pipeline.reports.sections.currencies import ORIGINAL_AMOUNTS
 from analytics_pipeline.reports.text import REPLACEMENT
 from analytics_pipeline.windows import Window
 from analytics_pipeline_tests.reports import samples
@@ -136,10 +140,10 @@ class TestFigures:
 
     def test_figures_that_do_not_reconcile_are_named_on_the_first_page(self) -> None:
         report = samples.golden()
-        assert report.quality is not None
-        assert report.quality.raw is not None
-        raw = replace(report.quality.raw, total_revenue=Decimal("15000.0000001"))
-        first, *rest = pages_of(replace(report, quality=replace(report.quality, raw=raw)))
+        quality = report[QUALITY]
+        assert quality.raw is not None
+        raw = replace(quality.raw, total_revenue=Decimal("15000.0000001"))
+        first, *rest = pages_of(samples.with_part(report, QUALITY, replace(quality, raw=raw)))
 
         assert "Not reconciled: Total revenue." in first
         assert "15,000.00 15,000.00 15,000.00 DIFFERS" in " ".join(rest)
@@ -171,7 +175,8 @@ class TestFigures:
         assert "Januar 2026" in text
 
     def test_the_figures_given_with_a_document_are_in_its_notation(self, tmp_path: Path) -> None:
-        order = order_report("acme", date(2026, 1, 1), date(2026, 1, 31), currency="EUR", locale="de_DE")
+        days = {"start_date": date(2026, 1, 1), "end_date": date(2026, 1, 31)}
+        order = ReportOrder.of({"company_id": "acme", **days, "locale": "de_DE"}).accept("EUR")
         published = publish(str(tmp_path), Job(samples.golden(), order))
         printed = " ".join(PdfReader(published.path).pages[0].extract_text().split())
         revenue = published.figures[0]
@@ -180,14 +185,14 @@ class TestFigures:
         assert f"{revenue.label} {revenue.value} " in printed
 
     def test_a_currency_without_a_rate_has_no_amount_of_another(self) -> None:
-        euros, dollars = samples.golden().currencies
-        report = samples.golden(
-            currencies=[
-                replace(euros, converted_refunds=Decimal("100.5")),
-                replace(euros, currency="JPY", converted=None, converted_refunds=None),
-                replace(dollars, refunds=Decimal(24), converted_refunds=Decimal(20)),
-            ]
-        )
+        report = samples.golden()
+        euros, dollars = report[ORIGINAL_AMOUNTS].currencies
+        rows = [
+            replace(euros, converted_refunds=Decimal("100.5")),
+            replace(euros, currency="JPY", converted=None, converted_refunds=None),
+            replace(dollars, refunds=Decimal(24), converted_refunds=Decimal(20)),
+        ]
+        report = samples.with_part(report, ORIGINAL_AMOUNTS, replace(report[ORIGINAL_AMOUNTS], currencies=rows))
         by_currency = currencies.SECTION.tables(report)[0]
         refunded = refunds.SECTION.tables(report)[0]
 
@@ -263,9 +268,9 @@ class TestMonths:
 
     @pytest.mark.parametrize("field", ["total_revenue", "invoiced", "refunds", "mrr", "total_users", "active_users"])
     def test_a_table_begins_with_the_first_month_that_has_a_figure(self, field: str) -> None:
-        months = list(samples.empty().months)
+        months = list(samples.empty()[MONTHS])
         months[3] = replace(months[3], **{field: type(getattr(months[3], field))(1)})
-        text = text_of(samples.empty(months=months), "revenue")
+        text = text_of(samples.with_part(samples.empty(), MONTHS, months), "revenue")
 
         assert re.search("Invoiced Refunds April 2025 .* May 2025 .* January 2026 ", text)
 
@@ -406,8 +411,9 @@ class TestLayout:
         report = samples.golden(None)
         hostile = (samples.MARKUP, samples.CONTROLS, samples.RIGHT_TO_LEFT, samples.LONG_WORD)
         events = [replace(report.events[0], event_type=name, category=name) for name in hostile]
-        alerts = [replace(report.alerts[0], company=name, rule=name, value=name, threshold=name) for name in hostile]
-        reader = read(samples.pdf_of(replace(report, events=events, alerts=alerts), ("top-events", "alerts")))
+        alerts = [replace(report[ALERTS][0], company=name, rule=name, value=name, threshold=name) for name in hostile]
+        report = samples.with_part(replace(report, events=events), ALERTS, alerts)
+        reader = read(samples.pdf_of(report, ("top-events", "alerts")))
 
         assert "<b>Fish & Chips" in reader.pages[0].extract_text()
         assert not any(page.images for page in reader.pages)

@@ -18,6 +18,8 @@ from analytics_pipeline.reports.catalogue import SECTION_NAMES, sections_of
 from analytics_pipeline.reports.csv_files import render_csv
 from analytics_pipeline.reports.json_text import render_json
 from analytics_pipeline.reports.report import Report
+from analytics_pipeline.reports.sections.alerts import ALERTS
+from analytics_pipeline.reports.sections.crypto import VOLUMES
 from analytics_pipeline.reports.tabular import Kind, Table
 from analytics_pipeline.reports.text import ELLIPSIS
 from analytics_pipeline.reports.workbook import render_workbook
@@ -65,8 +67,13 @@ RENDERERS: list[Callable[[Report], bytes]] = [
 def hostile_report() -> Report:
     report = samples.golden(None)
     events = [replace(report.events[0], event_type=name) for name in (*HOSTILE, *HARMLESS)]
-    alerts = [replace(report.alerts[0], company=name, value=name) for name in (*HOSTILE, *HARMLESS)]
-    return replace(report, events=events, alerts=alerts)
+    alerts = [replace(report[ALERTS][0], company=name, value=name) for name in (*HOSTILE, *HARMLESS)]
+    return samples.with_part(replace(report, events=events), ALERTS, alerts)
+
+
+def bought(quantity: Decimal) -> Report:
+    report = samples.golden()
+    return samples.with_part(report, VOLUMES, [replace(report[VOLUMES][0], quantity=quantity)])
 
 
 def sheets(report: Report) -> dict[str, list[tuple[Any, ...]]]:
@@ -120,9 +127,7 @@ class TestWorkbook:
         assert {cell.data_type for cell in cells} <= {"s", "n", "d"}
 
     def test_more_digits_than_excel_keeps_are_written_as_text(self) -> None:
-        report = samples.golden()
-        quantity = Decimal("1234567890.12345678")
-        found = sheets(replace(report, crypto=[replace(report.crypto[0], quantity=quantity)]))
+        found = sheets(bought(Decimal("1234567890.12345678")))
 
         assert found["Crypto volumes"][1][3].value == "1234567890.12345678"
 
@@ -136,8 +141,7 @@ class TestWorkbook:
         ],
     )
     def test_zeros_at_the_end_are_none_of_the_fifteen_digits(self, quantity: str, written: float | str) -> None:
-        report = samples.golden()
-        found = sheets(replace(report, crypto=[replace(report.crypto[0], quantity=Decimal(quantity))]))
+        found = sheets(bought(Decimal(quantity)))
         cell = found["Crypto volumes"][1][3]
 
         assert cell.value == written

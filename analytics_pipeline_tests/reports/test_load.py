@@ -26,13 +26,18 @@ from analytics_pipeline.metrics.answers import (
 )
 from analytics_pipeline.metrics.rounding import round_movements
 from analytics_pipeline.metrics.users import UserMetrics, user_metrics
-from analytics_pipeline.reports.catalogue import SECTION_NAMES
+from analytics_pipeline.reports.catalogue import SECTION_NAMES, parts_of
 from analytics_pipeline.reports.json_text import render_json
 from analytics_pipeline.reports.judgement import why_held
-from analytics_pipeline.reports.load import MAX_EVENT_TYPES, ReportParts, load_company_reports, load_report
+from analytics_pipeline.reports.load import load_company_reports, load_report
+from analytics_pipeline.reports.months import MONTHS
+from analytics_pipeline.reports.quality import QUALITY
+from analytics_pipeline.reports.reading import MAX_EVENT_TYPES
 from analytics_pipeline.reports.reconciliation import disagreements
-from analytics_pipeline.reports.report import RefundDay, Report
+from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections import companies, mrr, revenue, users
+from analytics_pipeline.reports.sections.crypto import VOLUMES
+from analytics_pipeline.reports.sections.currencies import ORIGINAL_AMOUNTS, RefundDay
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.events_factory import add_event
@@ -40,7 +45,7 @@ from analytics_pipeline_tests.reports.ledger import BOTH, COMPANIES, DECEMBER, J
 
 pytestmark = pytest.mark.slow
 
-ALL = ReportParts()
+ALL = parts_of(SECTION_NAMES)
 
 
 @contextmanager
@@ -104,28 +109,28 @@ def test_every_company_at_once_gives_the_same_reports_as_one_by_one(connection: 
 def test_the_report_over_all_companies_has_the_figures_of_each(connection: Connection) -> None:
     platform = load(connection, None)
 
-    assert [company.company_id for company in platform.companies] == ["globex", "acme"]
-    for company in platform.companies:
+    assert [company.company_id for company in platform[companies.COMPANIES]] == ["globex", "acme"]
+    for company in platform[companies.COMPANIES]:
         own = load(connection, company.company_id)
         assert company.revenue == own.revenue
         assert own.users is not None
         assert company.active_users == own.users.active_users
-        assert own.companies == ()
+        assert own[companies.COMPANIES] == ()
     (table,) = companies.tables(platform)
-    for company, shown in zip(platform.companies, table.column("totalRevenue"), strict=True):
+    for company, shown in zip(platform[companies.COMPANIES], table.column("totalRevenue"), strict=True):
         assert shown == revenue_answer(connection, company.company_id, JANUARY, "EUR")["totalRevenue"]
 
 
 def test_the_trend_is_the_same_from_closed_months_and_computed(connection: Connection) -> None:
     series = series_answer(connection, None, BOTH, "EUR", Granularity.MONTH)["series"]
     report = load(connection, None)
-    closed = report.months
+    closed = report[MONTHS]
     with changed(
         connection,
         "UPDATE analytics_metric_periods SET definitions_version = 0",
         "UPDATE analytics_metric_periods SET definitions_version = 2",
     ):
-        computed = load(connection, None).months
+        computed = load(connection, None)[MONTHS]
 
     assert closed == computed
     assert len(closed) == 13
@@ -168,9 +173,9 @@ def test_closed_users_over_all_companies_are_the_answer_and_what_one_lacks_all_o
 
 def test_a_closed_month_that_has_not_seen_a_change_is_computed(connection: Connection) -> None:
     stale = "UPDATE analytics_revenue_metrics SET mrr = mrr {} 1 WHERE period_start = '2025-12-01T00:00Z'"
-    before = load(connection).months[-2].mrr
+    before = load(connection)[MONTHS][-2].mrr
     with changed(connection, stale.format("+"), stale.format("-")):
-        assert load(connection).months[-2].mrr == before + 1
+        assert load(connection)[MONTHS][-2].mrr == before + 1
         with changed(
             connection,
             "INSERT INTO analytics_metric_changes (company_id, changed_from, cause) "
@@ -178,21 +183,19 @@ def test_a_closed_month_that_has_not_seen_a_change_is_computed(connection: Conne
             "DELETE FROM analytics_metric_changes",
         ):
             report = load(connection)
-            assert report.months[-2].mrr == before
-            assert report.quality is not None
-            assert report.quality.to_recompute == ["rates of exchange"]
-            other = load(connection, "globex").quality
-            assert other is not None
+            assert report[MONTHS][-2].mrr == before
+            assert report[QUALITY].to_recompute == ["rates of exchange"]
+            other = load(connection, "globex")[QUALITY]
             assert other.to_recompute == []
             connection.execute("UPDATE analytics_metric_changes SET company_id = NULL")
-            other = load(connection, "globex").quality
-            assert other is not None
+            other = load(connection, "globex")[QUALITY]
             assert other.to_recompute == ["rates of exchange"]
 
 
 def test_currencies_and_refunds_add_up_to_the_total(connection: Connection) -> None:
     report = load(connection)
-    euro, dollar = report.currencies
+    amounts = report[ORIGINAL_AMOUNTS]
+    euro, dollar = amounts.currencies
 
     assert (euro.currency, euro.revenue, euro.refunds, euro.transactions) == (
         "EUR",
@@ -206,12 +209,12 @@ def test_currencies_and_refunds_add_up_to_the_total(connection: Connection) -> N
     )
     assert dollar.lowest_rate == Decimal("0.8")
     assert round_money(dollar.highest_rate or Decimal(0), "BTC") == Decimal("0.83333333")
-    assert sum(row.converted or 0 for row in report.currencies) == report.revenue.figures.total_revenue
-    assert [replace(day, converted=None) for day in report.refund_days] == [
+    assert sum(row.converted or 0 for row in amounts.currencies) == report.revenue.figures.total_revenue
+    assert [replace(day, converted=None) for day in amounts.refund_days] == [
         RefundDay(date(2026, 1, 6), "EUR", Decimal("20.50"), None),
         RefundDay(date(2026, 1, 7), "USD", Decimal("3.33"), None),
     ]
-    assert sum(day.converted or 0 for day in report.refund_days) == report.revenue.figures.refunds
+    assert sum(day.converted or 0 for day in amounts.refund_days) == report.revenue.figures.refunds
 
 
 def test_an_amount_without_a_rate_is_in_no_figure_and_listed(connection: Connection) -> None:
@@ -225,11 +228,12 @@ def test_an_amount_without_a_rate_is_in_no_figure_and_listed(connection: Connect
 
     missing = next(row for row in report.unconverted if row.figure == "totalRevenue")
     assert (missing.currency, missing.amount, missing.first_day) == ("USD", Decimal("33.333"), date(2026, 1, 6))
-    dollar = report.currencies[1]
+    amounts = report[ORIGINAL_AMOUNTS]
+    dollar = amounts.currencies[1]
     assert dollar.converted == -dollar.converted_refunds if dollar.converted_refunds else False
     assert dollar.average_rate is None
     assert report.revenue.figures.revenue_growth is None
-    assert sum(row.converted or 0 for row in report.currencies) == report.revenue.figures.total_revenue
+    assert sum(row.converted or 0 for row in amounts.currencies) == report.revenue.figures.total_revenue
 
 
 def test_months_with_amounts_without_a_rate_are_marked_and_followed_by_no_change(connection: Connection) -> None:
@@ -246,10 +250,10 @@ def test_months_with_amounts_without_a_rate_are_marked_and_followed_by_no_change
         ):
             computed = load(connection)
 
-    assert [month.incomplete for month in closed.months[-2:]] == [set(), set()]
-    assert [month.incomplete for month in computed.months[-2:]] == [{"mrr"}, set()]
-    assert [month.movements_incomplete for month in closed.months[-2:]] == [False, True]
-    assert [month.movements_incomplete for month in computed.months[-2:]] == [True, True]
+    assert [month.incomplete for month in closed[MONTHS][-2:]] == [set(), set()]
+    assert [month.incomplete for month in computed[MONTHS][-2:]] == [{"mrr"}, set()]
+    assert [month.movements_incomplete for month in closed[MONTHS][-2:]] == [False, True]
+    assert [month.movements_incomplete for month in computed[MONTHS][-2:]] == [True, True]
     assert mrr.tables(computed)[-1].column("changePercent")[-2:] == [None, None]
     assert mrr.tables(load(connection))[-1].column("changePercent")[-1] is not None
 
@@ -281,12 +285,11 @@ def test_months_that_keep_figures_of_older_definitions_are_shown_as_they_were_cl
             # The report of the month itself is what the definitions of today give.
             own = load(connection, "acme", DECEMBER)
 
-    assert computed.months == closed.months
-    assert (kept.months[-2].mrr, kept.months[-2].definitions_version) == (closed.months[-2].mrr + 1, 1)
-    assert (kept.months[-1].definitions_version, kept.definitions_version) == (2, 2)
-    assert own.revenue.figures.mrr == closed.months[-2].mrr
-    assert own.quality is not None
-    assert own.quality.closed is None
+    assert computed[MONTHS] == closed[MONTHS]
+    assert (kept[MONTHS][-2].mrr, kept[MONTHS][-2].definitions_version) == (closed[MONTHS][-2].mrr + 1, 1)
+    assert (kept[MONTHS][-1].definitions_version, kept.definitions_version) == (2, 2)
+    assert own.revenue.figures.mrr == closed[MONTHS][-2].mrr
+    assert own[QUALITY].closed is None
     for section in (revenue, mrr, users):
         by_month = section.tables(kept)[-1]
         assert by_month.column("definitionsVersion")[-2:] == [1, 2]
@@ -302,13 +305,13 @@ def test_another_currency_is_computed_and_its_counts_are_held_against_the_closed
     ):
         computed = load_report(connection, "acme", JANUARY, "USD", ALL)
 
-    assert dollars.months == computed.months
-    assert dollars.months[-2].total_revenue > 0
-    assert dollars.quality is not None
-    assert dollars.quality.closed is not None
+    assert dollars[MONTHS] == computed[MONTHS]
+    assert dollars[MONTHS][-2].total_revenue > 0
+    closed = dollars[QUALITY].closed
+    assert closed is not None
     assert dollars.users is not None
-    assert (dollars.quality.closed.total_revenue, dollars.quality.closed.mrr) == (None, None)
-    assert dollars.quality.closed.total_users == dollars.users.total_users
+    assert (closed.total_revenue, closed.mrr) == (None, None)
+    assert closed.total_users == dollars.users.total_users
     assert disagreements(dollars) == []
 
 
@@ -371,7 +374,7 @@ def test_data_reach_as_far_as_the_hours_whose_events_have_expired(connection: Co
 
 
 def test_crypto_is_valued_where_a_rate_is_known(connection: Connection) -> None:
-    coin, bitcoin = load(connection).crypto
+    coin, bitcoin = load(connection)[VOLUMES]
 
     assert (coin.ticker, coin.quantity, coin.converted) == ("ACMECOIN", Decimal(3), None)
     assert round_money(bitcoin.converted or Decimal(0), "EUR") == Decimal("7.41")
@@ -431,11 +434,11 @@ def test_two_companies_never_meet_in_one_report(connection: Connection, tmp_path
 def test_report_metric_tables_and_raw_events_agree(connection: Connection) -> None:
     for report in (load(connection, None), load(connection, "nobody"), load(connection)):
         assert disagreements(report) == []
-        assert report.quality is not None
-        assert report.quality.closed is not None
-        assert report.quality.raw is not None
-        assert report.quality.raw.total_revenue == report.revenue.figures.total_revenue
-        assert report.quality.closed.mrr == report.revenue.figures.mrr
+        quality = report[QUALITY]
+        assert quality.closed is not None
+        assert quality.raw is not None
+        assert quality.raw.total_revenue == report.revenue.figures.total_revenue
+        assert quality.closed.mrr == report.revenue.figures.mrr
 
 
 @pytest.mark.parametrize(
@@ -465,12 +468,11 @@ def test_an_event_that_came_after_closing_is_found_and_counted_as_late(connectio
         connection.execute("DELETE FROM analytics_events WHERE value = 5")
 
     assert disagreements(report) == ["Total revenue", "Events"]
-    assert report.quality is not None
-    assert report.quality.raw is not None
-    assert (report.quality.raw.late, report.quality.raw.after_end) == (1, 1)
-    assert report.quality.raw.longest_delay > timedelta(days=1)
-    before = load(connection).quality
-    assert before is not None
+    raw = report[QUALITY].raw
+    assert raw is not None
+    assert (raw.late, raw.after_end) == (1, 1)
+    assert raw.longest_delay > timedelta(days=1)
+    before = load(connection)[QUALITY]
     assert before.raw is not None
     assert (before.raw.late, before.raw.longest_delay) == (0, timedelta(minutes=5))
 
@@ -554,8 +556,7 @@ def test_expired_raw_events_leave_whole_months_and_mark_the_rest(connection: Con
         month, odd = load(connection), load(connection, "acme", ODD_DAYS)
 
     assert month.users is not None
-    assert month.quality is not None
-    assert month.quality.raw is None
+    assert month[QUALITY].raw is None
     assert odd.users is None
     assert odd.users_before is None
 
@@ -579,6 +580,8 @@ def test_a_change_under_days_that_keep_their_figures_holds_nothing_back(connecti
 
 
 def test_only_the_parts_that_sections_need_are_read(connection: Connection) -> None:
-    report = load_report(connection, "acme", JANUARY, "EUR", ReportParts(months=False, quality=False))
+    report = load_report(connection, "acme", JANUARY, "EUR", parts_of(["crypto"]))
 
-    assert (report.months, report.quality) == ((), None)
+    assert (report.get(VOLUMES), report.get(QUALITY)) == (load(connection)[VOLUMES], None)
+    with pytest.raises(ValueError, match="without months"):
+        _ = report[MONTHS]

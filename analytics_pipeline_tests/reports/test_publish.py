@@ -18,7 +18,7 @@ from pypdf import PdfReader
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.reports.documents import current_document
 from analytics_pipeline.reports.monthly import publish_company_months, publish_platform_month
-from analytics_pipeline.reports.order import order_report
+from analytics_pipeline.reports.order import ReportOrder
 from analytics_pipeline.reports.preview import first_page
 from analytics_pipeline.reports.publish import Job, publish_all, publish_order, write_order
 from analytics_pipeline.timescale.connection import Connection
@@ -29,7 +29,7 @@ from analytics_pipeline_tests.reports import samples
 from analytics_pipeline_tests.reports.ledger import COMPANIES
 
 MONTH = date(2026, 1, 1)
-ORDER = order_report(None, MONTH, date(2026, 1, 31), currency="EUR", sections=["headline"])
+ORDER = ReportOrder(start_date=MONTH, end_date=date(2026, 1, 31), sections=("headline",)).accept("EUR")
 _PATIENCE_SECONDS = 30
 
 
@@ -162,7 +162,9 @@ def test_a_company_without_figures_any_more_has_no_document_that_counts(
 
 @pytest.mark.slow
 def test_a_rerun_replaces_the_document_and_keeps_the_earlier_revision(ledger: Database, connection: Connection) -> None:
-    order = order_report("acme", MONTH, date(2026, 1, 31), currency="EUR", sections=["data-quality"], format="json")
+    order = ReportOrder(
+        company_id="acme", start_date=MONTH, end_date=date(2026, 1, 31), sections=("data-quality",), format="json"
+    ).accept("EUR")
     first, again = (publish_order(connection, ledger.settings, order) for _ in range(2))
     add_event(connection, "2026-01-06T13:00", company_id="acme", value="5")
     try:
@@ -180,7 +182,9 @@ def test_a_rerun_replaces_the_document_and_keeps_the_earlier_revision(ledger: Da
 
 @pytest.mark.slow
 def test_several_tables_as_csv_need_the_name_of_an_archive(connection: Connection, tmp_path: Path) -> None:
-    order = order_report("acme", MONTH, MONTH, currency="EUR", sections=["mrr"], format="csv")
+    order = ReportOrder(company_id="acme", start_date=MONTH, end_date=MONTH, sections=("mrr",), format="csv").accept(
+        "EUR"
+    )
 
     with pytest.raises(AnalyticsError, match=r"name it mrr\.zip"):
         write_order(connection, order, tmp_path / "mrr.csv")

@@ -9,7 +9,7 @@ import pytest
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.reports.catalogue import SECTION_NAMES
-from analytics_pipeline.reports.order import ReportOrder, order_report
+from analytics_pipeline.reports.order import AcceptedOrder, ReportOrder
 from analytics_pipeline.reports.publish import PublishedReport, publish_order
 from analytics_pipeline.reports.requests import ReportRequest, fail, meet, open_requests, release
 from analytics_pipeline.settings import Settings
@@ -30,8 +30,8 @@ def row_of(connection: Connection, request: ReportRequest) -> tuple[Any, ...]:
     return fetch_row(connection, query, [request.request_id])
 
 
-def order_of(request: ReportRequest, ledger: Database) -> ReportOrder:
-    return request.order(ledger.settings)
+def order_of(request: ReportRequest, ledger: Database) -> AcceptedOrder:
+    return request.accept(ledger.settings)
 
 
 def test_a_request_says_what_it_orders(ledger: Database, connection: Connection) -> None:
@@ -39,16 +39,16 @@ def test_a_request_says_what_it_orders(ledger: Database, connection: Connection)
         connection, sections=["mrr", "users"], format="json", currency="USD", locale="de_CH", page_size="letter"
     )
 
-    assert order_of(request, ledger) == order_report(
-        "acme",
-        date(2026, 1, 1),
-        date(2026, 1, 31),
+    assert order_of(request, ledger) == ReportOrder(
+        company_id="acme",
+        start_date=date(2026, 1, 1),
+        end_date=date(2026, 1, 31),
         currency="USD",
-        sections=["users", "mrr"],
+        sections=("users", "mrr"),
         format="json",
         locale="de_CH",
         page_size="letter",
-    )
+    ).accept("EUR")
     assert order_of(ask(connection), ledger).currency == "EUR"
 
 
@@ -158,7 +158,7 @@ def test_a_run_that_lost_its_request_does_not_end_that_of_another(
         )
         return made
 
-    made = publish_order(connection, ledger.settings, request.order(ledger.settings))
+    made = publish_order(connection, ledger.settings, request.accept(ledger.settings))
     monkeypatch.setattr("analytics_pipeline.reports.requests.publish_order", hand_over)
     with pytest.raises(AnalyticsError, match="given to another run"):
         meet(connection, ledger.settings, request.request_id, "run 1")
@@ -188,4 +188,4 @@ def test_a_row_that_nobody_could_read_is_refused_where_it_is_written(
 
 
 def test_no_sections_are_all_of_them(ledger: Database, connection: Connection) -> None:
-    assert ask(connection, company_id=None, sections=None).order(ledger.settings).sections == SECTION_NAMES
+    assert ask(connection, company_id=None, sections=None).accept(ledger.settings).sections == SECTION_NAMES

@@ -25,8 +25,9 @@ from analytics_pipeline.metrics.partitions import begin_attempt, record_closed
 from analytics_pipeline.metrics.signoffs import KEPT_FIGURES, SignOff, read_signoffs, sign_month, withdraw_signoffs
 from analytics_pipeline.metrics.tables import METRIC_ASSETS
 from analytics_pipeline.reports import monthly
+from analytics_pipeline.reports.catalogue import SECTION_NAMES, parts_of
 from analytics_pipeline.reports.formats import Formats
-from analytics_pipeline.reports.load import ReportParts, load_report
+from analytics_pipeline.reports.load import load_report
 from analytics_pipeline.reports.mail import Whom, count_missing, enqueue_report, enqueue_wanted
 from analytics_pipeline.reports.restatements import describe_signoffs
 from analytics_pipeline.settings import get_settings
@@ -278,7 +279,7 @@ def test_a_change_of_the_definitions_is_one_line_of_cause(connection: Connection
             "version of the definitions: 2 before, 3 now."
         )
         assert "    because of another version of the definitions" in call("periods", "restatements")
-        report = load_report(connection, "acme", JANUARY, "EUR", ReportParts())
+        report = load_report(connection, "acme", JANUARY, "EUR", parts_of(SECTION_NAMES))
         (said,) = describe_signoffs(replace(report, signoffs=[acme]), Formats())
         assert "Figures may differ from the signed ones by definition alone: another version of" in said
     finally:

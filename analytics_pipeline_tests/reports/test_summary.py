@@ -12,8 +12,9 @@ from pypdf import PdfReader
 from analytics_pipeline.messages.mailed import ChangedFigure
 from analytics_pipeline.metrics.rates import SubscriptionRates
 from analytics_pipeline.metrics.revenue import MrrMovements, RevenueMetrics, Unconverted
+from analytics_pipeline.reports.choices import PageSize
 from analytics_pipeline.reports.formats import Formats
-from analytics_pipeline.reports.layout import PageSize
+from analytics_pipeline.reports.months import MONTHS
 from analytics_pipeline.reports.report import PeriodRevenue, Report
 from analytics_pipeline.reports.sections import mrr, summary
 from analytics_pipeline.reports.shown_figures import shown_figures
@@ -235,13 +236,13 @@ def test_a_page_prints_the_bridge_by_month_with_a_minus_before_losses_and_roundi
     text = printed(samples.golden())
     assert f"Contraction Churn Rates End January 2025 890.00 200.00 0.00 10.00 {MINUS}60.00" in text
     assert last in text
-    *months, month = samples.golden().months
+    *months, month = samples.golden()[MONTHS]
     odd = replace(
         month,
         movements=replace(month.movements, contraction=Decimal("40.005"), churn=Decimal("30.005")),
         movements_incomplete=True,
     )
-    text = printed(samples.golden(months=[*months, odd]))
+    text = printed(samples.with_part(samples.golden(), MONTHS, [*months, odd]))
     assert "Churn Rates Rounding End" in text
     assert "Not wholly known, for want of rates of exchange: January 2026." in text
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from analytics_pipeline.metrics.tables import METRIC_TABLES, close_metric
-from analytics_pipeline.reports.load import ReportParts, load_report
+from analytics_pipeline.reports.catalogue import SECTION_NAMES, parts_of
+from analytics_pipeline.reports.load import load_report
 from analytics_pipeline.reports.sections import companies, currencies, headline, mrr, revenue
 from analytics_pipeline.reports.tabular import Table
 from analytics_pipeline.timescale.connection import Connection
@@ -47,7 +48,7 @@ def add(connection: Connection, when: str, what: str, value: str, **more: str) -
 
 def changes(connection: Connection, company: str | None) -> tuple[dict[Any, Any], list[Any], list[Any]]:
     """Return the changes of February's amounts by name, of MRR by month, and of revenue by month."""
-    report = load_report(connection, company, FEBRUARY, "EUR", ReportParts())
+    report = load_report(connection, company, FEBRUARY, "EUR", parts_of(SECTION_NAMES))
     of_period: list[Table] = [section.tables(report)[0] for section in (headline, revenue, mrr)]
     rows = [
         pair for table in of_period for pair in zip(table.column("name"), table.column("changePercent"), strict=True)
@@ -60,18 +61,18 @@ def changes(connection: Connection, company: str | None) -> tuple[dict[Any, Any]
 def test_no_share_is_shown_of_revenue_that_lacks_an_amount(connection: Connection) -> None:
     for company, value, currency in (("acme", "100", "EUR"), ("beta", "300", "EUR")):
         add(connection, "2025-01-10T10:00", "payment.received", value, company_id=company, currency=currency)
-    whole = load_report(connection, None, JANUARY, "EUR", ReportParts())
+    whole = load_report(connection, None, JANUARY, "EUR", parts_of(SECTION_NAMES))
     assert companies.tables(whole)[0].column("sharePercent") == [75, 25]
     assert currencies.tables(whole)[0].column("sharePercent") == [100]
     add(connection, "2025-01-10T10:00", "payment.received", "1000", company_id="acme", currency="JPY")
-    report = load_report(connection, None, JANUARY, "EUR", ReportParts())
+    report = load_report(connection, None, JANUARY, "EUR", parts_of(SECTION_NAMES))
     of_companies, by_currency = companies.tables(report)[0], currencies.tables(report)[0]
     assert of_companies.column("companyId") == ["beta", "acme"]
     assert of_companies.column("totalRevenue") == [300, 100]
     assert of_companies.column("sharePercent") == [None, None]
     assert by_currency.column("currency") == ["EUR", "JPY"]
     assert by_currency.column("sharePercent") == [None, None]
-    assert currencies.tables(load_report(connection, "beta", JANUARY, "EUR", ReportParts()))[0].column(
+    assert currencies.tables(load_report(connection, "beta", JANUARY, "EUR", parts_of(SECTION_NAMES)))[0].column(
         "sharePercent"
     ) == [100]
 

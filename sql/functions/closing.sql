@@ -646,6 +646,72 @@ $$;
 COMMENT ON FUNCTION analytics_user_metrics_together IS
     'The closed days or months that begin in a half-open window, over all companies together (company_id is null).';
 
+CREATE OR REPLACE FUNCTION analytics_closed_revenue(
+    p_granularity text, p_start timestamptz, p_end timestamptz, p_companies text[], p_together boolean
+)
+RETURNS SETOF analytics_revenue_metrics
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT m.*
+    FROM analytics_revenue_metrics AS m
+    WHERE m.granularity = p_granularity AND m.period_start >= p_start AND m.period_start < p_end
+      AND (p_companies IS NULL OR m.company_id = ANY (p_companies))
+    UNION ALL
+    SELECT t.*
+    FROM analytics_revenue_metrics_together(p_granularity, p_start, p_end) AS t
+    WHERE p_together
+$$;
+
+COMMENT ON FUNCTION analytics_closed_revenue IS
+    'The closed days or months that begin in a half-open window: of these companies (null: of every one), and of all together (company_id is null) if that is asked for.';
+
+CREATE OR REPLACE FUNCTION analytics_closed_movements(
+    p_granularity text, p_start timestamptz, p_end timestamptz, p_companies text[], p_together boolean
+)
+RETURNS SETOF analytics_mrr_movements
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT m.*
+    FROM analytics_mrr_movements AS m
+    WHERE m.granularity = p_granularity AND m.period_start >= p_start AND m.period_start < p_end
+      AND (p_companies IS NULL OR m.company_id = ANY (p_companies))
+    UNION ALL
+    SELECT t.*
+    FROM analytics_mrr_movements_together(p_granularity, p_start, p_end) AS t
+    WHERE p_together
+$$;
+
+COMMENT ON FUNCTION analytics_closed_movements IS
+    'The closed days or months that begin in a half-open window: of these companies (null: of every one), and of all together (company_id is null) if that is asked for.';
+
+CREATE OR REPLACE FUNCTION analytics_closed_users(
+    p_granularity text, p_start timestamptz, p_end timestamptz, p_companies text[], p_together boolean
+)
+RETURNS TABLE (
+    company_id text, period_start timestamptz, period_end timestamptz,
+    total_users bigint, active_users bigint, new_users bigint, churned_users bigint,
+    users_at_start bigint, active_before bigint, churned_of_start bigint,
+    churn_rate numeric, active_user_rate numeric, churn_rate_of_start numeric
+)
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT 
+        m.company_id, m.period_start, m.period_end, m.total_users, m.active_users, m.new_users, m.churned_users,
+        m.users_at_start, m.active_before, m.churned_of_start, m.churn_rate, m.active_user_rate, m.churn_rate_of_start
+    FROM analytics_user_metrics AS m
+    WHERE m.granularity = p_granularity AND m.period_start >= p_start AND m.period_start < p_end
+      AND (p_companies IS NULL OR m.company_id = ANY (p_companies))
+    UNION ALL
+    SELECT 
+        t.company_id, t.period_start, t.period_end, t.total_users, t.active_users, t.new_users, t.churned_users,
+        t.users_at_start, t.active_before, t.churned_of_start, t.churn_rate, t.active_user_rate, t.churn_rate_of_start
+    FROM analytics_user_metrics_together(p_granularity, p_start, p_end) AS t
+    WHERE p_together
+$$;
+
+COMMENT ON FUNCTION analytics_closed_users IS
+    'The closed days or months that begin in a half-open window: of these companies (null: of every one), and of all together (company_id is null) if that is asked for.';
+
 CREATE OR REPLACE FUNCTION analytics_close_metric(
     p_metric text, p_granularity text, p_start timestamptz, p_end timestamptz, p_currency text, p_version integer
 )

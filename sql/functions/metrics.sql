@@ -50,41 +50,23 @@ BEGIN
         FROM balance AS b
         GROUP BY b.place
     ),
-    -- Gains and losses of days, payments and refunds are apart: amounts of one entry have one sign.
-    entry AS (
-        SELECT
-            u.place, u.figure, u.part, u.currency,
-            sum(u.amount) AS amount, min(u.day) AS first_day, max(u.day) AS last_day
-        FROM (
-            SELECT a.place, v.figure, v.part, a.currency, v.amount, a.day
-            FROM amount AS a
-            CROSS JOIN LATERAL (
-                VALUES
-                    (a.figure, NULL, a.original - a.refunds),
-                    (
-                        CASE WHEN a.figure = 'totalRevenue' THEN 'refunds' ELSE a.figure END,
-                        CASE WHEN a.figure = 'revenueGrowth' THEN 'refunds' END,
-                        -a.refunds
-                    )
-            ) AS v (figure, part, amount)
-            WHERE a.converted IS NULL
-            UNION ALL
-            SELECT b.place, 'mrr', NULL, b.currency, b.original, b.day
-            FROM balance AS b
-            WHERE b.currency IS NOT NULL AND b.converted IS NULL
-        ) AS u
-        WHERE u.amount <> 0
-        GROUP BY u.place, u.figure, u.part, u.currency, sign(u.amount)
-    ),
-    listed AS (
-        SELECT
-            e.place,
-            jsonb_agg(
-                analytics_unconverted_entry(e.figure, e.part, e.currency, e.amount, e.first_day, e.last_day)
-                ORDER BY e.figure, e.part NULLS FIRST, e.currency, e.amount
-            ) AS unconverted
-        FROM entry AS e
-        GROUP BY e.place
+    lacking AS (
+        SELECT a.place, v.figure, v.part, a.currency, v.amount, a.day
+        FROM amount AS a
+        CROSS JOIN LATERAL (
+            VALUES
+                (a.figure, NULL, a.original - a.refunds),
+                (
+                    CASE WHEN a.figure = 'totalRevenue' THEN 'refunds' ELSE a.figure END,
+                    CASE WHEN a.figure = 'revenueGrowth' THEN 'refunds' END,
+                    -a.refunds
+                )
+        ) AS v (figure, part, amount)
+        WHERE a.converted IS NULL AND v.amount <> 0
+        UNION ALL
+        SELECT b.place, 'mrr', NULL, b.currency, b.original, b.day
+        FROM balance AS b
+        WHERE b.currency IS NOT NULL AND b.converted IS NULL AND b.original <> 0
     )
     SELECT
         w.place, w.company_id, w.period_start, w.period_end, w.currency,
@@ -94,7 +76,10 @@ BEGIN
     LEFT JOIN flow AS r ON r.place = w.place
     LEFT JOIN standing AS b ON b.place = w.place
     LEFT JOIN analytics_total_user_figures(p_periods) AS u ON u.place = w.place
-    LEFT JOIN listed AS l ON l.place = w.place
+    LEFT JOIN analytics_unconverted_lists(ARRAY(
+        SELECT ROW(k.place, k.figure, k.part, k.currency, k.amount, k.day, k.day)::analytics_unconverted_amount
+        FROM lacking AS k
+    )) AS l ON l.place = w.place
     CROSS JOIN LATERAL (
         SELECT
             coalesce(r.total_revenue, 0) AS total_revenue, coalesce(r.previous_revenue, 0) AS previous_revenue,
@@ -182,31 +167,6 @@ BEGIN
         FROM analytics_converted_revenue(p_periods || years_before) AS r
         WHERE r.figure = 'totalRevenue'
         GROUP BY r.place
-    ),
-    entry AS (
-        SELECT
-            u.place, u.figure, u.part, u.currency,
-            sum(u.amount) AS amount, min(u.first_day) AS first_day, max(u.last_day) AS last_day
-        FROM (
-            SELECT
-                p.place, p.currency, abs(p.original) AS amount, p.first_day, p.last_day,
-                -- A balance at the end without a rate is what mrr lacks.
-                CASE WHEN p.part = 'end' AND p.converted IS NULL THEN 'mrr' ELSE 'mrrMovements' END AS figure,
-                CASE WHEN p.part <> 'end' OR p.converted IS NOT NULL THEN p.part END AS part
-            FROM part AS p
-            WHERE p.is_left_out
-        ) AS u
-        GROUP BY u.place, u.figure, u.part, u.currency
-    ),
-    listed AS (
-        SELECT
-            e.place,
-            jsonb_agg(
-                analytics_unconverted_entry(e.figure, e.part, e.currency, e.amount, e.first_day, e.last_day)
-                ORDER BY e.figure, e.part NULLS FIRST, e.currency, e.amount
-            ) AS unconverted
-        FROM entry AS e
-        GROUP BY e.place
     )
     SELECT
         w.place, w.company_id, w.period_start, w.period_end, w.currency,
@@ -222,7 +182,17 @@ BEGIN
         d.total_revenue_year_over_year, d.mrr_year_over_year, b.place IS NULL
     FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, place)
     LEFT JOIN bridge AS b ON b.place = w.place
-    LEFT JOIN listed AS l ON l.place = w.place
+    LEFT JOIN analytics_unconverted_lists(ARRAY(
+        SELECT ROW(
+            p.place,
+            -- A balance at the end without a rate is what mrr lacks.
+            CASE WHEN p.part = 'end' AND p.converted IS NULL THEN 'mrr' ELSE 'mrrMovements' END,
+            CASE WHEN p.part <> 'end' OR p.converted IS NOT NULL THEN p.part END,
+            p.currency, abs(p.original), p.first_day, p.last_day
+        )::analytics_unconverted_amount
+        FROM part AS p
+        WHERE p.is_left_out
+    )) AS l ON l.place = w.place
     LEFT JOIN standing_before AS s ON s.place = w.place
     LEFT JOIN revenue AS r ON r.place = w.place
     LEFT JOIN revenue AS y ON y.place = w.place + asked_for
@@ -336,6 +306,30 @@ $$;
 
 COMMENT ON FUNCTION analytics_unconverted_entry IS
     'An amount that figures are without for want of a rate, as it stands in their list: figures are named as the fields of the answers, part says what of a figure with several it is.';
+
+-- Gains and losses of days, payments and refunds are apart: amounts of one entry have one sign.
+CREATE OR REPLACE FUNCTION analytics_unconverted_lists(p_amounts analytics_unconverted_amount[])
+RETURNS TABLE (place bigint, unconverted jsonb)
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT
+        e.place,
+        jsonb_agg(
+            analytics_unconverted_entry(e.figure, e.part, e.currency, e.amount, e.first_day, e.last_day)
+            ORDER BY e.figure, e.part NULLS FIRST, e.currency, e.amount
+        )
+    FROM (
+        SELECT
+            a.place, a.figure, a.part, a.currency,
+            sum(a.amount) AS amount, min(a.first_day) AS first_day, max(a.last_day) AS last_day
+        FROM unnest(p_amounts) AS a
+        GROUP BY a.place, a.figure, a.part, a.currency, a.amount < 0
+    ) AS e
+    GROUP BY e.place
+$$;
+
+COMMENT ON FUNCTION analytics_unconverted_lists IS
+    'What the figures of each period are without for want of a rate, as its list: of periods that lack nothing there is no row.';
 
 CREATE OR REPLACE FUNCTION analytics_ratio(p_amount numeric, p_count bigint)
 RETURNS numeric

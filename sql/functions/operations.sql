@@ -6,12 +6,9 @@ CREATE OR REPLACE FUNCTION analytics_revenue_shown(
 RETURNS SETOF analytics_revenue_metrics
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-    SELECT * FROM analytics_revenue_metrics AS m
-    WHERE m.company_id = p_company AND m.granularity = p_granularity
-      AND m.period_start >= p_start AND m.period_start < p_end
-    UNION ALL
-    SELECT * FROM analytics_revenue_metrics_together(p_granularity, p_start, p_end) AS t WHERE p_company IS NULL
-    ORDER BY period_start
+    SELECT c.*
+    FROM analytics_closed_revenue(p_granularity, p_start, p_end, ARRAY[p_company], p_company IS NULL) AS c
+    ORDER BY c.period_start
 $$;
 
 COMMENT ON FUNCTION analytics_revenue_shown IS
@@ -23,12 +20,9 @@ CREATE OR REPLACE FUNCTION analytics_movements_shown(
 RETURNS SETOF analytics_mrr_movements
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-    SELECT * FROM analytics_mrr_movements AS m
-    WHERE m.company_id = p_company AND m.granularity = p_granularity
-      AND m.period_start >= p_start AND m.period_start < p_end
-    UNION ALL
-    SELECT * FROM analytics_mrr_movements_together(p_granularity, p_start, p_end) AS t WHERE p_company IS NULL
-    ORDER BY period_start
+    SELECT c.*
+    FROM analytics_closed_movements(p_granularity, p_start, p_end, ARRAY[p_company], p_company IS NULL) AS c
+    ORDER BY c.period_start
 $$;
 
 COMMENT ON FUNCTION analytics_movements_shown IS
@@ -45,18 +39,10 @@ RETURNS TABLE (
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
     SELECT
-        m.company_id, m.period_start, m.period_end, m.total_users, m.active_users, m.new_users, m.churned_users,
-        m.users_at_start, m.churn_rate, m.active_user_rate, m.churn_rate_of_start
-    FROM analytics_user_metrics AS m
-    WHERE m.company_id = p_company AND m.granularity = p_granularity
-      AND m.period_start >= p_start AND m.period_start < p_end
-    UNION ALL
-    SELECT
-        t.company_id, t.period_start, t.period_end, t.total_users, t.active_users, t.new_users, t.churned_users,
-        t.users_at_start, t.churn_rate, t.active_user_rate, t.churn_rate_of_start
-    FROM analytics_user_metrics_together(p_granularity, p_start, p_end) AS t
-    WHERE p_company IS NULL
-    ORDER BY period_start
+        c.company_id, c.period_start, c.period_end, c.total_users, c.active_users, c.new_users, c.churned_users,
+        c.users_at_start, c.churn_rate, c.active_user_rate, c.churn_rate_of_start
+    FROM analytics_closed_users(p_granularity, p_start, p_end, ARRAY[p_company], p_company IS NULL) AS c
+    ORDER BY c.period_start
 $$;
 
 COMMENT ON FUNCTION analytics_users_shown IS

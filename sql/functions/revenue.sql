@@ -89,24 +89,6 @@ $$;
 COMMENT ON FUNCTION analytics_revenue_by_currency IS
     'Revenue, refunds (positive) and number of transactions of any period, per original currency.';
 
-CREATE OR REPLACE FUNCTION analytics_revenue_series(
-    p_company text, p_start timestamptz, p_end timestamptz
-)
-RETURNS TABLE (month timestamptz, currency text, revenue numeric, refunds numeric, transactions bigint)
-LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
-    SELECT r.bucket, r.currency, sum(r.total_value), -coalesce(sum(r.refund_value), 0), sum(r.event_count)::bigint
-    FROM analytics_revenue_monthly AS r
-    WHERE r.bucket >= p_start AND r.bucket < p_end
-      AND (p_company IS NULL OR r.company_id = p_company)
-      AND r.currency IS NOT NULL
-    GROUP BY r.bucket, r.currency
-    ORDER BY r.bucket, r.currency
-$$;
-
-COMMENT ON FUNCTION analytics_revenue_series IS
-    'Revenue, refunds (positive) and number of transactions of whole UTC months, per month and original currency.';
-
 -- An amount whose day has no rate is in original, and in none of the converted columns; nothing is nothing at
 -- any rate.
 CREATE OR REPLACE FUNCTION analytics_converted_revenue(p_periods analytics_figure_period[])

@@ -660,22 +660,3 @@ $$;
 
 COMMENT ON FUNCTION analytics_user_answers IS
     'User figures with their rates, a row for each period asked for, beside what it was asked for.';
-
-CREATE OR REPLACE FUNCTION analytics_user_series(
-    p_company text, p_start timestamptz, p_end timestamptz
-)
-RETURNS TABLE (month timestamptz, active_users bigint, new_users bigint)
-LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
-    SELECT a.period_start, a.active_users, a.new_users
-    FROM analytics_user_answers(ARRAY(
-        SELECT ROW(p_company, m.period_start, m.period_end, NULL)::analytics_figure_period
-        FROM analytics_periods('month', analytics_floor('month', p_start), p_end) AS m
-        ORDER BY m.period_start
-    )) AS a
-    ORDER BY a.place
-$$;
-
-COMMENT ON FUNCTION analytics_user_series IS
-    'Distinct active users and new users of whole UTC months, one row a month, zeros included; null where the '
-    'events of a month expired before it was closed.';

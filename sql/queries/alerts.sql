@@ -64,17 +64,10 @@ ORDER BY a.rule_id, a.company_id NULLS FIRST, a.condition
 
 
 -- name: alert_mrr_movements
--- Figures of closed periods for alerts: of companies, all if every_company, and of all together (company_id null).
+-- Figures of closed periods for alerts: of these companies (null: of every one), and of all together (company_id null).
 -- incomplete: what they are made from that lacks a rate of exchange.
 SELECT f.*, jsonb_path_query_array(f.unconverted, '$[*].figure') AS incomplete
-FROM (
-    SELECT m.* FROM analytics_mrr_movements AS m
-    WHERE m.granularity = %(granularity)s AND m.period_start >= %(start)s AND m.period_start < %(end)s
-      AND (%(every_company)s OR m.company_id = ANY (%(companies)s))
-    UNION ALL
-    SELECT t.* FROM analytics_mrr_movements_together(%(granularity)s, %(start)s, %(end)s) AS t
-    WHERE %(all_companies)s
-) AS f
+FROM analytics_closed_movements(%(granularity)s, %(start)s, %(end)s, %(companies)s::text[], %(all_companies)s) AS f
 
 
 -- name: alert_open
@@ -99,20 +92,13 @@ WHERE alert_id = %(alert)s
 
 
 -- name: alert_revenue_metrics
--- Figures of closed periods for alerts: of companies, all if every_company, and of all together (company_id null).
+-- Figures of closed periods for alerts: of these companies (null: of every one), and of all together (company_id null).
 -- incomplete: what they are made from that lacks a rate of exchange.
 SELECT
     f.company_id, f.period_start, jsonb_path_query_array(f.unconverted, '$[*].figure') AS incomplete,
     f.total_revenue, f.previous_revenue, f.revenue_growth, f.invoiced, f.refunds, f.mrr, f.arr,
     f.paying_customers, f.arpa, f.average_revenue_per_user
-FROM (
-    SELECT m.* FROM analytics_revenue_metrics AS m
-    WHERE m.granularity = %(granularity)s AND m.period_start >= %(start)s AND m.period_start < %(end)s
-      AND (%(every_company)s OR m.company_id = ANY (%(companies)s))
-    UNION ALL
-    SELECT t.* FROM analytics_revenue_metrics_together(%(granularity)s, %(start)s, %(end)s) AS t
-    WHERE %(all_companies)s
-) AS f
+FROM analytics_closed_revenue(%(granularity)s, %(start)s, %(end)s, %(companies)s::text[], %(all_companies)s) AS f
 
 
 -- name: alert_rule_add
@@ -153,18 +139,9 @@ ORDER BY c.company_id
 
 
 -- name: alert_user_metrics
--- Figures of closed periods for alerts: of companies, all if every_company, and of all together (company_id null).
+-- Figures of closed periods for alerts: of these companies (null: of every one), and of all together (company_id null).
 SELECT
-    m.company_id, m.period_start, '[]'::jsonb AS incomplete,
-    m.total_users, m.active_users, m.new_users, m.churned_users, m.users_at_start, m.active_before,
-    m.churn_rate, m.active_user_rate, m.churn_rate_of_start
-FROM analytics_user_metrics AS m
-WHERE m.granularity = %(granularity)s AND m.period_start >= %(start)s AND m.period_start < %(end)s
-  AND (%(every_company)s OR m.company_id = ANY (%(companies)s))
-UNION ALL
-SELECT
-    t.company_id, t.period_start, '[]',
-    t.total_users, t.active_users, t.new_users, t.churned_users, t.users_at_start, t.active_before,
-    t.churn_rate, t.active_user_rate, t.churn_rate_of_start
-FROM analytics_user_metrics_together(%(granularity)s, %(start)s, %(end)s) AS t
-WHERE %(all_companies)s
+    f.company_id, f.period_start, '[]'::jsonb AS incomplete,
+    f.total_users, f.active_users, f.new_users, f.churned_users, f.users_at_start, f.active_before,
+    f.churn_rate, f.active_user_rate, f.churn_rate_of_start
+FROM analytics_closed_users(%(granularity)s, %(start)s, %(end)s, %(companies)s::text[], %(all_companies)s) AS f

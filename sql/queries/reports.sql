@@ -10,26 +10,16 @@ ORDER BY 2
 
 
 -- name: report_closed_movements
--- Closed periods of mrr_movements, of each company or (each false) of all that are asked for together; last whether
--- amounts are left out for want of a rate.
+-- Closed periods of mrr_movements, of each company or (together) of all that are asked for; last whether amounts are left
+-- out for want of a rate.
 SELECT
     r.company_id, r.period_start,
     r.start_mrr, r.new, r.reactivation, r.expansion, r.contraction, r.churn, r.fx, r.end_mrr,
     r.unconverted <> '[]'
-FROM (
-    SELECT m.* FROM analytics_mrr_movements AS m
-    WHERE %(each)s AND m.granularity = %(granularity)s AND m.period_start = ANY (%(starts)s::timestamptz[])
-      AND (%(company)s::text IS NULL OR m.company_id = %(company)s)
-    UNION ALL
-    SELECT t.*
-    FROM analytics_mrr_movements_together(
-        %(granularity)s,
-        (SELECT min(s) FROM unnest(%(starts)s::timestamptz[]) AS s),
-        (SELECT max(s) + interval '1 microsecond' FROM unnest(%(starts)s::timestamptz[]) AS s)
-    ) AS t
-    WHERE NOT %(each)s AND t.period_start = ANY (%(starts)s::timestamptz[])
+FROM analytics_closed_movements(
+    %(granularity)s, %(start)s, %(end)s, %(companies)s::text[], %(together)s
 ) AS r
-WHERE r.currency = %(currency)s
+WHERE r.period_start = ANY (%(starts)s::timestamptz[]) AND r.currency = %(currency)s
 
 
 -- name: report_closed_periods
@@ -50,41 +40,24 @@ WHERE m.granularity = %(granularity)s
 
 
 -- name: report_closed_revenue
--- Closed periods of revenue_metrics, of each company or (each false) of all that are asked for together;
--- last the figures that lack amounts without a rate.
+-- Closed periods of revenue_metrics, of each company or (together) of all that are asked for; last the figures that lack
+-- amounts without a rate.
 SELECT
     r.company_id, r.period_start, r.total_revenue, r.revenue_growth, r.invoiced, r.refunds, r.mrr, r.paying_customers,
     jsonb_path_query_array(r.unconverted, '$[*].figure')
-FROM (
-    SELECT m.* FROM analytics_revenue_metrics AS m
-    WHERE %(each)s AND m.granularity = %(granularity)s AND m.period_start = ANY (%(starts)s::timestamptz[])
-      AND (%(company)s::text IS NULL OR m.company_id = %(company)s)
-    UNION ALL
-    SELECT t.*
-    FROM analytics_revenue_metrics_together(
-        %(granularity)s,
-        (SELECT min(s) FROM unnest(%(starts)s::timestamptz[]) AS s),
-        (SELECT max(s) + interval '1 microsecond' FROM unnest(%(starts)s::timestamptz[]) AS s)
-    ) AS t
-    WHERE NOT %(each)s AND t.period_start = ANY (%(starts)s::timestamptz[])
+FROM analytics_closed_revenue(
+    %(granularity)s, %(start)s, %(end)s, %(companies)s::text[], %(together)s
 ) AS r
-WHERE r.currency = %(currency)s
+WHERE r.period_start = ANY (%(starts)s::timestamptz[]) AND r.currency = %(currency)s
 
 
 -- name: report_closed_users
--- Closed periods of user_metrics, of each company or (each false) of all that are asked for together.
-SELECT u.company_id, u.period_start, u.total_users, u.active_users, u.new_users, u.churned_users
-FROM analytics_user_metrics AS u
-WHERE %(each)s AND u.granularity = %(granularity)s AND u.period_start = ANY (%(starts)s::timestamptz[])
-  AND (%(company)s::text IS NULL OR u.company_id = %(company)s)
-UNION ALL
-SELECT t.company_id, t.period_start, t.total_users, t.active_users, t.new_users, t.churned_users
-FROM analytics_user_metrics_together(
-    %(granularity)s,
-    (SELECT min(s) FROM unnest(%(starts)s::timestamptz[]) AS s),
-    (SELECT max(s) + interval '1 microsecond' FROM unnest(%(starts)s::timestamptz[]) AS s)
-) AS t
-WHERE NOT %(each)s AND t.period_start = ANY (%(starts)s::timestamptz[])
+-- Closed periods of user_metrics, of each company or (together) of all that are asked for.
+SELECT r.company_id, r.period_start, r.total_users, r.active_users, r.new_users, r.churned_users
+FROM analytics_closed_users(
+    %(granularity)s, %(start)s, %(end)s, %(companies)s::text[], %(together)s
+) AS r
+WHERE r.period_start = ANY (%(starts)s::timestamptz[])
 
 
 -- name: report_crypto

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 from anyio import to_thread
 from fastapi import APIRouter, Body, Path, Query, Request, Response, Security
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from analytics_pipeline.api.asking import CalendarDate, CompanyParameters, Parameters, company_for, not_there
+from analytics_pipeline.api.asking import CompanyParameters, Parameters, company_for, not_there
 from analytics_pipeline.api.auth import Caller, caller_with
 from analytics_pipeline.api.describing import answered
 from analytics_pipeline.api.numbers import to_json
@@ -18,9 +18,8 @@ from analytics_pipeline.api.schemas import Address, Report, ReportList, ReportRe
 from analytics_pipeline.api.scopes import Scope
 from analytics_pipeline.api.served_files import FILE_TYPES, file_response
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.fx.show import require_known_currency
 from analytics_pipeline.reports.document_links import PREVIEW, hash_key, key_address, new_key
-from analytics_pipeline.reports.order import order_report
+from analytics_pipeline.reports.order import ReportOrder, accept_order
 from analytics_pipeline.reports.preview import first_page
 from analytics_pipeline.reports.requests import ReportRequest
 from analytics_pipeline.timescale.clock import database_now
@@ -43,8 +42,8 @@ _Key = Annotated[str, Path(max_length=100)]
 # What has a key is for whom the address was given to.
 _NOT_INDEXED = {"X-Robots-Tag": "noindex"}
 _Id = Annotated[int, Path(ge=1, le=2**63 - 1, description="The document's or the request's id.")]
-# The columns of a request before what became of it.
-_REQUEST_FIELDS = 10
+# Before what became of a request stand its number, what is asked for, and its state.
+_REQUEST_FIELDS = len(ReportOrder.model_fields) + 2
 # An address that a page has asked for serves to open the document now.
 _OPEN_FOR = timedelta(hours=1)
 
@@ -62,19 +61,10 @@ class FormatParameters(CompanyParameters):
     format: Literal["pdf", "xlsx"] = Field("pdf", description="The document, or the workbook of its figures.")
 
 
-class WantedReport(BaseModel):
-    """A custom report: dates are inclusive, UTC."""
+class WantedReport(ReportOrder):
+    """A custom report: dates are inclusive, UTC. A company's token needs no companyId."""
 
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
-
-    start_date: CalendarDate
-    end_date: CalendarDate
-    company_id: str | None = Field(None, min_length=1, description="For operators: one company; without it all.")
-    sections: list[str] = Field([], max_length=50, description="Names of sections; none: all of them.")
-    format: Literal["pdf", "xlsx", "csv", "json"] = "pdf"
-    currency: str | None = Field(None, min_length=1, max_length=32)
-    locale: str = Field("en_GB", max_length=32)
-    page_size: str = Field("A4", max_length=32)
+    model_config = ConfigDict(alias_generator=to_camel)
 
 
 @router.get("", **answered(ReportList))
@@ -147,29 +137,19 @@ async def request_report(
 
     def write(connection: Connection) -> dict[str, Any]:
         company_for(connection, caller, company)
-        currency = require_known_currency(connection, wanted.currency or settings.base_currency)
         # What can't be made is refused at once.
-        order_report(
-            company,
-            wanted.start_date,
-            wanted.end_date,
-            currency=currency,
-            sections=wanted.sections,
-            format=wanted.format,
-            locale=wanted.locale,
-            page_size=wanted.page_size,
-            now=database_now(connection),
-        )
+        order = ReportOrder.of({**dict(wanted), "company_id": company})
+        accepted = accept_order(connection, order, settings.base_currency, database_now(connection))
         query = "SELECT analytics_request_report(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
         values = [
             company,
-            wanted.start_date,
-            wanted.end_date,
-            wanted.sections,
-            wanted.format,
-            currency,
-            wanted.locale,
-            wanted.page_size,
+            accepted.window.start.date(),
+            accepted.window.last_day,
+            [*order.sections],
+            order.format,
+            accepted.currency,
+            order.locale,
+            order.page_size,
             f"api {caller.name}",
         ]
         number = fetch_row(connection, query, values)[0]
@@ -201,11 +181,11 @@ async def requested_document(
     """The document that was asked for."""
     company = caller.company_asked(parameters.company_id)
     settings = request.app.state.settings
-    shown, order, uri = await request.app.state.readers.run(company, lambda c: _request(c, company, request_id))
+    shown, asked, uri = await request.app.state.readers.run(company, lambda c: _request(c, company, request_id))
     if shown["state"] != "done":
         raise ApiError(404, "This report is not done yet.")
     try:
-        name = order.order(settings).name(PurePosixPath(uri).suffix)
+        name = asked.accept(settings).name(PurePosixPath(uri).suffix)
     except (AnalyticsError, ValueError):
         # Of a row that somebody else has written, or of an earlier release.
         raise ApiError(404, "The store holds no document for this request: ask for the report again.") from None
@@ -293,27 +273,19 @@ def _request(
     if row is None:
         raise not_there("request")
     requested_at, finished_at, failure, uri, size, sha256 = row[_REQUEST_FIELDS:]
-    ordered = [*row[:_REQUEST_FIELDS], None]
-    asked = ReportRequest(*ordered)
+    request = ReportRequest.of_row([*row[:_REQUEST_FIELDS], None])
     return (
         {
-            "id": asked.request_id,
-            "state": asked.state,
-            "companyId": asked.company_id,
-            "startDate": f"{asked.start}",
-            "endDate": f"{asked.end}",
-            "sections": list(asked.sections),
-            "format": asked.format,
-            "currency": asked.currency,
-            "locale": asked.locale,
-            "pageSize": asked.page_size,
+            "id": request.request_id,
+            "state": request.state,
+            **{to_camel(field): value for field, value in request.asked.items()},
             "requestedAt": _instant(requested_at),
             "finishedAt": _instant(finished_at),
             "problem": failure,
             "size": size,
             "sha256": sha256,
         },
-        asked,
+        request,
         uri,
     )
 

@@ -7,8 +7,7 @@ gives its request back, and another takes it, a few times at most.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dagster import (
     AssetExecutionContext,
@@ -29,8 +28,7 @@ from pydantic import Field
 
 from analytics_pipeline.asset_names import CUSTOM_REPORTS
 from analytics_pipeline.companies.known import require_known_company
-from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.fx.show import require_known_currency
+from analytics_pipeline.messages.recipients import PDF
 from analytics_pipeline.orchestration.keys import assets_named
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.runs import tags
@@ -38,11 +36,12 @@ from analytics_pipeline.orchestration.runs.descriptions import describe_run
 from analytics_pipeline.orchestration.runs.paged_records import run_records
 from analytics_pipeline.orchestration.sensors import pipeline_sensor
 from analytics_pipeline.orchestration.shared import REPORTS, AssetJob, pipeline_asset, pipeline_job
+from analytics_pipeline.reports.choices import DEFAULT_LOCALE, DEFAULT_PAGE_SIZE
+from analytics_pipeline.reports.order import ReportOrder, accept_order
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import check_clock, database_now
 
 if TYPE_CHECKING:
-    from analytics_pipeline.reports.order import ReportOrder
     from analytics_pipeline.reports.requests import ReportRequest
 
 # Dagster wants the names of jobs and assets to differ.
@@ -59,27 +58,41 @@ _MAX_RUNS_PER_REQUEST = 3
 _NOTHING = "Nobody waits for a report."
 
 
-class CustomReport(Config):
-    """What a custom report is to be."""
+def _field(name: str, default: Any) -> Any:
+    """Return a field of the configuration; what it says is what the order says of it."""
+    return Field(default=default, description=ReportOrder.model_fields[name].description)
 
-    company: str = Field(default="", description="A company's id; empty: all companies together.")
-    start: str = Field(default="", description="First day, UTC: 2025-01-01. Without days the last finished month.")
-    end: str = Field(default="", description="Last day, UTC, inclusive: 2025-01-31.")
-    sections: list[str] = Field(
-        default=[],
-        description=(
-            "Names of sections, none: all of them. headline, summary, companies, revenue, mrr, users, currencies, "
-            "refunds, crypto, top-events, alerts, data-quality, reconciliation, definitions."
-        ),
-    )
-    format: str = Field(default="pdf", description="pdf, xlsx, csv (several sections: a zip of them) or json.")
-    currency: str = Field(default="", description="Reporting currency, empty: ANALYTICS_BASE_CURRENCY.")
-    locale: str = Field(default="en_GB", description="Notation of figures and dates in a PDF, such as de_CH.")
-    page_size: str = Field(default="A4", description="A4 or letter.")
+
+class CustomReport(Config):
+    """What a custom report is to be: a ``ReportOrder`` in the types that a run configuration has; empty is left out."""
+
+    company: str = _field("company_id", "")
+    start: str = _field("start_date", "")
+    end: str = _field("end_date", "")
+    sections: list[str] = _field("sections", [])
+    format: str = _field("format", PDF)
+    currency: str = _field("currency", "")
+    locale: str = _field("locale", DEFAULT_LOCALE)
+    page_size: str = _field("page_size", DEFAULT_PAGE_SIZE)
     request_id: int | None = Field(
         default=None,
         description="The row of analytics_report_requests to be met: what it says counts, and nothing else here.",
     )
+
+    def order(self) -> ReportOrder:
+        """Return the order; raises ``AnalyticsError`` naming what can't be made of it."""
+        return ReportOrder.of(
+            {
+                "company_id": self.company or None,
+                "start_date": self.start or None,
+                "end_date": self.end or None,
+                "sections": self.sections,
+                "format": self.format,
+                "currency": self.currency or None,
+                "locale": self.locale,
+                "page_size": self.page_size,
+            }
+        )
 
 
 def build_custom_asset(settings: Settings) -> AssetsDefinition:
@@ -103,9 +116,10 @@ def build_custom_asset(settings: Settings) -> AssetsDefinition:
         settings, request = timescale.settings, config.request_id
         with timescale.session() as connection:
             if request is None:
-                require_known_company(connection, config.company or None)
-                require_known_currency(connection, config.currency or settings.base_currency)
-                published = publish_order(connection, settings, _order(config, settings, check_clock(connection)))
+                order = config.order()
+                require_known_company(connection, order.company_id)
+                accepted = accept_order(connection, order, settings.base_currency, check_clock(connection))
+                published = publish_order(connection, settings, accepted)
             else:
                 published = meet(connection, settings, request, context.run.run_id)
             return MaterializeResult(metadata=document_metadata(connection, published, settings))
@@ -120,36 +134,6 @@ def build_custom_job(settings: Settings) -> AssetJob:
         assets_named([CUSTOM_REPORTS], settings),
         "Makes one report as its run configuration asks for it; the sensor report_requests starts it.",
     )
-
-
-def _order(config: CustomReport, settings: Settings, now: datetime) -> "ReportOrder":
-    from analytics_pipeline.reports.order import order_report
-
-    start, end = _days(config, now.date())
-    return order_report(
-        config.company or None,
-        start,
-        end,
-        currency=config.currency or settings.base_currency,
-        sections=config.sections,
-        format=config.format,
-        locale=config.locale,
-        page_size=config.page_size,
-        now=now,
-    )
-
-
-def _days(config: CustomReport, today: date) -> tuple[date, date]:
-    """Return the first and the last day, without either those of the last finished month."""
-    if not config.start and not config.end:
-        last = today.replace(day=1) - timedelta(days=1)
-        return last.replace(day=1), last
-    try:
-        return date.fromisoformat(config.start), date.fromisoformat(config.end)
-    except ValueError as error:
-        raise AnalyticsError(
-            f"start and end are days such as 2025-01-31, both or neither, not {config.start!r} and {config.end!r}."
-        ) from error
 
 
 def build_requests_sensor() -> SensorDefinition:
@@ -178,7 +162,7 @@ def build_requests_sensor() -> SensorDefinition:
                     notes.append(f"{name} is queued or being met")
                     continue
                 try:
-                    request.order(timescale.settings, now)
+                    request.accept(timescale.settings, now)
                 # Whatever a row may hold, it keeps none of the others waiting.
                 except Exception as error:  # noqa: BLE001
                     fail(connection, request.request_id, str(error), request.run_id)
@@ -202,10 +186,6 @@ def build_requests_sensor() -> SensorDefinition:
         )
 
     return _report_requests
-
-
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def _runs_of(instance: DagsterInstance, requests: Iterable[int]) -> Mapping[int, list[DagsterRun]]:

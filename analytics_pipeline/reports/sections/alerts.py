@@ -1,19 +1,24 @@
 """The alerts that fired in the period."""
 
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 from reportlab.platypus import Flowable, Spacer
 
 from analytics_pipeline.reports.content import Content
-from analytics_pipeline.reports.fired_alerts import FiredAlert
 from analytics_pipeline.reports.formats import Formats
+from analytics_pipeline.reports.reading import Key, Part, Reading
 from analytics_pipeline.reports.report import ALL_COMPANIES, Report
 from analytics_pipeline.reports.sections.section import Section
 from analytics_pipeline.reports.tables import Glossary
 from analytics_pipeline.reports.tabular import Column, Kind, Table, text
 from analytics_pipeline.reports.text import Printable, plain
-from analytics_pipeline.windows import Granularity
+from analytics_pipeline.sql_files import load_query
+from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.windows import Granularity, Window
 
 _GOING_ON = "going on"
 _COMPANY_CHARACTERS = 60
@@ -21,6 +26,53 @@ _SENTENCES_CHARACTERS = 1_000
 # So many alerts don't part from the heading.
 _LEAST = 3
 _NOTE = 12.0
+
+
+@dataclass(frozen=True, slots=True)
+class FiredAlert:
+    """An alert whose rule fired, from its first to its last period (their starts, UTC).
+
+    ``company`` None: all companies together. ``value`` and ``threshold`` are in words, as the messages have them.
+    ``resolution`` is why it is over: recovered, corrected, rule changed or rule removed; None while it goes on.
+    """
+
+    rule: str
+    description: str
+    severity: str
+    company: str | None
+    granularity: Granularity
+    first_period: datetime
+    last_period: datetime
+    value: str
+    threshold: str
+    opened_at: datetime
+    resolved_at: datetime | None
+    resolution: str | None
+
+
+def fired_alerts(connection: Connection, company_id: str | None, window: Window) -> list[FiredAlert]:
+    """Return the alerts with a firing period in a window, of a company, None: of each and of all together.
+
+    In the order of their first period. A ``corrected`` one fired by figures that have changed since.
+    """
+    rows = connection.execute(
+        load_query("alert_fired"), {"company": company_id, "start": window.start, "end": window.end}
+    ).fetchall()
+    return [
+        FiredAlert(rule, description, severity, company, Granularity(granularity), *of_row)
+        for rule, description, severity, company, granularity, *of_row in rows
+    ]
+
+
+def _read(reading: Reading) -> Mapping[Key, Sequence[FiredAlert]]:
+    """Return what fired: a company's own, or for the report over all companies that of each and of all together."""
+    fired: defaultdict[Key, list[FiredAlert]] = defaultdict(list)
+    for alert in fired_alerts(reading.connection, reading.company, reading.window):
+        fired[alert.company if reading.each else None].append(alert)
+    return fired
+
+
+ALERTS: Part[Sequence[FiredAlert]] = Part("alerts", _read, ())
 
 
 def tables(report: Report) -> list[Table]:
@@ -52,7 +104,7 @@ def tables(report: Report) -> list[Table]:
                     alert.last_period.date(),
                     alert.resolution or _GOING_ON,
                 )
-                for alert in report.alerts
+                for alert in report[ALERTS]
             ],
         )
     ]
@@ -60,7 +112,7 @@ def tables(report: Report) -> list[Table]:
 
 def pages(content: Content) -> list[Flowable]:
     """Return each rule with what it found in sentences: words and amounts of any length, none of them cut."""
-    alerts = content.report.alerts
+    alerts = content.report[ALERTS]
     if not alerts:
         return [*content.heading("Alerts"), content.note("No alert fired in this period.")]
     note = content.note("What each rule found, what it watches for, how severe that is, and what has come of it.")
@@ -96,4 +148,4 @@ def _as_printed(words: str) -> str:
     return re.sub(r"(?<=\d) %", "%", re.sub(r"(?<!\w)-(?=\d)", "\u2212", words))
 
 
-SECTION = Section("alerts", tables, pages, has_figures=False)
+SECTION = Section("alerts", tables, pages, parts=[ALERTS], has_figures=False)

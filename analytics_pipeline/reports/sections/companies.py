@@ -1,13 +1,15 @@
 """The companies side by side, in the report over all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal, localcontext
 
 from reportlab.platypus import Flowable
 
 from analytics_pipeline.currencies import PRECISION
 from analytics_pipeline.reports.content import Content
-from analytics_pipeline.reports.report import CompanyFigures, Report
+from analytics_pipeline.reports.reading import Key, Part, Reading
+from analytics_pipeline.reports.report import PeriodRevenue, Report, period_revenue
 from analytics_pipeline.reports.sections.section import Section
 from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, money, percent, share, text
 
@@ -16,9 +18,38 @@ _MAX_COMPANIES = 15
 _TITLE = "Companies"
 
 
+@dataclass(frozen=True, slots=True)
+class CompanyFigures:
+    """A company beside the others; ``active_users`` is None where raw events it needs have expired."""
+
+    company_id: str
+    revenue: PeriodRevenue
+    active_users: int | None
+
+
+def _read(reading: Reading) -> Mapping[Key, Sequence[CompanyFigures]]:
+    """Return the companies with figures, the one with the most revenue first, for the report over all of them."""
+    if reading.each:
+        return {}
+    window = reading.window
+    countable = window in reading.countable
+    users = reading.users([window], each=True)[window] if countable else {}
+    found = []
+    for key, figures in reading.revenue([window], each=True)[window].items():
+        if key is not None:
+            # Whoever has no figures of users has none that is active.
+            active = (users[key].active_users if key in users else 0) if countable else None
+            found.append(CompanyFigures(key, period_revenue(figures), active))
+    found.sort(key=lambda company: (-company.revenue.figures.total_revenue, company.company_id))
+    return {None: found}
+
+
+COMPANIES: Part[Sequence[CompanyFigures]] = Part("companies", _read, ())
+
+
 def tables(report: Report) -> list[Table]:
     """Return a row per company, the one with the most revenue first."""
-    return [_table(report, [_row(report, company) for company in report.companies])]
+    return [_table(report, [_row(report, company) for company in report[COMPANIES]])]
 
 
 def _row(report: Report, company: CompanyFigures) -> tuple[Value, ...]:
@@ -62,11 +93,12 @@ def pages(content: Content) -> list[Flowable]:
     report = content.report
     if report.company_id is not None:
         return []
-    if not report.companies:
+    companies = report[COMPANIES]
+    if not companies:
         return [*content.heading(_TITLE), content.note("No company has figures in this period.")]
-    listed, others = report.companies, report.companies[_MAX_COMPANIES:]
+    listed, others = companies, companies[_MAX_COMPANIES:]
     if len(others) > 1:
-        listed = report.companies[:_MAX_COMPANIES]
+        listed = companies[:_MAX_COMPANIES]
     rows = [_row(report, company) for company in listed]
     placed = content.set(_table(report, [*rows, _others(report, others)] if len(others) > 1 else rows))
     return [*content.heading(_TITLE, placed.least_height), placed]
@@ -89,4 +121,4 @@ def _others(report: Report, companies: Sequence[CompanyFigures]) -> tuple[Value,
     )
 
 
-SECTION = Section("companies", tables, pages, compares_companies=True)
+SECTION = Section("companies", tables, pages, parts=[COMPANIES], compares_companies=True)

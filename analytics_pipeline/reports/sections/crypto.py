@@ -1,11 +1,30 @@
 """Crypto volumes: what was received, sent and swapped, in each asset."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
 from reportlab.platypus import Flowable
 
 from analytics_pipeline.reports.content import Content
+from analytics_pipeline.reports.reading import Part, part_of_rows
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections.section import Section
 from analytics_pipeline.reports.tabular import Column, Table, money, text
+
+
+@dataclass(frozen=True, slots=True)
+class CryptoVolume:
+    """Quantity of an asset moved in the period by one kind of event, and its value at the days' rates, if known."""
+
+    ticker: str
+    event_type: str
+    quantity: Decimal
+    transactions: int
+    converted: Decimal | None
+
+
+VOLUMES: Part[Sequence[CryptoVolume]] = part_of_rows("report_crypto", CryptoVolume)
 
 
 def tables(report: Report) -> list[Table]:
@@ -29,7 +48,7 @@ def tables(report: Report) -> list[Table]:
                     money(row.quantity, row.ticker),
                     money(row.converted, report.currency),
                 )
-                for row in report.crypto
+                for row in report[VOLUMES]
             ],
         )
     ]
@@ -37,16 +56,16 @@ def tables(report: Report) -> list[Table]:
 
 def pages(content: Content) -> list[Flowable]:
     """Return the table, with what its values say."""
-    report = content.report
-    if not report.crypto:
+    volumes = content.report[VOLUMES]
+    if not volumes:
         return [*content.heading("Crypto volumes"), content.note("No crypto transactions in this period.")]
-    (table,) = tables(report)
+    (table,) = tables(content.report)
     placed = content.set(table)
-    if any(row.converted is None for row in report.crypto):
+    if any(row.converted is None for row in volumes):
         note = content.note("Without a value: no rate of the asset is known for one of the days.")
     else:
         note = content.note("Values are at the rates of the days, and in none of the revenue figures.")
     return [*content.heading("Crypto volumes", placed.least_height + content.height([note])), placed, note]
 
 
-SECTION = Section("crypto", tables, pages)
+SECTION = Section("crypto", tables, pages, parts=[VOLUMES])

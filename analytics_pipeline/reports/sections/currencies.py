@@ -1,11 +1,18 @@
 """Revenue in the currencies it was paid in, with the rates it was converted at."""
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
 from reportlab.platypus import Flowable
 
 from analytics_pipeline.metrics.revenue import Unconverted
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.judgement import MISSING_FROM
-from analytics_pipeline.reports.report import OriginalRevenue, Report
+from analytics_pipeline.reports.reading import Key, Part, Reading
+from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections.section import Section
 from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, exchange_rate, money, share, text
 
@@ -21,6 +28,60 @@ _PARTS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class OriginalRevenue:
+    """Revenue of the period in the currency it was paid in.
+
+    ``revenue`` is payments minus refunds, ``refunds`` positive, both in ``currency``. ``converted`` and
+    ``converted_refunds`` are what of them is in the figures: in the reporting currency, each day at its own rate, days
+    without one left out; None without any. The rates say what one unit costs: the lowest and the highest of the days,
+    and the average over the amounts, None where one is missing.
+    """
+
+    currency: str
+    revenue: Decimal
+    refunds: Decimal
+    transactions: int
+    converted: Decimal | None
+    converted_refunds: Decimal | None
+    lowest_rate: Decimal | None
+    highest_rate: Decimal | None
+    average_rate: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class RefundDay:
+    """What was refunded on a day (UTC) in a currency, positive, and the same in the reporting currency."""
+
+    day: date
+    currency: str
+    refunds: Decimal
+    converted: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class OriginalAmounts:
+    """Revenue of the period by original currency, and what of it was refunded on which days."""
+
+    currencies: Sequence[OriginalRevenue]
+    refund_days: Sequence[RefundDay]
+
+
+def _read(reading: Reading) -> Mapping[Key, OriginalAmounts]:
+    currencies: defaultdict[Key, list[OriginalRevenue]] = defaultdict(list)
+    days: defaultdict[Key, list[RefundDay]] = defaultdict(list)
+    for key, currency, day, *amounts in reading.rows("report_currencies"):
+        whole = OriginalRevenue(currency, *amounts)
+        if day is None:
+            currencies[key].append(whole)
+        else:
+            days[key].append(RefundDay(day, currency, whole.refunds, whole.converted_refunds))
+    return {key: OriginalAmounts(of_key, days[key]) for key, of_key in currencies.items()}
+
+
+ORIGINAL_AMOUNTS = Part("original amounts", _read, OriginalAmounts((), ()))
+
+
 def tables(report: Report) -> list[Table]:
     """Return revenue by currency, and the amounts for which no rate is known."""
     return [_by_currency(report), _unconverted(report)]
@@ -28,7 +89,9 @@ def tables(report: Report) -> list[Table]:
 
 def _by_currency(report: Report) -> Table:
     currency = report.currency
-    rows = [_row(row, currency, share(row.converted, report.whole_revenue)) for row in report.currencies]
+    rows = [
+        _row(row, currency, share(row.converted, report.whole_revenue)) for row in report[ORIGINAL_AMOUNTS].currencies
+    ]
     return Table(
         "revenueByCurrency",
         "Revenue by original currency",
@@ -61,7 +124,7 @@ def _row(row: OriginalRevenue, reporting: str, of_whole: Value) -> tuple[Value, 
 
 
 def _total(report: Report) -> tuple[Value, ...]:
-    transactions = sum(row.transactions for row in report.currencies)
+    transactions = sum(row.transactions for row in report[ORIGINAL_AMOUNTS].currencies)
     return (
         "Total revenue",
         "",
@@ -122,4 +185,4 @@ def _converted(content: Content, by_currency: Table) -> list[Flowable]:
     return [*content.heading(by_currency.title, placed.least_height + content.height([rates])), placed, rates]
 
 
-SECTION = Section("currencies", tables, pages)
+SECTION = Section("currencies", tables, pages, parts=[ORIGINAL_AMOUNTS])

@@ -11,7 +11,8 @@ from analytics_pipeline.metrics.rounding import LOSSES, round_movements
 from analytics_pipeline.reports.charts import BridgeChart, Step
 from analytics_pipeline.reports.content import Content, decimal
 from analytics_pipeline.reports.figures import change
-from analytics_pipeline.reports.report import MonthFigures, Report
+from analytics_pipeline.reports.months import MONTHS, MonthFigures
+from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections import figures
 from analytics_pipeline.reports.sections.section import Section, figures_table
 from analytics_pipeline.reports.sections.trends import (
@@ -130,7 +131,9 @@ def pages(content: Content) -> list[Flowable]:
     report = content.report
     of_period, movements, moved_by_month, rates, by_month = tables(report)
     movements = _as_steps(movements)
-    trend = trend_charts(content, [(f"MRR at the end of the month, {report.currency}", [m.mrr for m in report.months])])
+    trend = trend_charts(
+        content, [(f"MRR at the end of the month, {report.currency}", [m.mrr for m in report[MONTHS]])]
+    )
     figures_placed = content.set(of_period)
     return [
         *content.heading("Monthly recurring revenue", figures_placed.least_height + _BRIDGE_HEIGHT),
@@ -161,4 +164,4 @@ def _bridge_chart(content: Content, movements: Table) -> BridgeChart:
     return BridgeChart(content.sheet, title, steps, (content.sheet.width, _BRIDGE_HEIGHT))
 
 
-SECTION = Section("mrr", tables, pages, needs_months=True)
+SECTION = Section("mrr", tables, pages, parts=[MONTHS])

@@ -6,6 +6,7 @@ from decimal import Decimal
 from reportlab.platypus import Flowable
 
 from analytics_pipeline.reports.content import Content
+from analytics_pipeline.reports.quality import QUALITY
 from analytics_pipeline.reports.reconciliation import Amount, compared
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections.section import Section
@@ -59,14 +60,14 @@ def _notes(report: Report) -> Sequence[str]:
         "partition was closed, and with what the raw events give past every aggregate.",
         "Balances and users first seen stand on every event there ever was; they have no sum of the period's events.",
     ]
-    quality = report.quality
-    if quality and quality.closed is None:
+    quality = report[QUALITY]
+    if quality.closed is None:
         notes.append("The period is no closed day or month, or not by today's definitions: there is no stored figure.")
-    elif quality and quality.closed and None in (quality.closed.total_revenue, quality.closed.total_users):
+    elif None in (quality.closed.total_revenue, quality.closed.total_users):
         notes.append("A stored figure that is missing is in another currency, or its partition is not closed.")
-    if quality and quality.raw is None:
+    if quality.raw is None:
         notes.append("Raw events of the period have expired; the aggregates keep its figures.")
     return notes
 
 
-SECTION = Section("reconciliation", tables, pages, needs_quality=True, has_figures=False)
+SECTION = Section("reconciliation", tables, pages, parts=[QUALITY], has_figures=False)

@@ -8,6 +8,7 @@ from reportlab.platypus import Flowable
 from analytics_pipeline.currencies import PRECISION
 from analytics_pipeline.reports.content import Content, decimal
 from analytics_pipeline.reports.report import Report
+from analytics_pipeline.reports.sections.currencies import ORIGINAL_AMOUNTS
 from analytics_pipeline.reports.sections.section import Section
 from analytics_pipeline.reports.tabular import Column, Kind, Table, money, share, text
 
@@ -21,7 +22,7 @@ def tables(report: Report) -> list[Table]:
 
 
 def _by_currency(report: Report) -> Table:
-    refunded = [row for row in report.currencies if row.refunds]
+    refunded = [row for row in report[ORIGINAL_AMOUNTS].currencies if row.refunds]
     rows = []
     for row in refunded:
         with localcontext(prec=PRECISION):
@@ -53,7 +54,7 @@ def _by_currency(report: Report) -> Table:
 
 
 def _by_day(report: Report) -> Table:
-    days = sorted(report.refund_days, key=lambda day: (day.day, day.currency))
+    days = sorted(report[ORIGINAL_AMOUNTS].refund_days, key=lambda day: (day.day, day.currency))
     return Table(
         "refundsByDay",
         "Refunds by day",
@@ -73,7 +74,7 @@ def _by_day(report: Report) -> Table:
 def pages(content: Content) -> list[Flowable]:
     """Return refunds by currency, and the days with the most."""
     report = content.report
-    if not report.refund_days:
+    if not report[ORIGINAL_AMOUNTS].refund_days:
         return [*content.heading("Refunds"), content.note("Nothing was refunded in this period.")]
     by_currency, by_day = tables(report)
     placed = content.set(by_currency)
@@ -92,4 +93,4 @@ def _largest(content: Content, by_day: Table) -> Table:
     return replace(by_day, title=f"{by_day.title}: {of_all}{first}", rows=[*unknown, *known][:_MAX_DAYS])
 
 
-SECTION = Section("refunds", tables, pages)
+SECTION = Section("refunds", tables, pages, parts=[ORIGINAL_AMOUNTS])

@@ -3,6 +3,7 @@
 from reportlab.platypus import Flowable, Spacer
 
 from analytics_pipeline.reports.content import Content
+from analytics_pipeline.reports.months import MONTHS
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections import figures
 from analytics_pipeline.reports.sections.section import Section, figures_table
@@ -50,7 +51,7 @@ def pages(content: Content) -> list[Flowable]:
     """Return the trend as a chart, and the tables."""
     report = content.report
     of_period, by_month = tables(report)
-    chart = trend_charts(content, [(f"Total revenue, {report.currency}", [m.total_revenue for m in report.months])])
+    chart = trend_charts(content, [(f"Total revenue, {report.currency}", [m.total_revenue for m in report[MONTHS]])])
     figures_placed = content.set(of_period)
     return [
         *content.heading("Revenue", figures_placed.least_height + CHART_HEIGHT),
@@ -62,4 +63,4 @@ def pages(content: Content) -> list[Flowable]:
     ]
 
 
-SECTION = Section("revenue", tables, pages, needs_months=True)
+SECTION = Section("revenue", tables, pages, parts=[MONTHS])

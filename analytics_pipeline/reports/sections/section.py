@@ -3,10 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from reportlab.platypus import Flowable
 
 from analytics_pipeline.reports.content import Content
+from analytics_pipeline.reports.reading import Part
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, name, percent, text
 
@@ -15,16 +17,16 @@ from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, name,
 class Section:
     """A section under the name it is chosen by.
 
-    ``needs_months`` and ``needs_quality`` say which of the costlier parts of a report it reads;
-    ``compares_companies``: it is part of reports over all companies only. ``has_figures``: its numbers are figures, of
-    which a change makes a correction, and not what is known of the data or said in words.
+    ``tables`` returns what every format shows, ``pages`` how a document sets it. ``parts`` are the data that it reads
+    beside what every report holds. ``compares_companies``: it is part of reports over all companies only.
+    ``has_figures``: its numbers are figures, of which a change makes a correction, and not what is known of the data or
+    said in words.
     """
 
     name: str
     tables: Callable[[Report], Sequence[Table]]
     pages: Callable[[Content], list[Flowable]]
-    needs_months: bool = False
-    needs_quality: bool = False
+    parts: Sequence[Part[Any]] = ()
     compares_companies: bool = False
     has_figures: bool = True
 

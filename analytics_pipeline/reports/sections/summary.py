@@ -11,6 +11,7 @@ from analytics_pipeline.metrics.revenue import OF_TOTAL_REVENUE
 from analytics_pipeline.metrics.rounding import ShownMovements, round_movements
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.formats import Formats
+from analytics_pipeline.reports.months import MONTHS
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections import figures
 from analytics_pipeline.reports.sections.section import Section
@@ -50,7 +51,7 @@ def pages(content: Content) -> list[Flowable]:
     said: list[Flowable] = [
         sheet.say(sentence, sheet.styles.sentence) for _, sentence in sentences(report, sheet.formats)
     ]
-    trend = (f"Total revenue by month, {report.currency}", [month.total_revenue for month in report.months])
+    trend = (f"Total revenue by month, {report.currency}", [month.total_revenue for month in report[MONTHS]])
     chart = trend_chart(content, trend, (sheet.width, _CHART_HEIGHT), least_height=_LEAST_CHART_HEIGHT)
     said.append(Spacer(0, _ABOVE_CHART))
     return [*content.heading("What moved", content.height(said) + _LEAST_CHART_HEIGHT), *said, chart]
@@ -138,4 +139,4 @@ def _listing(words: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
-SECTION = Section("summary", tables, pages, needs_months=True)
+SECTION = Section("summary", tables, pages, parts=[MONTHS])

@@ -8,7 +8,8 @@ from reportlab.platypus import CondPageBreak, Flowable
 
 from analytics_pipeline.reports.charts import Bar, BarChart
 from analytics_pipeline.reports.content import Content
-from analytics_pipeline.reports.report import MonthFigures, Report
+from analytics_pipeline.reports.months import MONTHS, MonthFigures
+from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.tables import placed
 from analytics_pipeline.reports.tabular import Column, Kind, Table, Value
 
@@ -22,7 +23,7 @@ Trend = tuple[str, Sequence[Decimal | int | None]]
 
 def months_shown(report: Report) -> list[MonthFigures]:
     """Return the months from the first with a figure to the last."""
-    months = list(report.months)
+    months = list(report[MONTHS])
     first = next((index for index, month in enumerate(months) if _has_figures(month)), len(months) - 1)
     return months[first:]
 
@@ -105,7 +106,7 @@ def trend_chart(
 ) -> BarChart:
     """Return one chart of the thirteen months; with ``least_height`` it shrinks to what a page has left."""
     title, values = trend
-    dates = [month.month for month in content.report.months]
+    dates = [month.month for month in content.report[MONTHS]]
     return BarChart(
         content.sheet,
         content.show(title),

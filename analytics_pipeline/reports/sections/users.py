@@ -3,6 +3,7 @@
 from reportlab.platypus import Flowable, Spacer
 
 from analytics_pipeline.reports.content import Content
+from analytics_pipeline.reports.months import MONTHS
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections import figures
 from analytics_pipeline.reports.sections.section import Section, figures_table
@@ -54,10 +55,10 @@ def pages(content: Content) -> list[Flowable]:
     charts = trend_charts(
         content,
         [
-            ("Total users", [m.total_users for m in report.months]),
-            ("Active users", [m.active_users for m in report.months]),
-            ("New users", [m.new_users for m in report.months]),
-            ("Churned users", [m.churned_users for m in report.months]),
+            ("Total users", [m.total_users for m in report[MONTHS]]),
+            ("Active users", [m.active_users for m in report[MONTHS]]),
+            ("New users", [m.new_users for m in report[MONTHS]]),
+            ("Churned users", [m.churned_users for m in report[MONTHS]]),
         ],
     )
     uncounted: list[Flowable] = []
@@ -76,4 +77,4 @@ def pages(content: Content) -> list[Flowable]:
     ]
 
 
-SECTION = Section("users", tables, pages, needs_months=True)
+SECTION = Section("users", tables, pages, parts=[MONTHS])

@@ -5,22 +5,16 @@ from datetime import timedelta
 from reportlab.platypus import Flowable
 
 from analytics_pipeline.reports.content import Content
+from analytics_pipeline.reports.quality import QUALITY, Quality
 from analytics_pipeline.reports.reconciliation import disagreements
-from analytics_pipeline.reports.report import Quality, Report
+from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections.section import Section
 from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, name, share, text
 
 
-def quality_of(report: Report) -> Quality:
-    """Return what is known of the data; it was loaded, since a section asked for it."""
-    if report.quality is None:
-        raise ValueError("the report was loaded without what its sections need")
-    return report.quality
-
-
 def tables(report: Report) -> list[Table]:
     """Return the checks of the data, and why records were turned away."""
-    quality = quality_of(report)
+    quality = report[QUALITY]
     rejected = sum(reject.records for reject in quality.rejects)
     checks: list[tuple[Value, ...]] = [
         ("events", "Events of the period", report.all_events, None, ""),
@@ -97,4 +91,4 @@ def pages(content: Content) -> list[Flowable]:
     return [*flowables, *content.titled(rejects)] if rejects.rows else flowables
 
 
-SECTION = Section("data-quality", tables, pages, needs_quality=True, has_figures=False)
+SECTION = Section("data-quality", tables, pages, parts=[QUALITY], has_figures=False)
