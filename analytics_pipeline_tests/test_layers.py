@@ -35,6 +35,8 @@ PART_OF = {
 }
 FRAMEWORKS = {"click", "dagster", "dagster_postgres", "fastapi", "starlette", "uvicorn"}
 MAY_USE_FRAMEWORKS = {"orchestration", "api", "cli"}
+# What is in them is called like what it is about, which has modules elsewhere.
+NAMED_AFTER_THEIR_SUBJECT = ("cli", "health", "orchestration", "api/routes", "messages/channels", "reports/sections")
 # How Dagster reaches the process of a run.
 UNDOCUMENTED_TAGS = {"GRPC_INFO_TAG"}
 
@@ -56,6 +58,15 @@ def test_imports_go_to_lower_layers_and_frameworks_stay_at_the_top() -> None:
             if imported != part and rank.get(imported, len(LAYERS)) >= rank[part]:
                 wrong.append(f"{where}:{line} imports {imported}, which is no lower layer than {part}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_a_name_of_a_module_is_taken_once_unless_it_says_of_whom_a_command_check_job_route_or_section_is() -> None:
+    modules: dict[str, list[str]] = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        where = path.relative_to(ROOT)
+        if path.name != "__init__.py" and not any(where.is_relative_to(folder) for folder in NAMED_AFTER_THEIR_SUBJECT):
+            modules.setdefault(path.name, []).append(str(where))
+    assert not [same for same in modules.values() if len(same) > 1]
 
 
 def test_one_module_knows_fsspec() -> None:

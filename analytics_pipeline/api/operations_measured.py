@@ -1,8 +1,4 @@
-"""What Prometheus is told of the database: the figures of ``analytics_operations()``, by their names.
-
-Belongs here: what each says, and of what there is one each. Does not belong here: a figure, which
-``sql/functions/measurements.sql`` takes from the views that ``stats`` shows.
-"""
+"""What Prometheus reads of the database: the figures of ``analytics_operations()``, by their names."""
 
 from collections.abc import Iterable
 

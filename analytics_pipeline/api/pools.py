@@ -108,7 +108,7 @@ async def reader_url(settings: Settings) -> str:
 
 
 def has_word(connection: BaseConnection[Any]) -> bool:
-    """Tell whether the server has sent something that nobody has asked for: a session that it has ended, says so.
+    """Return whether the server has sent something that nobody has asked for: a session that it has ended, says so.
 
     It looks at what has arrived already, and asks the server nothing.
     """

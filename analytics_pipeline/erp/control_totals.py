@@ -1,8 +1,5 @@
 """Control totals: what is recorded of a month beside what the ERP, or a payment provider, says of it.
 
-Belongs here: comparing counts and sums per company, day (UTC) and currency, and naming what differs. Does not belong
-here: recording what is missing (``record``).
-
 Sums are exact. The ERP adds up its own rows; only of days that differ are the rows read, to name their events.
 """
 

@@ -51,13 +51,13 @@ def _judge(month: Window, compared: list[ControlTotals]) -> CheckResult:
     problems = []
     for found in compared:
         if found.differences:
-            told = "; ".join(_told(difference) for difference in found.differences[:_MAX_SHOWN])
+            named = "; ".join(_named(difference) for difference in found.differences[:_MAX_SHOWN])
             number = len(found.differences)
             more = f"; and {number - _MAX_SHOWN} more" if number > _MAX_SHOWN else ""
             problems.append(
                 Violation(
                     f"{number} of {found.compared} totals of {month.start:%Y-%m} differ from the source "
-                    f"{found.against}: {told}{more}",
+                    f"{found.against}: {named}{more}",
                     f"analytics-pipeline reconcile --source {found.against} --month {month.start:%Y-%m}",
                 )
             )
@@ -78,7 +78,7 @@ def _judge(month: Window, compared: list[ControlTotals]) -> CheckResult:
     )
 
 
-def _told(difference: Difference) -> str:
+def _named(difference: Difference) -> str:
     key, expected, recorded = difference.key, difference.expected, difference.recorded
     return (
         f"{key.company_id} {key.day}: {recorded.number} of {recorded.amount:f} {key.currency} recorded, "

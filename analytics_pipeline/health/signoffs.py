@@ -17,11 +17,11 @@ def no_restatements(connection: Connection, settings: Settings) -> CheckResult: 
     restated = [signoff for signoff in signed if signoff.is_restated]
     problems = []
     if restated:
-        told = "; ".join(_told(signoff) for signoff in restated[:_MAX_SHOWN])
+        named = "; ".join(_named(signoff) for signoff in restated[:_MAX_SHOWN])
         more = f"; and {len(restated) - _MAX_SHOWN} more" if len(restated) > _MAX_SHOWN else ""
         problems.append(
             Violation(
-                f"{len(restated)} of {len(signed)} sign-offs are restated: {told}{more}",
+                f"{len(restated)} of {len(signed)} sign-offs are restated: {named}{more}",
                 "analytics-pipeline periods restatements",
                 Severity.WARNING,
             )
@@ -46,7 +46,7 @@ def no_restatements(connection: Connection, settings: Settings) -> CheckResult: 
     )
 
 
-def _told(signoff: SignOff) -> str:
+def _named(signoff: SignOff) -> str:
     causes = "; ".join(str(cause) for cause in signoff.causes)
     because = f", because of {causes}" if causes else ""
     first, number = signoff.restatements[0], len(signoff.restatements)

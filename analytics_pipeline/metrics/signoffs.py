@@ -1,8 +1,4 @@
-"""Months that were signed off: who signed them, and what differs from the signed figures since.
-
-Belongs here: signing, withdrawing, and reading both with the restatements, which the database compares
-(``sql/functions/signoffs.sql``). Does not belong here: how a restatement is printed in a report (``reports``).
-"""
+"""Months that were signed off: who signed them, and what differs from the signed figures since."""
 
 import re
 import unicodedata
@@ -232,9 +228,9 @@ def sign_month(
     except (psycopg.errors.UniqueViolation, psycopg.errors.SerializationFailure) as error:
         raise RefusedError(f"{month.start:%Y-%m} was signed by somebody else at this moment.") from error
     if obstacles := [_of(company, obstacle) for company, obstacle in rows if obstacle is not None]:
-        told = "; ".join(obstacles[:_MAX_OBSTACLES])
+        named = "; ".join(obstacles[:_MAX_OBSTACLES])
         more = f"; and {len(obstacles) - _MAX_OBSTACLES} more" if len(obstacles) > _MAX_OBSTACLES else ""
-        raise RefusedError(f"{month.start:%Y-%m} can't be signed off: {told}{more}.")
+        raise RefusedError(f"{month.start:%Y-%m} can't be signed off: {named}{more}.")
     return [company for company, _ in rows]
 
 

@@ -1,8 +1,4 @@
-"""What Dagster's own storage holds: measured there, and kept in our database for whoever watches it grow.
-
-Belongs here: how it is measured. Does not belong here: what it has grown by, which ``analytics_operations_dagster``
-says, and making it smaller.
-"""
+"""What Dagster's own storage holds: measured there, and kept in our database for whoever watches it grow."""
 
 from analytics_pipeline.operations.backup import connect_to_server, dagster_storage_url
 from analytics_pipeline.settings import Settings

@@ -1,7 +1,6 @@
 """How the database and Dagster's storage stand, as assets whose metadata Dagster plots over time.
 
-The figures are those of ``stats`` and of ``/metrics``: the views of ``sql/operations.sql``. Belongs here: which of them
-each asset shows. Does not belong here: a figure, and judging one, which checks and the rules of Prometheus do.
+The figures are those of ``stats`` and of ``/metrics``: the views of ``sql/operations.sql``.
 """
 
 from collections.abc import Callable, Iterator

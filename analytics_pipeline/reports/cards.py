@@ -1,8 +1,4 @@
-"""Headline figures: a row of large numbers with the previous value and the change below.
-
-Belongs here: how a headline looks.
-Does not belong here: which figures are headlines.
-"""
+"""Headline figures: a row of large numbers with the previous value and the change below."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +7,7 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Flowable
 
 from analytics_pipeline.reports.layout import ACCENT, INK, MUTED, NEGATIVE, Sheet
-from analytics_pipeline.reports.text import Printable, draw, fit, shrink
+from analytics_pipeline.reports.printed_text import Printable, draw, fit, shrink
 
 _HEIGHT = 66.0
 _GAP = 12.0

@@ -1,7 +1,4 @@
-"""Figures that differ between two documents, in words.
-
-Belongs here: the words for page one, mails and lists. Does not belong here: finding them (``documents``).
-"""
+"""Figures that differ between two documents, in words."""
 
 from collections.abc import Sequence
 from decimal import Decimal

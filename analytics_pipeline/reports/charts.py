@@ -1,8 +1,4 @@
-"""Charts: a figure over time as bars, small enough to stand side by side, and a bridge from one figure to another.
-
-Belongs here: scales, ticks, bars and their labels.
-Does not belong here: which figure is charted, number formats beyond the choice of decimals.
-"""
+"""Charts: a figure over time as bars, small enough to stand side by side, and a bridge from one figure to another."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +18,7 @@ from analytics_pipeline.reports.layout import (
     NEGATIVE_SOFT,
     Sheet,
 )
-from analytics_pipeline.reports.text import Printable, draw, fit, shrink, width
+from analytics_pipeline.reports.printed_text import Printable, draw, fit, shrink, width
 
 _TICKS = 4
 _SMALL = 7.0

@@ -1,8 +1,4 @@
-"""What the sections of a document are set from: the report, and the sheet it is set on.
-
-Belongs here: the short ways from a value or a table to something printed. Does not belong here: the sections
-themselves (``sections``), the order they stand in (``catalogue``).
-"""
+"""What the sections of a document are set from: the report, and the sheet it is set on."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,10 +8,10 @@ from reportlab.lib.styles import ParagraphStyle
 from reportlab.platypus import CondPageBreak, Flowable
 
 from analytics_pipeline.reports.layout import Sheet
+from analytics_pipeline.reports.pdf_tables import FiguresTable, Head
+from analytics_pipeline.reports.printed_text import Printable
 from analytics_pipeline.reports.report import Report
-from analytics_pipeline.reports.tables import FiguresTable, Head
 from analytics_pipeline.reports.tabular import Kind, Table, Value
-from analytics_pipeline.reports.text import Printable
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ def _about(report: Report) -> Table:
 
 
 def _file(table: Table) -> bytes:
-    """Return the table in UTF-8; the mark at its beginning tells spreadsheets so."""
+    """Return the table in UTF-8; the mark at its beginning is for spreadsheets."""
     target = StringIO()
     writer = csv.writer(target, lineterminator="\r\n")
     writer.writerow([column.key for column in table.columns])

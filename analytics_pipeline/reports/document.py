@@ -1,8 +1,4 @@
-"""A report as a PDF.
-
-Belongs here: the document's metadata and running lines, and the order of its parts. Does not belong here: what a
-section says (``sections``), how a page looks (``layout``, ``tables``, ``charts``, ``cards``).
-"""
+"""A report as a PDF."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,9 +8,9 @@ from analytics_pipeline.reports.catalogue import sections_of
 from analytics_pipeline.reports.choices import PageSize
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.layout import TitlePage, open_sheet, render
+from analytics_pipeline.reports.printed_text import plain
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections.title import title_block
-from analytics_pipeline.reports.text import plain
 
 
 @dataclass(frozen=True, slots=True)

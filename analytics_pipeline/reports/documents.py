@@ -1,8 +1,5 @@
 """The register of documents: every revision that was published, with its figures and what it corrects.
 
-Belongs here: the rows of ``analytics_report_documents``. Does not belong here: rendering (``monthly``), storing
-bytes (``store``), mailing (``mail``).
-
 A mail needs no rendering: what it says stands here, as it is printed in the very document.
 """
 

@@ -1,8 +1,4 @@
-"""What a report derives from its figures: which months it shows, and changes.
-
-Belongs here: arithmetic over typed figures, exact. Does not belong here: the definition of a metric
-(``sql/functions``), its presentation (``formats``).
-"""
+"""What a report derives from its figures: which months it shows, and changes."""
 
 from datetime import date
 from decimal import Decimal, localcontext

@@ -1,8 +1,5 @@
 """The document font: static, embeddable cuts of Noto Sans, made once per process.
 
-Belongs here: which font, which of its characters, how its weights are made and registered.
-Does not belong here: what to do about a character the font lacks (``text``), sizes and colours (``layout``).
-
 Noto Sans (OFL) holds the euro and bitcoin signs, Greek and Cyrillic. It ships as one variable font, of which
 reportlab would embed the default weight only, so regular and bold are cut from it with fontTools. Scripts
 that need shaping or bidirectional layout, which reportlab doesn't do, are left out: a name is either set

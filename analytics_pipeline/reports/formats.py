@@ -1,8 +1,4 @@
-"""How figures and dates look: one locale, true minus signs.
-
-Belongs here: the presentation of numbers, rates, dates, with the digits they come with.
-Does not belong here: rounding them to the digits they are shown with (``tabular``), fonts and layout.
-"""
+"""How figures and dates look: one locale, true minus signs."""
 
 import re
 from datetime import UTC, date, datetime

@@ -1,8 +1,4 @@
-"""The headline figures as words, for the mail that brings a report and the page that lists it, and as numbers.
-
-Belongs here: each of them as the document prints it, and those by which many documents are compared. Does not belong
-here: which they are (``sections.headline``), their notation (``formats``).
-"""
+"""The headline figures as words, for the mail that brings a report and the page that lists it, and as numbers."""
 
 from decimal import Decimal
 

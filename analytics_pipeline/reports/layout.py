@@ -1,8 +1,4 @@
-"""The look of every report: paper, palette, type, and the running head and foot of each page.
-
-Belongs here: what documents have in common, whatever they say.
-Does not belong here: what they say (``sections``), and the parts of a page (``tables``, ``charts``, ``cards``).
-"""
+"""The look of every report: paper, palette, type, and the running head and foot of each page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +17,7 @@ from reportlab.platypus import BaseDocTemplate, Flowable, Frame, PageTemplate, P
 from analytics_pipeline.reports.choices import PageSize
 from analytics_pipeline.reports.fonts import Fonts, document_fonts
 from analytics_pipeline.reports.formats import Formats
-from analytics_pipeline.reports.text import Printable, TextSanitizer, draw, fit, paragraph, width
+from analytics_pipeline.reports.printed_text import Printable, TextSanitizer, draw, fit, paragraph, width
 
 INK = HexColor("#16232F")
 MUTED = HexColor("#5C6B78")

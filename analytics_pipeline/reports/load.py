@@ -1,8 +1,4 @@
-"""Reads reports from the database: a company's, the one over all companies, or those of every company at once.
-
-Belongs here: what every report holds, whatever its sections are. Does not belong here: what a section asks for
-(``sections``), how it is read (``reading``).
-"""
+"""Reads reports from the database: a company's, the one over all companies, or those of every company at once."""
 
 from collections.abc import Iterable
 from datetime import datetime

@@ -1,8 +1,5 @@
 """The mail that brings a report: its words, its recipients, its rows in the outbox.
 
-Belongs here: what a mail says, and who gets one of which document. Does not belong here: sending (``messages``),
-deciding that a partition is fit to be mailed (``orchestration.report_gate``).
-
 Names come from data and figures from a document: every piece of text becomes one plain line; in HTML the templates
 escape it.
 """

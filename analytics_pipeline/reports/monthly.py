@@ -1,8 +1,4 @@
-"""The monthly documents: one over all companies and one of each, as PDF, with their names and their register.
-
-Belongs here: what a monthly report is made of, where it is kept, what is recorded of it. Does not belong here:
-rendering (``document``), mailing (``mail``).
-"""
+"""The monthly documents: one over all companies and one of each, as PDF, with their names and their register."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -15,6 +11,7 @@ from analytics_pipeline.messages.mailed import count_changes
 from analytics_pipeline.messages.recipients import XLSX
 from analytics_pipeline.metrics.signoffs import SignOff
 from analytics_pipeline.reports.catalogue import choose_sections, parts_of, sections_of
+from analytics_pipeline.reports.cautions import cautions, why_held
 from analytics_pipeline.reports.documents import (
     Document,
     DocumentFile,
@@ -27,7 +24,6 @@ from analytics_pipeline.reports.documents import (
     withdraw_others,
 )
 from analytics_pipeline.reports.formats import Formats
-from analytics_pipeline.reports.judgement import cautions, why_held
 from analytics_pipeline.reports.load import load_company_reports
 from analytics_pipeline.reports.order import AcceptedOrder, ReportOrder
 from analytics_pipeline.reports.publish import (
@@ -139,7 +135,7 @@ def judge_month(
 ) -> dict[str | None, str | None]:
     """Return for each of the companies (None: all together) why its report of a month must not be mailed now.
 
-    None: it may be. It is the judgement that page one shows, of the days of the month and as their data are now, and
+    None: it may be. It is the evaluation that page one shows, of the days of the month and as their data are now, and
     whether the document that counts still shows the figures that these give.
     """
     order = monthly_order(settings, None, month)

@@ -1,8 +1,4 @@
-"""What is asked for when a report is: whose, of which period, which sections, in which form.
-
-Belongs here: the one form of an order, whoever gives it (the command, the launchpad, the API, a row of
-``analytics_report_requests``), and judging it. Does not belong here: making the report (``publish``).
-"""
+"""What is asked for when a report is: whose, of which period, which sections, in which form."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,8 +1,4 @@
-"""From a report to a stored document, here or in worker processes.
-
-Belongs here: rendering and storing, one or many. Does not belong here: what is rendered (``document`` and its
-neighbours), the names and the register of monthly documents (``monthly``).
-"""
+"""From a report to a stored document, here or in worker processes."""
 
 import gc
 import multiprocessing
@@ -104,7 +100,7 @@ def publish(root: str, job: Job) -> PublishedReport:
     """Render and store one report under the artifacts' root; raises ``UnrenderedReportError`` if it can't be set."""
     try:
         rendered = render_report(job.report, job.order)
-    # Whatever surprises the data of one company hold, it is told which one that is.
+    # Whatever surprises the data of one company hold, the error names it.
     except Exception as error:
         raise UnrenderedReportError(
             f"The report of {shown(job.report.company)} can't be rendered: {error!r}"
@@ -127,10 +123,10 @@ def publish_all(root: str, jobs: Iterable[Job]) -> Iterator[tuple[Job, Published
         except UnrenderedReportError as error:
             unrendered.append(error)
     if unrendered:
-        told = "; ".join(map(str, unrendered[:_MAX_SHOWN]))
+        named = "; ".join(map(str, unrendered[:_MAX_SHOWN]))
         more = f"; and {len(unrendered) - _MAX_SHOWN} more" if len(unrendered) > _MAX_SHOWN else ""
         raise AnalyticsError(
-            f"{len(unrendered)} of {count} reports could not be made, the others are stored. {told}{more}"
+            f"{len(unrendered)} of {count} reports could not be made, the others are stored. {named}{more}"
         )
 
 

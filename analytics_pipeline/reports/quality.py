@@ -70,7 +70,7 @@ class ClosedFigures:
 
 @dataclass(frozen=True, slots=True)
 class Rejects:
-    """How many records were turned away in the period (by arrival), and for which reason."""
+    """How many records were rejected in the period (by arrival), and for which reason."""
 
     reason: str
     records: int

@@ -1,8 +1,5 @@
 """How the data of reports are read: those of a company, of all together, or of every company at once.
 
-Belongs here: what a part of a report is read with, and the figures that several sections stand on. Does not belong
-here: the parts themselves (``sections``, ``months``, ``quality``), what a figure means (``sql/functions``).
-
 Every statement sees the same data. Each query serves a company, all of them together and every one by itself, so
 that a thousand reports take as many statements as one.
 """

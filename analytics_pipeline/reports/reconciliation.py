@@ -1,8 +1,4 @@
-"""The proof of a report: its figures compared with the metric tables and the raw events.
-
-Belongs here: which figure is compared with which. Does not belong here: how the proof looks (``sections``), what
-follows from a difference (``judgement``).
-"""
+"""The proof of a report: its figures compared with the metric tables and the raw events."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,8 +1,4 @@
-"""What a report is made from: the figures of one company, or of all of them, for one period.
-
-Belongs here: what every report holds, exact and unrounded. Does not belong here: the parts that single sections show
-(``sections``, ``months``, ``quality``), reading it from a database (``load``).
-"""
+"""What a report is made from: the figures of one company, or of all of them, for one period."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

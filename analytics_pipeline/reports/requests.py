@@ -1,7 +1,5 @@
 """Reports asked for by a row of ``analytics_report_requests``.
 
-Belongs here: what becomes of a request. Does not belong here: starting runs (``orchestration.sensors``).
-
 A request is ``requested`` until a run claims it, ``running`` while that run is at it, and ends as ``done`` with the
 place of its document or as ``failed`` with the reason. Making a report again is harmless: the same data gives the
 same bytes under the same name.
@@ -92,7 +90,7 @@ def fail(connection: Connection, request_id: int, problem: str, run_id: str | No
 
 
 def release(connection: Connection, request: ReportRequest) -> bool:
-    """Take a request back from a run that is over; tells whether it waits now, and is not done after all."""
+    """Take a request back from a run that is over; return whether it waits now, and is not done after all."""
     if request.run_id is None:
         return True
     parameters = {"request_id": request.request_id, "run_id": request.run_id}

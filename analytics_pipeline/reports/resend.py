@@ -1,7 +1,4 @@
-"""Mailing reports again on purpose: whom, what for, and putting them into the outbox.
-
-Belongs here: what a person decides. Does not belong here: what a mail says and its rows (``mail``).
-"""
+"""Mailing reports again on purpose: whom, what for, and putting them into the outbox."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

@@ -1,8 +1,4 @@
-"""What page one of a report says of signed months: that its own was signed, and which figures differ since.
-
-Belongs here: the choice of the months and their words. Does not belong here: comparing with the signed figures
-(``metrics.signoffs``).
-"""
+"""What page one of a report says of signed months: that its own was signed, and which figures differ since."""
 
 from collections.abc import Iterator, Mapping, Sequence
 

@@ -1,8 +1,5 @@
 """Every figure that a report shows, by a name that stays: what tells whether a document corrects another one.
 
-Belongs here: the names of figures. Does not belong here: comparing documents (``analytics_changed_figures``), saying
-what has changed (``changes``), what a section shows (``sections``).
-
 A name is table, column and row (``companies/mrr/acme``). Columns are listed by themselves, since a table without a row
 could have had figures in them: so a release that shows more than the one before corrects nothing.
 """

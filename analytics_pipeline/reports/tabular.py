@@ -1,8 +1,5 @@
 """The content of a section as tables: typed columns and rows, the same for every format.
 
-Belongs here: the form of a table, and the rounding of what goes into it. Does not belong here: how one looks on a
-page (``tables``) or in a file (``workbook``, ``csv_files``, ``json_text``).
-
 Whatever prints a number prints it as it stands in a row: a ``Decimal`` carries the digits it is to be shown with, so
 that a figure is rounded once and is the same in a PDF, a workbook and the answer of ``metrics``.
 """

@@ -9,9 +9,9 @@ from typing import Any
 from analytics_pipeline.currencies import PRECISION
 from analytics_pipeline.folders import temporary_folder, writing_to_temporary
 from analytics_pipeline.reports.catalogue import sections_of
+from analytics_pipeline.reports.printed_text import plain
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, text
-from analytics_pipeline.reports.text import plain
 
 # Excel keeps fifteen digits of a number: a longer one would be silently changed, and is written as text instead.
 _MAX_DIGITS = 15

@@ -1,7 +1,4 @@
-"""Lets the sample's events have come in when they say so, and not all at once when they were loaded.
-
-Belongs here: what is stored of their arrival. Does not belong here: when an event arrives (``stream``).
-"""
+"""Lets the sample's events have come in when they say so, and not all at once when they were loaded."""
 
 from datetime import datetime
 

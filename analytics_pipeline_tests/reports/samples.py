@@ -173,7 +173,6 @@ def golden(company_id: str | None = "acme", **changes: Any) -> Report:
                         value="-12.0 %",
                         threshold="at most -10 %",
                         opened_at=datetime(2026, 1, 4, 1, tzinfo=UTC),
-                        resolved_at=None,
                         resolution=None,
                     )
                 ],

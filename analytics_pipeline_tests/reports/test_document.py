@@ -26,13 +26,13 @@ from analytics_pipeline.reports.document import Pdf
 from analytics_pipeline.reports.formats import UNDEFINED
 from analytics_pipeline.reports.months import MONTHS
 from analytics_pipeline.reports.order import ReportOrder
+from analytics_pipeline.reports.printed_text import REPLACEMENT
 from analytics_pipeline.reports.publish import Job, publish
 from analytics_pipeline.reports.quality import QUALITY
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections import currencies, refunds
 from analytics_pipeline.reports.sections.alerts import ALERTS
 from analytics_pipeline.reports.sections.currencies import ORIGINAL_AMOUNTS
-from analytics_pipeline.reports.text import REPLACEMENT
 from analytics_pipeline.windows import Window
 from analytics_pipeline_tests.reports import samples
 

@@ -17,11 +17,11 @@ from analytics_pipeline.metrics.revenue import Unconverted
 from analytics_pipeline.reports.catalogue import SECTION_NAMES, sections_of
 from analytics_pipeline.reports.csv_files import render_csv
 from analytics_pipeline.reports.json_text import render_json
+from analytics_pipeline.reports.printed_text import ELLIPSIS
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections.alerts import ALERTS
 from analytics_pipeline.reports.sections.crypto import VOLUMES
 from analytics_pipeline.reports.tabular import Kind, Table
-from analytics_pipeline.reports.text import ELLIPSIS
 from analytics_pipeline.reports.workbook import render_workbook
 from analytics_pipeline_tests.reports import samples
 

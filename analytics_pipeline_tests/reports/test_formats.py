@@ -10,8 +10,8 @@ from analytics_pipeline.currencies import currency_digits, round_money
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.reports.fonts import Fonts
 from analytics_pipeline.reports.formats import Formats
+from analytics_pipeline.reports.printed_text import TextSanitizer
 from analytics_pipeline.reports.tabular import Kind, Value, share
-from analytics_pipeline.reports.text import TextSanitizer
 
 MINUS = "\u2212"
 

@@ -27,8 +27,8 @@ from analytics_pipeline.metrics.answers import (
 from analytics_pipeline.metrics.rounding import round_movements
 from analytics_pipeline.metrics.users import UserMetrics, user_metrics
 from analytics_pipeline.reports.catalogue import SECTION_NAMES, parts_of
+from analytics_pipeline.reports.cautions import why_held
 from analytics_pipeline.reports.json_text import render_json
-from analytics_pipeline.reports.judgement import why_held
 from analytics_pipeline.reports.load import load_company_reports, load_report
 from analytics_pipeline.reports.months import MONTHS
 from analytics_pipeline.reports.quality import QUALITY

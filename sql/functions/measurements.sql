@@ -96,4 +96,4 @@ AS $$
 $$;
 
 COMMENT ON FUNCTION analytics_operations IS
-    'What Prometheus is told: sizes, jobs, lag, what is closed, open and stale, events, rejects, messages, checks, Dagster.';
+    'What Prometheus reads: sizes, jobs, lag, what is closed, open and stale, events, rejects, messages, checks, Dagster.';

@@ -43,7 +43,7 @@ WHERE a.alert_id = %(alert)s
 -- Alerts that fired in a window, of a company or of all and the platform, in the order of their start.
 SELECT
     a.rule_id, r.definition ->> 'description', a.severity, a.company_id, a.granularity, a.first_period, a.last_period,
-    a.shown, a.threshold, a.opened_at, a.resolved_at, a.resolution
+    a.shown, a.threshold, a.opened_at, a.resolution
 FROM analytics_alerts AS a
 JOIN analytics_alert_rules AS r ON r.rule_id = a.rule_id AND r.revision = a.revision
 WHERE a.condition = 'firing'

@@ -322,7 +322,7 @@ ON CONFLICT (dedupe_key) DO NOTHING
 
 
 -- name: report_mail_missing
--- How many mails are still to be put into the outbox.
+-- How many mails are still to be enqueued.
 SELECT count(*)
 FROM analytics_report_documents AS d
 JOIN analytics_report_recipients AS r ON r.report = d.report AND r.audience = d.audience AND r.active
@@ -475,7 +475,7 @@ LEFT JOIN money AS m ON m.company_id IS NOT DISTINCT FROM c.company_id
 
 
 -- name: report_rejects
--- Records turned away in a period (by arrival) and the kinds of reasons, of each company that a record names or
+-- Rejected records of a period (by arrival) and the kinds of reasons, of each company that a record names or
 -- (each false) of all that are asked for together.
 SELECT
     CASE WHEN %(each)s THEN r.company_id END, coalesce(r.kind, 'kept by an earlier version, without a kind'),

@@ -1,6 +1,6 @@
 """The dashboard page at ``/``, and the operations of the API at ``/docs``: static files that ask it as others do.
 
-Belongs here: serving the files of ``static/``, and what a browser is told about them. Does not belong here: a figure,
+Belongs here: serving the files of ``static/``, and what a browser gets to know of them. Does not belong here: a figure,
 or whose it is.
 """
 

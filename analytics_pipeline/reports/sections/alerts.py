@@ -10,12 +10,12 @@ from reportlab.platypus import Flowable, Spacer
 
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.formats import Formats
+from analytics_pipeline.reports.pdf_tables import Glossary
+from analytics_pipeline.reports.printed_text import Printable, plain
 from analytics_pipeline.reports.reading import Key, Part, Reading
 from analytics_pipeline.reports.report import ALL_COMPANIES, Report
 from analytics_pipeline.reports.sections.section import Section
-from analytics_pipeline.reports.tables import Glossary
 from analytics_pipeline.reports.tabular import Column, Kind, Table, text
-from analytics_pipeline.reports.text import Printable, plain
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Granularity, Window
@@ -46,7 +46,6 @@ class FiredAlert:
     value: str
     threshold: str
     opened_at: datetime
-    resolved_at: datetime | None
     resolution: str | None
 
 
@@ -132,8 +131,10 @@ def _sentences(content: Content, alert: FiredAlert) -> Printable:
     )
     where = ", ".join(part for part in (company, _period(content.sheet.formats, alert)) if part)
     found, watched = _as_printed(alert.value), _as_printed(alert.threshold)
-    told = f"{where}: {found}. Watched for: {watched}. {alert.severity.capitalize()}, {alert.resolution or _GOING_ON}."
-    return content.sheet.proof.printable(told, limit=_SENTENCES_CHARACTERS)
+    sentences = (
+        f"{where}: {found}. Watched for: {watched}. {alert.severity.capitalize()}, {alert.resolution or _GOING_ON}."
+    )
+    return content.sheet.proof.printable(sentences, limit=_SENTENCES_CHARACTERS)
 
 
 def _period(formats: Formats, alert: FiredAlert) -> str:

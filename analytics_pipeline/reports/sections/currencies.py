@@ -9,8 +9,8 @@ from decimal import Decimal
 from reportlab.platypus import Flowable
 
 from analytics_pipeline.metrics.revenue import Unconverted
+from analytics_pipeline.reports.cautions import MISSING_FROM
 from analytics_pipeline.reports.content import Content
-from analytics_pipeline.reports.judgement import MISSING_FROM
 from analytics_pipeline.reports.reading import Key, Part, Reading
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections.section import Section

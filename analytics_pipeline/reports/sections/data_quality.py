@@ -1,4 +1,4 @@
-"""The data behind the figures: what came late, what was turned away, what is still to be computed again."""
+"""The data behind the figures: what came late, what was rejected, what is still to be computed again."""
 
 from datetime import timedelta
 
@@ -13,7 +13,7 @@ from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, name,
 
 
 def tables(report: Report) -> list[Table]:
-    """Return the checks of the data, and why records were turned away."""
+    """Return the checks of the data, and why records were rejected."""
     quality = report[QUALITY]
     rejected = sum(reject.records for reject in quality.rejects)
     checks: list[tuple[Value, ...]] = [
@@ -21,7 +21,7 @@ def tables(report: Report) -> list[Table]:
         *_arrivals(quality),
         (
             "rejected",
-            "Records turned away",
+            "Rejected records",
             rejected,
             None,
             "by arrival" if report.company_id is None else "by arrival; those that name the company",
@@ -52,7 +52,7 @@ def tables(report: Report) -> list[Table]:
         ),
         Table(
             "rejects",
-            "Why records were turned away",
+            "Why records were rejected",
             (text("reason", "Reason"), Column("records", "Records")),
             [(reject.reason, reject.records) for reject in quality.rejects],
         ),

@@ -3,9 +3,9 @@
 from reportlab.platypus import Flowable, Spacer
 
 from analytics_pipeline.reports.content import Content
+from analytics_pipeline.reports.pdf_tables import Glossary
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections.section import Section
-from analytics_pipeline.reports.tables import Glossary
 from analytics_pipeline.reports.tabular import Table, text
 
 _NOTE = 20.0

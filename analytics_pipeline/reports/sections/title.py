@@ -3,13 +3,13 @@
 from reportlab.platypus import Flowable, Spacer
 
 from analytics_pipeline.messages.mailed import count_changes
+from analytics_pipeline.reports.cautions import cautions
 from analytics_pipeline.reports.changes import describe_changes
 from analytics_pipeline.reports.content import Content
-from analytics_pipeline.reports.judgement import cautions
 from analytics_pipeline.reports.layout import CAUTION_TINT
+from analytics_pipeline.reports.pdf_tables import placed
+from analytics_pipeline.reports.printed_text import fitted_paragraph
 from analytics_pipeline.reports.restatements import describe_signoffs
-from analytics_pipeline.reports.tables import placed
-from analytics_pipeline.reports.text import fitted_paragraph
 
 
 def title_block(content: Content) -> list[Flowable]:

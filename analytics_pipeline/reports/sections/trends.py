@@ -9,8 +9,8 @@ from reportlab.platypus import CondPageBreak, Flowable
 from analytics_pipeline.reports.charts import Bar, BarChart
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.months import MONTHS, MonthFigures
+from analytics_pipeline.reports.pdf_tables import placed
 from analytics_pipeline.reports.report import Report
-from analytics_pipeline.reports.tables import placed
 from analytics_pipeline.reports.tabular import Column, Kind, Table, Value
 
 CHART_HEIGHT = 122.0

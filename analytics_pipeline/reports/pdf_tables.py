@@ -1,8 +1,6 @@
 """Tables of figures and of words, and the invisible tables that place flowables side by side.
 
-Belongs here: how a table looks and breaks. Figures have a head that repeats on every page, words on the left,
-digits aligned on the right.
-Does not belong here: which rows and figures a table holds.
+Figures have a head that repeats on every page, words on the left, digits aligned on the right.
 """
 
 from collections.abc import Sequence
@@ -13,7 +11,7 @@ from reportlab.lib.colors import Color
 from reportlab.platypus import Flowable, Table, TableStyle
 
 from analytics_pipeline.reports.layout import ACCENT, HAIRLINE, INK, MUTED, TINT, Sheet
-from analytics_pipeline.reports.text import Align, Printable, draw, draw_all, fit, width, wrapped
+from analytics_pipeline.reports.printed_text import Align, Printable, draw, draw_all, fit, width, wrapped
 
 _SIZE = 8.5
 _HEAD_SHARE = 0.9

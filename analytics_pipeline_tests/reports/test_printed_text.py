@@ -12,7 +12,7 @@ from reportlab.platypus import Paragraph
 import analytics_pipeline.reports
 from analytics_pipeline.reports.fonts import Fonts, document_fonts
 from analytics_pipeline.reports.layout import Sheet
-from analytics_pipeline.reports.text import (
+from analytics_pipeline.reports.printed_text import (
     ELLIPSIS,
     REPLACEMENT,
     TextSanitizer,

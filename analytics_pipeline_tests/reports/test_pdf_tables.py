@@ -7,8 +7,8 @@ import pytest
 from pypdf import PdfReader
 
 from analytics_pipeline.reports.layout import Sheet, TitlePage, render
-from analytics_pipeline.reports.tables import FiguresTable, Head
-from analytics_pipeline.reports.text import ELLIPSIS, Printable
+from analytics_pipeline.reports.pdf_tables import FiguresTable, Head
+from analytics_pipeline.reports.printed_text import ELLIPSIS, Printable
 from analytics_pipeline_tests.reports import samples
 
 

@@ -1,8 +1,7 @@
 """The only way from data to something printed: a paragraph, a drawn string or a table cell.
 
-Belongs here: cleaning, escaping, replacing, shortening and drawing of text. Nothing else in ``reports`` may
-build a ``Paragraph`` or call a canvas's string methods; the type ``Printable`` marks what has passed.
-Does not belong here: number and date formats (``formats``), styles (``layout``).
+Nothing else in ``reports`` may build a ``Paragraph`` or call a canvas's string methods; the type ``Printable`` marks
+what has passed.
 
 reportlab reads a paragraph as markup (``<img src=...>`` embeds a file of this machine), drops characters it
 can't encode and prints nothing where the font has no glyph. Data is hostile or at least surprising, so

@@ -1,9 +1,6 @@
-"""What a reader of a report must know of its data: the one judgement of a period, for page one, gate and mail.
+"""What a reader of a report must know of its data: the one evaluation of a period, for page one, gate and mail.
 
-Belongs here: what follows from a report as it was loaded, which is about the days of its period and nothing else, at
-that moment. Does not belong here: reading it (``load``), what runs or checks once found about other days.
-
-Nothing in it counts how often something was judged: the same data give the same words.
+Nothing in it counts how often something was evaluated: the same data give the same words.
 """
 
 from collections.abc import Iterator
