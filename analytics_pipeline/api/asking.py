@@ -112,7 +112,7 @@ async def answer(
 async def refuse_repeated(connection: HTTPConnection) -> None:
     """Raise ``ApiError`` 422 for a parameter that is given more than once: which of them counts, nobody can see.
 
-    A WebSocket is told so by its code (``live``).
+    A WebSocket says so by its code (``live``).
     """
     name = repeated_name(connection.query_params)
     if name is not None and connection.scope["type"] == "http":

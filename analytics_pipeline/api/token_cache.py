@@ -69,7 +69,7 @@ class Tokens:
         """Write down once a minute which tokens were used; runs until it is cancelled."""
         while True:
             await asyncio.sleep(_NOTE_USES_EVERY)
-            # It is told again by the next use.
+            # The next use writes it again.
             with suppress(Error, PoolTimeout):
                 await self.flush_uses()
 

@@ -65,7 +65,7 @@ class Versions:
             self._version, self._since, self._until = version, since, since + MAX_AGE_SECONDS
 
     async def _renew(self) -> None:
-        # Whoever asks next asks again, and is told.
+        # Whoever asks next asks again, and gets the error.
         with suppress(Error, PoolTimeout):
             await self._ask()
 

@@ -115,7 +115,7 @@ def bounced(files: tuple[BinaryIO, ...]) -> None:
     """Note that mails came back: each FILE is a bounce as the sender's mailbox received it, '-' standard input.
 
     The message is marked as failed, with what the other server said; 'outbox list', 'recipients list', 'doctor' and the
-    check mail_delivered name it. A mail server can be told to hand bounces over by itself: docs/mail.md.
+    check mail_delivered name it. A mail server can be set up to hand bounces over by itself: docs/mail.md.
     """
     with connect(autocommit=True) as connection:
         for file in files:

@@ -137,7 +137,7 @@ class Watch:
         were at an earlier poll, at least ``SETTLED_AFTER`` ago by our clock, and its time is that old too: copying
         tools preallocate or pause, and the writer's clock may differ from ours.
         """
-        patience = SETTLED_AFTER.total_seconds()
+        settling = SETTLED_AFTER.total_seconds()
         instant = now.timestamp()
         self.since = {file.fingerprint: self.since.get(file.fingerprint, instant) for file in files}
         settled: list[StoredFile] = []
@@ -145,7 +145,7 @@ class Watch:
         for file in files:
             quiet = instant - self.since[file.fingerprint]
             age = instant - file.modified_at
-            is_settled = quiet >= patience and not 0 <= age < patience
+            is_settled = quiet >= settling and not 0 <= age < settling
             (settled if is_settled else unsettled).append(file)
         return settled, unsettled
 

@@ -1,6 +1,6 @@
 """Reports asked for by a row of ``analytics_report_requests``.
 
-A request is ``requested`` until a run claims it, ``running`` while that run is at it, and ends as ``done`` with the
+A request is ``requested`` until a run claims it, ``running`` while that run makes it, and ends as ``done`` with the
 place of its document or as ``failed`` with the reason. Making a report again is harmless: the same data gives the
 same bytes under the same name.
 """
@@ -57,7 +57,7 @@ def meet(connection: Connection, settings: Settings, request_id: int, run_id: st
     """Claim a request for a run, publish what it asks for, and write down how that ended; autocommit connection.
 
     What is asked for is read as it is claimed: changes after that are another request. Raises ``AnalyticsError`` when
-    another run is at it or it is done, and when the report can't be made, which fails the request. Any other error,
+    another run makes it or it is done, and when the report can't be made, which fails the request. Any other error,
     and ``ClockError``, leaves the request to its run: repeated it goes on, given up it is released by ``release``.
     """
     now = check_clock(connection)
@@ -65,7 +65,7 @@ def meet(connection: Connection, settings: Settings, request_id: int, run_id: st
     claimed = connection.execute(load_query("report_request_claim"), parameters).fetchone()
     if claimed is None:
         raise AnalyticsError(
-            f"The report request {request_id} is not there, is done, or another run is at it: see "
+            f"The report request {request_id} is not there, is done, or another run makes it: see "
             "analytics_report_requests."
         )
     try:

@@ -32,7 +32,7 @@ APPLY = "analytics-pipeline db policies --apply"
 
 _ADD = {
     COMPRESSION: "SELECT add_compression_policy(%(relation)s::regclass, %(compress_after)s::interval)",
-    # A new retention policy drops at once unless told when to begin: leave a day to notice a mistake.
+    # A new retention policy drops at once unless it says when to begin: leave a day to notice a mistake.
     RETENTION: (
         "SELECT add_retention_policy(%(relation)s::regclass, %(drop_after)s::interval, "
         "initial_start => now() + interval '1 day')"

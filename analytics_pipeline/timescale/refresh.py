@@ -206,7 +206,7 @@ def _note_change(connection: Connection, aggregate: ContinuousAggregate, window:
 
 
 def _call_refresh(connection: Connection, aggregate: ContinuousAggregate, window: Window) -> bool:
-    """Refresh one window and tell whether TimescaleDB found it up to date already."""
+    """Refresh one window and return whether TimescaleDB found it up to date already."""
     notices: list[str] = []
 
     def collect(diagnostic: psycopg.errors.Diagnostic) -> None:

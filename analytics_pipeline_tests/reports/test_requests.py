@@ -68,7 +68,7 @@ def test_two_runs_are_not_at_one_request(ledger: Database, connection: Connectio
         [request.request_id],
     )
 
-    with pytest.raises(AnalyticsError, match="another run is at it"):
+    with pytest.raises(AnalyticsError, match="another run makes it"):
         meet(connection, ledger.settings, request.request_id, "run 2")
     assert row_of(connection, request)[:2] == ("running", "run 1")
 

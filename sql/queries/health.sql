@@ -31,7 +31,7 @@ WITH closed AS MATERIALIZED (
 period AS MATERIALIZED (
     SELECT
         p.period_start, p.period_end, p.computed_at,
-        -- The period before counts, too, as far as it is closed: growth and churn are told by it. One that never was is
+        -- The period before counts, too, as far as it is closed: growth and churn follow from it. One that never was is
         -- in the logs whatever happens.
         EXISTS (SELECT FROM closed AS b WHERE b.is_stale AND b.period_end = p.period_start)
         OR EXISTS (

@@ -86,7 +86,7 @@ try {
   await new Promise(() => {});
 }
 
-/** What a client is told at its start, and rules its libraries: psycopg reads TimeZone from here. */
+/** What a client gets at its start, and its libraries go by: psycopg reads TimeZone from here. */
 const parameters = new Map([
   ['server_version', engine.versions.postgres],
   ['server_encoding', engine.versions.encoding],

@@ -63,7 +63,7 @@ def pages(content: Content) -> list[Flowable]:
     )
     uncounted: list[Flowable] = []
     if report.users is None:
-        gone = "Raw events that users of this period are counted from have expired; whole months are counted for good."
+        gone = "Raw events that users of this period are counted from have expired; whole months are kept permanently."
         uncounted = [content.note(gone)]
     figures_placed = content.set(of_period)
     return [
