@@ -95,6 +95,15 @@ def round_money(amount: Decimal, currency: str) -> Decimal:
     return rounded(amount, currency_digits(currency))
 
 
+def compared_money(amount: Decimal, currency: str) -> str:
+    """Return an exact amount as it is shown beside another one: in the digits of its currency, or all it has if more.
+
+    Rounded, two amounts that differ could look alike.
+    """
+    shown = round_money(amount, currency)
+    return f"{shown if shown == amount else amount:f}"
+
+
 def round_rate(rate: Decimal) -> Decimal:
     """Return an exact rate in per cent rounded once, half-even, to one decimal place."""
     return rounded(rate, RATE_DIGITS)

@@ -186,6 +186,42 @@ _REPORT_REQUEST = {
     "sha256": None,
 }
 
+_SIGN_OFFS = {
+    "signoffs": [
+        {
+            "month": "2025-12",
+            "companyId": "acme",
+            "signedBy": "anna",
+            "signedAt": "2026-01-06T08:12:00Z",
+            "definitionsVersion": DEFINITIONS_VERSION,
+            "currency": "EUR",
+            "document": {"id": 42, "sha256": _SHA256, "isCurrent": True},
+            "restatements": [
+                {
+                    "figure": "total_revenue",
+                    "label": "Total revenue",
+                    "unit": "money",
+                    "before": 1420.00,
+                    "after": 1400.00,
+                    "difference": -20.00,
+                }
+            ],
+            "causes": [
+                {
+                    "cause": "late events",
+                    "number": 1,
+                    "first": "2025-12-30T17:00:00Z",
+                    "last": "2025-12-30T17:00:00Z",
+                    "text": "1 late event, the first on 2025-12-30 17:00 UTC",
+                }
+            ],
+            "withdrawn": None,
+        }
+    ],
+    "maySign": False,
+    **_PERIOD,
+}
+
 _EVENTS = {
     "received": 1,
     "stored": 1,
@@ -210,6 +246,8 @@ EXAMPLES: dict[str, object] = {
     "Report": _REPORT,
     "Address": _ADDRESS,
     "ReportRequestAnswer": _REPORT_REQUEST,
+    "SignOffsAnswer": _SIGN_OFFS,
+    "Signed": {"month": "2025-12", "companies": ["acme"]},
     "EventsAnswer": _EVENTS,
     "Status": {"status": "ok"},
 }

@@ -67,10 +67,6 @@ def _require_free(host: str, port: int) -> None:
 def _configure_logs(settings: Settings) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if settings.api_log == "json" else TextFormatter())
-    # No line shows them, and finding them out for each is half of what a line costs (see "Optimization" in the
-    # documentation of logging).
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging._srcfile = None
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     # Its lines about sockets hold the address with the query, which may name a company.
     logging.getLogger("uvicorn.error").addFilter(lambda record: "WebSocket %s" not in str(record.msg))

@@ -1,12 +1,14 @@
 """The ``periods`` commands: which months are signed off, and what differs from the signed figures since."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC
+from datetime import UTC, date
 from decimal import Decimal
 
 import click
 
+from analytics_pipeline.cli.dates import MONTH
 from analytics_pipeline.cli.options import require_company
+from analytics_pipeline.cli.program import examples
 from analytics_pipeline.cli.terminal import echo, echo_json
 from analytics_pipeline.database import connect
 from analytics_pipeline.metrics.answers import signoff_answer
@@ -21,15 +23,22 @@ from analytics_pipeline.metrics.signoffs import (
 )
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.text import printable_line
+from analytics_pipeline.windows import Window
 
-_MONTH = click.argument("month", metavar="MONTH")
+_MONTH = click.argument("month", metavar="MONTH", type=MONTH)
 
 
 def _company_option(command: Callable[..., None]) -> Callable[..., None]:
     return click.option("--company", help="One company; without it all of them, and all together.")(command)
 
 
-@click.group()
+@click.group(
+    epilog=examples(
+        "periods sign-off 2025-01 --by 'Ann Smith'",
+        "periods restatements --company acme",
+        "periods withdraw 2025-01 --by 'Ann Smith' --reason 'invoice 4711 was missing'",
+    )
+)
 def periods() -> None:
     """Sign months off, and show what has changed in signed months since (docs/sign-off.md)."""
 
@@ -39,19 +48,19 @@ def periods() -> None:
 @click.option("--by", required=True, metavar="NAME", help="Who signs.")
 @_company_option
 @click.option("--json", "as_json", is_flag=True, help="Print what is signed as JSON.")
-def sign_off(month: str, by: str, company: str | None, *, as_json: bool) -> None:
+def sign_off(month: date, by: str, company: str | None, *, as_json: bool) -> None:
     """Keep the figures and the documents of MONTH, such as 2026-10, as they are.
 
     Only a month that is over, closed and not stale, and whose checks hold, can be signed; else the reasons are listed.
     """
-    window = month_of(month)
+    window = _window(month)
     with connect(autocommit=True) as connection:
         require_company(connection, company)
         signed = sign_month(connection, window, by, get_settings().base_currency, company, actor=None)
     if as_json:
-        echo_json({"month": month, "signedBy": by, "signed": signed})
+        echo_json({"month": f"{month:%Y-%m}", "signedBy": by, "signed": signed})
     else:
-        echo(f"{month} is signed off for {_whose(signed)} by {by}.")
+        echo(f"{month:%Y-%m} is signed off for {_whose(signed)} by {by}.")
 
 
 @periods.command("withdraw")
@@ -60,16 +69,16 @@ def sign_off(month: str, by: str, company: str | None, *, as_json: bool) -> None
 @click.option("--reason", required=True, help="Why; it is kept.")
 @_company_option
 @click.option("--json", "as_json", is_flag=True, help="Print what was withdrawn as JSON.")
-def withdraw(month: str, by: str, reason: str, company: str | None, *, as_json: bool) -> None:
+def withdraw(month: date, by: str, reason: str, company: str | None, *, as_json: bool) -> None:
     """Withdraw the sign-off of MONTH; what was kept stays in the database."""
-    window = month_of(month)
+    window = _window(month)
     with connect(autocommit=True) as connection:
         require_company(connection, company)
         withdrawn = withdraw_signoffs(connection, window, by, reason, company, actor=None)
     if as_json:
-        echo_json({"month": month, "withdrawnBy": by, "withdrawn": withdrawn})
+        echo_json({"month": f"{month:%Y-%m}", "withdrawnBy": by, "withdrawn": withdrawn})
     else:
-        echo(f"The sign-off of {month} is withdrawn for {_whose(withdrawn)}.")
+        echo(f"The sign-off of {month:%Y-%m} is withdrawn for {_whose(withdrawn)}.")
 
 
 @periods.command("list")
@@ -88,10 +97,10 @@ def list_(company: str | None, *, as_json: bool) -> None:
 
 
 @periods.command("restatements")
-@click.argument("month", required=False)
+@click.argument("month", metavar="[MONTH]", type=MONTH, required=False)
 @_company_option
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
-def restatements(month: str | None, company: str | None, *, as_json: bool) -> None:
+def restatements(month: date | None, company: str | None, *, as_json: bool) -> None:
     """Show the figures of signed months that differ from the signed ones, by how much, and why; of MONTH or of all."""
     found = [signoff for signoff in _read(company, month) if signoff.is_restated or signoff.differs_by_definition]
     if as_json:
@@ -107,11 +116,16 @@ def restatements(month: str | None, company: str | None, *, as_json: bool) -> No
         echo("Every figure of the signed months is as it was signed.")
 
 
-def _read(company: str | None, month: str | None, *, withdrawn: bool = False) -> list[SignOff]:
-    window = None if month is None else month_of(month)
+def _read(company: str | None, month: date | None, *, withdrawn: bool = False) -> list[SignOff]:
+    window = None if month is None else _window(month)
     with connect(autocommit=True) as connection:
         require_company(connection, company)
         return read_signoffs(connection, company, window, withdrawn=withdrawn)
+
+
+def _window(month: date) -> Window:
+    # It refuses years that no event is of.
+    return month_of(f"{month:%Y-%m}")
 
 
 def _heading(signoff: SignOff) -> str:

@@ -1,12 +1,14 @@
 """The ``reconcile`` command: what is recorded of a month beside the ERP's rows, or a payment provider's totals."""
 
-import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import click
 
-from analytics_pipeline.cli.terminal import echo
+from analytics_pipeline.cli.dates import MONTH
+from analytics_pipeline.cli.program import examples
+from analytics_pipeline.cli.terminal import echo, echo_json
 from analytics_pipeline.database import connect
 from analytics_pipeline.erp.control_totals import (
     COLUMNS,
@@ -21,7 +23,6 @@ from analytics_pipeline.erp.control_totals import (
 )
 from analytics_pipeline.erp.reader import connect_erp, require_erp_url
 from analytics_pipeline.erp.source_files import choose_sources, read_sources
-from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.signoffs import month_of
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.text import printable_line
@@ -32,14 +33,14 @@ DIFFERS = 3
 _MAX_SHOWN = 10
 
 
-@click.command()
+@click.command(epilog=examples("reconcile --source invoices --month 2025-01 --json"))
 @click.option("--source", metavar="NAME", help="Compare with the rows of this source in the ERP's database.")
 @click.option(
     "--totals",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help=f"Compare with a CSV file of totals, with the columns {', '.join(COLUMNS)}.",
 )
-@click.option("--month", required=True, help="The month, 2026-10; days are UTC.")
+@click.option("--month", type=MONTH, required=True, help="The month, 2026-10; days are UTC.")
 @click.option(
     "--event-type",
     "event_types",
@@ -52,7 +53,7 @@ def reconcile(
     context: click.Context,
     source: str | None,
     totals: Path | None,
-    month: str,
+    month: date,
     event_types: tuple[str, ...],
     *,
     as_json: bool,
@@ -63,17 +64,20 @@ def reconcile(
     compared, on every day of the month. Exit status 3: something differs.
     """
     if (source is None) == (totals is None):
-        raise AnalyticsError("Say what to compare with: either --source NAME or --totals FILE.")
+        raise click.UsageError("Say what to compare with: either --source NAME or --totals FILE.")
     if source is not None and event_types:
-        raise AnalyticsError("--event-type belongs to --totals: a source says itself which types it has.")
-    window = month_of(month)
+        raise click.UsageError("--event-type belongs to --totals: a source says itself which types it has.")
+    window = month_of(f"{month:%Y-%m}")
     with connect(autocommit=True) as connection:
         if totals is not None:
             expected = read_totals(totals, window)
             found = reconcile_totals(connection, expected, totals.name, window, event_types or PAYMENTS)
         else:
             found = _with_source(connection, source or "", window)
-    echo(json.dumps(_as_json(found)) if as_json else "\n".join(_lines(found)))
+    if as_json:
+        echo_json(_as_json(found))
+    else:
+        echo("\n".join(_lines(found)))
     if found.differences:
         context.exit(DIFFERS)
 

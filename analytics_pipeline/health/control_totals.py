@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from analytics_pipeline.asset_names import MONTHLY_REPORT
+from analytics_pipeline.currencies import compared_money
 from analytics_pipeline.erp.control_totals import ControlTotals, Difference, reconcile_source
 from analytics_pipeline.erp.reader import connect_erp
 from analytics_pipeline.erp.source_files import read_sources
@@ -73,16 +74,17 @@ def _judge(month: Window, compared: list[ControlTotals]) -> CheckResult:
             "totals compared": sum(found.compared for found in compared),
             "differing totals": listed[:_MAX_LISTED],
             "totals that differ": len(listed),
-            "totals that differ allowed": 0,
         },
+        limits={"totals that differ allowed": 0},
     )
 
 
 def _named(difference: Difference) -> str:
     key, expected, recorded = difference.key, difference.expected, difference.recorded
+    here, there = (compared_money(total.amount, key.currency) for total in (recorded, expected))
     return (
-        f"{key.company_id} {key.day}: {recorded.number} of {recorded.amount:f} {key.currency} recorded, "
-        f"{expected.number} of {expected.amount:f} there"
+        f"{key.company_id} {key.day}: {recorded.number} of {here} {key.currency} recorded, "
+        f"{expected.number} of {there} there"
     )
 
 
@@ -93,7 +95,7 @@ def _row(found: ControlTotals, difference: Difference) -> dict[str, str | int]:
         "day": f"{difference.key.day}",
         "currency": difference.key.currency,
         "recorded": difference.recorded.number,
-        "sum recorded": f"{difference.recorded.amount:f}",
+        "sum recorded": compared_money(difference.recorded.amount, difference.key.currency),
         "in the source": difference.expected.number,
-        "sum in the source": f"{difference.expected.amount:f}",
+        "sum in the source": compared_money(difference.expected.amount, difference.key.currency),
     }

@@ -6,7 +6,7 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
-from analytics_pipeline.currencies import round_money
+from analytics_pipeline.currencies import compared_money
 from analytics_pipeline.health.check_result import CheckResult, Violation, close_command
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import COLUMNS, ContinuousAggregate
@@ -160,12 +160,10 @@ def _value(rows: list[dict[str, Any]], name: str) -> str:
 
 
 def _shown(row: dict[str, Any], name: str) -> str:
-    """Return a value of a row; an amount has the digits of its currency at least: what differs may be behind them."""
     value, currency = row[name], row.get("currency")
     if currency is None or value is None or not COLUMNS[name].is_amount:
         return str(value)
-    rounded, exact = round_money(Decimal(value), currency), Decimal(value)
-    return f"{rounded:f}" if rounded == exact else f"{exact:f}"
+    return compared_money(Decimal(value), currency)
 
 
 def _bucket(difference: Difference) -> datetime:

@@ -40,9 +40,9 @@ def no_restatements(connection: Connection, settings: Settings) -> CheckResult: 
             "sign-offs": len(signed),
             "restatements": rows[:_MAX_LISTED],
             "restated figures": sum(len(signoff.restatements) for signoff in restated),
-            "restated figures allowed": 0,
             "sign-offs that differ by definition": len(redefined),
         },
+        limits={"restated figures allowed": 0},
     )
 
 

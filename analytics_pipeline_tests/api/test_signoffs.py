@@ -6,14 +6,12 @@ from typing import Any
 import pytest
 
 from analytics_pipeline.api.scopes import Scope
-from analytics_pipeline.metrics.partitions import begin_attempt, record_closed
-from analytics_pipeline.metrics.tables import METRIC_ASSETS
 from analytics_pipeline.timescale.audit import list_acts
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.windows import Granularity
 from analytics_pipeline_tests.api.conftest import ANYBODY, HEADLINE, OTHER, Served, new_token
 from analytics_pipeline_tests.messages.documents import publish
 from analytics_pipeline_tests.metrics.closing import days
+from analytics_pipeline_tests.metrics.signable import note_closed
 
 FEBRUARY = days("2026-02-01", "2026-02-28")
 MONTH = "2026-02"
@@ -23,12 +21,8 @@ PERIOD = "startDate=2026-02-01&endDate=2026-02-28"
 @pytest.fixture
 def closed(served: Served) -> Iterator[Connection]:
     """February as Dagster has closed it, with documents of the two companies, and of all together."""
-    months = [asset for asset, (_, granularity) in METRIC_ASSETS.items() if granularity is Granularity.MONTH]
     with served.database.connect(autocommit=True) as connection:
-        for asset in ("analytics_event_volume_hourly", *months, "monthly_report", "company_reports"):
-            granularity = Granularity.HOUR if asset.endswith("hourly") else Granularity.MONTH
-            begin_attempt(connection, asset, granularity, FEBRUARY, "a run")
-            record_closed(connection, asset, FEBRUARY, "a run")
+        note_closed(connection, FEBRUARY)
         for company in (None, HEADLINE.company, OTHER):
             publish(connection, company, period=MONTH, definitions_version=2, content=f"%PDF {company}".encode())
         yield connection

@@ -77,7 +77,7 @@ def test_a_row_that_differs_without_a_change_fails_beside_those_that_have_change
     add_event(closed, "2025-01-05T10:30", company_id="beta")
     finding = _prove(closed, HOURLY)
     assert not finding.passed
-    assert "company acme, hour 2025-01-20T10:00Z, currency EUR: total_value is 20 stored" in finding.summary
+    assert "company acme, hour 2025-01-20T10:00Z, currency EUR: total_value is 20.00 stored" in finding.summary
     assert "beta" not in finding.summary
 
 

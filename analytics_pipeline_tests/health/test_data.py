@@ -53,7 +53,7 @@ def test_events_that_should_be_closed_make_an_aggregate_late_until_it_is_closed(
     finding = ask("up_to_date", name)
     assert finding.state is State.ERROR
     assert "wait to be closed" in finding.summary
-    assert finding.metadata["hours since its bucket ended"] > finding.metadata["hours allowed"]
+    assert finding.metadata["hours since its bucket ended"] > finding.limits["hours allowed"]
     assert finding.remedies[0].startswith("analytics-pipeline close --start")
     for level in (HOURLY, DAILY, MONTHLY)[: (HOURLY, DAILY, MONTHLY).index(name) + 1]:
         _close(connection, level, at(event), at(event) + timedelta(minutes=1))
@@ -86,7 +86,7 @@ def test_silence_is_a_warning(ask: Ask, connection: Connection) -> None:
     finding = ask("events_arrive")
     assert finding.state is State.WARNING
     assert "no event has happened since" in finding.summary.lower()
-    assert finding.metadata["hours of silence"] > finding.metadata["hours allowed"]
+    assert finding.metadata["hours of silence"] > finding.limits["hours allowed"]
     add_event(connection, _ago(hours=1))
     assert ask("events_arrive").passed
 

@@ -75,7 +75,7 @@ def test_the_newest_rate_may_be_a_long_weekend_old(ask: Ask, connection: Connect
     finding = ask(FRESH, FX_ASSET)
     assert finding.state is state
     assert finding.metadata["currencies"] == [{"currency": "USD", "newest rate": _day(age), "age (days)": age}]
-    assert (finding.metadata["days allowed"], finding.metadata["days before a warning"]) == (7, 4)
+    assert (finding.limits["days allowed"], finding.limits["days before a warning"]) == (7, 4)
     if not finding.passed:
         assert f"USD of {_day(age)}, {age} days before the newest event" in finding.summary
         assert finding.remedies[0] == (

@@ -122,7 +122,7 @@ def test_an_old_uncompressed_chunk_counts_whatever_the_job_is_recorded_as(ask: A
     finding = ask("compression_policy")
     assert finding.state is State.WARNING
     assert "1 chunks of 2020-03-05 to 2020-03-12 are older than 30 days and 2 days, and uncompressed" in finding.summary
-    assert (finding.metadata["overdue chunks"], finding.metadata["overdue chunks allowed"]) == (1, 0)
+    assert (finding.metadata["overdue chunks"], finding.limits["overdue chunks allowed"]) == (1, 0)
     assert "is overdue" in ask("policy_jobs_healthy").summary
     connection.execute(finding.remedies[0])
     assert ask("compression_policy").passed

@@ -18,8 +18,12 @@ from analytics_pipeline_tests.alerts.figures_factory import close_revenue
 from analytics_pipeline_tests.command_tree import commands
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
+from analytics_pipeline_tests.messages.documents import publish
+from analytics_pipeline_tests.metrics.closing import close, days
+from analytics_pipeline_tests.metrics.signable import note_closed
 
 JANUARY = ("--month", "2025-01")
+FEBRUARY = days("2025-02-01", "2025-02-28")
 RULES = """
 version = 1
 
@@ -48,6 +52,11 @@ FROM unnest(ARRAY['EUR', 'Euro']) AS currency
 """
 # In the order in which they find something to print.
 CALLS: dict[tuple[str, ...], tuple[str, ...]] = {
+    # Before anything else changes what its month stands on.
+    ("periods", "sign-off"): ("2025-02", "--by", "Ann", "--company", "acme"),
+    ("periods", "list"): (),
+    ("periods", "restatements"): (),
+    ("periods", "withdraw"): ("2025-02", "--by", "Ann", "--reason", "by mistake", "--company", "acme"),
     ("db", "migrate"): (),
     ("db", "status"): (),
     ("db", "policies"): (),
@@ -61,6 +70,7 @@ CALLS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("sources", "check"): (),
     ("sources", "run"): (),
     ("sources", "rejects"): (),
+    ("reconcile",): ("--source", "invoices", *JANUARY),
     ("close",): ("--start", "2025-01-05T12:00", "--end", "2025-01-05T13:00"),
     ("adopt",): (),
     ("metrics", "revenue"): JANUARY,
@@ -136,6 +146,18 @@ def test_every_json_holds_counts_as_numbers_exact_numbers_as_strings_and_nothing
         add_event(connection, "2025-01-05T12:00", "crypto.received", category="crypto", value="0.5", currency="BTC")
         add_recipient(connection, None, "monthly_report", "cfo@example.com")
         close_revenue(connection, "2025-01", {"acme": "0.123456"})
+        close(connection, FEBRUARY)
+        note_closed(connection, FEBRUARY)
+        for audience in (None, "acme"):
+            publish(connection, audience, period="2025-02", definitions_version=2)
+        # By other definitions than today's: that is shown among the restatements.
+        connection.execute(
+            "INSERT INTO analytics_signoffs (period, period_start, period_end, signed_by, figures_at, "
+            "definitions_version, currency, document_id, document_sha256) "
+            "SELECT period, %s, %s, 'Ann', now(), 1, 'EUR', document_id, sha256 FROM analytics_report_documents "
+            "WHERE company_id IS NULL",
+            [FEBRUARY.start, FEBRUARY.end],
+        )
         connection.execute(
             "INSERT INTO analytics_outbox (kind, channel, dedupe_key, target, subject, text_body) "
             "VALUES ('alert', 'mail', 'a', 'cfo@example.com', 's', 't')"

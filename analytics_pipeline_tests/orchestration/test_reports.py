@@ -10,12 +10,14 @@ import pytest
 from dagster import (
     AssetKey,
     DagsterInstance,
+    DagsterInvalidConfigError,
     DagsterRun,
     DagsterRunStatus,
     Definitions,
     ExecuteInProcessResult,
     MetadataValue,
     TableMetadataValue,
+    validate_run_config,
 )
 
 from analytics_pipeline.asset_names import CUSTOM_REPORTS
@@ -73,10 +75,27 @@ def test_the_names_of_jobs_and_assets_do_not_clash(definitions: Definitions) -> 
     definitions.get_repository_def().load_all_definitions()
 
 
-def test_the_launchpad_lists_the_sections() -> None:
-    description = CustomReport.model_fields["sections"].description or ""
+def test_the_launchpad_offers_what_there_is_and_refuses_anything_else_while_it_is_typed(
+    definitions: Definitions,
+) -> None:
+    job = definitions.resolve_job_def(CUSTOM_REPORT)
 
-    assert description.endswith(f" {', '.join(SECTION_NAMES)}.")
+    def validate(**config: object) -> None:
+        validate_run_config(job, {"ops": {CUSTOM_REPORTS: {"config": config}}})
+
+    for section in SECTION_NAMES:
+        validate(company="acme", sections=[section], format="xlsx", currency="CHF", page_size="letter")
+    for wrong in (
+        {"sections": ["headlines"]},
+        {"format": "docx"},
+        {"currency": "EURO"},
+        {"page_size": "A5"},
+    ):
+        with pytest.raises(DagsterInvalidConfigError, match=f"config:{next(iter(wrong))}.* not in enum type"):
+            validate(**wrong)
+    described = {name: field.description or "" for name, field in CustomReport.model_fields.items()}
+    assert all(described.values())
+    assert described["sections"].endswith(f" {', '.join(SECTION_NAMES)}.")
 
 
 @pytest.mark.usefixtures("events")
@@ -100,6 +119,8 @@ def test_the_assets_show_their_documents(definitions: Definitions, instance: Dag
     assert isinstance(documents, TableMetadataValue)
     assert companies["documents"].value == 2
     assert [record.data["company"] for record in documents.records] == ["acme", "globex"]
+    # The UI keeps the order: somebody who opens the page finds the document first.
+    assert next(iter(platform)) == next(iter(companies)) == "open"
     address = str(platform["open"].value)
     assert re.fullmatch(r"http://127\.0\.0\.1:8000/documents/[\w-]{43}", address)
     # The UI shows a text without unfolding it if it has less than 1,000 characters.
@@ -152,7 +173,11 @@ def test_a_configuration_that_makes_no_sense_fails_in_one_sentence(
     definitions: Definitions, instance: DagsterInstance
 ) -> None:
     for config, stated in (
-        ({**JANUARY, "sections": ["nope"]}, "There is no section 'nope'"),
+        ({**JANUARY, "company": "acne"}, "acne"),
+        (
+            {**JANUARY, "company": "acme", "sections": ["companies"]},
+            "The section companies is part of reports over all",
+        ),
         ({"start": "January"}, "start_date: must be a calendar date like 2025-01-31, not 'January'."),
     ):
         result = run(definitions, instance, CUSTOM_REPORT, run_config={"ops": {CUSTOM_REPORTS: {"config": config}}})

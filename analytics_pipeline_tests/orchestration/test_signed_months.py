@@ -8,17 +8,16 @@ from dagster import AssetKey, DagsterInstance, Definitions, ExecuteInProcessResu
 from analytics_pipeline.asset_names import SIGNED_MONTHS
 from analytics_pipeline.definitions import build_definitions
 from analytics_pipeline.errors import RefusedError
-from analytics_pipeline.metrics.partitions import begin_attempt, record_closed
 from analytics_pipeline.metrics.signoffs import month_of, read_signoffs, sign_month
-from analytics_pipeline.metrics.tables import METRIC_ASSETS
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.windows import Granularity, Window
+from analytics_pipeline.windows import Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.erp.example import ExampleErp, example_erp, invoice
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.messages.documents import publish
 from analytics_pipeline_tests.metrics.closing import close
+from analytics_pipeline_tests.metrics.signable import note_closed
 
 pytestmark = pytest.mark.slow
 
@@ -32,11 +31,7 @@ def run(definitions: Definitions, instance: DagsterInstance, job: str, **options
 def close_month(connection: Connection, month: Window, *companies: str) -> None:
     """Close a month and make its documents, as the jobs that close do."""
     close(connection, month)
-    months = [asset for asset, (_, granularity) in METRIC_ASSETS.items() if granularity is Granularity.MONTH]
-    for asset in ("analytics_event_volume_hourly", *months, "monthly_report", "company_reports"):
-        granularity = Granularity.HOUR if asset.endswith("hourly") else Granularity.MONTH
-        begin_attempt(connection, asset, granularity, month, "a run")
-        record_closed(connection, asset, month, "a run")
+    note_closed(connection, month)
     for company in (None, *companies):
         content = f"%PDF {company}".encode()
         publish(connection, company, period=f"{month.start:%Y-%m}", definitions_version=2, content=content)

@@ -21,9 +21,7 @@ from analytics_pipeline.health.checks import HealthCheck, all_checks, run_check
 from analytics_pipeline.messages.decisions import list_messages
 from analytics_pipeline.messages.recipients import add_recipient
 from analytics_pipeline.metrics.answers import movements_answer, revenue_answer, users_answer
-from analytics_pipeline.metrics.partitions import begin_attempt, record_closed
 from analytics_pipeline.metrics.signoffs import KEPT_FIGURES, SignOff, read_signoffs, sign_month, withdraw_signoffs
-from analytics_pipeline.metrics.tables import METRIC_ASSETS
 from analytics_pipeline.reports import monthly
 from analytics_pipeline.reports.catalogue import SECTION_NAMES, parts_of
 from analytics_pipeline.reports.formats import Formats
@@ -35,9 +33,10 @@ from analytics_pipeline.store import read_artifact
 from analytics_pipeline.timescale.audit import list_acts
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row
-from analytics_pipeline.windows import Granularity, Window
+from analytics_pipeline.windows import Window
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.messages.documents import last_month, publish
+from analytics_pipeline_tests.metrics.signable import note_closed
 from analytics_pipeline_tests.reports.ledger import BOTH, COMPANIES, DECEMBER, JANUARY, close_months
 
 PERIOD = "2026-01"
@@ -54,18 +53,10 @@ def _as_it_was(connection: Connection) -> Iterator[None]:
         close_months(connection)
 
 
-def close_again(connection: Connection, window: Window = BOTH) -> None:
+def close_again(connection: Connection) -> None:
     """Close both months as Dagster does, which notes what is closed."""
     close_months(connection)
-    note_closed(connection, window)
-
-
-def note_closed(connection: Connection, window: Window = BOTH) -> None:
-    months = [asset for asset, (_, granularity) in METRIC_ASSETS.items() if granularity is Granularity.MONTH]
-    for asset in ("analytics_event_volume_hourly", *months, "monthly_report", "company_reports"):
-        granularity = Granularity.HOUR if asset.endswith("hourly") else Granularity.MONTH
-        begin_attempt(connection, asset, granularity, window, "a run")
-        record_closed(connection, asset, window, "a run")
+    note_closed(connection, BOTH)
 
 
 def publish_all(connection: Connection, period: str = PERIOD) -> None:
@@ -115,7 +106,7 @@ def test_only_a_month_that_is_over_closed_not_stale_and_whose_checks_hold_can_be
         "2026-01-01 00:00 on, company_reports from 2026-01-01 00:00 on, monthly_report from 2026-01-01 00:00 on; its "
         "report has not been made; acme: its report has not been made; globex: its report has not been made."
     )
-    note_closed(connection)
+    note_closed(connection, BOTH)
     publish_all(connection)
     pay_late(connection)
     assert "1 of its assets is not closed, or stale: analytics_event_volume_hourly from 2026-01-06 13:00 on" in why()
@@ -144,7 +135,7 @@ def test_only_a_month_that_is_over_closed_not_stale_and_whose_checks_hold_can_be
 
 
 def test_every_figure_of_the_answers_is_kept_exactly(connection: Connection) -> None:
-    note_closed(connection)
+    note_closed(connection, BOTH)
     publish_all(connection)
     sign(connection)
     query = (
@@ -171,7 +162,7 @@ def test_every_figure_of_the_answers_is_kept_exactly(connection: Connection) -> 
 
 
 def test_a_late_payment_is_a_restatement_with_its_cause(connection: Connection) -> None:
-    note_closed(connection)
+    note_closed(connection, BOTH)
     publish_all(connection)
     sign(connection)
     before = revenue_answer(connection, "acme", JANUARY, "EUR")["totalRevenue"]
@@ -259,7 +250,7 @@ def test_rates_replaced_and_removed_events_are_named_as_causes(connection: Conne
 
 
 def test_a_change_of_the_definitions_is_one_line_of_cause(connection: Connection) -> None:
-    note_closed(connection)
+    note_closed(connection, BOTH)
     publish_all(connection)
     sign(connection)
     pay_late(connection)
@@ -287,7 +278,7 @@ def test_a_change_of_the_definitions_is_one_line_of_cause(connection: Connection
 
 
 def test_a_sign_off_is_withdrawn_only_with_a_reason_which_is_kept(connection: Connection) -> None:
-    note_closed(connection)
+    note_closed(connection, BOTH)
     publish_all(connection)
     assert call("periods", "sign-off", PERIOD, "--by", "Ann", "--company", "acme") == (
         "2026-01 is signed off for acme by Ann.\n"
@@ -319,9 +310,10 @@ def test_a_sign_off_is_withdrawn_only_with_a_reason_which_is_kept(connection: Co
 
 
 def test_bad_input_is_one_line(connection: Connection) -> None:
-    assert "The month '2026-13' is none: write it like 2026-10." in call(
-        "periods", "sign-off", "2026-13", "--by", "Ann", status=1
+    assert "'2026-13' is no month: write it like 2025-01." in call(
+        "periods", "sign-off", "2026-13", "--by", "Ann", status=2
     )
+    assert "The month '9999-12' is none" in call("periods", "restatements", "9999-12", status=1)
     assert "Say who signs" in call("periods", "sign-off", PERIOD, "--by", " ", status=1)
     assert "No such company is known: 'nobody'" in call("periods", "restatements", "--company", "nobody", status=2)
     assert "2026-01 can't be signed off: 6 of its assets" in call("periods", "sign-off", PERIOD, "--by", "A", status=1)
@@ -377,7 +369,7 @@ def test_page_one_of_the_next_reports_names_the_restatement_and_the_signed_docum
             for one in made
         }
 
-    note_closed(connection)
+    note_closed(connection, BOTH)
     pages = make(date(2025, 12, 1))
     assert sign(connection, DECEMBER) == [None, "acme", "globex"]
     signatures = {s.company_id: s.document_sha256 for s in read_signoffs(connection, None, DECEMBER)}

@@ -218,9 +218,12 @@ AS $$
     ) AS m
     CROSS JOIN (SELECT max(v."timestamp") AS newest_event FROM analytics_events AS v) AS e
     LEFT JOIN LATERAL (
-        SELECT max(p.window_end) AS closed_through
+        -- By the key: the newest one ends last.
+        SELECT p.window_end AS closed_through
         FROM analytics_partitions AS p
         WHERE p.asset = a.user_view_name AND p.closed_at IS NOT NULL
+        ORDER BY p.window_start DESC
+        LIMIT 1
     ) AS p ON true
     WHERE a.user_view_name LIKE 'analytics\_%'
 $$;

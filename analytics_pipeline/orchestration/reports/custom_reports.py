@@ -7,6 +7,7 @@ gives its request back, and another takes it, a few times at most.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from dagster import (
@@ -28,6 +29,7 @@ from pydantic import Field
 
 from analytics_pipeline.asset_names import CUSTOM_REPORTS
 from analytics_pipeline.companies.known import require_known_company
+from analytics_pipeline.currencies import currencies
 from analytics_pipeline.messages.recipients import PDF
 from analytics_pipeline.orchestration.keys import assets_named
 from analytics_pipeline.orchestration.resources import Timescale
@@ -36,7 +38,8 @@ from analytics_pipeline.orchestration.runs.descriptions import describe_run
 from analytics_pipeline.orchestration.runs.paged_records import run_records
 from analytics_pipeline.orchestration.sensors import pipeline_sensor
 from analytics_pipeline.orchestration.shared import REPORTS, AssetJob, pipeline_asset, pipeline_job
-from analytics_pipeline.reports.choices import DEFAULT_LOCALE, DEFAULT_PAGE_SIZE
+from analytics_pipeline.reports.catalogue import SECTION_NAMES
+from analytics_pipeline.reports.choices import DEFAULT_LOCALE, DEFAULT_PAGE_SIZE, Format, PageSize
 from analytics_pipeline.reports.order import ReportOrder, accept_order
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import check_clock, database_now
@@ -58,22 +61,36 @@ _MAX_RUNS_PER_REQUEST = 3
 _NOTHING = "Nobody waits for a report."
 
 
+# Enumerations, which the launchpad offers and validates while somebody types.
+if TYPE_CHECKING:
+    ReportSection = str
+    ReportCurrency = str
+else:
+    ReportSection = StrEnum("ReportSection", {name: name for name in SECTION_NAMES})
+    ReportCurrency = StrEnum("ReportCurrency", {code: code for code in currencies()})
+
+
 def _field(name: str, default: Any) -> Any:
     """Return a field of the configuration; what it says is what the order says of it."""
     return Field(default=default, description=ReportOrder.model_fields[name].description)
 
 
 class CustomReport(Config):
-    """What a custom report is to be: a ``ReportOrder`` in the types that a run configuration has; empty is left out."""
+    """What a custom report is to be: a ``ReportOrder`` in the types that a run configuration has; empty is left out.
+
+    What can be listed is an enumeration; a company is looked up before anything else once the run has started. The
+    currency is one of ISO 4217: a report in a crypto asset is a matter of the command, or of a row of
+    ``analytics_report_requests``.
+    """
 
     company: str = _field("company_id", "")
     start: str = _field("start_date", "")
     end: str = _field("end_date", "")
-    sections: list[str] = _field("sections", [])
-    format: str = _field("format", PDF)
-    currency: str = _field("currency", "")
+    sections: list[ReportSection] = _field("sections", [])
+    format: Format = _field("format", PDF)
+    currency: ReportCurrency | None = _field("currency", None)
     locale: str = _field("locale", DEFAULT_LOCALE)
-    page_size: str = _field("page_size", DEFAULT_PAGE_SIZE)
+    page_size: PageSize = _field("page_size", DEFAULT_PAGE_SIZE)
     request_id: int | None = Field(
         default=None,
         description="The row of analytics_report_requests to be met: what it says counts, and nothing else here.",
@@ -86,9 +103,9 @@ class CustomReport(Config):
                 "company_id": self.company or None,
                 "start_date": self.start or None,
                 "end_date": self.end or None,
-                "sections": self.sections,
+                "sections": list(map(str, self.sections)),
                 "format": self.format,
-                "currency": self.currency or None,
+                "currency": self.currency and str(self.currency),
                 "locale": self.locale,
                 "page_size": self.page_size,
             }

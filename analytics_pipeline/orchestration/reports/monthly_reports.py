@@ -83,7 +83,9 @@ def build_monthly_assets(settings: Settings) -> list[AssetsDefinition]:
                 )
                 mailed = outdated_mails(connection, period=f"{month.start:%Y-%m}")
                 outdated = [one for one in mailed if one.company_id is not None]
-                return together | documents_metadata(connection, made, outdated, timescale.settings)
+                metadata = documents_metadata(connection, made, outdated, timescale.settings)
+                # The links first, as the UI keeps the order.
+                return {"open": metadata["open"], **together, **metadata}
 
             describe_partitions(context, Granularity.MONTH, window, publish)
         return MaterializeResult()

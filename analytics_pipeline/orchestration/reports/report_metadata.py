@@ -46,9 +46,10 @@ def document_metadata(connection: Connection, published: PublishedReport, settin
 
     Headline figures are there as numbers, which the UI plots, and as they are printed.
     """
+    # The UI shows them in this order: what somebody comes for is first.
     metadata: MetadataMap = {
-        **plotted(published.numbers),
         "open": MetadataValue.url(_address(connection, published, settings)),
+        **plotted(published.numbers),
         "dagster/uri": published.uri,
         "path": MetadataValue.path(published.path),
         "size (bytes)": published.size,

@@ -42,8 +42,7 @@ def build_signing_asset(settings: Settings) -> AssetsDefinition:
         SIGNED_MONTHS,
         "Months that were signed off (analytics_signoffs): their figures and documents are kept as they were, and what "
         "differs since is a restatement, which the check no_restatements of monthly_report lists. The job sign_off "
-        "asks in the launchpad for the month and who signs it; 'analytics-pipeline periods' does the same, and "
-        "withdraws.",
+        "asks in the launchpad for the month and who signs it; the commands of periods do the same, and withdraw.",
         settings,
         group=REPORTS,
         kinds={"postgres"},

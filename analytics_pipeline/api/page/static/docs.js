@@ -85,6 +85,9 @@ function show(api) {
   const operations = Object.entries(api.paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([name, operation]) => ({ path, name, operation, id: operation.operationId })),
   );
+  // What applications ask comes before what serves documents, probes and mails.
+  const isAsked = ({ path }) => path.startsWith("/analytics/");
+  operations.sort((one, other) => isAsked(other) - isAsked(one));
   $("contents").append(
     element(
       "ul",
