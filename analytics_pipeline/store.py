@@ -460,8 +460,9 @@ def _safe(part: str) -> str:
 
 def _revision_name(name: str, sha256: str) -> str:
     """Return the name of an earlier revision; "rev-" can't be part of a hash, so it meets no other name."""
-    stem, dot, suffix = name.rpartition(".")
-    return f"{stem}~rev-{sha256[:16]}{dot}{suffix}"
+    folder, slash, file = name.rpartition("/")
+    stem, dot, suffix = file.rpartition(".")
+    return f"{folder}{slash}{stem}~rev-{sha256[:16]}{dot}{suffix}"
 
 
 def _digest(content: bytes) -> str:
