@@ -107,8 +107,8 @@ async def reader_url(settings: Settings) -> str:
     return await asyncio.to_thread(database_url, settings)
 
 
-def has_word(connection: BaseConnection[Any]) -> bool:
-    """Return whether the server has sent something that nobody has asked for: a session that it has ended, says so.
+def has_unread(connection: BaseConnection[Any]) -> bool:
+    """Tell whether the server has sent something that nobody has asked for: a session that it has ended, says so.
 
     It looks at what has arrived already, and asks the server nothing.
     """
@@ -123,5 +123,5 @@ async def _configure(connection: AsyncConnection[Row]) -> None:
 
 async def _check(connection: AsyncConnection[Row]) -> None:
     """Raise ``psycopg.Error`` for a connection that a restart of the server has ended; the pool takes another."""
-    if has_word(connection):
+    if has_unread(connection):
         await AsyncConnectionPool.check_connection(connection)

@@ -11,7 +11,7 @@ from anyio import CapacityLimiter, to_thread
 from psycopg import sql
 from psycopg_pool import ConnectionPool
 
-from analytics_pipeline.api.pools import has_word
+from analytics_pipeline.api.pools import has_unread
 from analytics_pipeline.database import database_url
 from analytics_pipeline.metrics.access import WRITER
 from analytics_pipeline.settings import Settings
@@ -72,5 +72,5 @@ class Writers:
 
 def _check(connection: Connection) -> None:
     """Raise ``psycopg.Error`` for a connection that a restart of the server has ended; the pool takes another."""
-    if has_word(connection):
+    if has_unread(connection):
         ConnectionPool.check_connection(connection)

@@ -70,8 +70,11 @@ BEGIN
     RETURN QUERY
     SELECT
         'late events', count(*), min(e.ingested_at), max(e.ingested_at),
-        CASE WHEN min(e."timestamp") < p_start
-             THEN format('%s of them of earlier months', count(*) FILTER (WHERE e."timestamp" < p_start)) END
+        CASE
+            WHEN max(e."timestamp") < p_start THEN 'of earlier months'
+            WHEN min(e."timestamp") < p_start
+            THEN format('%s of them of earlier months', count(*) FILTER (WHERE e."timestamp" < p_start))
+        END
     FROM (
         SELECT unnest(range_agg(tstzrange(p.window_start, p.window_end))) AS stretch
         FROM analytics_partitions AS p
