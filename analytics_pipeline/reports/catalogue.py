@@ -11,7 +11,7 @@ from analytics_pipeline.errors import ArgumentError, UnknownNameError
 from analytics_pipeline.intake.rejection import shown
 
 if TYPE_CHECKING:
-    from analytics_pipeline.reports.reading import Part
+    from analytics_pipeline.reports.report_parts import ReportPart
     from analytics_pipeline.reports.sections.section import Section
 
 # Each is the module of that name, with ``_`` for ``-``. By names, since whoever lists them loads no reportlab for it.
@@ -52,7 +52,7 @@ def sections_of(names: Iterable[str]) -> "list[Section]":
     return [_section(name) for name in names]
 
 
-def parts_of(names: Iterable[str]) -> "tuple[Part[Any], ...]":
+def parts_of(names: Iterable[str]) -> "tuple[ReportPart[Any], ...]":
     """Return what has to be loaded for the sections of these names, each part once."""
     return tuple(dict.fromkeys(part for section in sections_of(names) for part in section.parts))
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from analytics_pipeline.metrics.revenue import MrrMovements
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.metrics.tables import METRIC_TABLES
-from analytics_pipeline.reports.reading import Key, Reading
+from analytics_pipeline.reports.report_parts import Key, ReportLoader
 from analytics_pipeline.windows import Granularity, Window
 
 T = TypeVar("T")
@@ -62,35 +62,37 @@ NO_USERS = UsersOfPeriod(0, 0, 0, 0)
 NO_MOVEMENTS = MovementsOfPeriod(MrrMovements(*[_ZERO] * 8), is_incomplete=False)
 
 
-def closed_periods(reading: Reading, granularity: Granularity, windows: Sequence[Window]) -> list[ClosedPeriod]:
+def closed_periods(loader: ReportLoader, granularity: Granularity, windows: Sequence[Window]) -> list[ClosedPeriod]:
     """Return the periods from the first to the last of the windows that are closed in the reporting currency."""
-    rows = reading.rows(
+    rows = loader.rows(
         "report_closed_periods",
         Window(windows[0].start, windows[-1].end),
         granularity=str(granularity),
         version=DEFINITIONS_VERSION,
         converting=[table.metric for table in METRIC_TABLES if table.converts],
-        horizon=reading.horizon,
+        horizon=loader.horizon,
     )
     return [ClosedPeriod(*row) for row in rows]
 
 
-def closed_revenue(reading: Reading, granularity: Granularity, starts: Collection[datetime]) -> Closed[RevenueOfPeriod]:
+def closed_revenue(
+    loader: ReportLoader, granularity: Granularity, starts: Collection[datetime]
+) -> Closed[RevenueOfPeriod]:
     """Return the revenue of the closed periods that begin then."""
 
     def stored(*row: Any) -> RevenueOfPeriod:
         return RevenueOfPeriod(*row)._replace(incomplete=frozenset(row[-1]))
 
-    return _closed(reading, "report_closed_revenue", stored, granularity, starts)
+    return _closed(loader, "report_closed_revenue", stored, granularity, starts)
 
 
-def closed_users(reading: Reading, granularity: Granularity, starts: Collection[datetime]) -> Closed[UsersOfPeriod]:
+def closed_users(loader: ReportLoader, granularity: Granularity, starts: Collection[datetime]) -> Closed[UsersOfPeriod]:
     """Return the users of the closed periods that begin then."""
-    return _closed(reading, "report_closed_users", UsersOfPeriod, granularity, starts)
+    return _closed(loader, "report_closed_users", UsersOfPeriod, granularity, starts)
 
 
 def closed_movements(
-    reading: Reading, granularity: Granularity, starts: Collection[datetime]
+    loader: ReportLoader, granularity: Granularity, starts: Collection[datetime]
 ) -> Closed[MovementsOfPeriod]:
     """Return what moved MRR in the closed periods that begin then."""
 
@@ -98,22 +100,22 @@ def closed_movements(
         *amounts, is_incomplete = row
         return MovementsOfPeriod(MrrMovements(*amounts), is_incomplete)
 
-    return _closed(reading, "report_closed_movements", stored, granularity, starts)
+    return _closed(loader, "report_closed_movements", stored, granularity, starts)
 
 
 def _closed(
-    reading: Reading, query: str, kind: Callable[..., T], granularity: Granularity, starts: Collection[datetime]
+    loader: ReportLoader, query: str, kind: Callable[..., T], granularity: Granularity, starts: Collection[datetime]
 ) -> Closed[T]:
     found: Closed[T] = defaultdict(dict)
     if starts:
-        whose = None if reading.company is None else [reading.company]
-        rows = reading.rows(
+        whose = None if loader.company is None else [loader.company]
+        rows = loader.rows(
             query,
             Window(min(starts), granularity.next(max(starts))),
             granularity=str(granularity),
             starts=list(starts),
-            companies=whose if reading.each else [],
-            together=not reading.each,
+            companies=whose if loader.each else [],
+            together=not loader.each,
         )
         for key, start, *figures in rows:
             found[start][key] = kind(*figures)

@@ -18,8 +18,8 @@ from analytics_pipeline.metrics.revenue import (
 )
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION, scope
 from analytics_pipeline.metrics.users import UserMetrics, are_users_kept
-from analytics_pipeline.reports.reading import Part, Reading
 from analytics_pipeline.reports.report import Report, period_revenue
+from analytics_pipeline.reports.report_parts import ReportLoader, ReportPart
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import retention_horizon
@@ -34,7 +34,7 @@ _NO_USERS = UserMetrics(0, 0, 0, 0, 0, 0, None, None, None)
 
 
 def load_report(
-    connection: Connection, company_id: str | None, window: Window, currency: str, parts: Iterable[Part[Any]]
+    connection: Connection, company_id: str | None, window: Window, currency: str, parts: Iterable[ReportPart[Any]]
 ) -> Report:
     """Return the report of a company, None: over all companies, for a window of whole UTC days, with these parts."""
     (report,) = _load(connection, company_id, window, currency, parts, each=company_id is not None)
@@ -42,7 +42,7 @@ def load_report(
 
 
 def load_company_reports(
-    connection: Connection, window: Window, currency: str, parts: Iterable[Part[Any]]
+    connection: Connection, window: Window, currency: str, parts: Iterable[ReportPart[Any]]
 ) -> list[Report]:
     """Return the report of every company that has figures in the window, in the order of their ids.
 
@@ -58,7 +58,7 @@ def _load(
     company_id: str | None,
     window: Window,
     currency: str,
-    parts: Iterable[Part[Any]],
+    parts: Iterable[ReportPart[Any]],
     *,
     each: bool,
 ) -> list[Report]:
@@ -67,21 +67,21 @@ def _load(
     previous = previous_window(connection, window)
     countable = {period for period in (window, previous) if are_users_kept(connection, period)}
     with one_view(connection):
-        reading = Reading(
+        loader = ReportLoader(
             connection, company_id, window, previous, currency, each=each, countable=countable, horizon=horizon
         )
-        return _reports(reading, parts)
+        return _reports(loader, parts)
 
 
-def _reports(reading: Reading, parts: Iterable[Part[Any]]) -> list[Report]:
-    window, previous = reading.window, reading.previous
+def _reports(loader: ReportLoader, parts: Iterable[ReportPart[Any]]) -> list[Report]:
+    window, previous = loader.window, loader.previous
     # Both at once.
-    revenues = reading.revenue([window, previous])
-    users = reading.users([period for period in (window, previous) if period in reading.countable])
-    movements = reading.movements([window, previous])
-    keys, scoped = reading.keys, reading.scope
-    found = {part: part.read(reading) for part in parts}
-    last_month = scope(reading.connection, reading.company, Window.of_month(window.last_day))
+    revenues = loader.revenue([window, previous])
+    users = loader.users([period for period in (window, previous) if period in loader.countable])
+    movements = loader.movements([window, previous])
+    keys, scoped = loader.keys, loader.scope
+    found = {part: part.read(loader) for part in parts}
+    last_month = scope(loader.connection, loader.company, Window.of_month(window.last_day))
     reports = []
     for key in keys:
         revenue, revenue_before = (revenues[period].get(key, _NO_REVENUE) for period in (window, previous))
@@ -89,13 +89,13 @@ def _reports(reading: Reading, parts: Iterable[Part[Any]]) -> list[Report]:
         counted, counted_before = (
             users[period].get(key, _NO_USERS) if period in users else None for period in (window, previous)
         )
-        events, all_events = reading.events.get(key, ((), 0))
+        events, all_events = loader.events.get(key, ((), 0))
         reports.append(
             Report(
                 company_id=key,
                 window=window,
                 previous=previous,
-                currency=reading.currency,
+                currency=loader.currency,
                 as_of=scoped.as_of,
                 # What happened later is no part of the report: its bytes stay those of its period.
                 data_through=_earlier(scoped.data_through, window.end),

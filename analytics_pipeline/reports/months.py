@@ -26,7 +26,7 @@ from analytics_pipeline.reports.closed import (
     closed_users,
 )
 from analytics_pipeline.reports.figures import trailing_months
-from analytics_pipeline.reports.reading import Key, Part, Reading
+from analytics_pipeline.reports.report_parts import Key, ReportLoader, ReportPart
 from analytics_pipeline.windows import Granularity, Window
 
 
@@ -57,26 +57,26 @@ class MonthFigures:
     definitions_version: int
 
 
-def _read(reading: Reading) -> dict[Key, Sequence[MonthFigures]]:
-    trend = [Window.of_month(month) for month in trailing_months(reading.window.last_day.replace(day=1))]
+def _read(loader: ReportLoader) -> dict[Key, Sequence[MonthFigures]]:
+    trend = [Window.of_month(month) for month in trailing_months(loader.window.last_day.replace(day=1))]
     standing = {
         (period.metric, period.start): period.version
-        for period in closed_periods(reading, Granularity.MONTH, trend)
+        for period in closed_periods(loader, Granularity.MONTH, trend)
         if period.stands
     }
     # The period itself is what the functions say of it, like every other figure of the report.
     stored = {
-        table: {w.start for w in trend if w != reading.window and (table.metric, w.start) in standing}
+        table: {w.start for w in trend if w != loader.window and (table.metric, w.start) in standing}
         for table in METRIC_TABLES
     }
-    revenue = closed_revenue(reading, Granularity.MONTH, stored[REVENUE_METRICS])
-    users = closed_users(reading, Granularity.MONTH, stored[USER_METRICS])
-    moved = closed_movements(reading, Granularity.MONTH, stored[MRR_MOVEMENTS])
-    for w, answers in reading.revenue([w for w in trend if w.start not in stored[REVENUE_METRICS]]).items():
+    revenue = closed_revenue(loader, Granularity.MONTH, stored[REVENUE_METRICS])
+    users = closed_users(loader, Granularity.MONTH, stored[USER_METRICS])
+    moved = closed_movements(loader, Granularity.MONTH, stored[MRR_MOVEMENTS])
+    for w, answers in loader.revenue([w for w in trend if w.start not in stored[REVENUE_METRICS]]).items():
         revenue[w.start] = {key: _revenue(one) for key, one in answers.items()}
-    for w, counts in reading.users([w for w in trend if w.start not in stored[USER_METRICS]]).items():
+    for w, counts in loader.users([w for w in trend if w.start not in stored[USER_METRICS]]).items():
         users[w.start] = {key: _users(one) for key, one in counts.items()}
-    for w, movements in reading.movements([w for w in trend if w.start not in stored[MRR_MOVEMENTS]]).items():
+    for w, movements in loader.movements([w for w in trend if w.start not in stored[MRR_MOVEMENTS]]).items():
         moved[w.start] = {key: _movements(one) for key, one in movements.items()}
     version = {
         w: min(
@@ -96,7 +96,7 @@ def _read(reading: Reading) -> dict[Key, Sequence[MonthFigures]]:
             )
             for w in trend
         ]
-        for key in reading.keys
+        for key in loader.keys
     }
 
 
@@ -121,4 +121,4 @@ def _movements(figures: MrrFigures) -> MovementsOfPeriod:
     return MovementsOfPeriod(figures.movements, is_incomplete=bool(figures.unconverted))
 
 
-MONTHS: Part[Sequence[MonthFigures]] = Part("months", _read, ())
+MONTHS: ReportPart[Sequence[MonthFigures]] = ReportPart("months", _read, ())

@@ -62,23 +62,23 @@ class AcceptedOrder:
         return artifact_name("custom_report", period, *audience, stem, suffix=suffix)
 
 
-def _known_company(company_id: str | None) -> str | None:
+def _checked_company(company_id: str | None) -> str | None:
     if company_id is not None and not 0 < len(company_id) <= MAX_ID_CHARACTERS:
         raise ArgumentError(f"A company's id is not empty and has at most {MAX_ID_CHARACTERS} characters.")
     return company_id
 
 
-def _known_format(value: Any) -> Any:
+def _checked_format(value: Any) -> Any:
     if value not in FORMATS:
         raise ArgumentError(f"There is no format {shown(value)}: choose one of {', '.join(FORMATS)}.")
     return value
 
 
-def _known_currency(code: str | None) -> str | None:
+def _checked_currency(code: str | None) -> str | None:
     return None if code is None else require_currency(code)
 
 
-def _known_locale(name: str) -> str:
+def _checked_locale(name: str) -> str:
     # It loads Babel: not while definitions load.
     from analytics_pipeline.reports.formats import Formats
 
@@ -95,7 +95,7 @@ class ReportOrder(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    company_id: Annotated[str | None, AfterValidator(_known_company)] = Field(
+    company_id: Annotated[str | None, AfterValidator(_checked_company)] = Field(
         default=None, description="One company; without it all of them together."
     )
     start_date: CalendarDate | None = Field(
@@ -107,13 +107,13 @@ class ReportOrder(BaseModel):
         max_length=_MAX_SECTIONS,
         description=f"Names of sections, none: all of them. {', '.join(SECTION_NAMES)}.",
     )
-    format: Annotated[Format, BeforeValidator(_known_format)] = Field(
+    format: Annotated[Format, BeforeValidator(_checked_format)] = Field(
         default=PDF, description="pdf, xlsx, csv (several sections: a zip of them) or json."
     )
-    currency: Annotated[str | None, AfterValidator(_known_currency)] = Field(
+    currency: Annotated[str | None, AfterValidator(_checked_currency)] = Field(
         default=None, max_length=_MAX_NAME, description="Reporting currency; without it ANALYTICS_BASE_CURRENCY."
     )
-    locale: Annotated[str, AfterValidator(_known_locale)] = Field(
+    locale: Annotated[str, AfterValidator(_checked_locale)] = Field(
         default=DEFAULT_LOCALE,
         max_length=_MAX_NAME,
         description="Notation of figures and dates in a PDF, such as de_CH.",

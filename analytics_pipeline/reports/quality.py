@@ -29,7 +29,7 @@ from analytics_pipeline.reports.closed import (
     closed_revenue,
     closed_users,
 )
-from analytics_pipeline.reports.reading import Key, Part, Reading
+from analytics_pipeline.reports.report_parts import Key, ReportLoader, ReportPart
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.invalidation import stale_ranges
 from analytics_pipeline.windows import Granularity, Window
@@ -99,13 +99,13 @@ _GRANULARITIES = {aggregate.name: aggregate.granularity for aggregate in AGGREGA
 _NO_EVENTS = RawEvents(0, 0, Decimal(0), Decimal(0), 0, 0, timedelta(0))
 
 
-def _read(reading: Reading) -> dict[Key, Quality]:
-    has_raw = reading.horizon is None or reading.window.start >= reading.horizon
-    raw = {key: RawEvents(*figures) for key, *figures in reading.rows("report_raw")} if has_raw else {}
-    closed = _closed_figures(reading)
-    rejects = reading.listed("report_rejects", Rejects)
-    causes = reading.listed("report_changes", str, horizon=reading.horizon)
-    unclosed, open_days = ((), None) if reading.scope.provisional else (_unclosed(reading), _open_days(reading))
+def _read(loader: ReportLoader) -> dict[Key, Quality]:
+    has_raw = loader.horizon is None or loader.window.start >= loader.horizon
+    raw = {key: RawEvents(*figures) for key, *figures in loader.rows("report_raw")} if has_raw else {}
+    closed = _closed_figures(loader)
+    rejects = loader.listed("report_rejects", Rejects)
+    causes = loader.listed("report_changes", str, horizon=loader.horizon)
+    unclosed, open_days = ((), None) if loader.scope.provisional else (_unclosed(loader), _open_days(loader))
     return {
         key: Quality(
             raw=raw.get(key, _NO_EVENTS) if has_raw else None,
@@ -113,12 +113,12 @@ def _read(reading: Reading) -> dict[Key, Quality]:
             rejects=rejects.get(key, ()),
             # What concerns no company in particular concerns every one.
             to_recompute=sorted(
-                {*causes.get(None, ()), *(causes.get(key, ()) if reading.each else chain(*causes.values()))}
+                {*causes.get(None, ()), *(causes.get(key, ()) if loader.each else chain(*causes.values()))}
             ),
             unclosed=unclosed,
             open_days=open_days,
         )
-        for key in reading.keys
+        for key in loader.keys
     }
 
 
@@ -127,53 +127,53 @@ def _granularity(window: Window) -> Granularity | None:
     return next((c for c in GRANULARITIES if window.is_aligned(c) and c.next(window.start) == window.end), None)
 
 
-def _unclosed(reading: Reading) -> tuple[str, ...]:
+def _unclosed(loader: ReportLoader) -> tuple[str, ...]:
     """Return the metrics that the window, a day or a month, is not closed of."""
-    granularity = _granularity(reading.window)
+    granularity = _granularity(loader.window)
     if granularity is None:
         return ()
-    rows = reading.rows(
+    rows = loader.rows(
         "report_unclosed",
         granularity=str(granularity),
         version=DEFINITIONS_VERSION,
         metrics=[table.metric for table in METRIC_TABLES],
-        horizon=reading.horizon,
+        horizon=loader.horizon,
     )
     return tuple(metric for (metric,) in rows)
 
 
-def _open_days(reading: Reading) -> Window | None:
+def _open_days(loader: ReportLoader) -> Window | None:
     """Return the days from the first to the last with events that an aggregate lacks; expired ones lack nothing."""
     spans = []
-    for stale in stale_ranges(reading.connection, reading.window):
+    for stale in stale_ranges(loader.connection, loader.window):
         granularity = _GRANULARITIES[stale.aggregate]
-        first = stale.first if reading.horizon is None else max(stale.first, granularity.ceil(reading.horizon))
+        first = stale.first if loader.horizon is None else max(stale.first, granularity.ceil(loader.horizon))
         if first <= stale.last:
             spans.append((Granularity.DAY.floor(first), Granularity.DAY.next(Granularity.DAY.floor(stale.last))))
     return Window(min(start for start, _ in spans), max(end for _, end in spans)) if spans else None
 
 
-def _closed_figures(reading: Reading) -> dict[Key, ClosedFigures]:
+def _closed_figures(loader: ReportLoader) -> dict[Key, ClosedFigures]:
     """Return what the metric tables hold of the window, nothing when it is no closed day or month."""
-    window, start, granularity = reading.window, reading.window.start, _granularity(reading.window)
+    window, start, granularity = loader.window, loader.window.start, _granularity(loader.window)
     if granularity is None:
         return {}
-    closed = {p.metric for p in closed_periods(reading, granularity, [window]) if p.version == DEFINITIONS_VERSION}
+    closed = {p.metric for p in closed_periods(loader, granularity, [window]) if p.version == DEFINITIONS_VERSION}
     if not closed:
         return {}
 
     def stored(
-        table: MetricTable, read: Callable[[Reading, Granularity, set[datetime]], Closed[T]], none: T
+        table: MetricTable, read: Callable[[ReportLoader, Granularity, set[datetime]], Closed[T]], none: T
     ) -> Callable[[Key], T | None]:
         if table.metric not in closed:
             return lambda _: None
-        found = read(reading, granularity, {start})[start]
+        found = read(loader, granularity, {start})[start]
         return lambda key: found.get(key, none)
 
     revenue = stored(REVENUE_METRICS, closed_revenue, NO_REVENUE)
     moved = stored(MRR_MOVEMENTS, closed_movements, NO_MOVEMENTS)
     users = stored(USER_METRICS, closed_users, NO_USERS)
-    return {key: _put_together(revenue(key), moved(key), users(key)) for key in reading.keys}
+    return {key: _put_together(revenue(key), moved(key), users(key)) for key in loader.keys}
 
 
 def _put_together(
@@ -191,4 +191,4 @@ def _put_together(
     )
 
 
-QUALITY: Part[Quality] = Part("quality", _read, Quality(None, None, (), ()))
+QUALITY: ReportPart[Quality] = ReportPart("quality", _read, Quality(None, None, (), ()))

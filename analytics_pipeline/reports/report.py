@@ -18,7 +18,7 @@ from analytics_pipeline.metrics.revenue import (
 from analytics_pipeline.metrics.signoffs import SignOff
 from analytics_pipeline.metrics.top_events import EventCount
 from analytics_pipeline.metrics.users import UserMetrics
-from analytics_pipeline.reports.reading import Part
+from analytics_pipeline.reports.report_parts import ReportPart
 from analytics_pipeline.windows import Granularity, Window
 
 T = TypeVar("T")
@@ -78,13 +78,13 @@ class Report:
     rates_before: SubscriptionRates = NO_RATES
     parts: Mapping[str, Any] = field(default_factory=dict)
 
-    def __getitem__(self, part: Part[T]) -> T:
+    def __getitem__(self, part: ReportPart[T]) -> T:
         """Return a part. Raises ``ValueError`` if none of the sections that the report was loaded for asked for it."""
         if part.name not in self.parts:
             raise ValueError(f"the report was loaded without {part.name}, which its sections need")
         return cast("T", self.parts[part.name])
 
-    def get(self, part: Part[T]) -> T | None:
+    def get(self, part: ReportPart[T]) -> T | None:
         """Return a part, None if no section asked for it."""
         return self[part] if part.name in self.parts else None
 

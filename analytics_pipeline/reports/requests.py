@@ -40,7 +40,8 @@ class ReportRequest:
 
     def order(self) -> ReportOrder:
         """Return what is asked for; raises ``AnalyticsError`` naming what can't be made of it."""
-        return ReportOrder.of(self.asked)
+        # A row may say nothing by an empty text.
+        return ReportOrder.of({**self.asked, "currency": self.asked["currency"] or None})
 
     def accept(self, settings: Settings, now: datetime | None = None) -> AcceptedOrder:
         """Return what is to be made at ``now``, the database's time; raises as ``ReportOrder.accept`` does."""

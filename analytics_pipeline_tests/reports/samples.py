@@ -18,8 +18,8 @@ from analytics_pipeline.reports.document import Pdf, render_pdf
 from analytics_pipeline.reports.figures import trailing_months
 from analytics_pipeline.reports.months import MONTHS, MonthFigures
 from analytics_pipeline.reports.quality import QUALITY, ClosedFigures, Quality, RawEvents, Rejects
-from analytics_pipeline.reports.reading import Part
 from analytics_pipeline.reports.report import PeriodRevenue, Report
+from analytics_pipeline.reports.report_parts import ReportPart
 from analytics_pipeline.reports.sections.alerts import ALERTS, FiredAlert
 from analytics_pipeline.reports.sections.companies import COMPANIES, CompanyFigures
 from analytics_pipeline.reports.sections.crypto import VOLUMES, CryptoVolume
@@ -94,12 +94,12 @@ def empty(company_id: str | None = "acme", **changes: Any) -> Report:
     return replace(report, **changes)
 
 
-def parts(values: Mapping[Part[Any], Any]) -> dict[str, Any]:
+def parts(values: Mapping[ReportPart[Any], Any]) -> dict[str, Any]:
     """Return parts of a report as it holds them."""
     return {part.name: value for part, value in values.items()}
 
 
-def with_part(report: Report, part: Part[T], value: T) -> Report:
+def with_part(report: Report, part: ReportPart[T], value: T) -> Report:
     """Return the report with another value of a part."""
     return replace(report, parts={**report.parts, part.name: value})
 

@@ -32,9 +32,9 @@ from analytics_pipeline.reports.json_text import render_json
 from analytics_pipeline.reports.load import load_company_reports, load_report
 from analytics_pipeline.reports.months import MONTHS
 from analytics_pipeline.reports.quality import QUALITY
-from analytics_pipeline.reports.reading import MAX_EVENT_TYPES
 from analytics_pipeline.reports.reconciliation import disagreements
 from analytics_pipeline.reports.report import Report
+from analytics_pipeline.reports.report_parts import MAX_EVENT_TYPES
 from analytics_pipeline.reports.sections import companies, mrr, revenue, users
 from analytics_pipeline.reports.sections.crypto import VOLUMES
 from analytics_pipeline.reports.sections.currencies import ORIGINAL_AMOUNTS, RefundDay

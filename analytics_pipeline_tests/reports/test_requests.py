@@ -49,7 +49,8 @@ def test_a_request_says_what_it_orders(ledger: Database, connection: Connection)
         locale="de_CH",
         page_size="letter",
     ).accept("EUR")
-    assert order_of(ask(connection), ledger).currency == "EUR"
+    for nothing in (None, ""):
+        assert order_of(ask(connection, currency=nothing), ledger).currency == "EUR"
 
 
 def test_it_is_met_once_and_says_where_the_document_is(ledger: Database, connection: Connection) -> None:

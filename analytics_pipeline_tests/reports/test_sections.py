@@ -17,8 +17,8 @@ from analytics_pipeline.reports.json_text import render_json
 from analytics_pipeline.reports.load import load_company_reports, load_report
 from analytics_pipeline.reports.order import ReportOrder
 from analytics_pipeline.reports.publish import load_order
-from analytics_pipeline.reports.reading import Part
 from analytics_pipeline.reports.render import render_report
+from analytics_pipeline.reports.report_parts import ReportPart
 from analytics_pipeline.sql_files import queries
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.reports import samples
@@ -116,7 +116,7 @@ def test_a_section_that_asks_for_nothing_more_costs_nothing_more(connection: Con
 
 
 def test_a_report_without_what_a_section_needs_is_refused() -> None:
-    part: Part[int] = Part("a thing", lambda _: {}, 0)
+    part: ReportPart[int] = ReportPart("a thing", lambda _: {}, 0)
     assert samples.golden().get(part) is None
     with pytest.raises(ValueError, match="loaded without a thing"):
         _ = samples.golden()[part]

@@ -12,8 +12,8 @@ from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.formats import Formats
 from analytics_pipeline.reports.pdf_tables import Glossary
 from analytics_pipeline.reports.printed_text import Printable, plain
-from analytics_pipeline.reports.reading import Key, Part, Reading
 from analytics_pipeline.reports.report import ALL_COMPANIES, Report
+from analytics_pipeline.reports.report_parts import Key, ReportLoader, ReportPart
 from analytics_pipeline.reports.sections.section import Section
 from analytics_pipeline.reports.tabular import Column, Kind, Table, text
 from analytics_pipeline.sql_files import load_query
@@ -63,15 +63,15 @@ def fired_alerts(connection: Connection, company_id: str | None, window: Window)
     ]
 
 
-def _read(reading: Reading) -> Mapping[Key, Sequence[FiredAlert]]:
+def _read(loader: ReportLoader) -> Mapping[Key, Sequence[FiredAlert]]:
     """Return what fired: a company's own, or for the report over all companies that of each and of all together."""
     fired: defaultdict[Key, list[FiredAlert]] = defaultdict(list)
-    for alert in fired_alerts(reading.connection, reading.company, reading.window):
-        fired[alert.company if reading.each else None].append(alert)
+    for alert in fired_alerts(loader.connection, loader.company, loader.window):
+        fired[alert.company if loader.each else None].append(alert)
     return fired
 
 
-ALERTS: Part[Sequence[FiredAlert]] = Part("alerts", _read, ())
+ALERTS: ReportPart[Sequence[FiredAlert]] = ReportPart("alerts", _read, ())
 
 
 def tables(report: Report) -> list[Table]:

@@ -8,8 +8,8 @@ from reportlab.platypus import Flowable
 
 from analytics_pipeline.currencies import PRECISION
 from analytics_pipeline.reports.content import Content
-from analytics_pipeline.reports.reading import Key, Part, Reading
 from analytics_pipeline.reports.report import PeriodRevenue, Report, period_revenue
+from analytics_pipeline.reports.report_parts import Key, ReportLoader, ReportPart
 from analytics_pipeline.reports.sections.section import Section
 from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, money, percent, share, text
 
@@ -27,15 +27,15 @@ class CompanyFigures:
     active_users: int | None
 
 
-def _read(reading: Reading) -> Mapping[Key, Sequence[CompanyFigures]]:
+def _read(loader: ReportLoader) -> Mapping[Key, Sequence[CompanyFigures]]:
     """Return the companies with figures, the one with the most revenue first, for the report over all of them."""
-    if reading.each:
+    if loader.each:
         return {}
-    window = reading.window
-    countable = window in reading.countable
-    users = reading.users([window], each=True)[window] if countable else {}
+    window = loader.window
+    countable = window in loader.countable
+    users = loader.users([window], each=True)[window] if countable else {}
     found = []
-    for key, figures in reading.revenue([window], each=True)[window].items():
+    for key, figures in loader.revenue([window], each=True)[window].items():
         if key is not None:
             # Whoever has no figures of users has none that is active.
             active = (users[key].active_users if key in users else 0) if countable else None
@@ -44,7 +44,7 @@ def _read(reading: Reading) -> Mapping[Key, Sequence[CompanyFigures]]:
     return {None: found}
 
 
-COMPANIES: Part[Sequence[CompanyFigures]] = Part("companies", _read, ())
+COMPANIES: ReportPart[Sequence[CompanyFigures]] = ReportPart("companies", _read, ())
 
 
 def tables(report: Report) -> list[Table]:

@@ -7,8 +7,8 @@ from decimal import Decimal
 from reportlab.platypus import Flowable
 
 from analytics_pipeline.reports.content import Content
-from analytics_pipeline.reports.reading import Part, part_of_rows
 from analytics_pipeline.reports.report import Report
+from analytics_pipeline.reports.report_parts import ReportPart, part_of_rows
 from analytics_pipeline.reports.sections.section import Section
 from analytics_pipeline.reports.tabular import Column, Table, money, text
 
@@ -24,7 +24,7 @@ class CryptoVolume:
     converted: Decimal | None
 
 
-VOLUMES: Part[Sequence[CryptoVolume]] = part_of_rows("report_crypto", CryptoVolume)
+VOLUMES: ReportPart[Sequence[CryptoVolume]] = part_of_rows("report_crypto", CryptoVolume)
 
 
 def tables(report: Report) -> list[Table]:

@@ -11,8 +11,8 @@ from reportlab.platypus import Flowable
 from analytics_pipeline.metrics.revenue import Unconverted
 from analytics_pipeline.reports.cautions import MISSING_FROM
 from analytics_pipeline.reports.content import Content
-from analytics_pipeline.reports.reading import Key, Part, Reading
 from analytics_pipeline.reports.report import Report
+from analytics_pipeline.reports.report_parts import Key, ReportLoader, ReportPart
 from analytics_pipeline.reports.sections.section import Section
 from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, exchange_rate, money, share, text
 
@@ -67,10 +67,10 @@ class OriginalAmounts:
     refund_days: Sequence[RefundDay]
 
 
-def _read(reading: Reading) -> Mapping[Key, OriginalAmounts]:
+def _read(loader: ReportLoader) -> Mapping[Key, OriginalAmounts]:
     currencies: defaultdict[Key, list[OriginalRevenue]] = defaultdict(list)
     days: defaultdict[Key, list[RefundDay]] = defaultdict(list)
-    for key, currency, day, *amounts in reading.rows("report_currencies"):
+    for key, currency, day, *amounts in loader.rows("report_currencies"):
         whole = OriginalRevenue(currency, *amounts)
         if day is None:
             currencies[key].append(whole)
@@ -79,7 +79,7 @@ def _read(reading: Reading) -> Mapping[Key, OriginalAmounts]:
     return {key: OriginalAmounts(of_key, days[key]) for key, of_key in currencies.items()}
 
 
-ORIGINAL_AMOUNTS = Part("original amounts", _read, OriginalAmounts((), ()))
+ORIGINAL_AMOUNTS = ReportPart("original amounts", _read, OriginalAmounts((), ()))
 
 
 def tables(report: Report) -> list[Table]:

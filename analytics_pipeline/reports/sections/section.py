@@ -8,8 +8,8 @@ from typing import Any
 from reportlab.platypus import Flowable
 
 from analytics_pipeline.reports.content import Content
-from analytics_pipeline.reports.reading import Part
 from analytics_pipeline.reports.report import Report
+from analytics_pipeline.reports.report_parts import ReportPart
 from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, name, percent, text
 
 
@@ -26,7 +26,7 @@ class Section:
     name: str
     tables: Callable[[Report], Sequence[Table]]
     pages: Callable[[Content], list[Flowable]]
-    parts: Sequence[Part[Any]] = ()
+    parts: Sequence[ReportPart[Any]] = ()
     compares_companies: bool = False
     has_figures: bool = True
 

@@ -29,7 +29,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part(Generic[T_co]):
+class ReportPart(Generic[T_co]):
     """Data that sections show, under a name that no other part has.
 
     ``read`` gives it by company, in as many statements for a thousand of them as for one; ``nothing`` is what a company
@@ -37,20 +37,20 @@ class Part(Generic[T_co]):
     """
 
     name: str
-    read: "Callable[[Reading], Mapping[Key, T_co]]"
+    read: "Callable[[ReportLoader], Mapping[Key, T_co]]"
     nothing: T_co
 
 
-def part_of_rows(query: str, kind: Callable[..., T]) -> "Part[Sequence[T]]":
+def part_of_rows(query: str, kind: Callable[..., T]) -> "ReportPart[Sequence[T]]":
     """Return the part that is the rows of a named query, in its order.
 
     A row is a company's id, NULL for all together, and what ``kind`` is made of. The query is given the parameters of
-    ``Reading.rows``.
+    ``ReportLoader.rows``.
     """
-    return Part(query, lambda reading: reading.listed(query, kind), ())
+    return ReportPart(query, lambda loader: loader.listed(query, kind), ())
 
 
-class Reading:
+class ReportLoader:
     """One reading of the database for a window; what it returns is by company.
 
     ``company`` is whose report is read, None: those of all together or, with ``each``, of every one by itself.
