@@ -218,10 +218,10 @@ AS $$
     ) AS m
     CROSS JOIN (SELECT max(v."timestamp") AS newest_event FROM analytics_events AS v) AS e
     LEFT JOIN LATERAL (
-        -- By the key: the newest one ends last.
+        -- By the key, which is sorted as texts are and not as names: the newest one ends last.
         SELECT p.window_end AS closed_through
         FROM analytics_partitions AS p
-        WHERE p.asset = a.user_view_name AND p.closed_at IS NOT NULL
+        WHERE p.asset = a.user_view_name::text COLLATE "default" AND p.closed_at IS NOT NULL
         ORDER BY p.window_start DESC
         LIMIT 1
     ) AS p ON true
