@@ -13,6 +13,8 @@ from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Window
 
 _NAME_CHARACTERS = 100
+# Page one holds so much of it.
+_MAX_MONTHS = 3
 _MAX_FIGURES = 3
 
 
@@ -31,22 +33,34 @@ def signoffs_shown(connection: Connection, month: Window) -> Mapping[str | None,
 
 
 def describe_signoffs(report: Report, formats: Formats) -> Iterator[str]:
-    """Yield what is said of each sign-off of the report, in the notation of the locale."""
+    """Yield what is said of signed months whose figures differ, in the notation of the locale, the newest first."""
+    restated = [signoff for signoff in report.signoffs if signoff.is_restated]
+    for signoff in restated[:_MAX_MONTHS]:
+        month = "This month" if signoff.month == report.window else formats.month(signoff.month.start.date())
+        changes = [_changed(restatement, signoff.currency) for restatement in signoff.restatements]
+        listed = "; ".join(describe_changes(changes, formats, _MAX_FIGURES))
+        because = f" Cause: {_causes(signoff)}." if signoff.causes else ""
+        yield (
+            f"Restated: {month} was signed off by {_signature(signoff, formats)}; {count_changes(changes)} from the "
+            f"signed ones by now: {listed}.{because}"
+        )
+    if len(restated) > _MAX_MONTHS:
+        others = ", ".join(formats.month(signoff.month.start.date()) for signoff in restated[_MAX_MONTHS:])
+        yield f"Restated since they were signed off, too: {others}."
     for signoff in report.signoffs:
-        signed = f"{one_line(signoff.signed_by, _NAME_CHARACTERS)} on {formats.day(signoff.signed_at.date())}"
-        because = "; ".join(str(cause) for cause in signoff.causes)
-        if signoff.restatements:
-            month = "This month" if signoff.month == report.window else formats.month(signoff.month.start.date())
-            changes = [_changed(restated, signoff.currency) for restated in signoff.restatements]
-            listed = "; ".join(describe_changes(changes, formats, _MAX_FIGURES))
+        if signoff.differs_by_definition:
             yield (
-                f"Restated: {month} was signed off by {signed}; {count_changes(changes)} from the signed ones by now: "
-                f"{listed}.{f' Cause: {because}.' if because else ''}"
+                f"Signed off by {_signature(signoff, formats)}. Figures may differ from the signed ones by definition "
+                f"alone: {_causes(signoff)}."
             )
-        elif because:
-            yield f"Signed off by {signed}. Figures may differ from the signed ones by definition alone: {because}."
-        elif not signoff.document_is_current:
-            yield f"Signed off by {signed}, with an earlier revision of this document: no figure of it differs."
+
+
+def _signature(signoff: SignOff, formats: Formats) -> str:
+    return f"{one_line(signoff.signed_by, _NAME_CHARACTERS)} on {formats.day(signoff.signed_at.date())}"
+
+
+def _causes(signoff: SignOff) -> str:
+    return "; ".join(str(cause) for cause in signoff.causes)
 
 
 def _changed(restated: Restatement, currency: str) -> ChangedFigure:

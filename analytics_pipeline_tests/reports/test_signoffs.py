@@ -23,7 +23,6 @@ from analytics_pipeline.messages.recipients import add_recipient
 from analytics_pipeline.metrics.answers import movements_answer, revenue_answer, users_answer
 from analytics_pipeline.metrics.signoffs import KEPT_FIGURES, SignOff, read_signoffs, sign_month, withdraw_signoffs
 from analytics_pipeline.reports import monthly
-from analytics_pipeline.reports.catalogue import SECTION_NAMES, parts_of
 from analytics_pipeline.reports.formats import Formats
 from analytics_pipeline.reports.load import load_report
 from analytics_pipeline.reports.mail import Whom, count_missing, enqueue_report, enqueue_wanted
@@ -212,6 +211,11 @@ def test_a_late_payment_is_a_restatement_with_its_cause(connection: Connection) 
     row = next(row for row in found.metadata["restatements"] if row["company"] == "acme")
     assert (row["before"], row["after"], row["caused by"]) == (f"{before}", f"{before + 10}", str(cause))
 
+    report = load_report(connection, "acme", JANUARY, "EUR", ())
+    many = [replace(acme, month=Window.of_month(date(2025, month, 1))) for month in range(1, 6)]
+    *_, rest = said = list(describe_signoffs(replace(report, signoffs=many), Formats()))
+    assert (len(said), rest) == (4, "Restated since they were signed off, too: April 2025, May 2025.")
+
     # What takes it back leaves no restatement.
     connection.execute(LATE)
     close_again(connection)
@@ -273,7 +277,7 @@ def test_a_change_of_the_definitions_is_one_line_of_cause(connection: Connection
             "version of the definitions: 2 before, 3 now."
         )
         assert "    because of another version of the definitions" in call("periods", "restatements")
-        report = load_report(connection, "acme", JANUARY, "EUR", parts_of(SECTION_NAMES))
+        report = load_report(connection, "acme", JANUARY, "EUR", ())
         (said,) = describe_signoffs(replace(report, signoffs=[acme]), Formats())
         assert "Figures may differ from the signed ones by definition alone: another version of" in said
     finally:
