@@ -66,15 +66,21 @@ class RuleEvaluation:
 
 def figure_text(metric: Metric, value: Decimal, currency: str | None) -> str:
     """Return a figure with its unit: ``1,234.50 EUR``, ``12``, ``4.2 %``, ``1.87``."""
+    unit = {Unit.MONEY: f" {currency}", Unit.PERCENT: " %"}.get(metric.unit, "")
+    return f"{rounded_figure(metric, value, currency):,f}{unit}"
+
+
+def rounded_figure(metric: Metric, value: Decimal, currency: str | None) -> Decimal:
+    """Return a figure with the digits that it is shown with."""
     match metric.unit:
         case Unit.MONEY:
-            return f"{round_money(value, currency or ''):,f} {currency}"
+            return round_money(value, currency or "")
         case Unit.COUNT:
-            return f"{rounded(value, 0):,f}"
+            return rounded(value, 0)
         case Unit.PERCENT:
-            return f"{round_rate(value):,f} %"
+            return round_rate(value)
         case Unit.RATIO:
-            return f"{round_ratio(value):,f}"
+            return round_ratio(value)
 
 
 def look_back(rule: Rule) -> int:

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import click
@@ -12,9 +13,10 @@ from rich.table import Table
 from analytics_pipeline.alerts.active_rules import ActiveRule, active_rules
 from analytics_pipeline.alerts.alert_check import evaluate_window
 from analytics_pipeline.alerts.closed_figures import latest_closed
-from analytics_pipeline.alerts.evaluation import RuleEvaluation
+from analytics_pipeline.alerts.evaluation import RuleEvaluation, rounded_figure
 from analytics_pipeline.alerts.lifecycle import Alert, open_alerts
-from analytics_pipeline.alerts.notices import ALL_COMPANIES, exact, period_text
+from analytics_pipeline.alerts.notices import ALL_COMPANIES, period_text
+from analytics_pipeline.alerts.rule_metrics import Metric
 from analytics_pipeline.alerts.rules import EACH_COMPANY, Rule
 from analytics_pipeline.alerts.rules_file import RulesFileError, load_rules, read_rules, unknown_companies
 from analytics_pipeline.cli.terminal import data_console, echo, echo_json
@@ -22,13 +24,14 @@ from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError, UnknownNameError
 from analytics_pipeline.messages.addresses import describe_address
 from analytics_pipeline.messages.message import one_line
+from analytics_pipeline.metrics.rates import Unit
 from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.timescale.clock import database_now
 
 _FILE = click.argument(
     "file", metavar="[FILE]", type=click.Path(dir_okay=False, path_type=Path), required=False, default=None
 )
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, exact numbers as strings.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, amounts and rates as strings.")
 
 
 @click.group()
@@ -93,10 +96,12 @@ def list_(*, as_json: bool) -> None:
     with connect(autocommit=True) as connection:
         rules, going_on = active_rules(connection), open_alerts(connection)
     if as_json:
+        # A rule that is no longer in force has ended its alerts.
+        metrics = {active.rule.id: active.rule.metric for active in rules}
         echo_json(
             {
                 "rules": [_rule_json(active) for active in rules],
-                "alerts": [_alert_json(alert) for alert in going_on],
+                "alerts": [_alert_json(alert, metrics[alert.rule_id]) for alert in going_on],
             }
         )
         return
@@ -203,14 +208,14 @@ def _rule_cells(active: ActiveRule) -> tuple[str, ...]:
     )
 
 
-def _alert_json(alert: Alert) -> dict[str, object]:
+def _alert_json(alert: Alert, metric: Metric) -> dict[str, object]:
     return {
         "id": alert.alert_id,
         "rule": alert.rule_id,
         "companyId": alert.company,
         "state": str(alert.condition),
         "severity": alert.severity,
-        "value": exact(alert.value),
+        "value": _value(metric, alert.value, get_settings().base_currency),
         "shown": alert.shown,
         "condition": alert.threshold,
         "since": period_text(alert.granularity, alert.first_period),
@@ -219,11 +224,19 @@ def _alert_json(alert: Alert) -> dict[str, object]:
     }
 
 
+def _value(metric: Metric, value: Decimal | None, currency: str | None) -> Decimal | int | None:
+    if value is None:
+        return None
+    figure = rounded_figure(metric, value, currency)
+    return int(figure) if metric.unit is Unit.COUNT else figure
+
+
 def _evaluation_json(evaluation: RuleEvaluation) -> dict[str, object]:
+    figure = evaluation.latest.figure
     return {
         "companyId": evaluation.company,
         "state": _state(evaluation),
-        "value": exact(evaluation.latest.figure.value),
+        "value": _value(evaluation.rule.metric, figure.value, figure.currency),
         "shown": evaluation.shown,
         "crossed": evaluation.crossed,
         "reason": evaluation.latest.missing or None,

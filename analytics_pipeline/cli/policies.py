@@ -187,7 +187,7 @@ def _state(connection: Connection) -> dict[str, Any]:
     values = policy_values(connection)
     return {
         "wanted": {name: asdict(record) for name, record in policy_records(connection).items()},
-        "found": [asdict(policy) for policy in read_policies(connection)],
+        "found": [policy.as_json() for policy in read_policies(connection)],
         "differences": [difference.text for difference in policy_differences(connection, values)],
     }
 

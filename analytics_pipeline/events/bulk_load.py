@@ -23,7 +23,6 @@ from analytics_pipeline.events.contradictions import (
     OnConflict,
     Origin,
     Refusal,
-    event_fields,
     find_differing,
     keep_conflicts,
     keep_replacement,
@@ -32,7 +31,7 @@ from analytics_pipeline.events.contradictions import (
     replace_stored,
 )
 from analytics_pipeline.events.copy_rows import EVENT_TYPES, HEADER, TRAILER, CopyRows
-from analytics_pipeline.events.exact_json import encode_json, to_json
+from analytics_pipeline.events.exact_json import encode_json
 from analytics_pipeline.events.model import AnalyticsEvent
 from analytics_pipeline.intake.rejection import RejectedEvent
 from analytics_pipeline.sql_files import load_query
@@ -68,7 +67,8 @@ _REFUSALS = (psycopg.DataError, psycopg.errors.CheckViolation, psycopg.errors.Pr
 _by_timestamp = attrgetter("timestamp")
 _event_of = attrgetter("event_id", "timestamp", "company_id")
 
-_Insert = Callable[[psycopg.Cursor[Any], Sequence[AnalyticsEvent]], int]
+# How many were new, and the events among which all others are, in order.
+_Insert = Callable[[psycopg.Cursor[Any], Sequence[AnalyticsEvent]], tuple[int, Sequence[AnalyticsEvent]]]
 
 
 @dataclass(slots=True)
@@ -209,15 +209,16 @@ class EventLoader:
 
     def _store_by(self, insert: _Insert, events: Sequence[AnalyticsEvent], origin: Origin | None) -> Loaded:
         with self._connection.transaction(), self._connection.cursor() as cursor:
-            loaded = Loaded(insert(cursor, events))
+            new, compared = insert(cursor, events)
+            loaded = Loaded(new)
             if loaded.new == len(events):
                 return loaded
             # The others were there before, as they are or otherwise.
             if self._on_conflict is OnConflict.REPLACE:
                 cursor.execute("SELECT pg_advisory_xact_lock(%s::bigint)", [_REPLACE_LOCK])
             if insert is not _copy:
-                _stage(cursor, events)
-            differing = list(find_differing(cursor, events))
+                _stage(cursor, compared)
+            differing = list(find_differing(cursor, compared))
             if self._on_conflict is OnConflict.REPLACE and differing:
                 self._replace(cursor, loaded, differing, events, origin)
             else:
@@ -258,37 +259,44 @@ class EventLoader:
             keep_superseded(cursor, superseded, origin)
 
 
-def _copy(cursor: psycopg.Cursor[Any], events: Sequence[AnalyticsEvent]) -> int:
-    """Stage the events with COPY, insert them from there, and return how many were new."""
+def _copy(cursor: psycopg.Cursor[Any], events: Sequence[AnalyticsEvent]) -> tuple[int, Sequence[AnalyticsEvent]]:
+    """Stage the events with COPY, insert them from there, and return how many were new, and all of them."""
     cursor.execute(load_query("ingest_staging"))
     with cursor.copy(load_query("ingest_copy")) as copy:
         copy.set_types(_STAGING_TYPES)
         for position, event in enumerate(events):
             copy.write_row((position, *event[:8], encode_json(event.metadata).decode()))
-    return cursor.execute(load_query("ingest_insert_staging")).rowcount
+    return cursor.execute(load_query("ingest_insert_staging")).rowcount, events
 
 
-def _send(cursor: psycopg.Cursor[Any], events: Sequence[AnalyticsEvent]) -> int:
-    """Insert the events as statements' parameters and return how many were new."""
-    return sum(
-        cursor.execute(load_query("ingest_insert_recordset"), [_json_rows(part)]).rowcount
-        for part in _parts(events, _RECORDSET_EVENTS)
-    )
+def _send(cursor: psycopg.Cursor[Any], events: Sequence[AnalyticsEvent]) -> tuple[int, Sequence[AnalyticsEvent]]:
+    """Insert the events as statements' parameters; return how many were new, and those that were not."""
+    known = _repeated(events)
+    for rows in _json_rows(events):
+        known.update(position for (position,) in cursor.execute(load_query("ingest_insert_recordset"), [rows]))
+    return len(events) - len(known), [events[position] for position in sorted(known)]
+
+
+def _repeated(events: Sequence[AnalyticsEvent]) -> set[int]:
+    """Return the positions of the events whose key an earlier one has."""
+    seen = set()
+    repeated = set()
+    for position, event in enumerate(events):
+        key = (event.event_id, event.timestamp)
+        if key in seen:
+            repeated.add(position)
+        seen.add(key)
+    return repeated
 
 
 def _stage(cursor: psycopg.Cursor[Any], events: Sequence[AnalyticsEvent]) -> None:
     cursor.execute(load_query("ingest_staging"))
-    for number, part in enumerate(_parts(events, _RECORDSET_EVENTS)):
-        rows = _json_rows(part, first=number * _RECORDSET_EVENTS)
+    for rows in _json_rows(events):
         cursor.execute(load_query("ingest_stage_recordset"), [rows])
 
 
-def _parts(events: Sequence[AnalyticsEvent], size: int) -> Iterator[Sequence[AnalyticsEvent]]:
-    for start in range(0, len(events), size):
-        yield events[start : start + size]
-
-
-def _json_rows(events: Sequence[AnalyticsEvent], first: int = 0) -> str:
-    """Return the events as one JSON array of objects; ``position`` counts them from ``first``."""
-    rows = [to_json({**event_fields(event), "position": first + n}) for n, event in enumerate(events)]
-    return f"[{','.join(rows)}]"
+def _json_rows(events: Sequence[AnalyticsEvent]) -> Iterator[str]:
+    """Yield the events as JSON arrays of objects, each of as many as a statement takes, with their positions."""
+    for start in range(0, len(events), _RECORDSET_EVENTS):
+        part = events[start : start + _RECORDSET_EVENTS]
+        yield encode_json([{"position": start + n, **event._asdict()} for n, event in enumerate(part)]).decode()

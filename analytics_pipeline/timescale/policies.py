@@ -93,6 +93,11 @@ class Policy:
         shown = ", ".join(f"{name} {self.config[name]}" for name in _SHOWN if name in self.config) or "without limits"
         return shown if self.scheduled else f"{shown}, not scheduled"
 
+    def as_json(self) -> dict[str, object]:
+        """Return the policy with the fields of the commands' JSON, in which a number is one."""
+        config = {name: int(value) if value.isdecimal() else value for name, value in self.config.items()}
+        return {**asdict(self), "config": config}
+
 
 @dataclass(frozen=True, slots=True)
 class PolicyChange:

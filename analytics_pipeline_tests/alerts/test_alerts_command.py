@@ -59,12 +59,12 @@ def test_everything_can_be_had_as_json(rules: Path, connection: Connection) -> N
     update_alerts(connection, REVENUE_METRICS, Granularity.MONTH, start_of("2026-02"))
     listed = json.loads(_call("list", "--json").output)
     (alert,) = listed["alerts"]
-    assert (alert["rule"], alert["companyId"], alert["state"], alert["value"]) == ("low", "acme", "firing", "80")
+    assert (alert["rule"], alert["companyId"], alert["state"], alert["value"]) == ("low", "acme", "firing", "80.00")
     assert listed["rules"][0]["condition"] == "below 100 EUR"
     tried = json.loads(_call("test", "low", "--json").output)
     assert [(r["companyId"], r["state"], r["value"]) for r in tried["results"]] == [
-        ("acme", "firing", "80"),
-        ("beta", "ok", "100"),
+        ("acme", "firing", "80.00"),
+        ("beta", "ok", "100.00"),
     ]
 
 

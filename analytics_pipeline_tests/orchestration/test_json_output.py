@@ -98,7 +98,9 @@ CALLS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("restore",): ("--check",),
 }
 # How long something took, and how old it is; all other numbers that are no counts are exact, and strings.
-_may_be_float = re.compile(r"seconds|minutes|hours|scheduleInterval|^lag$", re.IGNORECASE)
+_may_be_float = re.compile(r"seconds|minutes|hours|scheduleInterval|^(lag|age)$", re.IGNORECASE)
+# Headline figures, as they are printed on a report.
+_PRINTED = {"value"}
 _is_of_python = re.compile(
     r"None|True|False|[\[({]['\"(\[{].*|.*(Decimal\(|datetime\.|timedelta|Path\(| object at 0x).*"
 )
@@ -115,6 +117,8 @@ def _problems(value: Any, key: str = "") -> Iterator[str]:
         yield f"{key} is {value}, no exact number"
     elif isinstance(value, str) and _is_of_python.fullmatch(value):
         yield f"{key} is Python: {value!r}"
+    elif isinstance(value, str) and value.isdecimal() and key not in _PRINTED:
+        yield f"{key} is a count as text: {value!r}"
 
 
 def test_every_command_with_json_is_called() -> None:

@@ -147,23 +147,35 @@ ORDER BY s.position
 
 
 -- name: ingest_insert_recordset
--- One statement for a whole batch where COPY FROM STDIN is refused, or where it isn't worth its round trips.
-INSERT INTO analytics_events (
-    event_id, "timestamp", company_id, user_id, event_type, category, value, currency, metadata
+-- One statement for a whole batch where COPY FROM STDIN is refused, or where it isn't worth its round trips. Returns the
+-- positions of those that were known: they alone are compared with what is stored. Of two records of one batch with the
+-- same key the first is stored, and the caller knows the other one.
+WITH sent AS MATERIALIZED (
+    SELECT *
+    FROM jsonb_to_recordset(%s::jsonb) AS event (
+        position    integer,
+        event_id    uuid,
+        "timestamp" timestamptz,
+        company_id  text,
+        user_id     text,
+        event_type  text,
+        category    text,
+        value       numeric,
+        currency    text,
+        metadata    jsonb
+    )
+),
+added AS (
+    INSERT INTO analytics_events (
+        event_id, "timestamp", company_id, user_id, event_type, category, value, currency, metadata
+    )
+    SELECT event_id, "timestamp", company_id, user_id, event_type, category, value, currency, metadata
+    FROM sent
+    ON CONFLICT (event_id, "timestamp") DO NOTHING
+    RETURNING event_id, "timestamp"
 )
-SELECT event_id, "timestamp", company_id, user_id, event_type, category, value, currency, metadata
-FROM jsonb_to_recordset(%s::jsonb) AS event (
-    event_id    uuid,
-    "timestamp" timestamptz,
-    company_id  text,
-    user_id     text,
-    event_type  text,
-    category    text,
-    value       numeric,
-    currency    text,
-    metadata    jsonb
-)
-ON CONFLICT (event_id, "timestamp") DO NOTHING
+-- NOT IN, which hashes: the server knows nothing of how many there are, and would compare each with each.
+SELECT position FROM sent WHERE (event_id, "timestamp") NOT IN (SELECT event_id, "timestamp" FROM added)
 
 
 -- name: ingest_insert_staging
