@@ -17,6 +17,7 @@ from analytics_pipeline.orchestration import (
     metrics,
     monitoring,
     operations,
+    pruning,
     reports,
     storage,
 )
@@ -37,6 +38,7 @@ _FEATURES = (
     failures,
     operations,
     monitoring,
+    pruning,
 )
 
 

@@ -36,6 +36,7 @@ _COMMANDS = {
     "metrics": ("analytics_pipeline.cli.metrics", "metrics"),
     "outbox": ("analytics_pipeline.cli.outbox", "outbox"),
     "periods": ("analytics_pipeline.cli.periods", "periods"),
+    "prune": ("analytics_pipeline.cli.prune", "prune"),
     "recipients": ("analytics_pipeline.cli.recipients", "recipients"),
     "reconcile": ("analytics_pipeline.cli.reconcile", "reconcile"),
     "record": ("analytics_pipeline.cli.ingest", "record"),

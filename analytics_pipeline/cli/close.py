@@ -1,13 +1,11 @@
 """The commands that close a span, and that mark in Dagster what is closed."""
 
-from datetime import date, datetime
-
 import click
 
-from analytics_pipeline.cli.dates import INSTANT, MONTH
+from analytics_pipeline.cli.dates import span_options
 from analytics_pipeline.cli.program import examples
 from analytics_pipeline.cli.terminal import echo, echo_json
-from analytics_pipeline.settings import get_settings
+from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.signals import describing
 from analytics_pipeline.windows import Window
 
@@ -17,26 +15,28 @@ from analytics_pipeline.windows import Window
     epilog=examples(
         "close --month 2025-01",
         "close --start 2025-01-01 --end 2025-02-01",
+        "close --month 2025-01 --dry-run",
         "close --start 2025-01-31T06:00 --end 2025-01-31T12:00 --json",
     ),
 )
-@click.option("--month", type=MONTH, help="A whole month, 2025-01, for --start and --end.")
-@click.option("--start", type=INSTANT, help="First instant (UTC): 2025-01-01 or 2025-01-01T06:00.")
-@click.option("--end", type=INSTANT, help="First instant after the span (UTC): 2025-02-01 is the end of January.")
+@span_options
+@click.option("--dry-run", is_flag=True, help="Say what would be closed and how long it may take; change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the closed ranges as JSON.")
-def close(month: date | None, start: datetime | None, end: datetime | None, *, as_json: bool) -> None:
+def close(*, span: Window, dry_run: bool, as_json: bool) -> None:
     """Close every hour, day and month that lies within the half-open span, through Dagster.
 
     Hours come before days before months, each range reconciled with the raw events; the runs show in
     the Dagster UI. Closing again what is closed is harmless. The database's clock decides what has ended:
     the rest stays open, and all of it while this machine's clock is more than five minutes off.
     """
-    span = _span(month, start, end)
     settings = get_settings()
 
     from analytics_pipeline.orchestration.instance import enter_dagster_environment
 
     enter_dagster_environment(settings)
+    if dry_run:
+        _preview(settings, span, as_json=as_json)
+        return
     from analytics_pipeline.orchestration.close import close_with_instance
 
     with describing(lambda: "what was closed stays closed; the same command closes the rest."):
@@ -45,16 +45,32 @@ def close(month: date | None, start: datetime | None, end: datetime | None, *, a
         echo_json([run.as_json() for run in closed])
 
 
-def _span(month: date | None, start: datetime | None, end: datetime | None) -> Window:
-    if month is not None and (start or end):
-        raise click.UsageError("Give either --month, or --start and --end.")
-    if month is not None:
-        return Window.of_month(month)
-    if start is None or end is None:
-        raise click.UsageError("Say what to close: --month 2025-01, or both --start and --end.")
-    if end <= start:
-        raise click.UsageError(f"--end {end:%Y-%m-%dT%H:%M} must come after --start {start:%Y-%m-%dT%H:%M}.")
-    return Window(start, end)
+def _preview(settings: Settings, span: Window, *, as_json: bool) -> None:
+    from analytics_pipeline.orchestration.close_preview import preview_with_instance
+
+    preview = preview_with_instance(settings, span)
+    if as_json:
+        echo_json(
+            {
+                "ranges": [planned.as_json() for planned in preview.ranges],
+                "leftOut": preview.left_out,
+                "underWay": preview.under_way,
+                "failed": preview.failed,
+                "seconds": preview.seconds,
+            }
+        )
+        return
+    for planned in preview.ranges:
+        echo(planned)
+    for label, sentences in (
+        ("LEFT OUT  ", preview.left_out),
+        ("UNDER WAY ", preview.under_way),
+        ("FAILED    ", preview.failed),
+    ):
+        for sentence in sentences:
+            echo(f"{label}  {sentence}")
+    duration = "an unknown time" if preview.seconds is None else f"about {preview.seconds:.0f} s"
+    echo(f"{len(preview.ranges)} runs, {duration}. Nothing was changed.")
 
 
 @click.command("adopt")

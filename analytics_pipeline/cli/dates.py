@@ -83,6 +83,39 @@ def days_options(without: str) -> Callable[[Callable[..., None]], Callable[..., 
     return add
 
 
+def span_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of a half-open span of instants, which the command gets as ``span``."""
+
+    @wraps(command)
+    def with_span(
+        *arguments: Any, month: date | None, start: datetime | None, end: datetime | None, **options: Any
+    ) -> None:
+        command(*arguments, span=_chosen_span(month, start, end), **options)
+
+    chosen = with_span
+    for option in (
+        click.option(
+            "--end", type=INSTANT, help="First instant after the span (UTC): 2025-02-01 is the end of January."
+        ),
+        click.option("--start", type=INSTANT, help="First instant (UTC): 2025-01-01 or 2025-01-01T06:00."),
+        click.option("--month", type=MONTH, help="A whole month, 2025-01, for --start and --end."),
+    ):
+        chosen = option(chosen)
+    return chosen
+
+
+def _chosen_span(month: date | None, start: datetime | None, end: datetime | None) -> Window:
+    if month is not None and (start or end):
+        raise click.UsageError("Give either --month, or --start and --end.")
+    if month is not None:
+        return Window.of_month(month)
+    if start is None or end is None:
+        raise click.UsageError("Give the span: --month 2025-01, or both --start and --end.")
+    if end <= start:
+        raise click.UsageError(f"--end {end:%Y-%m-%dT%H:%M} must come after --start {start:%Y-%m-%dT%H:%M}.")
+    return Window(start, end)
+
+
 def _chosen_days(month: date | None, start: date | None, end: date | None) -> tuple[date, date] | None:
     if month is not None and (start or end):
         raise click.UsageError("Give either --month, or --start and --end.")

@@ -1,10 +1,11 @@
-"""The commands on the database itself: start, stop, migrate, status; its policies are in ``policies``."""
+"""The commands on the database itself: start, stop, migrate, status; others are in ``policies``, ``maintenance``."""
 
 import os
 from dataclasses import asdict
 
 import click
 
+from analytics_pipeline.cli.maintenance import compress_command, decompress_command, explain_command, refresh_command
 from analytics_pipeline.cli.policies import policies
 from analytics_pipeline.cli.program import examples
 from analytics_pipeline.cli.terminal import echo, echo_json
@@ -18,10 +19,11 @@ from analytics_pipeline.timescale.server import server_info
 
 @click.group()
 def db() -> None:
-    """Start, stop and migrate the database, show its state, change its policies."""
+    """Start, stop and migrate the database, show its state, change its policies, maintain it by hand."""
 
 
-db.add_command(policies)
+for command in (policies, refresh_command, compress_command, decompress_command, explain_command):
+    db.add_command(command)
 
 
 @db.command("start")

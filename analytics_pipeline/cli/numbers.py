@@ -1,6 +1,7 @@
-"""Numbers as options of commands."""
+"""Numbers as options of commands, and sizes as commands print them."""
 
 import math
+from decimal import Decimal
 from typing import Any
 
 import click
@@ -16,3 +17,13 @@ class _Scale(click.FloatRange):
 
 # How many times as large as usual.
 SCALE = _Scale(min=0, min_open=True)
+
+
+def describe_bytes(number: int) -> str:
+    """Return a number of bytes for people, in units of 1,024 as PostgreSQL counts them."""
+    size = Decimal(number)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1024:  # noqa: PLR2004  # the unit
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TB"

@@ -1,6 +1,5 @@
 """``analytics-pipeline db policies``: what the database wants of its policies, what it has, and changing it."""
 
-import sys
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -8,9 +7,8 @@ from typing import Any
 import click
 
 from analytics_pipeline.ages import require_age
-from analytics_pipeline.cli.terminal import echo, echo_json
+from analytics_pipeline.cli.terminal import confirm, echo, echo_json
 from analytics_pipeline.database import connect
-from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.invalidation import stale_ranges
 from analytics_pipeline.timescale.policies import (
@@ -84,7 +82,7 @@ def policies(
             drop = _first_drop(connection, asked.get("retention", current.retention))
         _print_preview(current, asked, preview, drop, err=as_json)
         if preview or _changed(current, asked):
-            _confirm(yes=yes)
+            confirm("Change the policies?", yes=yes)
         changes = change_policies(connection, server, asked, expected=current)
         if as_json:
             done = {"changes": [asdict(change) for change in changes], "drops": drop and asdict(drop)}
@@ -103,15 +101,6 @@ class _Drop:
     end: datetime
     events: int
     unclosed: Window | None
-
-
-def _confirm(*, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise AnalyticsError("Nothing was changed: there is no terminal to ask at. Repeat with --yes to change it.")
-    if not click.confirm("Change the policies?", err=True):
-        raise AnalyticsError("Nothing was changed.")
 
 
 def _changed(current: PolicyValues, asked: dict[str, str]) -> dict[str, tuple[str, str]]:

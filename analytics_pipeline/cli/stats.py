@@ -8,6 +8,7 @@ from typing import Any
 import click
 from rich.table import Table
 
+from analytics_pipeline.cli.numbers import describe_bytes
 from analytics_pipeline.cli.terminal import data_console, echo, echo_json
 from analytics_pipeline.database import connect
 from analytics_pipeline.operations.stats import SECTIONS, Rows, read_stats
@@ -77,17 +78,8 @@ def _cell(column: str, value: Any) -> str:
     if isinstance(value, timedelta):
         return str(timedelta(seconds=round(value.total_seconds())))
     if isinstance(value, int):
-        return _bytes(value) if "bytes" in column else f"{value:,}"
+        return describe_bytes(value) if "bytes" in column else f"{value:,}"
     return str(value)
-
-
-def _bytes(number: int) -> str:
-    size = Decimal(number)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1024:  # noqa: PLR2004  # as PostgreSQL counts them
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TB"
 
 
 _JSON: dict[type, Callable[[Any], Any]] = {

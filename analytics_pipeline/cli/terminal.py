@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from analytics_pipeline.cli.program import as_called
+from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.text import printable
 
 # Where there is no terminal whose width to keep, a line stays a line.
@@ -58,6 +59,16 @@ _JSON_FORMS: dict[type, Callable[[Any], object]] = {
     Path: str,
     Mapping: dict,
 }
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask whether to go on, unless ``yes``; raises ``AnalyticsError`` for a no, and without a terminal to ask at."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise AnalyticsError("Nothing was changed: there is no terminal to ask at. Repeat with --yes to change it.")
+    if not click.confirm(question, err=True):
+        raise AnalyticsError("Nothing was changed.")
 
 
 def data_console(*, markup: bool = False) -> Console:

@@ -171,6 +171,23 @@ def closing_times(connection: Connection, assets: Collection[str]) -> dict[str, 
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class ClosingRun:
+    """How long a run took, from its first attempt to its last proof, and how many partitions it has closed."""
+
+    partitions: int
+    seconds: float
+
+
+def closing_runs(connection: Connection, assets: Sequence[str]) -> list[ClosingRun]:
+    """Return the newest runs that have closed partitions of all of the assets, the newest first; at most 50.
+
+    Partitions that were closed again since are those of the later run.
+    """
+    rows = connection.execute(load_query("partitions_closing_runs"), {"assets": list(assets)})
+    return [ClosingRun(*row) for row in rows]
+
+
 def last_attempt(connection: Connection, assets: Sequence[str], window: Window) -> datetime | None:
     """Return when the last attempt at a partition of the assets within the window began, None without any."""
     parameters = {"assets": list(assets), "start": window.start, "end": window.end}

@@ -22,6 +22,7 @@ from analytics_pipeline.orchestration.runs.tags import CLOSE
 from analytics_pipeline.orchestration.storage import SETUP_JOB
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import check_clock, machine_now
+from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import require_within_horizon
 from analytics_pipeline.windows import Granularity, Window
 
@@ -119,29 +120,32 @@ def close_span(
     Before there is a run it raises ``ClockError`` when this machine's clock is too far from the database's, and
     ``HorizonError`` when the span begins behind the retention horizon.
     """
-    _require_within_partitions(settings, span)
-    ended = _ended_part(settings, span)
+    with connect(settings, autocommit=True) as connection:
+        ranges = ranges_to_close(connection, settings, span)
     fail_dead_runs(instance, settings)
     closed = []
-    for job, granularity in CLOSING_JOBS.items():
-        for window in range_runs(ended, granularity) if ended is not None else []:
-            result = _close_range(definitions, settings, instance, job, window, reason)
-            closed.append(result)
-            on_closed(result)
-    if not closed:
-        raise AnalyticsError(f"No hour of {span} has ended yet: there is nothing to close.")
+    for job, window in ranges:
+        result = _close_range(definitions, settings, instance, job, window, reason)
+        closed.append(result)
+        on_closed(result)
     return closed
 
 
-def _ended_part(settings: Settings, span: Window) -> Window | None:
-    """Return the part of the span that has ended, None if there is none."""
-    with connect(settings, autocommit=True) as connection:
-        # Dagster has no partition that has not ended by this machine's clock, too.
-        now = min(check_clock(connection), machine_now())
-        if span.start >= now:
-            return None
+def ranges_to_close(connection: Connection, settings: Settings, span: Window) -> list[tuple[str, Window]]:
+    """Return the runs that close the half-open span, in their order: the job and the window of each.
+
+    Raises as ``close_span`` does for a span of which nothing can be closed.
+    """
+    _require_within_partitions(settings, span)
+    # Dagster has no partition that has not ended by this machine's clock, too.
+    now = min(check_clock(connection), machine_now())
+    if span.start < now:
         require_within_horizon(connection, next(iter(assets_of("hourly_aggregates"))), Granularity.HOUR, span)
-    return Window(span.start, min(span.end, now))
+        ended = Window(span.start, min(span.end, now))
+        ranges = [(job, window) for job, width in CLOSING_JOBS.items() for window in range_runs(ended, width)]
+        if ranges:
+            return ranges
+    raise AnalyticsError(f"No hour of {span} has ended yet: there is nothing to close.")
 
 
 def _require_within_partitions(settings: Settings, span: Window) -> None:

@@ -175,6 +175,18 @@ FROM (
 ORDER BY 1, 2
 
 
+-- name: partitions_closing_runs
+-- How many partitions the newest runs have closed, of those over all of these assets, and in how many seconds. What was
+-- taken over from Dagster's record has no beginning.
+SELECT count(DISTINCT p.window_start), extract(epoch FROM max(p.closed_at) - min(p.attempted_at))::float8
+FROM analytics_partitions AS p
+WHERE p.asset = ANY (%(assets)s) AND p.closed_at > p.attempted_at
+GROUP BY p.run_id
+HAVING count(DISTINCT p.asset) = cardinality(%(assets)s::text[])
+ORDER BY max(p.closed_at) DESC
+LIMIT 50
+
+
 -- name: partitions_died
 -- What a run whose process was ended has left of its attempts. One that says nothing against another is taken back,
 -- whatever has begun since; one that had failed before stays.

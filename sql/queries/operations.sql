@@ -139,6 +139,63 @@ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> '
 ORDER BY 1, 2
 
 
+-- name: dagster_prune_checks
+-- Asked of Dagster's storage: the results of checks of the runs that may be pruned, but the newest of each check, planned
+-- or computed.
+CREATE TEMPORARY TABLE prunable_checks AS
+SELECT c.id
+FROM asset_check_executions AS c
+JOIN prunable_runs AS r USING (run_id)
+WHERE NOT EXISTS (
+    SELECT FROM (
+        SELECT max(n.id) AS id FROM asset_check_executions AS n GROUP BY n.asset_key, n.check_name, n.partition
+        UNION ALL
+        SELECT max(n.id) FROM asset_check_executions AS n
+        WHERE n.execution_status <> 'PLANNED'
+        GROUP BY n.asset_key, n.check_name, n.partition
+    ) AS newest
+    WHERE newest.id = c.id
+)
+
+
+-- name: dagster_prune_events
+-- Asked of Dagster's storage: the events of the runs that may be pruned, without the newest materialisation, observation
+-- and plan of each partition of an asset, and those that a kept result of a check names.
+CREATE TEMPORARY TABLE prunable_events AS
+WITH kept AS (
+    SELECT max(e.id) AS id FROM event_logs AS e
+    WHERE e.dagster_event_type IN ('ASSET_MATERIALIZATION', 'ASSET_OBSERVATION') AND e.asset_key IS NOT NULL
+    GROUP BY e.dagster_event_type, e.asset_key, e.partition
+    UNION ALL
+    SELECT max(e.id) FROM event_logs AS e
+    WHERE e.dagster_event_type = 'ASSET_MATERIALIZATION_PLANNED' AND e.asset_key IS NOT NULL
+    GROUP BY e.asset_key
+    UNION ALL
+    SELECT c.evaluation_event_storage_id FROM asset_check_executions AS c
+    WHERE NOT EXISTS (SELECT FROM prunable_checks AS p WHERE p.id = c.id)
+)
+SELECT e.id
+FROM event_logs AS e
+JOIN prunable_runs AS r USING (run_id)
+WHERE NOT EXISTS (SELECT FROM kept AS k WHERE k.id = e.id)
+
+
+-- name: dagster_prune_whole_runs
+-- Asked of Dagster's storage: of the runs that may be pruned those of which no event and no result of a check stays.
+CREATE TEMPORARY TABLE whole_runs AS
+SELECT r.id
+FROM prunable_runs AS p
+JOIN runs AS r USING (run_id)
+WHERE NOT EXISTS (
+    SELECT FROM event_logs AS e
+    WHERE e.run_id = r.run_id AND NOT EXISTS (SELECT FROM prunable_events AS g WHERE g.id = e.id)
+)
+AND NOT EXISTS (
+    SELECT FROM asset_check_executions AS c
+    WHERE c.run_id = r.run_id AND NOT EXISTS (SELECT FROM prunable_checks AS g WHERE g.id = c.id)
+)
+
+
 -- name: dagster_storage_keep
 -- Keeps what the tables of Dagster's storage were measured to hold, and forgets what is older than 400 days.
 WITH forgotten AS (
@@ -157,4 +214,26 @@ SELECT
     pg_total_relation_size(c.oid)
 FROM pg_class AS c
 WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r'
+ORDER BY 1
+
+
+-- name: explain_chunks
+-- How many chunks each hypertable has, under the name a user knows, and how many of them were scanned: by a plan that
+-- names these relations, or in this transaction, which counts the scans of a chunk's compressed part and indexes, too.
+SELECT
+    coalesce(ca.view_name, c.hypertable_name)::text,
+    count(*),
+    count(*) FILTER (WHERE c.chunk_name = ANY (%(named)s) OR EXISTS (
+        SELECT FROM pg_stat_xact_all_tables AS t
+        WHERE t.relid IN (c.chunk, s.compress_relid) AND coalesce(t.seq_scan, 0) + coalesce(t.idx_scan, 0) > 0
+    ))
+FROM (
+    SELECT i.*, format('%%I.%%I', i.chunk_schema, i.chunk_name)::regclass AS chunk
+    FROM timescaledb_information.chunks AS i
+) AS c
+LEFT JOIN _timescaledb_catalog.compression_settings AS s ON s.relid = c.chunk
+LEFT JOIN timescaledb_information.continuous_aggregates AS ca
+    ON (ca.materialization_hypertable_schema, ca.materialization_hypertable_name)
+     = (c.hypertable_schema, c.hypertable_name)
+GROUP BY 1
 ORDER BY 1

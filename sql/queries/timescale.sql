@@ -61,6 +61,15 @@ WHERE hypertable_name = 'analytics_events'
   AND range_end <= now() - %(drop_after)s::interval
 
 
+-- name: event_chunk_sizes
+-- The chunks of raw events that touch a window, in order: name, range, whether compressed, bytes with indexes.
+SELECT format('%%I.%%I', c.chunk_schema, c.chunk_name), c.range_start, c.range_end, c.is_compressed, d.total_bytes
+FROM timescaledb_information.chunks AS c
+JOIN chunks_detailed_size('analytics_events') AS d USING (chunk_schema, chunk_name)
+WHERE c.hypertable_name = 'analytics_events' AND c.range_start < %(end)s AND c.range_end > %(start)s
+ORDER BY c.range_start
+
+
 -- name: event_chunks
 -- The ranges for which raw events can exist, in order.
 SELECT range_start, range_end

@@ -19,7 +19,7 @@ from analytics_pipeline.settings import Settings
 from analytics_pipeline.windows import Window
 
 # The jobs whose runs close partitions: ours, and the one in which the UI materialises assets and runs backfills.
-_JOBS = (*CLOSING_JOBS, "__ASSET_JOB")
+CLOSING_RUNS = (*CLOSING_JOBS, "__ASSET_JOB")
 _AT_WORK = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
 UNFINISHED = [DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED, *_AT_WORK]
 FAILED = [DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
@@ -61,7 +61,7 @@ def covering_runs(
 ) -> list[CoveringRun]:
     """Return the runs over partitions that Dagster has in one of these statuses, however old they are."""
     found: dict[str, CoveringRun] = {}
-    for job in _JOBS:
+    for job in CLOSING_RUNS:
         for record in run_records(instance, RunsFilter(job_name=job, statuses=list(statuses))):
             run = record.dagster_run
             covered = covered_by(run, settings)
