@@ -49,10 +49,14 @@ def test_nothing_is_reported_to_anyone() -> None:
     assert VALUES["additionalInstanceConfig"]["nux"] == INSTANCE["nux"] == {"enabled": False}
 
 
+def test_what_runs_print_is_left_to_their_own_output() -> None:
+    assert VALUES["computeLogManager"]["type"] == INSTANCE["compute_logs"]["class"]
+
+
 def test_nothing_of_the_instance_is_forgotten() -> None:
     assert VALUES["additionalInstanceConfig"]["instance_class"] == INSTANCE["instance_class"]
     covered = {"concurrency", "run_monitoring", "run_retries", "retention", "telemetry", "nux", "instance_class"}
-    assert set(INSTANCE) == covered | {"storage"}
+    assert set(INSTANCE) == covered | {"compute_logs", "storage"}
 
 
 def test_every_run_is_a_job_of_the_cluster_with_the_code_servers_environment() -> None:
