@@ -149,6 +149,8 @@ def test_a_change_that_is_undone_changes_no_version_and_one_that_stands_does(ser
         return connection.execute("SELECT analytics_data_version()").fetchone()
 
     with served.database.connect() as writer, served.database.connect(autocommit=True) as reader:
+        # The chunk is there: who makes one is waited for.
+        add_event(reader, "2026-05-02", company_id=ANYBODY)
         before = version(reader)
         add_event(writer, "2026-05-03", company_id=ANYBODY)
         # A second writer does not wait for the first one.
