@@ -1,8 +1,4 @@
-"""Pruning Dagster's storage: events, results of checks and runs that nothing goes by any more.
-
-Belongs here: what of some runs may go, and deleting that. Does not belong here: of which runs, which
-``orchestration.pruning`` says by what is closed.
-"""
+"""Pruning Dagster's storage: events, results of checks and runs that nothing goes by any more."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
