@@ -36,7 +36,7 @@ PAYMENTS = ("payment.received", "payment.refunded")
 COLUMNS = ("company", "day", "currency", "count", "sum")
 # Of more rows than that on the days that differ no event is named.
 _MAX_ROWS = 100_000
-_SAMPLE_ROWS = 100
+_MAX_TYPES = 1_000
 
 
 class TotalKey(NamedTuple):
@@ -106,10 +106,8 @@ def reconcile_source(connection: Connection, erp: ErpDatabase, source: ErpSource
     aliases = load_aliases(connection)
     span: dict[str, Any] = {"start": month.start, "end": month.end}
     rows = erp.read_source(source, "erp_totals", columns=_totalled(names), **span)
-    types = {event_type for row in rows for event_type in row["event_types"]}
-    if not rows:
-        sample = erp.read_source(source, "erp_sample", columns=select_list(columns), rows=_SAMPLE_ROWS)
-        types = {row["event_type"] for row in sample}
+    # Of the whole source: a month may have events of a type of which it has no row.
+    types = {row["event_type"] for row in erp.read_source(source, "erp_event_types", rows=_MAX_TYPES)}
     expected: defaultdict[TotalKey, Total] = defaultdict(lambda: NOTHING)
     for row in rows:
         key = TotalKey(_company(row["company_id"], aliases), row["day"], row["currency"] or "")

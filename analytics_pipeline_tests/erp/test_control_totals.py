@@ -100,6 +100,21 @@ def test_what_differs_is_named_by_event_and_row(erp: ExampleErp) -> None:
     assert f"    event {extra} is recorded, and no row of the source" in printed.stdout
 
 
+def test_events_of_a_type_of_which_the_month_has_no_row_are_found(erp: ExampleErp) -> None:
+    erp.execute(
+        invoice("A-1"),
+        "INSERT INTO erp.credit_notes (invoice_id, number, net_amount, tax_amount, issued_at) "
+        "VALUES (1, 'C-1', 5, 1, '2025-02-03T10:00Z')",
+    )
+    read()
+    with connect(autocommit=True) as connection:
+        add_event(connection, "2025-01-05T11:00", "invoice.credited", category="billing", value="-4")
+    status, found = against_invoices()
+    assert (status, found["eventTypes"]) == (3, ["invoice.created", "invoice.credited"])
+    (row,) = found["differences"]
+    assert (row["expected"]["sum"], row["recorded"]["sum"], len(row["events"])) == ("100.00", "96.00", 1)
+
+
 def test_a_renamed_company_is_compared_under_its_present_name(erp: ExampleErp) -> None:
     erp.execute(invoice("A-1"))
     read()

@@ -88,7 +88,7 @@ def test_control_totals_that_differ_fail_the_check_of_the_month_and_keep_it_from
         (check,) = result.get_asset_check_evaluations()
         assert (check.check_name, check.passed) == ("control_totals", False)
         name = f"{month.start:%Y-%m}"
-        told = f"1 of 1 totals of {name} differ from the source invoices: acme {name}-07: 0 of 0 EUR recorded, 1 of"
+        told = f"1 of 1 totals of {name} differ from the source invoices: acme {name}-07: 0 of 0.00 EUR recorded, 1 of"
         assert told in (check.description or "")
         with pytest.raises(RefusedError, match="the check control_totals of monthly_report has failed"):
             sign_month(connection, month, "Ann", "EUR", None, actor=None)

@@ -11,6 +11,15 @@ FROM (
 LIMIT %(rows)s
 
 
+-- name: erp_event_types
+-- The types of event that a source of the ERP has.
+SELECT DISTINCT source.event_type::text AS event_type
+FROM (
+{source}
+) AS source
+LIMIT %(rows)s
+
+
 -- name: erp_first
 -- Where the history of a source of the ERP begins, in one row.
 SELECT min(cursor_at) AS first
@@ -72,12 +81,12 @@ LIMIT %(rows)s
 -- How many rows of a source of the ERP happened in a window, and their sum, by company, day (UTC) and currency.
 SELECT
     coalesce(source.company_id::text, '') AS company_id, (source."timestamp" AT TIME ZONE 'UTC')::date AS day,
-    count(*) AS number, array_agg(DISTINCT source.event_type::text) AS event_types, {columns}
+    count(*) AS number, {columns}
 FROM (
 {source}
 ) AS source
 WHERE source."timestamp" >= %(start)s AND source."timestamp" < %(end)s
-GROUP BY 1, 2, 5
+GROUP BY 1, 2, 4
 
 
 -- name: erp_transactions
