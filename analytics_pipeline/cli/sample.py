@@ -56,8 +56,8 @@ def sample(
 
     13 months of 5 companies at scale 1 are about 250,000 events: registrations, logins and feature use,
     subscriptions with invoices, payments and refunds in EUR and USD, and trades in BTC and ETH. About 0.5 %
-    arrive late (up to 6 days) and 0.3 % twice. Lines are in order of arrival. `analytics-pipeline ingest`
-    reads them; it refuses events of the future, so let the span end before now.
+    arrive late (up to 6 days; `arrived_at` in their metadata) and 0.3 % twice. Lines are in order of arrival.
+    `analytics-pipeline ingest` reads them; it refuses events of the future, so let the span end before now.
     """
     first = months_before(datetime.now(UTC).date(), months) if start is None else start
     if output == STANDARD_OUTPUT:

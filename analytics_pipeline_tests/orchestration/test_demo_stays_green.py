@@ -25,6 +25,7 @@ from analytics_pipeline.reports.quality import QUALITY
 from analytics_pipeline.sample import write_rates, write_sample
 from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.timescale.clock import database_now
+from analytics_pipeline.timescale.connection import fetch_row
 from analytics_pipeline.windows import Granularity, Window, midnight
 from analytics_pipeline_tests.conftest import SERVER_URL, Database
 
@@ -73,6 +74,12 @@ def test_a_week_after_its_last_day_every_check_of_the_untouched_demo_passes(
     assert shown["analytics_events"]["dagster/row_count"] == pytest.approx(summary.new, rel=0.1)
     assert shown["fx_rates"]["newest rate"] == f"{last_day}"
     with database.connect(autocommit=True) as connection:
+        late = fetch_row(
+            connection,
+            'SELECT count(*) FILTER (WHERE ingested_at > "timestamp"), '
+            "count(*) FILTER (WHERE metadata ? 'arrived_at') FROM analytics_events",
+        )
+        assert late[0] == late[1]
         quality = load_order(connection, monthly_order(settings, None, start))[QUALITY]
     assert quality.raw is not None
     assert quality.raw.late < 0.02 * quality.raw.events, "as late as the sample says"

@@ -99,6 +99,13 @@ def test_a_few_events_arrive_late_and_some_in_the_next_month(sample: Sample) -> 
     # Duplicates arrive late too.
     assert 0.005 < late / len(sample.raw) < 0.012
     assert 0 < in_next_month < late / 4
+    said = {
+        e["event_id"]: (e["timestamp"], e["metadata"]["arrived_at"])
+        for e in sample.raw
+        if "arrived_at" in e["metadata"]
+    }
+    assert 0.003 < len(said) / len(sample.events) < 0.007
+    assert all(timestamp < arrived_at for timestamp, arrived_at in said.values())
 
 
 def test_a_few_lines_arrive_twice_byte_for_byte(sample: Sample) -> None:
