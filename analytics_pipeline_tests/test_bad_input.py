@@ -24,7 +24,7 @@ INSTEAD: dict[tuple[str, ...], str] = {
 # Its arguments are those of psql, which answers them.
 OF_PSQL = ("db", "psql")
 # What they do without a database, and what else gets them as far as to one.
-WITHOUT_DATABASE = {("sample",), ("env",), ("db", "stop")}
+WITHOUT_DATABASE = {("sample",), ("db", "stop")}
 FURTHER: dict[tuple[str, ...], Sequence[str]] = {
     ("access", "confirm"): ["--all"],
     ("access", "grant"): ["--all-companies"],

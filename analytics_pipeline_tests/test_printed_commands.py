@@ -157,9 +157,11 @@ def test_commands_are_printed_by_the_path_where_the_path_variable_leads_elsewher
         program.cache_clear()
 
 
-def test_env_puts_the_command_on_the_path(tmp_path: Path, environment: pytest.MonkeyPatch) -> None:
+def test_env_puts_the_command_on_the_path_and_stops_where_there_is_no_storage(
+    tmp_path: Path, environment: pytest.MonkeyPatch, empty_database_url: str
+) -> None:
     environment.setenv("ANALYTICS_HOME", str(tmp_path / "home"))
-    environment.setenv("DAGSTER_POSTGRES_URL", "postgresql://nobody@127.0.0.1:1/none")
+    environment.setenv("DAGSTER_POSTGRES_URL", empty_database_url)
     environment.delenv("DAGSTER_HOME", raising=False)
     environment.setenv("PATH", "/usr/bin:/bin")
     get_settings.cache_clear()
@@ -172,3 +174,9 @@ def test_env_puts_the_command_on_the_path(tmp_path: Path, environment: pytest.Mo
     script = f'{printed.stdout}command -v {NAME}; echo "$DAGSTER_HOME"'
     shell = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
     assert shell.stdout.split() == [str(Path(sys.executable).parent / NAME), str(tmp_path / "home" / "dagster")]
+    environment.setenv("DAGSTER_POSTGRES_URL", "postgresql://nobody@127.0.0.1:1/none")
+    get_settings.cache_clear()
+    refused = CliRunner().invoke(main, ["env"])
+    assert (refused.exit_code, refused.stdout) == (1, "false\n")
+    assert refused.stderr.startswith("Error: Can't connect to Dagster's storage 127.0.0.1:1/none: ")
+    assert refused.stderr.count("\n") == 1

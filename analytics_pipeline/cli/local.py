@@ -5,11 +5,14 @@ import sys
 from pathlib import Path
 
 import click
+import psycopg
 
 from analytics_pipeline.cli.numbers import SCALE
 from analytics_pipeline.cli.program import NAME, program
 from analytics_pipeline.cli.terminal import echo
-from analytics_pipeline.settings import get_settings
+from analytics_pipeline.database_urls import describe_url
+from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError, first_line
+from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.signals import describing
 
 UI_PORT, API_PORT = 3000, 8000
@@ -65,10 +68,34 @@ def up(port: int, api_port: int) -> None:
 
 @click.command("env", epilog=f'\b\nExample:\n  eval "$({program()} env)" && dagster dev -w workspace.yaml')
 def env() -> None:
-    """Print the variables that a hand-started Dagster needs, as shell code; this command is on the PATH then, too."""
+    """Print the variables that a hand-started Dagster needs, as shell code; this command is on the PATH then, too.
+
+    Where Dagster's storage can't be reached, the shell code fails: what follows it is not run.
+    """
     from analytics_pipeline.orchestration.instance import dagster_environment
 
-    for name, value in dagster_environment(get_settings()).items():
+    settings = get_settings()
+    try:
+        _require_storage(settings)
+    except AnalyticsError:
+        echo("false")
+        raise
+    for name, value in dagster_environment(settings).items():
         echo(f"export {name}={shlex.quote(value)}")
     if program() != NAME:
         echo(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"')
+
+
+def _require_storage(settings: Settings) -> None:
+    """Raise ``DatabaseUnreachableError`` for a server that can't be reached: Dagster says so in 200 lines."""
+    if settings.dagster_postgres_url is None:
+        return
+    url = settings.dagster_postgres_url.get_secret_value()
+    try:
+        psycopg.connect(url, connect_timeout=10).close()
+    except psycopg.OperationalError as error:
+        reason = first_line(error).removeprefix("connection failed: ")
+        raise DatabaseUnreachableError(
+            f"Can't connect to Dagster's storage {describe_url(url)}: {reason}. Check DAGSTER_POSTGRES_URL and the "
+            "server."
+        ) from error
