@@ -44,16 +44,17 @@ def refresh_command(name: str, *, span: Window, as_json: bool) -> None:
     result = done.result
     for stale in result.invalidated:
         echo(f"stale  {stale.first:%Y-%m-%d %H:%M:%S} to {stale.last:%Y-%m-%d %H:%M:%S} UTC")
-    found = "Nothing was stale" if not result.invalidated else f"{len(result.invalidated)} ranges were stale"
+    stale_ranges = len(result.invalidated)
+    found = {0: "Nothing was stale", 1: "One range was stale"}.get(stale_ranges, f"{stale_ranges} ranges were stale")
     echo(
         f"{found}; {name} holds {result.rows:,} rows for {result.events:,} events in {result.window}, "
         f"{result.seconds:.1f} s."
     )
-    if (months := done.span_to_close) is not None:
-        names = sorted({s.aggregate for s in done.stale_aggregates} | {p.metric for p in done.stale_figures})
+    if done.stale_above:
+        start, end = done.span_to_close.start, done.span_to_close.end
         echo(
-            f"Stale above it: {', '.join(names)}. The sensor late_events closes that again, where it was closed; at "
-            f"once: analytics-pipeline close --start {months.start:%Y-%m-%d} --end {months.end:%Y-%m-%d}"
+            f"Stale above it: {', '.join(done.stale_above)}. The sensor late_events closes that again, where it was "
+            f"closed; at once: analytics-pipeline close --start {start:%Y-%m-%dT%H:%M} --end {end:%Y-%m-%d}"
         )
 
 
@@ -67,7 +68,7 @@ def _refreshed(done: HandRefresh) -> dict[str, object]:
         "events": result.events,
         "seconds": round(result.seconds, 3),
         "stale": [{"first": stale.first, "last": stale.last} for stale in result.invalidated],
-        "staleAbove": sorted({s.aggregate for s in done.stale_aggregates} | {p.metric for p in done.stale_figures}),
+        "staleAbove": done.stale_above,
     }
 
 
@@ -141,7 +142,7 @@ def _change_chunks(
         echo(f"All {len(chunks)} chunks are {wanted}.")
     else:
         sizes = [describe_bytes(sum(chunk.bytes for chunk in some)) for some in (to_change, changed)]
-        echo(f"{len(changed)} chunks were {wanted}: {sizes[0]} before, {sizes[1]} now.")
+        echo(f"{wanted.capitalize()}: {len(changed)} of {len(chunks)} chunks, {sizes[0]} before, {sizes[1]} now.")
 
 
 def _described(chunk: Chunk) -> str:
@@ -154,7 +155,7 @@ def _described(chunk: Chunk) -> str:
     epilog=examples(
         "db explain",
         "db explain droppable_chunks drop_after='2 years'",
-        "db explain data_through --analyze",
+        "db explain backup_events start=2025-01-01 end=2025-02-01 --analyze",
     ),
 )
 @click.argument("name", required=False)

@@ -56,8 +56,9 @@ def prune(*, older_than: str, full: bool, yes: bool, as_json: bool) -> None:
             f"checks, {before.runs:,} of {before.all_runs:,} runs.",
             err=as_json,
         )
-        if before.events or before.checks or before.runs:
-            confirm("Delete them?", yes=yes)
+        is_something = before.events or before.checks or before.runs
+        if is_something or full:
+            confirm("Delete them?" if is_something else "Give the room back?", yes=yes)
             found.delete(lambda table, rows: echo(f"{table}: {rows:,} deleted", err=True))
             found.vacuum(full=full)
         after = found.measure()

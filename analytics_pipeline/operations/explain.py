@@ -1,6 +1,7 @@
 """How the database runs a named query of ``sql/queries``, and how many chunks of each hypertable it scans for that."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -13,8 +14,9 @@ from analytics_pipeline.sql_files import load_query, queries
 from analytics_pipeline.timescale.connection import Connection
 
 _PARAMETER = re.compile(r"%\((\w+)\)s")
-# What a query leaves to be filled in by the program, such as the name of a table.
-_BLANK = re.compile(r"(?<!\{)\{\w*\}(?!\})")
+# What a query leaves to be filled in by the program, such as the name of a table: braces that are neither the text '{}'
+# nor doubled.
+_BLANK = re.compile(r"(?<![{'])\{\w*\}(?![}'])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,28 +63,32 @@ def explain(
     if missing or parameters.keys() - known:
         given = " ".join(f"{wanted}=..." for wanted in known) or "no parameters"
         raise ArgumentError(f"{name} takes {given}.")
-    # Doubled ones are braces of the text, where the program completes a query.
     if _BLANK.search(load_query(name)):
         raise AnalyticsError(f"{name} can't be explained: the program fills in a part of it each time.")
     options = "ANALYZE, BUFFERS" if analyze else "COSTS"
     try:
         with connection.transaction(force_rollback=True):
             connection.execute("SET TRANSACTION READ ONLY")
+            before = {chunk: scans for _, chunk, scans in connection.execute(load_query("explain_chunks"))}
             # Bound by the client: as plain as in psql, a value has the type that its place asks for.
             with psycopg.ClientCursor(connection) as cursor:
-                cursor.execute(f"EXPLAIN ({options}) {load_query(name)}".encode(), parameters)
+                cursor.execute(f"EXPLAIN ({options}) {load_query(name)}".encode(), parameters or None)
                 plan = [line for (line,) in cursor]
                 named = set()
                 if not analyze:
-                    cursor.execute(f"EXPLAIN (FORMAT JSON) {load_query(name)}".encode(), parameters)
+                    cursor.execute(f"EXPLAIN (FORMAT JSON) {load_query(name)}".encode(), parameters or None)
                     ((tree,),) = cursor.fetchall()
                     named = set(_relations(tree[0]["Plan"]))
-            rows = connection.execute(load_query("explain_chunks"), {"named": sorted(named)}).fetchall()
+            after = connection.execute(load_query("explain_chunks")).fetchall()
     except psycopg.errors.ReadOnlySqlTransaction as error:
         raise AnalyticsError(f"{name} writes, so that it can't be run: leave --analyze out.") from error
     except (psycopg.errors.DataError, psycopg.errors.SyntaxErrorOrAccessRuleViolation) as error:
         raise ArgumentError(f"{name} can't be run with these parameters: {first_line(error)}.") from error
-    return Explanation(plan, [ScannedChunks(*row) for row in rows if row[2]])
+    chunks = Counter(relation for relation, _, _ in after)
+    scanned = Counter(
+        relation for relation, chunk, scans in after if (scans > before.get(chunk, 0) if analyze else chunk in named)
+    )
+    return Explanation(plan, [ScannedChunks(relation, chunks[relation], scanned[relation]) for relation in scanned])
 
 
 def _relations(node: Mapping[str, Any]) -> Iterator[str]:

@@ -2,28 +2,24 @@
 
 from dataclasses import dataclass
 
-from analytics_pipeline.metrics.tables import METRIC_TABLES, StalePeriod, stale_periods
+from analytics_pipeline.metrics.tables import METRIC_TABLES, stale_periods
 from analytics_pipeline.timescale.aggregates import AGGREGATES, ContinuousAggregate
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.timescale.invalidation import StaleRange, stale_ranges
-from analytics_pipeline.timescale.refresh import RefreshResult, refresh
+from analytics_pipeline.timescale.invalidation import stale_ranges
+from analytics_pipeline.timescale.refresh import RefreshResult, refresh, retention_horizon
 from analytics_pipeline.windows import Granularity, Window
 
 
 @dataclass(frozen=True, slots=True)
 class HandRefresh:
-    """What a refresh did, and what is built on the aggregate and stale now, in the months of its window."""
+    """What a refresh did, and what is built on the aggregate and stale now, in the months of its window.
+
+    ``span_to_close`` is what of those months can be closed, to settle that.
+    """
 
     result: RefreshResult
-    stale_aggregates: tuple[StaleRange, ...]
-    stale_figures: tuple[StalePeriod, ...]
-
-    @property
-    def span_to_close(self) -> Window | None:
-        """The months whose closing settles what is stale above, None if nothing is."""
-        if not self.stale_aggregates and not self.stale_figures:
-            return None
-        return self.result.window.widen(Granularity.MONTH)
+    stale_above: tuple[str, ...]
+    span_to_close: Window
 
 
 def refresh_by_hand(
@@ -35,17 +31,14 @@ def refresh_by_hand(
     for a window that is not of whole buckets, has not ended, or begins behind the retention horizon.
     """
     result = refresh(connection, aggregate, window)
-    above = built_on(aggregate.name)
-    months = result.window.widen(Granularity.MONTH)
-    return HandRefresh(
-        result,
-        tuple(stale for stale in stale_ranges(connection, months) if stale.aggregate in above),
-        tuple(
-            period
-            for period in stale_periods(connection, currency)
-            if period.metric in above and period.window.overlaps(months)
-        ),
-    )
+    above, months = built_on(aggregate.name), result.window.widen(Granularity.MONTH)
+    horizon = retention_horizon(connection)
+    if horizon is not None and horizon > months.start:
+        # The refresh was not refused: its window begins later.
+        months = Window(min(Granularity.DAY.ceil(horizon), result.window.start), months.end)
+    stale = {stale.aggregate for stale in stale_ranges(connection, months)}
+    stale |= {p.metric for p in stale_periods(connection, currency) if p.window.overlaps(months)}
+    return HandRefresh(result, tuple(sorted(stale & above)), months)
 
 
 def built_on(name: str) -> set[str]:

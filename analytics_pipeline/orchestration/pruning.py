@@ -21,10 +21,10 @@ from dagster import (
     MaterializeResult,
     RunsFilter,
 )
+from dagster_postgres import PostgresEventLogStorage
 
 from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.operations.backup import dagster_storage_url
 from analytics_pipeline.operations.dagster_pruning import Pruning, open_pruning
 from analytics_pipeline.orchestration.closing.covering_runs import CLOSING_RUNS, FAILED, covered_by
 from analytics_pipeline.orchestration.closing.jobs import partitioned_assets
@@ -100,16 +100,16 @@ def pruning_with_instance(settings: Settings, older_than: str) -> Iterator[Pruni
 def pruning(instance: DagsterInstance, settings: Settings, older_than: str) -> Iterator[Pruning]:
     """List what may go from the instance's storage, of runs that ended longer ago than an age like '90 days'.
 
-    Nothing is deleted yet. Raises ``AnalyticsError`` when its storage is not the one of the settings, in PostgreSQL.
+    Nothing is deleted yet. Raises ``AnalyticsError`` when the storage is not in PostgreSQL.
     """
-    url = dagster_storage_url(settings)
-    if url is None:
-        raise AnalyticsError("Dagster has no storage yet: there is nothing to prune.")
+    storage = instance.event_log_storage
+    if not isinstance(storage, PostgresEventLogStorage):
+        raise AnalyticsError("Dagster's storage is not in PostgreSQL: set DAGSTER_POSTGRES_URL, or DAGSTER_HOME.")
     with connect(settings, autocommit=True) as connection:
         now = database_now(connection)
         (ended_before,) = fetch_row(connection, "SELECT %s::timestamptz - %s::interval", [now, older_than])
         settled = _settled_runs(PartitionState(instance, connection, settings, now), ended_before)
-    with open_pruning(url, settled) as found:
+    with open_pruning(storage.postgres_url, settled) as found:
         yield found
 
 

@@ -43,9 +43,9 @@ def test_a_refresh_by_hand_says_what_was_stale_and_what_is_stale_above_it(connec
     assert result.exit_code == 0, result.output
     stale, done, above = result.output.splitlines()
     assert stale == "stale  2025-03-05 11:30:00 to 2025-03-05 11:30:00 UTC"
-    assert "1 ranges were stale; analytics_revenue_hourly holds 2 rows for 2 events" in done
+    assert "One range was stale; analytics_revenue_hourly holds 2 rows for 2 events" in done
     assert above.startswith("Stale above it: analytics_revenue_daily")
-    assert above.endswith("analytics-pipeline close --start 2025-03-01 --end 2025-04-01")
+    assert above.endswith("analytics-pipeline close --start 2025-03-01T00:00 --end 2025-04-01")
 
     # The level above it: the closed figures of the day are stale by that, as after a close.
     report = json.loads(_call("refresh", "analytics_revenue_daily", *hours, "--json").output)
@@ -66,11 +66,20 @@ def test_a_refresh_by_hand_never_reaches_behind_the_horizon_or_into_half_a_bucke
     assert result.exit_code == 1
     assert "use [2025-03-21T00:00Z, 2025-03-22T00:00Z)" in result.output
     assert connection.execute("TABLE analytics_revenue_hourly").fetchall() == stored
+    # What it says to close can be closed.
+    add_event(connection, "2025-03-25T10:00")
+    result = _call("refresh", "analytics_revenue_hourly", "--start", "2025-03-25", "--end", "2025-03-26")
+    assert "close --start 2025-03-20T00:00 --end 2025-04-01" in result.output
 
 
 def test_chunks_are_compressed_and_decompressed_one_by_one_and_what_an_interruption_leaves_is_done_next_time(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # On a server the policy would compress them meanwhile.
+    connection.execute(
+        "SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs "
+        "WHERE proc_name = 'policy_compression'"
+    )
     for day in (3, 12, 20):
         add_event(connection, f"2025-03-{day:02}T10:00")
     before = connection.execute("SELECT event_id FROM analytics_events ORDER BY 1").fetchall()
@@ -95,7 +104,7 @@ def test_chunks_are_compressed_and_decompressed_one_by_one_and_what_an_interrupt
     done = _call("compress", "--month", "2025-03", "--yes")
     assert done.exit_code == 0, done.output
     sizes = sum(chunk.bytes for chunk in chunks[1:])
-    assert done.output.splitlines()[-1].startswith(f"2 chunks were compressed: {sizes / 1024:.1f} kB before, ")
+    assert done.output.splitlines()[-1].startswith(f"Compressed: 2 of 3 chunks, {sizes / 1024:.1f} kB before, ")
     assert "All 3 chunks are compressed." in _call("compress", "--month", "2025-03", "--yes").output
 
     # Old enough for the policy of 30 days, all of them.
@@ -146,4 +155,7 @@ def test_explain_changes_nothing_and_says_what_it_lacks(connection: Connection) 
         result = _call("explain", *arguments)
         assert result.exit_code == 2
         assert message in result.output
+    close = ["asset=a", "start=2025-03-01", "end=2025-03-02", "run_id=r", "runs={r}"]
+    assert "the program fills in a part of it" in _call("explain", "partitions_close", *close).output
+    assert [_call("explain", name).exit_code for name in ("backup_jobs", "explain_chunks")] == [0, 0]
     assert "backup_events start= end=" in _call("explain").output.splitlines()

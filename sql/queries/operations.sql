@@ -218,22 +218,22 @@ ORDER BY 1
 
 
 -- name: explain_chunks
--- How many chunks each hypertable has, under the name a user knows, and how many of them were scanned: by a plan that
--- names these relations, or in this transaction, which counts the scans of a chunk's compressed part and indexes, too.
+-- Every chunk: its hypertable, under the name a user knows, and how often this session has scanned it, its compressed
+-- part or their indexes. Of earlier transactions that counts what the session has not reported yet.
 SELECT
     coalesce(ca.view_name, c.hypertable_name)::text,
-    count(*),
-    count(*) FILTER (WHERE c.chunk_name = ANY (%(named)s) OR EXISTS (
-        SELECT FROM pg_stat_xact_all_tables AS t
-        WHERE t.relid IN (c.chunk, s.compress_relid) AND coalesce(t.seq_scan, 0) + coalesce(t.idx_scan, 0) > 0
-    ))
+    c.chunk_name::text,
+    (
+        SELECT coalesce(sum(coalesce(t.seq_scan, 0) + coalesce(t.idx_scan, 0)), 0)::bigint
+        FROM pg_stat_xact_all_tables AS t
+        WHERE t.relid IN (c.chunk, s.compress_relid)
+    )
 FROM (
-    SELECT i.*, format('%%I.%%I', i.chunk_schema, i.chunk_name)::regclass AS chunk
+    SELECT i.*, format('%I.%I', i.chunk_schema, i.chunk_name)::regclass AS chunk
     FROM timescaledb_information.chunks AS i
 ) AS c
 LEFT JOIN _timescaledb_catalog.compression_settings AS s ON s.relid = c.chunk
 LEFT JOIN timescaledb_information.continuous_aggregates AS ca
     ON (ca.materialization_hypertable_schema, ca.materialization_hypertable_name)
      = (c.hypertable_schema, c.hypertable_name)
-GROUP BY 1
-ORDER BY 1
+ORDER BY 1, 2
