@@ -73,7 +73,7 @@ def test_a_failure_and_its_recovery_reach_every_channel_once(
             slack=SecretStr(f"ops={slack.url}"),
             teams=SecretStr(f"ops={teams.url}"),
             pagerduty=SecretStr(f"ops={test_pagerduty.KEY}"),
-            pagerduty_url=pager.url,
+            pagerduty_url=pager.url.partition("?")[0],
             webhooks=SecretStr(f"ops={own.url}"),
         )
         names = ["slack:ops", "teams:ops", "pagerduty:ops", "webhook:ops", f"folder:{tmp_path / 'spool'}", "log:error"]

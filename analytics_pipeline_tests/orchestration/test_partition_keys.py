@@ -70,7 +70,7 @@ def _assert_refused(definitions: Definitions, instance: DagsterInstance, case: C
 @pytest.mark.parametrize(
     ("start", "stated"),
     [
-        ("2025-01-05-10:30", "'2025-01-05-10:30' does not match the formats"),
+        ("2025-01-05-10:30", "'2025-01-05-10:30' is no day or time"),
         ("2025-01-05T10:30", "must begin and end on full hours (UTC)"),
         ("2024-12-31T10:00", "begins before the first partition, 2025-01-01"),
     ],
