@@ -1,7 +1,7 @@
-"""What stands above ``analytics_events`` in the graph: an asset that nobody materialises, below the sources of events.
+"""What stands above ``analytics_events`` in the graph, below the sources of events: an external asset.
 
-It is Dagster's name for an external one. So a source that fails keeps the hypertable from nothing, and one that has
-read something new makes nothing below it look out of date: which partitions are is for TimescaleDB's own log to say.
+So a source that fails keeps no run from the hypertable, and one that has read something new makes nothing below it look
+out of date: which partitions are is for TimescaleDB's own log to say.
 """
 
 from collections.abc import Iterable
