@@ -56,6 +56,7 @@ def _events(instance: DagsterInstance, run_id: str) -> list[int]:
     return [record.storage_id for record in instance.get_records_for_run(run_id).records]
 
 
+@pytest.mark.slow
 def test_pruning_deletes_what_old_closed_runs_have_left_and_un_materialises_nothing(
     database: Database, definitions: Definitions, instance: DagsterInstance, storage: Connection
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from click.testing import CliRunner
 from dagster import DagsterInstance, Definitions
 
@@ -28,6 +29,7 @@ def _record(connection: Connection, instance: DagsterInstance) -> list[object]:
     return [partitions, adoptions, horizon, instance.get_runs_count()]
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_what_closing_would_do_and_changes_nothing(
     database: Database, definitions: Definitions, instance: DagsterInstance
 ) -> None:
