@@ -389,7 +389,7 @@ def test_what_can_t_be_a_login_is_said_in_a_line(events: Connection, login_witho
         (["reader", "anna", "--no-password"], "belong to --run", 2),
     ):
         result = _access("login", *arguments)
-        assert (result.exit_code, result.stdout) == (status, "")
+        assert (arguments, result.exit_code, result.stdout) == (arguments, status, "")
         assert words in result.stderr
     empty = _access("login", "reader", "anna", "--run", "--password-file", "-", text="\n")
     assert "The password is empty: nothing was changed." in empty.stderr
