@@ -382,8 +382,8 @@ def test_the_command_prints_the_statements_that_make_a_login_and_runs_the_same(
 @needs_server
 def test_what_can_t_be_a_login_is_said_in_a_line(events: Connection, login_without_rights: Settings) -> None:
     for arguments, words, status in (
-        (["reader", "analytics_reader"], "can't be a login of somebody", 1),
-        (["reader", "pg_monitor"], "can't be a login of somebody", 1),
+        (["reader", "analytics_reader"], "can't be a login of somebody", 2),
+        (["reader", "pg_monitor"], "can't be a login of somebody", 2),
         (["owner", "anna"], "belong to the superuser", 1),
         (["reader", "anna", "--run"], "no terminal to ask for the password", 1),
         (["reader", "anna", "--no-password"], "belong to --run", 2),
