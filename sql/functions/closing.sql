@@ -695,14 +695,14 @@ RETURNS TABLE (
 )
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-    SELECT 
+    SELECT
         m.company_id, m.period_start, m.period_end, m.total_users, m.active_users, m.new_users, m.churned_users,
         m.users_at_start, m.active_before, m.churned_of_start, m.churn_rate, m.active_user_rate, m.churn_rate_of_start
     FROM analytics_user_metrics AS m
     WHERE m.granularity = p_granularity AND m.period_start >= p_start AND m.period_start < p_end
       AND (p_companies IS NULL OR m.company_id = ANY (p_companies))
     UNION ALL
-    SELECT 
+    SELECT
         t.company_id, t.period_start, t.period_end, t.total_users, t.active_users, t.new_users, t.churned_users,
         t.users_at_start, t.active_before, t.churned_of_start, t.churn_rate, t.active_user_rate, t.churn_rate_of_start
     FROM analytics_user_metrics_together(p_granularity, p_start, p_end) AS t

@@ -9,28 +9,22 @@ AS $$
         r.metric, f.figure, nullif(f.value, 'null')::text::numeric
     FROM (
         SELECT 'revenue_metrics' AS metric, to_jsonb(m) AS fields
-        FROM analytics_revenue_metrics AS m
-        WHERE m.granularity = 'month' AND m.period_start = p_start AND (p_company IS NULL OR m.company_id = p_company)
-        UNION ALL
-        SELECT 'revenue_metrics', to_jsonb(t)
-        FROM analytics_revenue_metrics_together('month', p_start, p_start + interval '1 microsecond') AS t
-        WHERE p_company IS NULL
+        FROM analytics_closed_revenue(
+            'month', p_start, p_start + interval '1 microsecond',
+            CASE WHEN p_company IS NOT NULL THEN ARRAY[p_company] END, p_company IS NULL
+        ) AS m
         UNION ALL
         SELECT 'mrr_movements', to_jsonb(m)
-        FROM analytics_mrr_movements AS m
-        WHERE m.granularity = 'month' AND m.period_start = p_start AND (p_company IS NULL OR m.company_id = p_company)
-        UNION ALL
-        SELECT 'mrr_movements', to_jsonb(t)
-        FROM analytics_mrr_movements_together('month', p_start, p_start + interval '1 microsecond') AS t
-        WHERE p_company IS NULL
+        FROM analytics_closed_movements(
+            'month', p_start, p_start + interval '1 microsecond',
+            CASE WHEN p_company IS NOT NULL THEN ARRAY[p_company] END, p_company IS NULL
+        ) AS m
         UNION ALL
         SELECT 'user_metrics', to_jsonb(m)
-        FROM analytics_user_metrics AS m
-        WHERE m.granularity = 'month' AND m.period_start = p_start AND (p_company IS NULL OR m.company_id = p_company)
-        UNION ALL
-        SELECT 'user_metrics', to_jsonb(t)
-        FROM analytics_user_metrics_together('month', p_start, p_start + interval '1 microsecond') AS t
-        WHERE p_company IS NULL
+        FROM analytics_closed_users(
+            'month', p_start, p_start + interval '1 microsecond',
+            CASE WHEN p_company IS NOT NULL THEN ARRAY[p_company] END, p_company IS NULL
+        ) AS m
     ) AS r
     CROSS JOIN LATERAL (SELECT r.fields ->> 'company_id' AS company_id) AS c
     CROSS JOIN LATERAL jsonb_each(r.fields) AS f (figure, value)
