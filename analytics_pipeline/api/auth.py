@@ -30,9 +30,12 @@ class Caller:
     def company_asked(self, company_id: str | None) -> str | None:
         """Return the company to answer for, None: all together, of which only an operator may ask.
 
-        Raises ``ApiError`` 404 for another company than the caller's.
+        Raises ``ApiError`` 404 for another company than the caller's, and for a name that no company can have.
         """
         if self.company is not None and company_id not in (None, self.company):
+            raise no_such_company()
+        # No text of the database holds a NUL.
+        if company_id is not None and "\0" in company_id:
             raise no_such_company()
         return self.company or company_id
 

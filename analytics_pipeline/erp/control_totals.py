@@ -37,6 +37,7 @@ COLUMNS = ("company", "day", "currency", "count", "sum")
 # Of more rows than that on the days that differ no event is named.
 _MAX_ROWS = 100_000
 _MAX_TYPES = 1_000
+_MAX_DIGITS = 18
 
 
 class TotalKey(NamedTuple):
@@ -155,6 +156,8 @@ def read_totals(path: Path, month: Window) -> dict[TotalKey, Total]:
                 )
             for line in reader:
                 where = f"{path.name}, line {reader.line_num}"
+                if None in line:
+                    raise AnalyticsError(f"{where} has more values than the first line: write a sum like 1523.40.")
                 key, total = _total_of(line, where, month)
                 if key in found:
                     raise AnalyticsError(f"{where}: company, day and currency are those of line {found[key][1]}, too.")
@@ -163,6 +166,9 @@ def read_totals(path: Path, month: Window) -> dict[TotalKey, Total]:
         raise AnalyticsError(f"Can't read {path}: {error.strerror}.") from error
     except (csv.Error, UnicodeDecodeError) as error:
         raise AnalyticsError(f"{path.name} is no CSV file in UTF-8: {error}.") from error
+    # Nothing compared is nothing proved.
+    if not found:
+        raise AnalyticsError(f"{path.name} has no totals below its first line.")
     return {key: total for key, (total, _) in found.items()}
 
 
@@ -176,8 +182,10 @@ def _total_of(line: Mapping[str, str | None], where: str, month: Window) -> tupl
         raise AnalyticsError(f"{where}: the day {shown(text['day'])} is none: write it like 2026-10-31.") from error
     if not month.start.date() <= day <= month.last_day:
         raise AnalyticsError(f"{where}: {day} is not in {month.start:%Y-%m}: choose the month of the file.")
-    if not (text["count"].isascii() and text["count"].isdecimal()):
+    if not (text["count"].isascii() and text["count"].isdecimal() and len(text["count"]) <= _MAX_DIGITS):
         raise AnalyticsError(f"{where}: the count {shown(text['count'])} is no whole number.")
+    if "," in text["sum"]:
+        raise AnalyticsError(f"{where}: the sum {shown(text['sum'])} has a comma: write it like 1523.40.")
     try:
         amount = to_amount(text["sum"], "sum")
     except RejectedEvent as error:

@@ -141,8 +141,12 @@ class Cause:
             "replaced events": f"{self._counted('event', 'events')} replaced, the first on {_instant(self.first)}",
             "rates": f"{self._counted('rate', 'rates')} of exchange loaded since ({_pairs(detail)})",
             "renamed ids": self._counted("renamed company or user", "renamed companies or users"),
-            "closed again": f"closed again on {_instant(self.last)} without a late event: events were removed, or "
-            "changed directly in the database",
+            "closed again": f"closed again on {_instant(self.last)}"
+            + (
+                ", and its events have expired since: why can't be told any more"
+                if detail
+                else " without a late event: events were removed, or changed directly in the database"
+            ),
         }
         return texts.get(self.kind, self.kind)
 

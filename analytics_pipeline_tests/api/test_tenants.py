@@ -98,6 +98,17 @@ def test_a_company_that_is_not_there_and_one_that_is_somebody_else_s_look_the_sa
     assert refused(OTHER) == refused("nobody")
 
 
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_name_that_no_company_can_have_is_not_found(served: Served, route: str) -> None:
+    response = served.client.get(route, params={"companyId": "a\0b"}, headers=served.headers("operator"))
+    assert (response.status_code, response.json()["detail"]) == (404, "No such company.")
+
+
+def test_a_report_of_a_name_that_no_company_can_have_is_not_found(served: Served) -> None:
+    wanted = {"companyId": "a\0b"}
+    assert served.client.post("/analytics/reports", json=wanted, headers=served.headers("operator")).status_code == 404
+
+
 def test_an_event_that_names_another_company_is_rejected(served: Served) -> None:
     event = {**payment("03-16", "1.00"), "company_id": OTHER}
     for body, packed in ((event, False), ([event], True)):

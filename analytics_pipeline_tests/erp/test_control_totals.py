@@ -157,6 +157,10 @@ def test_a_provider_s_totals_are_compared_for_the_companies_they_name(database: 
     [
         ("acme,2026-03-05,EUR,1", "line 2: sum '' is not a number"),
         ("acme,2026-03-05,EUR,1.5,3", "line 2: the count '1.5' is no whole number"),
+        (f"acme,2026-03-05,EUR,{'9' * 5_000},3", "is no whole number"),
+        ('acme,2026-03-05,EUR,1,"3,00"', "line 2: the sum '3,00' has a comma: write it like 1523.40"),
+        ("acme,2026-03-05,EUR,1,3,00", "line 2 has more values than the first line: write a sum like 1523.40"),
+        ("", "has no totals below its first line"),
         ("acme,5.3.2026,EUR,1,3", "line 2: the day '5.3.2026' is none: write it like 2026-10-31"),
         ("acme,2026-04-01,EUR,1,3", "line 2: 2026-04-01 is not in 2026-03"),
         (",2026-03-05,EUR,1,3", "line 2: the company is empty"),

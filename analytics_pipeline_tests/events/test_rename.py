@@ -22,6 +22,7 @@ from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events.sample_records import json_lines, payment
+from analytics_pipeline_tests.messages.documents import publish
 
 DECOMPOSED, COMPOSED = "cafe\u0301", "caf\u00e9"
 UNSEEN = "ac\u200bme"
@@ -156,6 +157,37 @@ def test_one_id_can_be_given_another_name(connection: Connection) -> None:
     assert (unknown.exit_code, "No id stored in another form is 'acme'" in unknown.output) == (2, True)
     with pytest.raises(AnalyticsError, match="can't be renamed: the new name 'a b ' is empty or has blanks"):
         rename_id(connection, StoredId("a\tb", None), "a b ")
+
+
+def test_what_a_company_has_signed_bears_its_new_name(connection: Connection) -> None:
+    store_as_before(connection, [payment(company_id=DECOMPOSED), payment(company_id=COMPOSED)])
+    for company, month, withdrawn in (
+        (DECOMPOSED, "2026-01", False),
+        (DECOMPOSED, "2026-02", True),
+        (DECOMPOSED, "2026-02", False),
+        (COMPOSED, "2026-02", False),
+    ):
+        document = publish(connection, company, period=month).document_id
+        connection.execute(
+            "INSERT INTO analytics_signoffs (company_id, period, period_start, period_end, signed_by, figures_at, "
+            "definitions_version, currency, document_id, document_sha256, withdrawn_at, withdrawn_by, "
+            "withdrawn_because) SELECT company_id, period, %(start)s, period_end, 'Ann', now(), 2, 'EUR', document_id, "
+            "sha256, CASE WHEN %(withdrawn)s THEN now() END, CASE WHEN %(withdrawn)s THEN 'Ann' END, "
+            "CASE WHEN %(withdrawn)s THEN 'a mistake' END FROM analytics_report_documents "
+            "WHERE document_id = %(document)s",
+            {"start": f"{month}-01Z", "withdrawn": withdrawn, "document": document},
+        )
+    rename_id(connection, StoredId(DECOMPOSED, None), COMPOSED)
+    rows = connection.execute(
+        "SELECT period, withdrawn_at IS NOT NULL, company_id FROM analytics_signoffs ORDER BY signoff_id"
+    )
+    # Both had signed February: neither takes the place of the other.
+    assert rows.fetchall() == [
+        ("2026-01", False, COMPOSED),
+        ("2026-02", True, COMPOSED),
+        ("2026-02", False, DECOMPOSED),
+        ("2026-02", False, COMPOSED),
+    ]
 
 
 def test_a_row_of_the_erp_is_known_by_the_name_it_was_recorded_under(connection: Connection) -> None:

@@ -251,6 +251,11 @@ def test_rates_replaced_and_removed_events_are_named_as_causes(connection: Conne
     close_again(connection)
     (cause,) = signed(connection, "acme").causes
     assert str(cause).endswith("without a late event: events were removed, or changed directly in the database")
+    # Once its events have expired, nobody can tell whether some of them came late.
+    with connection.transaction(force_rollback=True):
+        connection.execute("INSERT INTO analytics_retention_horizon (events_from) VALUES ('2026-02-01Z')")
+        (cause,) = signed(connection, "acme").causes
+    assert str(cause).endswith(", and its events have expired since: why can't be told any more")
 
 
 def test_a_change_of_the_definitions_is_one_line_of_cause(connection: Connection) -> None:

@@ -86,6 +86,14 @@ BEGIN
     UPDATE analytics_report_recipients SET active = false WHERE company_id = p_former;
     UPDATE analytics_report_requests SET company_id = p_present WHERE company_id = p_former AND state = 'requested';
 
+    -- As its figures do: those of expired events keep the former name. Where both have signed a month, each stays.
+    UPDATE analytics_signoffs AS s SET company_id = p_present
+    WHERE s.company_id = p_former AND s.period_start >= coalesce(analytics_events_from(), '-infinity')
+      AND (s.withdrawn_at IS NOT NULL OR NOT EXISTS (
+          SELECT FROM analytics_signoffs AS o
+          WHERE o.company_id = p_present AND o.period = s.period AND o.withdrawn_at IS NULL
+      ));
+
     UPDATE analytics_event_conflicts SET
         company_id = p_present,
         stored = jsonb_set(stored, '{company_id}', to_jsonb(p_present)),

@@ -108,7 +108,10 @@ BEGIN
 
     IF NOT is_found THEN
         RETURN QUERY
-        SELECT 'closed again', NULL::bigint, min(p.closed_at), max(p.closed_at), NULL::text
+        SELECT
+            'closed again', NULL::bigint, min(p.closed_at), max(p.closed_at),
+            -- Those of them that were late are gone too.
+            CASE WHEN p_start < analytics_events_from() THEN 'events expired' END
         FROM analytics_partitions AS p
         WHERE p.asset IN ('revenue_metrics_monthly', 'mrr_movements_monthly', 'user_metrics_monthly')
           AND p.window_start = p_start AND p.closed_at > p_since
