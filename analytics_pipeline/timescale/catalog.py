@@ -12,6 +12,7 @@ from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.server import RECOMMENDED_VERSION, server_info, version_text
 
 RELATIONS: Mapping[str, tuple[str, ...]] = {
+    "_timescaledb_catalog.compression_settings": ("relid", "compress_relid"),
     "_timescaledb_catalog.continuous_agg": (
         "mat_hypertable_id",
         "raw_hypertable_id",

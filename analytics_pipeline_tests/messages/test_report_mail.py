@@ -666,8 +666,8 @@ def test_the_command_shows_sends_and_decides(
     assert "cfo@globex.com" in _call("list").output
     assert "cfo@globex.com" not in _call("list", "--company", "acme").output
     refused = _call("retry", str(row["id"]), "999")
-    assert (refused.exit_code, states(connection)) == (1, ["failed", "sent"])
-    assert "message 999 can't be sent again" in refused.output
+    assert (refused.exit_code, states(connection)) == (2, ["failed", "sent"])
+    assert "there is no message 999" in refused.output
     catcher.refused.clear()
     assert _call("retry", str(row["id"])).exit_code == 0
     assert _call("send").output == "1 sent.\n"

@@ -385,7 +385,7 @@ def test_what_can_t_be_a_login_is_said_in_a_line(events: Connection, login_witho
         (["reader", "analytics_reader"], "can't be a login of somebody", 2),
         (["reader", "pg_monitor"], "can't be a login of somebody", 2),
         (["owner", "anna"], "belong to the superuser", 1),
-        (["reader", "anna", "--run"], "no terminal to ask for the password", 1),
+        (["reader", "anna", "--run"], "no terminal to ask for the password", 2),
         (["reader", "anna", "--no-password"], "belong to --run", 2),
     ):
         result = _access("login", *arguments)

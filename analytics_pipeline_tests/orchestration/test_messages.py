@@ -255,7 +255,7 @@ def test_mails_wait_for_a_server_and_one_that_fails_permanently_fails_the_run_wh
     stated = failure.step_failure_data.user_failure_data
     assert stated is not None
     assert "1 failed" in (stated.description or "")
-    assert "outbox retry" in (stated.description or "")
+    assert "outbox list --state failed" in (stated.description or "")
     assert result.job_def.get_node_named("send_mails").definition.pools == {"mail"}
     assert ticks.tick() == []
     assert ticks.skipped == "Nothing is due."

@@ -125,8 +125,8 @@ def test_a_setting_that_asks_for_something_else_changes_nothing_and_is_told_the_
     assert _policies(connection)[COMPRESSION, EVENTS].config["compress_after"] == "30 days"
     compression, retention = sorted(report.notes)
     assert "ANALYTICS_COMPRESS_AFTER=45 days counts for a new database only; this one wants 30 days" in compression
-    assert compression.endswith('analytics-pipeline db policies --compress-after "45 days".')
-    assert retention.endswith('analytics-pipeline db policies --retention "never".')
+    assert compression.endswith("'analytics-pipeline db policies --compress-after \"45 days\"'.")
+    assert retention.endswith("'analytics-pipeline db policies --retention \"never\"'.")
     # 24 months are 2 years: written differently, the same.
     assert migrate(_with(environment, retention="24 months", compress_after="30 days")).notes == ()
 
@@ -179,7 +179,7 @@ def test_a_policy_changed_by_hand_is_left_by_a_migration_which_says_so(connectio
         "analytics_events has no policy_compression, wanted is compress_after 30 days",
         "analytics_events has a policy_retention (drop_after 1 year) that is not wanted",
     }
-    assert all(note.endswith("analytics-pipeline db policies --apply.") for note in report.notes)
+    assert all(note.endswith("'analytics-pipeline db policies --apply'.") for note in report.notes)
     changes = {(c.procedure, c.action) for c in _change(connection)}
     assert changes == {(RETENTION, "removed"), (COMPRESSION, "added")}
     assert policy_differences(connection, policy_values(connection)) == []

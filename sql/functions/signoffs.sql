@@ -373,7 +373,8 @@ BEGIN
            AND d.audience = a.audience AND d.is_current
         CROSS JOIN (
             SELECT
-                min(p.computed_at) AS figures_at,
+                -- Nothing is stale, so whatever came before the last of them is in all of them.
+                max(p.computed_at) AS figures_at,
                 min(p.definitions_version) FILTER (WHERE p.metric = 'revenue_metrics') AS definitions_version,
                 min(p.currency) FILTER (WHERE p.metric = 'revenue_metrics') AS currency
             FROM analytics_metric_periods AS p
