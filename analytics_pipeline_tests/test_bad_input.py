@@ -219,3 +219,24 @@ def test_dates_are_written_by_one_rule_in_every_command() -> None:
                     parameter.type.convert(example, parameter, None)
                 found.append((*path, parameter.name))
     assert {("close", "start"), ("metrics", "users", "month"), ("report", "end"), ("fx", "show", "day")} <= {*found}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("close", "--month", "9999-12"),
+        ("close", "--start", "2026-01-01", "--end", "9999-12-31", "--dry-run"),
+        ("db", "compress", "--month", "9999-12"),
+        ("db", "refresh", "analytics_revenue_monthly", "--start", "2026-01-01", "--end", "9999-12-31"),
+        ("metrics", "revenue", "--month", "9999-12"),
+        ("report", "--month", "9999-12"),
+    ],
+)
+def test_what_ends_after_the_last_year_is_one_line(arguments: Sequence[str]) -> None:
+    result = _call(*arguments)
+    assert result.exit_code == 2
+    assert (
+        f"'{'9999-12' if '--month' in arguments else '9999-12-31'}' is too late: choose an earlier year."
+        in result.output
+    )
+    assert result.output.count("\n") == 1

@@ -6,7 +6,7 @@ instant is asked for, a day is its first one. Whatever is asked for a period tak
 
 import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time
+from datetime import MAXYEAR, UTC, date, datetime, time
 from functools import wraps
 from typing import Any
 
@@ -32,10 +32,14 @@ class _Written(click.ParamType[Any]):
         if not isinstance(value, str):
             return value
         try:
-            if self._matches(value):
-                return self._read(value)
+            read = self._read(value) if self._matches(value) else None
         except (ValueError, OverflowError):
-            pass
+            read = None
+        # What it is in ends after it, and no time is later than its year.
+        if isinstance(read, date) and read.year == MAXYEAR:
+            raise click.BadParameter(f"{value!r} is too late: choose an earlier year.", ctx, param)
+        if read is not None:
+            return read
         raise click.BadParameter(f"{value!r} is no {self.name}: write it like {self._examples}.", ctx, param)
 
 

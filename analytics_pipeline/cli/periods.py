@@ -102,7 +102,8 @@ def list_(company: str | None, *, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def restatements(month: date | None, company: str | None, *, as_json: bool) -> None:
     """Show the figures of signed months that differ from the signed ones, by how much, and why; of MONTH or of all."""
-    found = [signoff for signoff in _read(company, month) if signoff.is_restated or signoff.differs_by_definition]
+    signed = _read(company, month)
+    found = [signoff for signoff in signed if signoff.is_restated or signoff.differs_by_definition]
     if as_json:
         echo_json([signoff_answer(signoff) for signoff in found])
         return
@@ -112,7 +113,9 @@ def restatements(month: date | None, company: str | None, *, as_json: bool) -> N
             echo(f"    {_line(restated, signoff.currency)}")
         for cause in signoff.causes:
             echo(f"    because of {printable_line(str(cause))}")
-    if not found:
+    if not signed:
+        echo("No month is signed off." if month is None else f"{month:%Y-%m} is not signed off.")
+    elif not found:
         echo("Every figure of the signed months is as it was signed.")
 
 
