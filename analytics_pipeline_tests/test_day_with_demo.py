@@ -1,6 +1,7 @@
 """A day's work with the finished demo: what happens to it, and how long it takes until everything is green again."""
 
 import json
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,16 +59,16 @@ def test_whatever_happens_in_a_day_everything_is_green_again_by_itself(home: Pat
     name, day = f"{month:%Y-%m}", f"{month + timedelta(days=9)}"
     took: dict[str, float] = {}
     with _up(home, port) as up:
-        with _timed(took, "up has started"):
+        with _timed(took, "the start of up to all green"):
             _until_green(up)
 
-        with _timed(took, "a late payment"):
+        with _timed(took, "a late payment to all green"):
             made = _report_made(up, month)
             _late_payment(day, "100.00")
             _until(lambda: _report_made(up, month) > made)
             _until_green(up)
 
-        with _timed(took, "a corrected rate"):
+        with _timed(took, "a corrected rate to all green"):
             made = _report_made(up, month)
             rates = home / "corrected.csv"
             rates.write_text(f"rate_date,base,quote,rate\n{day},EUR,USD,2.0\n")
@@ -75,7 +76,7 @@ def test_whatever_happens_in_a_day_everything_is_green_again_by_itself(home: Pat
             _until(lambda: _report_made(up, month) > made)
             _until_green(up)
 
-        with _timed(took, "a signed month that changes"):
+        with _timed(took, "a late payment of a signed month to its restatement in the UI"):
             _run("periods", "sign-off", name, "--by", "Ann")
             _late_payment(day, "7.00")
             _until(lambda: "no_restatements" in _failed(up))
@@ -84,11 +85,11 @@ def test_whatever_happens_in_a_day_everything_is_green_again_by_itself(home: Pat
         assert {r["figure"] for r in restated["restatements"]} >= {"totalRevenue"}
         assert [cause["cause"] for cause in restated["causes"]] == ["late events"]
 
-        with _timed(took, "its sign-off withdrawn"):
+        with _timed(took, "a withdrawn sign-off to all green"):
             _run("periods", "withdraw", name, "--by", "Ann", "--reason", "a payment was missing")
             _until_green(up)
     # What it is run for, beside the proof.
-    print("\n".join(f"{seconds:7.0f} s from {cause} to all green" for cause, seconds in took.items()))  # noqa: T201
+    print("\n".join(f"{seconds:7.0f} s from {span}" for span, seconds in took.items()))  # noqa: T201
 
 
 def _run(*arguments: str) -> str:
@@ -111,15 +112,20 @@ def _late_payment(day: str, amount: str) -> None:
 def _up(home: Path, port: int) -> Iterator[Up]:
     with running_up(port) as command:
         up = Up(command, home, port)
-        up.until_said(f"Dagster's UI is at http://127.0.0.1:{port}")
-        yield up
+        try:
+            up.until_said(f"Dagster's UI is at http://127.0.0.1:{port}")
+            yield up
+        finally:
+            # Killed, it would leave its parts running.
+            command.send(signal.SIGTERM)
+            command.result(within=None)
 
 
 @contextmanager
-def _timed(took: dict[str, float], cause: str) -> Iterator[None]:
+def _timed(took: dict[str, float], span: str) -> Iterator[None]:
     began = time.monotonic()
     yield
-    took[cause] = time.monotonic() - began
+    took[span] = time.monotonic() - began
 
 
 def _until(is_so: Callable[[], bool]) -> None:
