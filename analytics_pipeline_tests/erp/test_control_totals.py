@@ -15,6 +15,8 @@ from analytics_pipeline_tests.erp.example import ExampleErp, invoice
 from analytics_pipeline_tests.erp.reading import query, read
 from analytics_pipeline_tests.events_factory import add_event
 
+pytestmark = pytest.mark.slow
+
 
 def call(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["reconcile", *arguments])

@@ -27,11 +27,12 @@ from analytics_pipeline_tests.erp.conftest import use_erp
 from analytics_pipeline_tests.erp.example import EXAMPLE, ExampleErp, invoice
 from analytics_pipeline_tests.erp.reading import query, read, recorded, rejected, source
 
+pytestmark = pytest.mark.slow
+
 NO_OVERLAP = timedelta()
 _PATIENCE_SECONDS = 60
 
 
-@pytest.mark.slow
 def test_the_shipped_sources_record_what_the_definitions_say(erp: ExampleErp) -> None:
     erp.execute(
         invoice("A-1", "100.00"),
@@ -139,7 +140,6 @@ def test_a_transaction_longer_than_the_overlap_is_reported(erp: ExampleErp) -> N
     assert read(source(overlap=NO_OVERLAP)).held_back_since is None
 
 
-@pytest.mark.slow
 def test_an_application_whose_clock_is_behind_loses_nothing(erp: ExampleErp) -> None:
     """Its rows lie before the present by more than the overlap, and before the last probe."""
     erp.execute("ALTER TABLE erp.invoices DISABLE TRIGGER touch")
@@ -195,7 +195,6 @@ def test_a_row_whose_event_was_stored_otherwise_by_another_way_is_rejected_until
     assert query("SELECT count(*) FROM analytics_event_conflicts") == [(0,)]
 
 
-@pytest.mark.slow
 def test_a_row_is_accepted_in_a_compressed_chunk_of_many_companies(erp: ExampleErp) -> None:
     """More than 100,000 rows lie around it: the statement names company and time, and unpacks one segment."""
     # Too young for the compression policy, which would be at the same chunk.
@@ -254,7 +253,6 @@ def test_a_row_dated_ahead_is_recorded_by_itself_when_its_time_comes(erp: Exampl
     assert rejected() == []
 
 
-@pytest.mark.slow
 def test_a_long_history_is_read_in_order_by_runs_of_bounded_length(
     erp: ExampleErp, monkeypatch: pytest.MonkeyPatch
 ) -> None:

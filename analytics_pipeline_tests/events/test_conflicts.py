@@ -40,6 +40,8 @@ from analytics_pipeline_tests.conftest import SERVER_URL, Database
 from analytics_pipeline_tests.events.sample_records import json_lines, payment, subscription
 from analytics_pipeline_tests.events.test_record import MANY, CopyRefusingCursor, payments
 
+pytestmark = pytest.mark.slow
+
 RUNNER = CliRunner()
 DATA = Path(__file__).parent / "data"
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -108,7 +110,6 @@ def test_the_three_records_of_the_case(database: Database, folder: Path) -> None
         assert kept_from == (str(DATA / "conflict_2.jsonl"), 1, "c1")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -139,7 +140,6 @@ def test_every_column_can_contradict(connection: Connection, folder: Path, chang
     assert set(differing) == set(change)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -166,7 +166,6 @@ def test_absent_and_empty_metadata_are_the_same(connection: Connection, folder: 
 
 
 @pytest.mark.parametrize("others", [0, MANY])
-@pytest.mark.slow
 def test_within_a_file_the_first_record_of_an_event_counts(connection: Connection, folder: Path, others: int) -> None:
     first = payment(value="120.00")
     raws = [payment(value="1.00") for _ in range(others)]
@@ -190,7 +189,6 @@ def test_across_batches_too(connection: Connection, folder: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("others", [0, MANY])
-@pytest.mark.slow
 def test_an_id_that_another_company_holds_is_rejected_without_a_word_about_it(
     connection: Connection, folder: Path, others: int
 ) -> None:
@@ -224,7 +222,6 @@ def test_an_id_that_another_company_holds_is_rejected_without_a_word_about_it(
 
 
 @pytest.mark.parametrize("others", [0, MANY])
-@pytest.mark.slow
 def test_replace_takes_the_record_and_keeps_both_values(connection: Connection, folder: Path, others: int) -> None:
     stored = payment(value="120.00")
     more = [payment(value="1.00") for _ in range(others)]
@@ -254,7 +251,6 @@ def test_replace_takes_the_record_and_keeps_both_values(connection: Connection, 
     assert conflicts(connection) == [("120.00", "12.00", "replaced"), ("12.00", "120.00", "open")]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("others", [0, MANY])
 @pytest.mark.parametrize("stored", ["1.00", "2.00", "3.00", "7.00", None])
 def test_of_several_replacements_in_a_file_the_last_one_counts(
@@ -332,7 +328,6 @@ def test_one_contradiction_in_several_forms_of_its_numbers_is_one(
     assert conflicts(connection) == [("120.00", "12.00", "open")]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_a_decision_to_keep_the_event_stays_whatever_form_the_record_comes_in(
     connection: Connection, folder: Path, form: str
@@ -383,7 +378,6 @@ def compress(connection: Connection, first: AnalyticsEvent, companies: int, each
     ) == [(True,)]
 
 
-@pytest.mark.slow
 def test_conflicts_are_found_and_replaced_in_compressed_segments_of_many_companies(
     connection: Connection, folder: Path
 ) -> None:

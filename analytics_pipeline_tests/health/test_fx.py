@@ -15,6 +15,8 @@ from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.health.conftest import Ask, setting
 
+pytestmark = pytest.mark.slow
+
 FRESH, WITHOUT_GAPS = "rates_fresh", "rates_without_gaps"
 
 

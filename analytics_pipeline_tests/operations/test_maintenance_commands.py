@@ -16,6 +16,8 @@ from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event, at
 
+pytestmark = pytest.mark.slow
+
 MARCH = Window(at("2025-03-01T00:00"), at("2025-04-01T00:00"))
 DAY = Window(at("2025-03-05T00:00"), at("2025-03-06T00:00"))
 

@@ -10,6 +10,8 @@ from analytics_pipeline.windows import Granularity
 from analytics_pipeline_tests.reports import samples
 from analytics_pipeline_tests.reports.test_document import text_of
 
+pytestmark = pytest.mark.slow
+
 LONG = replace(
     samples.golden(None)[ALERTS][0],
     company="acme trading and its daughters",
@@ -27,7 +29,6 @@ def _text(company: str | None, *alerts: FiredAlert) -> str:
     return text_of(samples.with_part(samples.golden(company), ALERTS, alerts), "alerts")
 
 
-@pytest.mark.slow
 def test_the_figures_of_an_alert_are_printed_whole_with_the_signs_of_a_document() -> None:
     assert (
         "acme trading and its daughters, December 2025 to January 2026: \u221228.67% to 12,345,678,901.23 EUR. "

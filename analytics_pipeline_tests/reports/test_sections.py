@@ -24,6 +24,8 @@ from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.reports import samples
 from analytics_pipeline_tests.reports.ledger import COMPANIES, JANUARY, ODD_DAYS
 
+pytestmark = pytest.mark.slow
+
 NAME = "events-by-hour"
 # What the report over all companies, and those of every company, are read in, however many companies there are.
 MAX_STATEMENTS = 45

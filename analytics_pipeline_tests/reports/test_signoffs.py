@@ -38,6 +38,8 @@ from analytics_pipeline_tests.messages.documents import last_month, publish
 from analytics_pipeline_tests.metrics.signable import note_closed
 from analytics_pipeline_tests.reports.ledger import BOTH, COMPANIES, DECEMBER, JANUARY, close_months
 
+pytestmark = pytest.mark.slow
+
 PERIOD = "2026-01"
 AUDIENCES = (None, *COMPANIES)
 LATE = "DELETE FROM analytics_events WHERE user_id = 'late'"
@@ -367,7 +369,6 @@ def test_a_later_revision_of_a_signed_month_is_mailed_to_nobody_by_itself(connec
     }
 
 
-@pytest.mark.slow
 def test_page_one_of_the_next_reports_names_the_restatement_and_the_signed_document_stays(
     connection: Connection,
 ) -> None:
