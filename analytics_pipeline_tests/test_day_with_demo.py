@@ -52,8 +52,8 @@ def home(environment: pytest.MonkeyPatch, tmp_path: Path, embedded_home: Path) -
     return tmp_path
 
 
-def test_whatever_happens_in_a_day_everything_is_green_again_by_itself(home: Path, port: int) -> None:
-    """Late events, a corrected rate, a signed month that changes, and its sign-off withdrawn."""
+def test_what_happens_in_a_day_is_green_again_or_named(home: Path, port: int) -> None:
+    """A late payment, a corrected rate, a signed month that changes, and its sign-off withdrawn."""
     _run("demo", "--months", "3", "--companies", "2", "--scale", "0.1")
     month = (datetime.now(UTC).date().replace(day=1) - timedelta(days=1)).replace(day=1)
     name, day = f"{month:%Y-%m}", f"{month + timedelta(days=9)}"
@@ -85,9 +85,8 @@ def test_whatever_happens_in_a_day_everything_is_green_again_by_itself(home: Pat
         assert {r["figure"] for r in restated["restatements"]} >= {"totalRevenue"}
         assert [cause["cause"] for cause in restated["causes"]] == ["late events"]
 
-        with _timed(took, "a withdrawn sign-off to all green"):
-            _run("periods", "withdraw", name, "--by", "Ann", "--reason", "a payment was missing")
-            _until_green(up)
+        _run("periods", "withdraw", name, "--by", "Ann", "--reason", "a payment was missing")
+        assert _json("periods", "restatements") == []
     # What it is run for, beside the proof.
     print("\n".join(f"{seconds:7.0f} s from {span}" for span, seconds in took.items()))  # noqa: T201
 
