@@ -5,6 +5,7 @@ first one's answer, one that comes while that is under way 409, and another requ
 """
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,10 @@ from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 
 MAX_KEY_CHARACTERS = 255
+
+# The requests with a key that this process is answering.
+_ANSWERED_HERE: set[str] = set()
+_GUARD = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +54,17 @@ class Replayable:
     def _turn(self, connection: Connection) -> Iterator[None]:
         """Let one request of the key in at a time; the lock goes with the session, should the process die.
 
-        The embedded server grants it to everybody, and its pool has one connection.
+        The embedded server grants it to everybody: there only what this process answers is told apart.
         """
-        name = [f"analytics_api_replays {self.caller}: {self.key}"]
-        if not fetch_row(connection, "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", name)[0]:
-            raise ApiError(
-                409,
-                "A request with this Idempotency-Key is being answered: send it again for the same answer.",
-                headers={"Retry-After": "1"},
-            )
-        try:
-            yield
-        finally:
-            if not connection.closed:
-                connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", name)
+        name = f"analytics_api_replays {self.caller}: {self.key}"
+        with _entered(name):
+            if not fetch_row(connection, "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [name])[0]:
+                raise _under_way()
+            try:
+                yield
+            finally:
+                if not connection.closed:
+                    connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name])
 
     def _earlier_answer(self, connection: Connection) -> bytes | None:
         parameters = {"caller": self.caller, "key": self.key}
@@ -76,3 +78,24 @@ class Replayable:
     def _keep(self, connection: Connection, answer: bytes) -> None:
         parameters = {"caller": self.caller, "key": self.key, "sha256": self.sha256, "answer": answer}
         connection.execute(load_query("api_replay_keep"), parameters)
+
+
+@contextmanager
+def _entered(name: str) -> Iterator[None]:
+    with _GUARD:
+        if name in _ANSWERED_HERE:
+            raise _under_way()
+        _ANSWERED_HERE.add(name)
+    try:
+        yield
+    finally:
+        with _GUARD:
+            _ANSWERED_HERE.discard(name)
+
+
+def _under_way() -> ApiError:
+    return ApiError(
+        409,
+        "A request with this Idempotency-Key is being answered: send it again for the same answer.",
+        headers={"Retry-After": "1"},
+    )
