@@ -54,7 +54,8 @@ class Replayable:
     def _turn(self, connection: Connection) -> Iterator[None]:
         """Let one request of the key in at a time; the lock goes with the session, should the process die.
 
-        The embedded server grants it to everybody: there only what this process answers is told apart.
+        The embedded server grants it to everybody. Where several connections lead to one, which ANALYTICS_DATABASE_URL
+        then names, only what this process answers is told apart.
         """
         name = f"analytics_api_replays {self.caller}: {self.key}"
         with _entered(name):

@@ -2,8 +2,8 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -18,7 +18,7 @@ from analytics_pipeline.metrics.rates import RATES, Unit, answer_key
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.metrics.tables import MRR_MOVEMENTS, REVENUE_METRICS, USER_METRICS
 from analytics_pipeline.timescale import audit
-from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.connection import Connection, one_state
 from analytics_pipeline.windows import Window
 
 MAX_NAME_CHARACTERS = 200
@@ -227,7 +227,9 @@ def sign_month(
     ]
     query = "SELECT company_id, obstacle FROM analytics_sign_month(%s, %s, %s, %s, %s, %s, %s)"
     try:
-        with _one_state(connection):
+        # What is judged and what is kept are of one instant; a transaction that is open has to be as strict.
+        is_idle = connection.info.transaction_status is TransactionStatus.IDLE
+        with one_state(connection, read_only=False) if is_idle else nullcontext():
             rows = connection.execute(query, values).fetchall()
     except (psycopg.errors.UniqueViolation, psycopg.errors.SerializationFailure) as error:
         raise RefusedError(f"{month.start:%Y-%m} was signed by somebody else at this moment.") from error
@@ -277,17 +279,6 @@ def month_of(text: str) -> Window:
     if not _is_month(text):
         raise AnalyticsError(f"The month {text!r} is none: write it like 2026-10.")
     return Window.of_month(date(int(text[:4]), int(text[5:]), 1))
-
-
-@contextmanager
-def _one_state(connection: Connection) -> Iterator[None]:
-    """Let what is judged and what is kept be of one instant; a transaction that is open has to be as strict."""
-    if connection.info.transaction_status is not TransactionStatus.IDLE:
-        yield
-        return
-    with connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        yield
 
 
 def _signoff(row: Mapping[str, Any]) -> SignOff:

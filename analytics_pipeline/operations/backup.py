@@ -31,7 +31,7 @@ from analytics_pipeline.operations.row_counts import (
 )
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_query
-from analytics_pipeline.timescale.connection import Connection, fetch_row
+from analytics_pipeline.timescale.connection import Connection, fetch_row, one_state
 from analytics_pipeline.timescale.migrations import schema_version
 from analytics_pipeline.timescale.server import server_info
 
@@ -185,8 +185,7 @@ def _one_state(connection: Connection, hypertables: list[tuple[str, str]] | None
     writes no row at all, without a warning. Compressing and dropping chunks waits until the block ends; everybody
     else reads and writes.
     """
-    with connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    with one_state(connection, read_only=False):
         if hypertables:
             names = sql.SQL(", ").join(sql.Identifier(*name) for name in hypertables)
             connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))

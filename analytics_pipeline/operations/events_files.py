@@ -22,7 +22,7 @@ from analytics_pipeline.operations.places import Backup
 from analytics_pipeline.operations.row_counts import settle_session
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_query
-from analytics_pipeline.timescale.connection import Connection, fetch_row
+from analytics_pipeline.timescale.connection import Connection, fetch_row, one_state
 from analytics_pipeline.timescale.migrations import schema_version
 from analytics_pipeline.timescale.server import server_info
 from analytics_pipeline.windows import Granularity, Window
@@ -42,8 +42,7 @@ def export_events(settings: Settings, root: str, say: Say) -> Backup:
     started = datetime.now(UTC)
     with writing_backup(root, PREFIX, started) as backup, connect(settings, autocommit=True) as connection:
         settle_session(connection)
-        with connection.transaction():
-            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        with one_state(connection, read_only=False):
             files = tuple(_write_months(connection, backup, say))
         manifest = Manifest(
             name=backup.name,

@@ -41,7 +41,7 @@ from analytics_pipeline.operations.places import Backup
 from analytics_pipeline.operations.row_counts import read_content, read_tables, settle_session
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_query
-from analytics_pipeline.timescale.connection import Connection, fetch_row
+from analytics_pipeline.timescale.connection import Connection, fetch_row, one_state
 from analytics_pipeline.timescale.migrations import newest_migration
 from analytics_pipeline.timescale.server import parse_version
 from analytics_pipeline.windows import Granularity, Window
@@ -256,8 +256,7 @@ def _verify(settings: Settings, manifest: Manifest, say: Say) -> Restored:
         )
     with connect(settings, autocommit=True) as connection:
         settle_session(connection)
-        with connection.transaction():
-            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        with one_state(connection, read_only=False):
             found = read_content(connection, manifest.currency, _months(wanted), say)
         return Restored(
             manifest=manifest,

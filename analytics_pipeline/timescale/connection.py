@@ -73,13 +73,13 @@ def cancel_statements() -> None:
 
 
 @contextmanager
-def one_state(connection: Connection) -> Iterator[None]:
-    """Let every statement of the block see the database at one and the same instant; it may only read.
+def one_state(connection: Connection, *, read_only: bool = True) -> Iterator[None]:
+    """Let every statement of the block see the database at one and the same instant; it may only read, as a rule.
 
     For a connection outside of a transaction: the block is one of its own.
     """
     with connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        connection.execute(f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ{', READ ONLY' if read_only else ''}")
         yield
 
 
