@@ -114,6 +114,21 @@ def round_ratio(ratio: Decimal) -> Decimal:
     return rounded(ratio, RATIO_DIGITS)
 
 
+def money(amount: Decimal | None, currency: str) -> Decimal | None:
+    """Return an exact amount as it is shown, in its currency's digits; None where it is not known."""
+    return None if amount is None else round_money(amount, currency)
+
+
+def percent(rate: Decimal | None) -> Decimal | None:
+    """Return an exact rate in per cent as it is shown; None where it is not known."""
+    return None if rate is None else round_rate(rate)
+
+
+def ratio(value: Decimal | None) -> Decimal | None:
+    """Return an exact ratio that is no per cent as it is shown; None where it is not known."""
+    return None if value is None else round_ratio(value)
+
+
 def missing_by(parts: Iterable[Decimal], whole: Decimal) -> Decimal:
     """Return what shown parts miss the shown whole by: what the line ``rounding`` holds, 0 as a rule."""
     with localcontext(prec=PRECISION):

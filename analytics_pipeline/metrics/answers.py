@@ -6,12 +6,11 @@ Every number is rounded once, as the last thing done to it (``currencies``).
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 from psycopg.pq import TransactionStatus
 
-from analytics_pipeline.currencies import round_money, round_rate, round_ratio
+from analytics_pipeline.currencies import money, percent, ratio, round_money
 from analytics_pipeline.errors import ArgumentError
 from analytics_pipeline.metrics.crypto import asset_volumes
 from analytics_pipeline.metrics.partitions import closing_stretches
@@ -30,7 +29,7 @@ from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION, Scope, scope
 from analytics_pipeline.metrics.signoffs import SignOff, read_signoffs
 from analytics_pipeline.metrics.top_events import top_events
 from analytics_pipeline.metrics.users import UserMetrics, are_users_kept, require_raw_users, user_figures, user_metrics
-from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.connection import Connection, one_state
 from analytics_pipeline.windows import Granularity, Window
 
 _MAX_PERIODS = 1_000
@@ -51,14 +50,14 @@ def revenue_answer(connection: Connection, company_id: str | None, window: Windo
             "mrr": round_money(figures.mrr, currency),
             "arr": round_money(figures.arr, currency),
             "totalRevenue": round_money(figures.total_revenue, currency),
-            "averageRevenuePerUser": _money(figures.average_revenue_per_user, currency),
-            "revenueGrowth": _rate(figures.revenue_growth),
+            "averageRevenuePerUser": money(figures.average_revenue_per_user, currency),
+            "revenueGrowth": percent(figures.revenue_growth),
             "currency": currency,
             **_scope(scope(connection, company_id, window)),
             "invoiced": round_money(figures.invoiced, currency),
             "refunds": round_money(figures.refunds, currency),
             "payingCustomers": figures.paying_customers,
-            "arpa": _money(figures.arpa, currency),
+            "arpa": money(figures.arpa, currency),
             "mrrMovements": _movements(mrr.movements, currency),
             **_subscription_rates(mrr.rates, currency),
             "unconverted": _unconverted(all_unconverted(revenue, mrr)),
@@ -91,7 +90,7 @@ def users_answer(connection: Connection, company_id: str | None, window: Window)
             **_scope(scope(connection, company_id, window)),
             "usersAtStart": figures.users_at_start,
             "activeBefore": figures.active_before,
-            "churnRateOfStart": _rate(figures.churn_rate_of_start),
+            "churnRateOfStart": percent(figures.churn_rate_of_start),
             "definitionsVersion": DEFINITIONS_VERSION,
         }
 
@@ -108,11 +107,11 @@ def crypto_answer(connection: Connection, company_id: str | None, window: Window
                 {
                     "asset": asset.ticker,
                     "received": round_money(asset.received, asset.ticker),
-                    "receivedValue": _money(asset.received_value, currency),
+                    "receivedValue": money(asset.received_value, currency),
                     "sent": round_money(asset.sent, asset.ticker),
-                    "sentValue": _money(asset.sent_value, currency),
+                    "sentValue": money(asset.sent_value, currency),
                     "swapped": round_money(asset.swapped, asset.ticker),
-                    "swappedValue": _money(asset.swapped_value, currency),
+                    "swappedValue": money(asset.swapped_value, currency),
                     "transactions": asset.transactions,
                 }
                 for asset in asset_volumes(connection, company_id, window, currency)
@@ -234,8 +233,8 @@ def companies_answer(connection: Connection, companies: Sequence[str], window: W
                     "mrr": round_money(revenue.mrr, currency),
                     "arr": round_money(revenue.arr, currency),
                     "totalRevenue": round_money(revenue.total_revenue, currency),
-                    "averageRevenuePerUser": _money(revenue.average_revenue_per_user, currency),
-                    "revenueGrowth": _rate(revenue.revenue_growth),
+                    "averageRevenuePerUser": money(revenue.average_revenue_per_user, currency),
+                    "revenueGrowth": percent(revenue.revenue_growth),
                     "payingCustomers": revenue.paying_customers,
                     "totalUsers": revenue.total_users,
                     "activeUsers": None if of_company is None else of_company.active_users,
@@ -350,8 +349,7 @@ def one_view(connection: Connection) -> Iterator[None]:
     if connection.info.transaction_status is not TransactionStatus.IDLE:
         yield
         return
-    with connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    with one_state(connection):
         # Workers cost more to start than any of these queries takes.
         connection.execute("SET LOCAL max_parallel_workers_per_gather = 0")
         yield
@@ -371,8 +369,8 @@ def _users(figures: UserMetrics) -> Answer:
         "activeUsers": figures.active_users,
         "newUsers": figures.new_users,
         "churnedUsers": figures.churned_users,
-        "churnRate": _rate(figures.churn_rate),
-        "activeUserRate": _rate(figures.active_user_rate),
+        "churnRate": percent(figures.churn_rate),
+        "activeUserRate": percent(figures.active_user_rate),
     }
 
 
@@ -409,11 +407,11 @@ def _subscription_rates(rates: SubscriptionRates, currency: str) -> Answer:
 def _shown(value: Any, unit: Unit, currency: str) -> Any:
     match unit:
         case Unit.PERCENT:
-            return _rate(value)
+            return percent(value)
         case Unit.RATIO:
-            return None if value is None else round_ratio(value)
+            return ratio(value)
         case Unit.MONEY:
-            return _money(value, currency)
+            return money(value, currency)
         case Unit.COUNT:
             return value
 
@@ -434,11 +432,3 @@ def _unconverted(missing: Iterable[Unconverted]) -> list[Answer]:
 
 def _instant(moment: datetime | None) -> str | None:
     return None if moment is None else f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _money(amount: Decimal | None, currency: str) -> Decimal | None:
-    return None if amount is None else round_money(amount, currency)
-
-
-def _rate(rate: Decimal | None) -> Decimal | None:
-    return None if rate is None else round_rate(rate)

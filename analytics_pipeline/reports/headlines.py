@@ -2,13 +2,13 @@
 
 from decimal import Decimal
 
-from analytics_pipeline.currencies import round_money
+from analytics_pipeline.currencies import percent, round_money
 from analytics_pipeline.reports.choices import DEFAULT_LOCALE
 from analytics_pipeline.reports.documents import Figure
 from analytics_pipeline.reports.formats import Formats
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections import headline
-from analytics_pipeline.reports.tabular import Kind, percent
+from analytics_pipeline.reports.tabular import Kind
 
 
 def headline_figures(report: Report, locale: str = DEFAULT_LOCALE) -> tuple[Figure, ...]:

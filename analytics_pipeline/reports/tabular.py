@@ -10,7 +10,7 @@ from datetime import date, datetime
 from decimal import Decimal, localcontext
 from enum import Enum, auto
 
-from analytics_pipeline.currencies import PRECISION, missing_by, round_money, round_rate, round_ratio, rounded
+from analytics_pipeline.currencies import PRECISION, missing_by, round_rate, rounded
 
 Value = str | int | Decimal | date | datetime | None
 """A cell: text, a number to be shown with its own digits, a day or an aware instant; None is undefined."""
@@ -102,21 +102,6 @@ def name(key: str) -> Column:
 def text(key: str, title: str) -> Column:
     """Return a column of words."""
     return Column(key, title, Kind.TEXT)
-
-
-def money(amount: Decimal | None, currency: str) -> Decimal | None:
-    """Return an amount in its currency's digits."""
-    return None if amount is None else round_money(amount, currency)
-
-
-def percent(rate: Decimal | None) -> Decimal | None:
-    """Return a rate in per cent as it is shown."""
-    return None if rate is None else round_rate(rate)
-
-
-def ratio(value: Decimal | None) -> Decimal | None:
-    """Return a ratio that is no per cent as it is shown."""
-    return None if value is None else round_ratio(value)
 
 
 def share(part: Decimal | int | None, whole: Decimal | int | None) -> Decimal | None:

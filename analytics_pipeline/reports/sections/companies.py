@@ -6,12 +6,12 @@ from decimal import Decimal, localcontext
 
 from reportlab.platypus import Flowable
 
-from analytics_pipeline.currencies import PRECISION
+from analytics_pipeline.currencies import PRECISION, money, percent
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.report import PeriodRevenue, Report, period_revenue
 from analytics_pipeline.reports.report_parts import Key, ReportLoader, ReportPart
 from analytics_pipeline.reports.sections.section import Section
-from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, money, percent, share, text
+from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, share, text
 
 # A document names those with the most revenue; files have all of them.
 _MAX_COMPANIES = 15

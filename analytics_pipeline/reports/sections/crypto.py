@@ -6,11 +6,12 @@ from decimal import Decimal
 
 from reportlab.platypus import Flowable
 
+from analytics_pipeline.currencies import money
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.report_parts import ReportPart, part_of_rows
 from analytics_pipeline.reports.sections.section import Section
-from analytics_pipeline.reports.tabular import Column, Table, money, text
+from analytics_pipeline.reports.tabular import Column, Table, text
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,14 @@ from decimal import Decimal
 
 from reportlab.platypus import Flowable
 
+from analytics_pipeline.currencies import money
 from analytics_pipeline.metrics.revenue import Unconverted
 from analytics_pipeline.reports.cautions import MISSING_FROM
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.report_parts import Key, ReportLoader, ReportPart
 from analytics_pipeline.reports.sections.section import Section
-from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, exchange_rate, money, share, text
+from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, exchange_rate, share, text
 
 _PARTS = {
     "start": "MRR at the start",

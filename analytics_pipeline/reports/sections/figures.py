@@ -4,13 +4,13 @@ from collections.abc import Callable, Collection
 from decimal import Decimal
 from typing import TypeVar
 
+from analytics_pipeline.currencies import money, percent, ratio
 from analytics_pipeline.metrics.rates import RATES, Unit, answer_key
 from analytics_pipeline.metrics.revenue import OF_TOTAL_REVENUE, RevenueMetrics
 from analytics_pipeline.metrics.users import UserMetrics
 from analytics_pipeline.reports.figures import change
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections.section import Figure
-from analytics_pipeline.reports.tabular import money, percent, ratio
 
 T = TypeVar("T")
 FigureOf = Callable[[Report], Figure]

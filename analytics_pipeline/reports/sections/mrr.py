@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from reportlab.platypus import Flowable, Spacer
 
+from analytics_pipeline.currencies import money, percent
 from analytics_pipeline.metrics.rates import RATES
 from analytics_pipeline.metrics.rounding import LOSSES, round_movements
 from analytics_pipeline.reports.charts import BridgeChart, Step
@@ -22,7 +23,7 @@ from analytics_pipeline.reports.sections.trends import (
     notes_on_months,
     trend_charts,
 )
-from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, money, name, percent, text
+from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, name, text
 
 _FIGURES = (figures.mrr, figures.arr, figures.paying_customers, figures.arpa)
 _RATES = tuple(map(figures.rate_of_subscriptions, RATES))

@@ -5,12 +5,13 @@ from decimal import Decimal
 
 from reportlab.platypus import Flowable
 
+from analytics_pipeline.currencies import money
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.quality import QUALITY
 from analytics_pipeline.reports.reconciliation import Amount, compared
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections.section import Section
-from analytics_pipeline.reports.tabular import Column, Table, Value, money, name, text
+from analytics_pipeline.reports.tabular import Column, Table, Value, name, text
 
 
 def tables(report: Report) -> list[Table]:

@@ -5,12 +5,12 @@ from decimal import localcontext
 
 from reportlab.platypus import Flowable
 
-from analytics_pipeline.currencies import PRECISION
+from analytics_pipeline.currencies import PRECISION, money
 from analytics_pipeline.reports.content import Content, decimal
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections.currencies import ORIGINAL_AMOUNTS
 from analytics_pipeline.reports.sections.section import Section
-from analytics_pipeline.reports.tabular import Column, Kind, Table, money, share, text
+from analytics_pipeline.reports.tabular import Column, Kind, Table, share, text
 
 # A document names the days that matter; files have them all.
 _MAX_DAYS = 10

@@ -2,6 +2,7 @@
 
 from reportlab.platypus import Flowable, Spacer
 
+from analytics_pipeline.currencies import money, percent
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.months import MONTHS
 from analytics_pipeline.reports.report import Report
@@ -14,7 +15,7 @@ from analytics_pipeline.reports.sections.trends import (
     notes_on_months,
     trend_charts,
 )
-from analytics_pipeline.reports.tabular import Column, Kind, Table, money, percent
+from analytics_pipeline.reports.tabular import Column, Kind, Table
 
 _FIGURES = (figures.total_revenue, figures.invoiced, figures.refunds, figures.average_revenue_per_user)
 

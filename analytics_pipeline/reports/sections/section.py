@@ -7,10 +7,11 @@ from typing import Any
 
 from reportlab.platypus import Flowable
 
+from analytics_pipeline.currencies import percent
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.report_parts import ReportPart
-from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, name, percent, text
+from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, name, text
 
 
 @dataclass(frozen=True, slots=True)

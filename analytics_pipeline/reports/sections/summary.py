@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from reportlab.platypus import Flowable, Spacer
 
+from analytics_pipeline.currencies import percent
 from analytics_pipeline.metrics.revenue import OF_TOTAL_REVENUE
 from analytics_pipeline.metrics.rounding import ShownMovements, round_movements
 from analytics_pipeline.reports.content import Content
@@ -16,7 +17,7 @@ from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections import figures
 from analytics_pipeline.reports.sections.section import Section
 from analytics_pipeline.reports.sections.trends import trend_chart
-from analytics_pipeline.reports.tabular import Kind, Table, Value, name, percent, text
+from analytics_pipeline.reports.tabular import Kind, Table, Value, name, text
 
 _CHART_HEIGHT = 170.0
 # A chart with less is not read; it then takes the next page with the sentences.
