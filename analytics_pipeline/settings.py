@@ -21,11 +21,13 @@ from pydantic_settings import (
 from analytics_pipeline.ages import require_age
 from analytics_pipeline.currencies import ASSET_FORM, is_asset
 from analytics_pipeline.database_urls import require_database_url
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import AnalyticsError, UnknownNameError
+from analytics_pipeline.locales import require_locale
 from analytics_pipeline.mail_addresses import Mailbox, require_address
 
 HOME = "ANALYTICS_HOME"
 _MAX_SHOWN_CHARACTERS = 100
+_TIME_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
 _CHANNEL = re.compile(r"[a-z]+:")
 _EHLO = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*|\[(IPv6:)?[0-9A-Fa-f.:]+\]")
 
@@ -90,6 +92,14 @@ class Settings(BaseSettings):
     artifacts: str = Field(default="", description="Folder or object-store URI for reports.")
     base_currency: str = Field(
         default="EUR", description="Reporting currency: a code of ISO 4217, or a ticker of which there are rates."
+    )
+    time_zone: str = Field(
+        default="UTC",
+        description="Time zone (IANA) of days and months over all companies, and of companies that name no other.",
+    )
+    locale: str = Field(
+        default="en_GB",
+        description="Notation and language of documents over all companies, and of companies that name no other.",
     )
     fx_source: str = Field(
         default="ecb",
@@ -244,6 +254,22 @@ class Settings(BaseSettings):
         if not is_asset(value):
             raise ValueError(f"{value!r} is {ASSET_FORM}")
         return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _time_zone(cls, value: str) -> str:
+        # Whether there is such a zone, the database knows (companies/calendar.py).
+        if not _TIME_ZONE.fullmatch(value):
+            raise ValueError(f"must be a time zone such as Europe/Berlin, not {value[:_MAX_SHOWN_CHARACTERS]!r}")
+        return value
+
+    @field_validator("locale")
+    @classmethod
+    def _locale(cls, value: str) -> str:
+        try:
+            return value if value == cls.model_fields["locale"].default else require_locale(value)
+        except UnknownNameError as error:
+            raise ValueError(str(error).removesuffix(".")) from None
 
     @field_validator("retention", "compress_after")
     @classmethod

@@ -50,7 +50,8 @@ BEGIN
         WHERE p.pronamespace = current_schema()::regnamespace
           AND p.proname = ANY (ARRAY[
               'analytics_revenue_figures', 'analytics_mrr_figures', 'analytics_user_answers', 'analytics_user_figures',
-              'analytics_crypto_assets', 'analytics_top_events', 'analytics_company_is_known', 'analytics_documents_of',
+              'analytics_crypto_assets', 'analytics_top_events', 'analytics_company_is_known', 'analytics_company_of',
+              'analytics_documents_of',
               'analytics_request_report', 'analytics_report_request_of', 'analytics_open_document',
               'analytics_signoffs_of', 'analytics_sign_month', 'analytics_withdraw_signoffs',
               -- Of all companies.
@@ -58,6 +59,7 @@ BEGIN
               -- They name no company.
               'analytics_figure_periods', 'analytics_periods', 'analytics_previous_start', 'analytics_as_of',
               'analytics_data_through', 'analytics_data_version', 'analytics_closing_stretches', 'analytics_events_from',
+              'analytics_time_zones',
               -- They are asked before it is known for whom.
               'analytics_find_token', 'analytics_note_token_uses', 'analytics_find_document_key', 'analytics_unsubscribe'
           ])

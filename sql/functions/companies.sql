@@ -1,0 +1,26 @@
+-- What is known of companies beside their events (analytics_companies).
+
+CREATE OR REPLACE FUNCTION analytics_company_of(p_company text)
+RETURNS TABLE (name text, time_zone text, currency text, locale text, is_test boolean)
+LANGUAGE sql STABLE
+AS $$
+    SELECT c.name, c.time_zone, c.currency, c.locale, c.is_test
+    FROM analytics_companies AS c
+    WHERE c.company_id = p_company
+$$;
+
+COMMENT ON FUNCTION analytics_company_of IS
+    'The row of a company, null where the platform''s settings count; no row for a company that has none.';
+
+CREATE OR REPLACE FUNCTION analytics_time_zones()
+RETURNS TABLE (time_zone text)
+LANGUAGE sql STABLE
+AS $$
+    -- Beside the names of IANA the server lists what its host is set to, and other readings of the same zones.
+    SELECT z.name
+    FROM pg_timezone_names AS z
+    WHERE z.name !~ '^(posix|right)/' AND z.name NOT IN ('localtime', 'posixrules', 'Factory')
+$$;
+
+COMMENT ON FUNCTION analytics_time_zones IS
+    'The time zones that this server has data of, by their names of IANA.';
