@@ -98,9 +98,46 @@ class Window:
         return self.start < other.end and other.start < self.end
 
     @property
+    def first_day(self) -> date:
+        """The calendar day (UTC) in which the window starts."""
+        return self.start.date()
+
+    @property
     def last_day(self) -> date:
         """The last calendar day (UTC) the window touches."""
         return (self.end - timedelta(microseconds=1)).date()
+
+    @property
+    def time_zone(self) -> str:
+        """The time zone whose days and months it is meant in."""
+        return "UTC"
+
+
+@dataclass(frozen=True)
+class LocalWindow(Window):
+    """A window of whole days of another time zone (IANA) than UTC: its instants, and its first and last date there.
+
+    Which instants they are, the database knows (``metrics.periods``). ``split``, ``is_aligned`` and the like are about
+    buckets, which are in UTC for every window.
+    """
+
+    zone: str
+    dates: tuple[date, date]
+
+    @property
+    def first_day(self) -> date:
+        """The first calendar day of the window in its time zone."""
+        return self.dates[0]
+
+    @property
+    def last_day(self) -> date:
+        """The last calendar day of the window in its time zone."""
+        return self.dates[1]
+
+    @property
+    def time_zone(self) -> str:
+        """The time zone whose days and months it is meant in."""
+        return self.zone
 
 
 def require_aligned(what: str, granularity: Granularity, window: Window) -> None:

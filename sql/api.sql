@@ -58,12 +58,13 @@ BEGIN
               'analytics_listed_companies', 'analytics_operations',
               -- They name no company.
               'analytics_figure_periods', 'analytics_periods', 'analytics_previous_start', 'analytics_as_of',
+              'analytics_local_start', 'analytics_local_date',
               'analytics_data_through', 'analytics_data_version', 'analytics_closing_stretches', 'analytics_events_from',
               'analytics_time_zones',
               -- They are asked before it is known for whom.
               'analytics_find_token', 'analytics_note_token_uses', 'analytics_find_document_key', 'analytics_unsubscribe'
           ])
-           OR p.oid = 'analytics_activity_is_kept(timestamptz, timestamptz)'::regprocedure
+           OR p.oid = 'analytics_activity_is_kept(timestamptz, timestamptz, text)'::regprocedure
     LOOP
         EXECUTE format(
             $function$

@@ -66,4 +66,5 @@ def period_parameters(periods: Sequence[CompanyWindow]) -> dict[str, object]:
         "companies": [company for company, _ in periods],
         "starts": [window.start for _, window in periods],
         "ends": [window.end for _, window in periods],
+        "zones": [window.time_zone for _, window in periods],
     }

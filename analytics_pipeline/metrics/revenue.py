@@ -193,6 +193,7 @@ def period_figures(
         "end": window.end,
         "granularity": str(granularity),
         "currency": currency,
+        "zone": window.time_zone,
     }
     return [
         _named(PeriodFigures, {**row, "rates": _named(SubscriptionRates, row)})

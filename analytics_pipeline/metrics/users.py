@@ -118,6 +118,6 @@ def update_users(connection: Connection, window: Window) -> int:
 
 def _answer(connection: Connection, columns: Sequence[str], company_id: str | None, window: Window) -> tuple[Any, ...]:
     query = sql.SQL(
-        "SELECT {} FROM analytics_user_answers(ARRAY[ROW(%s::text, %s, %s, NULL)::analytics_figure_period])"
+        "SELECT {} FROM analytics_user_answers(ARRAY[ROW(%s::text, %s, %s, NULL, %s)::analytics_figure_period])"
     ).format(sql.SQL(", ").join(map(sql.Identifier, columns)))
-    return fetch_row(connection, query, [company_id, window.start, window.end])
+    return fetch_row(connection, query, [company_id, window.start, window.end, window.time_zone])

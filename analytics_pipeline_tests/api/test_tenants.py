@@ -156,7 +156,7 @@ def test_the_role_of_the_api_reads_no_table_and_no_figure_beyond_its_session(ser
         for table in ("analytics_events", "analytics_users", "analytics_revenue_daily", "analytics_api_tokens"):
             assert_denied(connection, f"SELECT FROM {table}")
         for company in ("'zeta'", "NULL"):
-            figures = f"ARRAY[ROW({company}, '2026-03-01', '2026-04-01', 'EUR')::analytics_figure_period]"
+            figures = f"ARRAY[ROW({company}, '2026-03-01', '2026-04-01', 'EUR', NULL)::analytics_figure_period]"
             assert_denied(connection, f"SELECT FROM analytics_revenue_figures({figures})")
             assert_denied(connection, f"SELECT FROM public.analytics_revenue_figures({figures})")
             assert_denied(connection, f"SELECT FROM analytics_top_events({company}, '2026-03-01', '2026-04-01', 5)")

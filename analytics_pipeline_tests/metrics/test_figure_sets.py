@@ -37,7 +37,7 @@ def asked(connection: Connection, function: str, rows: list[Row]) -> list[dict[s
     companies, starts, ends, currencies = map(list, zip(*rows, strict=True))
     cursor = connection.execute(
         f"SELECT * FROM {function}(ARRAY("
-        "SELECT ROW(w.a, w.b, w.c, w.d)::analytics_figure_period "
+        "SELECT ROW(w.a, w.b, w.c, w.d, NULL)::analytics_figure_period "
         "FROM unnest(%s::text[], %s::timestamptz[], %s::timestamptz[], %s::text[]) "
         "WITH ORDINALITY AS w (a, b, c, d, n) ORDER BY w.n)) ORDER BY place",
         [companies, starts, ends, currencies],

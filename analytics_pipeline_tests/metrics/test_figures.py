@@ -188,7 +188,7 @@ def test_a_quiet_company_s_open_period_is_as_of_the_newest_event_of_all(database
             "SELECT p.company_id, round(f.mrr, 2) "
             "FROM unnest(analytics_companies_of(%(start)s, %(end)s)) AS p (company_id) "
             "CROSS JOIN LATERAL analytics_revenue_figures("
-            "ARRAY[ROW(p.company_id, %(start)s, %(end)s, 'EUR')::analytics_figure_period]) AS f WHERE f.mrr > 0",
+            "ARRAY[ROW(p.company_id, %(start)s, %(end)s, 'EUR', NULL)::analytics_figure_period]) AS f WHERE f.mrr > 0",
             {"start": window.start, "end": window.end},
         ).fetchall()
         assert rows == [("acme", Decimal("85.47"))]

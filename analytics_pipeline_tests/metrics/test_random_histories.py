@@ -212,7 +212,7 @@ def test_users_of_many_periods_at_once_are_those_of_each(
     columns = ", ".join(UserMetrics.__slots__)
     rows = rates.execute(
         f"SELECT churned_of_start, active_fingerprint, {columns} FROM analytics_user_answers(ARRAY["
-        + ", ".join(["ROW(%s, %s, %s, NULL)::analytics_figure_period"] * len(asked))
+        + ", ".join(["ROW(%s, %s, %s, NULL, NULL)::analytics_figure_period"] * len(asked))
         + "]) ORDER BY place",
         [value for company, window in asked for value in (company, window.start, window.end)],
     ).fetchall()

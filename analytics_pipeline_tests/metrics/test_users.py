@@ -269,7 +269,7 @@ def test_in_sql_what_would_need_expired_events_is_null_and_what_is_kept_is_count
             expired,
             "SELECT total_users, active_users, new_users, churned_users, users_at_start, active_before, churn_rate, "
             "active_user_rate, churn_rate_of_start "
-            "FROM analytics_user_answers(ARRAY[ROW(NULL, %s, %s, NULL)::analytics_figure_period])",
+            "FROM analytics_user_answers(ARRAY[ROW(NULL, %s, %s, NULL, NULL)::analytics_figure_period])",
             [window.start, window.end],
         )
 

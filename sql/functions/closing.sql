@@ -434,21 +434,6 @@ $$;
 COMMENT ON FUNCTION analytics_newest_change IS
     'The number of the newest change noted in analytics_metric_changes.';
 
-CREATE OR REPLACE FUNCTION analytics_periods(p_granularity text, p_start timestamptz, p_end timestamptz)
-RETURNS TABLE (period_start timestamptz, period_end timestamptz)
-LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
-    SELECT s AT TIME ZONE 'UTC', (s + ('1 ' || p_granularity)::interval) AT TIME ZONE 'UTC'
-    FROM generate_series(
-        p_start AT TIME ZONE 'UTC',
-        p_end AT TIME ZONE 'UTC' - interval '1 microsecond',
-        ('1 ' || p_granularity)::interval
-    ) AS s
-$$;
-
-COMMENT ON FUNCTION analytics_periods IS
-    'The days or months (UTC) of a window that starts and ends on their boundaries.';
-
 -- Whoever has figures of a window, and maybe more: what users and subscriptions have not taken in yet is read from the
 -- events, the rest is found without reading every row.
 CREATE OR REPLACE FUNCTION analytics_companies_of(p_start timestamptz, p_end timestamptz)
@@ -511,7 +496,7 @@ RETURNS analytics_figure_period[]
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
     SELECT coalesce(
-        array_agg(ROW(c.company_id, p.period_start, p.period_end, p_currency)::analytics_figure_period), '{}'
+        array_agg(ROW(c.company_id, p.period_start, p.period_end, p_currency, NULL)::analytics_figure_period), '{}'
     )
     FROM unnest(analytics_companies_of(
         analytics_previous_start(p_start, (SELECT min(f.period_end) FROM analytics_periods(p_granularity, p_start, p_end) AS f)),

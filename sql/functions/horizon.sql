@@ -61,7 +61,7 @@ COMMENT ON FUNCTION analytics_users_are_kept(timestamptz, timestamptz, timestamp
     'Whether users first seen in a half-open period are known: what has expired of it was closed before.';
 
 CREATE OR REPLACE FUNCTION analytics_activity_is_kept(
-    p_start timestamptz, p_end timestamptz, p_horizon timestamptz, p_closed tstzmultirange
+    p_start timestamptz, p_end timestamptz, p_horizon timestamptz, p_closed tstzmultirange, p_zone text DEFAULT 'UTC'
 )
 RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -69,25 +69,27 @@ AS $$
     -- Whole months are kept; what sticks out on either side is counted over the events.
     SELECT analytics_users_are_kept(p_start, p_end, p_horizon, p_closed) AND coalesce(
         p_horizon <= CASE
-            WHEN p_start < least(analytics_ceil('month', p_start), p_end) THEN p_start
-            WHEN analytics_floor('month', p_end) < p_end THEN analytics_floor('month', p_end)
+            WHEN p_start < least(analytics_local_ceil('month', p_start, p_zone), p_end) THEN p_start
+            WHEN analytics_local_floor('month', p_end, p_zone) < p_end THEN analytics_local_floor('month', p_end, p_zone)
         END,
         true
     )
 $$;
 
-COMMENT ON FUNCTION analytics_activity_is_kept(timestamptz, timestamptz, timestamptz, tstzmultirange) IS
+COMMENT ON FUNCTION analytics_activity_is_kept(timestamptz, timestamptz, timestamptz, tstzmultirange, text) IS
     'Whether the active users of a half-open period can be counted: no event it needs has expired.';
 
-CREATE OR REPLACE FUNCTION analytics_activity_is_kept(p_start timestamptz, p_end timestamptz)
+CREATE OR REPLACE FUNCTION analytics_activity_is_kept(
+    p_start timestamptz, p_end timestamptz, p_zone text DEFAULT 'UTC'
+)
 RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
     SELECT analytics_activity_is_kept(
         p_start, p_end, analytics_events_from(),
-        (SELECT c.windows FROM analytics_closed_windows AS c WHERE c.relation = 'analytics_users')
+        (SELECT c.windows FROM analytics_closed_windows AS c WHERE c.relation = 'analytics_users'), p_zone
     )
 $$;
 
-COMMENT ON FUNCTION analytics_activity_is_kept(timestamptz, timestamptz) IS
+COMMENT ON FUNCTION analytics_activity_is_kept(timestamptz, timestamptz, text) IS
     'Whether the active users of a half-open period can be counted, by the horizon and the closed windows as they are.';

@@ -16,9 +16,10 @@ DECLARE
     asked_for bigint := cardinality(p_periods);
     befores analytics_figure_period[] := ARRAY(
         SELECT ROW(
-            w.company_id, analytics_previous_start(w.period_start, w.period_end), w.period_start, w.currency
+            w.company_id, analytics_previous_start(w.period_start, w.period_end, w.time_zone), w.period_start, w.currency,
+            w.time_zone
         )::analytics_figure_period
-        FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, place)
+        FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, time_zone, place)
         ORDER BY w.place
     );
     pending analytics_subscriptions[] := analytics_pending_subscriptions(analytics_period_companies(p_periods));
@@ -72,7 +73,7 @@ BEGIN
         w.place, w.company_id, w.period_start, w.period_end, w.currency,
         f.total_revenue, f.previous_revenue, d.revenue_growth, f.invoiced, f.refunds,
         f.mrr, d.arr, f.paying_customers, d.arpa, f.total_users, d.average_revenue_per_user, f.unconverted, f.is_empty
-    FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, place)
+    FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, time_zone, place)
     LEFT JOIN flow AS r ON r.place = w.place
     LEFT JOIN standing AS b ON b.place = w.place
     LEFT JOIN analytics_total_user_figures(p_periods) AS u ON u.place = w.place
@@ -118,10 +119,10 @@ DECLARE
     pending analytics_subscriptions[] := analytics_pending_subscriptions(analytics_period_companies(p_periods));
     years_before analytics_figure_period[] := ARRAY(
         SELECT ROW(
-            w.company_id, y.period_start, y.period_end, w.currency
+            w.company_id, y.period_start, y.period_end, w.currency, w.time_zone
         )::analytics_figure_period
-        FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, place)
-        CROSS JOIN LATERAL analytics_year_before(w.period_start, w.period_end) AS y
+        FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, time_zone, place)
+        CROSS JOIN LATERAL analytics_year_before(w.period_start, w.period_end, w.time_zone) AS y
         ORDER BY w.place
     );
 BEGIN
@@ -180,7 +181,7 @@ BEGIN
         d.gross_mrr_churn_rate, d.net_mrr_churn_rate, d.gross_revenue_retention, d.net_revenue_retention,
         d.quick_ratio, d.customer_churn_rate, d.arpa_growth, d.lifetime_value,
         d.total_revenue_year_over_year, d.mrr_year_over_year, b.place IS NULL
-    FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, place)
+    FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, time_zone, place)
     LEFT JOIN bridge AS b ON b.place = w.place
     LEFT JOIN analytics_unconverted_lists(ARRAY(
         SELECT ROW(
@@ -212,8 +213,8 @@ BEGIN
             CASE WHEN y.is_converted IS NOT FALSE THEN coalesce(y.total_revenue, 0) END AS total_revenue_year_before
     ) AS f
     CROSS JOIN LATERAL analytics_derived_mrr(
-        w.period_start, w.period_end, f.start_mrr, f.new, f.reactivation, f.expansion, f.contraction, f.churn,
-        f.unconverted, f.expansion_of_paying, f.lost_customers, f.customers_at_start, f.paying_customers,
+        w.period_start, w.period_end, w.time_zone, f.start_mrr, f.new, f.reactivation, f.expansion, f.contraction,
+        f.churn, f.unconverted, f.expansion_of_paying, f.lost_customers, f.customers_at_start, f.paying_customers,
         f.mrr_at_start, f.mrr, f.mrr_year_before, f.total_revenue, f.total_revenue_year_before
     ) AS d;
 END
@@ -224,7 +225,7 @@ COMMENT ON FUNCTION analytics_mrr_figures IS
 
 -- From the movements as they stand. Balances and revenue are null where an amount of them lacks a rate.
 CREATE OR REPLACE FUNCTION analytics_derived_mrr(
-    p_start timestamptz, p_end timestamptz,
+    p_start timestamptz, p_end timestamptz, p_zone text,
     p_start_mrr numeric, p_new numeric, p_reactivation numeric, p_expansion numeric, p_contraction numeric,
     p_churn numeric, p_unconverted jsonb, p_expansion_of_paying numeric, p_lost_customers bigint,
     p_customers_at_start bigint, p_paying_customers bigint, p_mrr_at_start numeric, p_mrr numeric,
@@ -247,9 +248,9 @@ AS $$
         analytics_growth(m.arpa, m.arpa_before, true),
         -- Of a calendar month: no other period has the month's churn.
         CASE
-            WHEN p_start = analytics_floor('month', p_start)
-             AND p_end = analytics_ceil('month', p_start + interval '1 microsecond')
-             AND c.churn_rate > 0
+            WHEN c.churn_rate > 0
+             AND p_start = analytics_local_floor('month', p_start, p_zone)
+             AND p_end = analytics_local_ceil('month', p_start + interval '1 microsecond', p_zone)
             THEN analytics_fraction(m.arpa, 100, c.churn_rate)
         END,
         analytics_growth(p_total_revenue, p_total_revenue_year_before, true),
@@ -459,7 +460,7 @@ AS $$
         GROUP BY m.period_start, m.period_end, m.currency
     ) AS s
     CROSS JOIN LATERAL analytics_derived_mrr(
-        s.period_start, s.period_end, s.start_mrr, s.new, s.reactivation, s.expansion, s.contraction, s.churn,
+        s.period_start, s.period_end, 'UTC', s.start_mrr, s.new, s.reactivation, s.expansion, s.contraction, s.churn,
         s.unconverted, s.expansion_of_paying, s.lost_customers, s.customers_at_start, s.paying_customers,
         s.mrr_at_start, s.mrr, s.mrr_year_before, s.total_revenue, s.total_revenue_year_before
     ) AS d

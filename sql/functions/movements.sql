@@ -27,16 +27,16 @@ BEGIN
     RETURN QUERY
     WITH asked AS MATERIALIZED (
         SELECT
-            w.place, w.company_id, w.currency,
+            w.place, w.company_id, w.currency, w.time_zone,
             generate_series(
                 width_bucket(w.period_start, bounds), width_bucket(w.period_end, bounds) - 1
             ) AS stretch
-        FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, place)
+        FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, time_zone, place)
     ),
     change AS MATERIALIZED (
         SELECT
             c.company_id, c.user_id, c.lone_subscription, c.currency,
-            width_bucket(c.changed_at, bounds) AS stretch, analytics_date(c.changed_at) AS day, sum(c.amount) AS amount
+            width_bucket(c.changed_at, bounds) AS stretch, c.changed_at, sum(c.amount) AS amount
         FROM (
             SELECT
                 f.company_id, f.user_id, CASE WHEN f.user_id IS NULL THEN f.subscription_id END AS lone_subscription,
@@ -54,11 +54,11 @@ BEGIN
         HAVING sum(c.amount) <> 0
     ),
     moving AS MATERIALIZED (
-        SELECT a.place, a.currency AS target, c.*
+        SELECT a.place, a.currency AS target, analytics_date_in(c.changed_at, a.time_zone) AS day, c.*
         FROM change AS c
         JOIN asked AS a ON a.company_id = c.company_id AND a.stretch = c.stretch
         UNION ALL
-        SELECT a.place, a.currency, c.*
+        SELECT a.place, a.currency, analytics_date_in(c.changed_at, a.time_zone), c.*
         FROM change AS c
         JOIN asked AS a ON a.stretch = c.stretch
         WHERE a.company_id IS NULL
@@ -163,15 +163,15 @@ DECLARE
     asked_for bigint := cardinality(p_periods);
     -- A period's start is the end of whatever came before it.
     befores analytics_figure_period[] := ARRAY(
-        SELECT ROW(w.company_id, '-infinity', w.period_start, w.currency)::analytics_figure_period
-        FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, place)
+        SELECT ROW(w.company_id, '-infinity', w.period_start, w.currency, w.time_zone)::analytics_figure_period
+        FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, time_zone, place)
         ORDER BY w.place
     );
 BEGIN
     RETURN QUERY
     WITH period AS MATERIALIZED (
         SELECT w.*
-        FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, place)
+        FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, time_zone, place)
     ),
     held AS MATERIALIZED (
         SELECT

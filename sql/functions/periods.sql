@@ -1,4 +1,4 @@
--- Periods: half-open, UTC. Immutable, whatever the session's time zone: so the planner knows the bounds and
+-- Periods: half-open instants. Immutable, whatever the session's time zone: so the planner knows the bounds and
 -- leaves out the chunks beyond them.
 
 CREATE OR REPLACE FUNCTION analytics_floor(p_unit text, p_instant timestamptz)
@@ -38,47 +38,221 @@ $$;
 COMMENT ON FUNCTION analytics_date IS
     'The calendar day (UTC) of an instant.';
 
--- Whole months are compared with as many whole months (so a quarter with the quarter before), any other
--- period with one of the same length.
-CREATE OR REPLACE FUNCTION analytics_previous_start(p_start timestamptz, p_end timestamptz)
+-- Of a time zone, as analytics_local_date; a null zone is UTC.
+CREATE OR REPLACE FUNCTION analytics_date_in(p_instant timestamptz, p_zone text)
+RETURNS date
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT CASE
+        WHEN coalesce(p_zone, 'UTC') = 'UTC' THEN analytics_date(p_instant)
+        ELSE analytics_local_date(p_instant, p_zone)
+    END
+$$;
+
+COMMENT ON FUNCTION analytics_date_in IS
+    'The calendar date of an instant in a time zone (null: UTC).';
+
+-- Days and months of a time zone are those of its calendar; a null zone is UTC, which is computed with as it is.
+CREATE OR REPLACE FUNCTION analytics_local_floor(p_unit text, p_instant timestamptz, p_zone text)
 RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$
-    SELECT (
-        p_start AT TIME ZONE 'UTC' - CASE
-            WHEN p_start = analytics_floor('month', p_start) AND p_end = analytics_floor('month', p_end)
-            THEN age(p_end AT TIME ZONE 'UTC', p_start AT TIME ZONE 'UTC')
-            ELSE p_end - p_start
-        END
-    ) AT TIME ZONE 'UTC'
+    SELECT CASE
+        WHEN coalesce(p_zone, 'UTC') = 'UTC' THEN analytics_floor(p_unit, p_instant)
+        ELSE analytics_local_start(date_trunc(p_unit, analytics_local_date(p_instant, p_zone)::timestamp)::date, p_zone)
+    END
+$$;
+
+COMMENT ON FUNCTION analytics_local_floor IS
+    'The start of the day or month of a time zone (null: UTC) that holds an instant.';
+
+CREATE OR REPLACE FUNCTION analytics_local_ceil(p_unit text, p_instant timestamptz, p_zone text)
+RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT CASE
+        WHEN coalesce(p_zone, 'UTC') = 'UTC' THEN analytics_ceil(p_unit, p_instant)
+        WHEN analytics_local_floor(p_unit, p_instant, p_zone) = p_instant THEN p_instant
+        ELSE analytics_local_start(
+            (
+                date_trunc(p_unit, analytics_local_date(p_instant, p_zone)::timestamp)
+                + CASE p_unit WHEN 'day' THEN interval '1 day' WHEN 'month' THEN interval '1 month' END
+            )::date,
+            p_zone
+        )
+    END
+$$;
+
+COMMENT ON FUNCTION analytics_local_ceil IS
+    'The instant itself if a day or month of a time zone (null: UTC) starts there, else the start of the next one.';
+
+CREATE OR REPLACE FUNCTION analytics_local_starts(p_first date, p_last date, p_zone text)
+RETURNS timestamptz[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT ARRAY(
+        SELECT analytics_local_start(p_first + n, p_zone) FROM generate_series(0, p_last - p_first) AS n ORDER BY n
+    )
+$$;
+
+COMMENT ON FUNCTION analytics_local_starts IS
+    'The first instants of the dates of a time zone from p_first to p_last: width_bucket finds the date of an instant in them.';
+
+-- Dates that the zone skipped have no instant, and are no periods. Hours are counted from the start of their date.
+CREATE OR REPLACE FUNCTION analytics_local_periods(p_granularity text, p_first date, p_until date, p_zone text)
+RETURNS TABLE (period_date date, period_start timestamptz, period_end timestamptz)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT
+        d.period_date, coalesce(h.hour_start, d.period_start),
+        least(h.hour_start + interval '1 hour', d.period_end)
+    FROM (
+        SELECT
+            s::date AS period_date, analytics_local_start(s::date, p_zone) AS period_start,
+            analytics_local_start((s + w.width)::date, p_zone) AS period_end
+        FROM (
+            SELECT CASE WHEN p_granularity = 'month' THEN interval '1 month' ELSE interval '1 day' END AS width
+        ) AS w
+        CROSS JOIN LATERAL generate_series(p_first::timestamp, p_until::timestamp - interval '1 day', w.width) AS s
+    ) AS d
+    LEFT JOIN LATERAL generate_series(
+        d.period_start, d.period_end - interval '1 microsecond', interval '1 hour'
+    ) AS h (hour_start) ON p_granularity = 'hour'
+    WHERE d.period_start < d.period_end
+$$;
+
+COMMENT ON FUNCTION analytics_local_periods IS
+    'The hours, days or months of a time zone from a date on up to, not including, another, each with its date.';
+
+CREATE OR REPLACE FUNCTION analytics_periods(
+    p_granularity text, p_start timestamptz, p_end timestamptz, p_zone text DEFAULT 'UTC'
+)
+RETURNS TABLE (period_start timestamptz, period_end timestamptz)
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT s AT TIME ZONE 'UTC', (s + ('1 ' || p_granularity)::interval) AT TIME ZONE 'UTC'
+    FROM generate_series(
+        p_start AT TIME ZONE 'UTC',
+        p_end AT TIME ZONE 'UTC' - interval '1 microsecond',
+        ('1 ' || p_granularity)::interval
+    ) AS s
+    WHERE coalesce(p_zone, 'UTC') = 'UTC'
+    UNION ALL
+    SELECT l.period_start, l.period_end
+    FROM analytics_local_periods(
+        p_granularity, analytics_local_date(p_start, p_zone), analytics_local_date(p_end, p_zone), p_zone
+    ) AS l
+    WHERE p_zone <> 'UTC'
+$$;
+
+COMMENT ON FUNCTION analytics_periods IS
+    'The hours, days or months of a time zone (null: UTC) in a window that starts and ends on their boundaries.';
+
+-- Whole months are compared with as many whole months (so a quarter with the quarter before), any other period with one
+-- of the same length: of as many dates where it is made of dates.
+CREATE OR REPLACE FUNCTION analytics_previous_start(
+    p_start timestamptz, p_end timestamptz, p_zone text DEFAULT 'UTC'
+)
+RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT CASE
+        WHEN coalesce(p_zone, 'UTC') <> 'UTC' THEN analytics_previous_local_start(p_start, p_end, p_zone)
+        ELSE (
+            p_start AT TIME ZONE 'UTC' - CASE
+                WHEN p_start = analytics_floor('month', p_start) AND p_end = analytics_floor('month', p_end)
+                THEN age(p_end AT TIME ZONE 'UTC', p_start AT TIME ZONE 'UTC')
+                ELSE p_end - p_start
+            END
+        ) AT TIME ZONE 'UTC'
+    END
 $$;
 
 COMMENT ON FUNCTION analytics_previous_start IS
-    'The start of the period before, which ends where this one starts.';
+    'The start of the period before, which ends where this one starts; months and days are those of the time zone.';
+
+CREATE OR REPLACE FUNCTION analytics_previous_local_start(p_start timestamptz, p_end timestamptz, p_zone text)
+RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT CASE
+        WHEN analytics_local_start(d.first_date, p_zone) <> p_start OR analytics_local_start(d.end_date, p_zone) <> p_end
+        THEN p_start - (p_end - p_start)
+        -- A date that the zone skipped is none to compare with.
+        WHEN b.period_before = p_start THEN analytics_local_start(b.date_before - 1, p_zone)
+        ELSE b.period_before
+    END
+    FROM (
+        SELECT analytics_local_date(p_start, p_zone) AS first_date, analytics_local_date(p_end, p_zone) AS end_date
+    ) AS d
+    CROSS JOIN LATERAL (
+        SELECT c.date_before, analytics_local_start(c.date_before, p_zone) AS period_before
+        FROM (
+            SELECT CASE
+                WHEN extract(day FROM d.first_date) = 1 AND extract(day FROM d.end_date) = 1
+                THEN (d.first_date - age(d.end_date, d.first_date))::date
+                ELSE d.first_date - (d.end_date - d.first_date)
+            END AS date_before
+        ) AS c
+    ) AS b
+$$;
+
+COMMENT ON FUNCTION analytics_previous_local_start IS
+    'The start of the period before, in a time zone other than UTC.';
 
 -- Whole months are compared with whole months, other days with those of the same dates: 28 February with the 28th.
-CREATE OR REPLACE FUNCTION analytics_year_before(p_start timestamptz, p_end timestamptz)
+CREATE OR REPLACE FUNCTION analytics_year_before(
+    p_start timestamptz, p_end timestamptz, p_zone text DEFAULT 'UTC'
+)
 RETURNS TABLE (period_start timestamptz, period_end timestamptz)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 1
 AS $$
-    SELECT
-        b.bounds[1] AT TIME ZONE 'UTC',
-        greatest(b.bounds[2], b.bounds[1] + interval '1 microsecond') AT TIME ZONE 'UTC'
+    SELECT b.bounds[1], greatest(b.bounds[2], b.bounds[1] + interval '1 microsecond')
     FROM (
-        SELECT ARRAY[
-            p_start AT TIME ZONE 'UTC' - interval '1 year',
-            CASE
-                WHEN p_end = analytics_floor('day', p_end)
-                 AND NOT (p_start = analytics_floor('month', p_start) AND p_end = analytics_floor('month', p_end))
-                THEN p_end AT TIME ZONE 'UTC' - interval '1 day' - interval '1 year' + interval '1 day'
-                ELSE p_end AT TIME ZONE 'UTC' - interval '1 year'
-            END
-        ] AS bounds
+        SELECT CASE
+            WHEN coalesce(p_zone, 'UTC') <> 'UTC' THEN analytics_local_year_before(p_start, p_end, p_zone)
+            ELSE ARRAY[
+                (p_start AT TIME ZONE 'UTC' - interval '1 year') AT TIME ZONE 'UTC',
+                CASE
+                    WHEN p_end = analytics_floor('day', p_end)
+                     AND NOT (p_start = analytics_floor('month', p_start) AND p_end = analytics_floor('month', p_end))
+                    THEN (p_end AT TIME ZONE 'UTC' - interval '1 day' - interval '1 year' + interval '1 day')
+                        AT TIME ZONE 'UTC'
+                    ELSE (p_end AT TIME ZONE 'UTC' - interval '1 year') AT TIME ZONE 'UTC'
+                END
+            ]
+        END AS bounds
     ) AS b
 $$;
 
 COMMENT ON FUNCTION analytics_year_before IS
-    'The same calendar period (UTC) a year before.';
+    'The same calendar period of a time zone (null: UTC) a year before.';
+
+CREATE OR REPLACE FUNCTION analytics_local_year_before(p_start timestamptz, p_end timestamptz, p_zone text)
+RETURNS timestamptz[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT ARRAY[
+        CASE
+            WHEN analytics_local_start(d.first_date, p_zone) = p_start
+            THEN analytics_local_start((d.first_date - interval '1 year')::date, p_zone)
+            ELSE (p_start AT TIME ZONE p_zone - interval '1 year') AT TIME ZONE p_zone
+        END,
+        CASE
+            WHEN analytics_local_start(d.end_date, p_zone) <> p_end
+            THEN (p_end AT TIME ZONE p_zone - interval '1 year') AT TIME ZONE p_zone
+            WHEN extract(day FROM d.first_date) = 1 AND extract(day FROM d.end_date) = 1
+            THEN analytics_local_start((d.end_date - interval '1 year')::date, p_zone)
+            ELSE analytics_local_start((d.end_date - 1 - interval '1 year')::date + 1, p_zone)
+        END
+    ]
+    FROM (
+        SELECT analytics_local_date(p_start, p_zone) AS first_date, analytics_local_date(p_end, p_zone) AS end_date
+    ) AS d
+$$;
+
+COMMENT ON FUNCTION analytics_local_year_before IS
+    'The start and the end of the same calendar period a year before, in a time zone other than UTC.';
 
 CREATE OR REPLACE FUNCTION analytics_as_of(p_start timestamptz, p_end timestamptz)
 RETURNS timestamptz
@@ -96,23 +270,24 @@ COMMENT ON FUNCTION analytics_as_of IS
 -- A balance is converted at the rate of its last instant. That of a period's start is the balance at the end of
 -- whatever came before it: ask with -infinity as the start.
 CREATE OR REPLACE FUNCTION analytics_balance_date(
-    p_start timestamptz, p_end timestamptz, p_data_through timestamptz
+    p_start timestamptz, p_end timestamptz, p_data_through timestamptz, p_zone text DEFAULT 'UTC'
 )
 RETURNS date
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-    SELECT CASE
-        WHEN p_end <= now() THEN analytics_date(p_end - interval '1 microsecond')
-        -- Without an event since the period began, its balance is still that of its start.
-        WHEN p_start <= now() THEN greatest(
-            analytics_date(coalesce(p_data_through, now())), analytics_date(p_start - interval '1 microsecond')
-        )
-        ELSE analytics_date(coalesce(p_data_through, now()))
-    END
+    SELECT analytics_date_in(
+        CASE
+            WHEN p_end <= now() THEN p_end - interval '1 microsecond'
+            -- Without an event since the period began, its balance is still that of its start.
+            WHEN p_start <= now() THEN greatest(coalesce(p_data_through, now()), p_start - interval '1 microsecond')
+            ELSE coalesce(p_data_through, now())
+        END,
+        p_zone
+    )
 $$;
 
 COMMENT ON FUNCTION analytics_balance_date IS
-    'The day (UTC) whose rate converts the balance at a period''s end: of an unfinished period that of dataThrough.';
+    'The date of a time zone (null: UTC) whose rate converts the balance at a period''s end: of an unfinished period that of dataThrough.';
 
 CREATE OR REPLACE FUNCTION analytics_open_windows(p_relation text, p_until timestamptz)
 RETURNS tstzmultirange
@@ -183,17 +358,19 @@ COMMENT ON FUNCTION analytics_spans IS
     'Ranges of time, those less than 30 days apart as one.';
 
 CREATE OR REPLACE FUNCTION analytics_figure_periods(
-    p_companies text[], p_starts timestamptz[], p_ends timestamptz[], p_currency text
+    p_companies text[], p_starts timestamptz[], p_ends timestamptz[], p_currency text, p_zones text[] DEFAULT NULL
 )
 RETURNS analytics_figure_period[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$
     SELECT ARRAY(
-        SELECT ROW(w.company_id, w.period_start, w.period_end, p_currency)::analytics_figure_period
-        FROM unnest(p_companies, p_starts, p_ends) WITH ORDINALITY AS w (company_id, period_start, period_end, place)
+        SELECT ROW(w.company_id, w.period_start, w.period_end, p_currency, w.time_zone)::analytics_figure_period
+        FROM unnest(p_companies, p_starts, p_ends, p_zones) WITH ORDINALITY AS w (
+            company_id, period_start, period_end, time_zone, place
+        )
         ORDER BY w.place
     )
 $$;
 
 COMMENT ON FUNCTION analytics_figure_periods IS
-    'Periods as figures are asked for, in the order of the arrays: companies (null: all), starts, ends; one currency.';
+    'Periods as figures are asked for, in the order of the arrays: companies (null: all), starts, ends, time zones of their dates (null: UTC); one currency.';

@@ -113,7 +113,7 @@ BEGIN
             generate_series(
                 width_bucket(w.period_start, bounds), width_bucket(w.period_end, bounds) - 1
             ) AS stretch
-        FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, place)
+        FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, time_zone, place)
     ),
     piece AS MATERIALIZED (
         SELECT p.*

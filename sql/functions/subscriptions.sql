@@ -509,8 +509,8 @@ BEGIN
     WITH asked AS MATERIALIZED (
         SELECT
             w.place, w.company_id, w.currency, width_bucket(w.period_end, instants) AS instant,
-            analytics_balance_date(w.period_start, w.period_end, data_through) AS day
-        FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, place)
+            analytics_balance_date(w.period_start, w.period_end, data_through, w.time_zone) AS day
+        FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, time_zone, place)
     ),
     balance AS MATERIALIZED (
         SELECT b.*

@@ -137,7 +137,7 @@ BEGIN
     SELECT
         CASE WHEN bool_and(p.company_id IS NOT NULL) THEN array_agg(DISTINCT p.company_id) END,
         bool_or(p.company_id IS NULL),
-        min(analytics_previous_start(p.period_start, p.period_end)), max(p.period_end)
+        min(analytics_previous_start(p.period_start, p.period_end, p.time_zone)), max(p.period_end)
     INTO companies, asked_all, asked_from, asked_until
     FROM unnest(p_periods) AS p;
     IF asked_until IS NULL THEN
@@ -163,8 +163,9 @@ BEGIN
     WITH asked AS MATERIALIZED (
         SELECT
             p.place, p.company_id IS NULL AS is_all, coalesce(p.company_id, '') AS company,
-            analytics_previous_start(p.period_start, p.period_end) AS period_before, p.period_start, p.period_end
-        FROM unnest(p_periods) WITH ORDINALITY AS p (company_id, period_start, period_end, currency, place)
+            analytics_previous_start(p.period_start, p.period_end, p.time_zone) AS period_before,
+            p.period_start, p.period_end, p.time_zone
+        FROM unnest(p_periods) WITH ORDINALITY AS p (company_id, period_start, period_end, currency, time_zone, place)
     ),
     -- What the tables of users have not taken in yet, with what they hold of the same users.
     open_part AS MATERIALIZED (
@@ -551,8 +552,8 @@ BEGIN
     CROSS JOIN LATERAL (
         SELECT
             analytics_users_are_kept(a.period_start, a.period_end, horizon, closed_windows) AS new,
-            analytics_activity_is_kept(a.period_start, a.period_end, horizon, closed_windows) AS active,
-            analytics_activity_is_kept(a.period_before, a.period_start, horizon, closed_windows) AS before
+            analytics_activity_is_kept(a.period_start, a.period_end, horizon, closed_windows, a.time_zone) AS active,
+            analytics_activity_is_kept(a.period_before, a.period_start, horizon, closed_windows, a.time_zone) AS before
     ) AS k;
 END
 $$;
@@ -594,7 +595,7 @@ CREATE OR REPLACE FUNCTION analytics_user_periods(p_starts timestamptz[], p_ends
 RETURNS analytics_figure_period[]
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-    SELECT coalesce(array_agg(ROW(c.company_id, p.period_start, p.period_end, NULL)::analytics_figure_period), '{}')
+    SELECT coalesce(array_agg(ROW(c.company_id, p.period_start, p.period_end, NULL, NULL)::analytics_figure_period), '{}')
     FROM unnest(p_starts, p_ends) AS p (period_start, period_end)
     CROSS JOIN (
         SELECT d.company_id
@@ -651,7 +652,7 @@ AS $$
         f.users_at_start, f.active_before, f.churned_of_start,
         r.churn_rate, r.active_user_rate, r.churn_rate_of_start, f.active_fingerprint
     FROM analytics_user_figures(p_periods) AS f
-    JOIN unnest(p_periods) WITH ORDINALITY AS p (company_id, period_start, period_end, currency, place)
+    JOIN unnest(p_periods) WITH ORDINALITY AS p (company_id, period_start, period_end, currency, time_zone, place)
         ON p.place = f.place
     CROSS JOIN LATERAL analytics_user_rates(
         f.total_users, f.active_users, f.churned_users, f.active_before, f.churned_of_start

@@ -109,7 +109,7 @@ WHERE e."timestamp" < %(horizon)s
 -- MRR at the start and the end of periods, what moved it and the rates that follow, in their order.
 SELECT f.start_mrr AS start, f.end_mrr AS "end", f.unconverted::text AS lacking, f.*
 FROM analytics_mrr_figures(analytics_figure_periods(
-    %(companies)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[], %(currency)s
+    %(companies)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[], %(currency)s, %(zones)s::text[]
 )) AS f
 ORDER BY f.place
 
@@ -251,8 +251,8 @@ WHERE p.asset = ANY (%(assets)s) AND p.closed_at IS NOT NULL
 -- The figures of each period of a window, by the functions that define them.
 WITH period AS MATERIALIZED (
     SELECT ARRAY(
-        SELECT ROW(%(company)s, p.period_start, p.period_end, %(currency)s)::analytics_figure_period
-        FROM analytics_periods(%(granularity)s, %(start)s, %(end)s) AS p
+        SELECT ROW(%(company)s, p.period_start, p.period_end, %(currency)s, %(zone)s)::analytics_figure_period
+        FROM analytics_periods(%(granularity)s, %(start)s, %(end)s, %(zone)s) AS p
         ORDER BY p.period_start
     ) AS periods
 )
@@ -272,7 +272,7 @@ SELECT
     f.invoiced, f.refunds, f.paying_customers, f.arpa, f.total_users,
     f.unconverted::text, f.is_empty
 FROM analytics_revenue_figures(analytics_figure_periods(
-    %(companies)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[], %(currency)s
+    %(companies)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[], %(currency)s, %(zones)s::text[]
 )) AS f
 ORDER BY f.place
 
@@ -292,6 +292,6 @@ SELECT
     a.churn_rate, a.active_user_rate, a.churn_rate_of_start,
     a.seen_users = 0 AS is_empty
 FROM analytics_user_answers(analytics_figure_periods(
-    %(companies)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[], NULL
+    %(companies)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[], NULL, %(zones)s::text[]
 )) AS a
 ORDER BY a.place

@@ -80,7 +80,7 @@ WITH amount AS MATERIALIZED (
         sum(r.original) AS revenue, -sum(r.refunds) AS refunds, sum(r.transactions)::bigint AS transactions,
         sum(r.converted) AS converted, -sum(r.refunded) AS refunded
     FROM analytics_converted_revenue(
-        ARRAY[ROW(%(company)s, %(start)s, %(end)s, %(currency)s)::analytics_figure_period]
+        ARRAY[ROW(%(company)s, %(start)s, %(end)s, %(currency)s, NULL)::analytics_figure_period]
     ) AS r
     WHERE r.figure = 'totalRevenue'
     GROUP BY 1, 2, 3
