@@ -1,37 +1,59 @@
 -- Calendars: dates of a time zone (IANA) as instants. A date begins at its first instant in the zone and ends where the
 -- next one begins, so it has 23, 24, 25 or other numbers of hours, or none where a zone skipped it.
 
+-- One expression, so that it is planned into the query around it: figures ask for it many times.
 CREATE OR REPLACE FUNCTION analytics_local_start(p_date date, p_zone text)
 RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$
     SELECT CASE
-        WHEN p_zone = 'UTC' THEN m.midnight
-        -- Midnight is skipped: the first instant after it.
-        WHEN m.midnight AT TIME ZONE p_zone <> p_date::timestamp THEN (
-            SELECT min(t)
-            FROM generate_series(m.midnight - interval '1 day', m.midnight, interval '1 minute') AS t
-            WHERE (t AT TIME ZONE p_zone)::date >= p_date
+        WHEN p_zone = 'UTC' THEN p_date::timestamp AT TIME ZONE 'UTC'
+        WHEN (p_date::timestamp AT TIME ZONE p_zone) AT TIME ZONE p_zone <> p_date::timestamp
+        THEN analytics_skipped_midnight(p_date, p_zone)
+        -- Midnight may come twice: the first one is at the offset of the day before.
+        ELSE least(
+            p_date::timestamp AT TIME ZONE p_zone,
+            CASE
+                WHEN (
+                    (p_date::timestamp - analytics_offset_before(p_date, p_zone)) AT TIME ZONE 'UTC'
+                ) AT TIME ZONE p_zone = p_date::timestamp
+                THEN (p_date::timestamp - analytics_offset_before(p_date, p_zone)) AT TIME ZONE 'UTC'
+            END
         )
-        -- Midnight comes twice: the first one, at the offset of the day before.
-        WHEN m.first_midnight AT TIME ZONE p_zone = p_date::timestamp THEN least(m.first_midnight, m.midnight)
-        ELSE m.midnight
     END
-    FROM (
-        SELECT
-            p_date::timestamp AT TIME ZONE p_zone AS midnight,
-            (
-                p_date::timestamp
-                - (
-                    (b.day_before AT TIME ZONE p_zone) - (b.day_before AT TIME ZONE 'UTC')
-                )
-            ) AT TIME ZONE 'UTC' AS first_midnight
-        FROM (SELECT (p_date::timestamp AT TIME ZONE p_zone) - interval '1 day' AS day_before) AS b
-    ) AS m
 $$;
 
 COMMENT ON FUNCTION analytics_local_start IS
-    'The first instant of a calendar date in a time zone.';
+    'The first instant of a calendar date in a time zone; of a date that the zone skipped, that of the next one.';
+
+CREATE OR REPLACE FUNCTION analytics_offset_before(p_date date, p_zone text)
+RETURNS interval
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT (
+        ((p_date::timestamp AT TIME ZONE p_zone) AT TIME ZONE 'UTC' - interval '1 day') AT TIME ZONE 'UTC'
+    ) AT TIME ZONE p_zone
+        - ((p_date::timestamp AT TIME ZONE p_zone) AT TIME ZONE 'UTC' - interval '1 day')
+$$;
+
+COMMENT ON FUNCTION analytics_offset_before IS
+    'How far the clocks of a time zone were ahead of UTC 24 hours before a date''s midnight.';
+
+CREATE OR REPLACE FUNCTION analytics_skipped_midnight(p_date date, p_zone text)
+RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT min(t AT TIME ZONE 'UTC')
+    FROM generate_series(
+        (p_date::timestamp AT TIME ZONE p_zone) AT TIME ZONE 'UTC' - interval '1 day',
+        (p_date::timestamp AT TIME ZONE p_zone) AT TIME ZONE 'UTC',
+        interval '1 minute'
+    ) AS t
+    WHERE ((t AT TIME ZONE 'UTC') AT TIME ZONE p_zone)::date >= p_date
+$$;
+
+COMMENT ON FUNCTION analytics_skipped_midnight IS
+    'The first instant of a date whose midnight a time zone skips: the first one after it.';
 
 CREATE OR REPLACE FUNCTION analytics_local_date(p_instant timestamptz, p_zone text)
 RETURNS date

@@ -24,3 +24,13 @@ $$;
 
 COMMENT ON FUNCTION analytics_time_zones IS
     'The time zones that this server has data of, by their names of IANA.';
+
+CREATE OR REPLACE FUNCTION analytics_test_companies()
+RETURNS text[]
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT ARRAY(SELECT c.company_id FROM analytics_companies AS c WHERE c.is_test)
+$$;
+
+COMMENT ON FUNCTION analytics_test_companies IS
+    'The companies that figures over all companies leave out.';

@@ -1,30 +1,30 @@
 -- Crypto volumes: quantities in the asset's ticker, and what they were worth.
--- Periods are half-open; a null company means all companies.
+-- Periods are half-open; a null company means all companies but those marked as test.
 
 CREATE OR REPLACE FUNCTION analytics_crypto_volumes(
-    p_company text, p_start timestamptz, p_end timestamptz, p_currency text
+    p_company text, p_start timestamptz, p_end timestamptz, p_currency text, p_zone text DEFAULT 'UTC'
 )
 RETURNS TABLE (
     company_id text, ticker text, event_type text, quantity numeric, transactions bigint, converted numeric
 )
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-    -- Whole days from the days, what sticks out on either side from the events. Each part begins with whether there is
-    -- one, so that no chunk is opened for a part that is empty.
+    -- Whole days from the days, what sticks out on either side from the events; the dates of another zone than UTC from
+    -- the events. Each part begins with whether there is one, so that no chunk is opened for a part that is empty.
     WITH volume AS MATERIALIZED (
         SELECT
             -- What was recorded before coins had codes of their own is one, and no currency.
             d.company_id, analytics_crypto_code(d.currency) AS ticker, d.event_type, analytics_date(d.bucket) AS day,
             d.total_value, d.event_count
         FROM analytics_crypto_daily AS d
-        WHERE analytics_ceil('day', p_start) < analytics_floor('day', p_end)
+        WHERE coalesce(p_zone, 'UTC') = 'UTC' AND analytics_ceil('day', p_start) < analytics_floor('day', p_end)
           AND d.bucket >= analytics_ceil('day', p_start) AND d.bucket < analytics_floor('day', p_end)
           AND (p_company IS NULL OR d.company_id = p_company)
           AND d.currency IS NOT NULL
         UNION ALL
         SELECT e.company_id, e.currency, e.event_type, analytics_date(e."timestamp"), e.value, 1
         FROM analytics_events AS e
-        WHERE p_start < least(analytics_ceil('day', p_start), p_end)
+        WHERE coalesce(p_zone, 'UTC') = 'UTC' AND p_start < least(analytics_ceil('day', p_start), p_end)
           AND e."timestamp" >= p_start AND e."timestamp" < least(analytics_ceil('day', p_start), p_end)
           AND e.category = 'crypto'
           AND (p_company IS NULL OR e.company_id = p_company)
@@ -32,9 +32,20 @@ AS $$
         UNION ALL
         SELECT e.company_id, e.currency, e.event_type, analytics_date(e."timestamp"), e.value, 1
         FROM analytics_events AS e
-        WHERE greatest(analytics_floor('day', p_end), analytics_ceil('day', p_start)) < p_end
+        WHERE coalesce(p_zone, 'UTC') = 'UTC'
+          AND greatest(analytics_floor('day', p_end), analytics_ceil('day', p_start)) < p_end
           AND e."timestamp" >= greatest(analytics_floor('day', p_end), analytics_ceil('day', p_start))
           AND e."timestamp" < p_end
+          AND e.category = 'crypto'
+          AND (p_company IS NULL OR e.company_id = p_company)
+          AND e.currency IS NOT NULL
+        UNION ALL
+        SELECT
+            e.company_id, analytics_crypto_code(e.currency), e.event_type, analytics_local_date(e."timestamp", p_zone),
+            e.value, 1
+        FROM analytics_events AS e
+        WHERE p_zone <> 'UTC'
+          AND e."timestamp" >= p_start AND e."timestamp" < p_end
           AND e.category = 'crypto'
           AND (p_company IS NULL OR e.company_id = p_company)
           AND e.currency IS NOT NULL
@@ -51,14 +62,15 @@ AS $$
              THEN coalesce(sum(analytics_fraction(v.total_value, r.numerator, r.denominator)), 0) END
     FROM volume AS v
     LEFT JOIN rate AS r ON r.ticker = v.ticker AND r.day = v.day
+    WHERE p_company IS NOT NULL OR v.company_id <> ALL ((SELECT analytics_test_companies())::text[])
     GROUP BY v.company_id, v.ticker, v.event_type
 $$;
 
 COMMENT ON FUNCTION analytics_crypto_volumes IS
-    'Quantities per company, asset and event type of any period, and their value at the rates of the days (null: none).';
+    'Quantities per company, asset and event type of any period, and their value at the rates of the days of a time zone (null: none).';
 
 CREATE OR REPLACE FUNCTION analytics_crypto_assets(
-    p_company text, p_start timestamptz, p_end timestamptz, p_currency text
+    p_company text, p_start timestamptz, p_end timestamptz, p_currency text, p_zone text DEFAULT 'UTC'
 )
 RETURNS TABLE (
     ticker text, received numeric, sent numeric, swapped numeric,
@@ -78,7 +90,7 @@ AS $$
         CASE WHEN coalesce(bool_and(v.converted IS NOT NULL) FILTER (WHERE v.event_type = 'crypto.swapped'), true)
              THEN coalesce(sum(v.converted) FILTER (WHERE v.event_type = 'crypto.swapped'), 0) END,
         sum(v.transactions)::bigint
-    FROM analytics_crypto_volumes(p_company, p_start, p_end, p_currency) AS v
+    FROM analytics_crypto_volumes(p_company, p_start, p_end, p_currency, p_zone) AS v
     WHERE v.event_type IN ('crypto.received', 'crypto.sent', 'crypto.swapped')
     GROUP BY v.ticker
     ORDER BY v.ticker

@@ -1,4 +1,4 @@
--- The figures of periods put together, DEFINITIONS version 2: a row for each row that is asked for, named and numbered as
+-- The figures of periods put together: a row for each row that is asked for, named and numbered as
 -- it is. Amounts are in the reporting currency, exact; a ratio is null without a base, or while a part of it lacks a rate.
 
 CREATE OR REPLACE FUNCTION analytics_revenue_figures(p_periods analytics_figure_period[])
@@ -51,6 +51,19 @@ BEGIN
         FROM balance AS b
         GROUP BY b.place
     ),
+    expired AS (
+        SELECT
+            e.place, bool_or(e.figure = 'totalRevenue') AS total_revenue,
+            bool_or(e.figure = 'revenueGrowth') AS previous_revenue, bool_or(e.figure = 'invoiced') AS invoiced
+        FROM (
+            SELECT
+                CASE WHEN x.place <= asked_for THEN x.place ELSE x.place - asked_for END AS place,
+                CASE WHEN x.place > asked_for THEN 'revenueGrowth' ELSE x.figure END AS figure
+            FROM analytics_expired_amounts(p_periods || befores) AS x
+            WHERE x.place <= asked_for OR x.figure = 'totalRevenue'
+        ) AS e
+        GROUP BY e.place
+    ),
     lacking AS (
         SELECT a.place, v.figure, v.part, a.currency, v.amount, a.day
         FROM amount AS a
@@ -81,13 +94,17 @@ BEGIN
         SELECT ROW(k.place, k.figure, k.part, k.currency, k.amount, k.day, k.day)::analytics_unconverted_amount
         FROM lacking AS k
     )) AS l ON l.place = w.place
+    LEFT JOIN expired AS x ON x.place = w.place
     CROSS JOIN LATERAL (
         SELECT
-            coalesce(r.total_revenue, 0) AS total_revenue, coalesce(r.previous_revenue, 0) AS previous_revenue,
-            coalesce(r.invoiced, 0) AS invoiced, coalesce(r.refunds, 0) AS refunds, coalesce(b.mrr, 0) AS mrr,
+            CASE WHEN x.total_revenue IS NOT TRUE THEN coalesce(r.total_revenue, 0) END AS total_revenue,
+            CASE WHEN x.previous_revenue IS NOT TRUE THEN coalesce(r.previous_revenue, 0) END AS previous_revenue,
+            CASE WHEN x.invoiced IS NOT TRUE THEN coalesce(r.invoiced, 0) END AS invoiced,
+            CASE WHEN x.total_revenue IS NOT TRUE THEN coalesce(r.refunds, 0) END AS refunds,
+            coalesce(b.mrr, 0) AS mrr,
             coalesce(b.paying_customers, 0) AS paying_customers, coalesce(u.total_users, 0) AS total_users,
             coalesce(l.unconverted, '[]') AS unconverted,
-            r.place IS NULL AND b.place IS NULL AND coalesce(u.total_users, 0) = 0 AS is_empty
+            r.place IS NULL AND b.place IS NULL AND x.place IS NULL AND coalesce(u.total_users, 0) = 0 AS is_empty
     ) AS f
     CROSS JOIN LATERAL analytics_derived_revenue(
         f.total_revenue, f.previous_revenue, f.mrr, f.paying_customers, f.total_users, f.unconverted
@@ -96,7 +113,7 @@ END
 $$;
 
 COMMENT ON FUNCTION analytics_revenue_figures IS
-    'The revenue answer of each period, of a company or of all, unrounded; refunds are positive; is_empty: nothing is known of it.';
+    'The revenue answer of each period, of a company or of all, unrounded; refunds are positive; null where events it needs have expired; is_empty: nothing is known of it.';
 
 CREATE OR REPLACE FUNCTION analytics_mrr_figures(p_periods analytics_figure_period[])
 RETURNS TABLE (
@@ -168,6 +185,9 @@ BEGIN
         FROM analytics_converted_revenue(p_periods || years_before) AS r
         WHERE r.figure = 'totalRevenue'
         GROUP BY r.place
+    ),
+    expired AS (
+        SELECT x.place FROM analytics_expired_amounts(p_periods || years_before) AS x WHERE x.figure = 'totalRevenue'
     )
     SELECT
         w.place, w.company_id, w.period_start, w.period_end, w.currency,
@@ -197,6 +217,8 @@ BEGIN
     LEFT JOIN standing_before AS s ON s.place = w.place
     LEFT JOIN revenue AS r ON r.place = w.place
     LEFT JOIN revenue AS y ON y.place = w.place + asked_for
+    LEFT JOIN expired AS e ON e.place = w.place
+    LEFT JOIN expired AS o ON o.place = w.place + asked_for
     CROSS JOIN LATERAL (
         SELECT
             coalesce(b.start_mrr, 0) AS start_mrr, coalesce(b.new, 0) AS new,
@@ -209,8 +231,10 @@ BEGIN
             CASE WHEN b.is_start_converted IS NOT FALSE THEN coalesce(b.mrr_at_start, 0) END AS mrr_at_start,
             CASE WHEN b.is_end_converted IS NOT FALSE THEN coalesce(b.mrr, 0) END AS mrr,
             CASE WHEN s.is_converted IS NOT FALSE THEN coalesce(s.mrr, 0) END AS mrr_year_before,
-            CASE WHEN r.is_converted IS NOT FALSE THEN coalesce(r.total_revenue, 0) END AS total_revenue,
-            CASE WHEN y.is_converted IS NOT FALSE THEN coalesce(y.total_revenue, 0) END AS total_revenue_year_before
+            CASE WHEN r.is_converted IS NOT FALSE AND e.place IS NULL THEN coalesce(r.total_revenue, 0) END
+                AS total_revenue,
+            CASE WHEN y.is_converted IS NOT FALSE AND o.place IS NULL THEN coalesce(y.total_revenue, 0) END
+                AS total_revenue_year_before
     ) AS f
     CROSS JOIN LATERAL analytics_derived_mrr(
         w.period_start, w.period_end, w.time_zone, f.start_mrr, f.new, f.reactivation, f.expansion, f.contraction,
@@ -360,25 +384,26 @@ LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
     SELECT v.event_type, v.category, sum(v.events)::bigint
     FROM (
-        SELECT h.event_type, h.category, h.event_count AS events
+        SELECT h.company_id, h.event_type, h.category, h.event_count AS events
         FROM analytics_event_volume_hourly AS h
         WHERE analytics_ceil('hour', p_start) < analytics_floor('hour', p_end)
           AND h.bucket >= analytics_ceil('hour', p_start) AND h.bucket < analytics_floor('hour', p_end)
           AND (p_company IS NULL OR h.company_id = p_company)
         UNION ALL
-        SELECT e.event_type, e.category, 1
+        SELECT e.company_id, e.event_type, e.category, 1
         FROM analytics_events AS e
         WHERE p_start < least(analytics_ceil('hour', p_start), p_end)
           AND e."timestamp" >= p_start AND e."timestamp" < least(analytics_ceil('hour', p_start), p_end)
           AND (p_company IS NULL OR e.company_id = p_company)
         UNION ALL
-        SELECT e.event_type, e.category, 1
+        SELECT e.company_id, e.event_type, e.category, 1
         FROM analytics_events AS e
         WHERE greatest(analytics_floor('hour', p_end), analytics_ceil('hour', p_start)) < p_end
           AND e."timestamp" >= greatest(analytics_floor('hour', p_end), analytics_ceil('hour', p_start))
           AND e."timestamp" < p_end
           AND (p_company IS NULL OR e.company_id = p_company)
     ) AS v
+    WHERE p_company IS NOT NULL OR v.company_id <> ALL ((SELECT analytics_test_companies())::text[])
     GROUP BY v.event_type, v.category
     ORDER BY sum(v.events) DESC, v.event_type, v.category
     LIMIT p_most

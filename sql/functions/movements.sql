@@ -1,4 +1,4 @@
--- How monthly recurring revenue moved from a period's start to its end, DEFINITIONS version 2.
+-- How monthly recurring revenue moved from a period's start to its end.
 -- Per customer and period, net: what was gained and lost again within it is no movement.
 
 -- A change in several currencies, or on several days, is converted day by day: the net in a currency at the
@@ -23,6 +23,7 @@ DECLARE
     companies text[] := analytics_period_companies(p_periods);
     first_bound timestamptz := bounds[1];
     last_bound timestamptz := bounds[cardinality(bounds)];
+    test_companies text[] := analytics_test_companies();
 BEGIN
     RETURN QUERY
     WITH asked AS MATERIALIZED (
@@ -61,7 +62,7 @@ BEGIN
         SELECT a.place, a.currency, analytics_date_in(c.changed_at, a.time_zone), c.*
         FROM change AS c
         JOIN asked AS a ON a.stretch = c.stretch
-        WHERE a.company_id IS NULL
+        WHERE a.company_id IS NULL AND c.company_id <> ALL (test_companies)
     ),
     rate AS MATERIALIZED (
         SELECT k.currency, k.target, k.day, fx.numerator, fx.denominator

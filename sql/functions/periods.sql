@@ -86,17 +86,38 @@ $$;
 COMMENT ON FUNCTION analytics_local_ceil IS
     'The instant itself if a day or month of a time zone (null: UTC) starts there, else the start of the next one.';
 
-CREATE OR REPLACE FUNCTION analytics_local_starts(p_first date, p_last date, p_zone text)
+CREATE OR REPLACE FUNCTION analytics_whole_months(p_start timestamptz, p_end timestamptz, p_zone text)
+RETURNS tstzmultirange
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT CASE WHEN m.first_month < m.month_end THEN tstzmultirange(tstzrange(m.first_month, m.month_end)) ELSE '{}' END
+    FROM (
+        SELECT
+            analytics_local_ceil('month', p_start, p_zone) AS first_month,
+            analytics_local_floor('month', p_end, p_zone) AS month_end
+    ) AS m
+$$;
+
+COMMENT ON FUNCTION analytics_whole_months IS
+    'The whole months of a time zone in a half-open period.';
+
+CREATE OR REPLACE FUNCTION analytics_local_cuts(p_ranges tstzmultirange, p_zone text)
 RETURNS timestamptz[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$
     SELECT ARRAY(
-        SELECT analytics_local_start(p_first + n, p_zone) FROM generate_series(0, p_last - p_first) AS n ORDER BY n
+        SELECT DISTINCT analytics_local_start(d.first_date + n, p_zone)
+        FROM (
+            SELECT
+                analytics_local_date(lower(r), p_zone) AS first_date, analytics_local_date(upper(r), p_zone) AS last_date
+            FROM unnest(p_ranges) AS r
+        ) AS d
+        CROSS JOIN LATERAL generate_series(0, d.last_date - d.first_date) AS n
     )
 $$;
 
-COMMENT ON FUNCTION analytics_local_starts IS
-    'The first instants of the dates of a time zone from p_first to p_last: width_bucket finds the date of an instant in them.';
+COMMENT ON FUNCTION analytics_local_cuts IS
+    'The instants at which the dates of a time zone begin that some ranges of time touch.';
 
 -- Dates that the zone skipped have no instant, and are no periods. Hours are counted from the start of their date.
 CREATE OR REPLACE FUNCTION analytics_local_periods(p_granularity text, p_first date, p_until date, p_zone text)
@@ -341,21 +362,21 @@ COMMENT ON FUNCTION analytics_split IS
     'The hours or days (UTC) within which one of some instants lies.';
 
 -- Each is planned for by itself, so that the chunks outside of it aren't opened; short gaps are not worth that.
-CREATE OR REPLACE FUNCTION analytics_spans(p_ranges tstzmultirange)
+CREATE OR REPLACE FUNCTION analytics_spans(p_ranges tstzmultirange, p_gap interval DEFAULT '720 hours')
 RETURNS tstzrange[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$
     SELECT ARRAY(
-        SELECT tstzrange(lower(s), upper(s) - interval '720 hours')
+        SELECT tstzrange(lower(s), upper(s) - p_gap)
         FROM unnest((
-            SELECT range_agg(tstzrange(lower(r), upper(r) + interval '720 hours')) FROM unnest(p_ranges) AS r
+            SELECT range_agg(tstzrange(lower(r), upper(r) + p_gap)) FROM unnest(p_ranges) AS r
         )) AS s
         ORDER BY lower(s)
     )
 $$;
 
 COMMENT ON FUNCTION analytics_spans IS
-    'Ranges of time, those less than 30 days apart as one.';
+    'Ranges of time, those less than a gap (30 days) apart as one.';
 
 CREATE OR REPLACE FUNCTION analytics_figure_periods(
     p_companies text[], p_starts timestamptz[], p_ends timestamptz[], p_currency text, p_zones text[] DEFAULT NULL

@@ -1,15 +1,15 @@
 -- Revenue: payments received minus refunds, each on its own date (cash basis), and what was invoiced.
--- DEFINITIONS version 2. Periods are half-open instants; a null company means all companies; amounts of different
+-- Periods are half-open instants; a null company means all companies but those marked as test; amounts of different
 -- currencies are never added.
 
--- Bounds are sorted, and number the stretches between them: stretch n begins with bound n. Days that lie in one stretch
--- are read from the days, hours of the other days from the hours, the rest from the events: each is read once, and no
--- chunk is opened for what is not asked for.
+-- Bounds are sorted, and number the stretches between them: stretch n begins with bound n. Time is cut at more instants
+-- than these where amounts of each date are wanted. Days that are not cut are read from the days, hours of the other days
+-- from the hours, the rest from the events: each is read once, and no chunk is opened for what is not asked for.
 CREATE OR REPLACE FUNCTION analytics_revenue_pieces(
-    p_bounds timestamptz[], p_wanted tstzmultirange, p_companies text[]
+    p_bounds timestamptz[], p_cuts timestamptz[], p_wanted tstzmultirange, p_companies text[], p_except text
 )
 RETURNS TABLE (
-    company_id text, currency text, day date, stretch integer,
+    company_id text, currency text, instant timestamptz, is_day boolean, stretch integer,
     revenue numeric, refunds numeric, transactions bigint, invoiced numeric
 )
 LANGUAGE plpgsql STABLE PARALLEL SAFE
@@ -17,41 +17,44 @@ SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
 DECLARE
-    days tstzmultirange := p_wanted - analytics_split('day', p_bounds);
-    hours tstzmultirange := p_wanted - days - analytics_split('hour', p_bounds);
+    days tstzmultirange := p_wanted - analytics_split('day', p_cuts);
+    hours tstzmultirange := p_wanted - days - analytics_split('hour', p_cuts);
     moments tstzmultirange := p_wanted - days - hours;
     span tstzrange;
 BEGIN
     FOREACH span IN ARRAY analytics_spans(days) LOOP
         RETURN QUERY
         SELECT
-            d.company_id, d.currency, analytics_date(d.bucket), width_bucket(d.bucket, p_bounds),
+            d.company_id, d.currency, d.bucket, true, width_bucket(d.bucket, p_bounds),
             d.total_value, d.refund_value, d.event_count, NULL::numeric
         FROM analytics_revenue_daily AS d
         WHERE d.bucket >= lower(span) AND d.bucket < upper(span) AND days @> tstzrange(d.bucket, d.bucket, '[]')
-          AND (p_companies IS NULL OR d.company_id = ANY (p_companies));
+          AND (p_companies IS NULL OR d.company_id = ANY (p_companies))
+          AND (p_except IS NULL OR d.currency <> p_except);
         RETURN QUERY
         SELECT
-            d.company_id, d.currency, analytics_date(d.bucket), width_bucket(d.bucket, p_bounds),
+            d.company_id, d.currency, d.bucket, true, width_bucket(d.bucket, p_bounds),
             NULL::numeric, NULL::numeric, 0::bigint, d.total_value
         FROM analytics_billing_daily AS d
         WHERE d.bucket >= lower(span) AND d.bucket < upper(span) AND days @> tstzrange(d.bucket, d.bucket, '[]')
-          AND (p_companies IS NULL OR d.company_id = ANY (p_companies));
+          AND (p_companies IS NULL OR d.company_id = ANY (p_companies))
+          AND (p_except IS NULL OR d.currency <> p_except);
     END LOOP;
     FOREACH span IN ARRAY analytics_spans(hours) LOOP
         RETURN QUERY
         SELECT
-            h.company_id, h.currency, analytics_date(h.bucket), width_bucket(h.bucket, p_bounds),
+            h.company_id, h.currency, h.bucket, false, width_bucket(h.bucket, p_bounds),
             h.total_value, h.refund_value, h.event_count, NULL::numeric
         FROM analytics_revenue_hourly AS h
         WHERE h.bucket >= lower(span) AND h.bucket < upper(span) AND hours @> tstzrange(h.bucket, h.bucket, '[]')
-          AND (p_companies IS NULL OR h.company_id = ANY (p_companies));
+          AND (p_companies IS NULL OR h.company_id = ANY (p_companies))
+          AND (p_except IS NULL OR h.currency <> p_except);
     END LOOP;
-    -- What is invoiced has no hours.
-    FOREACH span IN ARRAY analytics_spans(hours + moments) LOOP
+    -- What is invoiced has no hours. Of events even a short gap is many.
+    FOREACH span IN ARRAY analytics_spans(hours + moments, interval '48 hours') LOOP
         RETURN QUERY
         SELECT
-            e.company_id, e.currency, analytics_date(e."timestamp"), width_bucket(e."timestamp", p_bounds),
+            e.company_id, e.currency, e."timestamp", false, width_bucket(e."timestamp", p_bounds),
             CASE WHEN e.category = 'revenue' THEN e.value END,
             CASE WHEN e.category = 'revenue' AND e.event_type = 'payment.refunded' THEN e.value END,
             CASE WHEN e.category = 'revenue' THEN 1 ELSE 0 END::bigint,
@@ -62,13 +65,60 @@ BEGIN
               (e.category = 'billing' AND (hours + moments) @> tstzrange(e."timestamp", e."timestamp", '[]'))
               OR (e.category = 'revenue' AND moments @> tstzrange(e."timestamp", e."timestamp", '[]'))
           )
-          AND (p_companies IS NULL OR e.company_id = ANY (p_companies));
+          AND (p_companies IS NULL OR e.company_id = ANY (p_companies))
+          AND (p_except IS NULL OR e.currency <> p_except);
     END LOOP;
 END
 $$;
 
 COMMENT ON FUNCTION analytics_revenue_pieces IS
-    'Revenue, its refunds (negative or null), transactions and what was invoiced: parts of a day (UTC), to be summed.';
+    'Revenue, its refunds (negative or null), transactions and what was invoiced: whole days (UTC), or what lies at or after an instant and before the next cut, to be summed; without the amounts of one currency, if one is named.';
+
+-- Amounts in the currency they are reported in need no rate, and so no date: the days of UTC that no bound cuts are read
+-- whole. Of other amounts each day with one is cut where a date of the zone begins. Without a currency all are others.
+CREATE OR REPLACE FUNCTION analytics_local_revenue_pieces(
+    p_bounds timestamptz[], p_wanted tstzmultirange, p_companies text[], p_currency text, p_zone text
+)
+RETURNS TABLE (
+    company_id text, currency text, day date, stretch integer,
+    revenue numeric, refunds numeric, transactions bigint, invoiced numeric
+)
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    WITH edge AS MATERIALIZED (
+        SELECT p_bounds || analytics_local_cuts(p_wanted * analytics_split('day', p_bounds), p_zone) AS cuts
+    ),
+    whole AS MATERIALIZED (
+        SELECT p.*
+        FROM edge AS e
+        CROSS JOIN LATERAL analytics_revenue_pieces(p_bounds, e.cuts, p_wanted, p_companies, NULL) AS p
+    ),
+    other_day AS MATERIALIZED (
+        SELECT
+            d.days, p_bounds || analytics_local_cuts(d.days, p_zone) AS cuts
+        FROM (
+            SELECT coalesce(range_agg(tstzrange(w.instant, w.instant + interval '24 hours')), '{}') AS days
+            FROM whole AS w
+            WHERE w.is_day AND w.currency IS DISTINCT FROM p_currency
+        ) AS d
+        WHERE NOT isempty(d.days)
+    ),
+    piece AS (
+        SELECT w.* FROM whole AS w WHERE NOT w.is_day OR w.currency = p_currency
+        UNION ALL
+        SELECT p.*
+        FROM other_day AS d
+        CROSS JOIN LATERAL analytics_revenue_pieces(p_bounds, d.cuts, d.days, p_companies, p_currency) AS p
+    )
+    SELECT
+        p.company_id, p.currency,
+        CASE WHEN p.currency IS DISTINCT FROM p_currency THEN analytics_local_date(p.instant, p_zone) END,
+        p.stretch, p.revenue, p.refunds, p.transactions, p.invoiced
+    FROM piece AS p
+$$;
+
+COMMENT ON FUNCTION analytics_local_revenue_pieces IS
+    'Revenue, its refunds (negative or null), transactions and what was invoiced: parts of a date of a time zone, to be summed; null: of any date, in the currency that is reported in.';
 
 CREATE OR REPLACE FUNCTION analytics_revenue_by_currency(
     p_company text, p_start timestamptz, p_end timestamptz
@@ -78,10 +128,11 @@ LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
     SELECT d.currency, sum(d.revenue), -coalesce(sum(d.refunds), 0), sum(d.transactions)::bigint
     FROM analytics_revenue_pieces(
-        ARRAY[p_start, p_end], tstzmultirange(tstzrange(p_start, p_end)),
-        CASE WHEN p_company IS NOT NULL THEN ARRAY[p_company] END
+        ARRAY[p_start, p_end], ARRAY[p_start, p_end], tstzmultirange(tstzrange(p_start, p_end)),
+        CASE WHEN p_company IS NOT NULL THEN ARRAY[p_company] END, NULL
     ) AS d
     WHERE d.currency IS NOT NULL AND d.transactions > 0
+      AND (p_company IS NOT NULL OR d.company_id <> ALL ((SELECT analytics_test_companies())::text[]))
     GROUP BY d.currency
     ORDER BY d.currency
 $$;
@@ -90,8 +141,10 @@ COMMENT ON FUNCTION analytics_revenue_by_currency IS
     'Revenue, refunds (positive) and number of transactions of any period, per original currency.';
 
 -- An amount whose day has no rate is in original, and in none of the converted columns; nothing is nothing at
--- any rate.
-CREATE OR REPLACE FUNCTION analytics_converted_revenue(p_periods analytics_figure_period[])
+-- any rate. Of a time zone other than UTC the date of amounts that need no rate is null, unless dates are asked for.
+CREATE OR REPLACE FUNCTION analytics_converted_revenue(
+    p_periods analytics_figure_period[], p_by_date boolean DEFAULT false
+)
 RETURNS TABLE (
     place bigint, company_id text, figure text, currency text, day date, original numeric, converted numeric,
     refunds numeric, refunded numeric, transactions bigint
@@ -101,11 +154,51 @@ SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
 DECLARE
-    bounds timestamptz[] := analytics_period_bounds(p_periods);
-    wanted tstzmultirange := (
+    calendars bigint := CASE
+        WHEN NOT EXISTS (SELECT FROM unnest(p_periods) AS p WHERE p.time_zone <> 'UTC') THEN 1
+        ELSE (
+            SELECT count(*)
+            FROM (
+                SELECT DISTINCT coalesce(w.time_zone, 'UTC'), CASE WHEN w.time_zone <> 'UTC' THEN w.currency END
+                FROM unnest(p_periods) AS w
+            ) AS c
+        )
+    END;
+    calendar record;
+    zone text := coalesce(p_periods[1].time_zone, 'UTC');
+    bounds timestamptz[];
+    wanted tstzmultirange;
+    companies text[];
+    test_companies text[];
+BEGIN
+    -- What has to be cut where depends on the zone, and on the currency.
+    IF calendars > 1 THEN
+        FOR calendar IN
+            SELECT
+                array_agg(w.place ORDER BY w.place) AS places,
+                array_agg(
+                    ROW(w.company_id, w.period_start, w.period_end, w.currency, w.time_zone)::analytics_figure_period
+                    ORDER BY w.place
+                ) AS periods
+            FROM unnest(p_periods) WITH ORDINALITY AS w (
+                company_id, period_start, period_end, currency, time_zone, place
+            )
+            GROUP BY coalesce(w.time_zone, 'UTC'), CASE WHEN w.time_zone <> 'UTC' THEN w.currency END
+        LOOP
+            RETURN QUERY
+            SELECT
+                calendar.places[r.place], r.company_id, r.figure, r.currency, r.day, r.original, r.converted,
+                r.refunds, r.refunded, r.transactions
+            FROM analytics_converted_revenue(calendar.periods, p_by_date) AS r;
+        END LOOP;
+        RETURN;
+    END IF;
+    bounds := analytics_period_bounds(p_periods);
+    wanted := (
         SELECT coalesce(range_agg(tstzrange(w.period_start, w.period_end)), '{}') FROM unnest(p_periods) AS w
     );
-BEGIN
+    companies := analytics_period_companies(p_periods);
+    test_companies := analytics_test_companies();
     RETURN QUERY
     WITH asked AS MATERIALIZED (
         SELECT
@@ -116,9 +209,17 @@ BEGIN
         FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, time_zone, place)
     ),
     piece AS MATERIALIZED (
+        SELECT
+            p.company_id, p.currency, analytics_date(p.instant) AS day, p.stretch,
+            p.revenue, p.refunds, p.transactions, p.invoiced
+        FROM analytics_revenue_pieces(bounds, bounds, wanted, companies, NULL) AS p
+        WHERE zone = 'UTC' AND p.currency IS NOT NULL
+        UNION ALL
         SELECT p.*
-        FROM analytics_revenue_pieces(bounds, wanted, analytics_period_companies(p_periods)) AS p
-        WHERE p.currency IS NOT NULL
+        FROM analytics_local_revenue_pieces(
+            bounds, wanted, companies, CASE WHEN NOT p_by_date THEN p_periods[1].currency END, zone
+        ) AS p
+        WHERE zone <> 'UTC' AND p.currency IS NOT NULL
     ),
     part AS (
         SELECT
@@ -132,7 +233,7 @@ BEGIN
             p.revenue, p.refunds, p.transactions, p.invoiced
         FROM piece AS p
         JOIN asked AS a ON a.stretch = p.stretch
-        WHERE a.company_id IS NULL
+        WHERE a.company_id IS NULL AND p.company_id <> ALL (test_companies)
     ),
     amount AS MATERIALIZED (
         SELECT

@@ -58,8 +58,12 @@ COMMENT ON FUNCTION analytics_returns IS
     'Of deletions of users, each with its company and user, the next other event in each of some windows.';
 
 -- Slots are the stretches between one bound and the next. A user who was deleted more than once has as many rows.
+-- A month of UTC that a local month cuts lies in two slots, one that has its start and one that reaches its end: who was
+-- active in them follows from the first and the last instant. Where these are unknown the events say it, and while they
+-- are there, also what little of another month a local month reaches into.
 CREATE OR REPLACE FUNCTION analytics_active_slots(
-    p_companies text[], p_bounds timestamptz[], p_months tstzmultirange, p_others tstzmultirange
+    p_companies text[], p_bounds timestamptz[], p_months tstzmultirange, p_others tstzmultirange,
+    p_unsettled tstzmultirange, p_horizon timestamptz
 )
 RETURNS TABLE (
     company_id text, user_id text, slots varbit,
@@ -70,8 +74,25 @@ AS $$
 DECLARE
     part tstzrange;
     none varbit := repeat('0', cardinality(p_bounds) - 1)::varbit;
+    first_bound timestamptz := p_bounds[1];
+    last_bound timestamptz := p_bounds[cardinality(p_bounds)];
+    cut_months tstzmultirange := p_months * analytics_split('month', p_bounds);
+    whole_months tstzmultirange := p_months - cut_months;
+    from_events tstzmultirange := cut_months * p_unsettled + (
+        SELECT coalesce(range_agg(e.edge), '{}')
+        FROM unnest(cut_months) AS m
+        CROSS JOIN LATERAL (
+            VALUES
+                (tstzrange(lower(m), least(analytics_ceil('month', lower(m)), upper(m)))),
+                (tstzrange(greatest(analytics_floor('month', upper(m)), lower(m)), upper(m)))
+        ) AS e (edge)
+        WHERE upper(e.edge) - lower(e.edge) <= interval '24 hours'
+          AND lower(e.edge) >= coalesce(p_horizon, '-infinity')
+    );
+    from_instants tstzmultirange := cut_months - from_events;
+    others tstzmultirange := p_others + from_events;
 BEGIN
-    FOREACH part IN ARRAY ARRAY(SELECT w FROM unnest(p_months) AS w)
+    FOREACH part IN ARRAY ARRAY(SELECT w FROM unnest(whole_months) AS w)
     LOOP
         RETURN QUERY
         SELECT s.company_id, s.user_id, s.slots::varbit, u.first_seen, d.deleted_at, d.returned_at
@@ -86,7 +107,31 @@ BEGIN
         LEFT JOIN analytics_users AS u ON u.company_id = s.company_id AND u.user_id = s.user_id
         LEFT JOIN analytics_user_deletions AS d ON d.company_id = s.company_id AND d.user_id = s.user_id;
     END LOOP;
-    FOREACH part IN ARRAY ARRAY(SELECT w FROM unnest(p_others) AS w)
+    FOREACH part IN ARRAY ARRAY(
+        SELECT tstzrange(analytics_floor('month', lower(w)), analytics_ceil('month', upper(w)))
+        FROM unnest(from_instants) AS w
+    )
+    LOOP
+        RETURN QUERY
+        SELECT s.company_id, s.user_id, s.slots::varbit, u.first_seen, d.deleted_at, d.returned_at
+        FROM (
+            SELECT
+                a.company_id, a.user_id,
+                bit_or(
+                    CASE WHEN a.first_at >= first_bound AND a.first_at < last_bound
+                         THEN set_bit(none, width_bucket(a.first_at, p_bounds) - 1, 1) ELSE none END
+                    | CASE WHEN a.last_at >= first_bound AND a.last_at < last_bound
+                           THEN set_bit(none, width_bucket(a.last_at, p_bounds) - 1, 1) ELSE none END
+                ) AS slots
+            FROM analytics_user_activity_monthly AS a
+            WHERE a.bucket >= lower(part) AND a.bucket < upper(part)
+              AND (p_companies IS NULL OR a.company_id = ANY (p_companies))
+            GROUP BY a.company_id, a.user_id
+        ) AS s
+        LEFT JOIN analytics_users AS u ON u.company_id = s.company_id AND u.user_id = s.user_id
+        LEFT JOIN analytics_user_deletions AS d ON d.company_id = s.company_id AND d.user_id = s.user_id;
+    END LOOP;
+    FOREACH part IN ARRAY ARRAY(SELECT w FROM unnest(others) AS w)
     LOOP
         RETURN QUERY
         SELECT s.company_id, s.user_id, s.slots::varbit, u.first_seen, d.deleted_at, d.returned_at
@@ -133,6 +178,9 @@ DECLARE
     open_windows tstzmultirange;
     closed_windows tstzmultirange;
     horizon timestamptz;
+    -- Of periods in another zone than UTC: where the user grain can't say who was active in a part of a month.
+    unsettled tstzmultirange := '{}';
+    test_companies text[];
 BEGIN
     SELECT
         CASE WHEN bool_and(p.company_id IS NOT NULL) THEN array_agg(DISTINCT p.company_id) END,
@@ -157,6 +205,12 @@ BEGIN
     IF p_with_activity THEN
         horizon := analytics_events_from();
         closed_windows := (SELECT c.windows FROM analytics_closed_windows AS c WHERE c.relation = 'analytics_users');
+        IF EXISTS (SELECT FROM unnest(p_periods) AS p WHERE p.time_zone <> 'UTC') THEN
+            unsettled := analytics_unsettled_months(companies, asked_from, asked_until);
+        END IF;
+    END IF;
+    IF asked_all THEN
+        test_companies := analytics_test_companies();
     END IF;
 
     RETURN QUERY
@@ -164,7 +218,7 @@ BEGIN
         SELECT
             p.place, p.company_id IS NULL AS is_all, coalesce(p.company_id, '') AS company,
             analytics_previous_start(p.period_start, p.period_end, p.time_zone) AS period_before,
-            p.period_start, p.period_end, p.time_zone
+            p.period_start, p.period_end, coalesce(p.time_zone, 'UTC') AS time_zone
         FROM unnest(p_periods) WITH ORDINALITY AS p (company_id, period_start, period_end, currency, time_zone, place)
     ),
     -- What the tables of users have not taken in yet, with what they hold of the same users.
@@ -319,7 +373,7 @@ BEGIN
             SELECT
                 true, '', NULL, NULL, c.instants_before, true, sum(c.first_seen), sum(c.deleted), sum(c.returned)
             FROM change AS c
-            WHERE asked_all
+            WHERE asked_all AND c.company_id <> ALL (test_companies)
             GROUP BY c.instants_before
         ) AS s
         WINDOW before AS (PARTITION BY s.is_all, s.company ORDER BY s.position, s.is_change)
@@ -337,39 +391,35 @@ BEGIN
     -- Months are read by themselves, and so is each period with whole months and more; all others share their bounds.
     line AS MATERIALIZED (
         SELECT
-            a.*,
+            a.*, s.months_before, s.months,
             dense_rank() OVER (
-                ORDER BY a.kind, CASE WHEN a.kind = 3 THEN a.period_start END,
-                CASE WHEN a.kind = 3 THEN a.period_end END
+                ORDER BY s.kind, CASE WHEN s.kind <> 2 THEN a.time_zone END,
+                CASE WHEN s.kind = 3 THEN a.period_start END, CASE WHEN s.kind = 3 THEN a.period_end END
             ) AS timeline
-        FROM (
+        FROM asked AS a
+        JOIN (
             SELECT
-                a.*,
+                m.*,
                 CASE
-                    WHEN analytics_floor('month', a.period_start) = a.period_start
-                     AND analytics_floor('month', a.period_end) = a.period_end THEN 1
-                    WHEN analytics_ceil('month', a.period_before) >= analytics_floor('month', a.period_start)
-                     AND analytics_ceil('month', a.period_start) >= analytics_floor('month', a.period_end) THEN 2
+                    WHEN m.months = tstzmultirange(tstzrange(m.period_start, m.period_end)) THEN 1
+                    WHEN isempty(m.months_before) AND isempty(m.months) THEN 2
                     ELSE 3
                 END AS kind
-            FROM asked AS a
-            WHERE p_with_activity
-        ) AS a
+            FROM (
+                SELECT
+                    d.*, analytics_whole_months(d.period_before, d.period_start, d.time_zone) AS months_before,
+                    analytics_whole_months(d.period_start, d.period_end, d.time_zone) AS months
+                FROM (SELECT DISTINCT b.time_zone, b.period_before, b.period_start, b.period_end FROM asked AS b) AS d
+            ) AS m
+        ) AS s ON s.time_zone = a.time_zone AND s.period_start = a.period_start AND s.period_end = a.period_end
+        WHERE p_with_activity
     ),
     stretch AS (
-        SELECT
-            l.timeline, s.stretch_start, s.stretch_end,
-            CASE
-                WHEN analytics_ceil('month', s.stretch_start) < analytics_floor('month', s.stretch_end)
-                THEN tstzmultirange(tstzrange(
-                    analytics_ceil('month', s.stretch_start), analytics_floor('month', s.stretch_end)
-                ))
-                ELSE '{}'
-            END AS months
+        SELECT DISTINCT l.timeline, s.stretch_start, s.stretch_end, s.months
         FROM line AS l
         CROSS JOIN LATERAL (
-            VALUES (l.period_before, l.period_start), (l.period_start, l.period_end)
-        ) AS s (stretch_start, stretch_end)
+            VALUES (l.period_before, l.period_start, l.months_before), (l.period_start, l.period_end, l.months)
+        ) AS s (stretch_start, stretch_end, months)
     ),
     timeline AS MATERIALIZED (
         SELECT r.timeline, b.bounds, r.months, r.span - r.months AS others
@@ -392,7 +442,7 @@ BEGIN
     active_part AS MATERIALIZED (
         SELECT t.timeline, a.*
         FROM timeline AS t
-        CROSS JOIN LATERAL analytics_active_slots(companies, t.bounds, t.months, t.others) AS a
+        CROSS JOIN LATERAL analytics_active_slots(companies, t.bounds, t.months, t.others, unsettled, horizon) AS a
     ),
     activity AS MATERIALIZED (
         SELECT
@@ -456,7 +506,7 @@ BEGIN
         UNION ALL
         SELECT true, p.timeline, '', p.last_slot, p.next_slot, sum(p.users), bit_xor(p.fingerprint)
         FROM pair AS p
-        WHERE asked_all
+        WHERE asked_all AND p.company_id <> ALL (test_companies)
         GROUP BY p.timeline, p.last_slot, p.next_slot
     ),
     slotted AS MATERIALIZED (
@@ -520,6 +570,7 @@ BEGIN
                     SELECT v.is_all, v.company, b.*
                     FROM absence AS b
                     CROSS JOIN LATERAL (VALUES (false, b.company_id), (true, '')) AS v (is_all, company)
+                    WHERE NOT v.is_all OR b.company_id <> ALL (test_companies)
                 ) AS k ON k.is_all = a.is_all AND k.company = a.company
                 LEFT JOIN slotted AS l ON l.place = a.place
                 LEFT JOIN person AS p
@@ -549,11 +600,16 @@ BEGIN
     JOIN counted AS c ON c.place = a.place
     LEFT JOIN active AS n ON n.place = a.place
     LEFT JOIN moved AS m ON m.place = a.place
+    CROSS JOIN LATERAL (SELECT CASE WHEN a.time_zone <> 'UTC' THEN unsettled END) AS i (unsettled)
     CROSS JOIN LATERAL (
         SELECT
             analytics_users_are_kept(a.period_start, a.period_end, horizon, closed_windows) AS new,
-            analytics_activity_is_kept(a.period_start, a.period_end, horizon, closed_windows, a.time_zone) AS active,
-            analytics_activity_is_kept(a.period_before, a.period_start, horizon, closed_windows, a.time_zone) AS before
+            analytics_activity_is_kept(
+                a.period_start, a.period_end, horizon, closed_windows, a.time_zone, i.unsettled
+            ) AS active,
+            analytics_activity_is_kept(
+                a.period_before, a.period_start, horizon, closed_windows, a.time_zone, i.unsettled
+            ) AS before
     ) AS k;
 END
 $$;

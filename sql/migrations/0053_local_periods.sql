@@ -28,5 +28,7 @@ DROP FUNCTION IF EXISTS analytics_derived_mrr(
 DROP FUNCTION IF EXISTS analytics_activity_is_kept(timestamptz, timestamptz);
 DROP FUNCTION IF EXISTS analytics_activity_is_kept(timestamptz, timestamptz, timestamptz, tstzmultirange);
 DROP FUNCTION IF EXISTS analytics_revenue_pieces(timestamptz[], tstzmultirange, text[]);
+DROP FUNCTION IF EXISTS analytics_converted_revenue(analytics_figure_period[]);
+DROP FUNCTION IF EXISTS analytics_spans(tstzmultirange);
 DROP FUNCTION IF EXISTS analytics_crypto_volumes(text, timestamptz, timestamptz, text);
 DROP FUNCTION IF EXISTS analytics_crypto_assets(text, timestamptz, timestamptz, text);
