@@ -50,7 +50,7 @@ BEGIN
             GRANT SELECT ON
                 analytics_revenue_metrics, analytics_mrr_movements, analytics_user_metrics,
                 analytics_revenue_metrics_rounded, analytics_mrr_movements_rounded, analytics_user_metrics_rounded,
-                analytics_metric_periods, analytics_company_grants, analytics_fx_rates
+                analytics_metric_periods, analytics_company_grants, analytics_fx_rates, analytics_companies
             TO %I
         $grant$, role);
         EXECUTE format($grant$

@@ -22,13 +22,13 @@ CREATE POLICY own_grants ON analytics_company_grants FOR SELECT
 
 DO $$
 DECLARE
-    metric text;
+    target text;
 BEGIN
-    FOREACH metric IN ARRAY ARRAY[
-        'analytics_revenue_metrics', 'analytics_mrr_movements', 'analytics_user_metrics'
+    FOREACH target IN ARRAY ARRAY[
+        'analytics_revenue_metrics', 'analytics_mrr_movements', 'analytics_user_metrics', 'analytics_companies'
     ]
     LOOP
-        EXECUTE format('DROP POLICY IF EXISTS own_companies ON %I', metric);
+        EXECUTE format('DROP POLICY IF EXISTS own_companies ON %I', target);
         -- Who is asking is looked up once a query, not once a row; with a grant the setting can only narrow it.
         EXECUTE format($policy$
             CREATE POLICY own_companies ON %1$I FOR SELECT USING (
@@ -54,13 +54,13 @@ BEGIN
                     )
                 )
             )
-        $policy$, metric);
+        $policy$, target);
         -- A role that could not be made yet is another one's affair (reader_access).
-        EXECUTE format('DROP POLICY IF EXISTS every_company ON %I', metric);
+        EXECUTE format('DROP POLICY IF EXISTS every_company ON %I', target);
         IF to_regrole('analytics_operator') IS NOT NULL AND to_regrole('analytics_analyst') IS NOT NULL THEN
             EXECUTE format(
                 'CREATE POLICY every_company ON %I FOR SELECT TO analytics_operator, analytics_analyst USING (true)',
-                metric
+                target
             );
         END IF;
     END LOOP;

@@ -26,6 +26,7 @@ _COMMANDS = {
     "alerts": ("analytics_pipeline.cli.alerts", "alerts"),
     "backup": ("analytics_pipeline.cli.backup", "backup"),
     "close": ("analytics_pipeline.cli.close", "close"),
+    "companies": ("analytics_pipeline.cli.companies", "companies"),
     "db": ("analytics_pipeline.cli.db", "db"),
     "demo": ("analytics_pipeline.cli.local", "demo"),
     "doctor": ("analytics_pipeline.doctor", "doctor"),

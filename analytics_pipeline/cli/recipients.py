@@ -10,6 +10,14 @@ from analytics_pipeline.asset_names import MONTHLY_REPORT
 from analytics_pipeline.cli.dates import TIME_OF_DAY
 from analytics_pipeline.cli.options import allow_unknown_option, company_first, require_company
 from analytics_pipeline.cli.terminal import echo, echo_json
+from analytics_pipeline.companies.calendar import (
+    Calendar,
+    all_calendars,
+    calendar_in,
+    calendar_of,
+    platform_calendar,
+    titled,
+)
 from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.messages.addresses import configured_names, parse_address, require_configured
@@ -42,7 +50,7 @@ class _AtTime(click.ParamType[Any]):
         try:
             moment: time = TIME_OF_DAY.convert(value, param, ctx)
         except click.BadParameter:
-            said = f"{value!r} is no time of day: write it like 07:30, in UTC, or 'now'."
+            said = f"{value!r} is no time of day: write it like 07:30, or 'now'."
             raise click.BadParameter(said, ctx, param) from None
         return moment
 
@@ -93,7 +101,8 @@ def recipients() -> None:
 @click.option(
     "--at",
     type=_AtTime(),
-    help="Time of day of the mails, 07:30, in UTC; 'now': as soon as they may go, as without it.",
+    help="Time of day of the mails where the company is, 07:30; 'now': as soon as they may go. Without it 08:00 of the "
+    "morning after the month, or as soon as they may go later, or as it is.",
 )
 @audience_options
 @allow_unknown_option
@@ -116,10 +125,20 @@ def add(
     settings = get_settings()
     with connect(settings, autocommit=True) as connection:
         require_company(connection, audience)
-        is_new = add_recipient(connection, audience, report, address, corrections=corrections, form=form, send_at=at)
+        calendar = calendar_of(connection, settings, audience)
+        is_new = add_recipient(
+            connection,
+            audience,
+            report,
+            address,
+            corrections=corrections,
+            form=form,
+            send_at=at,
+            platform_zone=platform_calendar(connection, settings).time_zone,
+        )
     also = {None: "", True: ", and corrections by themselves", False: ", and no corrections by themselves"}[corrections]
     also += "" if form is None else f", {_FORMATS[form]}"
-    also += "" if at is None else f", {_described(at)}"
+    also += "" if at is None else f", {_described(at, calendar)}"
     echo(f"{address} {'gets' if is_new else 'already gets'} {report} of {describe_audience(audience)}{also}.")
     if form == LINK and not settings.artifacts_url:
         echo("ANALYTICS_ARTIFACTS_URL is not set: links name the place in the store of documents.", err=True)
@@ -159,20 +178,25 @@ def list_(company: str | None, report: str | None, *, all_companies: bool, as_js
     """Show who gets which report; without options everybody."""
     everywhere = company is None and not all_companies
     audience = None if everywhere else one_audience(company, all_companies=all_companies)
-    with connect(autocommit=True) as connection:
+    settings = get_settings()
+    with connect(settings, autocommit=True) as connection:
         found = list_recipients(connection, audience, report, everywhere=everywhere)
+        calendars = all_calendars(connection, settings)
         if not found:
             require_company(connection, audience)
     if as_json:
         rows = [
             {
                 "companyId": recipient.company_id,
+                "companyName": calendar_in(calendars, recipient.company_id).name,
                 "report": recipient.report,
                 "address": recipient.address,
                 "addedAt": f"{recipient.added_at:%Y-%m-%dT%H:%M:%SZ}",
                 "corrections": recipient.corrections,
                 "format": recipient.format,
                 "sendAt": recipient.send_at and f"{recipient.send_at:%H:%M}",
+                "atOnce": recipient.at_once,
+                "timeZone": calendar_in(calendars, recipient.company_id).time_zone,
                 "problem": recipient.problem,
             }
             for recipient in found
@@ -180,17 +204,20 @@ def list_(company: str | None, report: str | None, *, all_companies: bool, as_js
         echo_json(rows)
         return
     for recipient in found:
+        calendar = calendar_in(calendars, recipient.company_id)
         notes = [
             "with corrections" if recipient.corrections else "",
             _FORMATS[recipient.format] if recipient.format != PDF else "",
-            _described(recipient.send_at) if recipient.send_at is not None else "",
+            _described(AT_ONCE if recipient.at_once else recipient.send_at, calendar),
             f"last mail not delivered: {recipient.problem}" if recipient.problem is not None else "",
         ]
-        whose = printable_line(recipient.company_id or "(all companies)")
+        whose = printable_line(titled(calendar) if recipient.company_id else "(all companies)")
         echo("  ".join([recipient.report, whose, recipient.address, *filter(None, notes)]))
     if not found:
         echo("Nobody gets a report yet: 'analytics-pipeline recipients add ADDRESS --all-companies' changes that.")
 
 
-def _described(send_at: time | AtOnce) -> str:
-    return f"at {send_at:%H:%M} UTC" if isinstance(send_at, time) else "as soon as it may go"
+def _described(send_at: time | AtOnce | None, calendar: Calendar) -> str:
+    if send_at == AT_ONCE:
+        return "as soon as it may go"
+    return "" if send_at is None else f"at {send_at:%H:%M} {calendar.time_zone}"

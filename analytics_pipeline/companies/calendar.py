@@ -6,7 +6,7 @@ alone (``analytics_local_start``): its data of time zones and Python's differ.
 
 from dataclasses import dataclass, replace
 
-from analytics_pipeline.companies.time_zones import UTC, find_time_zone
+from analytics_pipeline.companies.time_zones import UTC, known_time_zones
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_query
@@ -55,12 +55,19 @@ def all_calendars(connection: Connection, settings: Settings) -> dict[str | None
     """
     platform = platform_calendar(connection, settings)
     rows = connection.execute(load_query("company_rows")).fetchall()
-    return {None: platform, **{company: _filled_in(platform, company, *row) for company, *row in rows}}
+    return {None: platform, **{row[0]: _filled_in(platform, *row[:6]) for row in rows}}
 
 
 def calendar_in(calendars: dict[str | None, Calendar], company_id: str | None) -> Calendar:
     """Return the calendar of a company out of ``all_calendars``."""
-    return calendars.get(company_id) or replace(calendars[None], company_id=company_id, name=company_id)
+    found = calendars.get(company_id)
+    return found or replace(calendars[None], company_id=company_id, name=company_id or ALL_COMPANIES)
+
+
+def titled(calendar: Calendar) -> str:
+    """Return name and id of a company for people who have to tell companies apart, once where the two are one."""
+    shown, company = calendar.name, calendar.company_id
+    return shown if company in (None, shown) else f"{shown} ({company})"
 
 
 def platform_calendar(connection: Connection, settings: Settings) -> Calendar:
@@ -70,7 +77,7 @@ def platform_calendar(connection: Connection, settings: Settings) -> Calendar:
     """
     asked = settings.time_zone
     if asked not in _platform_zones:
-        found = find_time_zone(connection, asked)
+        found = known_time_zones(connection).get(asked.lower())
         if found is None:
             raise AnalyticsError(
                 f"ANALYTICS_TIME_ZONE: the database knows no time zone {asked!r}; give one such as Europe/Berlin."

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, field
 
+from analytics_pipeline.companies.company_values import COMPANY
 from analytics_pipeline.erp.reader import ErpDatabase, Row
 from analytics_pipeline.erp.rows import parse_row
 from analytics_pipeline.erp.source_columns import CURSOR, column_problems, select_list
-from analytics_pipeline.erp.source_files import ErpSource
+from analytics_pipeline.erp.source_files import ErpSource, Reads
 from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
+from analytics_pipeline.events.ids import to_id
 from analytics_pipeline.intake.rejection import RejectedEvent
 from analytics_pipeline.timescale.clock import machine_now
 
@@ -41,14 +43,16 @@ def check_source(erp: ErpDatabase, source: ErpSource) -> SourceCheck:
 def _check(erp: ErpDatabase, source: ErpSource, check: SourceCheck) -> None:
     columns = erp.columns(source)
     check.columns = dict(columns)
-    check.problems += column_problems(columns)
+    check.problems += column_problems(source, columns)
     if check.problems:
         return
-    rows = erp.read_source(source, "erp_sample", columns=select_list(columns), rows=_TRIED_ROWS)
+    rows = erp.read_source(source, "erp_sample", columns=select_list(source, columns), rows=_TRIED_ROWS)
     check.tried_rows = len(rows)
     rejected = list(filter(None, (_why_rejected(source, row) for row in rows)))
     if rejected:
-        check.problems.append(f"{len(rejected)} of {len(rows)} rows that were tried are no events: {rejected[0]}")
+        check.problems.append(
+            f"{len(rejected)} of {len(rows)} rows that were tried are no {source.reads}: {rejected[0]}"
+        )
     if erp.read_source(source, "erp_without_cursor"):
         check.problems.append(
             f"rows without {CURSOR} are never read: fall back to another column, coalesce(updated_at, created_at)"
@@ -58,7 +62,10 @@ def _check(erp: ErpDatabase, source: ErpSource, check: SourceCheck) -> None:
 def _why_rejected(source: ErpSource, row: Row) -> str | None:
     try:
         # A try decides nothing, and asks no database but the ERP's.
-        parse_row(source.name, row, now=machine_now())
+        if source.reads is Reads.COMPANIES:
+            to_id(row[COMPANY], COMPANY)
+        else:
+            parse_row(source.name, row, now=machine_now())
     except RejectedEvent as rejection:
         return rejection.reason
     return None

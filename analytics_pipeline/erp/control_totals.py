@@ -120,7 +120,7 @@ def reconcile_source(connection: Connection, erp: ErpDatabase, source: ErpSource
         days = sorted({key.day for key in differing})
         raw = sorted({row["company_id"] for row in rows if row["day"] in days})
         wanted = {"days": days, "companies": raw, "rows": _MAX_ROWS, **span}
-        found = erp.read_source(source, "erp_rows_of_days", columns=select_list(columns), **wanted)
+        found = erp.read_source(source, "erp_rows_of_days", columns=select_list(source, columns), **wanted)
         differences = _named(connection, source, found, Parsing(aliases=aliases), month, types, differing)
     return _compared(month, source.name, types, expected, recorded, differences)
 

@@ -1,5 +1,7 @@
 """Recording a source: its rows become events once each, however often and however late they appear.
 
+Rows of a source of companies are no events: what the newest row of a company says is stored as it is.
+
 A pass reads a source from its cursor, less the overlap, to the present of the ERP, in the order of cursor and key,
 page by page. The events of a page go in with the position behind it, so a killed run leaves nothing half done, and
 the next one goes on there. Then the cursor moves to the newest row, but not past the start of a transaction that
@@ -21,14 +23,16 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 
+from analytics_pipeline.companies.company_store import store_companies
+from analytics_pipeline.companies.company_values import CompanyParser, CompanyValues
 from analytics_pipeline.erp import cursors
 from analytics_pipeline.erp.cursors import Pass, SourceState, TakenOverError
 from analytics_pipeline.erp.ledger import Ledger, Recorded
 from analytics_pipeline.erp.reader import BEGINNING, ErpDatabase, Row, connect_erp, require_erp_url
 from analytics_pipeline.erp.rejected_rows import NewReject, due_rows, resolve_rejects, store_rejects
-from analytics_pipeline.erp.rows import event_id_of, parse_row
+from analytics_pipeline.erp.rows import event_id_of, parse_row, require_key
 from analytics_pipeline.erp.source_columns import CURSOR, KEY, require_columns, select_list
-from analytics_pipeline.erp.source_files import ErpSource
+from analytics_pipeline.erp.source_files import ErpSource, Reads
 from analytics_pipeline.erp.transactions import probe_transactions
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.aliases import load_aliases
@@ -145,7 +149,7 @@ class _Run:
         self._store(due_rows(self._connection, self._source.name, PAGE_ROWS), self._saved)
         current = replace(self._saved) if self._saved else self._begin_pass()
         window = None if self._saved else _Window(self._source.overlap)
-        for rows in self._pages(current, select_list(columns)):
+        for rows in self._pages(current, select_list(self._source, columns)):
             if window is not None:
                 window.add(rows, current)
             self._store(rows, current)
@@ -201,27 +205,37 @@ class _Run:
         """
         if not rows:
             return
+        if self._source.reads is Reads.COMPANIES:
+            with self._connection.transaction():
+                self._close_page(rows, self._store_companies(rows), current)
+            self._note_page(current)
+            return
         judged = self._judge(rows)
         days = [list(day) for _, day in groupby(judged.events, key=lambda event: event.timestamp.date())]
         for events in days[:-1]:
             with self._connection.transaction():
                 self._record(events, judged)
                 cursors.save(self._connection, self._state, self._saved)
-        self.result.read += len(rows)
-        self.result.already_there += judged.already_there
         with self._connection.transaction():
             self._record(days[-1] if days else [], judged)
-            self.result.rejected += len(judged.rejects)
-            self.result.reasons += judged.reasons
-            self._state.last_read = self.result.read
-            self._state.last_rejected = self.result.rejected
-            resolve_rejects(self._connection, self._source.name, judged.accepted_keys)
-            self.result.not_kept += store_rejects(
-                self._connection, self._source.name, judged.rejects, self._rejects_kept
-            )
-            cursors.save(self._connection, self._state, current)
+            self._close_page(rows, judged, current)
             if judged.events:
                 announce_change(self._connection)
+        self._note_page(current)
+
+    def _close_page(self, rows: Sequence[Row], judged: "_Judged", current: Pass | None) -> None:
+        """Write the rejects of a page and the position behind it, in the transaction that holds its last rows."""
+        self.result.read += len(rows)
+        self.result.already_there += judged.already_there
+        self.result.rejected += len(judged.rejects)
+        self.result.reasons += judged.reasons
+        self._state.last_read = self.result.read
+        self._state.last_rejected = self.result.rejected
+        resolve_rejects(self._connection, self._source.name, judged.accepted_keys)
+        self.result.not_kept += store_rejects(self._connection, self._source.name, judged.rejects, self._rejects_kept)
+        cursors.save(self._connection, self._state, current)
+
+    def _note_page(self, current: Pass | None) -> None:
         self._saved = current and replace(current)
         self.result.seconds = time.perf_counter() - self._started
         self._progress(self.result)
@@ -239,6 +253,26 @@ class _Run:
         result.last = max(filter(None, [result.last, events[-1].timestamp]))
         for refusal in loaded.refused:
             judged.refuse(self._source.name, refusal)
+
+    def _store_companies(self, rows: Sequence[Row]) -> "_Judged":
+        """Store what the rows say of companies; of two rows of one company the later one counts."""
+        judged, parser = _Judged(), CompanyParser(self._connection)
+        said: dict[str, CompanyValues] = {}
+        for row in rows:
+            try:
+                require_key(row)
+                company = parser.parse(row)
+            except RejectedEvent as rejection:
+                judged.reject(row, rejection)
+                continue
+            said[company.company_id] = company
+            judged.keys.append(row[KEY])
+        changed = store_companies(self._connection, list(said.values()), by_hand=False)
+        self.result.new += len(changed)
+        self._state.last_new += len(changed)
+        self._state.total_new += len(changed)
+        judged.already_there = len(judged.keys) - len(changed)
+        return judged
 
     def _judge(self, rows: Sequence[Row]) -> "_Judged":
         """Tell new events, rows that are events already, and rejects apart."""

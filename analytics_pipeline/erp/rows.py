@@ -26,7 +26,14 @@ def parse_row(
     source: str, row: Mapping[str, Any], *, now: datetime | None = None, parsing: Parsing | None = None
 ) -> AnalyticsEvent:
     """Return the event a row stands for. Raises ``RejectedEvent`` naming field, value and remedy."""
-    key = row[KEY]
+    key = require_key(row)
+    fields = with_metadata({name: row[name] for name in row.keys() & EVENT_FIELDS})
+    return parse_event({**fields, "event_id": event_id_of(source, key)}, now=now, parsing=parsing)
+
+
+def require_key(row: Mapping[str, Any]) -> str:
+    """Return the key of a row. Raises ``RejectedEvent`` for one that can't be kept."""
+    key: str = row[KEY]
     if not key.strip():
         raise RejectedEvent("source_key is blank", "source_key is null or blank: make it of the row's primary key.")
     if len(key) > MAX_ID_CHARACTERS:
@@ -34,8 +41,7 @@ def parse_row(
             "source_key is too long",
             f"source_key {shown(key)} has more than {MAX_ID_CHARACTERS} characters: shorten it.",
         )
-    fields = with_metadata({name: row[name] for name in row.keys() & EVENT_FIELDS})
-    return parse_event({**fields, "event_id": event_id_of(source, key)}, now=now, parsing=parsing)
+    return key
 
 
 def digest(event: AnalyticsEvent) -> UUID:

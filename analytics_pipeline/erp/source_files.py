@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 
 from analytics_pipeline import sql_files
@@ -14,22 +15,32 @@ DEFAULT_OVERLAP = timedelta(hours=1)
 
 _is_name = re.compile(r"[a-z][a-z0-9_]{0,49}").fullmatch
 _is_overlap_line = re.compile(r"overlap:(.*)", re.IGNORECASE).fullmatch
+_is_reads_line = re.compile(r"reads:(.*)", re.IGNORECASE).fullmatch
 _is_span = re.compile(r"([1-9][0-9]{0,4}) (minute|hour|day)s?").fullmatch
 # What the text of a source may refer to; any other per cent sign stands for itself.
 _PARAMETERS = ("%(since)s", "%(until)s")
 
 
+class Reads(StrEnum):
+    """What the rows of a source are."""
+
+    EVENTS = "events"
+    COMPANIES = "companies"
+
+
 @dataclass(frozen=True, slots=True)
 class ErpSource:
-    """A query on the ERP whose rows are events. ``name`` is part of every event id: it must never change.
+    """A query on the ERP whose rows are events, or what is known of companies.
 
-    ``overlap`` is how far before the cursor every pass begins.
+    ``name`` is part of every event id: it must never change. ``overlap`` is how far before the cursor every pass
+    begins.
     """
 
     name: str
     description: str
     overlap: timedelta
     query: str
+    reads: Reads = Reads.EVENTS
 
     @property
     def file(self) -> str:
@@ -89,15 +100,17 @@ def _read(path: Path) -> ErpSource:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise AnalyticsError(f"Can't read {path}: {error}. It has to be a text file in UTF-8.") from error
-    overlap = DEFAULT_OVERLAP
+    overlap, reads = DEFAULT_OVERLAP, Reads.EVENTS
     description: list[str] = []
     for line in _comment_lines(text):
         if match := _is_overlap_line(line):
             overlap = _parse_overlap(match[1].strip(), path)
+        elif match := _is_reads_line(line):
+            reads = _parse_reads(match[1].strip(), path)
         elif line:
             description.append(line)
     # It becomes a subquery, so the semicolon that psql wants goes; its lines stay where they are, for errors.
-    return ErpSource(path.stem, " ".join(description), overlap, text.rstrip().rstrip(";"))
+    return ErpSource(path.stem, " ".join(description), overlap, text.rstrip().rstrip(";"), reads)
 
 
 def _comment_lines(text: str) -> list[str]:
@@ -108,6 +121,13 @@ def _comment_lines(text: str) -> list[str]:
             break
         lines.append(line.removeprefix("--").strip())
     return lines
+
+
+def _parse_reads(text: str, path: Path) -> Reads:
+    try:
+        return Reads(text)
+    except ValueError:
+        raise AnalyticsError(f"{path}: a source reads {' or '.join(Reads)}, not {text!r}.") from None
 
 
 def _parse_overlap(text: str, path: Path) -> timedelta:

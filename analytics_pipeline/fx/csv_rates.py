@@ -1,6 +1,5 @@
 """CSV into rates: one rate a line, or the ECB's table of one day a line, of the history or of the day."""
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,7 +11,8 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.fx.ecb_xml import ECB_BASE, is_xml, read_ecb_xml
 from analytics_pipeline.fx.exchange_rates import Rate, RateFields, parse_date, parse_rate
 from analytics_pipeline.fx.rate_sources import fetch, source_name
-from analytics_pipeline.intake.bounded_lines import LongLine, bounded_lines, decode_line
+from analytics_pipeline.intake.bounded_lines import bounded_lines
+from analytics_pipeline.intake.csv_cells import Line, cells_of, check_count, is_blank, line_text
 from analytics_pipeline.intake.rejection import RejectedEvent, shown
 from analytics_pipeline.intake.rejects import REJECTS_KEPT, Reject, RejectLimit, storable
 from analytics_pipeline.timescale.clock import machine_now
@@ -91,13 +91,12 @@ def _csv_rows(content: bytes, name: str) -> Iterator[_Row]:
     lines = enumerate(bounded_lines(BytesIO(content)), start=1)
     spread = _layout(_header(lines, name), name)
     for number, line in lines:
-        if _is_blank(line):
+        if is_blank(line):
             continue
         try:
-            yield number, spread(_cells(line)), ""
+            yield number, spread(cells_of(line)), ""
         except RejectedEvent as rejection:
-            text = line.beginning if isinstance(line, LongLine) else line
-            yield number, rejection, text.decode("utf-8", "backslashreplace").rstrip("\r\n")
+            yield number, rejection, line_text(line)
 
 
 def _add(seen: _Seen, rate: Rate, line: int) -> None:
@@ -118,13 +117,9 @@ def _reject(reading: Reading, line: int, text: str, rejection: RejectedEvent) ->
     reading.reasons[rejection.kind] += 1
 
 
-def _is_blank(line: bytes | LongLine) -> bool:
-    return line.is_blank if isinstance(line, LongLine) else line.isspace()
-
-
-def _header(lines: Iterator[tuple[int, bytes | LongLine]], name: str) -> list[str]:
+def _header(lines: Iterator[tuple[int, Line]], name: str) -> list[str]:
     try:
-        return next((_cells(line) for _, line in lines if not _is_blank(line)), [])
+        return next((cells_of(line) for _, line in lines if not is_blank(line)), [])
     except RejectedEvent as error:
         raise AnalyticsError(f"{name} has no readable CSV header: {error}") from error
 
@@ -135,7 +130,7 @@ def _layout(header: list[str], name: str) -> Callable[[list[str]], list[RateFiel
         places = [header.index(column) for column in COLUMNS]
 
         def one_rate(cells: list[str]) -> list[RateFields]:
-            _check_count(cells, header)
+            check_count(cells, header)
             rate_date, base, quote, rate = (cells[place] for place in places)
             return [(rate_date, base, quote, rate)]
 
@@ -143,7 +138,7 @@ def _layout(header: list[str], name: str) -> Callable[[list[str]], list[RateFiel
     if header[:1] == ["Date"]:
 
         def one_day(cells: list[str]) -> list[RateFields]:
-            _check_count(cells, header)
+            check_count(cells, header)
             day = _iso_day(cells[0])
             # Once for all rates of the line.
             parse_date(day)
@@ -161,28 +156,9 @@ def _layout(header: list[str], name: str) -> Callable[[list[str]], list[RateFiel
     )
 
 
-def _check_count(cells: list[str], header: list[str]) -> None:
-    if len(cells) != len(header):
-        raise RejectedEvent(
-            "wrong number of cells",
-            f"{len(cells)} cells where the header has {len(header)}: check commas and quotes.",
-        )
-
-
 def _iso_day(text: str) -> str:
     """Return the day of a line of the ECB as ISO text, or what is none as it is."""
     match = _is_ecb_day(text)
     if match is None or match[2] not in _MONTHS:
         return text
     return f"{match[3]}-{_MONTHS.index(match[2]) + 1:02d}-{int(match[1]):02d}"
-
-
-def _cells(line: bytes | LongLine) -> list[str]:
-    """Return the cells of a line without the blanks around them; no cell of a rate holds a line break."""
-    if isinstance(line, LongLine):
-        raise line.rejection
-    try:
-        row = next(csv.reader([decode_line(line)], strict=True), [])
-    except csv.Error as error:
-        raise RejectedEvent("not CSV", f"not CSV: {error}; check the quotes.") from error
-    return [cell.strip() for cell in row]

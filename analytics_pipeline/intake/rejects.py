@@ -23,8 +23,8 @@ from analytics_pipeline.timescale.connection import Connection
 REJECTS_KEPT: Final = 10_000
 """How many rejects of a source are kept whole for each kind of reason, unless the settings say otherwise."""
 
-# Names that commands give their rejects files (``events/cli.py``, ``fx/cli.py``) while they are written.
-_is_part_of_ours = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9]+(-fx)?\.jsonl\.[a-z0-9_]{8}\.part").fullmatch
+# Names that commands give their rejects files (``cli``) while they are written.
+_is_part_of_ours = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9]+(-fx|-companies)?\.jsonl\.[a-z0-9_]{8}\.part").fullmatch
 _PART = ".part"
 
 

@@ -9,6 +9,7 @@ from datetime import datetime, time
 from typing import Final, Literal
 
 from analytics_pipeline.asset_names import MONTHLY_REPORT
+from analytics_pipeline.companies.time_zones import UTC
 from analytics_pipeline.errors import AnalyticsError, ArgumentError, UnknownNameError
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
 from analytics_pipeline.messages.addresses import Address, describe_address, parse_address
@@ -37,8 +38,9 @@ class Recipient:
     """An address that gets a report of a company, None: of all companies together; a mail address stands alone.
 
     ``corrections``: it is mailed corrected reports by itself, else when a person resends them. ``format`` is what its
-    mails bring, one of ``FORMATS``, ``send_at`` their time of day, UTC (None: as soon as they may go). ``problem`` says
-    why the last one was not delivered, or may not have been.
+    mails bring, one of ``FORMATS``, ``send_at`` their time of day in the time zone of the report (None: 08:00 of the
+    morning after the month, or as soon as they may go later), unless they leave ``at_once``. ``problem`` says why the
+    last one was not delivered, or may not have been.
     """
 
     company_id: str | None
@@ -48,6 +50,7 @@ class Recipient:
     corrections: bool
     format: str
     send_at: time | None
+    at_once: bool
     problem: str | None
 
 
@@ -60,12 +63,14 @@ def add_recipient(
     corrections: bool | None = None,
     form: str | None = None,
     send_at: time | AtOnce | None = None,
+    platform_zone: str = UTC,
 ) -> bool:
     """Add an address, whatever its case only once, and return whether that changed anything.
 
     ``corrections``: whether documents that are corrected from now on are mailed to it by themselves; ``form``: what a
-    mail brings, one of ``FORMATS``; ``send_at``: at what time of day, UTC. None: as it is, of a new one no corrections,
-    the PDF, and at once; a channel that carries no files brings a link. Raises ``AnalyticsError`` for anything but an
+    mail brings, one of ``FORMATS``; ``send_at``: at what time of day where the company is, of one without a time zone
+    and of all together in ``platform_zone``. None: as it is, of a new one no corrections, the PDF, and in the morning
+    after the month; a channel that carries no files brings a link. Raises ``AnalyticsError`` for anything but an
     address of a channel that reports can go by, for an unknown report or form and for what is no company id.
     """
     if form is not None and form not in FORMATS:
@@ -87,6 +92,8 @@ def add_recipient(
         "format": form,
         "sets_time": send_at is not None,
         "send_at": None if send_at == AT_ONCE else send_at,
+        "at_once": send_at == AT_ONCE,
+        "zone": platform_zone,
     }
     with connection.transaction():
         is_change = connection.execute(load_query("recipient_add"), parameters).fetchone() is not None

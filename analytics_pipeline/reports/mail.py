@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from analytics_pipeline.asset_names import MONTHLY_REPORT
+from analytics_pipeline.companies.calendar import platform_calendar
 from analytics_pipeline.messages.channels import CHANNELS
 from analytics_pipeline.messages.mailed import ChangedFigure, Relation, changed_figures_of, count_changes
 from analytics_pipeline.messages.message import Content, one_line, storable
@@ -228,11 +229,12 @@ def enqueue_report(
     mailed to nobody.
     """
     files = prepare_files(connection, settings, recorded)
+    zone = platform_calendar(connection, settings).time_zone
     with connection.transaction():
         # Two at once take turns: each sees the rows of the other.
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('analytics_report_mail', 0))")
         groups = [
-            (group, _parameters(recorded, settings, group, files[_file_format(group.form)], whom))
+            (group, _parameters(recorded, settings, group, files[_file_format(group.form)], whom) | {"zone": zone})
             for group in mail_groups(connection, recorded)
             # Who has only just asked for a workbook waits for the next round.
             if _file_format(group.form) in files

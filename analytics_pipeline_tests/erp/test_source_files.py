@@ -41,10 +41,10 @@ def write(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Write]:
 
 def test_the_shipped_sources_are_those_of_the_documentation() -> None:
     sources = read_shipped_sources()
-    names = ["crypto_transactions", "invoices", "logins", "payments", "subscription_changes"]
+    names = ["companies", "crypto_transactions", "invoices", "logins", "payments", "subscription_changes"]
     assert [each.name for each in sources] == names
     assert all(each.description and each.overlap == timedelta(hours=1) for each in sources)
-    with pytest.raises(AnalyticsError, match="There is no source 'bills': choose from crypto_transactions, invoices"):
+    with pytest.raises(AnalyticsError, match="There is no source 'bills': choose from companies, crypto_transactions"):
         choose_sources(sources, ["bills"])
 
 

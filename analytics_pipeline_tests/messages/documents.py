@@ -1,6 +1,6 @@
 """Documents in the store and their rows, made without rendering."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from analytics_pipeline.reports.documents import (
     Document,
@@ -36,8 +36,8 @@ def shown(revenue: str = REVENUE) -> dict[str, object]:
 
 
 def last_month() -> str:
-    """Return the month that has just ended, as a partition."""
-    first = datetime.now(UTC).date().replace(day=1)
+    """Return the month that has ended last, a day ago at least, as a partition."""
+    first = (datetime.now(UTC) - timedelta(days=1)).date().replace(day=1)
     year, month = (first.year - 1, 12) if first.month == 1 else (first.year, first.month - 1)
     return f"{year}-{month:02}"
 

@@ -94,13 +94,19 @@ def test_a_recipient_has_a_form_and_a_time_of_day(database: Database) -> None:
     assert listed() == [("link", "07:30")]
     assert "as soon as it may go" in _call(*add, "--at", "now").output
     assert listed() == [("link", None)]
+    assert "as soon as it may go" in _call("list").output
     _call("remove", "--company", "acme", "cfo@example.com")
     _call(*add)
     assert listed() == [("pdf", None)], "a new subscription begins anew"
+    CliRunner().invoke(
+        main, ["companies", "set", "acme", "--name", "Acme", "--time-zone", "Asia/Tokyo", "--allow-unknown"]
+    )
+    assert "at 06:00 Asia/Tokyo" in _call(*add, "--at", "06:00").output
+    assert _call("list").output == "monthly_report  Acme (acme)  cfo@example.com  at 06:00 Asia/Tokyo\n"
     for time in ("7.30", "25:00", "07:30:00", "later"):
         refused = _call(*add, "--at", time)
         assert refused.exit_code == 2
-        assert f"'--at': {time!r} is no time of day: write it like 07:30, in UTC, or 'now'." in refused.output
+        assert f"'--at': {time!r} is no time of day: write it like 07:30, or 'now'." in refused.output
 
 
 def test_the_database_takes_no_broken_address_either(database: Database) -> None:

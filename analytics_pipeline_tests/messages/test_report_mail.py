@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
+from psycopg.sql import SQL, Identifier
 
 from analytics_pipeline.cli import main
 from analytics_pipeline.errors import AnalyticsError
@@ -432,23 +433,57 @@ def test_somebody_who_was_removed_gets_nothing_that_has_not_left(
 
 
 @pytest.mark.parametrize(
-    ("wanted", "since", "instant"),
+    ("wanted", "zone", "since", "instant"),
     [
-        ("07:30", "2026-03-28 07:30:00+00", "2026-03-28 07:30:00+00"),
+        ("07:30", "UTC", "2026-03-28 07:30:00+00", "2026-03-28 07:30:00+00"),
         # Summer time begins that night in the session's zone, and days are of 24 hours all the same.
-        ("07:30", "2026-03-28 07:30:00.000001+00", "2026-03-29 07:30:00+00"),
-        ("00:00", "2026-03-28 23:59:59+00", "2026-03-29 00:00:00+00"),
-        ("23:30", "2026-03-29 00:30:00+02", "2026-03-28 23:30:00+00"),
-        (None, "2026-03-28 10:00:00+00", "2026-03-28 10:00:00+00"),
+        ("07:30", "UTC", "2026-03-28 07:30:00.000001+00", "2026-03-29 07:30:00+00"),
+        ("00:00", "UTC", "2026-03-28 23:59:59+00", "2026-03-29 00:00:00+00"),
+        ("23:30", "UTC", "2026-03-29 00:30:00+02", "2026-03-28 23:30:00+00"),
+        # Days of 23 and 25 hours, an hour that is skipped, and one that comes twice.
+        ("07:30", "Europe/Berlin", "2026-03-28 07:30:00+01", "2026-03-28 07:30:00+01"),
+        ("07:30", "Europe/Berlin", "2026-03-28 07:31:00+01", "2026-03-29 07:30:00+02"),
+        ("02:30", "Europe/Berlin", "2026-03-29 00:00:00+01", "2026-03-29 03:30:00+02"),
+        ("08:00", "Pacific/Auckland", "2026-04-30 12:00:00+00", "2026-05-01 08:00:00+12"),
     ],
 )
-def test_a_time_of_day_is_the_next_one_in_utc(
-    connection: Connection, wanted: str | None, since: str, instant: str
+def test_a_time_of_day_is_the_next_one_where_the_company_is(
+    connection: Connection, wanted: str, zone: str, since: str, instant: str
 ) -> None:
     with connection.transaction(force_rollback=True):
         connection.execute("SET LOCAL timezone = 'Europe/Berlin'")
-        query = "SELECT analytics_next_time_of_day(%s::time, %s::timestamptz) = %s::timestamptz"
-        assert fetch_row(connection, query, [wanted, since, instant]) == (True,)
+        query = "SELECT analytics_next_time_of_day(%s::time, %s::timestamptz, %s), %s::timestamptz"
+        found, expected = fetch_row(connection, query, [wanted, since, zone, instant])
+        assert found == expected
+
+
+MORNINGS = [
+    # Without a time of day: at eight of the morning after the month where the company is, later at once.
+    ("Pacific/Auckland", {}, "2026-01-31 11:05:00+00", "2026-02-01 08:00:00+13"),
+    ("Pacific/Honolulu", {}, "2026-02-01 10:05:00+00", "2026-02-01 08:00:00-10"),
+    (None, {}, "2026-02-01 00:05:00+00", "2026-02-01 08:00:00+01"),
+    (None, {}, "2026-02-03 12:00:00+00", "2026-02-03 12:00:00+00"),
+    ("Pacific/Auckland", {"send_at": "06:15"}, "2026-02-03 12:00:00+00", "2026-02-04 06:15:00+13"),
+    ("Pacific/Auckland", {"at_once": True}, "2026-01-31 11:05:00+00", "2026-01-31 11:05:00+00"),
+]
+
+
+@pytest.mark.parametrize(("zone", "wanted", "since", "due"), MORNINGS)
+def test_a_report_is_due_in_the_morning_after_the_month_where_its_company_is(
+    connection: Connection, zone: str | None, wanted: dict[str, object], since: str, due: str
+) -> None:
+    connection.execute("INSERT INTO analytics_companies (company_id, time_zone) VALUES ('acme', %s)", [zone])
+    add_recipient(connection, "acme", REPORT, "cfo@acme.com")
+    for column, value in wanted.items():
+        connection.execute(SQL("UPDATE analytics_report_recipients SET {} = %s").format(Identifier(column)), [value])
+    query = """
+        SELECT analytics_report_due(
+                r, analytics_local_start('2026-02-01', coalesce(%(zone)s, 'Europe/Berlin')), %(since)s, 'Europe/Berlin'
+            ), %(due)s::timestamptz
+        FROM analytics_report_recipients AS r
+    """
+    found, expected = fetch_row(connection, query, {"zone": zone, "since": since, "due": due})
+    assert found == expected
 
 
 def test_a_report_waits_for_the_time_of_day_that_its_recipient_wants(

@@ -27,13 +27,14 @@ RETURNS boolean
 LANGUAGE sql STABLE
 AS $$
     -- Of events that have expired the volumes are left, of those that were removed the documents; a company that has a
-    -- token may have no event yet.
+    -- token or a row may have no event yet.
     SELECT
         EXISTS (SELECT FROM analytics_events AS e WHERE e.company_id = p_company)
         OR EXISTS (SELECT FROM analytics_event_volume_hourly AS v WHERE v.company_id = p_company)
         OR EXISTS (SELECT FROM analytics_report_documents AS d WHERE d.company_id = p_company)
         OR EXISTS (SELECT FROM analytics_api_tokens AS t WHERE t.company_id = p_company)
+        OR EXISTS (SELECT FROM analytics_companies AS c WHERE c.company_id = p_company)
 $$;
 
 COMMENT ON FUNCTION analytics_company_is_known IS
-    'Whether an event names the company, or did before it expired, or the company has a token of the API.';
+    'Whether an event names the company, or did before it expired, or the company has a row or a token of the API.';

@@ -12,6 +12,16 @@ $$;
 COMMENT ON FUNCTION analytics_company_of IS
     'The row of a company, null where the platform''s settings count; no row for a company that has none.';
 
+CREATE OR REPLACE FUNCTION analytics_zone_of(p_company text, p_platform_zone text)
+RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT coalesce((SELECT c.time_zone FROM analytics_companies AS c WHERE c.company_id = p_company), p_platform_zone)
+$$;
+
+COMMENT ON FUNCTION analytics_zone_of IS
+    'The time zone of a company; of one without a zone, and of all together (null), the platform''s, which is given.';
+
 CREATE OR REPLACE FUNCTION analytics_time_zones()
 RETURNS TABLE (time_zone text)
 LANGUAGE sql STABLE

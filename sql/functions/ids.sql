@@ -75,12 +75,21 @@ BEGIN
     WHERE excluded.role_oid = to_regrole(quote_ident(excluded.role_name));
     DELETE FROM analytics_company_grants WHERE company_id = p_former;
 
+    -- What is known of a company that bears the present name already counts.
+    INSERT INTO analytics_companies (company_id, name, time_zone, currency, locale, is_test, by_hand)
+    SELECT p_present, c.name, c.time_zone, c.currency, c.locale, c.is_test, c.by_hand
+    FROM analytics_companies AS c WHERE c.company_id = p_former
+    ON CONFLICT (company_id) DO NOTHING;
+    DELETE FROM analytics_companies WHERE company_id = p_former;
+
     -- Mails that were sent name the recipient's row, which stays; those that wait are put in anew by the new name.
     DELETE FROM analytics_outbox AS o
     USING analytics_report_recipients AS r
     WHERE r.company_id = p_former AND o.recipient_id = r.recipient_id AND o.state = 'pending';
-    INSERT INTO analytics_report_recipients (company_id, report, channel, address, corrections_from, send_at, format)
-    SELECT p_present, r.report, r.channel, r.address, r.corrections_from, r.send_at, r.format
+    INSERT INTO analytics_report_recipients (
+        company_id, report, channel, address, corrections_from, send_at, at_once, format
+    )
+    SELECT p_present, r.report, r.channel, r.address, r.corrections_from, r.send_at, r.at_once, r.format
     FROM analytics_report_recipients AS r WHERE r.company_id = p_former AND r.active
     ON CONFLICT (report, audience, address_key) DO UPDATE SET active = true;
     UPDATE analytics_report_recipients SET active = false WHERE company_id = p_former;

@@ -11,22 +11,41 @@ $$;
 COMMENT ON FUNCTION analytics_outbox_pause IS
     'Pause before the next attempt at a message of the outbox, with jitter.';
 
--- Computed without the session's time zone, in which a day may have another length.
-CREATE OR REPLACE FUNCTION analytics_next_time_of_day(p_time time, p_from timestamptz)
+-- A time of day that a clock skips is the one after it.
+CREATE OR REPLACE FUNCTION analytics_next_time_of_day(p_time time, p_from timestamptz, p_zone text)
 RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$
-    SELECT CASE
-        WHEN p_time IS NULL THEN p_from
-        ELSE (
-            u.instant::date + p_time + CASE WHEN p_time < u.instant::time THEN interval '1 day' ELSE interval '0' END
-        ) AT TIME ZONE 'UTC'
-    END
-    FROM (SELECT p_from AT TIME ZONE 'UTC') AS u (instant)
+    SELECT min(t.instant)
+    FROM (
+        SELECT ((p_from AT TIME ZONE p_zone)::date + d + p_time) AT TIME ZONE p_zone AS instant
+        FROM generate_series(0, 2) AS d
+    ) AS t
+    WHERE t.instant >= p_from
 $$;
 
 COMMENT ON FUNCTION analytics_next_time_of_day IS
-    'The first instant from another one on at which it is a time of day, UTC; without a time of day that instant itself.';
+    'The first instant from another one on at which it is a time of day in a time zone.';
+
+CREATE OR REPLACE FUNCTION analytics_report_due(
+    p_recipient analytics_report_recipients, p_period_end timestamptz, p_from timestamptz, p_platform_zone text
+)
+RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT CASE
+        WHEN (p_recipient).at_once THEN p_from
+        WHEN (p_recipient).send_at IS NOT NULL
+        THEN analytics_next_time_of_day((p_recipient).send_at, p_from, z.time_zone)
+        ELSE greatest(
+            p_from, (analytics_local_date(p_period_end, z.time_zone) + time '08:00') AT TIME ZONE z.time_zone
+        )
+    END
+    FROM (SELECT analytics_zone_of((p_recipient).company_id, p_platform_zone) AS time_zone) AS z
+$$;
+
+COMMENT ON FUNCTION analytics_report_due IS
+    'When a report of a period that ends then is to leave to a recipient, from another instant on at the earliest.';
 
 -- Whether a message of the outbox may leave: a report only as the document that counts now, only if the checks
 -- of its partition are known to have passed, or as the one that was signed, and only to somebody who is still to get it; an alert only when no

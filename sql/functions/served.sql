@@ -117,9 +117,11 @@ AS $$
         SELECT c FROM unnest(analytics_companies_of(p_start, p_end)) AS c
         UNION
         SELECT t.company_id FROM analytics_api_tokens AS t WHERE t.company_id IS NOT NULL AND t.revoked_at IS NULL
+        UNION
+        SELECT r.company_id FROM analytics_companies AS r
         ORDER BY 1
     )
 $$;
 
 COMMENT ON FUNCTION analytics_listed_companies IS
-    'The companies that have figures in a half-open window, or a token of the API, by name.';
+    'The companies that have figures in a half-open window, a row of their own, or a token of the API, by id.';

@@ -1,3 +1,15 @@
+-- What a person has set stays as it is set, whatever a source of the ERP says of the company.
+ALTER TABLE analytics_companies ADD COLUMN IF NOT EXISTS by_hand text[] NOT NULL DEFAULT '{}';
+
+COMMENT ON COLUMN analytics_companies.by_hand IS
+    'Names of the columns that a person has set: sources of the ERP leave them as they are.';
+
+-- Readers see the companies that they may see the figures of (row_security.sql).
+ALTER TABLE analytics_companies ENABLE ROW LEVEL SECURITY;
+ALTER TABLE analytics_companies FORCE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS pipeline ON analytics_companies;
+CREATE POLICY pipeline ON analytics_companies TO CURRENT_USER USING (true) WITH CHECK (true);
+
 -- Answers about a company, and those over all, change with its row.
 CREATE OR REPLACE TRIGGER analytics_data_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON analytics_companies
     FOR EACH STATEMENT EXECUTE FUNCTION analytics_note_data_change();

@@ -313,13 +313,13 @@ ORDER BY channel
 
 -- name: recipient_add
 -- Add somebody, or let somebody who was removed have the report again, or say otherwise about corrections, the form or the
--- time of day (null, or not sets_time: as it is; of somebody new: none, the default, at once). What waits for the time of day waits
--- for the new one. No row: nothing has changed.
+-- time of day (null, or not sets_time: as it is; of somebody new: none, the default, in the morning). What waits for the
+-- time of day waits for the new one. No row: nothing has changed.
 WITH changed AS (
-    INSERT INTO analytics_report_recipients AS r (company_id, report, channel, address, corrections_from, format, send_at)
+    INSERT INTO analytics_report_recipients AS r (company_id, report, channel, address, corrections_from, format, send_at, at_once)
     VALUES (
         %(company_id)s, %(report)s, %(channel)s, %(address)s, CASE WHEN %(corrections)s::boolean THEN now() END,
-        coalesce(%(format)s, %(default_format)s), %(send_at)s::time
+        coalesce(%(format)s, %(default_format)s), %(send_at)s::time, %(at_once)s
     )
     ON CONFLICT (report, audience, address_key) DO UPDATE
     SET active = true,
@@ -330,19 +330,22 @@ WITH changed AS (
             ELSE excluded.corrections_from
         END,
         format = CASE WHEN r.active AND %(format)s::text IS NULL THEN r.format ELSE excluded.format END,
-        send_at = CASE WHEN r.active AND NOT %(sets_time)s THEN r.send_at ELSE excluded.send_at END
+        send_at = CASE WHEN r.active AND NOT %(sets_time)s THEN r.send_at ELSE excluded.send_at END,
+        at_once = CASE WHEN r.active AND NOT %(sets_time)s THEN r.at_once ELSE excluded.at_once END
     WHERE NOT r.active
         OR (r.corrections_from IS NOT NULL) <> %(corrections)s::boolean
         OR r.format <> %(format)s::text
-        OR (%(sets_time)s AND r.send_at IS DISTINCT FROM %(send_at)s::time)
-    RETURNING r.recipient_id, r.send_at
+        OR (%(sets_time)s AND (r.send_at IS DISTINCT FROM %(send_at)s::time OR r.at_once <> %(at_once)s))
+    RETURNING r.*
 ),
 moved AS (
     UPDATE analytics_outbox AS o
-    SET due_at = analytics_next_time_of_day(changed.send_at, now()),
-        next_attempt_at = analytics_next_time_of_day(changed.send_at, now())
-    FROM changed
+    SET due_at = w.due_at, next_attempt_at = w.due_at
+    FROM changed, analytics_report_documents AS d, LATERAL (
+        SELECT analytics_report_due(changed::analytics_report_recipients, d.period_end, now(), %(zone)s) AS due_at
+    ) AS w
     WHERE o.recipient_id = changed.recipient_id AND o.state = 'pending' AND o.due_at > now()
+      AND d.document_id = o.document_id
 )
 SELECT recipient_id FROM changed
 
@@ -370,7 +373,7 @@ SELECT (SELECT count(*) FROM removed), (SELECT count(*) FROM taken_back)
 -- name: recipients
 -- Who gets which report, of one company, of the whole platform, or of all of them; and why the last mail to somebody was
 -- not delivered, or may not have been (null: it was, or there was none yet).
-SELECT r.company_id, r.report, r.channel, r.address, r.added_at, r.corrections_from IS NOT NULL, r.format, r.send_at, m.problem
+SELECT r.company_id, r.report, r.channel, r.address, r.added_at, r.corrections_from IS NOT NULL, r.format, r.send_at, r.at_once, m.problem
 FROM analytics_report_recipients AS r
 LEFT JOIN LATERAL (
     SELECT CASE WHEN o.state IN ('failed', 'unknown') THEN o.problem END AS problem

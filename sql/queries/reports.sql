@@ -308,7 +308,7 @@ FROM analytics_report_documents AS d
 JOIN analytics_report_recipients AS r ON r.report = d.report AND r.audience = d.audience AND r.active
 -- By hand it goes at once.
 CROSS JOIN LATERAL (
-    SELECT CASE WHEN %(by_hand)s THEN now() ELSE analytics_next_time_of_day(r.send_at, now()) END
+    SELECT CASE WHEN %(by_hand)s THEN now() ELSE analytics_report_due(r, d.period_end, now(), %(zone)s) END
 ) AS w (due_at)
 WHERE d.document_id = %(document_id)s AND d.is_current AND d.held_because IS NULL
   AND r.recipient_id = ANY (%(recipients)s::bigint[])

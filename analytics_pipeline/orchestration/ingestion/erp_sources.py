@@ -24,7 +24,7 @@ from analytics_pipeline.erp.cursors import SourceStatus, read_statuses
 from analytics_pipeline.erp.probe import is_pausing, what_is_new, why_due_by_itself
 from analytics_pipeline.erp.reader import connect_erp
 from analytics_pipeline.erp.record_source import SourceResult, record_source
-from analytics_pipeline.erp.source_files import ErpSource, choose_sources, read_shipped_sources, read_sources
+from analytics_pipeline.erp.source_files import ErpSource, Reads, choose_sources, read_shipped_sources, read_sources
 from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
 from analytics_pipeline.orchestration.ingestion.progress_lines import now_and_then
 from analytics_pipeline.orchestration.keys import assets_named
@@ -52,6 +52,11 @@ _PROBE_SECONDS = 5
 _MAX_SECONDS_PER_TICK = 30
 
 _UNFED = "Nothing feeds it yet: ANALYTICS_ERP_URL is not set (docs/erp-sources.md). "
+
+_STORED = {
+    Reads.EVENTS: f"Recorded into {EVENTS}",
+    Reads.COMPANIES: "Kept in analytics_companies, but for what a person has set there,",
+}
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +91,7 @@ def build_erp_job(settings: Settings) -> AssetJob:
 def _build_asset(source: ErpSource, settings: Settings) -> AssetsDefinition:
     @pipeline_asset(
         ERP_PREFIX + source.name,
-        f"{'' if settings.erp_url else _UNFED}{source.description} Recorded into {EVENTS} from the database of "
+        f"{'' if settings.erp_url else _UNFED}{source.description} {_STORED[source.reads]} from the database of "
         f"ANALYTICS_ERP_URL, by the query {source.file}; repeating it is harmless.",
         settings,
         group=STORAGE,

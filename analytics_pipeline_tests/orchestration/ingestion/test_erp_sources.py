@@ -22,7 +22,14 @@ from analytics_pipeline_tests.orchestration.sensor_ticks import Ticks
 
 pytestmark = pytest.mark.slow
 
-ASSETS = {"erp_crypto_transactions", "erp_invoices", "erp_logins", "erp_payments", "erp_subscription_changes"}
+ASSETS = {
+    "erp_companies",
+    "erp_crypto_transactions",
+    "erp_invoices",
+    "erp_logins",
+    "erp_payments",
+    "erp_subscription_changes",
+}
 
 
 @pytest.fixture
@@ -83,7 +90,9 @@ def test_new_rows_become_one_run_and_late_ones_another(ticks: Ticks, erp: Exampl
     assert metadata["first event"] == metadata["last event"]
     assert metadata["rejected because"] == {"currency of the wrong form": 1}
     assert ticks.tick() == []
-    assert ticks.skipped == ("Nothing new in crypto_transactions, invoices, logins, payments, subscription_changes.")
+    assert ticks.skipped == (
+        "Nothing new in companies, crypto_transactions, invoices, logins, payments, subscription_changes."
+    )
     before = query("SELECT complete_until FROM analytics_source_cursors WHERE source = 'invoices'")
     ticks.tick()
     assert query("SELECT complete_until FROM analytics_source_cursors WHERE source = 'invoices'") > before, "no lag"
@@ -130,7 +139,7 @@ def test_a_source_that_fails_waits_and_leaves_the_others_alone(
     assert query("SELECT count(*) FROM analytics_events") == [(2,)]
     assert ticks.tick() == []
     assert ticks.skipped is not None
-    assert "Nothing new in crypto_transactions, invoices, logins, subscription_changes." in ticks.skipped
+    assert "Nothing new in companies, crypto_transactions, invoices, logins, subscription_changes." in ticks.skipped
     assert "payments waits after 1 failures: payments.sql: relation" in ticks.skipped
     erp.execute(invoice("A-2"), "ALTER TABLE erp.receipts RENAME TO payments")
     assert _run(ticks).success

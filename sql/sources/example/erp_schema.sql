@@ -10,9 +10,15 @@ BEGIN
 END
 $$;
 
+-- Null: the company has said nothing about it.
 CREATE TABLE erp.companies (
-    id   text PRIMARY KEY,
-    name text NOT NULL
+    id         text        PRIMARY KEY,
+    name       text        NOT NULL,
+    time_zone  text,
+    currency   text,
+    locale     text,
+    is_test    boolean     NOT NULL DEFAULT false,
+    updated_at timestamptz NOT NULL DEFAULT now()
 );
 
 CREATE TABLE erp.users (
@@ -124,7 +130,7 @@ DECLARE
     name text;
 BEGIN
     FOREACH name IN ARRAY ARRAY[
-        'users', 'logins', 'invoices', 'credit_notes', 'payments', 'refunds', 'crypto_transactions',
+        'companies', 'users', 'logins', 'invoices', 'credit_notes', 'payments', 'refunds', 'crypto_transactions',
         'subscription_history'
     ] LOOP
         EXECUTE format('CREATE INDEX ON erp.%I (updated_at)', name);
