@@ -18,6 +18,7 @@ from psycopg import sql
 from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.metrics.answers import one_view
 from analytics_pipeline.metrics.crypto import AssetVolume, asset_volumes
+from analytics_pipeline.metrics.periods import split_window
 from analytics_pipeline.metrics.rates import SubscriptionRates
 from analytics_pipeline.metrics.revenue import (
     MrrMovements,
@@ -122,10 +123,12 @@ def series(
 ) -> pd.DataFrame:
     """Return the main figures of each hour, day or month of a window, a row a period, in order.
 
+    The periods are those of the window's time zone; ``period_start`` and ``period_end`` are their instants.
+
     Raises ``AnalyticsError`` for a window that is not made of whole periods, ``HorizonError`` when raw events it needs
     have expired.
     """
-    require_raw_users(connection, next(window.split(granularity)))
+    require_raw_users(connection, split_window(connection, window, granularity)[0])
     with one_view(connection):
         periods = period_figures(connection, company_id, window, granularity, currency)
     columns = {
@@ -133,14 +136,13 @@ def series(
         "period_start": "timestamptz",
         "period_end": "timestamptz",
         **_CURRENCY,
-        **{name: kind for name, kind in _columns(PeriodFigures).items() if name != "start"},
+        **{name: kind for name, kind in _columns(PeriodFigures).items() if name not in ("start", "end")},
     }
     names = list(_columns(PeriodFigures))
     rows = []
     for period in periods:
         figures = dict(zip(names, _values(period), strict=True))
-        del figures["start"]
-        rows.append((company_id, period.start, granularity.next(period.start), currency, *figures.values()))
+        rows.append((company_id, figures.pop("start"), figures.pop("end"), currency, *figures.values()))
     return _frame(columns, rows, floats=floats)
 
 

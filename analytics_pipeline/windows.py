@@ -117,12 +117,18 @@ class Window:
 class LocalWindow(Window):
     """A window of whole days of another time zone (IANA) than UTC: its instants, and its first and last date there.
 
-    Which instants they are, the database knows (``metrics.periods``). ``split``, ``is_aligned`` and the like are about
+    Which instants they are, the database knows (``companies.local_windows``). ``split`` and ``widen`` are about
     buckets, which are in UTC for every window.
     """
 
     zone: str
     dates: tuple[date, date]
+
+    def is_aligned(self, granularity: Granularity) -> bool:
+        """Return whether it is made of whole hours, days or months of its time zone."""
+        if granularity is Granularity.MONTH:
+            return self.first_day.day == 1 and (self.last_day + timedelta(days=1)).day == 1
+        return True
 
     @property
     def first_day(self) -> date:

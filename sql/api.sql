@@ -58,7 +58,7 @@ BEGIN
               'analytics_listed_companies', 'analytics_operations',
               -- They name no company.
               'analytics_figure_periods', 'analytics_periods', 'analytics_previous_start', 'analytics_as_of',
-              'analytics_local_start', 'analytics_local_date',
+              'analytics_local_start', 'analytics_local_date', 'analytics_local_periods',
               'analytics_data_through', 'analytics_data_version', 'analytics_closing_stretches', 'analytics_events_from',
               'analytics_time_zones',
               -- They are asked before it is known for whom.

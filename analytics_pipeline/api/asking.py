@@ -1,8 +1,8 @@
 """What a request asks for: parameters of the address, and the company, period and currency that they come to."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,12 +15,15 @@ from analytics_pipeline.api.conditional import CACHING, etag_of, matches
 from analytics_pipeline.api.numbers import Numbers, to_json
 from analytics_pipeline.api.problems import ApiError, no_such_company
 from analytics_pipeline.api.versions import read_version
+from analytics_pipeline.companies.calendar import Calendar, calendar_of
 from analytics_pipeline.companies.known import is_known_company
+from analytics_pipeline.companies.time_zones import UTC, require_time_zone
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
 from analytics_pipeline.fx.show import require_known_currency
 from analytics_pipeline.metrics.answers import Answer
-from analytics_pipeline.metrics.periods import CalendarDate, window_of_dates
+from analytics_pipeline.metrics.periods import CalendarDate, window_asked
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
+from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Window
 
@@ -43,21 +46,34 @@ class CompanyParameters(Parameters):
 
 
 class PeriodParameters(CompanyParameters):
-    """A company and a period."""
+    """A company and a period, whose days are those of UTC unless a time zone can be asked for."""
 
-    start_date: CalendarDate | None = Field(None, description="First day (UTC); without dates: the current month.")
-    end_date: CalendarDate | None = Field(None, description="Last day, inclusive (UTC).")
+    start_date: CalendarDate | None = Field(None, description="First day; without dates: the current month.")
+    end_date: CalendarDate | None = Field(None, description="Last day, inclusive.")
     numbers: Numbers = Field("number", description="Amounts and rates as JSON numbers, or as strings of their digits.")
 
 
-class MoneyParameters(PeriodParameters):
+class LocalPeriodParameters(PeriodParameters):
+    """A company, a period, and the time zone of its days."""
+
+    time_zone: str | None = Field(
+        None,
+        min_length=1,
+        max_length=64,
+        description="Whose days (IANA, such as Europe/Berlin); without it the company's, over all companies the "
+        "platform's.",
+    )
+
+
+class MoneyParameters(LocalPeriodParameters):
     """A company, a period and a currency."""
 
     currency: str | None = Field(
         None,
         min_length=1,
         max_length=32,
-        description="Reporting currency (ISO 4217, or a ticker with rates); without it the platform's.",
+        description="Reporting currency (ISO 4217, or a ticker with rates); without it the company's, over all "
+        "companies the platform's.",
     )
 
 
@@ -75,15 +91,14 @@ async def answer(
 ) -> Response:
     """Answer a request for figures by a typed call, in one state of the database."""
     company = caller.company_asked(parameters.company_id)
-    currency = getattr(parameters, "currency", None) or request.app.state.settings.base_currency
-
     state = request.app.state
+    settings: Settings = state.settings
     if_none_match = request.headers.get("if-none-match")
 
     def tag_of(version: str) -> str:
         asked = (request.url.path, sorted(request.query_params.multi_items()), company)
         # What a restart with other settings, or of another release, may change without any change of data.
-        return etag_of(version, *asked, currency, DEFINITIONS_VERSION)
+        return etag_of(version, *asked, settings.base_currency, settings.time_zone, DEFINITIONS_VERSION)
 
     if if_none_match is not None:
         version = await state.versions.current()
@@ -95,9 +110,11 @@ async def answer(
     def read(connection: Connection) -> tuple[str, Answer]:
         now, version = read_version(connection)
         company_for(connection, caller, company)
-        require_known_currency(connection, currency)
-        window = asked_window(parameters, now.date())
-        return version, ask(connection, Question(company, window, currency))
+        time_zone, currency = (getattr(parameters, name, None) for name in ("time_zone", "currency"))
+        calendar = calendar_asked(connection, settings, company, time_zone, currency)
+        zone = calendar.time_zone if isinstance(parameters, LocalPeriodParameters) else UTC
+        window = asked_window(connection, parameters, zone, now)
+        return version, ask(connection, Question(company, window, calendar.currency))
 
     since = state.versions.now()
     version, found = await state.readers.run(company, read)
@@ -136,9 +153,24 @@ def not_there(what: str) -> ApiError:
     return ApiError(404, f"No such {what}.")
 
 
-def asked_window(parameters: PeriodParameters, today: date) -> Window:
-    """Return the days asked for, without dates the month of ``today``."""
+def calendar_asked(
+    connection: Connection, settings: Settings, company: str | None, time_zone: str | None, currency: str | None
+) -> Calendar:
+    """Return the calendar of a company, None: the platform's, in the time zone and the currency that are asked for.
+
+    Raises ``UnknownNameError`` for a time zone or a currency that nobody knows.
+    """
+    calendar = calendar_of(connection, settings, company)
+    return replace(
+        calendar,
+        time_zone=require_time_zone(connection, time_zone) if time_zone else calendar.time_zone,
+        currency=require_known_currency(connection, currency or calendar.currency),
+    )
+
+
+def asked_window(connection: Connection, parameters: PeriodParameters, time_zone: str, now: datetime) -> Window:
+    """Return the days of a time zone that are asked for, without dates the month in which ``now`` is there."""
     start, end = parameters.start_date, parameters.end_date
     if (start is None) != (end is None):
         raise ApiError(422, "Give both startDate and endDate, or neither for the current month.")
-    return window_of_dates(start, end, today)
+    return window_asked(connection, start, end, time_zone, now)

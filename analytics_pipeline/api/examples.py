@@ -19,6 +19,7 @@ _PERIOD = {
     "companyId": "acme",
     "startDate": "2025-01-01",
     "endDate": "2025-12-31",
+    "timeZone": "UTC",
     "asOf": "2026-01-01T00:00:00Z",
     "dataThrough": "2026-03-01T09:30:00Z",
     "provisional": False,
@@ -85,6 +86,8 @@ _REVENUE_SERIES = {
     "series": [
         {
             "start": "2025-01",
+            "startsAt": "2025-01-01T00:00:00Z",
+            "endsAt": "2025-02-01T00:00:00Z",
             "totalRevenue": 1180.00,
             "invoiced": 1250.00,
             "refunds": 20.00,
@@ -103,6 +106,8 @@ _USERS_SERIES = {
     "series": [
         {
             "start": "2025-01",
+            "startsAt": "2025-01-01T00:00:00Z",
+            "endsAt": "2025-02-01T00:00:00Z",
             "totalUsers": 88,
             "activeUsers": 71,
             "newUsers": 3,

@@ -1,7 +1,7 @@
 """Live figures over a WebSocket: the current ones on connect, and again whenever they have changed.
 
-One reading of the database serves all clients of a company and a currency. Each message holds all of the figures, so
-that a client that has missed one, or comes back, lacks nothing once it has the next.
+One reading of the database serves all clients of a company, a currency and a time zone. Each message holds all of the
+figures, so that a client that has missed one, or comes back, lacks nothing once it has the next.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from psycopg import AsyncConnection, sql
 from psycopg_pool import PoolTimeout
 from pydantic import Field, ValidationError
 
-from analytics_pipeline.api.asking import Parameters, company_for, repeated_name
+from analytics_pipeline.api.asking import Parameters, calendar_asked, company_for, repeated_name
 from analytics_pipeline.api.auth import Caller, NotAuthenticatedError
 from analytics_pipeline.api.limits import RateLimit
 from analytics_pipeline.api.numbers import Numbers, to_json
@@ -31,10 +31,10 @@ from analytics_pipeline.api.problems import ApiError
 from analytics_pipeline.api.scopes import Scope
 from analytics_pipeline.api.token_cache import Tokens
 from analytics_pipeline.api.versions import read_version
+from analytics_pipeline.companies.calendar import Calendar
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.announcements import CHANNEL
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
-from analytics_pipeline.fx.show import require_known_currency
 from analytics_pipeline.metrics.answers import Answer
 from analytics_pipeline.metrics.live_figures import events_today, live_answer
 from analytics_pipeline.settings import Settings
@@ -95,6 +95,7 @@ class LiveParameters(Parameters):
 
     company_id: str | None = Field(None, min_length=1, max_length=MAX_ID_CHARACTERS)
     currency: str | None = Field(None, min_length=1, max_length=32)
+    time_zone: str | None = Field(None, min_length=1, max_length=64)
     numbers: Numbers = "number"
 
 
@@ -126,12 +127,17 @@ class _Client:
             self.ending.set_result(code)
 
 
+# What tells topics apart: a company (None: all together), a currency, a time zone.
+_TopicKey = tuple[str | None, str, str]
+
+
 @dataclass(eq=False, slots=True)
 class _Topic:
-    """A company (None: all together) and a currency, those who listen to it, and what they were sent last."""
+    """A company (None: all together), a currency and a time zone, its listeners, and what they were sent last."""
 
     company: str | None
     currency: str
+    time_zone: str
     clients: set[_Client] = field(default_factory=set)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     latest: Answer | None = None
@@ -158,7 +164,7 @@ class Live:
         self._readers = readers
         self._tokens = tokens
         self._rate = rate
-        self._topics: dict[tuple[str | None, str], _Topic] = {}
+        self._topics: dict[_TopicKey, _Topic] = {}
         self._sockets = 0
         self._anybody = asyncio.Event()
         # Whether anything was announced since the data was asked for its version.
@@ -222,8 +228,9 @@ class Live:
                 raise _RefusedError(Close.NOT_PROCESSABLE, f"{_short(name)}: give it once")
             parameters = LiveParameters.model_validate(dict(socket.query_params))
             company = caller.company_asked(parameters.company_id)
-            currency = parameters.currency or self._settings.base_currency
-            await self._readers.run(company, lambda connection: _require_known(connection, caller, company, currency))
+            calendar = await self._readers.run(
+                company, lambda connection: self._calendar_of(connection, caller, company, parameters)
+            )
         except NotAuthenticatedError:
             raise _RefusedError(Close.NOT_AUTHENTICATED, "a valid token is needed") from None
         except ApiError as error:
@@ -240,12 +247,18 @@ class Live:
             raise _RefusedError(Close.TRY_AGAIN_LATER, "too many clients of this token")
         client = _Client(caller, token or "", parameters.numbers)
         _log.info("A live client of %s listens", caller.name)
-        return client, self._join(client, company, currency)
+        return client, self._join(client, (company, calendar.currency, calendar.time_zone))
 
-    def _join(self, client: _Client, company: str | None, currency: str) -> _Topic:
-        topic = self._topics.get((company, currency))
+    def _calendar_of(
+        self, connection: Connection, caller: Caller, company: str | None, parameters: LiveParameters
+    ) -> Calendar:
+        company_for(connection, caller, company)
+        return calendar_asked(connection, self._settings, company, parameters.time_zone, parameters.currency)
+
+    def _join(self, client: _Client, key: _TopicKey) -> _Topic:
+        topic = self._topics.get(key)
         if topic is None:
-            topic = self._topics[company, currency] = _Topic(company, currency)
+            topic = self._topics[key] = _Topic(*key)
             topic.worker = asyncio.create_task(self._keep_current(topic))
         topic.clients.add(client)
         if topic.latest is not None:
@@ -255,8 +268,9 @@ class Live:
 
     def _leave(self, client: _Client, topic: _Topic) -> None:
         topic.clients.discard(client)
-        if not topic.clients and self._topics.get((topic.company, topic.currency)) is topic:
-            del self._topics[topic.company, topic.currency]
+        key = topic.company, topic.currency, topic.time_zone
+        if not topic.clients and self._topics.get(key) is topic:
+            del self._topics[key]
             if topic.worker is not None:
                 topic.worker.cancel()
         if not self._topics:
@@ -305,7 +319,8 @@ class Live:
         async with self._reading:
             started = _now()
             answer = await self._readers.run(
-                topic.company, lambda connection: live_answer(connection, topic.company, topic.currency)
+                topic.company,
+                lambda connection: live_answer(connection, topic.company, topic.currency, topic.time_zone),
             )
             topic.read_at, topic.cost = started, _now() - started
         if answer != topic.latest:
@@ -318,7 +333,9 @@ class Live:
         return max(_now() + _OTHERS_SECONDS, topic.read_at + all_of_them)
 
     async def _has_new_events(self, topic: _Topic) -> bool:
-        count = await self._readers.run(topic.company, lambda connection: events_today(connection, topic.company))
+        count = await self._readers.run(
+            topic.company, lambda connection: events_today(connection, topic.company, topic.time_zone)
+        )
         return topic.latest is None or bool(count != topic.latest["today"]["events"])
 
     def _mark_changed(self) -> None:
@@ -424,11 +441,6 @@ async def _first_message(socket: WebSocket) -> str:
     if not isinstance(token, str):
         raise _RefusedError(Close.NOT_AUTHENTICATED, 'the first message has to be {"token": "..."}')
     return token
-
-
-def _require_known(connection: Connection, caller: Caller, company: str | None, currency: str) -> None:
-    company_for(connection, caller, company)
-    require_known_currency(connection, currency)
 
 
 async def _send(socket: WebSocket, client: _Client) -> None:

@@ -17,7 +17,8 @@ OptionalNumber = Annotated[
     WithJsonSchema(
         {
             "type": ["number", "string", "null"],
-            "description": "Null where the base is 0, or an amount of it has no rate. A string with numbers=string.",
+            "description": "Null where the base is 0, an amount of it has no rate, or events it needs have expired. "
+            "A string with numbers=string.",
         }
     ),
 ]
@@ -37,6 +38,7 @@ class Period(Described):
     company_id: str | None = Field(description="Null: all companies together.")
     start_date: date
     end_date: date
+    time_zone: str = Field(description="Whose days and months they are (IANA), and whose dates rates are of.")
     as_of: Instant = Field(description="The instant that balances are of.")
     data_through: OptionalInstant = Field(description="The newest event of the whole data set; null without any.")
     provisional: bool = Field(description="Whether the period has not ended yet.")
@@ -94,7 +96,7 @@ class RevenueAnswer(Period, Rates):
     average_revenue_per_user: OptionalNumber
     revenue_growth: OptionalNumber
     currency: str
-    invoiced: Number
+    invoiced: OptionalNumber
     refunds: Number
     paying_customers: int
     arpa: OptionalNumber
@@ -163,11 +165,13 @@ class TopEventsAnswer(Period):
 
 
 class RevenueEntry(Rates):
-    """An hour, a day or a month."""
+    """An hour, a day or a month of the time zone, and the instants between which it lies."""
 
     start: str
+    starts_at: Instant
+    ends_at: Instant
     total_revenue: Number
-    invoiced: Number
+    invoiced: OptionalNumber
     refunds: Number
     mrr: Number
     paying_customers: int
@@ -183,9 +187,11 @@ class RevenueSeriesAnswer(Period):
 
 
 class UsersEntry(UserFigures):
-    """A day or a month."""
+    """A day or a month of the time zone, and the instants between which it lies."""
 
     start: str
+    starts_at: Instant
+    ends_at: Instant
 
 
 class UsersSeriesAnswer(Period):

@@ -1,6 +1,7 @@
 """The version of the data that answers are of, for ETags: the same version, the same answer.
 
-It is what ``analytics_data_version()`` says, and the day, with which the current month and unfinished periods change.
+It is what ``analytics_data_version()`` says, and the quarter of an hour: with the day the current month and unfinished
+periods change, and somewhere on earth a day begins at any of these.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ def read_version(connection: Connection) -> tuple[datetime, str]:
     """Return the database's clock (UTC) and the version of the data that this transaction sees."""
     now, version = fetch_row(connection, "SELECT clock_timestamp(), analytics_data_version()")
     moment = now.astimezone(UTC)
-    return moment, f"{moment:%Y%m%d}.{version}"
+    return moment, f"{moment:%Y%m%d%H}{moment.minute // 15}.{version}"
 
 
 class Versions:

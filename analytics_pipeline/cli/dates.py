@@ -1,7 +1,8 @@
 """How days, months and times are written on the command line: one rule for every command.
 
-A day is 2025-01-31, a month 2025-01, an instant 2025-01-31T06:00: in UTC, unless it names its zone (+02:00). Where an
-instant is asked for, a day is its first one. Whatever is asked for a period takes --month, or --start and --end.
+A day is 2025-01-31, a month 2025-01, an instant 2025-01-31T06:00: in UTC, unless it names its zone (+02:00) or the
+command says of whose days it is. Where an instant is asked for, a day is its first one. Whatever is asked for a period
+takes --month, or --start and --end.
 """
 
 import re
@@ -62,10 +63,10 @@ INSTANT = _Written(
 TIME_OF_DAY = _Written("time of day", "HH:MM", r"\d\d:\d\d", time.fromisoformat, "07:30, in UTC")
 
 
-def days_options(without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def days_options(without: str, of: str = "UTC") -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add the options of a period of whole days, which the command gets as ``days``: first and last, or None.
 
-    ``without`` says which period it is where none of them is given.
+    ``without`` says which period it is where none of them is given, ``of`` whose days they are.
     """
 
     def add(command: Callable[..., None]) -> Callable[..., None]:
@@ -77,8 +78,8 @@ def days_options(without: str) -> Callable[[Callable[..., None]], Callable[..., 
 
         chosen = with_days
         for option in (
-            click.option("--end", type=DAY, help="Last day, inclusive (UTC): 2025-03-31."),
-            click.option("--start", type=DAY, help="First day (UTC): 2025-01-01."),
+            click.option("--end", type=DAY, help=f"Last day, inclusive ({of}): 2025-03-31."),
+            click.option("--start", type=DAY, help=f"First day ({of}): 2025-01-01."),
             click.option("--month", type=MONTH, help=f"A whole month, 2025-01; without dates {without}."),
         ):
             chosen = option(chosen)

@@ -13,6 +13,8 @@ from analytics_pipeline.cli.dates import days_options
 from analytics_pipeline.cli.options import allow_unknown_option, require_company
 from analytics_pipeline.cli.program import examples
 from analytics_pipeline.cli.terminal import data_console, echo_json
+from analytics_pipeline.companies.calendar import calendar_of
+from analytics_pipeline.companies.time_zones import require_time_zone
 from analytics_pipeline.database import connect
 from analytics_pipeline.fx.show import require_known_currency
 from analytics_pipeline.metrics.answers import (
@@ -24,7 +26,7 @@ from analytics_pipeline.metrics.answers import (
     top_events_answer,
     users_answer,
 )
-from analytics_pipeline.metrics.periods import window_of_dates
+from analytics_pipeline.metrics.periods import usual_granularity, window_asked
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
@@ -37,8 +39,12 @@ Ask = Callable[[Connection, Window, str], Answer]
 def _answer_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON, exact numbers as strings."),
-        click.option("--currency", help="Reporting currency; without it ANALYTICS_BASE_CURRENCY. Users have none."),
-        days_options("this month"),
+        click.option("--currency", help="Reporting currency; without it the company's. Users have none."),
+        click.option(
+            "--time-zone",
+            help="Whose days: Europe/Berlin, UTC; without it the company's, over all companies ANALYTICS_TIME_ZONE.",
+        ),
+        days_options("this month", of="the time zone"),
         allow_unknown_option,
         click.option("--company", help="One company; without it the figures cover all."),
     ):
@@ -54,55 +60,55 @@ def _answer_options(command: Callable[..., None]) -> Callable[..., None]:
     )
 )
 def metrics() -> None:
-    """Print revenue and user figures of a period of whole UTC days.
+    """Print revenue and user figures of a period of whole days, as the company's time zone counts them.
 
     Every figure is defined in docs/DEFINITIONS.md. A period may be unfinished: its figures are provisional. A company
-    that no event names is an error, with exit status 2, and no zeros.
+    that nobody knows is an error, with exit status 2, and no zeros. Figures over all leave test companies out.
     """
 
 
 @metrics.command("revenue")
 @_answer_options
-def revenue(company: str | None, days: Days, currency: str | None, *, as_json: bool) -> None:
+def revenue(company: str | None, **chosen: Any) -> None:
     """Revenue, MRR, ARR, revenue per user, growth, and what moved MRR."""
 
     def ask(connection: Connection, window: Window, reporting: str) -> Answer:
         return revenue_answer(connection, company, window, reporting)
 
-    _answer(ask, days, currency, as_json=as_json)
+    _answer(ask, company, **chosen)
 
 
 @metrics.command("movements")
 @_answer_options
-def movements(company: str | None, days: Days, currency: str | None, *, as_json: bool) -> None:
+def movements(company: str | None, **chosen: Any) -> None:
     """MRR from start to end: new, reactivation, expansion, contraction, churn, rates."""
 
     def ask(connection: Connection, window: Window, reporting: str) -> Answer:
         return movements_answer(connection, company, window, reporting)
 
-    _answer(ask, days, currency, as_json=as_json)
+    _answer(ask, company, **chosen)
 
 
 @metrics.command("users")
 @_answer_options
-def users(company: str | None, days: Days, currency: str | None, *, as_json: bool) -> None:
+def users(company: str | None, **chosen: Any) -> None:
     """Total, active, new and churned users, and their rates."""
 
     def ask(connection: Connection, window: Window, _reporting: str) -> Answer:
         return users_answer(connection, company, window)
 
-    _answer(ask, days, currency, as_json=as_json)
+    _answer(ask, company, **chosen)
 
 
 @metrics.command("crypto")
 @_answer_options
-def crypto(company: str | None, days: Days, currency: str | None, *, as_json: bool) -> None:
+def crypto(company: str | None, **chosen: Any) -> None:
     """What was received, sent and swapped of each crypto asset, and its value at the rates of the days."""
 
     def ask(connection: Connection, window: Window, reporting: str) -> Answer:
         return crypto_answer(connection, company, window, reporting)
 
-    _answer(ask, days, currency, as_json=as_json)
+    _answer(ask, company, **chosen)
 
 
 @metrics.command("series")
@@ -114,19 +120,16 @@ def crypto(company: str | None, days: Days, currency: str | None, *, as_json: bo
 @_answer_options
 def series(
     company: str | None,
-    days: Days,
-    currency: str | None,
     interval: str | None,
-    *,
-    as_json: bool,
+    **chosen: Any,
 ) -> None:
     """Revenue, MRR and users of each hour, day or month of the period."""
 
     def ask(connection: Connection, window: Window, reporting: str) -> Answer:
-        usual = Granularity.MONTH if window.is_aligned(Granularity.MONTH) else Granularity.DAY
-        return series_answer(connection, company, window, reporting, Granularity(interval) if interval else usual)
+        granularity = Granularity(interval) if interval else usual_granularity(window)
+        return series_answer(connection, company, window, reporting, granularity)
 
-    _answer(ask, days, currency, as_json=as_json)
+    _answer(ask, company, **chosen)
 
 
 @metrics.command("top-events")
@@ -134,28 +137,28 @@ def series(
 @_answer_options
 def top_events(
     company: str | None,
-    days: Days,
-    currency: str | None,
     most: int,
-    *,
-    as_json: bool,
+    **chosen: Any,
 ) -> None:
     """The most frequent event types of the period."""
 
     def ask(connection: Connection, window: Window, _reporting: str) -> Answer:
         return top_events_answer(connection, company, window, most)
 
-    _answer(ask, days, currency, as_json=as_json)
+    _answer(ask, company, **chosen)
 
 
-def _answer(ask: Ask, days: Days, currency: str | None, *, as_json: bool) -> None:
+def _answer(
+    ask: Ask, company: str | None, days: Days, currency: str | None, time_zone: str | None, *, as_json: bool
+) -> None:
     settings = get_settings()
     with connect(settings, autocommit=True) as connection:
-        require_company(connection, click.get_current_context().params["company"])
-        reporting = require_known_currency(connection, currency or settings.base_currency)
-        today = database_now(connection).date()
+        require_company(connection, company)
+        calendar = calendar_of(connection, settings, company)
+        zone = require_time_zone(connection, time_zone) if time_zone else calendar.time_zone
+        reporting = require_known_currency(connection, currency or calendar.currency)
         first, last = days or (None, None)
-        answer = ask(connection, window_of_dates(first, last, today), reporting)
+        answer = ask(connection, window_asked(connection, first, last, zone, database_now(connection)), reporting)
     if as_json:
         echo_json(answer)
     else:
@@ -163,7 +166,9 @@ def _answer(ask: Ask, days: Days, currency: str | None, *, as_json: bool) -> Non
 
 
 # What the line above the table says.
-_SCOPE = ("companyId", "startDate", "endDate", "asOf", "dataThrough", "provisional", "definitionsVersion")
+_SCOPE = (
+    "companyId", "startDate", "endDate", "timeZone", "asOf", "dataThrough", "provisional", "definitionsVersion",
+)  # fmt: skip
 
 
 def _print(console: Console, answer: Answer) -> None:
@@ -171,7 +176,8 @@ def _print(console: Console, answer: Answer) -> None:
     provisional = f", provisional as of {answer['asOf']}" if answer["provisional"] else ""
     in_currency = f", in {answer['currency']}" if "currency" in answer else ""
     console.print(
-        f"{answer['companyId'] or 'All companies'}, {answer['startDate']} to {answer['endDate']} (UTC){in_currency}, "
+        f"{answer['companyId'] or 'All companies'}, {answer['startDate']} to {answer['endDate']} "
+        f"({answer['timeZone']}){in_currency}, "
         f"data through {through}{provisional}, definitions {answer['definitionsVersion']}"
     )
     figures = {name: value for name, value in answer.items() if name not in (*_SCOPE, "currency", "interval")}

@@ -14,6 +14,7 @@ from analytics_pipeline.currencies import money, percent, ratio, round_money
 from analytics_pipeline.errors import ArgumentError
 from analytics_pipeline.metrics.crypto import asset_volumes
 from analytics_pipeline.metrics.partitions import closing_stretches
+from analytics_pipeline.metrics.periods import split_window
 from analytics_pipeline.metrics.rates import RATES, SubscriptionRates, Unit, answer_key
 from analytics_pipeline.metrics.revenue import (
     MrrMovements,
@@ -54,7 +55,7 @@ def revenue_answer(connection: Connection, company_id: str | None, window: Windo
             "revenueGrowth": percent(figures.revenue_growth),
             "currency": currency,
             **_scope(scope(connection, company_id, window)),
-            "invoiced": round_money(figures.invoiced, currency),
+            "invoiced": money(figures.invoiced, currency),
             "refunds": round_money(figures.refunds, currency),
             "payingCustomers": figures.paying_customers,
             "arpa": money(figures.arpa, currency),
@@ -127,19 +128,19 @@ def series_answer(
 ) -> Answer:
     """Return the figures of each hour, day or month of a window.
 
-    Raises ``AnalyticsError`` for a window that doesn't fit the granularity or holds too many periods, ``HorizonError``
-    where raw events it needs have expired.
+    Entries are those of the window's time zone. Raises ``AnalyticsError`` for a window that doesn't fit the granularity
+    or holds too many periods, ``HorizonError`` where raw events it needs have expired.
     """
-    first = _periods(window, granularity)[0]
     with one_view(connection):
-        require_raw_users(connection, first)
+        entries = _periods(connection, window, granularity)
+        require_raw_users(connection, entries[0])
         periods = period_figures(connection, company_id, window, granularity, currency)
         return {
             "series": [
                 {
-                    "start": f"{period.start:{_FORMATS[granularity]}}",
+                    **_start(entry, granularity),
                     "totalRevenue": round_money(period.total_revenue, currency),
-                    "invoiced": round_money(period.invoiced, currency),
+                    "invoiced": money(period.invoiced, currency),
                     "refunds": round_money(period.refunds, currency),
                     "mrr": round_money(period.mrr, currency),
                     "payingCustomers": period.paying_customers,
@@ -148,7 +149,7 @@ def series_answer(
                     "newUsers": period.new_users,
                     **_subscription_rates(period.rates, currency),
                 }
-                for period in periods
+                for entry, period in zip(entries, periods, strict=True)
             ],
             "interval": str(granularity),
             "currency": currency,
@@ -165,17 +166,17 @@ def revenue_series_answer(
 
     Raises ``AnalyticsError`` for a window that doesn't fit the granularity or holds too many periods.
     """
-    periods = _periods(window, granularity)
-    asked = [(company_id, period) for period in periods]
     with one_view(connection):
+        periods = _periods(connection, window, granularity)
+        asked = [(company_id, period) for period in periods]
         revenues = revenue_figures(connection, asked, currency)
         mrrs = mrr_figures(connection, asked, currency)
         return {
             "series": [
                 {
-                    "start": f"{period.start:{_FORMATS[granularity]}}",
+                    **_start(period, granularity),
                     "totalRevenue": round_money(revenue.metrics.total_revenue, currency),
-                    "invoiced": round_money(revenue.metrics.invoiced, currency),
+                    "invoiced": money(revenue.metrics.invoiced, currency),
                     "refunds": round_money(revenue.metrics.refunds, currency),
                     "mrr": round_money(revenue.metrics.mrr, currency),
                     "payingCustomers": revenue.metrics.paying_customers,
@@ -199,13 +200,13 @@ def users_series_answer(
     Raises ``AnalyticsError`` for a window that doesn't fit the granularity or holds too many periods, ``HorizonError``
     where raw events it needs have expired.
     """
-    periods = _periods(window, granularity)
     with one_view(connection):
+        periods = _periods(connection, window, granularity)
         require_raw_users(connection, periods[0])
         found = user_figures(connection, [(company_id, period) for period in periods])
         return {
             "series": [
-                {"start": f"{period.start:{_FORMATS[granularity]}}", **_users(users.metrics)}
+                {**_start(period, granularity), **_users(users.metrics)}
                 for period, users in zip(periods, found, strict=True)
             ],
             "interval": str(granularity),
@@ -337,9 +338,6 @@ def top_events_answer(connection: Connection, company_id: str | None, window: Wi
         }
 
 
-_FORMATS = {Granularity.HOUR: "%Y-%m-%dT%H:%MZ", Granularity.DAY: "%Y-%m-%d", Granularity.MONTH: "%Y-%m"}
-
-
 @contextmanager
 def one_view(connection: Connection) -> Iterator[None]:
     """Let every statement of an answer see the same data: what is added meanwhile is in all of it, or in none.
@@ -355,12 +353,24 @@ def one_view(connection: Connection) -> Iterator[None]:
         yield
 
 
-def _periods(window: Window, granularity: Granularity) -> list[Window]:
+def _periods(connection: Connection, window: Window, granularity: Granularity) -> list[Window]:
     if not window.is_aligned(granularity):
         raise ArgumentError(f"A series by {granularity} needs whole {granularity}s, not {window}.")
     if window.count(granularity) > _MAX_PERIODS:
         raise ArgumentError(f"{window} holds more than {_MAX_PERIODS:,} {granularity}s: ask for less, or by month.")
-    return list(window.split(granularity))
+    return split_window(connection, window, granularity)
+
+
+def _start(period: Window, granularity: Granularity) -> Answer:
+    """Return what an entry of a series is of: as its time zone counts, and the instants between which it lies."""
+    match granularity:
+        case Granularity.HOUR:
+            start = f"{period.start:%Y-%m-%dT%H:%MZ}"
+        case Granularity.DAY:
+            start = f"{period.first_day:%Y-%m-%d}"
+        case Granularity.MONTH:
+            start = f"{period.first_day:%Y-%m}"
+    return {"start": start, "startsAt": _instant(period.start), "endsAt": _instant(period.end)}
 
 
 def _users(figures: UserMetrics) -> Answer:
@@ -377,8 +387,9 @@ def _users(figures: UserMetrics) -> Answer:
 def _scope(answered: Scope) -> Answer:
     return {
         "companyId": answered.company_id,
-        "startDate": f"{answered.window.start:%Y-%m-%d}",
+        "startDate": f"{answered.window.first_day:%Y-%m-%d}",
         "endDate": f"{answered.window.last_day:%Y-%m-%d}",
+        "timeZone": answered.window.time_zone,
         "asOf": f"{answered.as_of:%Y-%m-%dT%H:%M:%SZ}",
         "dataThrough": f"{answered.data_through:%Y-%m-%dT%H:%M:%SZ}" if answered.data_through else None,
         "provisional": answered.provisional,

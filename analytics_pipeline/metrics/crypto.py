@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.companies.time_zones import UTC
+from analytics_pipeline.timescale.connection import Connection, fetch_row
+from analytics_pipeline.timescale.refresh import HorizonError
 from analytics_pipeline.windows import Window
 
 
@@ -26,10 +28,20 @@ class AssetVolume:
 
 
 def asset_volumes(connection: Connection, company_id: str | None, window: Window, currency: str) -> list[AssetVolume]:
-    """Return the volumes of any window, one entry an asset in the order of tickers; ``None`` means all companies."""
+    """Return the volumes of any window, one entry an asset in the order of tickers; ``None`` means all companies.
+
+    The days of another zone than UTC are read from the events: raises ``HorizonError`` where these have expired.
+    """
+    if window.time_zone != UTC:
+        (horizon,) = fetch_row(connection, "SELECT analytics_events_from()")
+        if horizon is not None and window.start < horizon:
+            raise HorizonError(
+                f"Crypto volumes of days of {window.time_zone} are read from the events, and those before "
+                f"{horizon:%Y-%m-%d} (the retention horizon) have expired. Ask for days of UTC."
+            )
     rows = connection.execute(
         "SELECT ticker, received, sent, swapped, received_value, sent_value, swapped_value, transactions "
-        "FROM analytics_crypto_assets(%s, %s, %s, %s)",
-        [company_id, window.start, window.end, currency],
+        "FROM analytics_crypto_assets(%s, %s, %s, %s, %s)",
+        [company_id, window.start, window.end, currency, window.time_zone],
     ).fetchall()
     return [AssetVolume(*row) for row in rows]

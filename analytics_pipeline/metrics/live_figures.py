@@ -1,5 +1,7 @@
 """What is shown live of a company: the current month's figures, and what today has brought so far."""
 
+from analytics_pipeline.companies.local_windows import local_date, local_months, local_window
+from analytics_pipeline.companies.time_zones import UTC
 from analytics_pipeline.currencies import round_money
 from analytics_pipeline.metrics.answers import Answer, one_view, revenue_answer, users_answer
 from analytics_pipeline.metrics.revenue import revenue_metrics
@@ -15,15 +17,15 @@ _MAX_TYPES = 1_000
 _MAX_SHOWN_TYPES = 20
 
 
-def live_answer(connection: Connection, company_id: str | None, currency: str) -> Answer:
+def live_answer(connection: Connection, company_id: str | None, currency: str, time_zone: str) -> Answer:
     """Return the current figures of a company, ``None``: of all, in a reporting currency, in one state of the data.
 
-    ``revenue`` and ``users`` are the answers of the current month (UTC, by the database's clock), ``users`` None where
-    events that it needs have expired; ``today`` holds the day's revenue, active users, and events by type.
+    ``revenue`` and ``users`` are the answers of the time zone's current month (by the database's clock), ``users`` None
+    where events that it needs have expired; ``today`` holds the day's revenue, active users, and events by type.
     """
     with one_view(connection):
-        today = database_now(connection).date()
-        month, day = Window.of_month(today), Window.of_dates(today, today)
+        day = _today(connection, time_zone)
+        month = local_months(connection, [day.first_day], time_zone)[0]
         try:
             users = users_answer(connection, company_id, month)
         except HorizonError:
@@ -32,10 +34,11 @@ def live_answer(connection: Connection, company_id: str | None, currency: str) -
         return {
             "companyId": company_id,
             "currency": currency,
+            "timeZone": time_zone,
             "revenue": revenue_answer(connection, company_id, month, currency),
             "users": users,
             "today": {
-                "date": f"{today}",
+                "date": f"{day.first_day}",
                 "totalRevenue": round_money(
                     revenue_metrics(connection, company_id, day, currency).total_revenue, currency
                 ),
@@ -49,10 +52,15 @@ def live_answer(connection: Connection, company_id: str | None, currency: str) -
         }
 
 
-def events_today(connection: Connection, company_id: str | None) -> int:
+def events_today(connection: Connection, company_id: str | None, time_zone: str) -> int:
     """Return how many events of today there are of a company, ``None``: of all; cheap beside the figures."""
-    today = database_now(connection).date()
-    return sum(row.events for row in _events_of(connection, company_id, Window.of_dates(today, today)))
+    return sum(row.events for row in _events_of(connection, company_id, _today(connection, time_zone)))
+
+
+def _today(connection: Connection, time_zone: str) -> Window:
+    now = database_now(connection)
+    today = now.date() if time_zone == UTC else local_date(connection, now, time_zone)
+    return local_window(connection, today, today, time_zone)
 
 
 def _events_of(connection: Connection, company_id: str | None, day: Window) -> list[EventCount]:

@@ -12,6 +12,7 @@ from analytics_pipeline.metrics.periods import CompanyWindow, period_parameters
 from analytics_pipeline.metrics.rates import SubscriptionRates
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.refresh import HorizonError
 from analytics_pipeline.windows import Granularity, Window
 
 T = TypeVar("T")
@@ -34,8 +35,8 @@ class CurrencyRevenue:
 class RevenueMetrics:
     """The revenue answer's figures of a period, unrounded, in the reporting currency.
 
-    A ratio is None without a base, or while an amount of it lacks a rate. ``refunds`` is positive; ``total_users`` is
-    what ``average_revenue_per_user`` is per.
+    A ratio is None without a base, or while an amount of it lacks a rate; ``invoiced`` where events that it needs have
+    expired. ``refunds`` is positive; ``total_users`` is what ``average_revenue_per_user`` is per.
     """
 
     total_revenue: Decimal
@@ -43,7 +44,7 @@ class RevenueMetrics:
     arr: Decimal
     average_revenue_per_user: Decimal | None
     revenue_growth: Decimal | None
-    invoiced: Decimal
+    invoiced: Decimal | None
     refunds: Decimal
     paying_customers: int
     arpa: Decimal | None
@@ -86,12 +87,16 @@ class Unconverted:
 
 @dataclass(frozen=True, slots=True)
 class PeriodFigures:
-    """One hour, day or month of a series: its start (UTC) and its figures, amounts in the reporting currency."""
+    """One hour, day or month of a series: its start and its end, and its figures, amounts in the reporting currency.
+
+    ``invoiced`` is None where events that it needs have expired.
+    """
 
     rates: SubscriptionRates
     start: datetime
+    end: datetime
     total_revenue: Decimal
-    invoiced: Decimal
+    invoiced: Decimal | None
     refunds: Decimal
     mrr: Decimal
     paying_customers: int
@@ -118,11 +123,16 @@ class MrrFigures(NamedTuple):
 
 
 def revenue_figures(connection: Connection, periods: Sequence[CompanyWindow], currency: str) -> list[RevenueFigures]:
-    """Return the revenue figures of many periods at once, in their order, in a reporting currency."""
-    return [
-        RevenueFigures(RevenueMetrics(*figures), _listed(unconverted), is_empty)
-        for *figures, unconverted, is_empty in _of_periods(connection, "revenue_of_periods", periods, currency)
-    ]
+    """Return the revenue figures of many periods at once, in their order, in a reporting currency.
+
+    Raises ``HorizonError`` where an hour that a date of another zone than UTC cuts has lost its events.
+    """
+    found = []
+    for *figures, unconverted, is_empty in _of_periods(connection, "revenue_of_periods", periods, currency):
+        metrics = RevenueMetrics(*figures)
+        _require_revenue(metrics.total_revenue, periods[len(found)][1])
+        found.append(RevenueFigures(metrics, _listed(unconverted), is_empty))
+    return found
 
 
 def mrr_figures(connection: Connection, periods: Sequence[CompanyWindow], currency: str) -> list[MrrFigures]:
@@ -181,9 +191,10 @@ def _listed(unconverted: str) -> tuple[Unconverted, ...]:
 def period_figures(
     connection: Connection, company_id: str | None, window: Window, granularity: Granularity, currency: str
 ) -> list[PeriodFigures]:
-    """Return the figures of each hour, day or month of a window, in order.
+    """Return the figures of each hour, day or month of a window, in order, as its time zone counts them.
 
-    Raises ``AnalyticsError`` for a window that does not begin and end on the granularity's boundaries.
+    Raises ``AnalyticsError`` for a window that does not begin and end on the granularity's boundaries, ``HorizonError``
+    as ``revenue_figures`` does.
     """
     if not window.is_aligned(granularity):
         raise ArgumentError(f"A series by {granularity} needs whole {granularity}s, not {window}.")
@@ -195,10 +206,19 @@ def period_figures(
         "currency": currency,
         "zone": window.time_zone,
     }
-    return [
-        _named(PeriodFigures, {**row, "rates": _named(SubscriptionRates, row)})
-        for row in _rows(connection, "period_figures", parameters)
-    ]
+    found = []
+    for row in _rows(connection, "period_figures", parameters):
+        _require_revenue(row["total_revenue"], window)
+        found.append(_named(PeriodFigures, {**row, "rates": _named(SubscriptionRates, row)}))
+    return found
+
+
+def _require_revenue(total: Decimal | None, window: Window) -> None:
+    if total is None:
+        raise HorizonError(
+            f"The revenue of {window} can't be told apart from that of the days around it: {window.time_zone} cuts "
+            "hours of UTC, and the events of these hours have expired. Ask for days of UTC."
+        )
 
 
 def _rows(connection: Connection, query: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from psycopg import sql
 
 from analytics_pipeline.asset_names import USERS
+from analytics_pipeline.companies.time_zones import UTC
 from analytics_pipeline.metrics.periods import CompanyWindow, period_parameters, previous_window
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.aggregates import Column
@@ -73,10 +74,11 @@ def require_raw_users(connection: Connection, window: Window) -> None:
     """
     horizon, is_kept = _horizon(connection, window)
     if not is_kept:
+        in_zone = "" if window.time_zone == UTC else f" of UTC (not of {window.time_zone})"
         raise HorizonError(
             f"Users can't be counted for {window} and the period before: raw events before {horizon:%Y-%m-%d} (the "
-            "retention horizon) have expired. Ask for whole months, which are counted over the user grain and kept "
-            "once they are closed."
+            f"retention horizon) have expired. Ask for whole months{in_zone}, which are counted over the user grain "
+            "and kept once they are closed."
         )
 
 
@@ -87,8 +89,12 @@ def are_users_kept(connection: Connection, window: Window) -> bool:
 
 def _horizon(connection: Connection, window: Window) -> tuple[datetime | None, bool]:
     before = previous_window(connection, window)
-    query = "SELECT analytics_events_from(), analytics_activity_is_kept(%s, %s) AND analytics_activity_is_kept(%s, %s)"
-    horizon, is_kept = fetch_row(connection, query, [before.start, before.end, window.start, window.end])
+    query = (
+        "SELECT analytics_events_from(), analytics_activity_is_kept(%(before)s, %(start)s, %(zone)s) "
+        "AND analytics_activity_is_kept(%(start)s, %(end)s, %(zone)s)"
+    )
+    parameters = {"before": before.start, "start": window.start, "end": window.end, "zone": window.time_zone}
+    horizon, is_kept = fetch_row(connection, query, parameters)
     return horizon, is_kept
 
 

@@ -16,6 +16,8 @@ LOSSES = ("contraction", "churn")
 DAYS_VALID = timedelta(days=7)
 
 Rate = Callable[[str, date], Fraction | None]
+# The date of an instant.
+Dated = Callable[[datetime], date]
 # What one unit of the first currency costs in the second, by day.
 Quotes = Mapping[tuple[str, str], Mapping[date, Fraction]]
 Arrivals = Mapping[UUID, datetime]
@@ -164,8 +166,14 @@ class Bridge:
     left_out: Mapping[tuple[str, str], tuple[Fraction, date, date]]
 
 
-def movements(lives: Mapping[str, list[State]], start: datetime, end: datetime, rate: Rate) -> Bridge:
-    """Return the bridge; of what a customer pays in a currency all is left out when a part of it has no rate."""
+def movements(
+    lives: Mapping[str, list[State]], start: datetime, end: datetime, rate: Rate, dated: Dated = datetime.date
+) -> Bridge:
+    """Return the bridge; of what a customer pays in a currency all is left out when a part of it has no rate.
+
+    Rates are of the dates that ``dated`` gives: those of UTC, unless it is another calendar's.
+    """
+    first_day, last_day = _last_day(start, dated), _last_day(end, dated)
     at_start, at_end = held_before(lives, start), held_before(lives, end)
     steps = _steps(lives, start, end)
     moved = {name: Fraction(0) for name in (*GAINS, *LOSSES)}
@@ -176,15 +184,15 @@ def movements(lives: Mapping[str, list[State]], start: datetime, end: datetime, 
         kept, missing = Fraction(0), []
         for currency in before.mrr.keys() | after.mrr.keys():
             first, last = before.mrr.get(currency, Fraction(0)), after.mrr.get(currency, Fraction(0))
-            at_first, at_last = rate(currency, _last_day(start)), rate(currency, _last_day(end))
+            at_first, at_last = rate(currency, first_day), rate(currency, last_day)
             changes = steps.get(customer, {}).get(currency, {})
-            net = _convert(last - first, changes, currency, rate)
+            net = _convert(last - first, changes, currency, rate, dated)
             if (first and at_first is None) or (last and at_last is None) or net is None:
                 missing.append((currency, last - first))
                 if first:
-                    _add(left_out, ("start", currency), first, [_last_day(start)])
+                    _add(left_out, ("start", currency), first, [first_day])
                 if last and at_last is not None:
-                    _add(left_out, ("end", currency), last, [_last_day(end)])
+                    _add(left_out, ("end", currency), last, [last_day])
             else:
                 opening += first * (at_first or 0)
                 closing += last * (at_last or 0)
@@ -193,9 +201,8 @@ def movements(lives: Mapping[str, list[State]], start: datetime, end: datetime, 
             moved[kind] += kept if kind in GAINS else -kept
         for currency, net in missing:
             if net and (kind := _kind(before, after, net)):
-                _add(
-                    left_out, (kind, currency), abs(net), _days_to_list(net, steps[customer][currency], currency, rate)
-                )
+                days = _days_to_list(net, steps[customer][currency], currency, rate, dated)
+                _add(left_out, (kind, currency), abs(net), days)
     known = sum(moved[name] for name in GAINS) - sum(moved[name] for name in LOSSES)
     return Bridge({"start": opening, **moved, "fx": closing - opening - known, "end": closing}, left_out)
 
@@ -210,8 +217,10 @@ def _add(
     left_out[key] = so_far + amount, min(first, *days), max(last, *days)
 
 
-def _days_to_list(net: Fraction, changes: Mapping[datetime, Fraction], currency: str, rate: Rate) -> list[date]:
-    days = [at.date() for at, amount in changes.items() if amount * net > 0]
+def _days_to_list(
+    net: Fraction, changes: Mapping[datetime, Fraction], currency: str, rate: Rate, dated: Dated
+) -> list[date]:
+    days = [dated(at) for at, amount in changes.items() if amount * net > 0]
     return [day for day in days if rate(currency, day) is None] or days
 
 
@@ -240,12 +249,14 @@ def _steps(
     return {customer: {c: dict(at) for c, at in by_currency.items()} for customer, by_currency in steps.items()}
 
 
-def _convert(net: Fraction, changes: Mapping[datetime, Fraction], currency: str, rate: Rate) -> Fraction | None:
+def _convert(
+    net: Fraction, changes: Mapping[datetime, Fraction], currency: str, rate: Rate, dated: Dated
+) -> Fraction | None:
     """Convert a net at the average rate of the changes that go its way, each at the rate of its own day."""
     if not net:
         return net
     same_way = {at: amount for at, amount in changes.items() if amount * net > 0}
-    rates = {at: rate(currency, at.date()) for at in same_way}
+    rates = {at: rate(currency, dated(at)) for at in same_way}
     amounts = [(amount, rates[at]) for at, amount in same_way.items()]
     if any(one is None for _, one in amounts):
         return None
@@ -253,8 +264,8 @@ def _convert(net: Fraction, changes: Mapping[datetime, Fraction], currency: str,
     return converted * net / sum(same_way.values())
 
 
-def _last_day(instant: datetime) -> date:
-    return (instant - timedelta(microseconds=1)).date()
+def _last_day(instant: datetime, dated: Dated) -> date:
+    return dated(instant - timedelta(microseconds=1))
 
 
 def paying_customers(lives: Mapping[str, list[State]], instant: datetime) -> int:

@@ -79,9 +79,10 @@ AS $$
            END,
            true
        )
-       AND coalesce(
-           isempty(tstzmultirange(tstzrange(p_start, p_end)) * tstzmultirange(tstzrange(NULL, p_horizon)) * p_unsettled),
-           true
+       AND (
+           p_horizon IS NULL OR p_unsettled IS NULL OR isempty(
+               tstzmultirange(tstzrange(p_start, p_end)) * tstzmultirange(tstzrange(NULL, p_horizon)) * p_unsettled
+           )
        )
 $$;
 

@@ -73,5 +73,12 @@ JOIN stored AS s ON s.company_id = m.company_id
 ORDER BY m.company_id COLLATE "C"
 
 
+-- name: local_windows
+-- The instants at which half-open periods of dates begin and end in a time zone.
+SELECT analytics_local_start(p.first, %(zone)s), analytics_local_start(p.until, %(zone)s)
+FROM unnest(%(firsts)s::date[], %(ends)s::date[]) WITH ORDINALITY AS p (first, until, place)
+ORDER BY p.place
+
+
 -- name: time_zones
 SELECT time_zone FROM analytics_time_zones()

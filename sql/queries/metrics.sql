@@ -105,6 +105,16 @@ JOIN analytics_partitions AS p
 WHERE e."timestamp" < %(horizon)s
 
 
+-- name: local_periods
+-- The hours, days or months of a time zone in a half-open period of dates, each with its first and last date.
+SELECT
+    p.period_start, p.period_end, p.period_date,
+    CASE WHEN %(granularity)s = 'month' THEN (p.period_date + interval '1 month' - interval '1 day')::date
+         ELSE p.period_date END
+FROM analytics_local_periods(%(granularity)s, %(first)s::date, %(until)s::date, %(zone)s) AS p
+ORDER BY p.period_start
+
+
 -- name: movements_of_periods
 -- MRR at the start and the end of periods, what moved it and the rates that follow, in their order.
 SELECT f.start_mrr AS start, f.end_mrr AS "end", f.unconverted::text AS lacking, f.*
@@ -257,7 +267,7 @@ WITH period AS MATERIALIZED (
     ) AS periods
 )
 -- A column of several is that of the last: what follows from the movements has revenue and MRR for itself.
-SELECT m.*, f.*, u.active_users, u.new_users, f.period_start AS start
+SELECT m.*, f.*, u.active_users, u.new_users, f.period_start AS start, f.period_end AS "end"
 FROM period AS p
 CROSS JOIN LATERAL analytics_revenue_figures(p.periods) AS f
 JOIN LATERAL analytics_mrr_figures(p.periods) AS m ON m.place = f.place

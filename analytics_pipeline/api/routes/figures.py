@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response, Security
 from pydantic import Field
 
-from analytics_pipeline.api.asking import MoneyParameters, PeriodParameters, answer
+from analytics_pipeline.api.asking import LocalPeriodParameters, MoneyParameters, answer
 from analytics_pipeline.api.auth import Caller, caller_with
 from analytics_pipeline.api.describing import NOT_MODIFIED, answered
 from analytics_pipeline.api.schemas import (
@@ -29,7 +29,7 @@ router = APIRouter(prefix="/analytics", tags=["figures"])
 FiguresCaller = Annotated[Caller, Security(caller_with(Scope.FIGURES))]
 
 
-class TopEventsParameters(PeriodParameters):
+class TopEventsParameters(LocalPeriodParameters):
     """A company, a period, and how many types."""
 
     limit: int = Field(10, ge=1, le=1000, description="How many event types at most.")
@@ -42,7 +42,9 @@ async def revenue(request: Request, caller: FiguresCaller, parameters: Annotated
 
 
 @router.get("/users", **answered(UsersAnswer, more=NOT_MODIFIED))
-async def users(request: Request, caller: FiguresCaller, parameters: Annotated[PeriodParameters, Query()]) -> Response:
+async def users(
+    request: Request, caller: FiguresCaller, parameters: Annotated[LocalPeriodParameters, Query()]
+) -> Response:
     """Total, active, new and churned users, and their rates."""
     return await answer(request, caller, parameters, lambda c, q: users_answer(c, q.company, q.window))
 

@@ -5,11 +5,12 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from analytics_pipeline.api.asking import MoneyParameters, PeriodParameters, answer
+from analytics_pipeline.api.asking import LocalPeriodParameters, MoneyParameters, answer
 from analytics_pipeline.api.describing import NOT_MODIFIED, answered
 from analytics_pipeline.api.routes.figures import FiguresCaller
 from analytics_pipeline.api.schemas import RevenueSeriesAnswer, UsersSeriesAnswer
 from analytics_pipeline.metrics.answers import revenue_series_answer, users_series_answer
+from analytics_pipeline.metrics.periods import usual_granularity
 from analytics_pipeline.windows import Granularity, Window
 
 router = APIRouter(prefix="/analytics", tags=["series"])
@@ -25,7 +26,7 @@ class RevenueSeriesParameters(MoneyParameters):
     )
 
 
-class UsersSeriesParameters(PeriodParameters):
+class UsersSeriesParameters(LocalPeriodParameters):
     """A company, a period, and the width of an entry."""
 
     interval: Literal["day", "month"] | None = Field(None, description=f"An entry per day or month{_DEFAULT}")
@@ -62,4 +63,4 @@ async def users_series(
 def _granularity(window: Window, interval: str | None) -> Granularity:
     if interval is not None:
         return Granularity(interval)
-    return Granularity.MONTH if window.is_aligned(Granularity.MONTH) else Granularity.DAY
+    return usual_granularity(window)

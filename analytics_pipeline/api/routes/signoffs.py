@@ -15,6 +15,7 @@ from analytics_pipeline.api.problems import ApiError
 from analytics_pipeline.api.routes.figures import FiguresCaller
 from analytics_pipeline.api.schemas import Signed, SignOffsAnswer
 from analytics_pipeline.api.scopes import Scope
+from analytics_pipeline.companies.time_zones import UTC
 from analytics_pipeline.errors import RefusedError
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
 from analytics_pipeline.metrics.answers import signoffs_answer
@@ -70,7 +71,7 @@ async def signoffs(
 
     def read(connection: Connection) -> dict[str, Any]:
         company_for(connection, caller, company)
-        window = asked_window(parameters, database_now(connection).date())
+        window = asked_window(connection, parameters, UTC, database_now(connection))
         return {**signoffs_answer(connection, company, window), "maySign": Scope.SIGN in caller.scopes}
 
     found = await request.app.state.readers.run(company, read)
