@@ -5,7 +5,13 @@ from dataclasses import asdict
 
 import click
 
-from analytics_pipeline.cli.maintenance import compress_command, decompress_command, explain_command, refresh_command
+from analytics_pipeline.cli.maintenance import (
+    compress_command,
+    decompress_command,
+    explain_command,
+    rebuild_command,
+    refresh_command,
+)
 from analytics_pipeline.cli.policies import policies
 from analytics_pipeline.cli.program import examples
 from analytics_pipeline.cli.terminal import echo, echo_json
@@ -22,7 +28,7 @@ def db() -> None:
     """Start, stop and migrate the database, show its state, change its policies, maintain it by hand."""
 
 
-for command in (policies, refresh_command, compress_command, decompress_command, explain_command):
+for command in (policies, refresh_command, rebuild_command, compress_command, decompress_command, explain_command):
     db.add_command(command)
 
 
@@ -89,6 +95,8 @@ def db_migrate(*, as_json: bool) -> None:
 
     A new database gets the policies that ANALYTICS_RETENTION, ANALYTICS_COMPRESS_AFTER and ANALYTICS_REFRESH_OWNER
     ask for. Those of an existing one stay as they are: "db policies" shows and changes them.
+
+    An aggregate whose declaration has changed stays as it is, too, and is named: "db rebuild" brings it there.
 
     What stands already is left alone, without a lock. What changes waits for other sessions two seconds at a time, so
     that nobody queues behind it for longer, names them, and stops after ANALYTICS_LOCK_TIMEOUT seconds.

@@ -11,6 +11,7 @@ from analytics_pipeline.cli.terminal import confirm, echo, echo_json
 from analytics_pipeline.database import connect
 from analytics_pipeline.operations.explain import explain, parameters_of
 from analytics_pipeline.operations.hand_refresh import HandRefresh, refresh_by_hand
+from analytics_pipeline.operations.rebuild import RebuiltAggregate, rebuild
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.signals import describing
 from analytics_pipeline.sql_files import queries
@@ -69,6 +70,52 @@ def _refreshed(done: HandRefresh) -> dict[str, object]:
         "seconds": round(result.seconds, 3),
         "stale": [{"first": stale.first, "last": stale.last} for stale in result.invalidated],
         "staleAbove": done.stale_above,
+    }
+
+
+@click.command("rebuild", epilog=examples("db rebuild analytics_user_activity_monthly"))
+@click.argument("name", type=click.Choice(list(_BY_NAME)), metavar="NAME")
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+def rebuild_command(name: str, *, as_json: bool) -> None:
+    """Bring the aggregate NAME, and those built on it, to their declarations, after an upgrade has changed them.
+
+    The new one is filled beside the old one, which readers see until both change names. Rows whose events have expired
+    are carried over: a column that is new is null there. Grants, comments, indexes, policies and views on it stay. It
+    takes the room of both meanwhile, and can be repeated after an interruption.
+    """
+    with (
+        connect(autocommit=True) as connection,
+        describing(
+            lambda: f"{name} is as it was; what is computed of the new one stays, and the same command does the rest."
+        ),
+    ):
+        done = rebuild(
+            connection,
+            _BY_NAME[name],
+            lambda relation, month: echo(f"{relation}  {month.start:%Y-%m}", err=as_json),
+        )
+    if as_json:
+        echo_json({"rebuilt": list(map(_rebuilt, done))})
+        return
+    for rebuilt in done:
+        computed = f"{rebuilt.computed} was computed" if rebuilt.computed else "nothing was to be computed"
+        echo(
+            f"{rebuilt.name} is rebuilt: {computed}, {rebuilt.carried_rows:,} rows before the retention horizon were "
+            "carried over."
+        )
+        for window in rebuilt.changed:
+            echo(f"changed  {window}: what is built on it is computed again by the sensor late_events.")
+    if not done:
+        echo(f"{name} is as declared: nothing was to be done.")
+
+
+def _rebuilt(done: RebuiltAggregate) -> dict[str, object]:
+    return {
+        "aggregate": done.name,
+        "start": done.computed.start if done.computed else None,
+        "end": done.computed.end if done.computed else None,
+        "carriedRows": done.carried_rows,
+        "changed": [{"start": window.start, "end": window.end} for window in done.changed],
     }
 
 

@@ -150,7 +150,7 @@ def _tell_row(aggregate: ContinuousAggregate, rows: list[Difference]) -> str:
     values = [
         f"{name} is {_value(stored, name)} stored and {_value(expected, name)} in the events"
         for name in aggregate.measures
-        if not stored or not expected or stored[0][name] != expected[0][name]
+        if name in row and (not stored or not expected or stored[0][name] != expected[0][name])
     ]
     return f"{where}: {', '.join(values)}"
 

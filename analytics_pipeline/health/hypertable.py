@@ -5,7 +5,7 @@ from analytics_pipeline.health.check_result import CheckResult, Violation
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import ContinuousAggregate
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.timescale.declaration import declaration_drift
+from analytics_pipeline.timescale.declaration import declaration_drift, rebuild_command
 from analytics_pipeline.timescale.definition import compare_definition
 from analytics_pipeline.timescale.hypertable import hypertable_drift
 
@@ -37,8 +37,7 @@ def matches_declaration(connection: Connection, aggregate: ContinuousAggregate) 
             problems.append(
                 Violation(
                     "its query is not the declared one (both are in the metadata)",
-                    "a new file in sql/migrations, which keeps what outlives the raw events, drops the relation and "
-                    f"creates it as: {definition.create_statement}",
+                    rebuild_command(aggregate),
                 )
             )
     return CheckResult.judge(

@@ -2,7 +2,8 @@
 
 Assets, checks, policies, reconciliation and documentation are generated from these entries. An
 entry says what its rows must equal, over the raw events, however many levels it is built on; the
-relation itself is created by a migration. To add one: a migration, and an entry here.
+relation itself is created by a migration. To add one: a migration, and an entry here. To change one: the entry, and
+"analytics-pipeline db rebuild" in each database that has it.
 """
 
 from collections.abc import Mapping
@@ -46,6 +47,8 @@ COLUMNS: Mapping[str, Column] = {
     "credit_value": Column("numeric", "The part of total_value that was credited, negative or null.", is_amount=True),
     "active_users": Column("bigint", "Distinct users in the bucket; not to be summed over buckets."),
     "event_count": Column("bigint", "Number of raw events behind the row."),
+    "first_at": Column("timestamptz", "First of the events behind the row; null: stored before it was kept."),
+    "last_at": Column("timestamptz", "Last of the events behind the row; null: stored before it was kept."),
 }
 
 
@@ -148,7 +151,7 @@ AGGREGATES: tuple[ContinuousAggregate, ...] = (
         description="One row per user active in a month: the grain over which distinct users are counted.",
         granularity=Granularity.MONTH,
         dimensions=("company_id", "user_id"),
-        measures={"event_count": "count(*)"},
+        measures={"event_count": "count(*)", "first_at": 'min("timestamp")', "last_at": 'max("timestamp")'},
         condition=_ACTIVITY,
     ),
     ContinuousAggregate(

@@ -18,11 +18,10 @@ _VIEW = sql.Identifier("analytics_declared_definition")
 
 @dataclass(frozen=True, slots=True)
 class DefinitionComparison:
-    """Both queries as the server prints them, and the statement that creates the declared one."""
+    """Both queries as the server prints them."""
 
     stored: str
     declared: str
-    create_statement: str
 
     @property
     def agrees(self) -> bool:
@@ -40,11 +39,15 @@ def compare_definition(connection: Connection, aggregate: ContinuousAggregate) -
     with connection.transaction(force_rollback=True):
         connection.execute(sql.SQL("CREATE TEMPORARY VIEW {} AS {}").format(_VIEW, declared))
         (printed,) = fetch_row(connection, "SELECT pg_get_viewdef('pg_temp.analytics_declared_definition'::regclass)")
-    create = sql.SQL(
+    return DefinitionComparison(stored, printed)
+
+
+def create_statement(aggregate: ContinuousAggregate) -> sql.Composed:
+    """Return the statement that creates an aggregate as it is declared, real-time and with nothing stored."""
+    return sql.SQL(
         "CREATE MATERIALIZED VIEW {} WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS {} "
-        "WITH NO DATA;"
-    ).format(sql.Identifier(aggregate.name), declared)
-    return DefinitionComparison(stored, printed, create.as_string(connection))
+        "WITH NO DATA"
+    ).format(sql.Identifier(aggregate.name), _declared_query(aggregate))
 
 
 def _declared_query(aggregate: ContinuousAggregate) -> sql.Composed:

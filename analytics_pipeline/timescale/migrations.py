@@ -18,6 +18,7 @@ from analytics_pipeline.sql_files import list_sql, load_sql
 from analytics_pipeline.timescale.catalog import require_known_catalog
 from analytics_pipeline.timescale.clock import read_clocks, say_difference
 from analytics_pipeline.timescale.connection import Connection, fetch_row
+from analytics_pipeline.timescale.declaration import outdated_aggregates, rebuild_command
 from analytics_pipeline.timescale.policies import (
     APPLY,
     PolicyChange,
@@ -38,7 +39,7 @@ _NAME = re.compile(r"^migrations/(\d{4})_[a-z0-9_]+\.sql$")
 
 @dataclass(frozen=True, slots=True)
 class MigrationReport:
-    """What one migration command changed; ``notes`` are sentences about policies that it left as they are.
+    """What one migration command changed; ``notes`` are sentences about policies and aggregates left as they are.
 
     ``renewed`` names the parts of the schema (functions, views, access, row_security) that were applied again.
     """
@@ -84,7 +85,7 @@ def apply_migrations(
     renewed = bring_up_to_date(connection)
     was_settled = bool(policy_records(connection))
     changes = settle_policies(connection, server, new_policies)
-    notes = (*_policy_notes(connection, new_policies, named, was_settled=was_settled),)
+    notes = (*_policy_notes(connection, new_policies, named, was_settled=was_settled), *_aggregate_notes(connection))
     return MigrationReport(applied, len(migrations) - len(applied), renewed, tuple(changes), notes)
 
 
@@ -116,6 +117,14 @@ def _policy_notes(
             )
     for difference in policy_differences(connection, policy_values(connection)):
         yield f"{difference.text}. To apply what is wanted: '{APPLY}'."
+
+
+def _aggregate_notes(connection: Connection) -> Iterator[str]:
+    for aggregate in outdated_aggregates(connection):
+        yield (
+            f"{aggregate.name} is not as this version declares it, and stays as it is until it is rebuilt, for which "
+            f"nobody has to wait: '{rebuild_command(aggregate)}'."
+        )
 
 
 def _same_value(connection: Connection, name: str, one: str, other: str) -> bool:

@@ -290,6 +290,17 @@ def droppable_events(connection: Connection, retention: str) -> DroppableEvents:
     return DroppableEvents(*fetch_row(connection, load_query("droppable_chunks"), parameters))
 
 
+def add_policy(connection: Connection, policy: Policy, action: str = "added") -> PolicyChange:
+    """Give a relation a policy that it has none of yet, and return what was done."""
+    if policy.procedure == RETENTION:
+        action += _describe_first_drop(connection, policy)
+    parameters = {"relation": policy.relation, "schedule_interval": policy.schedule_interval, **policy.config}
+    (job_id,) = fetch_row(connection, sql.SQL(_ADD[policy.procedure]), parameters)
+    if not policy.scheduled:
+        _schedule(connection, policy, job_id)
+    return PolicyChange(policy.relation, policy.procedure, action)
+
+
 def _lock(connection: Connection) -> None:
     """Let one transaction at a time change what is wanted, or the policies; everybody may read."""
     connection.execute("LOCK TABLE analytics_policies IN SHARE ROW EXCLUSIVE MODE")
@@ -320,10 +331,10 @@ def _apply(connection: Connection, values: PolicyValues) -> Iterator[PolicyChang
     for key, policy in wanted.items():
         current = found.get(key)
         if current is None:
-            yield _add(connection, policy, "added")
+            yield add_policy(connection, policy, "added")
         elif not _same_configuration(connection, policy, current):
             connection.execute(_REMOVE[policy.procedure], [policy.relation])
-            yield _add(connection, policy, "replaced")
+            yield add_policy(connection, policy, "replaced")
         elif current.scheduled != policy.scheduled:
             _schedule(connection, policy, current.job_id)
             yield PolicyChange(policy.relation, policy.procedure, f"scheduled = {policy.scheduled}")
@@ -331,22 +342,12 @@ def _apply(connection: Connection, values: PolicyValues) -> Iterator[PolicyChang
 
 def _add_missing_refreshes(connection: Connection, values: PolicyValues) -> Iterator[PolicyChange]:
     for policy in _missing_refreshes(connection, values):
-        yield _add(connection, policy, "added")
+        yield add_policy(connection, policy, "added")
 
 
 def _missing_refreshes(connection: Connection, values: PolicyValues) -> list[Policy]:
     found = {p.relation for p in read_policies(connection) if p.procedure == REFRESH}
     return [p for p in wanted_policies(values) if p.procedure == REFRESH and p.relation not in found]
-
-
-def _add(connection: Connection, policy: Policy, action: str) -> PolicyChange:
-    if policy.procedure == RETENTION:
-        action += _describe_first_drop(connection, policy)
-    parameters = {"relation": policy.relation, "schedule_interval": policy.schedule_interval, **policy.config}
-    (job_id,) = fetch_row(connection, sql.SQL(_ADD[policy.procedure]), parameters)
-    if not policy.scheduled:
-        _schedule(connection, policy, job_id)
-    return PolicyChange(policy.relation, policy.procedure, action)
 
 
 def _same_configuration(connection: Connection, wanted: Policy, found: Policy) -> bool:

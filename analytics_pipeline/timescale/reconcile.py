@@ -106,21 +106,24 @@ def reconcile(
 ) -> Reconciliation:
     """Compare the stored rows of a window, without the real-time part, with the raw events.
 
-    Every dimension and every measure counts, at full precision. Buckets within the stale ranges, read at the same state
-    (``one_state``), may differ. Raises ``AnalyticsError`` when the aggregate does not exist.
+    Every dimension and every measure counts, at full precision, but measures that the aggregate lacks until it is
+    rebuilt. Buckets within the stale ranges, read at the same state (``one_state``), may differ. Raises
+    ``AnalyticsError`` when the aggregate does not exist.
     """
     table = materialized_tables(connection).get(aggregate.name)
     if table is None:
         raise AnalyticsError(
             f"The continuous aggregate {aggregate.name} does not exist: run 'analytics-pipeline db migrate'."
         )
+    stored = {column for (column,) in connection.execute(load_query("aggregate_columns"), {"name": aggregate.name})}
+    measures = {name: expression for name, expression in aggregate.measures.items() if name in stored}
     query = sql.SQL(load_query("reconcile")).format(
         width=sql.Literal(f"1 {aggregate.granularity}"),
         dimensions=sql.SQL(", ").join(map(sql.Identifier, aggregate.dimensions)),
-        measures=sql.SQL(", ").join(map(sql.Identifier, aggregate.measures)),
+        measures=sql.SQL(", ").join(map(sql.Identifier, measures)),
         expressions=sql.SQL(", ").join(
             sql.SQL("{} AS {}").format(sql.SQL(expression), sql.Identifier(name))
-            for name, expression in aggregate.measures.items()
+            for name, expression in measures.items()
         ),
         events=sql.Identifier(EVENTS),
         condition=sql.SQL(aggregate.condition),

@@ -2,6 +2,8 @@
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -93,21 +95,69 @@ def refresh(connection: Connection, aggregate: ContinuousAggregate, window: Wind
     require_known_catalog(connection)
     window = _closed_part(connection, aggregate, window)
     started = time.monotonic()
-    # Two refreshes of one aggregate duplicate rows before TimescaleDB 2.26.3 and fail from then on.
-    with advisory_lock(connection, _LOCK_CLASS, aggregate.name):
+    with refresh_lock(connection, aggregate):
         require_within_horizon(connection, aggregate.name, aggregate.granularity, window)
         stale = tuple(stale_ranges(connection, window, aggregate.name))
         if stale:
-            _note_change(connection, aggregate, window)
+            note_change(connection, aggregate, window)
         # A refresh is one transaction: months keep each of them short at a year's range, and
         # measured as fast as one call for the whole range.
-        results = [_call_refresh(connection, aggregate, part) for part in window.split(Granularity.MONTH)]
+        results = [
+            call_refresh(connection, aggregate.name, part.start, part.end) for part in window.split(Granularity.MONTH)
+        ]
         if stale or not all(results):
             # Again, for what was computed meanwhile, and for events that have changed since the log was read; the first
             # note is for a process killed before this one.
-            _note_change(connection, aggregate, window)
+            note_change(connection, aggregate, window)
     buckets = tuple(count_buckets(connection, aggregate, window))
     return RefreshResult(aggregate.name, window, buckets, time.monotonic() - started, all(results), stale)
+
+
+@contextmanager
+def refresh_lock(connection: Connection, aggregate: ContinuousAggregate) -> Iterator[None]:
+    """Let nobody else refresh an aggregate within the block.
+
+    Two refreshes of one aggregate duplicate rows before TimescaleDB 2.26.3 and fail from then on.
+    """
+    with advisory_lock(connection, _LOCK_CLASS, aggregate.name):
+        yield
+
+
+def note_change(connection: Connection, aggregate: ContinuousAggregate, window: Window) -> None:
+    """Note what has to be computed again because of a refresh; nobody builds on single hours.
+
+    Those are the figures built on the aggregate and, since the refresh clears the log they go by, the days of users
+    and subscriptions.
+    """
+    if aggregate.name == LOGS_DAYS:
+        connection.execute("SELECT analytics_note_changed_events(%s, %s)", [window.start, window.end])
+    if aggregate.granularity is not Granularity.HOUR:
+        parameters = [window.start, window.end, str(aggregate.granularity), aggregate.name]
+        connection.execute("SELECT analytics_note_refresh(%s, %s, %s, %s)", parameters)
+
+
+def call_refresh(
+    connection: Connection, relation: str, start: datetime | None, end: datetime, *, force: bool = False
+) -> bool:
+    """Have TimescaleDB refresh ``[start, end)`` (None: from the beginning); return whether it was up to date already.
+
+    Guards nothing: behind the retention horizon it erases. With ``force`` also what was not stale is computed again.
+    """
+    notices: list[str] = []
+
+    def collect(diagnostic: psycopg.errors.Diagnostic) -> None:
+        notices.append(diagnostic.message_primary or "")
+
+    connection.add_notice_handler(collect)
+    try:
+        connection.execute(
+            "CALL refresh_continuous_aggregate(%s::regclass, %s::timestamptz, %s::timestamptz, %s, %s::jsonb)",
+            [relation, start, end, force, UNBATCHED],
+        )
+    finally:
+        connection.remove_notice_handler(collect)
+    _log.debug("refreshed %s from %s to %s", relation, start, end)
+    return any(_UP_TO_DATE in notice for notice in notices)
 
 
 def retention_horizon(connection: Connection) -> datetime | None:
@@ -190,38 +240,6 @@ def _require_aligned(relation: str, granularity: Granularity, window: Window) ->
             f"{relation} is refreshed in whole {granularity}s, and {window} doesn't begin and end on a {granularity}'s "
             f"boundary: use {window.widen(granularity)}."
         )
-
-
-def _note_change(connection: Connection, aggregate: ContinuousAggregate, window: Window) -> None:
-    """Note what has to be computed again because of a refresh; nobody builds on single hours.
-
-    Those are the figures built on the aggregate and, since the refresh clears the log they go by, the days of users
-    and subscriptions.
-    """
-    if aggregate.name == LOGS_DAYS:
-        connection.execute("SELECT analytics_note_changed_events(%s, %s)", [window.start, window.end])
-    if aggregate.granularity is not Granularity.HOUR:
-        parameters = [window.start, window.end, str(aggregate.granularity), aggregate.name]
-        connection.execute("SELECT analytics_note_refresh(%s, %s, %s, %s)", parameters)
-
-
-def _call_refresh(connection: Connection, aggregate: ContinuousAggregate, window: Window) -> bool:
-    """Refresh one window and return whether TimescaleDB found it up to date already."""
-    notices: list[str] = []
-
-    def collect(diagnostic: psycopg.errors.Diagnostic) -> None:
-        notices.append(diagnostic.message_primary or "")
-
-    connection.add_notice_handler(collect)
-    try:
-        connection.execute(
-            "CALL refresh_continuous_aggregate(%s::regclass, %s::timestamptz, %s::timestamptz, options => %s::jsonb)",
-            [aggregate.name, window.start, window.end, UNBATCHED],
-        )
-    finally:
-        connection.remove_notice_handler(collect)
-    _log.debug("refreshed %s for %s", aggregate.name, window)
-    return any(_UP_TO_DATE in notice for notice in notices)
 
 
 def _end_of_lost_events(connection: Connection) -> datetime | None:

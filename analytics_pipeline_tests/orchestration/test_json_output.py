@@ -93,6 +93,7 @@ CALLS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("access", "list"): (),
     ("access", "audit"): (),
     ("db", "refresh"): ("analytics_revenue_hourly", *JANUARY),
+    ("db", "rebuild"): ("analytics_revenue_hourly",),
     ("db", "compress"): (*JANUARY, "--yes"),
     ("db", "decompress"): (*JANUARY, "--yes"),
     ("db", "explain"): (),

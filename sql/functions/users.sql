@@ -3,6 +3,21 @@
 -- A user is deleted from after a deletion's instant up to the next other event, exclusive: an event of the same
 -- instant as the deletion comes before it, and another deletion brings nobody back.
 
+-- A database of before they were kept has the user grain without them until it is rebuilt.
+CREATE OR REPLACE FUNCTION analytics_keeps_activity_instants()
+RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT EXISTS (
+        SELECT FROM pg_attribute AS a
+        WHERE a.attrelid = 'analytics_user_activity_monthly'::regclass AND a.attname = 'first_at'
+          AND NOT a.attisdropped
+    )
+$$;
+
+COMMENT ON FUNCTION analytics_keeps_activity_instants IS
+    'Whether the user grain has first_at and last_at, each null for what was stored before they were kept.';
+
 CREATE OR REPLACE FUNCTION analytics_open_users(p_companies text[], p_windows tstzmultirange)
 RETURNS TABLE (company_id text, user_id text, first_seen timestamptz, deletions timestamptz[])
 LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10000

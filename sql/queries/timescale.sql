@@ -1,8 +1,100 @@
+-- name: aggregate_columns
+-- The columns of a relation, in order.
+SELECT a.attname::text
+FROM pg_attribute AS a
+WHERE a.attrelid = %(name)s::regclass AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attnum
+
+
+-- name: aggregate_comments
+-- What COMMENT ON has said of a relation (column: null) and of its columns.
+SELECT a.attname::text, d.description
+FROM pg_description AS d
+LEFT JOIN pg_attribute AS a ON a.attrelid = d.objoid AND a.attnum = d.objsubid AND d.objsubid > 0
+WHERE d.classoid = 'pg_class'::regclass AND d.objoid = %(name)s::regclass
+ORDER BY d.objsubid
+
+
 -- name: aggregate_definition
 -- The query a continuous aggregate is filled by, as this server prints it.
 SELECT pg_get_viewdef(format('%%I.%%I', direct_view_schema, direct_view_name)::regclass)
 FROM _timescaledb_catalog.continuous_agg
 WHERE user_view_name = %(name)s
+
+
+-- name: aggregate_dependants
+-- What depends on a continuous aggregate, or on the table of its stored rows, beside the engine's own views: kind, name,
+-- owner, whether this role may replace it, and whether it is a plain view on the aggregate, which can be moved.
+WITH aggregate AS (
+    SELECT
+        format('%%I.%%I', c.user_view_schema, c.user_view_name)::regclass AS view,
+        format('%%I.%%I', h.schema_name, h.table_name)::regclass AS stored
+    FROM _timescaledb_catalog.continuous_agg AS c
+    JOIN _timescaledb_catalog.hypertable AS h ON h.id = c.mat_hypertable_id
+    WHERE c.user_view_name = %(name)s
+),
+engine_view AS (
+    SELECT to_regclass(format('%%I.%%I', v.view_schema, v.view_name)) AS oid
+    FROM _timescaledb_catalog.continuous_agg AS c
+    CROSS JOIN LATERAL (
+        VALUES
+            (c.user_view_schema, c.user_view_name), (c.partial_view_schema, c.partial_view_name),
+            (c.direct_view_schema, c.direct_view_name)
+    ) AS v (view_schema, view_name)
+)
+SELECT DISTINCT
+    CASE r.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' ELSE 'relation' END AS kind,
+    r.oid::regclass::text AS name, pg_get_userbyid(r.relowner)::text AS owner, pg_has_role(r.relowner, 'USAGE') AS is_ours,
+    r.relkind = 'v' AND d.refobjid = a.view AS is_movable
+FROM aggregate AS a
+JOIN pg_depend AS d ON d.refclassid = 'pg_class'::regclass AND d.refobjid IN (a.view, a.stored)
+JOIN pg_rewrite AS w ON d.classid = 'pg_rewrite'::regclass AND w.oid = d.objid
+JOIN pg_class AS r ON r.oid = w.ev_class
+WHERE r.oid <> a.view AND r.oid NOT IN (SELECT e.oid FROM engine_view AS e WHERE e.oid IS NOT NULL)
+UNION ALL
+SELECT 'function', p.oid::regprocedure::text, pg_get_userbyid(p.proowner)::text, pg_has_role(p.proowner, 'USAGE'), false
+FROM aggregate AS a
+JOIN pg_depend AS d ON d.refclassid = 'pg_class'::regclass AND d.refobjid IN (a.view, a.stored)
+JOIN pg_proc AS p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
+UNION ALL
+SELECT 'trigger', t.tgname, pg_get_userbyid(c.relowner)::text, true, false
+FROM aggregate AS a
+JOIN pg_trigger AS t ON t.tgrelid = a.view AND NOT t.tgisinternal
+JOIN pg_class AS c ON c.oid = t.tgrelid
+UNION ALL
+SELECT 'continuous aggregate', child.user_view_name::text, NULL, false, false
+FROM _timescaledb_catalog.continuous_agg AS parent
+JOIN _timescaledb_catalog.continuous_agg AS child ON child.parent_mat_hypertable_id = parent.mat_hypertable_id
+WHERE parent.user_view_name = %(name)s
+ORDER BY 1, 2
+
+
+-- name: aggregate_grants
+-- Who may do what on a relation, or on one of its columns, beside its owner; the grantee null: everybody.
+SELECT
+    CASE WHEN g.grantee <> 0 THEN pg_get_userbyid(g.grantee)::text END, g.privilege_type, g.is_grantable, g.column_name
+FROM (
+    SELECT c.relowner, x.grantee, x.privilege_type, x.is_grantable, NULL AS column_name
+    FROM pg_class AS c
+    CROSS JOIN LATERAL aclexplode(c.relacl) AS x
+    WHERE c.oid = %(name)s::regclass
+    UNION ALL
+    SELECT c.relowner, x.grantee, x.privilege_type, x.is_grantable, a.attname::text
+    FROM pg_class AS c
+    JOIN pg_attribute AS a ON a.attrelid = c.oid AND NOT a.attisdropped
+    CROSS JOIN LATERAL aclexplode(a.attacl) AS x
+    WHERE c.oid = %(name)s::regclass
+) AS g
+WHERE g.grantee <> g.relowner
+ORDER BY 1, 2, 4
+
+
+-- name: aggregate_indexes
+-- The indexes of a table: of what kind, and how each is made of it.
+SELECT CASE WHEN x.indisunique THEN 'UNIQUE INDEX' ELSE 'INDEX' END, substring(pg_get_indexdef(x.indexrelid) FROM ' USING .*$')
+FROM pg_index AS x
+WHERE x.indrelid = %(table)s::regclass
+ORDER BY 1, 2
 
 
 -- name: aggregate_layout
@@ -38,6 +130,51 @@ LEFT JOIN _timescaledb_catalog.continuous_agg AS parent ON parent.mat_hypertable
 WHERE c.user_view_name = %(name)s
 
 
+-- name: aggregate_storage
+-- How a continuous aggregate keeps its rows: owner, width of the chunks, compression on or not, its segments and order.
+SELECT
+    pg_get_userbyid(v.relowner)::text, pg_get_userbyid(v.relowner) = current_user, d.time_interval, a.compression_enabled,
+    s.segmentby, s.orderby
+FROM timescaledb_information.continuous_aggregates AS a
+JOIN pg_class AS v ON v.oid = format('%%I.%%I', a.view_schema, a.view_name)::regclass
+JOIN timescaledb_information.dimensions AS d
+    ON (d.hypertable_schema, d.hypertable_name)
+     = (a.materialization_hypertable_schema, a.materialization_hypertable_name)
+   AND d.dimension_number = 1
+LEFT JOIN timescaledb_information.hypertable_compression_settings AS s
+    ON s.hypertable = format('%%I.%%I', d.hypertable_schema, d.hypertable_name)::regclass
+WHERE a.view_name = %(name)s
+
+
+-- name: aggregate_stored
+-- The table of an aggregate's stored rows, and the instant up to which they are shown (null: none are).
+SELECT
+    h.schema_name::text, h.table_name::text,
+    _timescaledb_functions.to_timestamp(nullif(w.watermark, -210866803200000000))
+FROM _timescaledb_catalog.continuous_agg AS c
+JOIN _timescaledb_catalog.hypertable AS h ON h.id = c.mat_hypertable_id
+LEFT JOIN _timescaledb_catalog.continuous_aggs_watermark AS w USING (mat_hypertable_id)
+WHERE c.user_view_name = %(name)s
+
+
+-- name: aggregate_views
+-- The plain views on a continuous aggregate: name, options, query.
+SELECT DISTINCT r.oid::regclass::text, r.reloptions, pg_get_viewdef(r.oid)
+FROM pg_depend AS d
+JOIN pg_rewrite AS w ON d.classid = 'pg_rewrite'::regclass AND w.oid = d.objid
+JOIN pg_class AS r ON r.oid = w.ev_class AND r.relkind = 'v'
+WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = %(name)s::regclass AND r.oid <> d.refobjid
+  AND NOT EXISTS (
+      SELECT FROM _timescaledb_catalog.continuous_agg AS c
+      WHERE r.oid IN (
+          to_regclass(format('%%I.%%I', c.user_view_schema, c.user_view_name)),
+          to_regclass(format('%%I.%%I', c.partial_view_schema, c.partial_view_name)),
+          to_regclass(format('%%I.%%I', c.direct_view_schema, c.direct_view_name))
+      )
+  )
+ORDER BY 1
+
+
 -- name: audit_list
 -- The newest acts of operators first.
 SELECT a.audit_id, a.happened_at, a.session_role, a.actor, a.act, a.subject, a.details
@@ -46,6 +183,32 @@ WHERE (%(act)s::text IS NULL OR a.act = %(act)s OR starts_with(a.act, %(act)s ||
   AND (%(subject)s::text IS NULL OR a.subject = %(subject)s)
 ORDER BY a.audit_id DESC
 LIMIT %(limit)s
+
+
+-- name: carried_rows
+-- How many rows lie before an instant, and how many of them the key tells apart.
+SELECT count(*), count(DISTINCT ({key})) FROM {new} WHERE bucket < %(cut)s
+
+
+-- name: carry_rows
+-- Before an instant, the rows of the old table that the new one lacks.
+INSERT INTO {new} ({shared})
+SELECT {shared} FROM {old} WHERE bucket < %(cut)s
+EXCEPT ALL
+SELECT {shared} FROM {new} WHERE bucket < %(cut)s
+
+
+-- name: drop_uncarried_buckets
+-- Before an instant, the buckets of the new table with a row that the old one has not.
+DELETE FROM {new}
+WHERE bucket IN (
+    SELECT surplus.bucket
+    FROM (
+        SELECT {shared} FROM {new} WHERE bucket < %(cut)s
+        EXCEPT ALL
+        SELECT {shared} FROM {old} WHERE bucket < %(cut)s
+    ) AS surplus
+)
 
 
 -- name: count_future_events
@@ -295,6 +458,40 @@ SET value = excluded.value, origin = excluded.origin, client = excluded.client, 
 -- name: policy_records
 -- What is wanted of the policies, with who set it.
 SELECT name, value, origin, set_by, client, set_at FROM analytics_policies ORDER BY name
+
+
+-- name: rebuild_span
+-- What of an aggregate is stored, or closed with nothing to store: from the first to the end of the last; null: nothing.
+SELECT
+    least(
+        (SELECT min(s.bucket) FROM {stored} AS s),
+        (SELECT min(p.window_start) FROM analytics_partitions AS p
+          WHERE p.asset = %(name)s AND p.closed_at IS NOT NULL)
+    ),
+    greatest(
+        %(watermark)s::timestamptz,
+        (SELECT max(p.window_end) FROM analytics_partitions AS p
+          WHERE p.asset = %(name)s AND p.closed_at IS NOT NULL)
+    )
+
+
+-- name: rebuilt_differences
+-- The buckets of a window in which two tables of stored rows differ in the columns that both have.
+SELECT coalesce(o.bucket, n.bucket)
+FROM (
+    SELECT s.bucket, count(*) AS rows, sum(hashtextextended(ROW({columns})::text, 0)::numeric) AS content
+    FROM {old} AS s
+    WHERE s.bucket >= %(start)s AND s.bucket < %(end)s
+    GROUP BY s.bucket
+) AS o
+FULL JOIN (
+    SELECT s.bucket, count(*) AS rows, sum(hashtextextended(ROW({columns})::text, 0)::numeric) AS content
+    FROM {new} AS s
+    WHERE s.bucket >= %(start)s AND s.bucket < %(end)s
+    GROUP BY s.bucket
+) AS n ON n.bucket = o.bucket
+WHERE (o.rows, o.content) IS DISTINCT FROM (n.rows, n.content)
+ORDER BY 1
 
 
 -- name: reconcile
