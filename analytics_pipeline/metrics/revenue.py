@@ -127,7 +127,7 @@ def revenue_figures(connection: Connection, periods: Sequence[CompanyWindow], cu
 
     Raises ``HorizonError`` where an hour that a date of another zone than UTC cuts has lost its events.
     """
-    found = []
+    found: list[RevenueFigures] = []
     for *figures, unconverted, is_empty in _of_periods(connection, "revenue_of_periods", periods, currency):
         metrics = RevenueMetrics(*figures)
         _require_revenue(metrics.total_revenue, periods[len(found)][1])

@@ -33,7 +33,7 @@ class RevenueOfPeriod(NamedTuple):
 
     total_revenue: Decimal
     growth: Decimal | None
-    invoiced: Decimal
+    invoiced: Decimal | None
     refunds: Decimal
     mrr: Decimal
     paying_customers: int

@@ -37,13 +37,13 @@ class MonthFigures:
     ``growth`` is that of ``total_revenue`` in per cent, None without a base. ``incomplete`` names the figures that lack
     amounts without a rate (``Unconverted``), ``revenueGrowth`` those of the month before; ``movements_incomplete``:
     what moved MRR lacks some. ``definitions_version`` is older than the report's for a month that keeps its figures
-    because its events have expired.
+    because its events have expired. ``invoiced`` is None where events that it needs have expired.
     """
 
     month: date
     total_revenue: Decimal
     growth: Decimal | None
-    invoiced: Decimal
+    invoiced: Decimal | None
     refunds: Decimal
     mrr: Decimal
     paying_customers: int

@@ -106,9 +106,9 @@ def test_one_reading_serves_all_clients_of_a_company(
 ) -> None:
     read: list[str | None] = []
 
-    def counted(connection: Connection, company_id: str | None, currency: str) -> Any:
+    def counted(connection: Connection, company_id: str | None, currency: str, time_zone: str) -> Any:
         read.append(company_id)
-        return live_answer(connection, company_id, currency)
+        return live_answer(connection, company_id, currency, time_zone)
 
     monkeypatch.setattr(live, "live_answer", counted)
     # No second reading of the same change, where it is announced.
@@ -183,10 +183,10 @@ def test_a_reading_that_fails_is_repeated(served: Served, company: str, monkeypa
         assert revenue_today(socket) == 100.00
         failures = [ValueError("a defect"), psycopg.OperationalError("the server is away")]
 
-        def failing(connection: Connection, company_id: str | None, currency: str) -> Any:
+        def failing(connection: Connection, company_id: str | None, currency: str, time_zone: str) -> Any:
             if failures:
                 raise failures.pop()
-            return live_answer(connection, company_id, currency)
+            return live_answer(connection, company_id, currency, time_zone)
 
         monkeypatch.setattr(live, "live_answer", failing)
         served.pay(company, "1.00")

@@ -20,10 +20,12 @@ from analytics_pipeline.events.bulk_load import EventLoader
 from analytics_pipeline.events.model import AnalyticsEvent, check_event
 from analytics_pipeline.metrics.periods import split_window
 from analytics_pipeline.metrics.revenue import mrr_figures, revenue_figures
-from analytics_pipeline.metrics.users import UserMetrics, user_figures
+from analytics_pipeline.metrics.subscriptions import update_subscriptions
+from analytics_pipeline.metrics.users import UserMetrics, update_users, user_figures
+from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.refresh import refresh
 from analytics_pipeline.windows import Granularity, Window
-from analytics_pipeline_tests.metrics.closing import close_inputs
 from analytics_pipeline_tests.metrics.local_calendar import A_DAY, LocalCalendar
 from analytics_pipeline_tests.metrics.reference import Quotes, histories, movements, paying_customers, rate_between
 from analytics_pipeline_tests.metrics.reference_users import users_of
@@ -49,8 +51,8 @@ ZONES = {
 }
 # Exact sums of fractions that SQL has rounded to 40 places each.
 CLOSE = Fraction(1, 10**25)
-KINDS = ("payment.received", "payment.received", "payment.refunded", "invoice.created", "invoice.credited")
-KINDS += ("user.login", "user.login", "user.deleted", "crypto.received", "subscription")
+KINDS = ["payment.received", "payment.received", "payment.refunded", "invoice.created", "invoice.credited"]
+KINDS += ["user.login", "user.login", "user.deleted", "crypto.received", "subscription"]
 CATEGORIES = {"payment": "revenue", "invoice": "billing", "user": "user_activity", "crypto": "crypto"}
 LIFE = (("started", "active"), ("changed", "active"), ("paused", "paused"), ("resumed", "active"), ("ended", "ended"))
 
@@ -244,6 +246,9 @@ def hold_all(connection: Connection, told: Sequence[History], zone: str) -> None
         assert (revenue.metrics.total_users, revenue.is_empty) == (users.metrics.total_users, False)
 
 
+MADE_OF = (
+    "analytics_revenue_hourly", "analytics_revenue_daily", "analytics_billing_daily", "analytics_user_activity_monthly",
+)  # fmt: skip
 COUNTS = ("total_users", "active_users", "new_users", "churned_users", "users_at_start", "active_before")
 
 
@@ -258,6 +263,16 @@ def spans_of(told: Iterable[History]) -> Iterator[Window]:
         start = datetime(first.year, first.month, 1, tzinfo=UTC) - timedelta(days=32)
         end = datetime(first.year, first.month, 1, tzinfo=UTC) + timedelta(days=125)
         yield Window(start.replace(day=1), end.replace(day=1))
+
+
+def close(connection: Connection, spans: Iterable[Window]) -> None:
+    """Close what these figures are made of."""
+    for span in spans:
+        for aggregate in AGGREGATES:
+            if aggregate.name in MADE_OF:
+                refresh(connection, aggregate, span)
+        update_users(connection, span)
+        update_subscriptions(connection, span)
 
 
 def tell(connection: Connection, random: Random, zones: Sequence[str]) -> None:
@@ -282,13 +297,11 @@ def tell(connection: Connection, random: Random, zones: Sequence[str]) -> None:
     hold(connection, early, rates)
     hold_all(connection, early, zones[0])
     spans = list(spans_of(told))
-    for span in spans:
-        close_inputs(connection, span)
+    close(connection, spans)
     hold(connection, early, rates)
     hold_all(connection, early, zones[0])
     EventLoader(connection).load([event for events in late.values() for event in events])
-    for span in spans:
-        close_inputs(connection, span)
+    close(connection, spans)
     hold(connection, told, rates)
     hold_all(connection, told, zones[0])
 

@@ -261,6 +261,7 @@ def test_amounts_are_converted_at_the_rate_of_their_own_day_or_listed(
         refunds, not_refunded = converted(refunded, "revenue")
         missing, missing_before = converted(others, "revenue")[1], converted(others_before, "revenue")[1]
         not_refunded_before = converted(refunded_before, "revenue")[1]
+        assert figures.invoiced is not None
         for value, wanted in (
             (figures.total_revenue, revenue),
             (figures.invoiced, invoiced),

@@ -71,6 +71,7 @@ def test_the_figures_are_those_of_the_answers(connection: Connection, company: s
     revenue, users = revenue_answer(connection, company, window, "EUR"), users_answer(connection, company, window)
     figures = report.revenue.figures
 
+    assert figures.invoiced is not None
     for field, value in {
         "totalRevenue": figures.total_revenue,
         "mrr": figures.mrr,

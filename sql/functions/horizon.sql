@@ -112,7 +112,6 @@ $$;
 COMMENT ON FUNCTION analytics_activity_is_kept(timestamptz, timestamptz, text) IS
     'Whether the active users of a half-open period can be counted, by the horizon and the closed windows as they are.';
 
--- An aggregate that was made before it had instants has them once it is made anew, as far as there are events.
 CREATE OR REPLACE FUNCTION analytics_unsettled_months(p_companies text[], p_start timestamptz, p_end timestamptz)
 RETURNS tstzmultirange
 LANGUAGE plpgsql STABLE PARALLEL SAFE
@@ -122,10 +121,7 @@ BEGIN
     IF p_start IS NULL THEN
         RETURN '{}';
     END IF;
-    IF NOT EXISTS (
-        SELECT FROM pg_attribute AS a
-        WHERE a.attrelid = 'analytics_user_activity_monthly'::regclass AND a.attname = 'first_at'
-    ) THEN
+    IF NOT analytics_keeps_activity_instants() THEN
         RETURN tstzmultirange(tstzrange(analytics_floor('month', p_start), analytics_ceil('month', p_end)));
     END IF;
     RETURN coalesce(
