@@ -63,14 +63,19 @@ def fill(
     connection.execute("ANALYZE analytics_events")
 
 
-def close(connection: Connection) -> None:
-    """Close the year as the jobs do: aggregates, then users and subscriptions, then the metric tables."""
+def close_inputs(connection: Connection) -> None:
+    """Close what the figures of the year stand on: aggregates, then users and subscriptions."""
     for granularity in Granularity:
         for aggregate in AGGREGATES:
             if aggregate.granularity is granularity:
                 refresh(connection, aggregate, YEAR)
     update_users(connection, YEAR)
     update_subscriptions(connection, YEAR)
+
+
+def close(connection: Connection) -> None:
+    """Close the year as the jobs do: what figures stand on, then the metric tables."""
+    close_inputs(connection)
     for granularity in GRANULARITIES:
         for table in METRIC_TABLES:
             close_metric(connection, table, granularity, YEAR, "EUR")

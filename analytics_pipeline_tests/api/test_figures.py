@@ -80,7 +80,10 @@ def test_a_series_holds_the_figures_of_its_periods(served: Served) -> None:
     assert (len(hours["series"]), hours["series"][23]) == (24, hours["series"][23] | {"totalRevenue": 6000.0})
     users = get(served, "users/series", **year).json()
     february = get(served, "users", **DATES).json()
-    assert users["series"][1] == {"start": "2026-02"} | {name: february[name] for name in list(users["series"][1])[1:]}
+    instants = {"startsAt": "2026-02-01T00:00:00Z", "endsAt": "2026-03-01T00:00:00Z"}
+    assert users["series"][1] == {"start": "2026-02"} | instants | {
+        name: february[name] for name in list(users["series"][1])[3:]
+    }
     assert get(served, "users/series", interval="hour", **year).status_code == 422
 
 

@@ -5,7 +5,7 @@ import { Problem, ask, request, token } from "./client.js";
 import { $, element } from "./dom.js";
 import { bucket, instant, period } from "./format.js";
 import { connectLive } from "./live.js";
-import { COMPARISONS, PERIODS, comparison, days, holds, isMonth, iso, monthsUpTo, series } from "./periods.js";
+import { COMPARISONS, PERIODS, comparison, dayIn, days, holds, isMonth, iso, monthsUpTo, series } from "./periods.js";
 import * as sections from "./sections.js";
 
 const TREND_MONTHS = 13;
@@ -19,6 +19,9 @@ const session = {
   isOperator: false,
   companyId: null,
   dataThrough: null,
+  /** The time zone and the currency of each company that was shown, in the time zone that was picked for it. */
+  calendars: new Map(),
+  calendar: { timeZone: "UTC", currency: "" },
   /** What is shown: the answers of the last load. */
   shown: null,
   /** The newest live message, and whether the ticker takes it. */
@@ -39,6 +42,7 @@ function readAddress() {
     period: one("period", PERIODS, "latest-month"),
     compare: one("compare", COMPARISONS, "previous"),
     currency: given.get("currency") ?? "",
+    timeZone: given.get("zone") ?? "",
     firstDay: given.get("first") ?? "",
     lastDay: given.get("last") ?? "",
   };
@@ -46,9 +50,9 @@ function readAddress() {
 
 /** Keep what is picked behind the # of the address, so that it can be bookmarked; a server never sees it. */
 function writeAddress() {
-  const { company, period: name, compare, currency, firstDay, lastDay } = picked;
+  const { company, period: name, compare, currency, timeZone: zone, firstDay, lastDay } = picked;
   const dates = name === "custom" ? { first: firstDay, last: lastDay } : {};
-  const given = Object.entries({ company, period: name, compare, currency, ...dates }).filter(([, value]) => value);
+  const given = Object.entries({ company, period: name, compare, currency, zone, ...dates }).filter(([, value]) => value);
   history.replaceState(null, "", `#${new URLSearchParams(given)}`);
 }
 
@@ -108,15 +112,33 @@ async function whoAmI(signal) {
   session.isOperator = answer.companyId === null;
   session.companyId = answer.companyId;
   session.dataThrough = answer.dataThrough ?? "";
-  session.baseCurrency = answer.currency;
+  session.calendars.clear();
   if (!session.isOperator) picked.company = "";
 }
 
+/** In which time zone and currency the company that is picked is answered: an answer without dates says so. */
+async function calendarOf(companyId, timeZone, signal) {
+  const key = JSON.stringify([companyId, timeZone]);
+  if (!session.calendars.has(key)) {
+    const answer = await ask("revenue", { companyId, timeZone, ...NUMBERS }, signal);
+    session.calendars.set(key, { timeZone: answer.timeZone, currency: answer.currency });
+  }
+  return session.calendars.get(key);
+}
+
+/** The day that an instant, the clock's without one, is in the time zone of what is shown. */
+function dayOf(instant = new Date()) {
+  return dayIn(session.calendar.timeZone, instant);
+}
+
 async function loadPicked(signal) {
-  const span = days(picked.period, { ...picked, now: new Date(), dataThrough: session.dataThrough });
-  const past = comparison(picked.compare, span);
   const companyId = session.isOperator ? picked.company : "";
-  const of = ({ first, last }) => ({ companyId, startDate: first, endDate: last, ...NUMBERS });
+  const { timeZone } = picked;
+  session.calendar = await calendarOf(companyId, timeZone, signal);
+  const newestDay = session.dataThrough ? dayOf(new Date(session.dataThrough)) : null;
+  const span = days(picked.period, { ...picked, today: dayOf(), newestDay });
+  const past = comparison(picked.compare, span);
+  const of = ({ first, last }) => ({ companyId, startDate: first, endDate: last, timeZone, ...NUMBERS });
   const inMoney = (days) => ({ ...of(days), currency: picked.currency });
   const get = (path, parameters) => ask(path, parameters, signal);
   const detail = series(span);
@@ -136,7 +158,7 @@ async function loadPicked(signal) {
     companies: session.isOperator ? get("companies", { ...inMoney(span), companyId: "" }) : null,
     partitions: get("partitions", { startDate: span.first, endDate: span.last }),
     reports: get("reports", { companyId, limit: DOCUMENTS }),
-    signoffs: get("signoffs", of(span)),
+    signoffs: get("signoffs", { companyId, startDate: span.first, endDate: span.last, ...NUMBERS }),
   };
   const names = Object.keys(parts);
   const settled = await Promise.allSettled(Object.values(parts));
@@ -199,10 +221,10 @@ function showTitle() {
   const name = revenue.companyId ?? "All companies";
   const provisional = element("span", { class: "badge", title: "The period has not ended: its figures still move." }, "provisional");
   $("title").replaceChildren(name, ...(revenue.provisional ? [" ", provisional] : []));
-  $("scope").textContent = `${period(span.first, span.last)}, in ${revenue.currency}. Data through ${instant(revenue.dataThrough)}.`;
+  $("scope").textContent = `${period(span.first, span.last)} (${revenue.timeZone}), in ${revenue.currency}. Data through ${instant(revenue.dataThrough)}.`;
   document.title = `${name}: analytics`;
   $("footer").replaceChildren(
-    element("p", {}, `Days, months and hours are UTC. Balances are as of ${instant(revenue.asOf)}. Definitions version ${revenue.definitionsVersion}.`),
+    element("p", {}, `Days, months and hours are those of ${revenue.timeZone}. Balances are as of ${instant(revenue.asOf)}. Definitions version ${revenue.definitionsVersion}.`),
     revenue.provisional ? element("p", {}, "Provisional: the period has not ended, and its figures still move.") : "",
   );
 }
@@ -212,7 +234,7 @@ function emptyNote(span) {
   if (!session.dataThrough) return "There are no events yet. The figures appear here as soon as the first ones are ingested.";
   const isEmpty = Number(revenue.totalRevenue) === 0 && Number(revenue.mrr) === 0 && !Number(users?.activeUsers ?? 0);
   if (isEmpty) return `${revenue.companyId ?? "No company"} has no events in ${period(span.first, span.last)}. Pick another period, or wait for the first events.`;
-  if (picked.period === "latest-month" && session.dataThrough < new Date().toISOString().slice(0, 7)) {
+  if (picked.period === "latest-month" && iso(dayOf(new Date(session.dataThrough))).slice(0, 7) < iso(dayOf()).slice(0, 7)) {
     return `There are no events after ${instant(session.dataThrough)}: this is the latest month that has some.`;
   }
   return "";
@@ -234,7 +256,8 @@ function showProblem(error) {
 // Live
 
 function connect() {
-  const scope = { companyId: session.isOperator ? picked.company || null : null, currency: session.shown.revenue.currency };
+  const { currency, timeZone } = session.shown.revenue;
+  const scope = { companyId: session.isOperator ? picked.company || null : null, currency, timeZone };
   const key = JSON.stringify(scope);
   if (session.liveKey === key && session.isConnected) return;
   session.endLive();
@@ -269,13 +292,13 @@ function takeMessage(message) {
   const changes = sections.showTick({ message, previous });
   const { span, revenue } = session.shown;
   const isMonth = message.revenue.startDate === span.first && message.revenue.endDate === span.last;
-  if (isMonth && message.revenue.currency === revenue.currency) {
+  if (isMonth && message.revenue.currency === revenue.currency && message.timeZone === revenue.timeZone) {
     Object.assign(session.shown, { revenue: message.revenue, users: message.users ?? session.shown.users });
     showTitle();
     showHeadlines();
     sections.showMovements({ movements: message.revenue.mrrMovements, currency: revenue.currency });
   }
-  if (previous && changes.length && (holds(span, new Date()) || picked.period === "latest-month")) {
+  if (previous && changes.length && (holds(span, dayOf()) || picked.period === "latest-month")) {
     session.reload ??= setTimeout(() => load({ quietly: true }), RELOAD_MS);
   }
 }
@@ -303,7 +326,8 @@ function showPickers(span) {
   for (const label of document.querySelectorAll(".dates")) label.hidden = picked.period !== "custom";
   $("first-day").value = span.first;
   $("last-day").value = span.last;
-  $("currency").value = picked.currency || session.baseCurrency;
+  $("currency").value = picked.currency || session.calendar.currency;
+  $("time-zone").value = picked.timeZone || session.calendar.timeZone;
 }
 
 function pickDates() {
@@ -317,7 +341,7 @@ function pickDates() {
 
 /** What is signed off of the period, and for a token that may sign a form, where the period is one month that is over. */
 function showSigning(answer, span) {
-  const month = isMonth(span) && span.last < iso(new Date()) ? span.first.slice(0, 7) : null;
+  const month = isMonth(span) && span.last < iso(dayOf()) ? span.first.slice(0, 7) : null;
   const companyId = session.companyId ?? (picked.company || null);
   const isSigned = (answer?.signoffs ?? []).some((one) => one.companyId === companyId);
   $("signoffs").hidden = !answer || (!answer.signoffs.length && !(answer.maySign && month));
@@ -415,6 +439,9 @@ function start() {
   });
   $("compare").addEventListener("change", ({ target }) => pick({ compare: target.value }));
   $("currency").addEventListener("change", ({ target }) => pick({ currency: target.value.trim().toUpperCase() }));
+  $("time-zone").addEventListener("change", ({ target }) => pick({ timeZone: target.value.trim() }));
+  const zones = ["UTC", ...(Intl.supportedValuesOf?.("timeZone") ?? [])];
+  $("time-zones").replaceChildren(...zones.map((zone) => element("option", { value: zone })));
   for (const id of ["first-day", "last-day"]) $(id).addEventListener("change", pickDates);
   $("pause").addEventListener("click", ({ target }) => {
     session.paused = !session.paused;

@@ -65,14 +65,19 @@ export function period(first, last) {
   return formatter({ ...parts, timeZone: "UTC" }).formatRange(utc(first), utc(last));
 }
 
-/** The start of a bucket of a series: an hour, a day or a month. */
-export function bucket(start, interval) {
+/** The start of a bucket of a series: a day or a month as it is written, an hour on the clocks of a time zone. */
+export function bucket(start, interval, timeZone = "UTC") {
   const parts = {
     hour: { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" },
     day: { day: "numeric", month: "short" },
     month: { month: "short", year: "numeric" },
   }[interval];
-  return formatter({ ...parts, timeZone: "UTC" }).format(utc(start));
+  const zoned = (zone) => formatter({ ...parts, timeZone: zone }).format(utc(start));
+  try {
+    return zoned(interval === "hour" ? timeZone : "UTC");
+  } catch {
+    return `${zoned("UTC")} UTC`;
+  }
 }
 
 export function instant(text) {

@@ -10,12 +10,12 @@ const SILENCE_MS = 40_000;
 const CLOSED = { unauthorised: 4401, unknownCompany: 4404 };
 
 /**
- * Keep a socket open for a company (null: all of them) and a currency.
+ * Keep a socket open for a company (null: all of them), a currency and a time zone.
  *
  * `onFigures` gets each message of figures, `onState` "connecting", "on", "off", and `onSignedOut` is called when the
  * token is not valid any more. Returns a function that ends it.
  */
-export function connectLive({ companyId, currency, onFigures, onState, onSignedOut }) {
+export function connectLive({ companyId, currency, timeZone, onFigures, onState, onSignedOut }) {
   let socket = null;
   let failures = 0;
   let silence = null;
@@ -34,6 +34,7 @@ export function connectLive({ companyId, currency, onFigures, onState, onSignedO
     address.protocol = address.protocol.replace("http", "ws");
     if (companyId !== null) address.searchParams.set("companyId", companyId);
     if (currency) address.searchParams.set("currency", currency);
+    if (timeZone) address.searchParams.set("timeZone", timeZone);
     address.searchParams.set("numbers", "string");
     // The token travels as a sub-protocol: an address is written into logs and histories.
     socket = new WebSocket(address, [PROTOCOL, `bearer.${token.get()}`]);

@@ -1,4 +1,5 @@
-// The periods that can be picked, as calendar days in UTC, both inclusive, and what they are compared with.
+// The periods that can be picked, as calendar days, both inclusive, and what they are compared with. A day is a date at
+// midnight of UTC, whatever the time zone is that it is a day of: which instants it holds, the server knows.
 
 export const PERIODS = {
   "latest-month": "Latest month with data",
@@ -15,13 +16,24 @@ export const PERIODS = {
 
 export const COMPARISONS = { previous: "Period before", year: "Same period a year before", none: "Nothing" };
 
-/** The first and last day of a period. `dataThrough` is the newest event, `now` the clock. */
-export function days(name, { now, dataThrough, firstDay, lastDay }) {
-  const [year, month] = [now.getUTCFullYear(), now.getUTCMonth()];
+/** The day that an instant is in a time zone; of a zone that this browser doesn't know, that of UTC. */
+export function dayIn(timeZone, instant) {
+  try {
+    const parts = new Intl.DateTimeFormat("en-US", { timeZone, year: "numeric", month: "numeric", day: "numeric" }).formatToParts(instant);
+    const [year, month, day] = ["year", "month", "day"].map((name) => Number(parts.find((part) => part.type === name).value));
+    return new Date(Date.UTC(year, month - 1, day));
+  } catch {
+    return new Date(iso(instant));
+  }
+}
+
+/** The first and last day of a period. `newestDay` is the day of the newest event, null without any, `today` today. */
+export function days(name, { today, newestDay, firstDay, lastDay }) {
+  const [year, month] = [today.getUTCFullYear(), today.getUTCMonth()];
   const quarter = month - (month % 3);
   switch (name) {
     case "latest-month": {
-      const newest = dataThrough ? new Date(Math.min(new Date(dataThrough), now)) : now;
+      const newest = newestDay ? new Date(Math.min(newestDay, today)) : today;
       return months(newest.getUTCFullYear(), newest.getUTCMonth(), 1);
     }
     case "last-month":
@@ -35,7 +47,7 @@ export function days(name, { now, dataThrough, firstDay, lastDay }) {
     case "last-year":
       return months(year - 1, 0, 12);
     case "last-30-days":
-      return { first: iso(addDays(now, -29)), last: iso(now) };
+      return { first: iso(addDays(today, -29)), last: iso(today) };
     case "last-12-months":
       return months(year, month - 11, 12);
     case "custom":
@@ -81,9 +93,8 @@ export function series({ first, last }) {
   return { interval: "month", ...months(start.getUTCFullYear(), start.getUTCMonth(), monthCount(start, end)) };
 }
 
-export function holds({ first, last }, instant) {
-  const day = iso(instant);
-  return first <= day && day <= last;
+export function holds({ first, last }, day) {
+  return first <= iso(day) && iso(day) <= last;
 }
 
 export function iso(date) {

@@ -90,8 +90,8 @@ export function showRevenue({ series, before, currency, comparedWith }) {
   }
   showChart($("revenue-chart"), {
     title,
-    summary: extremes(points, "totalRevenue", series.interval, currency),
-    labels: series.series.map((point) => bucket(point.start, series.interval)),
+    summary: extremes(points, "totalRevenue", series, currency),
+    labels: series.series.map((point) => bucket(point.start, series.interval, series.timeZone)),
     series: shown,
     show: (value) => money(value, currency),
     axis: (value) => shortMoney(value, currency),
@@ -154,8 +154,8 @@ export function showUsers({ series }) {
   const most = points.reduce((found, point) => (Number(point.activeUsers ?? 0) > Number(found.activeUsers ?? 0) ? point : found), points[0]);
   showChart($("users-chart"), {
     title,
-    summary: `Most active users: ${count(most.activeUsers)}, ${bucket(most.start, series.interval)}. New in the period: ${count(points.reduce((sum, point) => sum + Number(point.newUsers ?? 0), 0))}.`,
-    labels: series.series.map((point) => bucket(point.start, series.interval)),
+    summary: `Most active users: ${count(most.activeUsers)}, ${bucket(most.start, series.interval, series.timeZone)}. New in the period: ${count(points.reduce((sum, point) => sum + Number(point.newUsers ?? 0), 0))}.`,
+    labels: series.series.map((point) => bucket(point.start, series.interval, series.timeZone)),
     series: [
       { name: "Active", values: of("activeUsers"), kind: "line", colour: "accent" },
       { name: "New", values: of("newUsers"), kind: "line", colour: "second" },
@@ -289,9 +289,9 @@ function knownPoints({ series, dataThrough }) {
   return dataThrough ? series.filter((point) => new Date(point.start) <= new Date(dataThrough)) : [];
 }
 
-function extremes(points, field, interval, currency) {
+function extremes(points, field, { interval, timeZone }, currency) {
   const sorted = [...points].sort((one, other) => Number(one[field]) - Number(other[field]));
-  const name = (point) => `${money(point[field], currency)} (${bucket(point.start, interval)})`;
+  const name = (point) => `${money(point[field], currency)} (${bucket(point.start, interval, timeZone)})`;
   return points.length === 1 ? name(points[0]) : `Highest ${name(sorted.at(-1))}, lowest ${name(sorted[0])}.`;
 }
 
