@@ -101,10 +101,7 @@ AS $$
         p_start, p_end, h.horizon,
         (SELECT c.windows FROM analytics_closed_windows AS c WHERE c.relation = 'analytics_users'),
         p_zone,
-        CASE
-            WHEN p_zone <> 'UTC' AND p_start < h.horizon
-            THEN analytics_unsettled_months(NULL, p_start, least(p_end, h.horizon))
-        END
+        CASE WHEN p_zone <> 'UTC' THEN analytics_unsettled_months(NULL, p_start, p_end, h.horizon) END
     )
     FROM (SELECT analytics_events_from()) AS h (horizon)
 $$;
@@ -112,17 +109,19 @@ $$;
 COMMENT ON FUNCTION analytics_activity_is_kept(timestamptz, timestamptz, text) IS
     'Whether the active users of a half-open period can be counted, by the horizon and the closed windows as they are.';
 
-CREATE OR REPLACE FUNCTION analytics_unsettled_months(p_companies text[], p_start timestamptz, p_end timestamptz)
+-- Only what was kept from before the horizon, when the user grain was rebuilt to have them, lacks instants.
+CREATE OR REPLACE FUNCTION analytics_unsettled_months(
+    p_companies text[], p_start timestamptz, p_end timestamptz, p_horizon timestamptz
+)
 RETURNS tstzmultirange
 LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET plan_cache_mode = force_custom_plan
 AS $$
 BEGIN
-    IF p_start IS NULL THEN
-        RETURN '{}';
-    END IF;
     IF NOT analytics_keeps_activity_instants() THEN
         RETURN tstzmultirange(tstzrange(analytics_floor('month', p_start), analytics_ceil('month', p_end)));
+    ELSIF p_horizon IS NULL OR p_horizon <= analytics_floor('month', p_start) THEN
+        RETURN '{}';
     END IF;
     RETURN coalesce(
         (
@@ -130,7 +129,7 @@ BEGIN
             FROM (
                 SELECT DISTINCT a.bucket
                 FROM analytics_user_activity_monthly AS a
-                WHERE a.bucket >= analytics_floor('month', p_start) AND a.bucket < p_end
+                WHERE a.bucket >= analytics_floor('month', p_start) AND a.bucket < least(p_end, p_horizon)
                   AND a.first_at IS NULL
                   AND (p_companies IS NULL OR a.company_id = ANY (p_companies))
             ) AS m

@@ -55,12 +55,16 @@ COMMENT ON FUNCTION analytics_date_in IS
 -- Days and months of a time zone are those of its calendar; a null zone is UTC, which is computed with as it is.
 CREATE OR REPLACE FUNCTION analytics_local_floor(p_unit text, p_instant timestamptz, p_zone text)
 RETURNS timestamptz
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 AS $$
-    SELECT CASE
-        WHEN coalesce(p_zone, 'UTC') = 'UTC' THEN analytics_floor(p_unit, p_instant)
-        ELSE analytics_local_start(date_trunc(p_unit, analytics_local_date(p_instant, p_zone)::timestamp)::date, p_zone)
-    END
+BEGIN
+    IF coalesce(p_zone, 'UTC') = 'UTC' THEN
+        RETURN analytics_floor(p_unit, p_instant);
+    END IF;
+    RETURN analytics_local_start(
+        date_trunc(p_unit, analytics_local_date(p_instant, p_zone)::timestamp)::date, p_zone
+    );
+END
 $$;
 
 COMMENT ON FUNCTION analytics_local_floor IS
@@ -68,19 +72,22 @@ COMMENT ON FUNCTION analytics_local_floor IS
 
 CREATE OR REPLACE FUNCTION analytics_local_ceil(p_unit text, p_instant timestamptz, p_zone text)
 RETURNS timestamptz
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 AS $$
-    SELECT CASE
-        WHEN coalesce(p_zone, 'UTC') = 'UTC' THEN analytics_ceil(p_unit, p_instant)
-        WHEN analytics_local_floor(p_unit, p_instant, p_zone) = p_instant THEN p_instant
-        ELSE analytics_local_start(
-            (
-                date_trunc(p_unit, analytics_local_date(p_instant, p_zone)::timestamp)
-                + CASE p_unit WHEN 'day' THEN interval '1 day' WHEN 'month' THEN interval '1 month' END
-            )::date,
-            p_zone
-        )
-    END
+BEGIN
+    IF coalesce(p_zone, 'UTC') = 'UTC' THEN
+        RETURN analytics_ceil(p_unit, p_instant);
+    ELSIF analytics_local_floor(p_unit, p_instant, p_zone) = p_instant THEN
+        RETURN p_instant;
+    END IF;
+    RETURN analytics_local_start(
+        (
+            date_trunc(p_unit, analytics_local_date(p_instant, p_zone)::timestamp)
+            + CASE p_unit WHEN 'day' THEN interval '1 day' WHEN 'month' THEN interval '1 month' END
+        )::date,
+        p_zone
+    );
+END
 $$;
 
 COMMENT ON FUNCTION analytics_local_ceil IS
@@ -88,14 +95,14 @@ COMMENT ON FUNCTION analytics_local_ceil IS
 
 CREATE OR REPLACE FUNCTION analytics_whole_months(p_start timestamptz, p_end timestamptz, p_zone text)
 RETURNS tstzmultirange
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 AS $$
-    SELECT CASE WHEN m.first_month < m.month_end THEN tstzmultirange(tstzrange(m.first_month, m.month_end)) ELSE '{}' END
-    FROM (
-        SELECT
-            analytics_local_ceil('month', p_start, p_zone) AS first_month,
-            analytics_local_floor('month', p_end, p_zone) AS month_end
-    ) AS m
+DECLARE
+    first_month timestamptz := analytics_local_ceil('month', p_start, p_zone);
+    month_end timestamptz := analytics_local_floor('month', p_end, p_zone);
+BEGIN
+    RETURN CASE WHEN first_month < month_end THEN tstzmultirange(tstzrange(first_month, month_end)) ELSE '{}' END;
+END
 $$;
 
 COMMENT ON FUNCTION analytics_whole_months IS
@@ -194,28 +201,27 @@ COMMENT ON FUNCTION analytics_previous_start IS
 
 CREATE OR REPLACE FUNCTION analytics_previous_local_start(p_start timestamptz, p_end timestamptz, p_zone text)
 RETURNS timestamptz
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 AS $$
-    SELECT CASE
-        WHEN analytics_local_start(d.first_date, p_zone) <> p_start OR analytics_local_start(d.end_date, p_zone) <> p_end
-        THEN p_start - (p_end - p_start)
-        -- A date that the zone skipped is none to compare with.
-        WHEN b.period_before = p_start THEN analytics_local_start(b.date_before - 1, p_zone)
-        ELSE b.period_before
-    END
-    FROM (
-        SELECT analytics_local_date(p_start, p_zone) AS first_date, analytics_local_date(p_end, p_zone) AS end_date
-    ) AS d
-    CROSS JOIN LATERAL (
-        SELECT c.date_before, analytics_local_start(c.date_before, p_zone) AS period_before
-        FROM (
-            SELECT CASE
-                WHEN extract(day FROM d.first_date) = 1 AND extract(day FROM d.end_date) = 1
-                THEN (d.first_date - age(d.end_date, d.first_date))::date
-                ELSE d.first_date - (d.end_date - d.first_date)
-            END AS date_before
-        ) AS c
-    ) AS b
+DECLARE
+    first_date date := analytics_local_date(p_start, p_zone);
+    end_date date := analytics_local_date(p_end, p_zone);
+    date_before date;
+BEGIN
+    IF analytics_local_start(first_date, p_zone) <> p_start OR analytics_local_start(end_date, p_zone) <> p_end THEN
+        RETURN p_start - (p_end - p_start);
+    END IF;
+    date_before := CASE
+        WHEN extract(day FROM first_date) = 1 AND extract(day FROM end_date) = 1
+        THEN (first_date - age(end_date, first_date))::date
+        ELSE first_date - (end_date - first_date)
+    END;
+    -- A date that the zone skipped is none to compare with.
+    IF analytics_local_start(date_before, p_zone) = p_start THEN
+        date_before := date_before - 1;
+    END IF;
+    RETURN analytics_local_start(date_before, p_zone);
+END
 $$;
 
 COMMENT ON FUNCTION analytics_previous_local_start IS
@@ -251,25 +257,27 @@ COMMENT ON FUNCTION analytics_year_before IS
 
 CREATE OR REPLACE FUNCTION analytics_local_year_before(p_start timestamptz, p_end timestamptz, p_zone text)
 RETURNS timestamptz[]
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 AS $$
-    SELECT ARRAY[
+DECLARE
+    first_date date := analytics_local_date(p_start, p_zone);
+    end_date date := analytics_local_date(p_end, p_zone);
+BEGIN
+    RETURN ARRAY[
         CASE
-            WHEN analytics_local_start(d.first_date, p_zone) = p_start
-            THEN analytics_local_start((d.first_date - interval '1 year')::date, p_zone)
+            WHEN analytics_local_start(first_date, p_zone) = p_start
+            THEN analytics_local_start((first_date - interval '1 year')::date, p_zone)
             ELSE (p_start AT TIME ZONE p_zone - interval '1 year') AT TIME ZONE p_zone
         END,
         CASE
-            WHEN analytics_local_start(d.end_date, p_zone) <> p_end
+            WHEN analytics_local_start(end_date, p_zone) <> p_end
             THEN (p_end AT TIME ZONE p_zone - interval '1 year') AT TIME ZONE p_zone
-            WHEN extract(day FROM d.first_date) = 1 AND extract(day FROM d.end_date) = 1
-            THEN analytics_local_start((d.end_date - interval '1 year')::date, p_zone)
-            ELSE analytics_local_start((d.end_date - 1 - interval '1 year')::date + 1, p_zone)
+            WHEN extract(day FROM first_date) = 1 AND extract(day FROM end_date) = 1
+            THEN analytics_local_start((end_date - interval '1 year')::date, p_zone)
+            ELSE analytics_local_start((end_date - 1 - interval '1 year')::date + 1, p_zone)
         END
-    ]
-    FROM (
-        SELECT analytics_local_date(p_start, p_zone) AS first_date, analytics_local_date(p_end, p_zone) AS end_date
-    ) AS d
+    ];
+END
 $$;
 
 COMMENT ON FUNCTION analytics_local_year_before IS

@@ -103,18 +103,28 @@ AS $$
         ) AS d
         WHERE NOT isempty(d.days)
     ),
-    piece AS (
-        SELECT w.* FROM whole AS w WHERE NOT w.is_day OR w.currency = p_currency
-        UNION ALL
-        SELECT p.*
-        FROM other_day AS d
-        CROSS JOIN LATERAL analytics_revenue_pieces(p_bounds, d.cuts, d.days, p_companies, p_currency) AS p
+    piece AS MATERIALIZED (
+        SELECT s.*, (s.instant AT TIME ZONE p_zone)::date AS clock_date
+        FROM (
+            SELECT w.* FROM whole AS w WHERE NOT w.is_day OR w.currency = p_currency
+            UNION ALL
+            SELECT p.*
+            FROM other_day AS d
+            CROSS JOIN LATERAL analytics_revenue_pieces(p_bounds, d.cuts, d.days, p_companies, p_currency) AS p
+        ) AS s
+    ),
+    -- As analytics_local_date, which would be asked for each of them.
+    date_end AS MATERIALIZED (
+        SELECT d.clock_date, analytics_local_start(d.clock_date + 1, p_zone) AS instant
+        FROM (SELECT DISTINCT p.clock_date FROM piece AS p) AS d
     )
     SELECT
         p.company_id, p.currency,
-        CASE WHEN p.currency IS DISTINCT FROM p_currency THEN analytics_local_date(p.instant, p_zone) END,
+        CASE WHEN p.currency IS DISTINCT FROM p_currency
+             THEN p.clock_date + (p.instant >= e.instant)::integer END,
         p.stretch, p.revenue, p.refunds, p.transactions, p.invoiced
     FROM piece AS p
+    JOIN date_end AS e ON e.clock_date = p.clock_date
 $$;
 
 COMMENT ON FUNCTION analytics_local_revenue_pieces IS

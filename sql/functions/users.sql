@@ -221,7 +221,7 @@ BEGIN
         horizon := analytics_events_from();
         closed_windows := (SELECT c.windows FROM analytics_closed_windows AS c WHERE c.relation = 'analytics_users');
         IF EXISTS (SELECT FROM unnest(p_periods) AS p WHERE p.time_zone <> 'UTC') THEN
-            unsettled := analytics_unsettled_months(companies, asked_from, asked_until);
+            unsettled := analytics_unsettled_months(companies, asked_from, asked_until, horizon);
         END IF;
     END IF;
     IF asked_all THEN
