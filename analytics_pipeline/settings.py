@@ -54,6 +54,10 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         default=None, description="TimescaleDB to work on; unset: the embedded one under ANALYTICS_HOME."
     )
+    reader_url: SecretStr | None = Field(
+        default=None,
+        description="Replica of the database for answers, reports and checks to read; unset: ANALYTICS_DATABASE_URL.",
+    )
     dagster_postgres_url: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("DAGSTER_POSTGRES_URL"),
@@ -90,6 +94,10 @@ class Settings(BaseSettings):
         description="Who of this machine may read the documents, rejects and their folders that the program makes.",
     )
     artifacts: str = Field(default="", description="Folder or object-store URI for reports.")
+    fonts: Path | None = Field(
+        default=None,
+        description="Folder of TrueType fonts for scripts that the fonts of documents lack.",
+    )
     base_currency: str = Field(
         default="EUR", description="Reporting currency: a code of ISO 4217, or a ticker of which there are rates."
     )
@@ -236,7 +244,15 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return _expanded(value).absolute()
 
-    @field_validator("database_url", "dagster_postgres_url", "rehearsal_url", "erp_url", "api_url", "api_writer_url")
+    @field_validator(
+        "database_url",
+        "reader_url",
+        "dagster_postgres_url",
+        "rehearsal_url",
+        "erp_url",
+        "api_url",
+        "api_writer_url",
+    )
     @classmethod
     def _database_url(cls, value: SecretStr | None) -> SecretStr | None:
         return None if value is None else SecretStr(require_database_url(value.get_secret_value()))

@@ -112,6 +112,14 @@ class Store(Protocol):
         """Write a file in place of what was there: readers see the old content or the new one, never a part."""
         ...
 
+    def names_below(self) -> list[str]:
+        """Return the names of all files here and in folders below, sorted: no symbolic links, no unfinished drafts."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Remove a file; one that is gone already is no error."""
+        ...
+
     def local_copy(self, name: str) -> AbstractContextManager[Path]:
         """Give the path of a file, or of a copy of it, for the time of a ``with``."""
         ...
@@ -179,6 +187,15 @@ class FolderStore:
         target = self._root / name
         make_folder(target.parent, get_settings().folder_mode, top=self._root)
         _write_whole(target, content)
+
+    def names_below(self) -> list[str]:
+        """Return the files below the folder; none where there is no folder."""
+        found = [path for path in self._root.rglob("*") if path.is_file() and not path.is_symlink()]
+        return sorted(path.relative_to(self._root).as_posix() for path in found if not _is_draft(path.name))
+
+    def remove(self, name: str) -> None:
+        """Unlink the file."""
+        (self._root / name).unlink(missing_ok=True)
 
     @contextmanager
     def local_copy(self, name: str) -> Iterator[Path]:
@@ -260,6 +277,16 @@ class ObjectStore:
         self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
         self._fs.pipe_file(path, content)
 
+    def names_below(self) -> list[str]:
+        """Return the objects below the prefix, past any cached listing."""
+        self._fs.invalidate_cache()
+        return sorted(path.removeprefix(self._root).lstrip("/") for path in self._fs.find(self._root))
+
+    def remove(self, name: str) -> None:
+        """Delete the object."""
+        with suppress(FileNotFoundError):
+            self._fs.rm_file(self._path(name))
+
     @contextmanager
     def local_copy(self, name: str) -> Iterator[Path]:
         """Download the object, under its own name."""
@@ -321,7 +348,7 @@ def artifact_name(*parts: str, suffix: str) -> str:
     """
     if not parts or not _SUFFIX.fullmatch(suffix):
         raise ValueError("an artifact's name needs a part and a suffix such as .pdf")
-    return "/".join(_safe(part) for part in parts) + suffix
+    return "/".join(safe_part(part) for part in parts) + suffix
 
 
 def store_artifact(root: str, name: str, content: bytes) -> StoredArtifact:
@@ -338,7 +365,7 @@ def store_artifact(root: str, name: str, content: bytes) -> StoredArtifact:
         earlier = store.read(name)
         if earlier != content:
             if earlier is not None:
-                revision = _revision_name(name, _digest(earlier))
+                revision = revision_name(name, _digest(earlier))
                 store.write(revision, earlier)
             store.write(name, content)
     except STORE_ERRORS as error:
@@ -374,7 +401,7 @@ def read_artifact(root: str, name: str, sha256: str) -> bytes:
     _require_made(name)
     try:
         store = open_store(root)
-        for stored in (name, _revision_name(name, sha256)):
+        for stored in (name, revision_name(name, sha256)):
             content = store.read(stored) or b""
             if _digest(content) == sha256:
                 return content
@@ -403,6 +430,10 @@ def _write_whole(target: Path, content: bytes) -> None:
         with suppress(OSError):
             draft.unlink()
         raise
+
+
+def _is_draft(name: str) -> bool:
+    return name.startswith(".") and name.endswith(".tmp")
 
 
 def _link(source: Path, target: Path) -> bool:
@@ -450,7 +481,7 @@ def _require_made(name: str) -> None:
         raise AnalyticsError(f"The artifact name {name[:100]!r} is not safe as a path; make it with artifact_name.")
 
 
-def _safe(part: str) -> str:
+def safe_part(part: str) -> str:
     """Return the part itself if it is simple, else its readable remains with a hash that tells it apart."""
     if _SIMPLE.fullmatch(part):
         return part
@@ -458,7 +489,7 @@ def _safe(part: str) -> str:
     return f"{readable or 'x'}~{_digest(part.encode('utf-8', 'surrogatepass'))[:16]}"
 
 
-def _revision_name(name: str, sha256: str) -> str:
+def revision_name(name: str, sha256: str) -> str:
     """Return the name of an earlier revision; "rev-" can't be part of a hash, so it meets no other name."""
     folder, slash, file = name.rpartition("/")
     stem, dot, suffix = file.rpartition(".")

@@ -59,6 +59,10 @@ class ServerDatabases:
         finally:
             self._execute("DROP DATABASE {} WITH (FORCE)", name)
 
+    def reconnect(self) -> None:
+        """Connect anew when next needed: the server was killed."""
+        self.__dict__.pop("_admin", None)
+
     def close(self) -> None:
         if "_admin" in self.__dict__:
             if "_template" in self.__dict__:

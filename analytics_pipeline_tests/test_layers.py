@@ -12,7 +12,7 @@ import analytics_pipeline
 ROOT = Path(analytics_pipeline.__file__).parent
 # From the lowest to the highest; the parts of one layer know nothing of each other.
 LAYERS = (
-    "text processes asset_names",
+    "text processes asset_names languages",
     "errors sql_files signals",
     "ages currencies database_urls folders locales mail_addresses windows",
     "settings timescale",
@@ -26,6 +26,7 @@ LAYERS = (
     "health",
     "alerts reports",
     "archive operations",
+    "erasure",
     "orchestration api",
     "cli",
 )

@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,24 @@ def test_a_run_that_is_ended_in_the_ui_or_with_up_is_cancelled_and_so_is_its_sta
             assert not is_waiting(connection)
         # This process uses it.
         assert "The storage of Dagster keeps running: another program uses it." in rest
+
+
+def test_failures_of_one_asset_are_shown_once_for_each_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failure(number: int, reason: str) -> str:
+        run = f"00000000-0000-0000-0000-{number:012}"
+        moment = f"2025-01-31 10:00:{number:02} +0000 - dagster - ERROR"
+        step = 'daily - STEP_FAILURE - Execution of step "daily" failed.'
+        return f"{moment} - daily_aggregates - {run} - 4711 - {step}\n\ndagster.Failure: {reason}\n\n"
+
+    reasons = ["the disk is full", "the disk is full", "no connection to 10.0.0.7", "no connection to 10.0.0.8"]
+    log = "".join(failure(number, reason) for number, reason in enumerate(reasons))
+    Output(tmp_path / "up.log").follow("daemon", BytesIO(log.encode())).reader.join()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.strip() for line in lines[1::2]] == ["the disk is full", "no connection to 10.0.0.7"]
+    assert all("run 00000000-0000-0000-0000-" in line for line in lines[::2])
+    assert (tmp_path / "up.log").read_text().count("STEP_FAILURE") == 4
 
 
 def test_a_part_that_ends_again_and_again_ends_all_with_the_reason(tmp_path: Path) -> None:

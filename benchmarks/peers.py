@@ -220,7 +220,7 @@ WAYS: dict[str, tuple[Callable[[], Callable[[], float]], LiteralString]] = {
     "dbt on Dagster": (_dbt, "SELECT sum(total_value) FROM peers.daily_revenue"),
     "analytics_pipeline": (
         _ours,
-        "SELECT sum(total_revenue) FROM analytics_revenue_metrics WHERE granularity = 'day'",
+        "SELECT sum(total_revenue) FROM analytics_revenue_metrics WHERE company_id IS NULL AND granularity = 'day'",
     ),
 }
 

@@ -125,7 +125,7 @@ def history(connection: Connection, _: Path, *, companies: int) -> None:
 
 def drawing(connection: Connection, rounds: int) -> Iterator[tuple[float, float]]:
     """Draw reports in both ways, others in each round, and yield the seconds."""
-    order = monthly_order(get_settings(), None, MONTH)
+    order = monthly_order(connection, get_settings(), None, MONTH)
     reports = load_company_reports(connection, order.window, order.currency, parts_of(order.sections))
     document_fonts()
     # As the processes do that draw them.
@@ -149,7 +149,7 @@ def drawing(connection: Connection, rounds: int) -> Iterator[tuple[float, float]
 
 def whole_run(connection: Connection, settings: Settings) -> tuple[float, float]:
     """Make the month's reports of all companies; return the seconds of a hundred, and those of loading them alone."""
-    order = monthly_order(settings, None, MONTH)
+    order = monthly_order(connection, settings, None, MONTH)
     started = perf_counter()
     count = len(load_company_reports(connection, order.window, order.currency, parts_of(order.sections)))
     loaded = perf_counter() - started

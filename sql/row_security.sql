@@ -35,9 +35,12 @@ BEGIN
                 (
                     (
                         company_id IN (SELECT g.company_id FROM analytics_company_grants AS g)
+                        -- Of every company: and of all together, which has none.
                         OR EXISTS (SELECT FROM analytics_company_grants AS g WHERE g.company_id IS NULL)
                     )
-                    AND company_id = coalesce(nullif(current_setting('analytics.company', true), ''), company_id)
+                    AND company_id IS NOT DISTINCT FROM coalesce(
+                        nullif(current_setting('analytics.company', true), ''), company_id
+                    )
                 )
                 OR (
                     company_id = current_setting('analytics.company', true)

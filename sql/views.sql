@@ -22,7 +22,9 @@ SELECT
     analytics_round_money(m.average_revenue_per_user, m.currency) AS average_revenue_per_user,
     analytics_round_unconverted(m.unconverted) AS unconverted,
     m.definitions_version,
-    m.computed_at
+    m.computed_at,
+    m.time_zone,
+    m.period_date
 FROM analytics_revenue_metrics AS m;
 
 COMMENT ON VIEW analytics_revenue_metrics_rounded IS
@@ -67,7 +69,9 @@ SELECT
     s.arpa_growth,
     s.lifetime_value,
     s.total_revenue_year_over_year,
-    s.mrr_year_over_year
+    s.mrr_year_over_year,
+    s.time_zone,
+    s.period_date
 FROM (
     SELECT
         m.company_id,
@@ -106,7 +110,9 @@ FROM (
         analytics_round_rate(m.arpa_growth) AS arpa_growth,
         analytics_round_money(m.lifetime_value, m.currency) AS lifetime_value,
         analytics_round_rate(m.total_revenue_year_over_year) AS total_revenue_year_over_year,
-        analytics_round_rate(m.mrr_year_over_year) AS mrr_year_over_year
+        analytics_round_rate(m.mrr_year_over_year) AS mrr_year_over_year,
+        m.time_zone,
+        m.period_date
     FROM analytics_mrr_movements AS m
 ) AS s;
 
@@ -131,7 +137,9 @@ SELECT
     m.active_fingerprint,
     m.definitions_version,
     m.computed_at,
-    m.churned_of_start
+    m.churned_of_start,
+    m.time_zone,
+    m.period_date
 FROM analytics_user_metrics AS m;
 
 COMMENT ON VIEW analytics_user_metrics_rounded IS

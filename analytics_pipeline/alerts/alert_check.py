@@ -13,10 +13,11 @@ from itertools import groupby
 from analytics_pipeline.alerts.active_rules import ActiveRule, active_rules, lock_alerts
 from analytics_pipeline.alerts.closed_figures import Figures, latest_closed, periods_before, read_figures
 from analytics_pipeline.alerts.evaluation import RuleEvaluation, evaluate_periods, look_back
-from analytics_pipeline.alerts.lifecycle import Changes, follow, open_alerts
+from analytics_pipeline.alerts.lifecycle import NO_CALENDARS, Changes, follow, open_alerts
 from analytics_pipeline.alerts.notices import ALL_COMPANIES, period_text
 from analytics_pipeline.alerts.rules import NoData, Rule
 from analytics_pipeline.alerts.rules_file import load_configured
+from analytics_pipeline.companies.calendar import Calendars, all_calendars, calendar_in, titled
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.health.check_result import CheckResult, Severity, Violation
 from analytics_pipeline.messages.message import one_line
@@ -60,10 +61,13 @@ def check_alerts(
         load_configured(connection, settings)
     except AnalyticsError as error:
         problem = str(error)
-    changes = update_alerts(connection, table, granularity, database_now(connection), ui_url=settings.ui_url)
+    calendars = all_calendars(connection, settings)
+    changes = update_alerts(
+        connection, table, granularity, database_now(connection), calendars=calendars, ui_url=settings.ui_url
+    )
     rules = [active.rule for active in rules_for(connection, table, granularity)]
     checked = evaluate(connection, table, granularity, rules)
-    return _result(table.asset(granularity), checked, changes, problem)
+    return _result(table.asset(granularity), checked, changes, problem, calendars)
 
 
 def rules_for(connection: Connection, table: MetricTable, granularity: Granularity) -> list[ActiveRule]:
@@ -72,7 +76,13 @@ def rules_for(connection: Connection, table: MetricTable, granularity: Granulari
 
 
 def update_alerts(
-    connection: Connection, table: MetricTable, granularity: Granularity, now: datetime, *, ui_url: str = ""
+    connection: Connection,
+    table: MetricTable,
+    granularity: Granularity,
+    now: datetime,
+    *,
+    calendars: Calendars = NO_CALENDARS,
+    ui_url: str = "",
 ) -> Changes:
     """Evaluate the latest closed period, begin and end alerts by it, and enqueue the messages.
 
@@ -93,7 +103,8 @@ def update_alerts(
             if not _can_decide(a.rule, figures, period):
                 continue
             evaluations = evaluate_periods(a.rule, figures, [period])
-            changes.add(follow(connection, a, evaluations, of_rule.get(a.rule.id, []), now, ui_url=ui_url))
+            of_this = of_rule.get(a.rule.id, [])
+            changes.add(follow(connection, a, evaluations, of_this, now, calendars=calendars, ui_url=ui_url))
     return changes
 
 
@@ -147,10 +158,12 @@ def _read(
     return read_figures(connection, table, granularity, Window(start, window.end), {rule.company for rule in rules})
 
 
-def _result(subject: str, checked: CheckedRules, changes: Changes, problem: str | None) -> CheckResult:
+def _result(
+    subject: str, checked: CheckedRules, changes: Changes, problem: str | None, calendars: Calendars
+) -> CheckResult:
     problems = [] if problem is None else [Violation(f"{problem} The rules loaded before stay in force")]
-    problems += _problems("rules fire", checked.firing)
-    problems += _problems("rules have no data", checked.silent)
+    problems += _problems("rules fire", checked.firing, calendars)
+    problems += _problems("rules have no data", checked.silent, calendars)
     return CheckResult.judge(
         CHECK,
         subject,
@@ -162,8 +175,8 @@ def _result(subject: str, checked: CheckedRules, changes: Changes, problem: str 
             "companies and periods judged": checked.evaluated,
             "without data": checked.without_data,
             "firing": len(checked.firing),
-            "firing rules": [_row(evaluation) for evaluation in checked.firing[:_MAX_ROWS]],
-            "rules without data": [_row(evaluation) for evaluation in checked.silent[:_MAX_ROWS]],
+            "firing rules": [_row(evaluation, calendars) for evaluation in checked.firing[:_MAX_ROWS]],
+            "rules without data": [_row(evaluation, calendars) for evaluation in checked.silent[:_MAX_ROWS]],
             "alerts begun": changes.opened,
             "alerts ended": changes.resolved,
             "messages enqueued": changes.messages,
@@ -171,19 +184,20 @@ def _result(subject: str, checked: CheckedRules, changes: Changes, problem: str 
     )
 
 
-def _problems(what: str, evaluations: Sequence[RuleEvaluation]) -> list[Violation]:
+def _problems(what: str, evaluations: Sequence[RuleEvaluation], calendars: Calendars) -> list[Violation]:
     if not evaluations:
         return []
-    shown = "; ".join(_shown(evaluation) for evaluation in evaluations[:_MAX_SHOWN])
+    shown = "; ".join(_shown(evaluation, calendars) for evaluation in evaluations[:_MAX_SHOWN])
     more = f"; and {len(evaluations) - _MAX_SHOWN} more" if len(evaluations) > _MAX_SHOWN else ""
     is_severe = any(evaluation.rule.severity is Severity.ERROR for evaluation in evaluations)
     return [Violation(f"{what}: {shown}{more}", severity=Severity.ERROR if is_severe else Severity.WARNING)]
 
 
-def _shown(evaluation: RuleEvaluation) -> str:
+def _shown(evaluation: RuleEvaluation, calendars: Calendars) -> str:
     rule = evaluation.rule
     period = period_text(rule.granularity, evaluation.period.start)
-    return f"{rule.id}: {_company(evaluation)} {rule.metric.name} {evaluation.shown} ({rule.condition}) {period}"
+    company = _company(evaluation, calendars)
+    return f"{rule.id}: {company} {rule.metric.name} {evaluation.shown} ({rule.condition}) {period}"
 
 
 def _good(checked: CheckedRules) -> str:
@@ -195,12 +209,12 @@ def _good(checked: CheckedRules) -> str:
     return f"Of {rules} none fires in {checked.window}."
 
 
-def _row(evaluation: RuleEvaluation) -> dict[str, str]:
+def _row(evaluation: RuleEvaluation, calendars: Calendars) -> dict[str, str]:
     rule = evaluation.rule
     return {
         "rule": rule.id,
         "severity": str(rule.severity),
-        "company": _company(evaluation),
+        "company": _company(evaluation, calendars),
         "period": period_text(rule.granularity, evaluation.period.start),
         "value": evaluation.shown,
         "threshold": rule.condition,
@@ -208,5 +222,6 @@ def _row(evaluation: RuleEvaluation) -> dict[str, str]:
     }
 
 
-def _company(evaluation: RuleEvaluation) -> str:
-    return ALL_COMPANIES if evaluation.company is None else one_line(evaluation.company)
+def _company(evaluation: RuleEvaluation, calendars: Calendars) -> str:
+    company = evaluation.company
+    return ALL_COMPANIES if company is None else one_line(titled(calendar_in(calendars, company)))

@@ -15,7 +15,7 @@ from analytics_pipeline.metrics.rates import Unit
 from analytics_pipeline.metrics.tables import MRR_MOVEMENTS, REVENUE_METRICS, USER_METRICS, MetricTable
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection, fetch_row
-from analytics_pipeline.windows import Granularity, Window
+from analytics_pipeline.windows import Granularity, Window, midnight
 
 _CONTEXT = Context(prec=PRECISION)
 _QUERIES = {
@@ -49,7 +49,7 @@ class ClosedPeriod:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The figures of one metric table over a span of days or months.
+    """The figures of one metric table over a span of days or months, by the partition that has a date's name (UTC).
 
     ``closed``: the periods that are, by their start. ``since``: companies and their first period.
     """
@@ -67,7 +67,9 @@ class Figures:
         if period not in self.closed:
             return Figure(None, missing=f"the {self.granularity} is not closed")
         row = self.rows.get((company, period))
-        currency = self.closed[period].currency if metric.unit is Unit.MONEY else None
+        # A company's own, as its row has it.
+        of_row = row["currency"] if row is not None else self.closed[period].currency
+        currency = of_row if metric.unit is Unit.MONEY else None
         if row is None:
             return self._without_row(metric, company, period, currency)
         if any(part in row["incomplete"] for part in metric.parts):
@@ -100,8 +102,8 @@ def read_figures(
     parameters = {
         "metric": table.metric,
         "granularity": str(granularity),
-        "start": span.start,
-        "end": span.end,
+        "first": span.start.date(),
+        "until": span.end.date(),
         "companies": None if EACH_COMPANY in companies else [company for company in companies if company is not None],
         "all_companies": None in companies,
     }
@@ -116,7 +118,7 @@ def read_figures(
         granularity,
         closed={start: ClosedPeriod(*of_row) for start, *of_row in closed},
         since=dict(since),
-        rows={(row["company_id"], row["period_start"]): row for row in rows},
+        rows={(row["company_id"], row["partition_start"]): row for row in rows},
     )
 
 
@@ -126,10 +128,9 @@ def certain(value: Decimal) -> Decimal:
 
 
 def latest_closed(connection: Connection, table: MetricTable, granularity: Granularity) -> Window | None:
-    """Return the newest closed day or month of a metric table, None without any."""
-    query = "SELECT max(period_start) FROM analytics_metric_periods WHERE metric = %s AND granularity = %s"
-    (start,) = fetch_row(connection, query, [table.metric, str(granularity)])
-    return None if start is None else Window(start, granularity.next(start))
+    """Return the newest day or month of a metric table that is closed for every company, None without any."""
+    (day,) = fetch_row(connection, "SELECT analytics_closed_through(%s, %s)", [table.metric, str(granularity)])
+    return None if day is None else Window(midnight(day), granularity.next(midnight(day)))
 
 
 def periods_before(granularity: Granularity, start: datetime, count: int) -> datetime:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -11,12 +11,14 @@ from analytics_pipeline.alerts.active_rules import ActiveRule
 from analytics_pipeline.alerts.evaluation import RuleEvaluation
 from analytics_pipeline.alerts.notices import Condition, Notice, Resolution, compose
 from analytics_pipeline.alerts.rules import EACH_COMPANY, Measure, NoData, Rule
+from analytics_pipeline.companies.calendar import Calendars, calendar_in
 from analytics_pipeline.messages.enqueue import Message, enqueue_incidents
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Granularity
 
+NO_CALENDARS: Calendars = {}
 # A rule that has more to say at once says it in one message.
 MAX_MESSAGES = 10
 
@@ -69,6 +71,7 @@ def follow(
     alerts: Iterable[Alert],
     now: datetime,
     *,
+    calendars: Calendars = NO_CALENDARS,
     ui_url: str = "",
 ) -> Changes:
     """Begin, continue and end the alerts of one rule as evaluated for its latest closed period, and notify of it.
@@ -96,13 +99,21 @@ def follow(
                 changes.resolved += 1
                 if alert.notified_at is not None:
                     notices.append(_notice(evaluation, alert, resolution))
-    changes.messages = _notify(connection, active, notices, now, ui_url=ui_url)
+    changes.messages = _notify(connection, active, notices, now, calendars, ui_url)
     # A company without any figures is no longer evaluated: what was found of it would go on for ever.
-    changes.add(close(connection, active, [a for a in going_on.values() if a.company not in evaluated], ui_url=ui_url))
+    without_figures = [alert for alert in going_on.values() if alert.company not in evaluated]
+    changes.add(close(connection, active, without_figures, calendars=calendars, ui_url=ui_url))
     return changes
 
 
-def close(connection: Connection, active: ActiveRule, alerts: Sequence[Alert], *, ui_url: str = "") -> Changes:
+def close(
+    connection: Connection,
+    active: ActiveRule,
+    alerts: Sequence[Alert],
+    *,
+    calendars: Calendars = NO_CALENDARS,
+    ui_url: str = "",
+) -> Changes:
     """End alerts that their rule no longer covers: removed, changed, or without figures; notify whoever was."""
     notices = []
     for alert in alerts:
@@ -120,7 +131,7 @@ def close(connection: Connection, active: ActiveRule, alerts: Sequence[Alert], *
                     resolution=Resolution.RULE_REMOVED,
                 )
             )
-    messages = _notify(connection, active, notices, database_now(connection), ui_url=ui_url)
+    messages = _notify(connection, active, notices, database_now(connection), calendars, ui_url)
     return Changes(resolved=len(alerts), messages=messages)
 
 
@@ -130,14 +141,21 @@ def covers(rule: Rule, alert: Alert) -> bool:
 
 
 def _notify(
-    connection: Connection, active: ActiveRule, notices: Sequence[Notice], now: datetime, *, ui_url: str = ""
+    connection: Connection,
+    active: ActiveRule,
+    notices: Sequence[Notice],
+    now: datetime,
+    calendars: Calendars,
+    ui_url: str,
 ) -> int:
     """Enqueue messages about alerts of one rule, note that, and return how many messages there are.
 
     An alert is a message; where a rule has more than ten of one kind, all of them are one.
     """
     kinds: dict[tuple[Condition, Resolution | None, datetime], list[Notice]] = defaultdict(list)
-    for notice in notices:
+    for unnamed in notices:
+        calendar = calendar_in(calendars, unnamed.company) if calendars else None
+        notice = unnamed if calendar is None else replace(unnamed, name=calendar.name, time_zone=calendar.time_zone)
         kinds[notice.condition, notice.resolution, notice.period].append(notice)
     count = 0
     for of_kind in kinds.values():

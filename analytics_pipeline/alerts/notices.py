@@ -1,6 +1,6 @@
 """What messages about alerts say, and the JSON of a webhook.
 
-Ids of companies come from data: every piece of text becomes one plain line; in HTML the templates escape it.
+Ids and names of companies come from data: every piece of text becomes one plain line; in HTML the templates escape it.
 """
 
 import json
@@ -72,6 +72,7 @@ _SILENCE_OVER = {
 class Notice:
     """One alert as a message shows it.
 
+    ``name`` is what the company is called, None: by its id; ``time_zone`` that of its days and months.
     ``resolution`` is why it is over, None: it has begun. ``shown`` is the figure in words, ``value`` and ``change``
     the numbers, as of the period that starts at ``period``; ``reason`` is why there is no figure.
     """
@@ -86,6 +87,8 @@ class Notice:
     change: Decimal | None = None
     reason: str = ""
     resolution: Resolution | None = None
+    name: str | None = None
+    time_zone: str = "UTC"
 
 
 def compose(rule: Rule, revision: int, notices: Sequence[Notice], now: datetime, *, ui_url: str = "") -> Content:
@@ -155,13 +158,18 @@ def _is_silent(notice: Notice) -> bool:
 
 
 def _company(notice: Notice) -> str:
-    return ALL_COMPANIES if notice.company is None else one_line(notice.company, _COMPANY_CHARACTERS)
+    return ALL_COMPANIES if notice.company is None else one_line(notice.name or notice.company, _COMPANY_CHARACTERS)
+
+
+def _zone(notices: Sequence[Notice]) -> str:
+    zones = {notice.time_zone for notice in notices}
+    return zones.pop() if len(zones) == 1 else "where each company is"
 
 
 def _facts(rule: Rule, notices: Sequence[Notice], period: str) -> list[tuple[str, str]]:
     first = notices[0]
     facts = [("Rule", f"{rule.id}, {rule.severity}"), ("Figure", f"{rule.metric.name}: {rule.metric.description}")]
-    facts += [("Condition", rule.condition), (str(rule.granularity).capitalize(), f"{period} (UTC)")]
+    facts += [("Condition", rule.condition), (str(rule.granularity).capitalize(), f"{period} ({_zone(notices)})")]
     if len(notices) > 1:
         return [*facts, ("Companies", str(len(notices)))]
     facts += [("Company", _company(first)), ("Value", first.shown)]
@@ -189,6 +197,8 @@ def _payload(rule: Rule, revision: int, notices: Sequence[Notice], subject: str,
                 {
                     "id": notice.alert_id,
                     "companyId": notice.company,
+                    "companyName": None if notice.company is None else notice.name or notice.company,
+                    "timeZone": notice.time_zone,
                     "period": period_text(rule.granularity, notice.period),
                     "since": period_text(rule.granularity, notice.since),
                     "value": exact(notice.value),

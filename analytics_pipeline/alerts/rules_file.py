@@ -8,8 +8,9 @@ from decimal import Decimal
 from pathlib import Path
 
 from analytics_pipeline.alerts.active_rules import ActiveRule, active_rules, lock_alerts, put_in_force, retire
-from analytics_pipeline.alerts.lifecycle import Changes, close, covers, open_alerts
+from analytics_pipeline.alerts.lifecycle import NO_CALENDARS, Changes, close, covers, open_alerts
 from analytics_pipeline.alerts.rules import EACH_COMPANY, Rule, RuleError, no_such_key, parse_rule
+from analytics_pipeline.companies.calendar import Calendars, all_calendars
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.messages.addresses import Names, configured_names
 from analytics_pipeline.settings import Settings
@@ -92,7 +93,9 @@ def _rule(
 ) -> Rule:
     if not isinstance(entry, dict):
         raise RuleError(_NO_RULE)
-    rule = parse_rule({**defaults, **entry}, currency=currency, names=names)
+    given = {**defaults, **entry}
+    # Figures over all companies are in the platform's currency, those of a company in its own.
+    rule = parse_rule(given, currency=None if given.get("company") else currency, names=names)
     if rule.id in taken:
         raise RuleError("id: another rule has it, too: give each its own")
     return rule
@@ -120,11 +123,13 @@ class LoadedRules:
         return "; ".join([*named, f"{len(self.unchanged)} as before"])
 
 
-def load_rules(connection: Connection, rules: Sequence[Rule], *, ui_url: str = "") -> LoadedRules:
+def load_rules(
+    connection: Connection, rules: Sequence[Rule], *, calendars: Calendars = NO_CALENDARS, ui_url: str = ""
+) -> LoadedRules:
     """Put rules in force, instead of those that are, in one transaction; loading the same again changes nothing.
 
     The alerts of a rule that is gone, or no longer covers them, are closed, and whoever was notified of them is
-    notified, with a link to the UI at ``ui_url``, if there is one.
+    notified, with the names that companies have in ``calendars``, and a link to the UI at ``ui_url``, if there is one.
     """
     with connection.transaction():
         lock_alerts(connection)
@@ -135,10 +140,10 @@ def load_rules(connection: Connection, rules: Sequence[Rule], *, ui_url: str = "
         removed = [active for active in before.values() if active.rule.id not in wanted]
         alerts = Changes()
         for active in removed:
-            alerts.add(_close_uncovered(connection, active, None, ui_url))
+            alerts.add(_close_uncovered(connection, active, None, calendars, ui_url))
             retire(connection, active.rule.id)
         for rule in changed:
-            alerts.add(_close_uncovered(connection, before[rule.id], rule, ui_url))
+            alerts.add(_close_uncovered(connection, before[rule.id], rule, calendars, ui_url))
             retire(connection, rule.id)
             put_in_force(connection, rule)
         for rule in added:
@@ -158,7 +163,10 @@ def load_configured(connection: Connection, settings: Settings) -> LoadedRules |
     Raises ``RulesFileError`` for a file that is refused: then they stay as they are, too.
     """
     path = settings.alert_rules_file
-    return None if path is None else load_rules(connection, read_rules(path, settings), ui_url=settings.ui_url)
+    if path is None:
+        return None
+    rules, calendars = read_rules(path, settings), all_calendars(connection, settings)
+    return load_rules(connection, rules, calendars=calendars, ui_url=settings.ui_url)
 
 
 def unknown_companies(connection: Connection, rules: Sequence[Rule]) -> list[str]:
@@ -168,7 +176,9 @@ def unknown_companies(connection: Connection, rules: Sequence[Rule]) -> list[str
     return [company for (company,) in rows]
 
 
-def _close_uncovered(connection: Connection, before: ActiveRule, after: Rule | None, ui_url: str) -> Changes:
+def _close_uncovered(
+    connection: Connection, before: ActiveRule, after: Rule | None, calendars: Calendars, ui_url: str
+) -> Changes:
     """Close the alerts of a rule that the rule after it does not cover, or not for all who were notified."""
     is_same_figure = (
         after is not None and after.metric == before.rule.metric and after.granularity is before.rule.granularity
@@ -179,7 +189,7 @@ def _close_uncovered(connection: Connection, before: ActiveRule, after: Rule | N
         for alert in open_alerts(connection, [before.rule.id])
         if after is None or not is_same_figure or not notifies_all or not covers(after, alert)
     ]
-    return close(connection, before, uncovered, ui_url=ui_url)
+    return close(connection, before, uncovered, calendars=calendars, ui_url=ui_url)
 
 
 def _keys(rule: Rule) -> set[str]:

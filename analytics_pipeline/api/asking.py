@@ -117,7 +117,7 @@ async def answer(
         return version, ask(connection, Question(company, window, calendar.currency))
 
     since = state.versions.now()
-    version, found = await state.readers.run(company, read)
+    version, found = await state.readers.run(company, read, may_lag=True)
     state.versions.note(version, since)
     return Response(
         to_json(found, parameters.numbers),

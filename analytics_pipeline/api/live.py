@@ -26,7 +26,7 @@ from analytics_pipeline.api.asking import Parameters, calendar_asked, company_fo
 from analytics_pipeline.api.auth import Caller, NotAuthenticatedError
 from analytics_pipeline.api.limits import RateLimit
 from analytics_pipeline.api.numbers import Numbers, to_json
-from analytics_pipeline.api.pools import Readers, reader_url
+from analytics_pipeline.api.pools import Readers, primary_url
 from analytics_pipeline.api.problems import ApiError
 from analytics_pipeline.api.scopes import Scope
 from analytics_pipeline.api.token_cache import Tokens
@@ -321,6 +321,7 @@ class Live:
             answer = await self._readers.run(
                 topic.company,
                 lambda connection: live_answer(connection, topic.company, topic.currency, topic.time_zone),
+                may_lag=True,
             )
             topic.read_at, topic.cost = started, _now() - started
         if answer != topic.latest:
@@ -334,7 +335,9 @@ class Live:
 
     async def _has_new_events(self, topic: _Topic) -> bool:
         count = await self._readers.run(
-            topic.company, lambda connection: events_today(connection, topic.company, topic.time_zone)
+            topic.company,
+            lambda connection: events_today(connection, topic.company, topic.time_zone),
+            may_lag=True,
         )
         return topic.latest is None or bool(count != topic.latest["today"]["events"])
 
@@ -356,7 +359,7 @@ class Live:
     async def _listen(self) -> None:
         """Wait for announcements over a connection of its own, as long as that lasts."""
         async with await AsyncConnection.connect(
-            await reader_url(self._settings), autocommit=True, application_name="analytics_pipeline live"
+            await primary_url(self._settings), autocommit=True, application_name="analytics_pipeline live"
         ) as connection:
             await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
             # What was announced before is not heard.
@@ -379,7 +382,7 @@ class Live:
 
     async def _version(self) -> str:
         # Bound to no company: it is the version of all data, and of the day.
-        _, version = await self._readers.run("", read_version)
+        _, version = await self._readers.run("", read_version, may_lag=True)
         return version
 
     async def _check_tokens(self) -> None:

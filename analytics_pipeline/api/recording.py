@@ -11,6 +11,7 @@ from analytics_pipeline.api.problems import ApiError
 from analytics_pipeline.events.aliases import load_aliases
 from analytics_pipeline.events.bulk_load import BATCH_EVENTS, EventLoader
 from analytics_pipeline.events.contradictions import CONTRADICTED, Origin
+from analytics_pipeline.events.erased import load_erased
 from analytics_pipeline.events.exact_json import parse_json
 from analytics_pipeline.events.ingest import UNFORESEEN
 from analytics_pipeline.events.lines import line_record
@@ -111,7 +112,7 @@ def record(connection: Connection, records: Sequence[Content], company: str | No
     Those of a company's token are that company's, whether they name it or not (``None``: an operator's name theirs).
     Records without an ``event_id`` get one of their position and ``key``, the same whenever they are sent again.
     """
-    parsing = Parsing(aliases=load_aliases(connection))
+    parsing = Parsing(aliases=load_aliases(connection), erased=load_erased(connection))
     now = DatabaseClock(connection).now()
     outcomes: dict[int, Outcome] = {}
     events: list[AnalyticsEvent] = []

@@ -355,7 +355,7 @@ class ReportRequestAnswer(Described):
     sections: list[str]
     format: str
     currency: str | None
-    locale: str
+    locale: str | None
     page_size: str
     requested_at: Instant
     finished_at: OptionalInstant

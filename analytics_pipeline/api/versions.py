@@ -73,5 +73,5 @@ class Versions:
     async def _ask(self) -> None:
         since = self.now()
         # Bound to no company: it is the version of all data.
-        _, version = await self._readers.run("", read_version)
+        _, version = await self._readers.run("", read_version, may_lag=True)
         self.note(version, since)

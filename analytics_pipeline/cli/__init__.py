@@ -30,6 +30,7 @@ _COMMANDS = {
     "db": ("analytics_pipeline.cli.db", "db"),
     "demo": ("analytics_pipeline.cli.local", "demo"),
     "doctor": ("analytics_pipeline.doctor", "doctor"),
+    "erase": ("analytics_pipeline.cli.erase", "erase"),
     "env": ("analytics_pipeline.cli.local", "env"),
     "fx": ("analytics_pipeline.cli.fx", "fx"),
     "ids": ("analytics_pipeline.cli.ids", "ids"),

@@ -20,6 +20,7 @@ from analytics_pipeline.alerts.rule_metrics import Metric
 from analytics_pipeline.alerts.rules import EACH_COMPANY, Rule
 from analytics_pipeline.alerts.rules_file import RulesFileError, load_rules, read_rules, unknown_companies
 from analytics_pipeline.cli.terminal import data_console, echo, echo_json
+from analytics_pipeline.companies.calendar import Calendars, all_calendars, calendar_in, titled
 from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError, UnknownNameError
 from analytics_pipeline.messages.addresses import describe_address
@@ -55,7 +56,7 @@ def load(file: Path | None, *, as_json: bool) -> None:
     path = _path(file, settings)
     rules = read_rules(path, settings)
     with connect(settings, autocommit=True) as connection:
-        loaded = load_rules(connection, rules, ui_url=settings.ui_url)
+        loaded = load_rules(connection, rules, calendars=all_calendars(connection, settings), ui_url=settings.ui_url)
         unknown = unknown_companies(connection, rules)
     configured = settings.alert_rules_file
     if configured is not None and configured.absolute() != path.absolute():
@@ -93,15 +94,17 @@ def check(file: Path | None, *, as_json: bool) -> None:
 @_JSON
 def list_(*, as_json: bool) -> None:
     """Show the rules in force, and the alerts that go on."""
-    with connect(autocommit=True) as connection:
+    settings = get_settings()
+    with connect(settings, autocommit=True) as connection:
         rules, going_on = active_rules(connection), open_alerts(connection)
+        calendars = all_calendars(connection, settings)
     if as_json:
         # A rule that is no longer in force has ended its alerts.
         metrics = {active.rule.id: active.rule.metric for active in rules}
         echo_json(
             {
                 "rules": [_rule_json(active) for active in rules],
-                "alerts": [_alert_json(alert, metrics[alert.rule_id]) for alert in going_on],
+                "alerts": [_alert_json(alert, metrics[alert.rule_id], calendars) for alert in going_on],
             }
         )
         return
@@ -110,7 +113,7 @@ def list_(*, as_json: bool) -> None:
         return
     _print(
         ("rule", "revision", "figure", "of", "condition", "severity", "notifies"),
-        [_rule_cells(active) for active in rules],
+        [_rule_cells(active, calendars) for active in rules],
     )
     if not going_on:
         echo("No alert goes on.")
@@ -120,7 +123,7 @@ def list_(*, as_json: bool) -> None:
         [
             (
                 alert.rule_id,
-                _company(alert.company),
+                _company(alert.company, calendars),
                 str(alert.condition),
                 alert.shown,
                 alert.threshold,
@@ -155,14 +158,17 @@ def test(rule_id: str, file: Path | None, *, as_json: bool) -> None:
                 "closes those of a month."
             )
         evaluations = list(evaluate_window(connection, table, granularity, period, [rule]))
+        calendars = all_calendars(connection, settings)
     name = period_text(granularity, period.start)
     if as_json:
-        echo_json({"rule": rule.definition, "period": name, "results": [_evaluation_json(e) for e in evaluations]})
+        echo_json(
+            {"rule": rule.definition, "period": name, "results": [_evaluation_json(e, calendars) for e in evaluations]}
+        )
         return
     echo(f"{rule.id}: {rule.metric.name} {rule.condition}, {granularity} {name}")
     _print(
         ("company", "state", "value", "why"),
-        [(_company(e.company), _state(e), e.shown, e.latest.missing) for e in evaluations],
+        [(_company(e.company, calendars), _state(e), e.shown, e.latest.missing) for e in evaluations],
     )
 
 
@@ -193,10 +199,10 @@ def _rule_json(active: ActiveRule) -> dict[str, object]:
     }
 
 
-def _rule_cells(active: ActiveRule) -> tuple[str, ...]:
+def _rule_cells(active: ActiveRule, calendars: Calendars) -> tuple[str, ...]:
     rule = active.rule
     notifies = ", ".join(describe_address(address.channel, address.target) for address in rule.recipients)
-    company = "each company" if rule.company == EACH_COMPANY else _company(rule.company)
+    company = "each company" if rule.company == EACH_COMPANY else _company(rule.company, calendars)
     return (
         rule.id,
         str(active.revision),
@@ -208,14 +214,17 @@ def _rule_cells(active: ActiveRule) -> tuple[str, ...]:
     )
 
 
-def _alert_json(alert: Alert, metric: Metric) -> dict[str, object]:
+def _alert_json(alert: Alert, metric: Metric, calendars: Calendars) -> dict[str, object]:
+    calendar = calendar_in(calendars, alert.company)
     return {
         "id": alert.alert_id,
         "rule": alert.rule_id,
         "companyId": alert.company,
+        "companyName": alert.company and calendar.name,
+        "timeZone": calendar.time_zone,
         "state": str(alert.condition),
         "severity": alert.severity,
-        "value": _value(metric, alert.value, get_settings().base_currency),
+        "value": _value(metric, alert.value, calendar.currency),
         "shown": alert.shown,
         "condition": alert.threshold,
         "since": period_text(alert.granularity, alert.first_period),
@@ -231,10 +240,11 @@ def _value(metric: Metric, value: Decimal | None, currency: str | None) -> Decim
     return int(figure) if metric.unit is Unit.COUNT else figure
 
 
-def _evaluation_json(evaluation: RuleEvaluation) -> dict[str, object]:
+def _evaluation_json(evaluation: RuleEvaluation, calendars: Calendars) -> dict[str, object]:
     figure = evaluation.latest.figure
     return {
         "companyId": evaluation.company,
+        "companyName": evaluation.company and calendar_in(calendars, evaluation.company).name,
         "state": _state(evaluation),
         "value": _value(evaluation.rule.metric, figure.value, figure.currency),
         "shown": evaluation.shown,
@@ -249,8 +259,8 @@ def _state(evaluation: RuleEvaluation) -> str:
     return "no_data" if evaluation.has_no_data else "ok"
 
 
-def _company(company: str | None) -> str:
-    return ALL_COMPANIES if company is None else one_line(company)
+def _company(company: str | None, calendars: Calendars) -> str:
+    return ALL_COMPANIES if company is None else one_line(titled(calendar_in(calendars, company)))
 
 
 def _print(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -229,6 +229,8 @@ def explain_command(name: str | None, parameters: tuple[str, ...], *, analyze: b
         key, equals, value = parameter.partition("=")
         if not equals:
             raise click.UsageError(f"PARAMETER {parameter!r} has no value: write it like start=2025-01-01.")
+        if key in given:
+            raise click.UsageError(f"PARAMETER {key!r} is given more than once: give each one once.")
         given[key] = value or None
     with connect(autocommit=True) as connection:
         explanation = explain(connection, name, given, analyze=analyze)

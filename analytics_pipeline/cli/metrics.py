@@ -15,7 +15,7 @@ from analytics_pipeline.cli.program import examples
 from analytics_pipeline.cli.terminal import data_console, echo_json
 from analytics_pipeline.companies.calendar import calendar_of
 from analytics_pipeline.companies.time_zones import require_time_zone
-from analytics_pipeline.database import connect
+from analytics_pipeline.database import connect_reader
 from analytics_pipeline.fx.show import require_known_currency
 from analytics_pipeline.metrics.answers import (
     Answer,
@@ -152,7 +152,7 @@ def _answer(
     ask: Ask, company: str | None, days: Days, currency: str | None, time_zone: str | None, *, as_json: bool
 ) -> None:
     settings = get_settings()
-    with connect(settings, autocommit=True) as connection:
+    with connect_reader(settings) as connection:
         require_company(connection, company)
         calendar = calendar_of(connection, settings, company)
         zone = require_time_zone(connection, time_zone) if time_zone else calendar.time_zone

@@ -10,6 +10,7 @@ from analytics_pipeline.cli.dates import MONTH
 from analytics_pipeline.cli.options import require_company
 from analytics_pipeline.cli.program import examples
 from analytics_pipeline.cli.terminal import echo, echo_json
+from analytics_pipeline.companies.calendar import platform_calendar
 from analytics_pipeline.database import connect
 from analytics_pipeline.metrics.answers import signoff_answer
 from analytics_pipeline.metrics.rates import Unit
@@ -56,7 +57,10 @@ def sign_off(month: date, by: str, company: str | None, *, as_json: bool) -> Non
     window = _window(month)
     with connect(autocommit=True) as connection:
         require_company(connection, company)
-        signed = sign_month(connection, window, by, get_settings().base_currency, company, actor=None)
+        platform = platform_calendar(connection, get_settings())
+        signed = sign_month(
+            connection, window, by, platform.currency, company, actor=None, time_zone=platform.time_zone
+        )
     if as_json:
         echo_json({"month": f"{month:%Y-%m}", "signedBy": by, "signed": signed})
     else:

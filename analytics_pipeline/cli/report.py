@@ -13,7 +13,7 @@ from analytics_pipeline.cli.program import examples
 from analytics_pipeline.cli.terminal import echo, echo_json
 from analytics_pipeline.database import connect
 from analytics_pipeline.messages.recipients import PDF
-from analytics_pipeline.reports.choices import DEFAULT_LOCALE, DEFAULT_PAGE_SIZE, FORMATS
+from analytics_pipeline.reports.choices import DEFAULT_PAGE_SIZE, FORMATS
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.clock import check_clock
 
@@ -41,10 +41,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="CSV of several sections is a zip of files.",
 )
-@click.option("--currency", help="Reporting currency; without it ANALYTICS_BASE_CURRENCY.")
-@click.option(
-    "--locale", default=DEFAULT_LOCALE, show_default=True, help="Notation of figures and dates in a PDF, as de_CH."
-)
+@click.option("--currency", help="Reporting currency; without it the company's.")
+@click.option("--locale", help="Notation of figures and dates in a PDF, as de_CH; without it the company's.")
 @click.option("--page-size", default=DEFAULT_PAGE_SIZE, show_default=True, help="Paper of a PDF: A4 or letter.")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file, not ANALYTICS_ARTIFACTS.")
 @click.option("--json", "as_json", is_flag=True, help="Print path, pages, bytes, checksum and figures as JSON.")
@@ -54,7 +52,7 @@ def report(
     sections: str,
     form: str,
     currency: str | None,
-    locale: str,
+    locale: str | None,
     page_size: str,
     output: Path | None,
     *,
@@ -83,7 +81,7 @@ def report(
     settings = get_settings()
     with connect(settings, autocommit=True) as connection:
         require_company(connection, company)
-        order = accept_order(connection, asked, settings.base_currency, check_clock(connection))
+        order = accept_order(connection, settings, asked, check_clock(connection))
         if output is None:
             published = publish_order(connection, settings, order)
         else:

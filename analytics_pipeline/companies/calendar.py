@@ -4,6 +4,7 @@ What a company's row leaves open is filled in here, and nowhere else in Python. 
 alone (``analytics_local_start``): its data of time zones and Python's differ.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from analytics_pipeline.companies.time_zones import UTC, known_time_zones
@@ -14,6 +15,9 @@ from analytics_pipeline.timescale.connection import Connection
 
 ALL_COMPANIES = "All companies"
 """What figures over all companies together are called."""
+
+Calendars = Mapping[str | None, "Calendar"]
+"""Calendars by the company's id, under None the platform's."""
 
 # Spelled as the database does: its list of zones takes some milliseconds, and a process has one setting.
 _platform_zones: dict[str, str] = {UTC: UTC}
@@ -48,7 +52,7 @@ def calendar_of(connection: Connection, settings: Settings, company_id: str | No
     return _filled_in(platform, company_id, *(row or (None, None, None, None, False)))
 
 
-def all_calendars(connection: Connection, settings: Settings) -> dict[str | None, Calendar]:
+def all_calendars(connection: Connection, settings: Settings) -> Calendars:
     """Return the calendars of the companies that have a row, by id, and under None the platform's.
 
     A company without a row has the platform's, under its own id: ``calendar_in``.
@@ -58,7 +62,7 @@ def all_calendars(connection: Connection, settings: Settings) -> dict[str | None
     return {None: platform, **{row[0]: _filled_in(platform, *row[:6]) for row in rows}}
 
 
-def calendar_in(calendars: dict[str | None, Calendar], company_id: str | None) -> Calendar:
+def calendar_in(calendars: Calendars, company_id: str | None) -> Calendar:
     """Return the calendar of a company out of ``all_calendars``."""
     found = calendars.get(company_id)
     return found or replace(calendars[None], company_id=company_id, name=company_id or ALL_COMPANIES)

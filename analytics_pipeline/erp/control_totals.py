@@ -22,6 +22,7 @@ from analytics_pipeline.erp.source_columns import KEY, require_columns, select_l
 from analytics_pipeline.erp.source_files import ErpSource
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.aliases import Aliases, load_aliases
+from analytics_pipeline.events.erased import load_erased
 from analytics_pipeline.events.ids import visible_id
 from analytics_pipeline.events.model import Parsing
 from analytics_pipeline.intake.exact_numbers import to_amount
@@ -104,9 +105,14 @@ def reconcile_source(connection: Connection, erp: ErpDatabase, source: ErpSource
     columns = erp.columns(source)
     require_columns(source, columns)
     names = {column.name for column in columns}
-    aliases = load_aliases(connection)
+    aliases, erased = load_aliases(connection), load_erased(connection)
     span: dict[str, Any] = {"start": month.start, "end": month.end}
-    rows = erp.read_source(source, "erp_totals", columns=_totalled(names), **span)
+    rows = [
+        row
+        for row in erp.read_source(source, "erp_totals", columns=_totalled(names), **span)
+        # Of an erased company nothing is recorded.
+        if not erased.is_erased(_company(row["company_id"], aliases))
+    ]
     # Of the whole source: a month may have events of a type of which it has no row.
     types = {row["event_type"] for row in erp.read_source(source, "erp_event_types", rows=_MAX_TYPES)}
     expected: defaultdict[TotalKey, Total] = defaultdict(lambda: NOTHING)

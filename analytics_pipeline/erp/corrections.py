@@ -8,6 +8,7 @@ from analytics_pipeline.erp.rows import parse_row
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.aliases import load_aliases
 from analytics_pipeline.events.contradictions import OnConflict
+from analytics_pipeline.events.erased import load_erased
 from analytics_pipeline.events.model import AnalyticsEvent, Parsing
 from analytics_pipeline.intake.rejection import RejectedEvent
 from analytics_pipeline.timescale.clock import check_clock
@@ -25,7 +26,7 @@ def accept_rows(connection: Connection, rejects: Sequence[SourceReject]) -> int:
     """
     ledger = Ledger(connection, OnConflict.REPLACE)
     now, horizon = check_clock(connection), retention_horizon(connection)
-    parsing = Parsing(aliases=load_aliases(connection))
+    parsing = Parsing(aliases=load_aliases(connection), erased=load_erased(connection))
     for reject in rejects:
         try:
             event = parse_row(reject.source, reject.row, now=now, parsing=parsing)

@@ -58,6 +58,15 @@ class Ledger:
         )
         return loaded
 
+    def correct(self, events: Sequence[AnalyticsEvent]) -> None:
+        """Know events by what they are now, as part of the caller's transaction; those that are not known stay so."""
+        if events:
+            values = {
+                "event_ids": [event.event_id for event in events],
+                "contents": [digest(event) for event in events],
+            }
+            self._connection.execute(load_query("source_correct_events"), values)
+
     def forget(self, event_id: UUID) -> datetime | None:
         """Take an event back, as part of the caller's transaction; return the time it had, if it was known."""
         row = self._connection.execute(load_query("source_forget"), {"event_id": event_id}).fetchone()

@@ -38,8 +38,10 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.aliases import load_aliases
 from analytics_pipeline.events.announcements import announce_change
 from analytics_pipeline.events.contradictions import Refusal, describe_differences
+from analytics_pipeline.events.erased import load_erased
 from analytics_pipeline.events.model import AnalyticsEvent, Parsing
 from analytics_pipeline.intake.rejection import RejectedEvent
+from analytics_pipeline.intake.rejects import ERASED_COMPANY
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import check_clock, database_now
 from analytics_pipeline.timescale.connection import Connection
@@ -138,6 +140,8 @@ class _Run:
         self._rejects_kept = rejects_kept
         self._ledger = Ledger(connection)
         self._parsing = Parsing(aliases=load_aliases(connection))
+        # Applied after parsing: a row is also what it was recorded as before its user was erased.
+        self._erased = load_erased(connection)
         self._started = time.perf_counter()
         self._saved = state.open_pass
 
@@ -218,6 +222,7 @@ class _Run:
                 cursors.save(self._connection, self._state, self._saved)
         with self._connection.transaction():
             self._record(days[-1] if days else [], judged)
+            self._ledger.correct(judged.outdated)
             self._close_page(rows, judged, current)
             if judged.events:
                 announce_change(self._connection)
@@ -227,12 +232,18 @@ class _Run:
         """Write the rejects of a page and the position behind it, in the transaction that holds its last rows."""
         self.result.read += len(rows)
         self.result.already_there += judged.already_there
-        self.result.rejected += len(judged.rejects)
+        self.result.rejected += len(judged.rejects) + judged.left_out
+        self.result.not_kept += judged.left_out
         self.result.reasons += judged.reasons
         self._state.last_read = self.result.read
         self._state.last_rejected = self.result.rejected
         resolve_rejects(self._connection, self._source.name, judged.accepted_keys)
-        self.result.not_kept += store_rejects(self._connection, self._source.name, judged.rejects, self._rejects_kept)
+        self.result.not_kept += store_rejects(
+            self._connection,
+            self._source.name,
+            [reject.concealed(self._erased) for reject in judged.rejects],
+            self._rejects_kept,
+        )
         cursors.save(self._connection, self._state, current)
 
     def _note_page(self, current: Pass | None) -> None:
@@ -283,7 +294,8 @@ class _Run:
         changed: list[tuple[Row, AnalyticsEvent, Recorded]] = []
         for row in rows:
             try:
-                event = parse_row(name, row, now=now, parsing=self._parsing)
+                said = parse_row(name, row, now=now, parsing=self._parsing)
+                event = self._erased.conceal(said)
             except RejectedEvent as rejection:
                 judged.reject(row, rejection)
                 continue
@@ -295,6 +307,10 @@ class _Run:
             elif recorded == content:
                 judged.already_there += 1
                 judged.keys.append(row[KEY])
+            elif event is not said and recorded == Recorded.of(said):
+                # It was recorded before its user was erased, and has expired since.
+                judged.already_there += 1
+                judged.outdated.append(event)
             else:
                 changed.append((row, event, recorded))
         differences = self._ledger.describe_changes([(event, recorded) for _, event, recorded in changed])
@@ -336,6 +352,10 @@ class _Judged:
     rows: dict[UUID, Row] = field(default_factory=dict)
     already_there: int = 0
     keys: list[str] = field(default_factory=list)
+    # Of erased users: the ledger knows them by what they were before.
+    outdated: list[AnalyticsEvent] = field(default_factory=list)
+    # Of erased companies.
+    left_out: int = 0
     rejects: list[NewReject] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
 
@@ -355,6 +375,9 @@ class _Judged:
 
     def reject(self, row: Row, rejection: RejectedEvent) -> None:
         self.reasons[rejection.kind] += 1
+        if rejection.kind == ERASED_COMPANY:
+            self.left_out += 1
+            return
         if rejection.kind != _FUTURE:
             self.rejects.append(NewReject(row, rejection.kind, rejection.reason))
             return

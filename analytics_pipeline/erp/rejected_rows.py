@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from psycopg.rows import class_row
 from analytics_pipeline.erp.reader import Row
 from analytics_pipeline.erp.rows import as_text
 from analytics_pipeline.erp.source_columns import KEY
+from analytics_pipeline.events.erased import ErasedIds
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
@@ -32,6 +33,18 @@ class NewReject:
     def key(self) -> str:
         """The row's key, as far as it is kept."""
         return str(self.row[KEY])[:MAX_ID_CHARACTERS]
+
+    def concealed(self, erased: ErasedIds) -> "NewReject":
+        """Return it as it may be kept: of an erased user without what is said of them.
+
+        Under another key it isn't tried again by itself: the row of the ERP is another event.
+        """
+        row = erased.row(self.row)
+        if row == self.row:
+            return self
+        company_id = str(self.row["company_id"])
+        retry_at = self.retry_at if row[KEY] == self.row[KEY] else None
+        return replace(self, row=row, reason=erased.text(company_id, self.reason), retry_at=retry_at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from enum import StrEnum
 from itertools import count
 from pathlib import Path
 
-from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError
 from analytics_pipeline.events.contradictions import OnConflict
 from analytics_pipeline.events.ingest import IngestSummary, Progress, ingest
 from analytics_pipeline.events.sources import Source, format_of, split_name
@@ -25,6 +25,7 @@ from analytics_pipeline.store import COPIES_PREFIX, STORE_ERRORS, Store, StoredF
 from analytics_pipeline.text import without_credentials
 from analytics_pipeline.timescale.clock import ClockError
 from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.waiting import LockTimeoutError
 
 # A file is whole when nothing about it has changed for this long, between two polls at least.
 SETTLED_AFTER = timedelta(seconds=10)
@@ -165,7 +166,8 @@ def ingest_from_inbox(
     It goes to ``done`` when at least one record was taken, or when it holds none; to ``failed`` when it can't be
     read as a whole (what could be read before the damage is in) or when every record was rejected. Rejects go
     with it. A file that isn't in ``version`` any more, or changes while it is read, stays in the inbox. Errors of
-    the database, ``ClockError`` and ``FolderError`` are the caller's: then the file stays, too.
+    the database, a lock that was waited for too long, ``ClockError`` and ``FolderError`` are the caller's: then the file
+    stays, too.
     """
     found = inbox.find(name)
     summary = IngestSummary()
@@ -194,7 +196,7 @@ def ingest_from_inbox(
                     on_conflict=on_conflict,
                     progress=note,
                 )
-        except (ClockError, FolderError):
+        except (ClockError, DatabaseUnreachableError, FolderError, LockTimeoutError):
             # Nothing is wrong with the file.
             raise
         except AnalyticsError as error:

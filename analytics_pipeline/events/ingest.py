@@ -24,6 +24,7 @@ from analytics_pipeline.events.aliases import load_aliases
 from analytics_pipeline.events.announcements import announce_change
 from analytics_pipeline.events.bulk_load import BATCH_EVENTS, EventLoader, Loaded
 from analytics_pipeline.events.contradictions import OnConflict, Origin, Refusal, event_json
+from analytics_pipeline.events.erased import ErasedIds, load_erased
 from analytics_pipeline.events.line_workers import Chunk, LineWorkers, ParsedChunk
 from analytics_pipeline.events.lines import read_line_blocks
 from analytics_pipeline.events.model import AnalyticsEvent, Parsing, parse_event
@@ -31,7 +32,14 @@ from analytics_pipeline.events.readers import naming_damage, read_records
 from analytics_pipeline.events.records import Record
 from analytics_pipeline.events.sources import Format, OpenSource, Source, UnreadableSourceError, open_source
 from analytics_pipeline.intake.rejection import RejectedEvent
-from analytics_pipeline.intake.rejects import REJECTS_KEPT, Reject, RejectLimit, RejectsFile, store_rejects
+from analytics_pipeline.intake.rejects import (
+    ERASED_COMPANY,
+    REJECTS_KEPT,
+    Reject,
+    RejectLimit,
+    RejectsFile,
+    store_rejects,
+)
 from analytics_pipeline.signals import describing
 from analytics_pipeline.timescale.clock import DatabaseClock
 from analytics_pipeline.timescale.connection import Connection, cancel_statements
@@ -137,9 +145,14 @@ class _Batch:
         """How many records are rejected, whether they are kept or only counted."""
         return self.reasons.total()
 
-    def reject(self, record: Record, rejection: RejectedEvent, file: RejectsFile) -> None:
-        name, company_id = self.source.name, record.company_id
-        self._add(Reject(name, record.line, rejection.kind, rejection.reason, company_id, record.text), file)
+    def reject(self, record: Record, rejection: RejectedEvent, file: RejectsFile, erased: ErasedIds) -> None:
+        name, company_id, text, reason = self.source.name, record.company_id, record.text, rejection.reason
+        if rejection.kind == ERASED_COMPANY:
+            # The text tells the records apart that are counted, and is not kept.
+            company_id = None
+        elif erased.ids and company_id is not None:
+            text, reason = erased.record(company_id, record.content, text), erased.text(company_id, reason)
+        self._add(Reject(name, record.line, rejection.kind, reason, company_id, text), file)
 
     def refuse(self, refusal: Refusal, line: int, file: RejectsFile) -> None:
         event, stored, rejection = refusal
@@ -177,7 +190,7 @@ def ingest(
 
     A record that contradicts a stored event of its id and timestamp is rejected, or (``REPLACE``) takes its place;
     either way both are kept in ``analytics_event_conflicts``. ``parsing`` says what records leave open; former names
-    of companies and users are those that the database knows.
+    of companies and users are those that the database knows, and so are those that were erased.
 
     Commits batch by batch over the connection, which must not be inside a transaction. Raises
     ``SourcesUnreadableError`` in the end, when some source couldn't be read as a whole: what was read of it and all
@@ -189,7 +202,7 @@ def ingest(
     started = time.perf_counter()
     clock = DatabaseClock(connection)
     sources = list(sources)
-    parsing = replace(parsing or Parsing(), aliases=load_aliases(connection))
+    parsing = replace(parsing or Parsing(), aliases=load_aliases(connection), erased=load_erased(connection))
     summary = IngestSummary()
     loader = EventLoader(connection, on_conflict)
 
@@ -422,11 +435,11 @@ def _judge(batch: _Batch, record: Record, now: datetime, parsing: Parsing, rejec
         batch.events.append(parse_event(content, now=now, parsing=parsing))
         batch.lines.append(record.line)
     except RejectedEvent as rejection:
-        batch.reject(record, rejection, rejects_file)
+        batch.reject(record, rejection, rejects_file, parsing.erased)
     except Exception as error:  # noqa: BLE001 - said below
         # A record that no rule has foreseen is one that can't be taken, and no reason to leave out the others.
         problem = f"{type(error).__name__}: {error}".strip()
-        batch.reject(record, RejectedEvent(UNFORESEEN, f"it can't be parsed: {problem}."), rejects_file)
+        batch.reject(record, RejectedEvent(UNFORESEEN, f"it can't be parsed: {problem}."), rejects_file, parsing.erased)
 
 
 def _count(summary: IngestSummary, batch: _Batch, loaded: Loaded) -> None:

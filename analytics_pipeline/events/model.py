@@ -12,6 +12,7 @@ from uuid import UUID
 
 from analytics_pipeline.currencies import ASSET_FORM, crypto_code, is_asset, is_currency
 from analytics_pipeline.events.aliases import NO_ALIASES, Aliases
+from analytics_pipeline.events.erased import NO_ERASED, ErasedIds
 from analytics_pipeline.events.event_types import CATEGORIES, CRYPTO, Amount, EventType, known_type
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS, check_id, check_storable, check_text, to_event_id, to_id
 from analytics_pipeline.events.instants import to_instant, without_zone
@@ -90,12 +91,13 @@ class Parsing:
     """How records are parsed where they leave it open; ``adjusted`` counts what was adjusted on the way.
 
     ``assume_zone`` is that of instants without one, ``decimal_comma`` says that texts write numbers like ``12,50``, and
-    ``aliases`` are the former names of companies and users.
+    ``aliases`` are the former names of companies and users. ``erased`` are the ids that no event may bear any more.
     """
 
     assume_zone: tzinfo | None = None
     decimal_comma: bool = False
     aliases: Aliases = NO_ALIASES
+    erased: ErasedIds = NO_ERASED
     adjusted: Counter[str] = field(default_factory=Counter)
     # Ids that were read before, as they came, and as what: most are named again and again.
     _companies: dict[str, str] = field(default_factory=dict)
@@ -169,7 +171,7 @@ def parse_fields(fields: Iterable[Any], now: datetime | None, parsing: Parsing) 
         (event_id, instant, company_id, user_id, event_type, category, value, currency, metadata)
     )
     _check_rules(event, now)
-    return event
+    return parsing.erased.conceal(event)
 
 
 def check_event(event: AnalyticsEvent, *, now: datetime | None = None) -> None:

@@ -12,6 +12,7 @@ from analytics_pipeline.database import connect
 from analytics_pipeline.events.announcements import announce_change
 from analytics_pipeline.events.bulk_load import BATCH_EVENTS, EventLoader, Loaded
 from analytics_pipeline.events.contradictions import OnConflict, Origin
+from analytics_pipeline.events.erased import load_erased
 from analytics_pipeline.events.model import AnalyticsEvent, check_event, parse_event
 from analytics_pipeline.intake.rejection import RejectedEvent
 from analytics_pipeline.timescale.clock import DatabaseClock
@@ -126,12 +127,13 @@ def store_events(
     with _connected(connection) as connected:
         clock = DatabaseClock(connected)
         loader = EventLoader(connected, on_conflict)
+        erased = load_erased(connected)
         remaining = iter(events)
         loaded = Loaded()
         while batch := list(islice(remaining, BATCH_EVENTS)):
             for event in batch:
                 check_event(event, now=clock.now())
-            stored = loader.load(batch, Origin(source))
+            stored = loader.load([erased.conceal(event) for event in batch], Origin(source))
             if stored.new or stored.replaced:
                 announce_change(connected)
             loaded.add(stored)

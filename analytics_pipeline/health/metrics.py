@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from psycopg import sql
 
+from analytics_pipeline.companies.calendar import platform_calendar
 from analytics_pipeline.currencies import round_money
 from analytics_pipeline.health.check_result import CheckResult, Severity, Violation, close_command
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
@@ -14,11 +15,12 @@ from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row, one_state
 from analytics_pipeline.timescale.invalidation import stale_ranges
 from analytics_pipeline.timescale.refresh import retention_horizon
-from analytics_pipeline.windows import Granularity, Window
+from analytics_pipeline.windows import Granularity, Window, midnight
 
 # What is proved of days at most: each takes about as long as it took to compute.
 LOOK_BACK = {Granularity.DAY: timedelta(days=35), Granularity.MONTH: timedelta(days=400)}
 _YEAR, _LEAP_YEAR = timedelta(days=365), timedelta(days=366)
+_BEYOND_UTC = timedelta(days=1)
 _MAX_SHOWN = 5
 
 EQUALS_CHECK = "equals_definitions"
@@ -41,13 +43,15 @@ def equals_definitions(
     """
     judged = _proved_window(connection, table, granularity, window)
     before = granularity.floor(judged.start - timedelta(days=1))
+    platform = platform_calendar(connection, settings)
     parameters = {
         "metric": table.metric,
         "granularity": str(granularity),
-        "before": before,
-        "start": judged.start,
-        "end": judged.end,
-        "currency": settings.base_currency,
+        "before": before.date(),
+        "first": judged.start.date(),
+        "until": judged.end.date(),
+        "zone": platform.time_zone,
+        "currency": platform.currency,
         "version": DEFINITIONS_VERSION,
         "horizon": retention_horizon(connection),
         "most": _MAX_SHOWN,
@@ -57,10 +61,11 @@ def equals_definitions(
         table=sql.Identifier(table.table), rows=sql.Identifier(table.rows_function)
     )
     with one_state(connection):
-        # The year before is what MRR and revenue of a period are compared with.
+        # The year before is what MRR and revenue of a period are compared with. Local dates reach beyond those of UTC.
+        first, end = before - _BEYOND_UTC, judged.end + _BEYOND_UTC
         found = [
             each
-            for window in (Window(before, judged.end), Window(before - _LEAP_YEAR, judged.end - _YEAR))
+            for window in (Window(first, end), Window(first - _LEAP_YEAR, end - _YEAR))
             for each in stale_ranges(connection, window)
         ]
         stale = [each for each in found if each.aggregate in table.aggregates]
@@ -108,18 +113,19 @@ def amounts_converted(
     wanted = window or _proved_window(connection, table, granularity, None)
     query = sql.SQL(load_query("unconverted_metric")).format(table=sql.Identifier(table.table))
     rows = connection.execute(
-        query, {"granularity": str(granularity), "start": wanted.start, "end": wanted.end}
+        query, {"granularity": str(granularity), "first": wanted.start.date(), "until": wanted.end.date()}
     ).fetchall()
+    targets = " or ".join(sorted({row[-1] for row in rows} or {settings.base_currency}))
     listed = [
         {
-            "company": company,
+            "company": company or "all companies",
             "figure": figure,
             "currency": currency,
             "amount": f"{round_money(amount, currency):f}",
             "first day": f"{first:%Y-%m-%d}",
             "last day": f"{last:%Y-%m-%d}",
         }
-        for company, figure, currency, amount, first, last in rows
+        for company, figure, currency, amount, first, last, _ in rows
     ]
     problems = []
     if listed:
@@ -131,7 +137,7 @@ def amounts_converted(
         more = f"; and {len(listed) - _MAX_SHOWN} more" if len(listed) > _MAX_SHOWN else ""
         problems.append(
             Violation(
-                f"amounts are left out because no rate to {settings.base_currency} of the 7 days up to their day, or "
+                f"amounts are left out because no rate to {targets} of the 7 days up to their day, or "
                 f"to that of another part of their movement, is known: {named}{more}",
                 "analytics-pipeline fx load FILE  # the periods are computed again by themselves",
             )
@@ -158,11 +164,13 @@ def figures_current(
 
     Those whose events have expired keep their figures and their version, which is no error.
     """
-    currency = settings.base_currency
+    platform = platform_calendar(connection, settings)
     stale = [
-        p for p in stale_periods(connection, currency) if p.metric == table.metric and p.granularity is granularity
+        p
+        for p in stale_periods(connection, platform.currency, platform.time_zone)
+        if p.metric == table.metric and p.granularity is granularity
     ]
-    kept = kept_periods(connection, table, granularity, currency)
+    kept = kept_periods(connection, table, granularity, platform.currency, platform.time_zone)
     problems = []
     if stale:
         first, last = stale[0].window, stale[-1].window
@@ -193,9 +201,11 @@ def figures_current(
 
 def _kept_in_words(kept: KeptPeriods, granularity: Granularity) -> str:
     versions = " and ".join(str(version) for version in kept.versions)
+    of_companies = f", {kept.companies} of the companies in another time zone or currency than theirs is now"
     return (
         f"{kept.count} {granularity}s from {kept.first.start:%Y-%m-%d} to {kept.last.start:%Y-%m-%d}, whose events "
         f"have expired, keep their figures and their version ({versions})"
+        f"{of_companies if kept.companies else ''}"
     )
 
 
@@ -205,10 +215,10 @@ def _proved_window(
     if window is None:
         (end,) = fetch_row(
             connection,
-            "SELECT max(period_end) FROM analytics_metric_periods WHERE metric = %s AND granularity = %s",
+            "SELECT max(period_date) FROM analytics_metric_periods WHERE metric = %s AND granularity = %s",
             [table.metric, str(granularity)],
         )
-        end = end or granularity.floor(database_now(connection))
+        end = granularity.next(midnight(end)) if end else granularity.floor(database_now(connection))
     else:
         end = window.end
     start = granularity.floor(end - LOOK_BACK[granularity])

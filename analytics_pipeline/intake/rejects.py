@@ -28,6 +28,13 @@ _is_part_of_ours = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9]+(-fx|-companies)?\.json
 _PART = ".part"
 
 
+ERASED_COMPANY: Final = "of an erased company"
+"""The kind of reject that a record of an erased company is."""
+
+NEVER_KEPT: Final = frozenset({ERASED_COMPANY})
+"""Kinds of rejects that are counted, and of which nothing is kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reject:
     """One rejected record: where it stood, why it was rejected, and what it said.
@@ -69,10 +76,10 @@ class RejectLimit:
         self._lock = Lock()
 
     def keeps(self, reject: Reject) -> bool:
-        """Return whether the reject is to be kept, and count it."""
+        """Return whether the reject is to be kept, and count it; one of a kind that is never kept is only counted."""
         source, kind, company = reject.source, reject.kind, reject.company_id
         with self._lock:
-            if self._kept[source, kind] < self._most:
+            if kind not in NEVER_KEPT and self._kept[source, kind] < self._most:
                 self._kept[source, kind] += 1
                 if company is not None:
                     self._companies.add((source, kind, company))

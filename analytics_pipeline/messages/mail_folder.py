@@ -48,7 +48,6 @@ class MailFolder:
 
     def write(self, mail: Mail, before_last: Callable[[], None]) -> None:
         """Write one mail whole, readable by its owner alone; raises ``ChannelDown`` when that can't be done."""
-        name = re.sub(r"[^A-Za-z0-9@._-]", "_", mail.message_id.strip("<>"))[:_NAME_CHARACTERS]
         draft = self.path / f".{secrets.token_hex(8)}.tmp"
         try:
             content = mail.as_bytes()
@@ -56,7 +55,7 @@ class MailFolder:
             draft.touch(mode=0o600, exist_ok=False)
             draft.write_bytes(content)
             before_last()
-            draft.replace(self.path / f"{name}.eml")
+            draft.replace(self.path / mail_name(mail.message_id))
         except ValueError as error:
             raise Refused(f"no mail can be made of it: {error}") from error
         except OSError as error:
@@ -64,3 +63,8 @@ class MailFolder:
         finally:
             with suppress(OSError):
                 draft.unlink()
+
+
+def mail_name(message_id: str) -> str:
+    """Return the name of the file that a mail of this id is written to."""
+    return f"{re.sub(r'[^A-Za-z0-9@._-]', '_', message_id.strip('<>'))[:_NAME_CHARACTERS]}.eml"

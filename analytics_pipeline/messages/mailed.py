@@ -125,5 +125,10 @@ def describe_relation(
 
 def count_changes(changes: Sequence[ChangedFigure]) -> str:
     """Return how many figures differ, in words; one that several sections show is one."""
-    number = len({change.label for change in changes})
+    number = count_changed(changes)
     return f"{number} {'figure differs' if number == 1 else 'figures differ'}"
+
+
+def count_changed(changes: Sequence[ChangedFigure]) -> int:
+    """Return how many figures differ; one that several sections show is one."""
+    return len({change.label for change in changes})

@@ -15,7 +15,7 @@ from analytics_pipeline.windows import Granularity, Window
 
 @dataclass(slots=True)
 class ClosedPeriod:
-    """A closed day or month: how many rows the metric table has of it, and its figures by what they are called.
+    """A closed day or month: how many companies the metric table has rows of, and the figures over all by their names.
 
     An amount is rounded to the digits of its currency, which its name says, as in ``MRR (EUR)``; a figure that is not
     known is left out.
@@ -28,14 +28,13 @@ class ClosedPeriod:
 def closed_periods(
     connection: Connection, table: MetricTable, granularity: Granularity, window: Window
 ) -> dict[datetime, ClosedPeriod]:
-    """Return by its start (UTC) each day or month of a half-open window that the metric table has rows of."""
+    """Return by its start each partition of a half-open window that the metric table has rows of."""
     query = sql.SQL(load_query("closed_headlines")).format(
         table=sql.Identifier(table.table),
-        together=sql.Identifier(table.together_function),
         currency=sql.Identifier("t", "currency") if table.converts else sql.NULL,
         figures=sql.SQL(", ").join(sql.Identifier("t", column) for column in table.headlines),
     )
-    parameters = {"granularity": str(granularity), "start": window.start, "end": window.end}
+    parameters = {"granularity": str(granularity), "first": window.start.date(), "until": window.end.date()}
     periods: dict[datetime, ClosedPeriod] = {}
     for start, rows, currency, *figures in connection.execute(query, parameters).fetchall():
         period = periods.setdefault(start, ClosedPeriod(rows))

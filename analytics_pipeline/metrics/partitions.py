@@ -272,10 +272,8 @@ def _counts(connection: Connection, asset: str) -> tuple[sql.Composable, sql.SQL
         return query, sql.SQL("coalesce(counted.rows, 0)"), sql.SQL("coalesce(counted.events, 0)")
     if asset in METRIC_ASSETS:
         table, granularity = METRIC_ASSETS[asset]
-        query = sql.SQL("SELECT period_start, count(*), NULL::bigint FROM {} WHERE granularity = {} AND {}").format(
-            sql.Identifier(table.table),
-            sql.Literal(str(granularity)),
-            within.format(column=sql.Identifier("period_start")),
+        query = sql.SQL(load_query("partitions_metric_rows")).format(
+            table=sql.Identifier(table.table), granularity=sql.Literal(str(granularity))
         )
         return query, sql.SQL("coalesce(counted.rows, 0)"), sql.SQL("NULL::bigint")
     nothing = sql.SQL("SELECT NULL::timestamptz, NULL::bigint, NULL::bigint WHERE false")

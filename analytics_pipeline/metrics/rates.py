@@ -10,6 +10,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, get_type_hints
 
+from analytics_pipeline.languages.wording import message
+
 
 class Unit(StrEnum):
     """What a figure counts: the reporting currency, heads, per cent, or one amount per another."""
@@ -49,12 +51,18 @@ class SubscriptionRates:
 
     gross_mrr_churn_rate: Annotated[
         Decimal | None,
-        Rate("Gross MRR churn", "Churn and contraction per MRR at the start, per cent.", Unit.PERCENT, 6.5, _MOVED_MRR),
+        Rate(
+            message("Gross MRR churn"),
+            "Churn and contraction per MRR at the start, per cent.",
+            Unit.PERCENT,
+            6.5,
+            _MOVED_MRR,
+        ),
     ] = None
     net_mrr_churn_rate: Annotated[
         Decimal | None,
         Rate(
-            "Net MRR churn",
+            message("Net MRR churn"),
             "Churn and contraction less expansion and reactivation per MRR at the start, per cent.",
             Unit.PERCENT,
             4.3,
@@ -64,13 +72,17 @@ class SubscriptionRates:
     gross_revenue_retention: Annotated[
         Decimal | None,
         Rate(
-            "Gross revenue retention", "What of the MRR at the start is left, per cent.", Unit.PERCENT, 93.5, _MOVED_MRR
+            message("Gross revenue retention"),
+            "What of the MRR at the start is left, per cent.",
+            Unit.PERCENT,
+            93.5,
+            _MOVED_MRR,
         ),
     ] = None
     net_revenue_retention: Annotated[
         Decimal | None,
         Rate(
-            "Net revenue retention",
+            message("Net revenue retention"),
             "The same with the expansion of customers that paid at the start, per cent.",
             Unit.PERCENT,
             95.7,
@@ -79,21 +91,29 @@ class SubscriptionRates:
     ] = None
     quick_ratio: Annotated[
         Decimal | None,
-        Rate("Quick ratio", "New, reactivation and expansion per churn and contraction.", Unit.RATIO, 2.33, _MOVED_MRR),
+        Rate(
+            message("Quick ratio"),
+            "New, reactivation and expansion per churn and contraction.",
+            Unit.RATIO,
+            2.33,
+            _MOVED_MRR,
+        ),
     ] = None
-    new_customers: Annotated[int, Rate("New customers", "Customers that paid for the first time.", Unit.COUNT, 3)] = 0
-    returned_customers: Annotated[
-        int, Rate("Returned customers", "Customers that came back after an end.", Unit.COUNT, 0)
+    new_customers: Annotated[
+        int, Rate(message("New customers"), "Customers that paid for the first time.", Unit.COUNT, 3)
     ] = 0
-    lost_customers: Annotated[int, Rate("Lost customers", "Customers that ended.", Unit.COUNT, 1)] = 0
+    returned_customers: Annotated[
+        int, Rate(message("Returned customers"), "Customers that came back after an end.", Unit.COUNT, 0)
+    ] = 0
+    lost_customers: Annotated[int, Rate(message("Lost customers"), "Customers that ended.", Unit.COUNT, 1)] = 0
     customer_churn_rate: Annotated[
         Decimal | None,
-        Rate("Customer churn", "Lost customers per customers at the start, per cent.", Unit.PERCENT, 4.3),
+        Rate(message("Customer churn"), "Lost customers per customers at the start, per cent.", Unit.PERCENT, 4.3),
     ] = None
     arpa_growth: Annotated[
         Decimal | None,
         Rate(
-            "Growth of ARPA",
+            message("Growth of ARPA"),
             "Growth of the MRR per paying customer since the start, per cent.",
             Unit.PERCENT,
             0.0,
@@ -103,7 +123,7 @@ class SubscriptionRates:
     lifetime_value: Annotated[
         Decimal | None,
         Rate(
-            "Lifetime value of a customer",
+            message("Lifetime value of a customer"),
             "MRR per paying customer per customer churn, of months only.",
             Unit.MONEY,
             None,
@@ -113,7 +133,7 @@ class SubscriptionRates:
     total_revenue_year_over_year: Annotated[
         Decimal | None,
         Rate(
-            "Total revenue, year over year",
+            message("Total revenue, year over year"),
             "Growth of total revenue since the year before, per cent.",
             Unit.PERCENT,
             15.5,
@@ -121,7 +141,7 @@ class SubscriptionRates:
     ] = None
     mrr_year_over_year: Annotated[
         Decimal | None,
-        Rate("MRR, year over year", "Growth of MRR since the year before, per cent.", Unit.PERCENT, 8.7, _MRR),
+        Rate(message("MRR, year over year"), "Growth of MRR since the year before, per cent.", Unit.PERCENT, 8.7, _MRR),
     ] = None
 
 

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -13,7 +13,8 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
-from analytics_pipeline.errors import AnalyticsError, RefusedError
+from analytics_pipeline.errors import AnalyticsError, ArgumentError, RefusedError
+from analytics_pipeline.languages.wording import message, plural
 from analytics_pipeline.metrics.rates import RATES, Unit, answer_key
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.metrics.tables import MRR_MOVEMENTS, REVENUE_METRICS, USER_METRICS
@@ -25,6 +26,7 @@ MAX_NAME_CHARACTERS = 200
 MAX_REASON_CHARACTERS = 1_000
 _MAX_OBSTACLES = 5
 _MAX_PAIRS = 3
+_is_change = re.compile("(?P<before>.*) before, (?P<now>.*) now").fullmatch
 _is_month = re.compile(r"(19[7-9]\d|20\d\d|21\d\d)-(0[1-9]|1[0-2])", re.ASCII).fullmatch
 
 
@@ -46,31 +48,31 @@ def _kept(metric: str, unit: Unit, columns: Mapping[str, str]) -> list[KeptFigur
 def _kept_figures() -> tuple[KeptFigure, ...]:
     revenue, movements, users = REVENUE_METRICS.metric, MRR_MOVEMENTS.metric, USER_METRICS.metric
     moved = {
-        "start_mrr": ("start", "MRR at the start"),
-        "new": ("new", "New MRR"),
-        "reactivation": ("reactivation", "Reactivated MRR"),
-        "expansion": ("expansion", "Expansion of MRR"),
-        "contraction": ("contraction", "Contraction of MRR"),
-        "churn": ("churn", "Churned MRR"),
-        "fx": ("fx", "Effect of rates on MRR"),
-        "end_mrr": ("end", "MRR at the end, converted at both ends"),
+        "start_mrr": ("start", message("MRR at the start")),
+        "new": ("new", message("New MRR")),
+        "reactivation": ("reactivation", message("Reactivated MRR")),
+        "expansion": ("expansion", message("Expansion of MRR")),
+        "contraction": ("contraction", message("Contraction of MRR")),
+        "churn": ("churn", message("Churned MRR")),
+        "fx": ("fx", message("Effect of rates on MRR")),
+        "end_mrr": ("end", message("MRR at the end, converted at both ends")),
     }
     return (
         *_kept(
             revenue,
             Unit.MONEY,
             {
-                "total_revenue": "Total revenue",
-                "invoiced": "Invoiced",
-                "refunds": "Refunds",
-                "mrr": "MRR",
-                "arr": "ARR",
-                "arpa": "ARPA",
-                "average_revenue_per_user": "Average revenue per user",
+                "total_revenue": message("Total revenue"),
+                "invoiced": message("Invoiced"),
+                "refunds": message("Refunds"),
+                "mrr": message("MRR"),
+                "arr": message("ARR"),
+                "arpa": message("ARPA"),
+                "average_revenue_per_user": message("Average revenue per user"),
             },
         ),
-        *_kept(revenue, Unit.PERCENT, {"revenue_growth": "Growth of total revenue"}),
-        *_kept(revenue, Unit.COUNT, {"paying_customers": "Paying customers"}),
+        *_kept(revenue, Unit.PERCENT, {"revenue_growth": message("Growth of total revenue")}),
+        *_kept(revenue, Unit.COUNT, {"paying_customers": message("Paying customers")}),
         *(
             KeptFigure(movements, column, Unit.MONEY, f"mrrMovements.{name}", label)
             for column, (name, label) in moved.items()
@@ -80,21 +82,21 @@ def _kept_figures() -> tuple[KeptFigure, ...]:
             users,
             Unit.COUNT,
             {
-                "total_users": "Total users",
-                "active_users": "Active users",
-                "new_users": "New users",
-                "churned_users": "Churned users",
-                "users_at_start": "Users at the start",
-                "active_before": "Active in the period before",
+                "total_users": message("Total users"),
+                "active_users": message("Active users"),
+                "new_users": message("New users"),
+                "churned_users": message("Churned users"),
+                "users_at_start": message("Users at the start"),
+                "active_before": message("Active in the period before"),
             },
         ),
         *_kept(
             users,
             Unit.PERCENT,
             {
-                "churn_rate": "Churn rate",
-                "active_user_rate": "Active user rate",
-                "churn_rate_of_start": "Churn rate of those active before",
+                "churn_rate": message("Churn rate"),
+                "active_user_rate": message("Active user rate"),
+                "churn_rate_of_start": message("Churn rate of those active before"),
             },
         ),
     )
@@ -132,26 +134,64 @@ class Cause:
 
     def __str__(self) -> str:
         """Say it in a few words."""
-        detail = self.detail or ""
-        texts = {
-            "definitions": f"another version of the definitions: {detail}",
-            "currency": f"another reporting currency: {detail}",
-            "late events": f"{self._counted('late event', 'late events')}, the first on {_instant(self.first)}"
-            + (f", {detail}" if detail else ""),
-            "replaced events": f"{self._counted('event', 'events')} replaced, the first on {_instant(self.first)}",
-            "rates": f"{self._counted('rate', 'rates')} of exchange loaded since ({_pairs(detail)})",
-            "renamed ids": self._counted("renamed company or user", "renamed companies or users"),
-            "closed again": f"closed again on {_instant(self.last)}"
-            + (
-                ", and its events have expired since: why can't be told any more"
-                if detail
-                else " without a late event: events were removed, or changed directly in the database"
-            ),
-        }
-        return texts.get(self.kind, self.kind)
+        return str(self.words())
 
-    def _counted(self, one: str, several: str) -> str:
-        return f"{self.number or 0:,} {one if self.number == 1 else several}"
+    def words(self, counted: Callable[[int], str] = "{:,}".format) -> str:
+        """Return it in a few words, which can be said in other languages; ``counted`` writes numbers."""
+        detail, number = self.detail or "", self.number or 0
+        first, last, many = _instant(self.first), _instant(self.last), counted(number)
+        said: str
+        match self.kind:
+            case "definitions":
+                said = message("another version of the definitions: {versions}", versions=_changed(detail))
+            case "currency":
+                said = message("another reporting currency: {currencies}", currencies=_changed(detail))
+            case "late events":
+                late = plural(
+                    "{number} late event, the first on {instant}",
+                    "{number} late events, the first on {instant}",
+                    number,
+                    number=many,
+                    instant=first,
+                )
+                said = message("{events}, {detail}", events=late, detail=detail) if detail else late
+            case "replaced events":
+                said = plural(
+                    "{number} event replaced, the first on {instant}",
+                    "{number} events replaced, the first on {instant}",
+                    number,
+                    number=many,
+                    instant=first,
+                )
+            case "rates":
+                said = plural(
+                    "{number} rate of exchange loaded since ({pairs})",
+                    "{number} rates of exchange loaded since ({pairs})",
+                    number,
+                    number=many,
+                    pairs=_pairs(detail),
+                )
+            case "renamed ids":
+                said = plural(
+                    "{number} renamed company or user",
+                    "{number} renamed companies or users",
+                    number,
+                    number=many,
+                )
+            case "closed again" if detail:
+                said = message(
+                    "closed again on {instant}, and its events have expired since: why can't be told any more",
+                    instant=last,
+                )
+            case "closed again":
+                said = message(
+                    "closed again on {instant} without a late event: events were removed, or changed directly in the "
+                    "database",
+                    instant=last,
+                )
+            case other:
+                said = other
+        return said
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,11 +243,19 @@ class SignOff:
 
 
 def sign_month(
-    connection: Connection, month: Window, signed_by: str, currency: str, company_id: str | None, *, actor: str | None
+    connection: Connection,
+    month: Window,
+    signed_by: str,
+    currency: str,
+    company_id: str | None,
+    *,
+    actor: str | None,
+    time_zone: str = "UTC",
 ) -> list[str | None]:
     """Sign a calendar month off and return whose: a company's, or with None that of all together (None) and of each.
 
-    ``currency`` is the platform's reporting currency, ``actor`` the name of an access token (None: this process's
+    ``month`` (UTC) names the month, which of a company is that of its own time zone. ``currency`` and ``time_zone`` are
+    the platform's, ``actor`` the name of an access token (None: this process's
     user). Raises ``RefusedError`` with the reasons, and nothing is signed, unless the month is over, closed and not
     stale, and its checks hold.
     """
@@ -223,9 +271,10 @@ def sign_month(
         actor or audit.local_actor(),
         DEFINITIONS_VERSION,
         currency,
+        time_zone,
         Jsonb(figures),
     ]
-    query = "SELECT company_id, obstacle FROM analytics_sign_month(%s, %s, %s, %s, %s, %s, %s)"
+    query = "SELECT company_id, obstacle FROM analytics_sign_month(%s, %s, %s, %s, %s, %s, %s, %s)"
     try:
         # What is judged and what is kept are of one instant; a transaction that is open has to be as strict.
         is_idle = connection.info.transaction_status is TransactionStatus.IDLE
@@ -327,11 +376,11 @@ def _cause(entry: Mapping[str, Any]) -> Cause:
 def _named(text: str, what: str, most: int) -> str:
     stripped = " ".join(text.split())
     if not stripped:
-        raise AnalyticsError(f"Say {what}: the text is empty.")
+        raise ArgumentError(f"Say {what}: the text is empty.")
     if any(unicodedata.category(character) in {"Cc", "Cs"} for character in stripped):
-        raise AnalyticsError(f"The text for {what} holds control characters: leave them out.")
+        raise ArgumentError(f"The text for {what} holds control characters: leave them out.")
     if len(stripped) > most:
-        raise AnalyticsError(f"The text for {what} has more than {most} characters: shorten it.")
+        raise ArgumentError(f"The text for {what} has more than {most} characters: shorten it.")
     return stripped
 
 
@@ -341,9 +390,16 @@ def _of(company_id: str | None, obstacle: str) -> str:
 
 def _pairs(listed: str) -> str:
     pairs = listed.split(", ")
-    more = f" and {len(pairs) - _MAX_PAIRS} more pairs" if len(pairs) > _MAX_PAIRS else ""
-    return f"{', '.join(pairs[:_MAX_PAIRS])}{more}"
+    named = ", ".join(pairs[:_MAX_PAIRS])
+    more = len(pairs) - _MAX_PAIRS
+    return message("{pairs} and {number} more pairs", pairs=named, number=more) if more > 0 else named
+
+
+def _changed(detail: str) -> str:
+    """Return the words of what was and is: ``EUR before, USD now``."""
+    found = _is_change(detail)
+    return message("{before} before, {now} now", **found.groupdict()) if found else detail
 
 
 def _instant(moment: datetime | None) -> str:
-    return "an unknown day" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return message("an unknown day") if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -3,6 +3,9 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, datetime
+
+from psycopg import sql
 
 from analytics_pipeline.metrics.rates import RATES, Unit
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
@@ -10,13 +13,17 @@ from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.aggregates import Column
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.refresh import require_within_horizon, retention_horizon
-from analytics_pipeline.windows import Granularity, Window, require_aligned
+from analytics_pipeline.windows import Granularity, Window, midnight, require_aligned
 
-_COMPANY = {"company_id": Column("text", "The tenant.")}
+_COMPANY = {"company_id": Column("text", "The tenant; null: the platform's row, over all companies.")}
 _PERIOD: Mapping[str, Column] = {
     "granularity": Column("text", "day or month."),
-    "period_start": Column("timestamptz", "Start of the period, UTC."),
-    "period_end": Column("timestamptz", "End of the period, exclusive, UTC."),
+    "period_start": Column("timestamptz", "The instant at which the date, or the month, begins in the time zone."),
+    "period_end": Column("timestamptz", "The instant at which it ends, exclusive."),
+}
+_CALENDAR = {
+    "time_zone": Column("text", "The time zone whose date or month it is: the company's, or the platform's."),
+    "period_date": Column("date", "The date, of a month its first one."),
 }
 _CURRENCY = {"currency": Column("text", "The reporting currency of the amounts.")}
 _UNCONVERTED = {"unconverted": Column("jsonb", "Amounts left out of the figures for want of a rate, with their days.")}
@@ -62,11 +69,6 @@ class MetricTable:
         """The columns that are in the reporting currency."""
         return [name for name, column in self.columns.items() if column.is_amount]
 
-    @property
-    def together_function(self) -> str:
-        """The SQL function that gives the closed periods of a window over all companies."""
-        return f"{self.table}_together"
-
 
 def _amount(description: str) -> Column:
     return Column("numeric", description, is_amount=True)
@@ -103,6 +105,7 @@ REVENUE_METRICS = MetricTable(
         "average_revenue_per_user": _amount("total_revenue per user; null while an amount lacks a rate."),
         **_UNCONVERTED,
         **_ORIGIN,
+        **_CALENDAR,
     },
     {"total_revenue": "revenue", "mrr": "MRR", "arr": "ARR", "total_users": "users"},
     aggregates=("analytics_revenue_daily", "analytics_billing_daily"),
@@ -134,6 +137,7 @@ MRR_MOVEMENTS = MetricTable(
         "total_revenue": _amount("Payments received minus refunds; null while an amount lacks a rate."),
         "total_revenue_year_before": _amount("The same of the same period a year before."),
         **_rates(Unit.PERCENT, Unit.RATIO, Unit.MONEY),
+        **_CALENDAR,
     },
     {
         "end_mrr": "MRR",
@@ -167,6 +171,7 @@ USER_METRICS = MetricTable(
         "churn_rate_of_start": Column("numeric", "Churned among those active in the period before, per cent of them."),
         "active_fingerprint": Column("bigint", "Tells one set of active users from another of the same size."),
         **_ORIGIN,
+        **_CALENDAR,
     },
     {
         "total_users": "users",
@@ -188,7 +193,7 @@ METRIC_ASSETS = {
 
 @dataclass(frozen=True, slots=True)
 class ClosedMetric:
-    """What closing a window of a metric table wrote, and how many of its rows differ from before."""
+    """What closing a window of a metric table wrote of companies, and how many of their rows differ from before."""
 
     rows: int
     changed: int
@@ -199,7 +204,8 @@ class ClosedMetric:
 class StalePeriod:
     """A closed partition to be computed again, and why: what changed under it, or by what it was computed.
 
-    ``has_other_definitions``: it follows another version of the definitions than today's.
+    ``window`` is the partition, named by its date (UTC). ``has_other_definitions``: it follows another version of the
+    definitions than today's.
     """
 
     metric: str
@@ -211,23 +217,37 @@ class StalePeriod:
 
 @dataclass(frozen=True, slots=True)
 class KeptPeriods:
-    """Closed partitions that keep figures of other definitions, or in another currency: their events have expired."""
+    """Closed partitions that keep figures of other definitions, or another calendar: their events have expired.
+
+    ``companies`` is how many companies keep rows of another time zone or currency than theirs is now.
+    """
 
     count: int
     first: Window
     last: Window
     versions: Sequence[int]
+    companies: int
 
 
 def close_metric(
-    connection: Connection, table: MetricTable, granularity: Granularity, window: Window, currency: str
+    connection: Connection,
+    table: MetricTable,
+    granularity: Granularity,
+    window: Window,
+    currency: str,
+    time_zone: str = "UTC",
+    *,
+    ended_by: datetime | None = None,
 ) -> ClosedMetric:
-    """Compute the days or months of a window anew, for every company; autocommit connection.
+    """Compute the days or months of a window of partitions anew, for every company and the platform; autocommit.
 
-    A month of days, or a year of months, is one transaction: a killed run leaves each of them as it was or as it
-    should be. A first day that was closed and can't be computed any more, because who has churned in it follows from
-    the day before, keeps its figures. Raises ``AnalyticsError`` for a window that is not made of whole days or months,
-    ``HorizonError`` for one whose raw events have expired if it needs them.
+    ``window`` names dates, as partitions do (UTC); of each company it is those dates in its own time zone, as far as
+    they have ended (``ended_by``, None: by now), in its currency, of companies without one in the platform's, which are
+    given. A month of days, or a
+    year of months, is one transaction: a killed run leaves each of them as it was or as it should be. What was closed
+    and can't be computed any more, because its events have expired, keeps its figures. Raises ``AnalyticsError`` for a
+    window that is not made of whole days or months, ``HorizonError`` for one whose raw events have expired if it needs
+    them.
     """
     require_aligned(table.table, granularity, window)
     started = time.monotonic()
@@ -235,74 +255,83 @@ def close_metric(
     parts = list(window.split(Granularity.MONTH)) if granularity is Granularity.DAY else [window]
     if table.needs_raw_events and granularity is Granularity.DAY:
         require_within_horizon(connection, table.table, granularity, window)
-        parts[:1] = _without_kept_day(connection, table, parts[0])
     for part in parts:
         with connection.transaction():
             # Workers cost more to start than any of these periods takes.
             connection.execute("SET LOCAL max_parallel_workers_per_gather = 0")
+            dates = [part.start.date(), part.end.date()]
             written = fetch_row(
                 connection,
-                "SELECT rows_written, rows_changed FROM analytics_close_metric(%s, %s, %s, %s, %s, %s)",
-                [table.metric, str(granularity), part.start, part.end, currency, DEFINITIONS_VERSION],
+                "SELECT rows_written, rows_changed "
+                "FROM analytics_close_metric(%s, %s, %s, %s, %s, %s, %s, coalesce(%s, now()))",
+                [table.metric, str(granularity), *dates, time_zone, currency, DEFINITIONS_VERSION, ended_by],
             )
         rows, changed = rows + written[0], changed + written[1]
     return ClosedMetric(rows, changed, time.monotonic() - started)
 
 
-def _without_kept_day(connection: Connection, table: MetricTable, window: Window) -> list[Window]:
-    """Return the window without its first day if that was closed and keeps its figures; empty if nothing is left."""
-    (is_kept,) = fetch_row(
-        connection,
-        "SELECT EXISTS (SELECT FROM analytics_metric_periods AS m WHERE m.metric = %s AND m.granularity = 'day' "
-        "AND m.period_start = %s AND analytics_is_kept(m, %s))",
-        [table.metric, window.start, retention_horizon(connection)],
-    )
-    start = Granularity.DAY.next(window.start) if is_kept else window.start
-    return [Window(start, window.end)] if start < window.end else []
+def stale_periods(
+    connection: Connection, currency: str | None = None, time_zone: str | None = None
+) -> list[StalePeriod]:
+    """Return the closed partitions to be computed again, for whichever company or the platform.
 
-
-def stale_periods(connection: Connection, currency: str | None = None) -> list[StalePeriod]:
-    """Return the closed partitions to be computed again.
-
-    Users, subscriptions or rates have changed under them, or they follow other definitions than today's or are in
-    another reporting currency than this one (None: in whichever), and their events are still there.
+    Users, subscriptions, rates or a company's calendar have changed under them, or they follow other definitions than
+    today's or are in another calendar of the platform than this one (None: in whichever), and their events are still
+    there.
     """
     rows = connection.execute(
-        "SELECT metric, granularity, period_start, period_end, causes, has_other_definitions "
-        "FROM analytics_stale_metric_periods(%s, %s, %s)",
-        [DEFINITIONS_VERSION, currency, retention_horizon(connection)],
+        load_query("stale_partitions_of_metrics"),
+        {
+            "version": DEFINITIONS_VERSION,
+            "zone": time_zone,
+            "currency": currency,
+            "horizon": retention_horizon(connection),
+        },
     ).fetchall()
     return [
-        StalePeriod(metric, Granularity(granularity), Window(start, end), causes, has_other_definitions)
-        for metric, granularity, start, end, causes, has_other_definitions in rows
+        StalePeriod(
+            metric, Granularity(granularity), _partition(Granularity(granularity), day), causes, has_other_definitions
+        )
+        for metric, granularity, day, causes, has_other_definitions in rows
     ]
 
 
 def kept_periods(
-    connection: Connection, table: MetricTable, granularity: Granularity, currency: str
+    connection: Connection, table: MetricTable, granularity: Granularity, currency: str, time_zone: str = "UTC"
 ) -> KeptPeriods | None:
-    """Return the closed partitions that no event is left of to compute them by today's definitions, None without any.
+    """Return the closed partitions that no event is left of to compute them as today's settings ask, None without any.
 
-    They keep their figures, and the version of the definitions they were computed by.
+    They keep their figures, with the version of the definitions, the time zone and the currency they were computed by.
     """
     parameters = {
         "metric": table.metric,
         "granularity": str(granularity),
         "version": DEFINITIONS_VERSION,
+        "zone": time_zone,
         "currency": currency,
         "horizon": retention_horizon(connection),
     }
-    count, first, last, versions = fetch_row(connection, load_query("kept_metric_periods"), parameters)
+    query = sql.SQL(load_query("kept_metric_periods")).format(
+        table=sql.Identifier(table.table),
+        currency=sql.Identifier("t", "currency") if table.converts else sql.Identifier("k", "currency"),
+    )
+    count, first, last, versions, companies = fetch_row(connection, query, parameters)
     if not count:
         return None
-    return KeptPeriods(count, Window(first, granularity.next(first)), Window(last, granularity.next(last)), versions)
+    return KeptPeriods(count, _partition(granularity, first), _partition(granularity, last), versions, companies)
 
 
 def restated_months(connection: Connection) -> set[tuple[str, Window]]:
     """Return the closed months, each with its asset, that nothing but other definitions has changed since."""
     rows = connection.execute(
-        "SELECT metric, period_start, period_end FROM analytics_metric_periods "
-        "WHERE granularity = 'month' AND restated_from IS NOT NULL"
+        "SELECT metric, period_date FROM analytics_metric_periods "
+        "WHERE granularity = 'month' GROUP BY 1, 2 HAVING bool_and(restated_from IS NOT NULL)"
     ).fetchall()
     assets = {table.metric: table.asset(Granularity.MONTH) for table in METRIC_TABLES}
-    return {(assets[metric], Window(start, end)) for metric, start, end in rows}
+    return {(assets[metric], _partition(Granularity.MONTH, day)) for metric, day in rows}
+
+
+def _partition(granularity: Granularity, day: date) -> Window:
+    """Return the partition that is named by a date."""
+    start = midnight(day)
+    return Window(start, granularity.next(start))

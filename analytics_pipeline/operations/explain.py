@@ -12,6 +12,7 @@ import psycopg
 from analytics_pipeline.errors import AnalyticsError, ArgumentError, UnknownNameError, first_line
 from analytics_pipeline.sql_files import load_query, queries
 from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.migrations import newest_migration, schema_version
 
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 # What a query leaves to be filled in by the program, such as the name of a table: braces that are neither the text '{}'
@@ -82,6 +83,13 @@ def explain(
             after = connection.execute(load_query("explain_chunks")).fetchall()
     except psycopg.errors.ReadOnlySqlTransaction as error:
         raise AnalyticsError(f"{name} writes, so that it can't be run: leave --analyze out.") from error
+    except psycopg.errors.UndefinedTable as error:
+        if schema_version(connection) < newest_migration():
+            raise
+        raise AnalyticsError(
+            f"{name} can't be explained here, {first_line(error)}: it is asked of another database (Dagster's storage, "
+            "the ERP), or of tables that the program makes first."
+        ) from error
     except (psycopg.errors.DataError, psycopg.errors.SyntaxErrorOrAccessRuleViolation) as error:
         raise ArgumentError(f"{name} can't be run with these parameters: {first_line(error)}.") from error
     chunks = Counter(relation for relation, _, _ in after)

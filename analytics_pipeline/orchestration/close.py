@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from dagster import DagsterInstance, Definitions, ExecuteInProcessResult
 
+from analytics_pipeline.companies.calendar import platform_calendar
 from analytics_pipeline.database import connect
 from analytics_pipeline.definitions import build_definitions
 from analytics_pipeline.errors import AnalyticsError, ArgumentError
 from analytics_pipeline.events.ingest import IngestSummary
+from analytics_pipeline.metrics.local_dates import read_local_dates
 from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, assets_of
 from analytics_pipeline.orchestration.fx import FX_JOB
 from analytics_pipeline.orchestration.ingestion.incoming_events import ingested_file, summary_metadata
@@ -142,7 +144,14 @@ def ranges_to_close(connection: Connection, settings: Settings, span: Window) ->
     if span.start < now:
         require_within_horizon(connection, next(iter(assets_of("hourly_aggregates"))), Granularity.HOUR, span)
         ended = Window(span.start, min(span.end, now))
-        ranges = [(job, window) for job, width in CLOSING_JOBS.items() for window in range_runs(ended, width)]
+        platform = platform_calendar(connection, settings)
+        dates = read_local_dates(connection, platform.time_zone, now)
+        ranges = []
+        for job, width in CLOSING_JOBS.items():
+            # What goes on for some company is closed when it has ended for all: its metrics can't be before.
+            until = ended.end if width is Granularity.HOUR or dates.is_utc else min(ended.end, dates.ended(width))
+            if span.start < until:
+                ranges += [(job, window) for window in range_runs(Window(span.start, until), width)]
         if ranges:
             return ranges
     raise AnalyticsError(f"No hour of {span} has ended yet: there is nothing to close.")

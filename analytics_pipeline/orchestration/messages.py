@@ -35,7 +35,7 @@ from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.runs.dagster_storage import open_instance
 from analytics_pipeline.orchestration.runs.executor import owning_executor
 from analytics_pipeline.orchestration.sensors import LatestRun
-from analytics_pipeline.reports.mail import count_missing, enqueue_wanted, wanted_documents
+from analytics_pipeline.reports.mail import count_missing, documents_due, enqueue_wanted, wanted_documents
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection
 
@@ -50,6 +50,7 @@ _INTERVAL_SECONDS = 60
 # One that has not ended by then is dead or stuck; another can't send what it has taken.
 _LONGEST_RUN = timedelta(minutes=30)
 _MAX_SHOWN_IN_TICK = 3
+_MADE_AGAIN_AFTER = timedelta(minutes=10)
 
 
 def defs(_: Settings) -> Definitions:
@@ -71,11 +72,23 @@ class MailRound:
 
 
 def mail_reports(instance: DagsterInstance, connection: Connection, settings: Settings) -> MailRound:
-    """Judge the months somebody waits for, put in the mails of those that may go, and send what is due."""
+    """Make the reports that are due before their month is closed for all companies, judge those that somebody waits
+    for, put in the mails of those that may go, and send what is due.
+    """
+    problems = _make_due(connection, settings)
     verdicts = judge_documents(instance, connection, settings, wanted_documents(connection))
     added = enqueue_wanted(connection, settings)
     report = send_by_settings(connection, settings, within=_WITHIN)
-    return MailRound(added, describe_held(verdicts, _MAX_SHOWN), report)
+    return MailRound(added, [*problems, *describe_held(verdicts, _MAX_SHOWN)], report)
+
+
+def _make_due(connection: Connection, settings: Settings) -> list[str]:
+    if not documents_due(connection, settings):
+        return []
+    # Rendering takes a second to import: only a process that renders pays for it.
+    from analytics_pipeline.reports.monthly import publish_due
+
+    return publish_due(connection, settings)
 
 
 def mail_with_instance(settings: Settings) -> MailRound:
@@ -154,7 +167,8 @@ def _build_sensor() -> SensorDefinition:
         minimum_interval_seconds=_INTERVAL_SECONDS,
         default_status=DefaultSensorStatus.RUNNING,
         description=(
-            "Sends the reports of closed months whose data are judged well, for 45 days after a month has ended, "
+            "Sends the reports of closed months whose data are judged well, for 45 days after a month has ended, in "
+            "the morning where their company is (a document that is not there by then is made), "
             "corrections to those who asked for them, and alerts; tries again what could not be sent. Messages of a "
             "channel whose setting is missing, such as ANALYTICS_SMTP_URL, wait."
         ),
@@ -166,9 +180,11 @@ def _build_sensor() -> SensorDefinition:
             wanted = wanted_documents(connection)
             verdicts = judge_documents(context.instance, connection, settings, wanted)
             due = count_due(connection, channels) + count_missing(connection)
+            is_to_make = bool(documents_due(connection, settings))
             waiting = count_waiting(connection, channels)
-        if due:
-            latest = LatestRun.of(context.instance, MAIL_JOB)
+        latest = LatestRun.of(context.instance, MAIL_JOB)
+        # A document that can't be made is no reason for a run each minute.
+        if due or (is_to_make and (latest.age is None or latest.age > _MADE_AGAIN_AFTER)):
             if latest.is_unfinished(within=_LONGEST_RUN):
                 return SensorResult(skip_reason=SkipReason("A run is sending."))
             return SensorResult(run_requests=[latest.request_next(MAIL_JOB)])

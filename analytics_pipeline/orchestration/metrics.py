@@ -18,6 +18,7 @@ from dagster import (
 
 from analytics_pipeline.alerts.alert_check import CHECK, check_alerts
 from analytics_pipeline.asset_names import EVENTS, SUBSCRIPTIONS_ASSET, USERS
+from analytics_pipeline.companies.calendar import platform_calendar
 from analytics_pipeline.metrics.closed_periods import closed_periods, rows_by_day
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.metrics.subscriptions import SUBSCRIPTION_COLUMNS, SUBSCRIPTIONS, update_subscriptions
@@ -96,8 +97,9 @@ def _build_metric(table: MetricTable, granularity: Granularity, settings: Settin
 
     @pipeline_asset(
         table.asset(granularity),
-        f"{table.description} of each closed {granularity}, per company: rows of {table.table} with granularity "
-        f"'{granularity}'. Computed again when late events, rates or subscriptions change what they stand on.",
+        f"{table.description} of each closed {granularity}: rows of {table.table} with granularity '{granularity}', "
+        "each company's of its own time zone and currency, and the platform's over all (without a company). Computed "
+        "again when late events, rates, subscriptions or a company's calendar change what they stand on.",
         settings,
         group=METRICS,
         kinds={"postgres"},
@@ -109,9 +111,17 @@ def _build_metric(table: MetricTable, granularity: Granularity, settings: Settin
         code_version=str(DEFINITIONS_VERSION),
     )
     def _metric(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
-        closing = attempt(context, timescale, table.asset(granularity), needs_events=needs_events, proved_by_check=True)
+        closing = attempt(
+            context,
+            timescale,
+            table.asset(granularity),
+            needs_events=needs_events,
+            proved_by_check=True,
+            of_local_dates=True,
+        )
         with closing as (connection, window):
-            closed = close_metric(connection, table, granularity, window, timescale.settings.base_currency)
+            platform = platform_calendar(connection, timescale.settings)
+            closed = close_metric(connection, table, granularity, window, platform.currency, platform.time_zone)
             periods = closed_periods(connection, table, granularity, window)
 
         def describe(partition: Window) -> MetadataMap:

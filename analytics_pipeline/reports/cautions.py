@@ -6,19 +6,21 @@ Nothing in it counts how often something was evaluated: the same data give the s
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from analytics_pipeline.languages.wording import message
 from analytics_pipeline.messages.message import one_line
 from analytics_pipeline.reports.formats import Formats
 from analytics_pipeline.reports.quality import QUALITY, Quality
 from analytics_pipeline.reports.reconciliation import disagreements
 from analytics_pipeline.reports.report import Report
+from analytics_pipeline.reports.stored_words import in_words
 
 MISSING_FROM = {
-    "totalRevenue": "Total revenue",
-    "refunds": "Refunds",
-    "invoiced": "Invoiced",
-    "revenueGrowth": "Total revenue of the period before",
-    "mrr": "MRR at the end",
-    "mrrMovements": "What moved MRR",
+    "totalRevenue": message("Total revenue"),
+    "refunds": message("Refunds"),
+    "invoiced": message("Invoiced"),
+    "revenueGrowth": message("Total revenue of the period before"),
+    "mrr": message("MRR at the end"),
+    "mrrMovements": message("What moved MRR"),
 }
 """What an amount without a rate is missing from, in words, by ``Unconverted.figure``."""
 
@@ -40,7 +42,7 @@ def cautions(report: Report, formats: Formats) -> list[Caution]:
 
     What only the quality of the data tells is left out of a report that was loaded without it.
     """
-    return [*_provisional(report, formats), *_unconverted(report), *_of_quality(report, formats)]
+    return [*_provisional(report, formats), *_unconverted(report, formats), *_of_quality(report, formats)]
 
 
 def why_held(report: Report) -> str | None:
@@ -54,16 +56,28 @@ def why_held(report: Report) -> str | None:
 def _provisional(report: Report, formats: Formats) -> Iterator[Caution]:
     if report.provisional:
         has_events = report.data_through is not None and report.data_through >= report.window.start
-        as_of = f"They are as of {formats.instant(report.as_of)}" if has_events else "No event of it is in yet"
-        yield Caution(f"Provisional: the period is not over and its figures will change. {as_of}.")
+        words = (
+            message(
+                "Provisional: the period is not over and its figures will change. They are as of {instant}.",
+                instant=formats.instant(report.as_of),
+            )
+            if has_events
+            else message("Provisional: the period is not over and its figures will change. No event of it is in yet.")
+        )
+        yield Caution(formats.say(words))
 
 
-def _unconverted(report: Report) -> Iterator[Caution]:
+def _unconverted(report: Report, formats: Formats) -> Iterator[Caution]:
     if report.unconverted:
         currencies = ", ".join(sorted({row.currency for row in report.unconverted}))
-        figures = ", ".join(dict.fromkeys(MISSING_FROM[row.figure] for row in report.unconverted))
+        figures = ", ".join(dict.fromkeys(formats.say(MISSING_FROM[row.figure]) for row in report.unconverted))
+        words = message(
+            "Incomplete: for want of a rate, amounts in {currencies} are missing from {figures}.",
+            currencies=currencies,
+            figures=figures,
+        )
         yield Caution(
-            f"Incomplete: for want of a rate, amounts in {currencies} are missing from {figures}.",
+            formats.say(words),
             holds=any(row.figure != _OF_PERIOD_BEFORE for row in report.unconverted),
         )
 
@@ -72,14 +86,25 @@ def _of_quality(report: Report, formats: Formats) -> Iterator[Caution]:
     quality = report.get(QUALITY)
     if quality is None:
         return
-    if open_parts := [*_unclosed(quality, formats), *quality.to_recompute]:
-        yield Caution(f"Not up to date: closed figures of the period lack {', '.join(open_parts)}.")
+    if open_parts := [*_unclosed(quality, formats), *map(formats.say, map(in_words, quality.to_recompute))]:
+        words = message("Not up to date: closed figures of the period lack {parts}.", parts=", ".join(open_parts))
+        yield Caution(formats.say(words))
     if differing := disagreements(report):
-        yield Caution(f"Not reconciled: {', '.join(differing)}. See the section on reconciliation.")
+        words = message(
+            "Not reconciled: {figures}. See the section on reconciliation.",
+            figures=", ".join(map(formats.say, differing)),
+        )
+        yield Caution(formats.say(words))
 
 
 def _unclosed(quality: Quality, formats: Formats) -> Iterator[str]:
-    yield from (f"all of {metric}" for metric in quality.unclosed)
+    for metric in quality.unclosed:
+        yield formats.say(message("all of {metric}", metric=metric))
     if quality.open_days is not None:
         first, last = formats.day(quality.open_days.start.date()), formats.day(quality.open_days.last_day)
-        yield f"events of {first}" + ("" if first == last else f" to {last}")
+        events = (
+            message("events of {day}", day=first)
+            if first == last
+            else message("events of {first} to {last}", first=first, last=last)
+        )
+        yield formats.say(events)

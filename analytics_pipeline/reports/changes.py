@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
+from analytics_pipeline.languages.wording import message
 from analytics_pipeline.messages.mailed import ChangedFigure
 from analytics_pipeline.reports.formats import Formats
 from analytics_pipeline.reports.tabular import Kind
@@ -22,11 +23,12 @@ def describe_changes(changes: Sequence[ChangedFigure], formats: Formats, most: i
     by_label = {change.label: change for change in reversed(changes)}
     labels = list(dict.fromkeys(change.label for change in changes))
     listed = [_described(by_label[label], formats) for label in labels[:most]]
-    return [*listed, f"and {len(labels) - most} more"] if len(labels) > most else listed
+    more = len(labels) - most
+    return [*listed, formats.say(message("and {number} more", number=more))] if more > 0 else listed
 
 
 def _described(change: ChangedFigure, formats: Formats) -> str:
-    label = change.label
+    label = formats.say(change.label)
     if len(label) > _LABEL_CHARACTERS:
         label = f"{label[: _LABEL_CHARACTERS - 1].rstrip()}\u2026"
     kind = Kind[change.kind.upper()] if change.kind else Kind.NUMBER
@@ -34,8 +36,17 @@ def _described(change: ChangedFigure, formats: Formats) -> str:
         formats.cell(None if value is None else Decimal(value), kind) for value in (change.before, change.after)
     )
     if change.difference is None:
-        return f"{label} {after}, before {before}"
-    difference = Decimal(change.difference)
-    sign = "+" if difference > 0 else ""
-    points = "" if kind is Kind.NUMBER else " points"
-    return f"{label} {after}, before {before} ({sign}{formats.cell(difference, Kind.NUMBER)}{points})"
+        return formats.say(message("{figure} {now}, before {before}", figure=label, now=after, before=before))
+    number = Decimal(change.difference)
+    difference = f"{'+' if number > 0 else ''}{formats.cell(number, Kind.NUMBER)}"
+    if kind is not Kind.NUMBER:
+        difference = formats.say(message("{number} points", number=difference))
+    return formats.say(
+        message(
+            "{figure} {now}, before {before} ({difference})",
+            figure=label,
+            now=after,
+            before=before,
+            difference=difference,
+        )
+    )

@@ -8,6 +8,7 @@ from reportlab.lib.colors import white
 from reportlab.platypus import Flowable
 
 from analytics_pipeline.currencies import EXACT, PRECISION
+from analytics_pipeline.languages.wording import message
 from analytics_pipeline.reports.layout import (
     ACCENT,
     ACCENT_SOFT,
@@ -25,7 +26,12 @@ _SMALL = 7.0
 _TITLE = 9.0
 _TOP = 24.0
 _BASE = 24.0
-_UNITS = ((10**12, "trillion"), (10**9, "billion"), (10**6, "million"), (10**3, "thousand"))
+_UNITS = (
+    (10**12, message("in trillions")),
+    (10**9, message("in billions")),
+    (10**6, message("in millions")),
+    (10**3, message("in thousands")),
+)
 _UNIT_FROM = 10
 # Movements below this share of the highest level are shown on an axis that leaves out what is far below them.
 _SMALL_MOVEMENT = Decimal("0.4")
@@ -148,9 +154,10 @@ class _Chart(Flowable):
         title = fit(self._title, fonts.bold, _TITLE, self._size[0] * 0.7)
         canvas.setFillColor(INK)
         draw(canvas, (0, top), title, fonts.bold, _TITLE)
-        notes = [f"in {self._scale.unit_name}s"] if self._scale.unit_name else []
+        say = self._sheet.formats.say
+        notes = [say(self._scale.unit_name)] if self._scale.unit_name else []
         if self._scale.ticks[0] > 0:
-            notes.append(f"axis from {self._tick_label(self._scale.ticks[0])}")
+            notes.append(say(message("axis from {value}", value=self._tick_label(self._scale.ticks[0]))))
         if notes:
             canvas.setFillColor(MUTED)
             beside = (width(title, fonts.bold, _TITLE) + 6, top)
@@ -198,7 +205,7 @@ class BarChart(_Chart):
 
     def _draw_emptiness(self, left: float) -> None:
         self.canv.setFillColor(MUTED)
-        nothing = self._sheet.proof.printable("Nothing recorded in these months")
+        nothing = self._sheet.proof.printable(self._sheet.formats.say(message("Nothing recorded in these months")))
         middle = ((left + self._size[0]) / 2, (self._size[1] - _TOP + _BASE) / 2)
         draw(self.canv, middle, nothing, self._sheet.fonts.regular, _SMALL + 0.5, align="centre")
 

@@ -63,10 +63,11 @@ NO_MOVEMENTS = MovementsOfPeriod(MrrMovements(*[_ZERO] * 8), is_incomplete=False
 
 
 def closed_periods(loader: ReportLoader, granularity: Granularity, windows: Sequence[Window]) -> list[ClosedPeriod]:
-    """Return the periods from the first to the last of the windows that are closed in the reporting currency."""
+    """Return which of the windows are closed as periods of whoever is asked for, in the reporting currency."""
     rows = loader.rows(
         "report_closed_periods",
-        Window(windows[0].start, windows[-1].end),
+        starts=[window.start for window in windows],
+        ends=[window.end for window in windows],
         granularity=str(granularity),
         version=DEFINITIONS_VERSION,
         converting=[table.metric for table in METRIC_TABLES if table.converts],

@@ -7,6 +7,7 @@ from decimal import Decimal
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.platypus import CondPageBreak, Flowable
 
+from analytics_pipeline.languages.wording import message
 from analytics_pipeline.reports.layout import Sheet
 from analytics_pipeline.reports.pdf_tables import FiguresTable, Head
 from analytics_pipeline.reports.printed_text import Printable
@@ -22,8 +23,8 @@ class Content:
     sheet: Sheet
 
     def show(self, raw: str) -> Printable:
-        """Return any text printable."""
-        return self.sheet.proof.printable(raw)
+        """Return any text printable, a message in the document's language."""
+        return self.sheet.proof.printable(self.sheet.formats.say(raw))
 
     def cell(self, value: Value, kind: Kind = Kind.NUMBER) -> Printable:
         """Return a value printable."""
@@ -33,7 +34,7 @@ class Content:
     def data_through(self) -> str:
         """The instant up to which events are in, in words."""
         instant = self.report.data_through
-        return "No events yet" if instant is None else self.sheet.formats.instant(instant)
+        return message("No events yet") if instant is None else self.sheet.formats.instant(instant)
 
     @property
     def period(self) -> str:
@@ -42,7 +43,7 @@ class Content:
         first = window.start.date()
         if self.report.is_month:
             return formats.month(first)
-        return f"{formats.day(first)} to {formats.day(window.last_day)}"
+        return message("{first} to {last}", first=formats.day(first), last=formats.day(window.last_day))
 
     def heading(self, title: str, need: float = 0.0) -> list[Flowable]:
         """Return a section's heading, on a page with at least ``need`` points left for what follows."""

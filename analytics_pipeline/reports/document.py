@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC
 
+from analytics_pipeline.languages.wording import message
 from analytics_pipeline.reports.catalogue import sections_of
 from analytics_pipeline.reports.choices import PageSize
 from analytics_pipeline.reports.content import Content
@@ -29,7 +30,8 @@ class Pdf:
 def render_pdf(report: Report, sections: Iterable[str], *, page_size: PageSize, locale: str) -> Pdf:
     """Return the report as a PDF; equal input gives equal bytes.
 
-    ``locale`` chooses the notation of figures and dates. An unknown page size or locale is an ``AnalyticsError``.
+    ``locale`` chooses the notation of figures and dates, and the language. An unknown page size or locale is an
+    ``AnalyticsError``.
     """
     sheet = open_sheet(page_size, locale)
     content = Content(report, sheet)
@@ -42,15 +44,24 @@ def render_pdf(report: Report, sections: Iterable[str], *, page_size: PageSize, 
 
 def _frontispiece(content: Content) -> TitlePage:
     report = content.report
-    company = plain(report.company, limit=120)
-    kind = "Monthly report" if report.is_month else "Report"
-    through = f"Data through {content.data_through}" if report.data_through else "No events yet"
-    provisional = ", provisional" if report.provisional else ""
+    company = plain(content.sheet.formats.say(report.company), limit=120)
+    say = content.sheet.formats.say
+    kind = say(message("Monthly report") if report.is_month else message("Report"))
+    period = say(content.period)
+    dated = say(message("{period}, provisional", period=period)) if report.provisional else period
+    through = message("Data through {instant}", instant=content.data_through)
+    about = {"kind": kind, "period": period, "zone": "UTC", "version": report.definitions_version}
+    subject = (
+        message("{kind}, {period} ({zone}), provisional; definitions version {version}", **about)
+        if report.provisional
+        else message("{kind}, {period} ({zone}); definitions version {version}", **about)
+    )
+    version = say(message("Definitions version {version}", version=report.definitions_version))
     return TitlePage(
-        title=f"{kind} {content.period}: {company}",
-        subject=f"{kind}, {content.period} (UTC){provisional}; definitions version {report.definitions_version}",
+        title=f"{kind} {period}: {company}",
+        subject=say(subject),
         head_left=content.show(f"{kind} \u00b7 {company}"),
-        head_right=content.show(f"{content.period}{provisional}"),
-        foot_right=content.show(f"{through} \u00b7 Definitions version {report.definitions_version}"),
+        head_right=content.show(dated),
+        foot_right=content.show(f"{say(through if report.data_through else content.data_through)} \u00b7 {version}"),
         dated=(report.data_through or report.window.end).astimezone(UTC),
     )

@@ -14,6 +14,7 @@ from analytics_pipeline.asset_names import MONTHLY_REPORT
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.messages.mailed import ChangedFigure, changed_figures_of
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
+from analytics_pipeline.reports.choices import DEFAULT_LOCALE
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Window
@@ -35,7 +36,7 @@ class Document:
     ``company_id`` None: over all companies. ``period`` is its partition, ``2025-01``, and ``period_end`` the
     first instant after it, UTC. ``name`` is its name in the store, ``uri`` where it is, ``size`` in bytes.
     ``figures`` are the headline figures, ``cautions`` what page one says of its data, ``corrections`` the figures that
-    differ from an earlier document under the same definitions.
+    differ from an earlier document under the same definitions. All of it is in the language and notation of ``locale``.
     """
 
     report: str
@@ -53,6 +54,7 @@ class Document:
     definitions_version: int
     cautions: Sequence[str] = ()
     corrections: Sequence[ChangedFigure] = ()
+    locale: str = DEFAULT_LOCALE
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +153,11 @@ def corrected_figures(
 
 def changes_since(
     connection: Connection, report: str, company_id: str | None, period: str, shown: Mapping[str, Any]
-) -> tuple[tuple[ChangedFigure, ...], Sequence[str] | None]:
-    """Return in which figures these differ from the document that counts, and what page one of that says of its data.
+) -> tuple[tuple[ChangedFigure, ...], Sequence[str] | None, str]:
+    """Return in which figures these differ from the document that counts, and what page one of it says of its data.
 
-    None and no figure where it follows other definitions than today's or was made by an earlier release.
+    The last is its locale. None and no figure where it follows other definitions than today's or was made by an earlier
+    release.
     """
     parameters = {
         "report": report,
@@ -164,7 +167,7 @@ def changes_since(
         "shown": Jsonb(shown),
     }
     row = connection.execute(load_query("report_document_changes"), parameters).fetchone()
-    return ((), None) if row is None else (changed_figures_of(row[0]), row[1])
+    return ((), None, DEFAULT_LOCALE) if row is None else (changed_figures_of(row[0]), row[1], row[2])
 
 
 def months_of_other_definitions(connection: Connection) -> set[tuple[bool, Window]]:

@@ -3,9 +3,18 @@
 from datetime import date
 from decimal import Decimal, localcontext
 
+from analytics_pipeline.companies.local_windows import month_dates
 from analytics_pipeline.currencies import PRECISION
+from analytics_pipeline.windows import Granularity, Window
 
 TRAILING_MONTHS = 13
+
+
+def period_granularity(window: Window) -> Granularity | None:
+    """Return of which granularity a window of whole days is a period, in its time zone; None: it is no day or month."""
+    if window.first_day == window.last_day:
+        return Granularity.DAY
+    return Granularity.MONTH if (window.first_day, window.last_day) == month_dates(window.first_day) else None
 
 
 def change(this: Decimal | int, previous: Decimal | int) -> Decimal | None:

@@ -1,10 +1,9 @@
 """The document font: static, embeddable cuts of Noto Sans, made once per process.
 
 Noto Sans (OFL) holds the euro and bitcoin signs, Greek and Cyrillic. It ships as one variable font, of which
-reportlab would embed the default weight only, so regular and bold are cut from it with fontTools. Scripts
-that need shaping or bidirectional layout, which reportlab doesn't do, are left out: a name is either set
-properly or visibly marked. Nothing happens at import; cutting both weights takes a second or two, so a process that
-starts others to render hands them what it has cut.
+reportlab would embed the default weight only, so regular and bold are cut from it with fontTools. Other scripts have
+fonts of their own (``script_fonts``). Nothing happens at import; cutting both weights takes a second or two, so a
+process that starts others to render hands them what it has cut.
 """
 
 import threading
@@ -46,6 +45,7 @@ class Fonts:
 
 _lock = threading.Lock()
 _fonts: Fonts | None = None
+_adopted: "FontFiles | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +63,16 @@ def document_fonts() -> Fonts:
 
 
 def font_files() -> FontFiles:
-    """Return the files of the fonts, for ``adopt_fonts`` in another process."""
+    """Return the files of the fonts, which ``adopt_fonts`` takes in another process."""
     with _lock:
-        return _files()
+        return _adopted or _files()
 
 
 def adopt_fonts(cut: FontFiles) -> None:
     """Take fonts that another process has cut."""
+    global _adopted  # noqa: PLW0603 - as the fonts are
     with _lock:
+        _adopted = cut
         _register(cut)
 
 

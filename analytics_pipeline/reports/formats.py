@@ -1,6 +1,7 @@
-"""How figures and dates look: one locale, true minus signs."""
+"""How figures, dates and words are written: one locale, true minus signs."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal, localcontext
 from functools import cache, lru_cache
@@ -12,28 +13,34 @@ from babel.numbers import NumberPattern, get_decimal_symbol, get_group_symbol, p
 
 from analytics_pipeline.currencies import EXACT, RATE_DIGITS, round_rate, rounded
 from analytics_pipeline.errors import ArgumentError, UnknownNameError
+from analytics_pipeline.languages.catalogues import language_of
 from analytics_pipeline.reports.choices import DEFAULT_LOCALE
 from analytics_pipeline.reports.tabular import Kind, Value
 
 UNDEFINED = "\u2013"
 """Stands for a figure that has no value, such as a change against nothing."""
 
-_MINUS = "\u2212"
-_MONTH, _SHORT_MONTH, _DAY, _INSTANT = "LLLL y", "LLL", "medium", "d MMM y, HH:mm"
+MINUS = "\u2212"
+_MONTH, _SHORT_MONTH, _DAY = "LLLL y", "LLL", "medium"
 # Latin, Greek and Cyrillic with what stands between them: of the letters that the fonts of documents hold.
 _is_shown = re.compile("[\u0020-\u052f\u1d00-\u206f]*").fullmatch
 _loading = Lock()
 
 
 class Formats:
-    """Figures and dates in the notation of one locale."""
+    """Figures and dates in the notation of one locale, words in its language, or in English.
+
+    ``language`` is the language of the words.
+    """
 
     def __init__(self, locale: str = DEFAULT_LOCALE) -> None:
         """Accept a locale such as ``en_GB`` or ``de_CH``.
 
-        Raises ``AnalyticsError`` for an unknown one, and for one that writes in characters documents can't show.
+        Raises ``AnalyticsError`` for an unknown one, and ``UnwrittenLocaleError`` for one that writes in characters
+        which documents don't.
         """
         self._locale = _loaded(locale)
+        self.language = language_of(self._locale.language)
         # The locale's own grouping: 12,34,567 in India, 1,234,567 elsewhere.
         self._whole_pattern = self._locale.decimal_formats[None].pattern.partition(".")[0]
         self._point = get_decimal_symbol(self._locale)
@@ -41,7 +48,14 @@ class Formats:
         # What stands before and after a number, by pattern: the sign of per cent.
         self._frames: dict[str, tuple[str, str]] = {}
         pattern = self._locale.percent_formats[None].pattern.partition(";")[0]
-        self._percent_pattern = pattern.replace("0", _pattern("0", RATE_DIGITS), 1)
+        self._percent_pattern = pattern
+
+    def say(self, text: str) -> str:
+        """Return a message in the words of the language, figures in it as the locale writes them.
+
+        A text that is no message stays as it is.
+        """
+        return text.write(self) if isinstance(text, InWords) else self.language.say(text)
 
     def cell(self, value: Value, kind: Kind) -> str:
         """Return a cell of a table: a number with the digits it carries, the sign for "undefined" without a value."""
@@ -49,7 +63,7 @@ class Formats:
             case None:
                 return UNDEFINED
             case str():
-                return value
+                return self.say(value)
             case date():
                 return self._time(value, kind)
             case _:
@@ -59,9 +73,9 @@ class Formats:
         """Return a grouped number with exactly ``digits`` decimal places."""
         return self._signed(value, digits, _pattern(self._whole_pattern, digits))
 
-    def percent(self, rate: Decimal) -> str:
-        """Return a rate in per cent with one decimal."""
-        return self._signed(rate, RATE_DIGITS, self._percent_pattern, scale=2)
+    def percent(self, rate: Decimal, digits: int = RATE_DIGITS) -> str:
+        """Return a rate in per cent with one decimal, or as many as are asked for."""
+        return self._signed(rate, digits, self._percent_pattern.replace("0", _pattern("0", digits), 1), scale=2)
 
     def change(self, percent: Decimal | None) -> str:
         """Return a rate of change with its sign and one decimal, or the sign for "undefined"."""
@@ -84,7 +98,8 @@ class Formats:
 
     def instant(self, instant: datetime) -> str:
         """Return an aware instant in UTC, to the minute, with its zone: ``31 Jan 2025, 23:59 UTC``."""
-        return format_datetime(instant.astimezone(UTC), _INSTANT, locale=self._locale) + " UTC"
+        utc = instant.astimezone(UTC)
+        return f"{self.day(utc.date())}, {utc:%H:%M} UTC"
 
     def _time(self, value: date, kind: Kind) -> str:
         if isinstance(value, datetime):
@@ -102,7 +117,7 @@ class Formats:
         """Round, format the magnitude by the pattern and put the sign in front."""
         final = rounded(value, digits)
         magnitude = self._magnitude(final.copy_abs(), digits, pattern, scale)
-        return (_MINUS if final < 0 else "") + magnitude
+        return (MINUS if final < 0 else "") + magnitude
 
     def _magnitude(self, value: Decimal, digits: int, pattern: str, scale: int) -> str:
         """Format as Babel does; groups of three, the usual ones, are made here and get their signs from Babel once."""
@@ -115,6 +130,38 @@ class Formats:
             self._frames[pattern] = (before, after)
         before, after = self._frames[pattern]
         return before + f"{value:,.{digits}f}".translate(self._signs) + after
+
+
+class UnwrittenLocaleError(ArgumentError):
+    """A locale that writes in characters which documents don't."""
+
+
+class InWords(str):
+    """A text that holds figures: as such it is in English, with figures as the default locale writes them.
+
+    ``write`` gives it as others do.
+    """
+
+    write: Callable[[Formats], str]
+
+    def __new__(cls, write: Callable[[Formats], str]) -> "InWords":
+        """Make the English text of what writes it."""
+        made = super().__new__(cls, write(Formats()))
+        made.write = write
+        return made
+
+
+def written_locale(name: str) -> str:
+    """Return the locale that documents for readers of a locale are written in: itself, or the default one.
+
+    That of a locale that writes in characters which documents don't, such as ``ja_JP``. Raises ``AnalyticsError`` for
+    an unknown one.
+    """
+    try:
+        _loaded(name)
+    except UnwrittenLocaleError:
+        return DEFAULT_LOCALE
+    return name
 
 
 @lru_cache(maxsize=16)
@@ -133,11 +180,11 @@ def _loaded(name: str) -> Locale:
                 f"The locale {name!r} is not known; give one such as {DEFAULT_LOCALE} or de_CH."
             ) from error
         months = [datetime(2000, month, 1, tzinfo=UTC) for month in range(1, 13)]
-        patterns = (_MONTH, _SHORT_MONTH, _DAY, _INSTANT)
+        patterns = (_MONTH, _SHORT_MONTH, _DAY)
         written = [format_datetime(month, pattern, locale=locale) for month in months for pattern in patterns]
         written += [get_decimal_symbol(locale), get_group_symbol(locale)]
     if not _is_shown("".join(written)):
-        raise ArgumentError(
+        raise UnwrittenLocaleError(
             f"The locale {name!r} writes in characters that documents can't show: choose one that writes in Latin, "
             f"Greek or Cyrillic, such as {DEFAULT_LOCALE}."
         )

@@ -12,10 +12,14 @@ from analytics_pipeline.reports.tabular import Kind
 
 
 def headline_figures(report: Report, locale: str = DEFAULT_LOCALE) -> tuple[Figure, ...]:
-    """Return the headline figures, each with its change, in the notation of the document's locale."""
+    """Return the headline figures, each with its change, in the language and notation of the document's locale."""
     formats = Formats(locale)
     return tuple(
-        Figure(figure.title, formats.cell(figure.value, Kind.NUMBER), formats.cell(percent(figure.change), Kind.CHANGE))
+        Figure(
+            formats.say(figure.title),
+            formats.cell(figure.value, Kind.NUMBER),
+            formats.cell(percent(figure.change), Kind.CHANGE),
+        )
         for figure in headline.headline_figures(report)
     )
 

@@ -14,10 +14,20 @@ from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import BaseDocTemplate, Flowable, Frame, PageTemplate, Paragraph
 
+from analytics_pipeline.languages.wording import message
 from analytics_pipeline.reports.choices import PageSize
 from analytics_pipeline.reports.fonts import Fonts, document_fonts
 from analytics_pipeline.reports.formats import Formats
-from analytics_pipeline.reports.printed_text import Printable, TextSanitizer, draw, fit, paragraph, width
+from analytics_pipeline.reports.printed_text import (
+    Printable,
+    ShapedParagraph,
+    TextSanitizer,
+    draw,
+    fit,
+    paragraph,
+    width,
+)
+from analytics_pipeline.reports.script_fonts import script_coverage
 
 INK = HexColor("#16232F")
 MUTED = HexColor("#5C6B78")
@@ -30,7 +40,6 @@ NEGATIVE_SOFT = HexColor("#DDAAA2")
 CAUTION = HexColor("#7A4B00")
 CAUTION_TINT = HexColor("#FBF1DC")
 
-LANGUAGE = "en"
 PRODUCER = "analytics_pipeline"
 
 _PAPER: dict[PageSize, tuple[float, float]] = {"A4": A4, "letter": LETTER}
@@ -69,9 +78,9 @@ class Sheet:
     proof: TextSanitizer
     width: float
 
-    def say(self, raw: str, style: ParagraphStyle) -> Paragraph:
-        """Return a paragraph that shows any text literally."""
-        return paragraph(self.proof.printable(raw, limit=1_000), style)
+    def say(self, raw: str, style: ParagraphStyle) -> Paragraph | ShapedParagraph:
+        """Return a paragraph that shows any text literally, a message in the document's language."""
+        return paragraph(self.proof.printable(self.formats.say(raw), limit=1_000), style)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +106,7 @@ def open_sheet(page_size: PageSize, locale: str) -> Sheet:
         fonts=fonts,
         styles=_styles(fonts),
         formats=Formats(locale),
-        proof=TextSanitizer(fonts.coverage),
+        proof=TextSanitizer(fonts.coverage, script_coverage),
         width=_PAPER[page_size][0] - 2 * _SIDE,
     )
 
@@ -126,7 +135,7 @@ class _Document(BaseDocTemplate):
             author=PRODUCER,
             creator=PRODUCER,
             producer=PRODUCER,
-            lang=LANGUAGE,
+            lang=sheet.formats.language.code,
             initialFontName=sheet.fonts.regular,
             invariant=1,
             pageCompression=1,
@@ -158,7 +167,7 @@ class _Document(BaseDocTemplate):
         """Make a bookmark of each heading."""
         styles = self._sheet.styles
         levels = {styles.section.name: 0, styles.subsection.name: 1}
-        if isinstance(flowable, Paragraph) and flowable.style.name in levels:
+        if isinstance(flowable, Paragraph | ShapedParagraph) and flowable.style.name in levels:
             self._entries += 1
             key = f"heading-{self._entries}"
             self.canv.bookmarkPage(key)
@@ -199,8 +208,8 @@ def _counting_canvas(sheet: Sheet) -> type[Canvas]:
             for page in range(1, total + 1):
                 self.beginForm(_page_form(page), *_PAGE_FORM_BOX)
                 self.setFillColor(MUTED)
-                page_of = sheet.proof.printable(f"Page {page} of {total}")
-                draw(self, (0, 0), page_of, sheet.fonts.regular, _SMALL)
+                page_of = sheet.formats.say(message("Page {page} of {total}", page=page, total=total))
+                draw(self, (0, 0), sheet.proof.printable(page_of), sheet.fonts.regular, _SMALL)
                 self.endForm()
             super().save()
 

@@ -1,10 +1,11 @@
 """Reads reports from the database: a company's, the one over all companies, or those of every company at once."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from analytics_pipeline.companies.local_windows import local_months
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.answers import one_view
 from analytics_pipeline.metrics.periods import previous_window
@@ -36,21 +37,31 @@ _NO_USERS = UserMetrics(0, 0, 0, 0, 0, 0, None, None, None)
 def load_report(
     connection: Connection, company_id: str | None, window: Window, currency: str, parts: Iterable[ReportPart[Any]]
 ) -> Report:
-    """Return the report of a company, None: over all companies, for a window of whole UTC days, with these parts."""
+    """Return the report of a company, None: over all companies, for a window of whole days, with these parts.
+
+    Days and months are those of the window's time zone.
+    """
     (report,) = _load(connection, company_id, window, currency, parts, each=company_id is not None)
     return report
 
 
 def load_company_reports(
-    connection: Connection, window: Window, currency: str, parts: Iterable[ReportPart[Any]]
+    connection: Connection,
+    window: Window,
+    currency: str,
+    parts: Iterable[ReportPart[Any]],
+    *,
+    wanted: Callable[[str], bool] | None = None,
 ) -> list[Report]:
     """Return the report of every company that has figures in the window, in the order of their ids.
+
+    Of those alone that are ``wanted``, if that is given.
 
     Raises ``AnalyticsError`` for a window that is not over: it would be as of another instant for each of them.
     """
     if window.end > database_now(connection):
         raise AnalyticsError(f"The reports of all companies are made once their period has ended, not of {window}.")
-    return _load(connection, None, window, currency, parts, each=True)
+    return _load(connection, None, window, currency, parts, each=True, wanted=wanted)
 
 
 def _load(
@@ -61,6 +72,7 @@ def _load(
     parts: Iterable[ReportPart[Any]],
     *,
     each: bool,
+    wanted: Callable[[str], bool] | None = None,
 ) -> list[Report]:
     # Before the view is opened, which can't write down a horizon that was just found.
     horizon = retention_horizon(connection)
@@ -68,7 +80,15 @@ def _load(
     countable = {period for period in (window, previous) if are_users_kept(connection, period)}
     with one_view(connection):
         loader = ReportLoader(
-            connection, company_id, window, previous, currency, each=each, countable=countable, horizon=horizon
+            connection,
+            company_id,
+            window,
+            previous,
+            currency,
+            each=each,
+            countable=countable,
+            horizon=horizon,
+            wanted=wanted,
         )
         return _reports(loader, parts)
 
@@ -81,7 +101,8 @@ def _reports(loader: ReportLoader, parts: Iterable[ReportPart[Any]]) -> list[Rep
     movements = loader.movements([window, previous])
     keys, scoped = loader.keys, loader.scope
     found = {part: part.read(loader) for part in parts}
-    last_month = scope(loader.connection, loader.company, Window.of_month(window.last_day))
+    (ending_month,) = local_months(loader.connection, [window.last_day], window.time_zone)
+    last_month = scope(loader.connection, loader.company, ending_month)
     reports = []
     for key in keys:
         revenue, revenue_before = (revenues[period].get(key, _NO_REVENUE) for period in (window, previous))
@@ -93,6 +114,7 @@ def _reports(loader: ReportLoader, parts: Iterable[ReportPart[Any]]) -> list[Rep
         reports.append(
             Report(
                 company_id=key,
+                name=None if key is None else loader.names.get(key),
                 window=window,
                 previous=previous,
                 currency=loader.currency,

@@ -8,18 +8,21 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from analytics_pipeline.asset_names import MONTHLY_REPORT
 from analytics_pipeline.companies.calendar import platform_calendar
+from analytics_pipeline.languages.wording import message, plural
 from analytics_pipeline.messages.channels import CHANNELS
-from analytics_pipeline.messages.mailed import ChangedFigure, Relation, changed_figures_of, count_changes
+from analytics_pipeline.messages.mailed import ChangedFigure, Relation, changed_figures_of, count_changed
 from analytics_pipeline.messages.message import Content, one_line, storable
 from analytics_pipeline.messages.recipients import LINK, PDF, XLSX
 from analytics_pipeline.messages.templates import render
 from analytics_pipeline.reports.changes import describe_changes
+from analytics_pipeline.reports.choices import DEFAULT_LOCALE
 from analytics_pipeline.reports.documents import (
     Document,
     DocumentFile,
@@ -37,8 +40,8 @@ from analytics_pipeline.timescale.connection import Connection, fetch_row
 MAILED_WITHIN = timedelta(days=45)
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_TITLES = {MONTHLY_REPORT: "Monthly report"}
-_ALL_COMPANIES = "All companies"
+_TITLES = {MONTHLY_REPORT: message("Monthly report")}
+_ALL_COMPANIES = message("All companies")
 _LINE_CHARACTERS = 200
 _COMPANY_CHARACTERS = 100
 _CAUTION_CHARACTERS = 500
@@ -65,7 +68,8 @@ class ReportMail:
     ``period`` and ``data_through`` are in words. ``file`` is the document's name for people, ``size`` its bytes;
     ``link`` is where it is, None: it is attached; ``too_large`` is the reason for a link that nobody asked for.
     ``cautions`` is what page one says of its data. ``earlier`` is what the recipient was mailed before, None: nothing.
-    ``answers_to`` is the address of somebody who can end the subscription, None: nobody is known.
+    ``answers_to`` is the address of somebody who can end the subscription, None: nobody is known. The mail is in the
+    language and the notation of ``locale``, the document's.
     """
 
     company: str
@@ -83,24 +87,34 @@ class ReportMail:
     earlier: EarlierDocument | None = None
     too_large: bool = False
     answers_to: str | None = None
+    locale: str = DEFAULT_LOCALE
 
 
 def compose(mail: ReportMail) -> Content:
     """Return the message; nothing in it can be markup, a second header or a line of its own but what stands here."""
-    company = one_line(mail.company, _COMPANY_CHARACTERS)
-    correction = ""
+    formats = Formats(mail.locale)
+    say = formats.say
+    company, title = one_line(say(mail.company), _COMPANY_CHARACTERS), say(mail.title)
+    period = say(message("{period} (provisional)", period=mail.period)) if mail.provisional else mail.period
+    subject = f"{title} {period}: {company}"
     if mail.earlier is not None:
-        correction = "Corrected: " if mail.earlier.relation is Relation.CORRECTED else "Replaced: "
-    provisional = " (provisional)" if mail.provisional else ""
-    subject = one_line(f"{correction}{mail.title} {mail.period}{provisional}: {company}")
+        subject = say(
+            message("Corrected: {report}", report=subject)
+            if mail.earlier.relation is Relation.CORRECTED
+            else message("Replaced: {report}", report=subject)
+        )
+    subject = one_line(subject)
     figures = [tuple(one_line(part, _LINE_CHARACTERS) for part in (f.label, f.value, f.change)) for f in mail.figures]
     file = one_line(mail.file)
     link = None if mail.link is None else one_line(mail.link, len(mail.link))
-    lead = f"Attached: {file} ({_size(mail.size)})" if link is None else _lead(mail)
+    size = _size(mail.size, formats)
+    lead = say(message("Attached: {file} ({size})", file=file, size=size) if link is None else _lead(mail, size))
     where = lead if link is None else f"{lead}\n{link}"
     is_web = link is not None and link.startswith(("https://", "http://"))
-    heading = one_line(f"{mail.title}, {mail.period}{provisional}")
+    heading = one_line(f"{title}, {period}")
     said = {
+        "_": lambda text: say(message(text)),
+        "language": formats.language.code,
         "title": heading,
         "heading": heading,
         "company": company,
@@ -112,7 +126,7 @@ def compose(mail: ReportMail) -> Content:
         "link": link,
         "is_web": is_web,
         "where": where,
-        "notes": _notes(mail),
+        "notes": _notes(mail, formats),
     }
     return Content(
         subject=subject,
@@ -137,7 +151,7 @@ def report_mail(
 
     ``linked``, and above ANALYTICS_MAIL_ATTACHMENT_LIMIT, there is a link in its place.
     """
-    formats = Formats()
+    formats = Formats(document.locale)
     through = document.data_through
     file = file or DocumentFile(document.uri, document.name, document.size, document.sha256)
     too_large = file.size > settings.mail_attachment_limit
@@ -154,14 +168,25 @@ def report_mail(
         size=file.size,
         sha256=file.sha256,
         link=link,
-        data_through="no events yet" if through is None else formats.instant(through),
+        data_through=formats.say(message("no events yet")) if through is None else formats.instant(through),
         provisional=document.provisional,
         definitions_version=document.definitions_version,
         cautions=document.cautions,
         earlier=earlier,
         too_large=too_large and not linked,
         answers_to=settings.answers_to,
+        locale=document.locale,
     )
+
+
+def documents_due(connection: Connection, settings: Settings) -> list[tuple[str | None, date]]:
+    """Return the companies (None: all together) and months whose report somebody is to get now, and that is not there.
+
+    Where a company is, its month may end, and its morning come, long before the month is closed for all companies.
+    """
+    zone = platform_calendar(connection, settings).time_zone
+    parameters = {"report": MONTHLY_REPORT, "zone": zone, "within": MAILED_WITHIN}
+    return connection.execute(load_query("report_documents_due"), parameters).fetchall()
 
 
 def wanted_documents(connection: Connection) -> list[RecordedDocument]:
@@ -315,40 +340,54 @@ def _parameters(
     }
 
 
-def _notes(mail: ReportMail) -> list[str]:
-    return [
-        *_since_earlier(mail),
-        f"Data through {one_line(mail.data_through)}. Metric definitions, version {mail.definitions_version}.",
+def _notes(mail: ReportMail, formats: Formats) -> list[str]:
+    data = message(
+        "Data through {instant}. Metric definitions, version {version}.",
+        instant=one_line(mail.data_through),
+        version=mail.definitions_version,
+    )
+    checksum = message("SHA-256 of the document: {sha256}", sha256=mail.sha256)
+    notes = [
+        *_since_earlier(mail, formats),
+        formats.say(data),
         *(one_line(caution, _CAUTION_CHARACTERS) for caution in mail.cautions),
-        f"SHA-256 of the document: {mail.sha256}",
-        *([f"To get this report no more, write to {mail.answers_to}."] if mail.answers_to else []),
+        formats.say(checksum),
     ]
+    if mail.answers_to:
+        ending = message("To get this report no more, write to {address}.", address=mail.answers_to)
+        notes.append(formats.say(ending))
+    return notes
 
 
-def _since_earlier(mail: ReportMail) -> list[str]:
+def _since_earlier(mail: ReportMail, formats: Formats) -> list[str]:
     """Return what differs from the document that was mailed before, in lines."""
     earlier = mail.earlier
     if earlier is None:
         return []
     if earlier.relation is Relation.OTHER_DEFINITIONS:
-        return [
-            f"This replaces the report of this period that was sent before. That one follows version "
-            f"{earlier.definitions_version} of the definitions, this one version {mail.definitions_version}: figures "
-            "may differ by definition alone."
-        ]
+        other = message(
+            "This replaces the report of this period that was sent before. That one follows version {before} of the "
+            "definitions, this one version {now}: figures may differ by definition alone.",
+            before=earlier.definitions_version,
+            now=mail.definitions_version,
+        )
+        return [formats.say(other)]
     if earlier.relation is not Relation.CORRECTED:
-        return ["This replaces the report of this period that was sent before. No figure differs."]
-    listed = describe_changes(earlier.changes, Formats(), MAX_LISTED_IN_MAIL)
-    return [
-        f"This replaces the report of this period that was sent before: {count_changes(earlier.changes)}.",
-        *(one_line(line, _LINE_CHARACTERS) for line in listed),
-    ]
+        same = message("This replaces the report of this period that was sent before. No figure differs.")
+        return [formats.say(same)]
+    corrected = plural(
+        "This replaces the report of this period that was sent before: {number} figure differs.",
+        "This replaces the report of this period that was sent before: {number} figures differ.",
+        count_changed(earlier.changes),
+    )
+    listed = describe_changes(earlier.changes, formats, MAX_LISTED_IN_MAIL)
+    return [formats.say(corrected), *(one_line(line, _LINE_CHARACTERS) for line in listed)]
 
 
-def _lead(mail: ReportMail) -> str:
+def _lead(mail: ReportMail, size: str) -> str:
     if mail.too_large:
-        return f"The document is too large for a mail ({_size(mail.size)}). It is here:"
-    return f"The document ({_size(mail.size)}) is here:"
+        return message("The document is too large for a mail ({size}). It is here:", size=size)
+    return message("The document ({size}) is here:", size=size)
 
 
 def _payload(mail: ReportMail, subject: str, link: str | None) -> str:
@@ -374,10 +413,10 @@ def _payload(mail: ReportMail, subject: str, link: str | None) -> str:
     return storable(json.dumps(payload))
 
 
-def _size(size: int) -> str:
+def _size(size: int, formats: Formats) -> str:
     """Return a number of bytes in words."""
     if size < _KILO:
-        return f"{size} bytes"
+        return formats.say(plural("{number} byte", "{number} bytes", size))
     if size < _KILO * _KILO:
-        return f"{size / _KILO:.0f} kB"
-    return f"{size / _KILO / _KILO:.1f} MB"
+        return f"{formats.number(Decimal(size) / _KILO, 0)} kB"
+    return f"{formats.number(Decimal(size) / (_KILO * _KILO), 1)} MB"

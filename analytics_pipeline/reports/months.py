@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
+from analytics_pipeline.companies.local_windows import local_months
 from analytics_pipeline.metrics.revenue import MrrFigures, MrrMovements, RevenueFigures
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.metrics.tables import METRIC_TABLES, MRR_MOVEMENTS, REVENUE_METRICS, USER_METRICS
@@ -27,17 +28,18 @@ from analytics_pipeline.reports.closed import (
 )
 from analytics_pipeline.reports.figures import trailing_months
 from analytics_pipeline.reports.report_parts import Key, ReportLoader, ReportPart
-from analytics_pipeline.windows import Granularity, Window
+from analytics_pipeline.windows import Granularity
 
 
 @dataclass(frozen=True, slots=True)
 class MonthFigures:
-    """A calendar month of the trend, UTC; amounts are in the reporting currency, ``refunds`` is positive.
+    """A calendar month of the trend, in the report's time zone.
 
-    ``growth`` is that of ``total_revenue`` in per cent, None without a base. ``incomplete`` names the figures that lack
-    amounts without a rate (``Unconverted``), ``revenueGrowth`` those of the month before; ``movements_incomplete``:
-    what moved MRR lacks some. ``definitions_version`` is older than the report's for a month that keeps its figures
-    because its events have expired. ``invoiced`` is None where events that it needs have expired.
+    Amounts are in the reporting currency, ``refunds`` is positive. ``growth`` is that of ``total_revenue`` in per cent,
+    None without a base. ``incomplete`` names the figures that lack amounts without a rate (``Unconverted``),
+    ``revenueGrowth`` those of the month before; ``movements_incomplete``: what moved MRR lacks some.
+    ``definitions_version`` is older than the report's for a month that keeps its figures because its events have
+    expired. ``invoiced`` is None where events that it needs have expired.
     """
 
     month: date
@@ -58,7 +60,8 @@ class MonthFigures:
 
 
 def _read(loader: ReportLoader) -> dict[Key, Sequence[MonthFigures]]:
-    trend = [Window.of_month(month) for month in trailing_months(loader.window.last_day.replace(day=1))]
+    months = trailing_months(loader.window.last_day.replace(day=1))
+    trend = local_months(loader.connection, months, loader.window.time_zone)
     standing = {
         (period.metric, period.start): period.version
         for period in closed_periods(loader, Granularity.MONTH, trend)
@@ -88,7 +91,7 @@ def _read(loader: ReportLoader) -> dict[Key, Sequence[MonthFigures]]:
     return {
         key: [
             MonthFigures(
-                w.start.date(),
+                w.first_day,
                 *revenue[w.start].get(key, NO_REVENUE),
                 *users[w.start].get(key, NO_USERS),
                 *moved[w.start].get(key, NO_MOVEMENTS),

@@ -1,12 +1,14 @@
 """What is asked for when a report is: whose, of which period, which sections, in which form."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from analytics_pipeline.companies.calendar import Calendar, calendar_of
+from analytics_pipeline.companies.local_windows import local_date, local_window
 from analytics_pipeline.currencies import require_currency
 from analytics_pipeline.errors import ArgumentError
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
@@ -16,13 +18,13 @@ from analytics_pipeline.messages.recipients import PDF
 from analytics_pipeline.metrics.periods import CalendarDate, window_of_dates
 from analytics_pipeline.reports.catalogue import SECTION_NAMES, choose_sections
 from analytics_pipeline.reports.choices import (
-    DEFAULT_LOCALE,
     DEFAULT_PAGE_SIZE,
     FORMATS,
     Format,
     PageSize,
     page_size_of,
 )
+from analytics_pipeline.settings import Settings
 from analytics_pipeline.store import artifact_name
 from analytics_pipeline.timescale.clock import machine_now
 from analytics_pipeline.timescale.connection import Connection
@@ -37,7 +39,8 @@ _MAX_NAME = 32
 class AcceptedOrder:
     """A report that can be made: what an order left out is filled in, and all of it has been judged.
 
-    ``window`` is made of whole UTC days; ``currency`` is the reporting currency.
+    ``window`` is made of whole days in the time zone of the company, of all companies in the platform's; ``currency``
+    is the reporting currency.
     """
 
     company_id: str | None
@@ -50,7 +53,7 @@ class AcceptedOrder:
 
     def name(self, suffix: str) -> str:
         """Return the name of the document in the store: other orders have other names, an equal one the same."""
-        period = f"{self.window.start:%Y-%m-%d}_{self.window.last_day:%Y-%m-%d}"
+        period = f"{self.window.first_day:%Y-%m-%d}_{self.window.last_day:%Y-%m-%d}"
         chosen = (
             "all"
             if self.sections == choose_sections((), of_company=self.company_id is not None)
@@ -78,12 +81,20 @@ def _checked_currency(code: str | None) -> str | None:
     return None if code is None else require_currency(code)
 
 
-def _checked_locale(name: str) -> str:
+def _checked_locale(name: str | None) -> str | None:
+    if name is None:
+        return None
     # It loads Babel: not while definitions load.
     from analytics_pipeline.reports.formats import Formats
 
     Formats(name)
     return name
+
+
+def _written_locale(name: str) -> str:
+    from analytics_pipeline.reports.formats import written_locale
+
+    return written_locale(name)
 
 
 class ReportOrder(BaseModel):
@@ -99,9 +110,9 @@ class ReportOrder(BaseModel):
         default=None, description="One company; without it all of them together."
     )
     start_date: CalendarDate | None = Field(
-        default=None, description="First day (UTC); without days the last finished month."
+        default=None, description="First day there; without days the last finished month."
     )
-    end_date: CalendarDate | None = Field(default=None, description="Last day, inclusive (UTC).")
+    end_date: CalendarDate | None = Field(default=None, description="Last day, inclusive.")
     sections: tuple[str, ...] = Field(
         default=(),
         max_length=_MAX_SECTIONS,
@@ -111,12 +122,12 @@ class ReportOrder(BaseModel):
         default=PDF, description="pdf, xlsx, csv (several sections: a zip of them) or json."
     )
     currency: Annotated[str | None, AfterValidator(_checked_currency)] = Field(
-        default=None, max_length=_MAX_NAME, description="Reporting currency; without it ANALYTICS_BASE_CURRENCY."
+        default=None, max_length=_MAX_NAME, description="Reporting currency; without it the company's."
     )
-    locale: Annotated[str, AfterValidator(_checked_locale)] = Field(
-        default=DEFAULT_LOCALE,
+    locale: Annotated[str | None, AfterValidator(_checked_locale)] = Field(
+        default=None,
         max_length=_MAX_NAME,
-        description="Notation of figures and dates in a PDF, such as de_CH.",
+        description="Notation of figures and dates in a PDF, such as de_CH; without it the company's.",
     )
     page_size: Annotated[str, AfterValidator(page_size_of)] = Field(
         default=DEFAULT_PAGE_SIZE, max_length=_MAX_NAME, description="Paper of a PDF: A4 or letter."
@@ -141,32 +152,45 @@ class ReportOrder(BaseModel):
             window_of_dates(self.start_date, self.end_date, self.start_date)
         return self
 
-    def accept(self, base_currency: str, now: datetime | None = None) -> AcceptedOrder:
-        """Return what is to be made at ``now``, the database's time, None: what the clock of this machine says.
+    def accept(
+        self,
+        calendar: Calendar,
+        today: date | None = None,
+        window: Callable[[date, date], Window] = Window.of_dates,
+    ) -> AcceptedOrder:
+        """Return what is to be made on a day, None: today by the clock of this machine.
 
-        Without a section it is for all of them, without days for the last finished month, without a currency in
-        ``base_currency``. Raises ``AnalyticsError`` for a period that has not begun.
+        Without a section it is for all of them, without days for the last finished month, without a currency or locale
+        as ``calendar`` has it, which is the company's. ``window`` gives the instants of dates, both inclusive: whole
+        days of UTC unless it is given. Raises ``AnalyticsError`` for a period that has not begun.
         """
-        now = now or machine_now()
-        last_month = now.date().replace(day=1) - timedelta(days=1)
+        today = today or machine_now().date()
+        last_month = today.replace(day=1) - timedelta(days=1)
         first, last = self.start_date or last_month.replace(day=1), self.end_date or last_month
-        window = Window.of_dates(first, last)
-        if window.start > now:
+        if first > today:
             raise ArgumentError(
                 f"The period begins on {first}, which is still to come: there is nothing to report yet."
             )
         return AcceptedOrder(
             company_id=self.company_id,
-            window=window,
+            window=window(first, last),
             sections=choose_sections(self.sections, of_company=self.company_id is not None),
             format=self.format,
-            currency=self.currency or base_currency,
-            locale=self.locale,
+            currency=self.currency or calendar.currency,
+            locale=self.locale or _written_locale(calendar.locale),
             page_size=page_size_of(self.page_size),
         )
 
 
-def accept_order(connection: Connection, order: ReportOrder, base_currency: str, now: datetime) -> AcceptedOrder:
-    """Return what is to be made at ``now``, in a currency that the database knows; raises as ``accept`` does."""
-    require_known_currency(connection, order.currency or base_currency)
-    return order.accept(base_currency, now)
+def accept_order(connection: Connection, settings: Settings, order: ReportOrder, now: datetime) -> AcceptedOrder:
+    """Return what is to be made at ``now``, the database's time, by the calendar of the company; None: the platform's.
+
+    Raises ``AnalyticsError`` as ``accept`` does, and for a currency that the database doesn't know.
+    """
+    calendar = calendar_of(connection, settings, order.company_id)
+    require_known_currency(connection, order.currency or calendar.currency)
+
+    def window(first: date, last: date) -> Window:
+        return local_window(connection, first, last, calendar.time_zone)
+
+    return order.accept(calendar, local_date(connection, now, calendar.time_zone), window)

@@ -189,13 +189,16 @@ class Glossary(Flowable):
     """Terms in bold on the left and what they mean on the right, in as many lines as that takes."""
 
     def __init__(self, sheet: Sheet, entries: Sequence[tuple[Printable, Printable]]) -> None:
-        """Accept terms with their meanings; a term takes one line, and is cut if it is longer."""
+        """Accept terms with their meanings; a word that is longer than its line is cut."""
         super().__init__()
         self._sheet = sheet
         self._terms = sheet.width * _TERM_SHARE
         self._entries = [
             (
-                fit(term, sheet.fonts.bold, _GLOSSARY_SIZE, self._terms - _BESIDE),
+                tuple(
+                    fit(line, sheet.fonts.bold, _GLOSSARY_SIZE, self._terms - _BESIDE)
+                    for line in wrapped(term, sheet.fonts.bold, _GLOSSARY_SIZE, self._terms - _BESIDE)
+                ),
                 wrapped(meaning, sheet.fonts.regular, _GLOSSARY_SIZE, sheet.width - self._terms),
             )
             for term, meaning in entries
@@ -222,16 +225,15 @@ class Glossary(Flowable):
         canvas, fonts = self.canv, self._sheet.fonts
         canvas.setFillColor(INK)
         y = self.wrap(0, 0)[1]
-        for term, lines in self._entries:
-            draw(canvas, (0, y - _GLOSSARY_SIZE), term, fonts.bold, _GLOSSARY_SIZE)
-            for index, line in enumerate(lines):
-                at = (self._terms, y - _GLOSSARY_SIZE - index * _GLOSSARY_LINE)
-                draw(canvas, at, line, fonts.regular, _GLOSSARY_SIZE)
-            y -= self._height((term, lines))
+        for entry in self._entries:
+            for x, font, lines in zip((0, self._terms), (fonts.bold, fonts.regular), entry, strict=True):
+                for index, line in enumerate(lines):
+                    draw(canvas, (x, y - _GLOSSARY_SIZE - index * _GLOSSARY_LINE), line, font, _GLOSSARY_SIZE)
+            y -= self._height(entry)
 
     @staticmethod
-    def _height(entry: tuple[Printable, Sequence[Printable]]) -> float:
-        return len(entry[1]) * _GLOSSARY_LINE + _GLOSSARY_GAP
+    def _height(entry: tuple[Sequence[Printable], Sequence[Printable]]) -> float:
+        return max(map(len, entry)) * _GLOSSARY_LINE + _GLOSSARY_GAP
 
 
 def placed(

@@ -10,18 +10,23 @@ everything that reaches a page is made plain first, and what had to be replaced 
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any, Literal, NewType
+from typing import Any, Literal, NewType, cast
 
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.utils import simpleSplit
+from reportlab.pdfbase.pdfdoc import PDFDocument
 from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
-from reportlab.platypus import Paragraph
+from reportlab.platypus import Flowable, Paragraph
+
+from analytics_pipeline.reports.fonts import font_files
+from analytics_pipeline.reports.glyph_fonts import show_runs
+from analytics_pipeline.reports.shaping import JOINERS, shaped, shaped_width
 
 Printable = NewType("Printable", str)
-"""Text of which every character has a glyph in the document font, without control characters."""
+"""Text of which every character has a glyph in the fonts of documents, without control characters."""
 
 Align = Literal["left", "right", "centre"]
 
@@ -45,24 +50,32 @@ def plain(raw: str, *, limit: int = 200) -> str:
 class TextSanitizer:
     """Makes the text of one document printable and remembers what it had to change."""
 
-    def __init__(self, coverage: frozenset[int]) -> None:
-        """Accept the code points the document font can draw."""
+    def __init__(self, coverage: frozenset[int], scripts: Callable[[], frozenset[int]] = frozenset) -> None:
+        """Accept the code points the document font can draw, and those that the fonts of other scripts can."""
         self._coverage = coverage
+        self._scripts = scripts
         self._altered: set[str] = set()
 
     def printable(self, raw: str, *, limit: int = 200) -> Printable:
         """Return the text with every character drawable, in one line, cut after ``limit`` characters.
 
         Line breaks become spaces. Invisible format characters, among them the marks that reorder
-        bidirectional text, are dropped; control characters and those without a glyph become U+FFFD.
+        bidirectional text, are dropped, but joiners between letters of other scripts; control characters and those
+        without a glyph become U+FFFD.
         """
         if raw.isascii() and raw.isprintable() and len(raw) <= limit:
             # Most texts are figures and plain names: nothing of them can be missing.
             return Printable(raw.strip(" "))
-        line, changed = _plain(raw, limit)
-        missing = {character for character in line if ord(character) not in self._coverage}
+        line, changed = _plain(raw, limit, self._joins)
+        missing = {character for character in line if ord(character) not in self._coverage} - JOINERS
+        if missing:
+            missing = {character for character in missing if ord(character) not in self._scripts()}
         self._altered |= changed | missing
         return Printable("".join(REPLACEMENT if character in missing else character for character in line))
+
+    def _joins(self, before: str, after: str) -> bool:
+        """Return whether what stands between two characters joins letters of another script."""
+        return all(ord(side) not in self._coverage and ord(side) in self._scripts() for side in (before, after))
 
     @property
     def altered(self) -> tuple[str, ...]:
@@ -70,9 +83,48 @@ class TextSanitizer:
         return tuple(f"U+{ord(character):04X}" for character in sorted(self._altered))
 
 
-def paragraph(text: Printable, style: ParagraphStyle) -> Paragraph:
+def paragraph(text: Printable, style: ParagraphStyle) -> "Paragraph | ShapedParagraph":
     """Return a paragraph that shows the text literally: it doesn't go through reportlab's reader of markup."""
+    if not is_simple(text):
+        return ShapedParagraph(text, style)
     return Paragraph("", style, frags=[_fragment(style).clone(text=text)])
+
+
+class ShapedParagraph(Flowable):
+    """A paragraph, flush left, of a text that has to be shaped."""
+
+    def __init__(self, text: Printable, style: ParagraphStyle) -> None:
+        """Accept a style of which font, size, colour and distances count."""
+        super().__init__()
+        self.style = style
+        self._text = text
+        self._lines: Sequence[Printable] = ()
+
+    def wrap(self, aW: float, aH: float) -> tuple[float, float]:  # noqa: ARG002, N803 - reportlab's signature
+        """Take the width given, and the lines that the text needs in it."""
+        self._lines = wrapped(self._text, self.style.fontName, self.style.fontSize, aW)
+        self.width, self.height = aW, len(self._lines) * self.style.leading
+        return self.width, self.height
+
+    def draw(self) -> None:
+        """Draw the lines."""
+        style = self.style
+        self.canv.setFillColor(style.textColor)
+        for index, line in enumerate(self._lines):
+            at = (0.0, self.height - style.fontSize - index * style.leading)
+            draw(self.canv, at, line, style.fontName, style.fontSize)
+
+    def getSpaceBefore(self) -> float:  # noqa: N802 - reportlab's hook
+        """Return the distance to what is above."""
+        return float(self.style.spaceBefore)
+
+    def getSpaceAfter(self) -> float:  # noqa: N802 - reportlab's hook
+        """Return the distance to what is below."""
+        return float(self.style.spaceAfter)
+
+    def getPlainText(self) -> str:  # noqa: N802 - as a paragraph's
+        """Return the text."""
+        return self._text
 
 
 @lru_cache(maxsize=100)
@@ -81,7 +133,9 @@ def _fragment(style: ParagraphStyle) -> Any:
     return Paragraph("x", style).frags[0]
 
 
-def fitted_paragraph(text: Printable, style: ParagraphStyle, space: float, *, lines: int) -> Paragraph:
+def fitted_paragraph(
+    text: Printable, style: ParagraphStyle, space: float, *, lines: int
+) -> Paragraph | ShapedParagraph:
     """Return a paragraph of at most ``lines`` lines of ``space`` points, shortened with an ellipsis."""
 
     def fits(candidate: str) -> bool:
@@ -100,19 +154,25 @@ def draw(
 
 def draw_all(canvas: Canvas, texts: Iterable[tuple[float, float, Printable, Align]], font: str, size: float) -> None:
     """Draw lines of text as ``draw`` does, in one go: what they share is written once."""
-    target = canvas.beginText()
+    target: Any = canvas.beginText()
+    document: PDFDocument = cast("Any", canvas)._doc
     target.setFont(font, size)
     for x, y, text, align in texts:
         part = _ALIGNED[align]
         target.setTextOrigin(x - part * width(text, font, size) if part else x, y)
-        target.textOut(text)
+        if is_simple(text):
+            target.textOut(text)
+        else:
+            show_runs(target, document, shaped(text, font), size)
+            # What follows has the font it had.
+            target.setFont(font, size)
     canvas.drawText(target)
 
 
 @lru_cache(maxsize=20_000)
 def width(text: Printable, font: str, size: float) -> float:
     """Return the width of the text in points; most texts stand in many documents, and more than once in one."""
-    return float(stringWidth(text, font, size))
+    return float(stringWidth(text, font, size)) if is_simple(text) else shaped_width(text, font, size)
 
 
 def fit(text: Printable, font: str, size: float, space: float) -> Printable:
@@ -123,12 +183,41 @@ def fit(text: Printable, font: str, size: float, space: float) -> Printable:
 @lru_cache(maxsize=1_000)
 def wrapped(text: Printable, font: str, size: float, space: float) -> tuple[Printable, ...]:
     """Return the text in lines of at most ``space`` points. For fixed texts: what is asked again is remembered."""
-    return tuple(Printable(line) for line in simpleSplit(text, font, size, space))
+    if is_simple(text):
+        return tuple(Printable(line) for line in simpleSplit(text, font, size, space))
+    return tuple(_broken(text, font, size, space))
 
 
 def shrink(text: Printable, font: str, size: float, space: float) -> float:
     """Return the largest font size up to ``size`` at which the text fits into ``space`` points."""
     return min(size, size * space / max(width(text, font, size), 1e-6))
+
+
+@lru_cache(maxsize=20_000)
+def is_simple(text: Printable) -> bool:
+    """Return whether the document font alone shows the text, a glyph for each character from left to right."""
+    return text.isascii() or not (set(map(ord, text)) - font_files().coverage)
+
+
+def _broken(text: Printable, font: str, size: float, space: float) -> Iterator[Printable]:
+    """Yield lines that are broken at blanks, and within a word that is wider than a line."""
+    line = ""
+    for word in text.split(" "):
+        longer = f"{line} {word}" if line else word
+        if width(Printable(longer), font, size) <= space:
+            line = longer
+            continue
+        if line:
+            yield Printable(line)
+        line = ""
+        for character in word:
+            is_mark = unicodedata.category(character)[0] == "M" or character in JOINERS
+            if line and not is_mark and width(Printable(line + character), font, size) > space:
+                yield Printable(line)
+                line = ""
+            line += character
+    if line:
+        yield Printable(line)
 
 
 def _shortened(text: Printable, fits: Callable[[str], bool]) -> Printable:
@@ -145,16 +234,24 @@ def _shortened(text: Printable, fits: Callable[[str], bool]) -> Printable:
     return Printable(text[:low].rstrip() + ELLIPSIS)
 
 
-def _plain(raw: str, limit: int) -> tuple[str, set[str]]:
-    """Return the cleaned line and the characters it had to drop or replace."""
+def _plain(
+    raw: str, limit: int, joins: Callable[[str, str], bool] = lambda _before, _after: False
+) -> tuple[str, set[str]]:
+    """Return the cleaned line and the characters it had to drop or replace.
+
+    ``joins`` says of two characters whether a joiner between them is kept.
+    """
     line = _BREAKS.sub(" ", raw).strip(" ")
     if len(line) > limit:
         line = line[: limit - 1].rstrip() + ELLIPSIS
     changed: set[str] = set()
     kept: list[str] = []
-    for character in unicodedata.normalize("NFC", line):
+    line = unicodedata.normalize("NFC", line)
+    for index, character in enumerate(line):
         category = unicodedata.category(character)
-        if category == "Cf" or "\ufe00" <= character <= "\ufe0f":
+        if character in JOINERS and 0 < index < len(line) - 1 and joins(line[index - 1], line[index + 1]):
+            kept.append(character)
+        elif category == "Cf" or "\ufe00" <= character <= "\ufe0f":
             changed.add(character)
         elif category in {"Cc", "Cs"}:
             changed.add(character)

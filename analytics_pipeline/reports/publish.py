@@ -15,6 +15,7 @@ from itertools import chain, islice
 from multiprocessing.connection import wait
 from pathlib import Path
 
+from analytics_pipeline.database import reading
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.intake.rejection import shown
 from analytics_pipeline.reports.catalogue import parts_of
@@ -81,7 +82,9 @@ def load_order(connection: Connection, order: AcceptedOrder) -> Report:
 
 def publish_order(connection: Connection, settings: Settings, order: AcceptedOrder) -> PublishedReport:
     """Render and store a report; ordered again, it replaces the document and keeps the earlier revision."""
-    return publish(settings.artifacts_root, Job(load_order(connection, order), order))
+    with reading(settings, connection) as reader:
+        report = load_order(reader, order)
+    return publish(settings.artifacts_root, Job(report, order))
 
 
 def write_order(connection: Connection, order: AcceptedOrder, target: Path) -> PublishedReport:

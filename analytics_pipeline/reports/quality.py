@@ -9,7 +9,6 @@ from typing import TypeVar
 
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.metrics.tables import (
-    GRANULARITIES,
     METRIC_TABLES,
     MRR_MOVEMENTS,
     REVENUE_METRICS,
@@ -29,6 +28,7 @@ from analytics_pipeline.reports.closed import (
     closed_revenue,
     closed_users,
 )
+from analytics_pipeline.reports.figures import period_granularity
 from analytics_pipeline.reports.report_parts import Key, ReportLoader, ReportPart
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.invalidation import stale_ranges
@@ -122,14 +122,9 @@ def _read(loader: ReportLoader) -> dict[Key, Quality]:
     }
 
 
-def _granularity(window: Window) -> Granularity | None:
-    """Return of which granularity the window is a period, None when it is no day or month."""
-    return next((c for c in GRANULARITIES if window.is_aligned(c) and c.next(window.start) == window.end), None)
-
-
 def _unclosed(loader: ReportLoader) -> tuple[str, ...]:
     """Return the metrics that the window, a day or a month, is not closed of."""
-    granularity = _granularity(loader.window)
+    granularity = period_granularity(loader.window)
     if granularity is None:
         return ()
     rows = loader.rows(
@@ -155,7 +150,7 @@ def _open_days(loader: ReportLoader) -> Window | None:
 
 def _closed_figures(loader: ReportLoader) -> dict[Key, ClosedFigures]:
     """Return what the metric tables hold of the window, nothing when it is no closed day or month."""
-    window, start, granularity = loader.window, loader.window.start, _granularity(loader.window)
+    window, start, granularity = loader.window, loader.window.start, period_granularity(loader.window)
     if granularity is None:
         return {}
     closed = {p.metric for p in closed_periods(loader, granularity, [window]) if p.version == DEFINITIONS_VERSION}

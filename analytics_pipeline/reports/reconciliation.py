@@ -6,11 +6,12 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from analytics_pipeline.currencies import CERTAIN_PLACES, rounded
+from analytics_pipeline.languages.wording import message
 from analytics_pipeline.reports.quality import QUALITY, ClosedFigures, RawEvents
 from analytics_pipeline.reports.report import Report
 
-AGREES = "agrees"
-DIFFERS = "DIFFERS"
+AGREES = message("agrees")
+DIFFERS = message("DIFFERS")
 
 Amount = Decimal | int | None
 
@@ -32,19 +33,19 @@ def _users(field: str) -> Callable[[Report], Amount]:
 _FIGURES = (
     _Figure(
         "totalRevenue",
-        "Total revenue",
+        message("Total revenue"),
         lambda r: r.revenue.figures.total_revenue,
         "total_revenue",
         "total_revenue",
     ),
-    _Figure("invoiced", "Invoiced", lambda r: r.revenue.figures.invoiced, "invoiced", "invoiced"),
-    _Figure("startMrr", "MRR at the start", lambda r: r.movements.start, "start_mrr"),
-    _Figure("mrr", "MRR at the end", lambda r: r.revenue.figures.mrr, "mrr"),
-    _Figure("totalUsers", "Total users", _users("total_users"), "total_users"),
-    _Figure("activeUsers", "Active users", _users("active_users"), "active_users", "active_users"),
-    _Figure("newUsers", "New users", _users("new_users"), "new_users"),
-    _Figure("churnedUsers", "Churned users", _users("churned_users"), "churned_users"),
-    _Figure("events", "Events", lambda r: r.all_events, raw="events"),
+    _Figure("invoiced", message("Invoiced"), lambda r: r.revenue.figures.invoiced, "invoiced", "invoiced"),
+    _Figure("startMrr", message("MRR at the start"), lambda r: r.movements.start, "start_mrr"),
+    _Figure("mrr", message("MRR at the end"), lambda r: r.revenue.figures.mrr, "mrr"),
+    _Figure("totalUsers", message("Total users"), _users("total_users"), "total_users"),
+    _Figure("activeUsers", message("Active users"), _users("active_users"), "active_users", "active_users"),
+    _Figure("newUsers", message("New users"), _users("new_users"), "new_users"),
+    _Figure("churnedUsers", message("Churned users"), _users("churned_users"), "churned_users"),
+    _Figure("events", message("Events"), lambda r: r.all_events, raw="events"),
 )
 
 
@@ -62,7 +63,7 @@ class Line:
     @property
     def name(self) -> str:
         """The title with the currency."""
-        return f"{self.title}, {self.currency}" if self.currency else self.title
+        return message("{figure}, {unit}", figure=self.title, unit=self.currency) if self.currency else self.title
 
     @property
     def result(self) -> str:

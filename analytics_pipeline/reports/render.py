@@ -33,7 +33,7 @@ def render_report(report: Report, order: AcceptedOrder) -> Rendered:
     if order.format == XLSX:
         from analytics_pipeline.reports.workbook import render_workbook
 
-        return Rendered(render_workbook(report, order.sections), ".xlsx")
+        return Rendered(render_workbook(report, order.sections, order.locale), ".xlsx")
     if order.format == CSV:
         from analytics_pipeline.reports.csv_files import render_csv
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeVar, cast
 
+from analytics_pipeline.languages.wording import message
 from analytics_pipeline.messages.mailed import ChangedFigure
 from analytics_pipeline.metrics.rates import NO_RATES, SubscriptionRates
 from analytics_pipeline.metrics.revenue import (
@@ -18,12 +19,13 @@ from analytics_pipeline.metrics.revenue import (
 from analytics_pipeline.metrics.signoffs import SignOff
 from analytics_pipeline.metrics.top_events import EventCount
 from analytics_pipeline.metrics.users import UserMetrics
+from analytics_pipeline.reports.figures import period_granularity
 from analytics_pipeline.reports.report_parts import ReportPart
 from analytics_pipeline.windows import Granularity, Window
 
 T = TypeVar("T")
 
-ALL_COMPANIES = "All companies"
+ALL_COMPANIES = message("All companies")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ def period_revenue(figures: RevenueFigures) -> PeriodRevenue:
 class Report:
     """Everything a report says of a company, or with ``company_id`` None of all of them.
 
-    ``window`` is made of whole UTC days, ``previous`` is what it is compared with. ``data_through`` is the time of the
+    ``name`` is what the company is called, None: by its id. ``window`` is made of whole days of its time zone,
+    ``previous`` is what it is compared with. ``data_through`` is the time of the
     newest event of all companies, at most the window's end, None without any. Amounts are in ``currency``, the
     reporting one, unless their row names another. ``last_month_open``: the month in which the window ends is not over.
     ``events`` holds the most frequent types of the ``all_events`` there were. ``users`` is None where raw events it
@@ -77,6 +80,7 @@ class Report:
     rates: SubscriptionRates = NO_RATES
     rates_before: SubscriptionRates = NO_RATES
     parts: Mapping[str, Any] = field(default_factory=dict)
+    name: str | None = None
 
     def __getitem__(self, part: ReportPart[T]) -> T:
         """Return a part. Raises ``ValueError`` if none of the sections that the report was loaded for asked for it."""
@@ -91,7 +95,7 @@ class Report:
     @property
     def is_month(self) -> bool:
         """Whether the period is a calendar month."""
-        return self.window == Window.of_month(self.window.start.date()) and self.window.is_aligned(Granularity.MONTH)
+        return period_granularity(self.window) is Granularity.MONTH
 
     @property
     def whole_revenue(self) -> Decimal | None:
@@ -101,5 +105,10 @@ class Report:
 
     @property
     def company(self) -> str:
-        """The company's id as it came, or the words for all of them."""
-        return ALL_COMPANIES if self.company_id is None else self.company_id
+        """The company's name, its id as it came where it has none, or the words for all of them."""
+        return ALL_COMPANIES if self.company_id is None else self.name or self.company_id
+
+    @property
+    def time_zone(self) -> str:
+        """The time zone whose days and months it is of."""
+        return self.window.time_zone

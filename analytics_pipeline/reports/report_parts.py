@@ -55,7 +55,8 @@ class ReportLoader:
 
     ``company`` is whose report is read, None: those of all together or, with ``each``, of every one by itself.
     ``previous`` is what the window is compared with, ``countable`` holds which of the two users can be counted in,
-    ``horizon`` is where raw events begin, None: with the first.
+    ``horizon`` is where raw events begin, None: with the first. With ``each``, ``wanted`` says of which companies
+    reports are read, None: of every one that has figures.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class ReportLoader:
         each: bool,
         countable: Collection[Window],
         horizon: datetime | None,
+        wanted: Callable[[str], bool] | None = None,
     ) -> None:
         """Take what is asked for; the connection has a view of the data open."""
         self.connection = connection
@@ -79,6 +81,7 @@ class ReportLoader:
         self.each = each
         self.countable = countable
         self.horizon = horizon
+        self.wanted = wanted or (lambda _: True)
         self._revenue: dict[tuple[Window, bool], dict[Key, RevenueFigures]] = {}
         self._users: dict[tuple[Window, bool], dict[Key, UserMetrics]] = {}
         self._movements: dict[tuple[Window, bool], dict[Key, MrrFigures]] = {}
@@ -96,7 +99,12 @@ class ReportLoader:
         moved = {key for key, figures in self.movements([self.window])[self.window].items() if not figures.is_empty}
         counted = self.users([self.window])[self.window] if self.window in self.countable else {}
         found = {*self.revenue([self.window])[self.window], *moved, *counted, *self.events}
-        return [*sorted(key for key in found if key is not None)]
+        return [*sorted(key for key in found if key is not None and self.wanted(key))]
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """What companies are called, by their ids, where they have a name."""
+        return dict(self.connection.execute(load_query("company_names")).fetchall())
 
     @cached_property
     def events(self) -> Mapping[Key, tuple[Sequence[EventCount], int]]:
@@ -111,8 +119,8 @@ class ReportLoader:
     def rows(self, query: str, window: Window | None = None, **more: object) -> list[tuple[Any, ...]]:
         """Return the rows of a named query over the window, or another.
 
-        Its parameters are ``company`` and ``each`` as they are here, the window's ``start`` and ``end`` (half-open,
-        UTC), the reporting ``currency``, and those given here.
+        Its parameters are ``company`` and ``each`` as they are here, the window's ``start`` and ``end`` (half-open),
+        its time ``zone`` with ``first_day`` and ``last_day`` there, the reporting ``currency``, and those given here.
         """
         over = window or self.window
         parameters = {
@@ -120,6 +128,9 @@ class ReportLoader:
             "each": self.each,
             "start": over.start,
             "end": over.end,
+            "zone": over.time_zone,
+            "first_day": over.first_day,
+            "last_day": over.last_day,
             "currency": self.currency,
             **more,
         }
@@ -187,4 +198,5 @@ class ReportLoader:
             first, last = min(windows), max(windows)
             query = "SELECT analytics_companies_of(analytics_previous_start(%s, %s), %s)"
             (keys,) = fetch_row(self.connection, query, [first.start, first.end, last.end])
+            keys = [key for key in keys if key is not None and self.wanted(key)]
         return [(key, window) for window in windows for key in keys]

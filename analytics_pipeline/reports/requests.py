@@ -18,6 +18,7 @@ from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.clock import check_clock
 from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.waiting import LockTimeoutError
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,13 @@ class ReportRequest:
     def order(self) -> ReportOrder:
         """Return what is asked for; raises ``AnalyticsError`` naming what can't be made of it."""
         # A row may say nothing by an empty text.
-        return ReportOrder.of({**self.asked, "currency": self.asked["currency"] or None})
+        return ReportOrder.of(
+            {**self.asked, "currency": self.asked["currency"] or None, "locale": self.asked["locale"] or None}
+        )
 
-    def accept(self, settings: Settings, now: datetime | None = None) -> AcceptedOrder:
-        """Return what is to be made at ``now``, the database's time; raises as ``ReportOrder.accept`` does."""
-        return self.order().accept(settings.base_currency, now)
+    def accept(self, connection: Connection, settings: Settings, now: datetime) -> AcceptedOrder:
+        """Return what is to be made at ``now``, the database's time; raises as ``accept_order`` does."""
+        return accept_order(connection, settings, self.order(), now)
 
 
 def open_requests(connection: Connection, most: int) -> list[ReportRequest]:
@@ -59,7 +62,7 @@ def meet(connection: Connection, settings: Settings, request_id: int, run_id: st
 
     What is asked for is read as it is claimed: changes after that are another request. Raises ``AnalyticsError`` when
     another run makes it or it is done, and when the report can't be made, which fails the request. Any other error,
-    and ``ClockError``, leaves the request to its run: repeated it goes on, given up it is released by ``release``.
+    a lock that was waited for too long, and ``ClockError``, leave the request to its run: repeated it goes on, given up it is released by ``release``.
     """
     now = check_clock(connection)
     parameters = {"request_id": request_id, "run_id": run_id}
@@ -72,7 +75,10 @@ def meet(connection: Connection, settings: Settings, request_id: int, run_id: st
     try:
         order = ReportRequest.of_row(claimed).order()
         require_known_company(connection, order.company_id)
-        published = publish_order(connection, settings, accept_order(connection, order, settings.base_currency, now))
+        published = publish_order(connection, settings, accept_order(connection, settings, order, now))
+    except LockTimeoutError:
+        # Nothing is wrong with the request.
+        raise
     except AnalyticsError as error:
         fail(connection, request_id, str(error), run_id)
         raise

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from analytics_pipeline.messages.mailed import ChangedFigure, count_changes
+from analytics_pipeline.languages.wording import message, plural
+from analytics_pipeline.messages.mailed import ChangedFigure, count_changed
 from analytics_pipeline.messages.message import one_line
 from analytics_pipeline.metrics.rates import Unit
 from analytics_pipeline.metrics.signoffs import Restatement, SignOff, read_signoffs
 from analytics_pipeline.reports.changes import describe_changes
 from analytics_pipeline.reports.formats import Formats
 from analytics_pipeline.reports.report import Report
+from analytics_pipeline.reports.tabular import Kind
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Window
 
@@ -36,36 +38,53 @@ def describe_signoffs(report: Report, formats: Formats) -> Iterator[str]:
     """Yield what is said of signed months whose figures differ, in the notation of the locale, the newest first."""
     restated = [signoff for signoff in report.signoffs if signoff.is_restated]
     for signoff in restated[:_MAX_MONTHS]:
-        month = "This month" if signoff.month == report.window else formats.month(signoff.month.start.date())
+        month = message("This month") if signoff.month == report.window else formats.month(signoff.month.start.date())
         changes = [_changed(restatement, signoff.currency) for restatement in signoff.restatements]
         listed = "; ".join(describe_changes(changes, formats, _MAX_FIGURES))
-        because = f" Cause: {_causes(signoff)}." if signoff.causes else ""
-        yield (
-            f"Restated: {month} was signed off by {_signature(signoff, formats)}; {count_changes(changes)} from the "
-            f"signed ones by now: {listed}.{because}"
+        restatement = plural(
+            "Restated: {month} was signed off by {who} on {day}; {number} figure differs from the signed ones by now: "
+            "{figures}.",
+            "Restated: {month} was signed off by {who} on {day}; {number} figures differ from the signed ones by now: "
+            "{figures}.",
+            count_changed(changes),
+            month=month,
+            figures=listed,
+            **_signature(signoff, formats),
         )
+        cause = message("Cause: {causes}.", causes=_causes(signoff, formats))
+        yield " ".join(map(formats.say, [restatement, cause] if signoff.causes else [restatement]))
     if len(restated) > _MAX_MONTHS:
         others = ", ".join(formats.month(signoff.month.start.date()) for signoff in restated[_MAX_MONTHS:])
-        yield f"Restated since they were signed off, too: {others}."
+        yield formats.say(message("Restated since they were signed off, too: {months}.", months=others))
     for signoff in report.signoffs:
         if signoff.differs_by_definition:
-            yield (
-                f"Signed off by {_signature(signoff, formats)}. Figures may differ from the signed ones by definition "
-                f"alone: {_causes(signoff)}."
+            yield formats.say(
+                message(
+                    "Signed off by {who} on {day}. Figures may differ from the signed ones by definition alone: "
+                    "{causes}.",
+                    causes=_causes(signoff, formats),
+                    **_signature(signoff, formats),
+                )
             )
 
 
-def _signature(signoff: SignOff, formats: Formats) -> str:
-    return f"{one_line(signoff.signed_by, _NAME_CHARACTERS)} on {formats.day(signoff.signed_at.date())}"
+def _signature(signoff: SignOff, formats: Formats) -> dict[str, str]:
+    return {
+        "who": one_line(signoff.signed_by, _NAME_CHARACTERS),
+        "day": formats.day(signoff.signed_at.date()),
+    }
 
 
-def _causes(signoff: SignOff) -> str:
-    return "; ".join(str(cause) for cause in signoff.causes)
+def _causes(signoff: SignOff, formats: Formats) -> str:
+    return "; ".join(
+        formats.say(cause.words(lambda number: formats.cell(number, Kind.NUMBER))) for cause in signoff.causes
+    )
 
 
 def _changed(restated: Restatement, currency: str) -> ChangedFigure:
-    unit = {Unit.MONEY: f", {currency}", Unit.PERCENT: ", %"}.get(restated.unit, "")
+    unit = {Unit.MONEY: currency, Unit.PERCENT: "%"}.get(restated.unit, "")
     before, after, difference = (
         None if value is None else f"{value:f}" for value in (restated.before, restated.after, restated.difference)
     )
-    return ChangedFigure(restated.name, f"{restated.label}{unit}", None, before, after, difference)
+    label = message("{figure}, {unit}", figure=restated.label, unit=unit) if unit else restated.label
+    return ChangedFigure(restated.name, label, None, before, after, difference)

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from analytics_pipeline.languages.catalogues import ENGLISH, Language
+from analytics_pipeline.languages.wording import message
 from analytics_pipeline.reports.json_text import plain_value
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections.section import Section
-from analytics_pipeline.reports.tabular import Column, Kind, Table
+from analytics_pipeline.reports.tabular import Column, Kind, Table, Value
 
 _NUMBERS = (Kind.NUMBER, Kind.PERCENT, Kind.CHANGE)
 # Which figure it is and by which definitions, not a figure.
@@ -24,8 +26,8 @@ _EVENTS = "events/value/all"
 class ShownFigure:
     """A figure: its name, what it is called for people, its value exactly as it is shown (None: undefined).
 
-    ``kind`` is that of its column unless it is a plain number. ``version`` is that of the definitions it follows, where
-    those are not the report's.
+    The label is in the language of the document, ``kind`` is that of its column unless it is a plain number.
+    ``version`` is that of the definitions it follows, where those are not the report's.
     """
 
     name: str
@@ -51,12 +53,12 @@ class ShownFigures:
         return {"columns": list(self.columns), "figures": rows}
 
 
-def shown_figures(report: Report, sections: Iterable[Section]) -> ShownFigures:
-    """Return the figures of the sections, in their order, and how many events there were."""
+def shown_figures(report: Report, sections: Iterable[Section], language: Language = ENGLISH) -> ShownFigures:
+    """Return the figures of the sections, in their order, and how many events there were, labelled in a language."""
     tables = [table for section in sections if section.has_figures for table in section.tables(report)]
     columns = [f"{table.key}/{column.key}" for table in tables for column in _figure_columns(table)]
-    events = ShownFigure(_EVENTS, "Events of the period", str(report.all_events))
-    figures = [figure for table in tables for figure in _of_table(table, report)]
+    events = ShownFigure(_EVENTS, language.say(message("Events of the period")), str(report.all_events))
+    figures = [figure for table in tables for figure in _of_table(table, report, language)]
     return ShownFigures([*columns, "events/value"], [*figures, events])
 
 
@@ -64,14 +66,15 @@ def _figure_columns(table: Table) -> list[Column]:
     return [column for column in table.columns if column.kind in _NUMBERS and column.key != _VERSION]
 
 
-def _of_table(table: Table, report: Report) -> Iterator[ShownFigure]:
+def _of_table(table: Table, report: Report, language: Language) -> Iterator[ShownFigure]:
     columns = _figure_columns(table)
     seen: Counter[str] = Counter()
     for row in table.rows:
         cells = dict(zip((column.key for column in table.columns), row, strict=True))
         leading = table.columns[: table.columns.index(columns[0])] if columns else ()
-        words = [str(plain_value(cells[c.key], c.kind)) for c in leading if c.kind is not Kind.NAME]
+        words = [_word(cells[column.key], column.kind) for column in leading if column.kind is not Kind.NAME]
         key = str(cells["name"]) if "name" in cells else "/".join(words)
+        said = ", ".join(map(language.say, words))
         # Gains and losses without a rate are rows of the same figure and currency.
         seen[key] += 1
         of_row = key if seen[key] == 1 else f"{key}#{seen[key]}"
@@ -80,15 +83,25 @@ def _of_table(table: Table, report: Report) -> Iterator[ShownFigure]:
             value = plain_value(cells[column.key], column.kind)
             yield ShownFigure(
                 name=f"{table.key}/{column.key}/{of_row}",
-                label=_label(table, words, column),
+                label=language.say(_label(table, said, column, language)),
                 value=None if value is None else str(value),
                 kind=None if column.kind is Kind.NUMBER else column.kind.name.lower(),
                 version=version if isinstance(version, int) and version != report.definitions_version else None,
             )
 
 
-def _label(table: Table, words: Sequence[str], column: Column) -> str:
-    row = ", ".join(words)
-    if "previous" in [other.key for other in table.columns]:
-        return row if column.key == "value" else f"{row} ({column.title.lower()})"
-    return f"{table.title}, {row}: {column.title}"
+def _word(value: Value, kind: Kind) -> str:
+    """Return a cell of the row's name; a message stays one."""
+    return value if isinstance(value, str) else str(plain_value(value, kind))
+
+
+def _label(table: Table, row: str, column: Column, language: Language) -> str:
+    if "previous" not in [other.key for other in table.columns]:
+        return f"{language.say(table.title)}, {row}: {language.say(column.title)}"
+    match column.key:
+        case "previous":
+            return message("{figure} (period before)", figure=row)
+        case "changePercent":
+            return message("{figure} (change)", figure=row)
+        case _:
+            return row

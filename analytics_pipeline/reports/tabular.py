@@ -11,11 +11,12 @@ from decimal import Decimal, localcontext
 from enum import Enum, auto
 
 from analytics_pipeline.currencies import PRECISION, missing_by, round_rate, rounded
+from analytics_pipeline.languages.wording import message
 
 Value = str | int | Decimal | date | datetime | None
 """A cell: text, a number to be shown with its own digits, a day or an aware instant; None is undefined."""
 
-_ROUNDING = "Rounding"
+_ROUNDING = message("Rounding")
 _EXCHANGE_DIGITS = 6
 _MAX_EXCHANGE_DECIMALS = 12
 

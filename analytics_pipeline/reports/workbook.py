@@ -1,6 +1,6 @@
 """A report as an Excel workbook: a sheet per table, numbers as numbers, dates as dates, text never as a formula."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal, localcontext
 from io import BytesIO
@@ -8,7 +8,10 @@ from typing import Any
 
 from analytics_pipeline.currencies import PRECISION
 from analytics_pipeline.folders import temporary_folder, writing_to_temporary
+from analytics_pipeline.languages.wording import message
 from analytics_pipeline.reports.catalogue import sections_of
+from analytics_pipeline.reports.choices import DEFAULT_LOCALE
+from analytics_pipeline.reports.formats import Formats
 from analytics_pipeline.reports.printed_text import plain
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, text
@@ -29,14 +32,16 @@ _WIDTHS = {
 _DATES = {Kind.DAY: "yyyy-mm-dd", Kind.MONTH: "mmm yyyy", Kind.INSTANT: "yyyy-mm-dd hh:mm:ss"}
 
 
-def render_workbook(report: Report, sections: Iterable[str]) -> bytes:
-    """Return the workbook; equal input gives equal bytes. Instants are in UTC.
+def render_workbook(report: Report, sections: Iterable[str], locale: str = DEFAULT_LOCALE) -> bytes:
+    """Return the workbook in the language of the locale; equal input gives equal bytes. Instants are in UTC.
+
+    A spreadsheet writes numbers and dates in the notation of whoever opens it.
 
     Raises ``FolderError`` where the temporary folder has no room for it.
     """
     import xlsxwriter  # type: ignore[import-untyped]
 
-    target = BytesIO()
+    target, say = BytesIO(), Formats(locale).say
     with temporary_folder("analytics-workbook-") as folder, writing_to_temporary():
         # Rows go to a file as they are written: a long table takes no memory.
         options = {
@@ -49,12 +54,12 @@ def render_workbook(report: Report, sections: Iterable[str]) -> bytes:
         with xlsxwriter.Workbook(target, options) as workbook:
             workbook.set_properties(
                 {
-                    "title": f"Report: {plain(report.company)}",
+                    "title": plain(say(message("Report: {company}", company=report.company))),
                     "author": "analytics_pipeline",
                     "created": _created(report),
                 }
             )
-            writer = _Writer(workbook)
+            writer = _Writer(workbook, say)
             writer.write(_about(report), with_head=False)
             for section in sections_of(sections):
                 for table in section.tables(report):
@@ -69,33 +74,35 @@ def _created(report: Report) -> datetime:
 
 def _about(report: Report) -> Table:
     rows: list[tuple[str, Value]] = [
-        ("Company", report.company),
-        ("First day (UTC)", report.window.start.date()),
-        ("Last day (UTC)", report.window.last_day),
-        ("Currency", report.currency),
-        ("Data through (UTC)", report.data_through),
-        ("Provisional", "yes" if report.provisional else "no"),
-        ("Definitions version", report.definitions_version),
+        (message("Company"), report.company),
+        (message("First day (UTC)"), report.window.start.date()),
+        (message("Last day (UTC)"), report.window.last_day),
+        (message("Currency"), report.currency),
+        (message("Data through (UTC)"), report.data_through),
+        (message("Provisional"), message("yes") if report.provisional else message("no")),
+        (message("Definitions version"), report.definitions_version),
     ]
-    return Table("about", "Report", (text("name", "Name"), text("value", "Value")), rows)
+    return Table("about", message("Report"), (text("name", message("Name")), text("value", message("Value"))), rows)
 
 
 class _Writer:
     """Writes tables into sheets of a workbook."""
 
-    def __init__(self, workbook: Any) -> None:
+    def __init__(self, workbook: Any, say: Callable[[str], str]) -> None:
         self._workbook = workbook
+        self._say = say
         self._formats: dict[tuple[str, bool], Any] = {}
         self._names: set[str] = set()
 
     def write(self, table: Table, *, with_head: bool = True) -> None:
-        sheet = self._workbook.add_worksheet(self._sheet_name(table.title))
-        for index, column in enumerate(table.columns):
-            sheet.set_column(index, index, max(_WIDTHS[column.kind], len(column.title) + 2))
+        sheet = self._workbook.add_worksheet(self._sheet_name(self._say(table.title)))
+        titles = [self._say(column.title) for column in table.columns]
+        for index, (column, title) in enumerate(zip(table.columns, titles, strict=True)):
+            sheet.set_column(index, index, max(_WIDTHS[column.kind], len(title) + 2))
         first = 0
         if with_head:
-            for index, column in enumerate(table.columns):
-                sheet.write_string(0, index, column.title, self._format("@", bold=True))
+            for index, title in enumerate(titles):
+                sheet.write_string(0, index, title, self._format("@", bold=True))
             sheet.freeze_panes(1, 0)
             first = 1
         for number, row in enumerate(table.rows, first):
@@ -107,7 +114,7 @@ class _Writer:
             case None:
                 return
             case str():
-                sheet.write_string(row, index, plain(value, limit=_MAX_TEXT))
+                sheet.write_string(row, index, plain(self._say(value), limit=_MAX_TEXT))
             case datetime():
                 sheet.write_datetime(row, index, value.astimezone(UTC).replace(tzinfo=None), self._date(Kind.INSTANT))
             case date():

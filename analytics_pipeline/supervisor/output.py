@@ -50,6 +50,15 @@ class Tail:
         return self.lines[-1] if self.lines else None
 
 
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """A record as it is shown, and what counts as the like of it; the reason may follow in another line."""
+
+    text: str
+    key: str
+    is_shown: bool
+
+
 class Output:
     """Takes the lines of several programs."""
 
@@ -86,7 +95,7 @@ class Output:
         return Tail(reader, lines)
 
     def _follow(self, name: str, stream: IO[bytes], last: deque[str]) -> None:
-        wants_cause = False
+        message: _Message | None = None
         for raw in stream:
             line = printable_line(_COLOURS.sub("", raw.decode("utf-8", "replace")).rstrip())
             if not line:
@@ -96,34 +105,52 @@ class Output:
             if record is None or record["level"] in _SHOWN:
                 last.append(_shortened(line))
             if record is not None:
-                wants_cause = record["level"] in _SHOWN and self._show(name, record["level"], record["message"])
-            elif wants_cause and (cause := _CAUSE.match(line)):
-                wants_cause = False
-                echo(f"          {_shortened(cause['reason'])}")
+                is_news = record["level"] in _SHOWN
+                message = self._show(name, record["level"], record["message"]) if is_news else None
+            elif message is not None and (cause := _CAUSE.match(line)):
+                self._show_cause(message, cause["reason"])
+                message = None
 
-    def _show(self, name: str, level: str, message: str) -> bool:
-        """Show a record unless the like was shown lately; return whether it was shown."""
+    def _show(self, name: str, level: str, message: str) -> _Message | None:
+        """Show a record unless the like was shown lately; return it, None where its reason is not to be shown."""
         event = _EVENT.fullmatch(message)
         if (event["message"] if event else message).startswith(_NEVER_SHOWN):
-            return False
+            return None
         if event:
             if level != "WARNING" and event["run"] in self._failed:
-                return False
+                return None
             if _FAILURE.match(event["message"]):
                 self._failed.append(event["run"])
             message = f"run {event['run']} of {event['job']}: {event['message']}"
-        key, now = _VARYING.sub("#", message), time.monotonic()
+        key = _VARYING.sub("#", message)
+        hidden = self._hidden_before(key)
+        again = f" ({hidden} more like it before)" if hidden else ""
+        text = f"{_time()}  {level.lower()} of the {name}: {_shortened(message)}"
+        if hidden is not None:
+            echo(f"{text}{again}")
+        return _Message(text, key, is_shown=hidden is not None)
+
+    def _show_cause(self, message: _Message, reason: str) -> None:
+        """Show why, and the record itself where the like was shown lately, but for another reason."""
+        is_new = self._hidden_before(f"{message.key}: {_VARYING.sub('#', reason)}") is not None
+        if not message.is_shown:
+            if not is_new:
+                return
+            echo(message.text)
+        echo(f"          {_shortened(reason)}")
+
+    def _hidden_before(self, key: str) -> int | None:
+        """Return how many of the like were hidden before this one is shown, None if it is to be hidden, too."""
+        now = time.monotonic()
         with self._lock:
             until, hidden = self._shown.get(key, (0.0, 0))
             if now < until:
                 self._shown[key] = (until, hidden + 1)
-                return False
+                return None
             if len(self._shown) >= _MAX_REMEMBERED:
                 self._shown = {kept: state for kept, state in self._shown.items() if now < state[0]}
             self._shown[key] = (now + _QUIET_SECONDS, 0)
-        again = f" ({hidden} more like it before)" if hidden else ""
-        echo(f"{_time()}  {level.lower()} of the {name}: {_shortened(message)}{again}")
-        return True
+        return hidden
 
 
 def _time() -> str:

@@ -28,11 +28,12 @@ def open_connection(
     autocommit: bool,
     lock_timeout: float,
     on_wait: Callable[[str], None] | None,
+    setting: str = "ANALYTICS_DATABASE_URL",
 ) -> WatchedConnection:
     """Open a connection whose session time zone is UTC, and whose statements don't wait in silence (``waiting``).
 
     ``lock_timeout`` is how many seconds a statement waits for others; what it waits for is logged, and given to
-    ``on_wait``. Raises ``DatabaseUnreachableError`` naming server and remedy, never the password.
+    ``on_wait``. Raises ``DatabaseUnreachableError`` naming server, ``setting`` and remedy, never the password.
     """
     try:
         connection = WatchedConnection.connect(
@@ -47,7 +48,7 @@ def open_connection(
     except psycopg.OperationalError as error:
         reason = first_line(error).removeprefix("connection failed: ")
         raise DatabaseUnreachableError(
-            f"Can't connect to {describe_url(url)}: {reason}. Check ANALYTICS_DATABASE_URL and the server."
+            f"Can't connect to {describe_url(url)}: {reason}. Check {setting} and the server."
         ) from error
     try:
         connection.watch_waits(url, lock_timeout, on_wait)

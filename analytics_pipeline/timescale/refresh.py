@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import psycopg
 from psycopg import sql
+from psycopg.types.multirange import Multirange
+from psycopg.types.range import Range
 
 from analytics_pipeline.errors import AnalyticsError, RefusedError
 from analytics_pipeline.sql_files import load_query
@@ -97,9 +99,11 @@ def refresh(connection: Connection, aggregate: ContinuousAggregate, window: Wind
     started = time.monotonic()
     with refresh_lock(connection, aggregate):
         require_within_horizon(connection, aggregate.name, aggregate.granularity, window)
+        query = "SELECT analytics_changed_ranges(%s, %s, %s)"
+        (changed,) = fetch_row(connection, query, [window.start, window.end, aggregate.name])
         stale = tuple(stale_ranges(connection, window, aggregate.name))
         if stale:
-            note_change(connection, aggregate, window)
+            note_change(connection, aggregate, window, changed, is_done=False)
         # A refresh is one transaction: months keep each of them short at a year's range, and
         # measured as fast as one call for the whole range.
         results = [
@@ -108,7 +112,7 @@ def refresh(connection: Connection, aggregate: ContinuousAggregate, window: Wind
         if stale or not all(results):
             # Again, for what was computed meanwhile, and for events that have changed since the log was read; the first
             # note is for a process killed before this one.
-            note_change(connection, aggregate, window)
+            note_change(connection, aggregate, window, changed)
     buckets = tuple(count_buckets(connection, aggregate, window))
     return RefreshResult(aggregate.name, window, buckets, time.monotonic() - started, all(results), stale)
 
@@ -123,17 +127,24 @@ def refresh_lock(connection: Connection, aggregate: ContinuousAggregate) -> Iter
         yield
 
 
-def note_change(connection: Connection, aggregate: ContinuousAggregate, window: Window) -> None:
-    """Note what has to be computed again because of a refresh; nobody builds on single hours.
+def note_change(
+    connection: Connection,
+    aggregate: ContinuousAggregate,
+    window: Window,
+    changed: Multirange[datetime] | None = None,
+    *,
+    is_done: bool = True,
+) -> None:
+    """Note what has to be computed again because of a refresh of a window, before it or once it ``is_done``.
 
     Those are the figures built on the aggregate and, since the refresh clears the log they go by, the days of users
-    and subscriptions.
+    and subscriptions. Local days are known by what has ``changed`` of the window since it was stored; None: all of it.
     """
     if aggregate.name == LOGS_DAYS:
         connection.execute("SELECT analytics_note_changed_events(%s, %s)", [window.start, window.end])
-    if aggregate.granularity is not Granularity.HOUR:
-        parameters = [window.start, window.end, str(aggregate.granularity), aggregate.name]
-        connection.execute("SELECT analytics_note_refresh(%s, %s, %s, %s)", parameters)
+    ranges = Multirange([Range(window.start, window.end)]) if changed is None else changed
+    parameters = [window.start, window.end, str(aggregate.granularity), aggregate.name, ranges, is_done]
+    connection.execute("SELECT analytics_note_refresh(%s, %s, %s, %s, %s::tstzmultirange, %s)", parameters)
 
 
 def call_refresh(
@@ -165,11 +176,11 @@ def retention_horizon(connection: Connection) -> datetime | None:
 
     It is the latest of the retention policy's cut, the end of the last stretch without chunks in which
     aggregates remember events, and what was found before: that is kept in the database, because a late
-    event may create a dropped chunk anew.
+    event may create a dropped chunk anew. A replica, and a transaction that only reads, keeps nothing.
     """
-    policy_horizon, remembered = fetch_row(connection, load_query("retention_horizon"))
+    policy_horizon, remembered, may_write = fetch_row(connection, load_query("retention_horizon"))
     lost = _end_of_lost_events(connection)
-    if lost is not None and (remembered is None or lost > remembered):
+    if lost is not None and may_write and (remembered is None or lost > remembered):
         connection.execute(load_query("remember_horizon"), {"events_from": lost})
     return max((instant for instant in (policy_horizon, remembered, lost) if instant), default=None)
 

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 from psycopg.types.json import Jsonb
 
@@ -78,12 +79,26 @@ def _close(
         connection.execute(f"DELETE FROM analytics_{metric} WHERE {key}", common)
         for company, row in zip(companies, rows, strict=True):
             _insert(connection, f"analytics_{metric}", {**common, "company_id": company, **row})
+        if rows:
+            _insert(connection, f"analytics_{metric}", {**common, **_together(rows)})
         connection.execute(f"DELETE FROM analytics_metric_periods WHERE metric = '{metric}' AND {key}", common)
         _insert(
             connection,
             "analytics_metric_periods",
             {**common, "metric": metric, "currency": currency, "changes_seen": 0, "restated_from": restated_from},
         )
+
+
+def _together(rows: list[dict[str, object]]) -> dict[str, object]:
+    """Return the row over all companies."""
+    summed: dict[str, object] = {}
+    for name in rows[0]:
+        values: list[Any] = [row[name] for row in rows]
+        if name == "unconverted":
+            summed[name] = Jsonb([entry for value in values for entry in value.obj])
+        else:
+            summed[name] = values[0] if name == "currency" else sum(values)
+    return summed
 
 
 def _insert(connection: Connection, table: str, values: dict[str, object]) -> None:

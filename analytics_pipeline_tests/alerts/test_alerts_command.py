@@ -76,11 +76,11 @@ def test_a_rule_can_be_tried_before_it_is_loaded(rules: Path, tmp_path: Path) ->
 
 def test_a_wrong_file_is_refused_and_changes_nothing(rules: Path) -> None:
     _call("load")
-    rules.write_text(PLAIN.replace("100 EUR", "100 USD").replace('"low"', '"other"'), encoding="utf-8")
+    rules.write_text(PLAIN.replace("100 EUR", "100 usd").replace('"low"', '"other"'), encoding="utf-8")
     for command in ("load", "check"):
         refused = _call(command)
         assert refused.exit_code == 1
-        assert "rule 'other', value: '100 USD' doesn't fit total_revenue" in refused.output
+        assert "rule 'other', value: '100 usd' doesn't fit total_revenue" in refused.output
     assert [rule["id"] for rule in json.loads(_call("list", "--json").output)["rules"]] == ["low"]
     assert json.loads(_call("check", "--json").output)["problems"]
 

@@ -51,6 +51,17 @@ def test_a_message_says_what_when_of_whom_and_since_when() -> None:
         assert part in message.html
 
 
+def test_a_company_is_called_by_its_name_and_dates_are_those_of_its_time_zone() -> None:
+    kiwi = replace(NOTICE, company="k-1", name="Kiwi <b>Ltd", time_zone="Pacific/Auckland")
+    message = _compose(kiwi)
+    assert message.subject.startswith("[error] low-revenue: Kiwi <b>Ltd total_revenue ")
+    assert "Kiwi &lt;b&gt;Ltd" in message.html
+    assert dict(message.facts)["Month"] == "2026-02 (Pacific/Auckland)"
+    (alert,) = json.loads(message.payload)["data"]["alerts"]
+    assert (alert["companyId"], alert["companyName"]) == ("k-1", "Kiwi <b>Ltd")
+    assert dict(_compose(kiwi, replace(NOTICE, alert_id=8)).facts)["Month"] == "2026-02 (where each company is)"
+
+
 def test_mails_link_to_the_figures_where_the_dagster_ui_is_known() -> None:
     message = compose(RULE, 3, [NOTICE], NOW, ui_url="https://dagster.example.com")
     link = "https://dagster.example.com/assets/revenue_metrics_monthly?view=checks"
@@ -78,6 +89,8 @@ def test_the_payload_has_exact_numbers_and_names_everything() -> None:
                 {
                     "id": 7,
                     "companyId": "acme",
+                    "companyName": "acme",
+                    "timeZone": "UTC",
                     "period": "2026-02",
                     "since": "2026-01",
                     "value": "75.005",

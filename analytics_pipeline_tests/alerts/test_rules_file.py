@@ -65,7 +65,7 @@ def _refusal(tmp_path: Path, text: str) -> RulesFileError:
         ('value = "100 EUR"', 'valeu = "100 EUR"', r"valeu: there is no such key \(did you mean value\?\)"),
         ('value = "100 EUR"', "", r"value: give either value, .*, or change"),
         ('value = "100 EUR"', 'value = "1 EUR"\nchange = "5 %"', r"value: give either value"),
-        ('value = "100 EUR"', 'value = "100 USD"', r"value: '100 USD' doesn't fit .*currency, EUR: .*'100 EUR'"),
+        ('value = "100 EUR"', 'value = "100 usd"', r"value: '100 usd' doesn't fit .*reporting currency: .*'100 EUR'"),
         ('value = "100 EUR"', 'value = "5 %"', r"value: '5 %' doesn't fit total_revenue, which is money"),
         ('value = "100 EUR"', "value = 100", r"value: '100' doesn't fit total_revenue, .*write it like '100 EUR'"),
         ('value = "100 EUR"', 'value = "100,000 EUR"', r"value: '100,000 EUR' is no number with its unit"),
@@ -147,7 +147,7 @@ def test_a_key_cannot_make_another_line(tmp_path: Path) -> None:
 
 
 def test_everything_that_is_wrong_with_a_rule_is_reported(tmp_path: Path) -> None:
-    wrong = RIGHT.replace("100 EUR", "100 USD").replace("ops@example.com", "ops").replace("below", "under")
+    wrong = RIGHT.replace("100 EUR", "100 usd").replace("ops@example.com", "ops").replace("below", "under")
     refused = _refusal(tmp_path, f'{wrong}periods = "5 of 3"\nvaleu = 1\nmetrics = "mrr"\n')
     assert [re.search(r"rule 'low', (\w+)", problem).group(1) for problem in refused.problems] == [  # type: ignore[union-attr]
         "valeu",
@@ -309,3 +309,12 @@ def test_every_figure_is_a_column_of_its_table_and_every_amount_has_a_currency_b
     }
     others = {column for column in columns if column[1] in bases or "fingerprint" in column[1]}
     assert columns - named == again | others
+
+
+def test_a_rule_over_all_companies_is_in_the_platforms_currency_and_one_of_a_company_in_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "alerts.toml"
+    path.write_text(RIGHT.replace("100 EUR", "100 NZD"), encoding="utf-8")
+    (of_company,) = read_rules(path, SETTINGS)
+    assert of_company.condition == "below 100 NZD"
+    of_all = _refusal(tmp_path, RIGHT.replace("100 EUR", "100 NZD").replace('company = "acme"\n', ""))
+    assert "'100 NZD' doesn't fit total_revenue, which is money in the reporting currency, EUR" in str(of_all)

@@ -113,13 +113,13 @@ def test_a_rule_names_what_is_exported_and_has_the_form_that_prometheus_reads(
 
 def test_every_alarm_has_cause_check_and_remedy_on_the_page_and_no_other_is_there() -> None:
     assert len(set(NAMES)) == len(NAMES)
-    alarms = read_text("docs/monitoring.md").partition("## Alarms\n")[2].partition("\n## ")[0]
+    alarms = read_text("docs/operations.md").partition("## Alarms\n")[2].partition("\n## ")[0]
     described = dict(re.findall(r"^### (\w+)\n(.*?)(?=^### |\Z)", alarms, re.MULTILINE | re.DOTALL))
     assert list(described) == NAMES
     for name, text in described.items():
         assert re.findall(r"^- \*\*(\w+)\*\*: .", text, re.MULTILINE) == ["Cause", "Check", "Remedy"], name
     for rule in RULES:
-        assert rule["annotations"]["runbook"] == f"docs/monitoring.md#{rule['alert'].lower()}"
+        assert rule["annotations"]["runbook"] == f"docs/operations.md#{rule['alert'].lower()}"
 
 
 def test_the_page_names_every_view(served: Served) -> None:

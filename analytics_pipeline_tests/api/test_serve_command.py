@@ -30,6 +30,7 @@ def token(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["token", *arguments])
 
 
+@pytest.mark.slow
 def test_a_token_is_made_shown_once_listed_and_revoked(served: Served) -> None:
     made = json.loads(token("create", "Portal", "--company", OTHER, "--days", "7", "--json").output)
     listed = {each["id"]: each for each in json.loads(token("list", "--json").output)}
@@ -48,6 +49,7 @@ def test_a_token_is_made_shown_once_listed_and_revoked(served: Served) -> None:
     assert acts == [("token.revoke", made["id"]), ("token.create", made["id"])]
 
 
+@pytest.mark.slow
 def test_the_last_use_of_a_token_is_kept(served: Served) -> None:
     served.client.get("/analytics/users", headers=served.headers())
     portal = served.client.portal
@@ -58,6 +60,7 @@ def test_the_last_use_of_a_token_is_kept(served: Served) -> None:
     assert used[HEADLINE.company] is not None
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("served")
 @pytest.mark.parametrize(
     ("arguments", "said"),

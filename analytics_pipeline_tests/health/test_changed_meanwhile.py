@@ -146,6 +146,7 @@ def test_days_of_users_and_subscriptions_that_a_refresh_has_overtaken_are_read_a
     assert any(p.metric == "user_metrics" and p.granularity is Granularity.DAY for p in stale_periods(closed))
 
 
+@pytest.mark.slow
 def test_an_event_that_comes_between_the_reading_of_the_log_and_the_refresh_is_noted(
     closed: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

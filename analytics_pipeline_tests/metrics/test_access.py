@@ -27,8 +27,8 @@ from analytics_pipeline_tests.metrics.closing import close_figures, days
 from analytics_pipeline_tests.metrics.subscription_changes import a_change, load
 
 TABLES = [table.table for table in METRIC_TABLES]
-# What a reader reads: the tables, and the views of them as they are shown.
-READ = [*TABLES, *(f"{table}_rounded" for table in TABLES)]
+# What a reader reads: the tables, the views of them as they are shown, and what is known of companies.
+READ = [*TABLES, *(f"{table}_rounded" for table in TABLES), "analytics_companies"]
 COMPANIES = ("acme", "beta", "gamma")
 
 needs_server = pytest.mark.skipif(SERVER_URL is None, reason="the embedded server has no log-ins of its own")
@@ -45,6 +45,10 @@ def figures(shared: Connection) -> Connection:
             "category, value, currency, metadata FROM analytics_events WHERE company_id = 'acme'",
             [company],
         )
+    shared.execute(
+        "INSERT INTO analytics_companies (company_id, name) SELECT c, upper(c) FROM unnest(%s::text[]) AS c",
+        [[*COMPANIES]],
+    )
     close_figures(shared, days("2025-01-05"))
     assert _seen(shared) == {table: set(COMPANIES) for table in READ}
     return shared

@@ -283,9 +283,10 @@ def test_in_sql_what_would_need_expired_events_is_null_and_what_is_kept_is_count
     assert metrics(edge)[:6] == (2, 1, 0, None, 2, None)
     by_company = (
         "SELECT active_users, churned_users, churned_of_start "
-        "FROM analytics_user_answers(analytics_user_periods(ARRAY[%s], ARRAY[%s]))"
+        "FROM analytics_user_answers("
+        "analytics_figure_periods(analytics_user_companies(%s), ARRAY[%s], ARRAY[%s], NULL))"
     )
-    assert expired.execute(by_company, [odd.start, odd.end]).fetchall() == [(None, None, None)]
+    assert expired.execute(by_company, [odd.end, odd.start, odd.end]).fetchall() == [(None, None, None)]
     # From the start of a month on, of which the rest is not gone.
     assert active_users(expired, None, Window(JANUARY.start, at("2025-03-03T00:00"))) == 3
     assert active_users(expired, None, JANUARY) == 3

@@ -153,10 +153,14 @@ def test_explain_changes_nothing_and_says_what_it_lacks(connection: Connection) 
         (["backup_events", "start=2025-03-01"], "backup_events takes start=... end=..."),
         (["backup_events", "start=March", "end=2025-04-01"], "invalid input syntax for type timestamp"),
         (["backup_events", "March"], "write it like start=2025-01-01"),
+        (["backup_events", "start=2025-03-01", "start=2025-04-01"], "'start' is given more than once"),
     ):
         result = _call("explain", *arguments)
         assert result.exit_code == 2
         assert message in result.output
+    for options in ([], ["--analyze"]):
+        result = _call("explain", "dagster_prune_checks", *options)
+        assert (result.exit_code, "asked of another database (Dagster's storage" in result.output) == (1, True)
     close = ["asset=a", "start=2025-03-01", "end=2025-03-02", "run_id=r", "runs={r}"]
     assert "the program fills in a part of it" in _call("explain", "partitions_close", *close).output
     assert [_call("explain", name).exit_code for name in ("backup_jobs", "explain_chunks")] == [0, 0]

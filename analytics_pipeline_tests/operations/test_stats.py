@@ -84,10 +84,17 @@ def test_partitions_are_stale_that_an_event_came_late_into(connection: Connectio
             "FROM generate_series('2025-01-18'::timestamptz, '2025-01-24', '1 day') AS d"
         )
         shown = connection.execute(query).fetchall()
-        connection.execute("UPDATE analytics_partitions SET is_final = true")
-        past_change = connection.execute(query).fetchall()
+        with connection.transaction(force_rollback=True):
+            connection.execute("UPDATE analytics_partitions SET is_final = true")
+            past_change = connection.execute(query).fetchall()
+        # No sensor has marked them as final yet, and that their events were dropped is logged as a change of them.
+        connection.execute(
+            "SELECT add_retention_policy('analytics_events', interval '1 day', initial_start => '2100-01-01Z')"
+        )
+        connection.execute("SELECT drop_chunks('analytics_events', '2025-02-01Z'::timestamptz)")
+        expired = connection.execute(query).fetchall()
     assert shown == [("analytics_revenue_daily", 1, 1, at("2025-01-20T00:00"), at("2025-01-21T00:00"))]
-    assert past_change == []
+    assert (past_change, expired) == ([], [])
 
 
 def test_statements_are_shown_without_their_values_where_the_server_counts_them(connection: Connection) -> None:

@@ -80,7 +80,7 @@ def test_a_week_after_its_last_day_every_check_of_the_untouched_demo_passes(
             "count(*) FILTER (WHERE metadata ? 'arrived_at') FROM analytics_events",
         )
         assert late[0] == late[1]
-        quality = load_order(connection, monthly_order(settings, None, start))[QUALITY]
+        quality = load_order(connection, monthly_order(connection, settings, None, start))[QUALITY]
     assert quality.raw is not None
     assert quality.raw.late < 0.02 * quality.raw.events, "as late as the sample says"
 

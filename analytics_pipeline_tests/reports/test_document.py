@@ -35,6 +35,7 @@ from analytics_pipeline.reports.sections.alerts import ALERTS
 from analytics_pipeline.reports.sections.currencies import ORIGINAL_AMOUNTS
 from analytics_pipeline.windows import Window
 from analytics_pipeline_tests.reports import samples
+from analytics_pipeline_tests.reports.calendars import EUROS
 
 MINUS = "\u2212"
 
@@ -176,7 +177,7 @@ class TestFigures:
 
     def test_the_figures_given_with_a_document_are_in_its_notation(self, tmp_path: Path) -> None:
         days = {"start_date": date(2026, 1, 1), "end_date": date(2026, 1, 31)}
-        order = ReportOrder.of({"company_id": "acme", **days, "locale": "de_DE"}).accept("EUR")
+        order = ReportOrder.of({"company_id": "acme", **days, "locale": "de_DE"}).accept(EUROS)
         published = publish(str(tmp_path), Job(samples.golden(), order))
         printed = " ".join(PdfReader(published.path).pages[0].extract_text().split())
         revenue = published.figures[0]

@@ -19,13 +19,14 @@ from analytics_pipeline.reports.order import AcceptedOrder, ReportOrder
 from analytics_pipeline.reports.requests import ReportRequest
 from analytics_pipeline.windows import Window
 from analytics_pipeline_tests.reports import samples
+from analytics_pipeline_tests.reports.calendars import EUROS
 
 OF_COMPANY = tuple(name for name in SECTION_NAMES if name != "companies")
 FIRST, LAST = date(2026, 1, 1), date(2026, 1, 31)
 
 
 def order(**changes: Any) -> AcceptedOrder:
-    return ReportOrder.of({"company_id": "acme", "start_date": FIRST, "end_date": LAST, **changes}).accept("EUR")
+    return ReportOrder.of({"company_id": "acme", "start_date": FIRST, "end_date": LAST, **changes}).accept(EUROS)
 
 
 def test_an_order_is_every_section_of_inclusive_days_as_pdf() -> None:
@@ -46,8 +47,8 @@ def of_api(values: Mapping[str, Any]) -> ReportOrder:
 
 
 def of_row(values: Mapping[str, Any]) -> ReportOrder:
-    """A row of the table, whose columns have the defaults of the first release that had it."""
-    defaults: dict[str, Any] = {"sections": [], "format": "pdf", "currency": None, "locale": "en_GB", "page_size": "A4"}
+    """A row of the table, whose columns have their defaults."""
+    defaults: dict[str, Any] = {"sections": [], "format": "pdf", "currency": None, "locale": None, "page_size": "A4"}
     row = {"company_id": None, "start_date": None, "end_date": None, **defaults, **values}
     dates = {field: date.fromisoformat(row[field]) for field in ("start_date", "end_date")}
     return ReportRequest.of_row([1, *{**row, **dates}.values(), "requested", None]).order()
@@ -81,7 +82,7 @@ def test_every_way_to_order_gives_the_same_order() -> None:
     ):
         orders = [way(values) for way in (of_launchpad, of_api, of_row)]
         assert orders[0] == orders[1] == orders[2]
-        accepted = orders[0].accept("EUR")
+        accepted = orders[0].accept(EUROS)
         assert accepted.currency == values.get("currency", "EUR")
         assert accepted.page_size == ("letter" if "page_size" in values else "A4")
 
@@ -121,9 +122,9 @@ def test_days_are_calendar_days_and_both_or_neither() -> None:
 
 
 def test_without_days_it_is_the_last_finished_month() -> None:
-    accepted = ReportOrder().accept("EUR", datetime(2026, 3, 1, tzinfo=UTC))
+    accepted = ReportOrder().accept(EUROS, date(2026, 3, 1))
     assert (accepted.window, accepted.currency) == (Window.of_month(date(2026, 2, 1)), "EUR")
-    (fresh,) = {ReportOrder().accept("USD", datetime(2026, 3, day, 23, tzinfo=UTC)).window for day in (1, 31)}
+    (fresh,) = {ReportOrder().accept(EUROS, date(2026, 3, day)).window for day in (1, 31)}
     assert fresh == accepted.window
 
 

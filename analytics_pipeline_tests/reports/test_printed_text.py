@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reportlab.lib.styles import ParagraphStyle
-from reportlab.platypus import Paragraph
 
 import analytics_pipeline.reports
 from analytics_pipeline.reports.fonts import Fonts, document_fonts
@@ -43,7 +42,7 @@ def proof(fonts: Fonts) -> TextSanitizer:
     ],
 )
 def test_markup_is_shown_literally(proof: TextSanitizer, sheet: Sheet, name: str) -> None:
-    shown: Paragraph = paragraph(proof.printable(name), sheet.styles.fact)
+    shown = paragraph(proof.printable(name), sheet.styles.fact)
 
     assert shown.getPlainText() == name
     assert proof.altered == ()

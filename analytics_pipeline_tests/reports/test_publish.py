@@ -26,10 +26,11 @@ from analytics_pipeline.timescale.waiting import LockTimeoutError
 from analytics_pipeline_tests.conftest import SERVER_URL, Database
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.reports import samples
+from analytics_pipeline_tests.reports.calendars import EUROS
 from analytics_pipeline_tests.reports.ledger import COMPANIES
 
 MONTH = date(2026, 1, 1)
-ORDER = ReportOrder(start_date=MONTH, end_date=date(2026, 1, 31), sections=("headline",)).accept("EUR")
+ORDER = ReportOrder(start_date=MONTH, end_date=date(2026, 1, 31), sections=("headline",)).accept(EUROS)
 _PATIENCE_SECONDS = 30
 
 
@@ -164,7 +165,7 @@ def test_a_company_without_figures_any_more_has_no_document_that_counts(
 def test_a_rerun_replaces_the_document_and_keeps_the_earlier_revision(ledger: Database, connection: Connection) -> None:
     order = ReportOrder(
         company_id="acme", start_date=MONTH, end_date=date(2026, 1, 31), sections=("data-quality",), format="json"
-    ).accept("EUR")
+    ).accept(EUROS)
     first, again = (publish_order(connection, ledger.settings, order) for _ in range(2))
     add_event(connection, "2026-01-06T13:00", company_id="acme", value="5")
     try:
@@ -183,7 +184,7 @@ def test_a_rerun_replaces_the_document_and_keeps_the_earlier_revision(ledger: Da
 @pytest.mark.slow
 def test_several_tables_as_csv_need_the_name_of_an_archive(connection: Connection, tmp_path: Path) -> None:
     order = ReportOrder(company_id="acme", start_date=MONTH, end_date=MONTH, sections=("mrr",), format="csv").accept(
-        "EUR"
+        EUROS
     )
 
     with pytest.raises(AnalyticsError, match=r"name it mrr\.zip"):

@@ -7,14 +7,18 @@ from typing import Any
 import psycopg
 import pytest
 
+from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.reports.catalogue import SECTION_NAMES
 from analytics_pipeline.reports.order import AcceptedOrder, ReportOrder
 from analytics_pipeline.reports.publish import PublishedReport, publish_order
 from analytics_pipeline.reports.requests import ReportRequest, fail, meet, open_requests, release
 from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row
-from analytics_pipeline_tests.conftest import Database
+from analytics_pipeline.timescale.waiting import LockTimeoutError
+from analytics_pipeline_tests.conftest import SERVER_URL, Database
+from analytics_pipeline_tests.reports.calendars import EUROS
 
 
 def ask(connection: Connection, **columns: Any) -> ReportRequest:
@@ -31,7 +35,8 @@ def row_of(connection: Connection, request: ReportRequest) -> tuple[Any, ...]:
 
 
 def order_of(request: ReportRequest, ledger: Database) -> AcceptedOrder:
-    return request.accept(ledger.settings)
+    with ledger.connect() as connection:
+        return request.accept(connection, ledger.settings, database_now(connection))
 
 
 def test_a_request_says_what_it_orders(ledger: Database, connection: Connection) -> None:
@@ -48,7 +53,7 @@ def test_a_request_says_what_it_orders(ledger: Database, connection: Connection)
         format="json",
         locale="de_CH",
         page_size="letter",
-    ).accept("EUR")
+    ).accept(EUROS)
     for nothing in (None, ""):
         assert order_of(ask(connection, currency=nothing), ledger).currency == "EUR"
 
@@ -105,6 +110,20 @@ def test_what_cannot_be_stored_fails_with_the_reason(ledger: Database, connectio
     assert "ANALYTICS_ARTIFACTS" in problem
 
 
+@pytest.mark.skipif(SERVER_URL is None, reason="the embedded server has one session")
+def test_a_lock_that_somebody_else_holds_for_long_does_not_fail_a_request(
+    ledger: Database, connection: Connection
+) -> None:
+    request = ask(connection, sections=["headline"], format="json")
+    with ledger.connect() as other, connect(ledger.settings, autocommit=True, lock_timeout=1) as patient:
+        other.execute("LOCK TABLE analytics_events IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(LockTimeoutError):
+            meet(patient, ledger.settings, request.request_id, "run 1")
+    assert row_of(connection, request)[:2] == ("running", "run 1")
+    meet(connection, ledger.settings, request.request_id, "run 1")
+    assert row_of(connection, request)[0] == "done"
+
+
 def test_what_nobody_knows_fails_a_request_with_the_reason(ledger: Database, connection: Connection) -> None:
     for columns, problem in (
         ({"company_id": "nobody"}, "No such company is known: 'nobody'"),
@@ -159,7 +178,7 @@ def test_a_run_that_lost_its_request_does_not_end_that_of_another(
         )
         return made
 
-    made = publish_order(connection, ledger.settings, request.accept(ledger.settings))
+    made = publish_order(connection, ledger.settings, order_of(request, ledger))
     monkeypatch.setattr("analytics_pipeline.reports.requests.publish_order", hand_over)
     with pytest.raises(AnalyticsError, match="given to another run"):
         meet(connection, ledger.settings, request.request_id, "run 1")
@@ -189,4 +208,4 @@ def test_a_row_that_nobody_could_read_is_refused_where_it_is_written(
 
 
 def test_no_sections_are_all_of_them(ledger: Database, connection: Connection) -> None:
-    assert ask(connection, company_id=None, sections=None).accept(ledger.settings).sections == SECTION_NAMES
+    assert order_of(ask(connection, company_id=None, sections=None), ledger).sections == SECTION_NAMES

@@ -22,13 +22,14 @@ from analytics_pipeline.reports.report_parts import ReportPart
 from analytics_pipeline.sql_files import queries
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline_tests.reports import samples
+from analytics_pipeline_tests.reports.calendars import EUROS
 from analytics_pipeline_tests.reports.ledger import COMPANIES, JANUARY, ODD_DAYS
 
 pytestmark = pytest.mark.slow
 
 NAME = "events-by-hour"
 # What the report over all companies, and those of every company, are read in, however many companies there are.
-MAX_STATEMENTS = 45
+MAX_STATEMENTS = 46
 
 
 class _Counting(psycopg.Cursor[Any]):
@@ -78,7 +79,7 @@ def test_a_section_is_added_by_one_module_its_query_and_one_line(connection: Con
     assert added == NAME
     for company in (*COMPANIES, None):
         order = ReportOrder(company_id=company, start_date=JANUARY.start.date(), end_date=JANUARY.last_day)
-        accepted = order.accept("EUR")
+        accepted = order.accept(EUROS)
         assert accepted.sections[-1] == NAME
         report = load_order(connection, accepted)
         (table,) = catalogue.sections_of([NAME])[0].tables(report)

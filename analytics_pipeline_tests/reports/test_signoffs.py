@@ -330,7 +330,7 @@ def test_bad_input_is_one_line(connection: Connection) -> None:
     assert "'9999-12' is too late: choose an earlier year." in call("periods", "restatements", "9999-12", status=2)
     assert "The month '9998-12' is none" in call("periods", "restatements", "9998-12", status=1)
     assert call("periods", "restatements", PERIOD) == "2026-01 is not signed off.\n"
-    assert "Say who signs" in call("periods", "sign-off", PERIOD, "--by", " ", status=1)
+    assert "Say who signs" in call("periods", "sign-off", PERIOD, "--by", " ", status=2)
     assert "No such company is known: 'nobody'" in call("periods", "restatements", "--company", "nobody", status=2)
     assert "2026-01 can't be signed off: 6 of its assets" in call("periods", "sign-off", PERIOD, "--by", "A", status=1)
 

@@ -180,10 +180,10 @@ def test_customers(report: Report, sentence: str) -> None:
     assert said(report)["customers"] == sentence
 
 
-def test_numbers_are_in_the_notation_of_the_document() -> None:
+def test_words_and_numbers_are_in_the_language_and_the_notation_of_the_document() -> None:
     first = page_one(samples.golden(), locale="de_DE")
-    assert "Revenue rose by 15,5 % to 15.000,00 EUR, from 12.987,01 EUR" in first
-    assert "new 200,00 and expansion 150,34, less contraction 90,34" in first
+    assert "Der Umsatz stieg um 15,5 % auf 15.000,00 EUR, von 12.987,01 EUR im Vormonat." in first
+    assert "neu 200,00 und Expansion 150,34, abz\u00fcglich Kontraktion 90,34" in first
 
 
 def page_one(report: Report, **options: Any) -> str:

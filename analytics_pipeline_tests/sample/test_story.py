@@ -4,8 +4,12 @@ from collections import Counter, defaultdict
 from datetime import date, timedelta
 from decimal import Decimal
 
+import pytest
+
 from analytics_pipeline.events.event_types import KNOWN_TYPES
 from analytics_pipeline_tests.sample.conftest import END, Sample
+
+pytestmark = pytest.mark.slow
 
 SATURDAY = 5
 # From the invoice over the payment to the last refund.

@@ -8,6 +8,8 @@ import pytest
 from analytics_pipeline.events.model import AnalyticsEvent
 from analytics_pipeline_tests.sample.conftest import Sample
 
+pytestmark = pytest.mark.slow
+
 STATUSES = {
     "started": {"active", "trialing"},
     "changed": {"active"},

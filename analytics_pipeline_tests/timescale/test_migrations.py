@@ -139,7 +139,7 @@ def test_a_change_that_never_gets_its_lock_stops_and_leaves_everything_as_it_was
 ) -> None:
     environment.setenv("ANALYTICS_LOCK_TIMEOUT", "1")
     get_settings.cache_clear()
-    root = _copy_sql(tmp_path, environment)
+    root = copy_sql(tmp_path, environment)
     (root / "migrations" / "9998_wider.sql").write_text("ALTER TABLE analytics_fx_rates ADD COLUMN note text;")
     with database.connect() as reader:
         reader.execute("SELECT FROM analytics_fx_rates")
@@ -171,7 +171,7 @@ def test_two_processes_migrating_at_once_leave_one_schema(environment: pytest.Mo
 def test_a_migration_that_fails_half_way_leaves_nothing_of_itself(
     environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    root = _copy_sql(tmp_path, environment)
+    root = copy_sql(tmp_path, environment)
     (root / "migrations" / "9998_broken.sql").write_text("CREATE TABLE analytics_half (a int); SELECT 1/0;")
     with pytest.raises(psycopg.errors.DivisionByZero):
         migrate()
@@ -185,7 +185,7 @@ def test_a_migration_that_fails_half_way_leaves_nothing_of_itself(
 def test_an_applied_file_that_was_edited_is_named(
     database: Database, environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    root = _copy_sql(tmp_path, environment)
+    root = copy_sql(tmp_path, environment)
     edited = root / "migrations" / "0005_users.sql"
     edited.write_text(edited.read_text() + "-- another thought\n")
     with pytest.raises(AnalyticsError, match=r"0005_users\.sql was edited after it was applied .* new migration"):
@@ -235,7 +235,8 @@ def test_every_migration_runs_with_psql_too(environment: pytest.MonkeyPatch) -> 
         assert hypertable_drift(connection) == []
 
 
-def _copy_sql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def copy_sql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let the program read a copy of ``sql/`` that a test may change, and return where that is."""
     root = tmp_path / "sql"
     for source in sql_files.SQL_ROOT.rglob("*.sql"):
         target = root / source.relative_to(sql_files.SQL_ROOT)

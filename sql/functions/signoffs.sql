@@ -5,34 +5,52 @@ RETURNS TABLE (company_id text, audience text, metric text, figure text, value n
 LANGUAGE sql STABLE
 AS $$
     SELECT
-        c.company_id, CASE WHEN c.company_id IS NULL THEN 'all' ELSE 'company:' || c.company_id END,
+        r.company_id, CASE WHEN r.company_id IS NULL THEN 'all' ELSE 'company:' || r.company_id END,
         r.metric, f.figure, nullif(f.value, 'null')::text::numeric
     FROM (
-        SELECT 'revenue_metrics' AS metric, to_jsonb(m) AS fields
-        FROM analytics_closed_revenue(
-            'month', p_start, p_start + interval '1 microsecond',
-            CASE WHEN p_company IS NOT NULL THEN ARRAY[p_company] END, p_company IS NULL
-        ) AS m
+        SELECT 'revenue_metrics' AS metric, m.company_id, m.granularity, m.period_date, to_jsonb(m) AS fields
+        FROM analytics_revenue_metrics AS m
         UNION ALL
-        SELECT 'mrr_movements', to_jsonb(m)
-        FROM analytics_closed_movements(
-            'month', p_start, p_start + interval '1 microsecond',
-            CASE WHEN p_company IS NOT NULL THEN ARRAY[p_company] END, p_company IS NULL
-        ) AS m
+        SELECT 'mrr_movements', m.company_id, m.granularity, m.period_date, to_jsonb(m)
+        FROM analytics_mrr_movements AS m
         UNION ALL
-        SELECT 'user_metrics', to_jsonb(m)
-        FROM analytics_closed_users(
-            'month', p_start, p_start + interval '1 microsecond',
-            CASE WHEN p_company IS NOT NULL THEN ARRAY[p_company] END, p_company IS NULL
-        ) AS m
+        SELECT 'user_metrics', m.company_id, m.granularity, m.period_date, to_jsonb(m)
+        FROM analytics_user_metrics AS m
     ) AS r
-    CROSS JOIN LATERAL (SELECT r.fields ->> 'company_id' AS company_id) AS c
     CROSS JOIN LATERAL jsonb_each(r.fields) AS f (figure, value)
-    WHERE jsonb_typeof(f.value) = 'number' OR (f.value = 'null' AND f.figure <> 'company_id')
+    WHERE r.granularity = 'month' AND r.period_date = analytics_date(p_start)
+      AND (p_company IS NULL OR r.company_id = p_company)
+      AND (jsonb_typeof(f.value) = 'number' OR (f.value = 'null' AND f.figure <> 'company_id'))
 $$;
 
 COMMENT ON FUNCTION analytics_month_figures IS
-    'Every figure of a closed month, exact, by table and column: of a company, or (null) of each and of all together.';
+    'Every figure of a closed month, which its first instant in UTC names, exact, by table and column: of a company, or (null) of each and of all together.';
+
+-- Of each company the month is that of its own time zone.
+CREATE OR REPLACE FUNCTION analytics_closed_month(p_company text, p_start timestamptz)
+RETURNS TABLE (
+    period_start timestamptz, period_end timestamptz, computed_at timestamptz, definitions_version integer, currency text
+)
+LANGUAGE sql STABLE
+AS $$
+    SELECT
+        coalesce(min(m.period_start), p_start),
+        coalesce(min(m.period_end), analytics_ceil('month', p_start + interval '1 microsecond')),
+        -- Nothing is stale, so whatever came before the last of them is in all of them.
+        max(m.computed_at),
+        min(m.definitions_version) FILTER (WHERE m.metric = 'revenue_metrics'),
+        min(m.currency) FILTER (WHERE m.metric = 'revenue_metrics')
+    FROM analytics_metric_periods AS m
+    LEFT JOIN analytics_closed_calendars() AS k ON k.company_id = p_company
+    WHERE m.granularity = 'month' AND m.period_date = analytics_date(p_start)
+      AND CASE
+          WHEN k.company_id IS NULL THEN m.is_platform
+          ELSE m.time_zone = k.time_zone AND m.currency = k.currency
+      END
+$$;
+
+COMMENT ON FUNCTION analytics_closed_month IS
+    'The instants of a month, which its first instant in UTC names, of a company (null: of the platform), and how it was closed there.';
 
 CREATE OR REPLACE FUNCTION analytics_shown_figure(p_value numeric, p_unit text, p_currency text)
 RETURNS numeric
@@ -114,7 +132,8 @@ BEGIN
             CASE WHEN p_start < analytics_events_from() THEN 'events expired' END
         FROM analytics_partitions AS p
         WHERE p.asset IN ('revenue_metrics_monthly', 'mrr_movements_monthly', 'user_metrics_monthly')
-          AND p.window_start = p_start AND p.closed_at > p_since
+          -- A local month begins within a day of that of UTC.
+          AND p.window_start = analytics_floor('month', p_start + interval '1 day') AND p.closed_at > p_since
         HAVING count(*) > 0;
     END IF;
 END
@@ -135,16 +154,12 @@ RETURNS TABLE (
 LANGUAGE sql STABLE
 AS $$
     WITH signed AS MATERIALIZED (
-        SELECT s.*, m.version_now, m.currency_now, s.withdrawn_at IS NULL AND m.computed_at > s.signed_at AS is_recomputed
+        SELECT
+            s.*, m.definitions_version AS version_now, m.currency AS currency_now,
+            m.period_start AS first_instant, m.period_end AS last_instant,
+            s.withdrawn_at IS NULL AND m.computed_at > s.signed_at AS is_recomputed
         FROM analytics_signoffs AS s
-        CROSS JOIN LATERAL (
-            SELECT
-                max(p.computed_at) AS computed_at,
-                min(p.definitions_version) FILTER (WHERE p.metric = 'revenue_metrics') AS version_now,
-                min(p.currency) FILTER (WHERE p.metric = 'revenue_metrics') AS currency_now
-            FROM analytics_metric_periods AS p
-            WHERE p.granularity = 'month' AND p.period_start = s.period_start
-        ) AS m
+        CROSS JOIN LATERAL analytics_closed_month(s.company_id, s.period_start) AS m
         WHERE (p_company IS NULL OR s.company_id = p_company)
           AND (p_start IS NULL OR s.period_start >= p_start) AND (p_end IS NULL OR s.period_start < p_end)
     ),
@@ -212,7 +227,7 @@ AS $$
             ) AS causes
         FROM (SELECT r.has_amounts WHERE r.signoff_id IS NOT NULL) AS f
         CROSS JOIN LATERAL analytics_changes_under(
-            s.company_id, s.figures_at, s.period_start, s.period_end, f.has_amounts
+            s.company_id, s.figures_at, s.first_instant, s.last_instant, f.has_amounts
         ) AS u
     ) AS c
     ORDER BY s.period_start DESC, s.audience, s.signoff_id DESC
@@ -245,7 +260,7 @@ COMMENT ON FUNCTION analytics_signoff_audiences IS
     'Whose month is to be signed: a company''s, or (null) that of all together and of each company that is not signed yet.';
 
 CREATE OR REPLACE FUNCTION analytics_signoff_obstacles(
-    p_company text, p_start timestamptz, p_version integer, p_currency text
+    p_company text, p_start timestamptz, p_version integer, p_currency text, p_zone text
 )
 RETURNS TABLE (company_id text, obstacle text)
 LANGUAGE plpgsql STABLE
@@ -255,7 +270,17 @@ DECLARE
     month_end timestamptz := analytics_ceil('month', p_start + interval '1 microsecond');
     month text := to_char(p_start AT TIME ZONE 'UTC', 'YYYY-MM');
 BEGIN
-    IF now() < month_end THEN
+    IF now() < (
+        SELECT max(analytics_local_start(analytics_date(month_end), z.time_zone))
+        FROM (
+            SELECT p_zone AS time_zone WHERE p_company IS NULL
+            UNION
+            SELECT k.time_zone FROM analytics_calendars(p_zone, p_currency) AS k
+            WHERE p_company IS NULL OR k.company_id = p_company
+            UNION
+            SELECT p_zone WHERE NOT EXISTS (SELECT FROM analytics_companies AS c WHERE c.company_id = p_company)
+        ) AS z
+    ) THEN
         RETURN QUERY SELECT NULL::text, 'it is not over';
         RETURN;
     END IF;
@@ -294,8 +319,9 @@ BEGIN
     HAVING count(*) > 0;
     RETURN QUERY
     SELECT NULL::text, format('its figures are to be computed again, because of: %s', string_agg(DISTINCT m.causes, ', '))
-    FROM analytics_stale_metric_periods(p_version, p_currency, analytics_events_from()) AS m
-    WHERE m.period_start < month_end AND m.period_end > p_start
+    FROM analytics_stale_metric_periods(p_version, p_zone, p_currency, analytics_events_from()) AS m
+    WHERE m.period_date >= analytics_date(p_start) AND m.period_date < analytics_date(month_end)
+      AND (p_company IS NULL OR m.companies IS NULL OR p_company = ANY (m.companies))
     HAVING count(*) > 0;
     RETURN QUERY
     SELECT NULL::text, format('the check %s of %s has failed: %s', r.check_name, r.subject, r.summary)
@@ -308,7 +334,7 @@ BEGIN
         SELECT FROM unnest(ARRAY['revenue_metrics', 'mrr_movements', 'user_metrics']) AS w (metric)
         WHERE NOT EXISTS (
             SELECT FROM analytics_metric_periods AS m
-            WHERE m.metric = w.metric AND m.granularity = 'month' AND m.period_start = p_start
+            WHERE m.metric = w.metric AND m.granularity = 'month' AND m.period_date = analytics_date(p_start)
         )
     ) THEN
         RETURN;
@@ -324,8 +350,7 @@ BEGIN
             WHEN NOT a.has_figures THEN 'it has no figures in the month'
             WHEN d.document_id IS NULL THEN 'its report has not been made'
             WHEN d.provisional OR d.definitions_version <> p_version OR d.rendered_at < (
-                SELECT max(m.computed_at) FROM analytics_metric_periods AS m
-                WHERE m.granularity = 'month' AND m.period_start = p_start
+                SELECT m.computed_at FROM analytics_closed_month(a.company_id, p_start) AS m
             ) THEN 'its report was made before its figures were computed last: materialise monthly_report and company_reports'
             WHEN d.cautions IS NULL THEN 'its report was made by an earlier release: materialise monthly_report and company_reports'
             WHEN d.cautions <> '[]'
@@ -342,7 +367,7 @@ COMMENT ON FUNCTION analytics_signoff_obstacles IS
 
 CREATE OR REPLACE FUNCTION analytics_sign_month(
     p_company text, p_start timestamptz, p_signed_by text, p_actor text, p_version integer, p_currency text,
-    p_figures jsonb
+    p_zone text, p_figures jsonb
 )
 RETURNS TABLE (company_id text, signoff_id bigint, obstacle text)
 LANGUAGE plpgsql VOLATILE
@@ -354,7 +379,7 @@ DECLARE
 BEGIN
     RETURN QUERY
     SELECT o.company_id, NULL::bigint, o.obstacle
-    FROM analytics_signoff_obstacles(p_company, p_start, p_version, p_currency) AS o;
+    FROM analytics_signoff_obstacles(p_company, p_start, p_version, p_currency, p_zone) AS o;
     IF FOUND THEN
         RETURN;
     END IF;
@@ -366,20 +391,12 @@ BEGIN
         )
         SELECT
             a.company_id, month, p_start, analytics_ceil('month', p_start + interval '1 microsecond'), p_signed_by,
-            m.figures_at, m.definitions_version, m.currency, d.document_id, d.sha256
+            m.computed_at, m.definitions_version, m.currency, d.document_id, d.sha256
         FROM analytics_signoff_audiences(p_company, p_start) AS a
         JOIN analytics_report_documents AS d
             ON d.report = 'monthly_report' AND d.period = month
            AND d.audience = a.audience AND d.is_current
-        CROSS JOIN (
-            SELECT
-                -- Nothing is stale, so whatever came before the last of them is in all of them.
-                max(p.computed_at) AS figures_at,
-                min(p.definitions_version) FILTER (WHERE p.metric = 'revenue_metrics') AS definitions_version,
-                min(p.currency) FILTER (WHERE p.metric = 'revenue_metrics') AS currency
-            FROM analytics_metric_periods AS p
-            WHERE p.granularity = 'month' AND p.period_start = p_start
-        ) AS m
+        CROSS JOIN LATERAL analytics_closed_month(a.company_id, p_start) AS m
         RETURNING s.signoff_id, s.company_id, s.audience
     ),
     figure AS (

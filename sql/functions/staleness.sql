@@ -58,6 +58,34 @@ $$;
 COMMENT ON FUNCTION analytics_stale_ranges IS
     'The ranges of an aggregate (null: of all) that have to be refreshed within a half-open window; both ends inclusive.';
 
+-- What was never stored lies between the ends of what was and those of time: who read it has read the events themselves.
+CREATE OR REPLACE FUNCTION analytics_changed_ranges(p_start timestamptz, p_end timestamptz, p_aggregate text)
+RETURNS tstzmultirange
+LANGUAGE sql STABLE
+AS $$
+    SELECT coalesce(
+        range_agg(tstzrange(
+            _timescaledb_functions.to_timestamp(l.low),
+            _timescaledb_functions.to_timestamp(l.high) + interval '1 microsecond'
+        )),
+        '{}'
+    ) * tstzmultirange(tstzrange(p_start, p_end))
+    FROM _timescaledb_catalog.continuous_agg AS a
+    CROSS JOIN LATERAL (
+        SELECT g.lowest_modified_value, g.greatest_modified_value
+        FROM _timescaledb_catalog.continuous_aggs_materialization_invalidation_log AS g
+        WHERE g.materialization_id = a.mat_hypertable_id
+        UNION ALL
+        SELECT g.lowest_modified_value, g.greatest_modified_value
+        FROM _timescaledb_catalog.continuous_aggs_hypertable_invalidation_log AS g
+        WHERE g.hypertable_id = a.raw_hypertable_id
+    ) AS l (low, high)
+    WHERE a.user_view_name = p_aggregate AND l.low > -210866803200000000 AND l.high < 9200000000000000000
+$$;
+
+COMMENT ON FUNCTION analytics_changed_ranges IS
+    'What of an aggregate has changed within a half-open window since it was stored, by the log of its own source.';
+
 -- The closed partitions that a change has made stale are few among many: they are looked up from what has changed.
 CREATE OR REPLACE FUNCTION analytics_stale_partitions(p_start timestamptz, p_end timestamptz)
 RETURNS TABLE (asset text, window_start timestamptz, window_end timestamptz)
@@ -65,6 +93,10 @@ LANGUAGE sql STABLE
 AS $$
     WITH stale_range AS MATERIALIZED (
         SELECT s.aggregate, s.first_instant, s.last_instant FROM analytics_stale_ranges(p_start, p_end, NULL) AS s
+    ),
+    -- What has expired is not stale, also before it is marked as final: dropping its events is logged as a change.
+    horizon AS MATERIALIZED (
+        SELECT coalesce(analytics_events_from(), '-infinity') AS events_from
     ),
     -- OFFSET keeps the planner from reading all partitions to join them: it takes the changes for many.
     touched AS (
@@ -81,20 +113,25 @@ AS $$
         ) AS w
         UNION
         SELECT w.asset, w.window_start, w.window_end
-        FROM analytics_metric_periods AS m
+        FROM (
+            -- Partitions are named by their date, whenever it begins and ends for a company.
+            SELECT DISTINCT
+                (u.period).metric || CASE (u.period).granularity WHEN 'month' THEN '_monthly' ELSE '' END AS asset,
+                (u.period).period_date::timestamp AT TIME ZONE 'UTC' AS window_start
+            FROM analytics_unseen_changes() AS u
+        ) AS m
         CROSS JOIN LATERAL (
             SELECT p.asset, p.window_start, p.window_end
             FROM analytics_partitions AS p
-            WHERE p.asset = m.metric || CASE m.granularity WHEN 'month' THEN '_monthly' ELSE '' END
-              AND p.window_start = m.period_start AND p.closed_at IS NOT NULL AND NOT p.is_final
+            WHERE p.asset = m.asset AND p.window_start = m.window_start
+              AND p.closed_at IS NOT NULL AND NOT p.is_final
             OFFSET 0
         ) AS w
-        WHERE m.period_start < p_end AND m.period_end > p_start
-          AND EXISTS (SELECT FROM analytics_metric_changes AS c WHERE analytics_is_stale(m, c))
     )
     SELECT t.asset, t.window_start, t.window_end
     FROM touched AS t
     WHERE t.window_start < p_end AND t.window_end > p_start
+      AND t.window_start >= (SELECT h.events_from FROM horizon AS h)
 $$;
 
 COMMENT ON FUNCTION analytics_stale_partitions IS

@@ -661,26 +661,21 @@ COMMENT ON FUNCTION analytics_total_user_figures IS
     'Users first seen before a period''s end and not deleted before its start, or back since, a row for each period asked '
     'for, by its place.';
 
--- Every company that can have had a user by then, for each of the periods.
-CREATE OR REPLACE FUNCTION analytics_user_periods(p_starts timestamptz[], p_ends timestamptz[])
-RETURNS analytics_figure_period[]
+CREATE OR REPLACE FUNCTION analytics_user_companies(p_until timestamptz)
+RETURNS text[]
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-    SELECT coalesce(array_agg(ROW(c.company_id, p.period_start, p.period_end, NULL, NULL)::analytics_figure_period), '{}')
-    FROM unnest(p_starts, p_ends) AS p (period_start, period_end)
-    CROSS JOIN (
+    SELECT ARRAY(
         SELECT d.company_id
         FROM analytics_user_days AS d
         UNION
         SELECT o.company_id
-        FROM analytics_open_users(
-            NULL, analytics_open_windows('analytics_users', (SELECT max(e) FROM unnest(p_ends) AS e))
-        ) AS o
-    ) AS c
+        FROM analytics_open_users(NULL, analytics_open_windows('analytics_users', p_until)) AS o
+    )
 $$;
 
-COMMENT ON FUNCTION analytics_user_periods IS
-    'Some periods of each company that has users, as user figures are asked for.';
+COMMENT ON FUNCTION analytics_user_companies IS
+    'Every company that can have had a user before an instant.';
 
 CREATE OR REPLACE FUNCTION analytics_user_rates(
     p_total_users numeric, p_active_users numeric, p_churned_users numeric, p_active_before numeric,

@@ -8,3 +8,6 @@ COMMENT ON COLUMN analytics_report_recipients.at_once IS
 
 -- It takes a time zone now.
 DROP FUNCTION IF EXISTS analytics_next_time_of_day(time, timestamptz);
+
+-- Null: that of the company.
+ALTER TABLE analytics_report_requests ALTER COLUMN locale DROP NOT NULL, ALTER COLUMN locale DROP DEFAULT;

@@ -1,28 +1,30 @@
 -- name: alert_closed_periods
--- The closed periods of a metric in a span: their reporting currency, the version of the definitions they follow, and
--- whether nothing but other definitions has changed them since they were judged last.
-SELECT p.period_start, p.currency, p.definitions_version, p.restated_from IS NOT NULL
+-- The dates of a span that a metric is closed of for every company, as partitions are named: the platform's reporting
+-- currency, the version of the definitions they follow, and whether nothing but other definitions has changed them since
+-- they were judged last.
+SELECT p.period_date::timestamp AT TIME ZONE 'UTC', p.currency, p.definitions_version, p.restated_from IS NOT NULL
 FROM analytics_metric_periods AS p
-WHERE p.metric = %(metric)s AND p.granularity = %(granularity)s
-  AND p.period_start >= %(start)s AND p.period_start < %(end)s
+WHERE p.metric = %(metric)s AND p.granularity = %(granularity)s AND p.is_platform
+  AND p.period_date >= %(first)s AND p.period_date < %(until)s
+  AND p.period_date <= analytics_closed_through(%(metric)s, %(granularity)s)
 
 
 -- name: alert_companies
--- The companies of a metric table and the first period each has a row for, without reading all of their rows.
+-- The companies of a metric table and the first date each has a row for, without reading all of their rows.
 WITH RECURSIVE company AS (
-    (SELECT m.company_id FROM {table} AS m ORDER BY m.company_id LIMIT 1)
+    (SELECT m.company_id FROM {table} AS m WHERE m.company_id IS NOT NULL ORDER BY m.company_id LIMIT 1)
     UNION ALL
     SELECT (SELECT m.company_id FROM {table} AS m WHERE m.company_id > c.company_id ORDER BY m.company_id LIMIT 1)
     FROM company AS c
     WHERE c.company_id IS NOT NULL
 )
-SELECT c.company_id, f.period_start
+SELECT c.company_id, f.period_date::timestamp AT TIME ZONE 'UTC'
 FROM company AS c
 CROSS JOIN LATERAL (
-    SELECT m.period_start
+    SELECT m.period_date
     FROM {table} AS m
     WHERE m.company_id = c.company_id AND m.granularity = %(granularity)s
-    ORDER BY m.period_start
+    ORDER BY m.period_date
     LIMIT 1
 ) AS f
 ORDER BY c.company_id
@@ -64,10 +66,17 @@ ORDER BY a.rule_id, a.company_id NULLS FIRST, a.condition
 
 
 -- name: alert_mrr_movements
--- Figures of closed periods for alerts: of these companies (null: of every one), and of all together (company_id null).
+-- Figures of closed dates for alerts: of these companies (null: of every one), and of all together (company_id null).
 -- incomplete: what they are made from that lacks a rate of exchange.
-SELECT f.*, jsonb_path_query_array(f.unconverted, '$[*].figure') AS incomplete
-FROM analytics_closed_movements(%(granularity)s, %(start)s, %(end)s, %(companies)s::text[], %(all_companies)s) AS f
+SELECT
+    f.*, f.period_date::timestamp AT TIME ZONE 'UTC' AS partition_start,
+    jsonb_path_query_array(f.unconverted, '$[*].figure') AS incomplete
+FROM analytics_mrr_movements AS f
+WHERE f.granularity = %(granularity)s AND f.period_date >= %(first)s AND f.period_date < %(until)s
+  AND CASE
+      WHEN f.company_id IS NULL THEN %(all_companies)s
+      ELSE %(companies)s::text[] IS NULL OR f.company_id = ANY (%(companies)s::text[])
+  END
 
 
 -- name: alert_open
@@ -92,13 +101,19 @@ WHERE alert_id = %(alert)s
 
 
 -- name: alert_revenue_metrics
--- Figures of closed periods for alerts: of these companies (null: of every one), and of all together (company_id null).
+-- Figures of closed dates for alerts: of these companies (null: of every one), and of all together (company_id null).
 -- incomplete: what they are made from that lacks a rate of exchange.
 SELECT
-    f.company_id, f.period_start, jsonb_path_query_array(f.unconverted, '$[*].figure') AS incomplete,
+    f.company_id, f.period_date::timestamp AT TIME ZONE 'UTC' AS partition_start, f.currency,
+    jsonb_path_query_array(f.unconverted, '$[*].figure') AS incomplete,
     f.total_revenue, f.previous_revenue, f.revenue_growth, f.invoiced, f.refunds, f.mrr, f.arr,
     f.paying_customers, f.arpa, f.average_revenue_per_user
-FROM analytics_closed_revenue(%(granularity)s, %(start)s, %(end)s, %(companies)s::text[], %(all_companies)s) AS f
+FROM analytics_revenue_metrics AS f
+WHERE f.granularity = %(granularity)s AND f.period_date >= %(first)s AND f.period_date < %(until)s
+  AND CASE
+      WHEN f.company_id IS NULL THEN %(all_companies)s
+      ELSE %(companies)s::text[] IS NULL OR f.company_id = ANY (%(companies)s::text[])
+  END
 
 
 -- name: alert_rule_add
@@ -139,9 +154,15 @@ ORDER BY c.company_id
 
 
 -- name: alert_user_metrics
--- Figures of closed periods for alerts: of these companies (null: of every one), and of all together (company_id null).
+-- Figures of closed dates for alerts: of these companies (null: of every one), and of all together (company_id null).
 SELECT
-    f.company_id, f.period_start, '[]'::jsonb AS incomplete,
+    f.company_id, f.period_date::timestamp AT TIME ZONE 'UTC' AS partition_start, NULL AS currency,
+    '[]'::jsonb AS incomplete,
     f.total_users, f.active_users, f.new_users, f.churned_users, f.users_at_start, f.active_before,
     f.churn_rate, f.active_user_rate, f.churn_rate_of_start
-FROM analytics_closed_users(%(granularity)s, %(start)s, %(end)s, %(companies)s::text[], %(all_companies)s) AS f
+FROM analytics_user_metrics AS f
+WHERE f.granularity = %(granularity)s AND f.period_date >= %(first)s AND f.period_date < %(until)s
+  AND CASE
+      WHEN f.company_id IS NULL THEN %(all_companies)s
+      ELSE %(companies)s::text[] IS NULL OR f.company_id = ANY (%(companies)s::text[])
+  END

@@ -2,6 +2,10 @@
 SELECT analytics_company_is_known(%(company_id)s)
 
 
+-- name: company_names
+SELECT company_id, name FROM analytics_companies WHERE name IS NOT NULL
+
+
 -- name: company_of
 SELECT name, time_zone, currency, locale, is_test FROM analytics_company_of(%(company_id)s)
 

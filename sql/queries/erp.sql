@@ -200,6 +200,12 @@ ON CONFLICT (source) DO UPDATE SET
 RETURNING *
 
 
+-- name: source_correct_events
+UPDATE analytics_source_events AS s SET content = c.content
+FROM unnest(%(event_ids)s::uuid[], %(contents)s::uuid[]) AS c (event_id, content)
+WHERE s.event_id = c.event_id
+
+
 -- name: source_delete_event
 -- Company and time let the server pass over all other chunks and compressed segments.
 DELETE FROM analytics_events

@@ -1,3 +1,10 @@
+-- name: erased_ids
+-- The ids that were erased, by their digests, with the key of those.
+SELECT k.key, i.digest, i.recorded_as, i.in_texts
+FROM analytics_erased_ids AS i
+CROSS JOIN analytics_erasure_key AS k
+
+
 -- name: id_alias_add
 -- Former names of what is renamed now bear the new name, too; nothing is a former name of itself.
 WITH renamed AS (

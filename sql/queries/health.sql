@@ -16,36 +16,52 @@ ON CONFLICT (subject, check_name, window_start, window_end) DO UPDATE
 
 -- name: compare_metric
 -- The stored rows of a metric's closed periods, those known to be stale, outdated or kept left out, beside what the
--- definitions give now. What they stand on may have changed since, and be noted nowhere yet but in a log: differences of
--- such periods are counted apart. Table and function come in by name.
-WITH closed AS MATERIALIZED (
+-- definitions give now: of each company in its own calendar, and of the platform. What they stand on may have changed since,
+-- and be noted nowhere yet but in a log: differences of such periods are counted apart. Table and function come in by name.
+WITH calendar AS MATERIALIZED (
+    SELECT k.company_id, k.time_zone, k.currency FROM analytics_calendars(%(zone)s, %(currency)s) AS k
+),
+closed AS MATERIALIZED (
     SELECT
-        m.period_start, m.period_end, m.computed_at,
-        EXISTS (SELECT FROM analytics_metric_changes AS c WHERE analytics_is_stale(m, c)) AS is_stale
+        m.period_date, m.period_start, m.period_end, m.time_zone, m.currency, m.computed_at,
+        EXISTS (
+            SELECT
+            FROM analytics_unseen_changes() AS u
+            WHERE (u.period).metric = m.metric AND (u.period).granularity = m.granularity
+              AND (u.period).period_date = m.period_date AND (u.period).time_zone = m.time_zone
+              AND (u.period).currency = m.currency
+        ) AS is_stale
     FROM analytics_metric_periods AS m
     WHERE m.metric = %(metric)s AND m.granularity = %(granularity)s
-      AND m.period_start >= %(before)s AND m.period_start < %(end)s
-      AND m.definitions_version = %(version)s AND m.currency = %(currency)s
+      AND m.period_date >= %(before)s AND m.period_date < %(until)s
+      AND NOT analytics_is_outdated(m, %(version)s, %(zone)s, %(currency)s)
       AND NOT analytics_is_kept(m, %(horizon)s)
 ),
 period AS MATERIALIZED (
     SELECT
-        p.period_start, p.period_end, p.computed_at,
+        p.period_date, p.period_start, p.period_end, p.time_zone, p.currency, p.computed_at,
         -- The period before counts, too, as far as it is closed: growth and churn follow from it. One that never was is
         -- in the logs whatever happens.
-        EXISTS (SELECT FROM closed AS b WHERE b.is_stale AND b.period_end = p.period_start)
+        EXISTS (
+            SELECT FROM closed AS b
+            WHERE b.is_stale AND b.period_end = p.period_start AND b.time_zone = p.time_zone AND b.currency = p.currency
+        )
         OR EXISTS (
             SELECT
             FROM unnest(%(stale_first)s::timestamptz[], %(stale_last)s::timestamptz[]) AS s (first_instant, last_instant)
             WHERE s.first_instant < p.period_end
               AND s.last_instant >= coalesce(
-                  (SELECT b.period_start FROM closed AS b WHERE b.period_end = p.period_start), p.period_start
+                  (
+                      SELECT b.period_start FROM closed AS b
+                      WHERE b.period_end = p.period_start AND b.time_zone = p.time_zone AND b.currency = p.currency
+                  ),
+                  p.period_start
               )
         )
         -- What is compared with the year before stands on that, too.
         OR %(metric)s = 'mrr_movements' AND EXISTS (
             SELECT
-            FROM analytics_year_before(p.period_start, p.period_end) AS y
+            FROM analytics_year_before(p.period_start, p.period_end, p.time_zone) AS y
             WHERE EXISTS (
                 SELECT
                 FROM unnest(
@@ -54,29 +70,50 @@ period AS MATERIALIZED (
                 WHERE s.first_instant < y.period_end AND s.last_instant >= y.period_start
             ) OR EXISTS (
                 SELECT
-                FROM analytics_metric_periods AS b
-                JOIN analytics_metric_changes AS c ON analytics_is_stale(b, c)
-                WHERE b.metric = 'revenue_metrics' AND b.granularity = %(granularity)s
-                  AND b.period_start >= y.period_start AND b.period_start < y.period_end
+                FROM analytics_unseen_changes() AS b
+                WHERE (b.period).metric = 'revenue_metrics' AND (b.period).granularity = %(granularity)s
+                  AND (b.period).period_start >= y.period_start AND (b.period).period_start < y.period_end
             )
         ) AS has_changed_events
     FROM closed AS p
-    WHERE NOT p.is_stale AND p.period_start >= %(start)s
+    WHERE NOT p.is_stale AND p.period_date >= %(first)s
+),
+-- Rows of another calendar than a company's whose events have expired stay as they are.
+kept AS MATERIALIZED (
+    SELECT s.company_id, s.period_date
+    FROM {table} AS s
+    JOIN calendar AS k ON k.company_id = s.company_id
+    WHERE s.granularity = %(granularity)s AND s.period_date >= %(first)s AND s.period_date < %(until)s
+      AND s.period_start < %(horizon)s
+      AND (s.time_zone <> k.time_zone OR to_jsonb(s) ->> 'currency' <> k.currency)
 ),
 wanted AS MATERIALIZED (
-    SELECT f.company_id, f.period_start, to_jsonb(f) AS figures
-    FROM {rows}(%(granularity)s, %(start)s, %(end)s, %(currency)s, %(version)s) AS f
-    WHERE f.period_start IN (SELECT p.period_start FROM period AS p)
+    SELECT f.company_id, p.period_date, p.time_zone, p.currency, to_jsonb(f) AS figures
+    FROM {rows}(%(granularity)s, %(first)s, %(until)s, %(zone)s, %(currency)s, %(version)s) AS f
+    LEFT JOIN calendar AS k ON k.company_id = f.company_id
+    JOIN period AS p
+        ON p.time_zone = f.time_zone AND p.currency = coalesce(k.currency, %(currency)s)
+       AND p.period_start = f.period_start
+    WHERE NOT EXISTS (SELECT FROM kept AS t WHERE t.company_id = f.company_id AND t.period_date = p.period_date)
 ),
 stored AS MATERIALIZED (
-    SELECT s.company_id, s.period_start, to_jsonb(s) - 'computed_at' AS figures
+    SELECT
+        s.company_id, p.period_date, p.time_zone, p.currency,
+        to_jsonb(s) - 'computed_at' - 'period_date' AS figures
     FROM {table} AS s
-    WHERE s.granularity = %(granularity)s AND s.period_start IN (SELECT p.period_start FROM period AS p)
+    LEFT JOIN calendar AS k ON k.company_id = s.company_id
+    JOIN period AS p
+        ON p.time_zone = coalesce(k.time_zone, %(zone)s) AND p.currency = coalesce(k.currency, %(currency)s)
+       AND p.period_date = s.period_date
+    WHERE s.granularity = %(granularity)s
+      AND NOT EXISTS (SELECT FROM kept AS t WHERE t.company_id = s.company_id AND t.period_date = s.period_date)
 ),
 differing AS MATERIALIZED (
     SELECT
         coalesce(w.company_id, s.company_id) AS company_id,
-        coalesce(w.period_start, s.period_start) AS period_start,
+        coalesce(w.period_date, s.period_date) AS period_date,
+        coalesce(w.time_zone, s.time_zone) AS time_zone,
+        coalesce(w.currency, s.currency) AS currency,
         CASE
             WHEN w.figures IS NULL THEN 'stored, but not due'
             WHEN s.figures IS NULL THEN 'due, but not stored'
@@ -104,12 +141,13 @@ differing AS MATERIALIZED (
             )
         END AS how
     FROM wanted AS w
-    FULL JOIN stored AS s ON s.company_id = w.company_id AND s.period_start = w.period_start
+    FULL JOIN stored AS s
+        ON coalesce(s.company_id, '') = coalesce(w.company_id, '') AND s.period_date = w.period_date
     WHERE w.figures IS DISTINCT FROM s.figures
 ),
 difference AS MATERIALIZED (
     SELECT
-        d.company_id, d.period_start, d.how,
+        d.company_id, d.period_date, d.how,
         p.has_changed_events
         -- Days that users or subscriptions have not taken in are read as they are, and have got an event since.
         OR EXISTS (
@@ -122,7 +160,7 @@ difference AS MATERIALIZED (
                 SELECT
                 FROM analytics_events AS e
                 WHERE e."timestamp" >= coalesce(lower(r), '-infinity') AND e."timestamp" < upper(r)
-                  AND e.company_id = d.company_id
+                  AND (d.company_id IS NULL OR e.company_id = d.company_id)
                   -- An event bears the time at which its transaction began.
                   AND e.ingested_at > p.computed_at - interval '1 hour'
                 LIMIT 1
@@ -137,29 +175,31 @@ difference AS MATERIALIZED (
                 ON e."timestamp" >= coalesce(lower(r), '-infinity') AND e."timestamp" < upper(r)
                AND e.company_id = s.company_id AND e.metadata ->> 'subscription_id' = s.subscription_id
             WHERE %(metric)s <> 'user_metrics'
-              AND s.company_id = d.company_id AND s.user_id IS NULL AND s.valid_from < p.period_end
+              AND (d.company_id IS NULL OR s.company_id = d.company_id)
+              AND s.user_id IS NULL AND s.valid_from < p.period_end
               AND e.category = 'subscription' AND e.user_id IS NOT NULL
         ) AS has_changed
     FROM differing AS d
-    JOIN period AS p ON p.period_start = d.period_start
+    JOIN period AS p
+        ON p.period_date = d.period_date AND p.time_zone = d.time_zone AND p.currency = d.currency
 )
 SELECT
-    (SELECT count(*) FROM period),
-    (SELECT count(*) FROM stored),
+    (SELECT count(DISTINCT p.period_date) FROM period AS p),
+    (SELECT count(s.company_id) FROM stored AS s),
     (SELECT count(*) FROM difference AS d WHERE NOT d.has_changed),
     ARRAY(
         SELECT format(
-            '%%s, %%s: %%s', d.company_id, to_char(d.period_start AT TIME ZONE 'UTC', 'YYYY-MM-DD'), d.how
+            '%%s, %%s: %%s', coalesce(d.company_id, 'all companies'), d.period_date, d.how
         )
         FROM difference AS d
         WHERE NOT d.has_changed
-        ORDER BY d.period_start, d.company_id
+        ORDER BY d.period_date, d.company_id NULLS LAST
         LIMIT %(most)s
     ),
     ARRAY(
-        SELECT d.period_start FROM difference AS d WHERE d.has_changed
+        SELECT d.period_date FROM difference AS d WHERE d.has_changed
         UNION
-        SELECT c.period_start FROM closed AS c WHERE c.is_stale AND c.period_start >= %(start)s
+        SELECT c.period_date FROM closed AS c WHERE c.is_stale AND c.period_date >= %(first)s
         ORDER BY 1
     )
 
@@ -585,28 +625,36 @@ LIMIT %(most)s
 
 -- name: unconverted_metric
 -- Amounts of closed periods that are left out for want of a rate, per company, figure, part of it and currency, gains
--- and losses apart, with their days. Balances are no flows: the same one is left out of period after period, so that
--- of them it is the amount of the newest.
-SELECT
-    u.company_id, concat_ws(' ', u.figure, u.part), u.currency,
-    trim_scale(sum(u.amount) FILTER (WHERE u.is_newest OR NOT u.is_balance)),
-    min(u.first_day), max(u.last_day)
-FROM (
+-- and losses apart, with their days, last the reporting currency. Balances are no flows: the same one is left out of period
+-- after period, so that of them it is the amount of the newest. Over all companies (null) is listed what none of them lacks
+-- in its own currency.
+WITH lacking AS MATERIALIZED (
     SELECT
-        m.company_id, e.figure, e.part, e.currency, e.amount,
-        coalesce(e.first_day, analytics_date(m.period_start)) AS first_day,
-        coalesce(e.last_day, analytics_date(m.period_start)) AS last_day,
+        m.company_id, m.currency AS target, e.figure, e.part, e.currency, e.amount,
+        coalesce(e.first_day, m.period_date) AS first_day,
+        coalesce(e.last_day, m.period_date) AS last_day,
         e.figure = 'mrr' OR coalesce(e.part IN ('start', 'end'), false) AS is_balance,
-        m.period_start = max(m.period_start) OVER (
-            PARTITION BY m.company_id, e.figure, e.part, e.currency, sign(e.amount)
+        m.period_date = max(m.period_date) OVER (
+            PARTITION BY m.company_id, m.currency, e.figure, e.part, e.currency, sign(e.amount)
         ) AS is_newest
     FROM {table} AS m
     CROSS JOIN LATERAL jsonb_to_recordset(m.unconverted) AS e (
         figure text, part text, currency text, amount numeric, first_day date, last_day date
     )
-    WHERE m.granularity = %(granularity)s AND m.period_start >= %(start)s AND m.period_start < %(end)s
-) AS u
-GROUP BY u.company_id, u.figure, u.part, u.currency, sign(u.amount)
+    WHERE m.granularity = %(granularity)s AND m.period_date >= %(first)s AND m.period_date < %(until)s
+)
+SELECT
+    u.company_id, concat_ws(' ', u.figure, u.part), u.currency,
+    trim_scale(sum(u.amount) FILTER (WHERE u.is_newest OR NOT u.is_balance)),
+    min(u.first_day), max(u.last_day), u.target
+FROM lacking AS u
+WHERE u.company_id IS NOT NULL OR NOT EXISTS (
+    SELECT
+    FROM lacking AS c
+    WHERE c.company_id IS NOT NULL AND c.target = u.target AND c.currency = u.currency AND c.figure = u.figure
+      AND c.part IS NOT DISTINCT FROM u.part
+)
+GROUP BY u.company_id, u.target, u.figure, u.part, u.currency, sign(u.amount)
 ORDER BY u.company_id, u.figure, u.part NULLS FIRST, u.currency, sign(u.amount)
 
 

@@ -70,28 +70,43 @@ ORDER BY r.rolname
 
 
 -- name: closed_headlines
--- Of each closed period of a window the number of its rows, and figures over all companies. Table, function and columns
--- come in by name. A period that was closed in two currencies has a row of each.
-SELECT t.period_start, c.rows, {currency}, {figures}
-FROM {together}(%(granularity)s, %(start)s, %(end)s) AS t
-JOIN (
-    SELECT m.period_start, count(*) AS rows
+-- Of each closed date of a window the number of companies' rows, and the figures over all companies. Table and columns
+-- come in by name.
+SELECT c.period_date::timestamp AT TIME ZONE 'UTC', c.rows, {currency}, {figures}
+FROM (
+    SELECT m.period_date, count(*) AS rows
     FROM {table} AS m
-    WHERE m.granularity = %(granularity)s AND m.period_start >= %(start)s AND m.period_start < %(end)s
-    GROUP BY m.period_start
-) AS c ON c.period_start = t.period_start
+    WHERE m.granularity = %(granularity)s AND m.period_date >= %(first)s AND m.period_date < %(until)s
+      AND m.company_id IS NOT NULL
+    GROUP BY m.period_date
+) AS c
+LEFT JOIN {table} AS t
+    ON t.company_id IS NULL AND t.granularity = %(granularity)s AND t.period_date = c.period_date
 
 
 -- name: kept_metric_periods
--- Closed partitions of a metric that keep figures of other definitions, or in another currency, than today's, because
--- their events have expired.
+-- Closed partitions of a metric that keep figures of other definitions or of another calendar than today's, because their
+-- events have expired, and how many companies do. The table comes in by name, and its currency.
+WITH other AS MATERIALIZED (
+    SELECT t.company_id, t.period_date, t.definitions_version
+    FROM analytics_calendars(%(zone)s, %(currency)s) AS k
+    JOIN {table} AS t ON t.company_id = k.company_id
+    WHERE t.granularity = %(granularity)s AND (t.time_zone <> k.time_zone OR {currency} <> k.currency)
+      AND t.period_start < %(horizon)s
+)
 SELECT
-    count(*), min(m.period_start), max(m.period_start),
-    array_agg(DISTINCT m.definitions_version ORDER BY m.definitions_version)
-FROM analytics_metric_periods AS m
-WHERE m.metric = %(metric)s AND m.granularity = %(granularity)s
-  AND analytics_is_outdated(m, %(version)s, %(currency)s)
-  AND analytics_is_behind_horizon(m, %(horizon)s)
+    count(DISTINCT s.period_date), min(s.period_date), max(s.period_date),
+    array_agg(DISTINCT s.definitions_version ORDER BY s.definitions_version),
+    (SELECT count(DISTINCT o.company_id) FROM other AS o)
+FROM (
+    SELECT m.period_date, m.definitions_version
+    FROM analytics_metric_periods AS m
+    WHERE m.metric = %(metric)s AND m.granularity = %(granularity)s
+      AND analytics_is_outdated(m, %(version)s, %(zone)s, %(currency)s)
+      AND analytics_is_behind_horizon(m, %(horizon)s)
+    UNION ALL
+    SELECT o.period_date, o.definitions_version FROM other AS o
+) AS s
 
 
 -- name: late_behind_horizon
@@ -103,6 +118,35 @@ JOIN analytics_events AS e ON e."timestamp" >= s.low AND e."timestamp" < s.high
 JOIN analytics_partitions AS p
     ON p.asset = %(asset)s AND p.window_start = date_trunc('hour', e."timestamp", 'UTC') AND p.closed_at < e.ingested_at
 WHERE e."timestamp" < %(horizon)s
+
+
+-- name: local_dates
+-- The first date that has not ended in one of the time zones in use, the last one that has begun, and how far their dates
+-- reach beyond those of UTC, in winter and in summer.
+WITH zone AS (
+    SELECT %(zone)s::text AS time_zone
+    UNION
+    SELECT c.time_zone FROM analytics_companies AS c WHERE c.time_zone IS NOT NULL
+)
+SELECT
+    min(analytics_local_date(%(instant)s, z.time_zone)), max(analytics_local_date(%(instant)s, z.time_zone)),
+    greatest(max(o.beyond), interval '0'), greatest(-min(o.beyond), interval '0')
+FROM zone AS z
+CROSS JOIN LATERAL (
+    SELECT (t AT TIME ZONE z.time_zone) - (t AT TIME ZONE 'UTC') AS beyond
+    FROM (VALUES (%(instant)s::timestamptz), (%(instant)s::timestamptz - interval '182 days')) AS v (t)
+) AS o
+
+
+-- name: local_period_is_open
+-- Whether a day or month has ended for some calendar by an instant and is not closed for it, or has not seen a change.
+SELECT EXISTS (
+    SELECT
+    FROM analytics_due_periods(
+        %(metric)s, %(granularity)s, %(first)s, %(until)s, %(zone)s, %(currency)s, %(version)s, %(horizon)s, %(ended_by)s
+    ) AS d
+    WHERE d.is_ended AND d.is_stale AND NOT d.is_kept
+)
 
 
 -- name: local_periods
@@ -242,6 +286,16 @@ FROM analytics_partitions AS p
 WHERE p.asset = ANY (%(assets)s) AND p.window_start >= %(start)s AND p.window_start < %(end)s
 
 
+-- name: partitions_metric_rows
+-- The rows of companies in each partition of a metric table, which is named by its date. The table comes in by name.
+SELECT m.period_date::timestamp AT TIME ZONE 'UTC', count(*), NULL::bigint
+FROM {table} AS m
+WHERE m.granularity = {granularity} AND m.company_id IS NOT NULL
+  AND m.period_date >= (%(start)s::timestamptz AT TIME ZONE 'UTC')::date
+  AND m.period_date < (%(end)s::timestamptz AT TIME ZONE 'UTC')::date
+GROUP BY m.period_date
+
+
 -- name: partitions_proofs
 -- The closed partitions of an asset from an instant on, with their proofs, in order.
 SELECT p.window_start, p.window_end, p.closed_at, p.rows, p.events
@@ -293,6 +347,15 @@ SELECT date_trunc('day', t.{instant}, 'UTC'), count(*)
 FROM {table} AS t
 WHERE t.{instant} >= %(start)s AND t.{instant} < %(end)s
 GROUP BY 1
+
+
+-- name: stale_partitions_of_metrics
+-- The closed partitions of the metric tables to be computed again, for whichever calendar, and why.
+SELECT
+    p.metric, p.granularity, p.period_date, string_agg(DISTINCT p.causes, ', '), bool_or(p.has_other_definitions)
+FROM analytics_stale_metric_periods(%(version)s, %(zone)s, %(currency)s, %(horizon)s) AS p
+GROUP BY p.metric, p.granularity, p.period_date
+ORDER BY p.granularity, p.period_date, p.metric
 
 
 -- name: users_of_periods

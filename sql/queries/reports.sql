@@ -1,11 +1,11 @@
 -- name: report_changes
 -- Changes of users, subscriptions and rates that closed figures of a period have not seen, but those that keep theirs
 -- since their events have expired; without a company they concern every one.
-SELECT DISTINCT c.company_id, c.cause
-FROM analytics_metric_changes AS c
-JOIN analytics_metric_periods AS m ON analytics_is_stale(m, c)
-WHERE m.period_start < %(end)s AND m.period_end > %(start)s AND NOT analytics_is_kept(m, %(horizon)s)
-  AND (%(company)s::text IS NULL OR c.company_id IS NULL OR c.company_id = %(company)s)
+SELECT DISTINCT (u.change).company_id, (u.change).cause
+FROM analytics_unseen_changes() AS u
+WHERE (u.period).period_start < %(end)s AND (u.period).period_end > %(start)s
+  AND NOT analytics_is_kept(u.period, %(horizon)s)
+  AND (%(company)s::text IS NULL OR (u.change).company_id IS NULL OR (u.change).company_id = %(company)s)
 ORDER BY 2
 
 
@@ -23,20 +23,39 @@ WHERE r.period_start = ANY (%(starts)s::timestamptz[]) AND r.currency = %(curren
 
 
 -- name: report_closed_periods
--- Closed periods of the metric tables that, where they convert, are in the reporting currency: by which version of the
--- definitions, and whether their figures stand. Those of today's definitions do if they have seen every change, and are
--- then what the functions give; those of another version if their events have expired.
+-- Of some periods, by their instants, those closed in the calendar of whoever is asked for and, where they convert, in the
+-- reporting currency: by which version of the definitions, and whether their figures stand. Those of today's definitions do
+-- if they have seen every change, and are then what the functions give; those of another version if their events have
+-- expired. Of every company by itself they serve while all of them have one calendar, the platform's.
 SELECT
     m.metric, m.period_start, m.definitions_version,
     CASE
         WHEN m.definitions_version = %(version)s
-        THEN NOT EXISTS (SELECT FROM analytics_metric_changes AS c WHERE analytics_is_stale(m, c))
+        THEN NOT EXISTS (
+            SELECT
+            FROM analytics_unseen_changes() AS u
+            WHERE (u.period).metric = m.metric AND (u.period).granularity = m.granularity
+              AND (u.period).period_date = m.period_date AND (u.period).time_zone = m.time_zone
+              AND (u.period).currency = m.currency
+        )
         ELSE analytics_is_behind_horizon(m, %(horizon)s)
     END
-FROM analytics_metric_periods AS m
+FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS w (period_start, period_end)
+JOIN analytics_metric_periods AS m ON m.period_start = w.period_start AND m.period_end = w.period_end
+LEFT JOIN analytics_closed_calendars() AS k ON k.company_id = %(company)s::text
 WHERE m.granularity = %(granularity)s
-  AND m.period_start >= %(start)s AND m.period_end <= %(end)s
   AND (m.currency = %(currency)s OR m.metric <> ALL (%(converting)s))
+  AND CASE
+      WHEN k.company_id IS NULL THEN m.is_platform
+      ELSE m.time_zone = k.time_zone AND m.currency = k.currency
+  END
+  AND (
+      %(company)s::text IS NOT NULL OR NOT %(each)s
+      OR NOT EXISTS (
+          SELECT FROM analytics_closed_calendars() AS o WHERE (o.time_zone, o.currency) <> (m.time_zone, m.currency)
+      )
+  )
+  AND (NOT %(each)s OR NOT analytics_keeps_calendar(%(company)s, m))
 
 
 -- name: report_closed_revenue
@@ -80,7 +99,7 @@ WITH amount AS MATERIALIZED (
         sum(r.original) AS revenue, -sum(r.refunds) AS refunds, sum(r.transactions)::bigint AS transactions,
         sum(r.converted) AS converted, -sum(r.refunded) AS refunded
     FROM analytics_converted_revenue(
-        ARRAY[ROW(%(company)s, %(start)s, %(end)s, %(currency)s, NULL)::analytics_figure_period]
+        ARRAY[ROW(%(company)s, %(start)s, %(end)s, %(currency)s, %(zone)s)::analytics_figure_period]
     ) AS r
     WHERE r.figure = 'totalRevenue'
     GROUP BY 1, 2, 3
@@ -105,8 +124,8 @@ ORDER BY a.company_id, a.currency, a.day
 
 
 -- name: report_document_changes
--- The figures in which others differ from those of the document that counts, of the same definitions, and its cautions.
-SELECT analytics_changed_figures_list(d.shown_figures, %(shown)s), d.cautions
+-- The figures in which others differ from those of the document that counts, of the same definitions, its cautions and its locale.
+SELECT analytics_changed_figures_list(d.shown_figures, %(shown)s), d.cautions, d.locale
 FROM analytics_report_documents AS d
 WHERE d.report = %(report)s AND d.company_id IS NOT DISTINCT FROM %(company_id)s::text AND d.period = %(period)s
   AND d.is_current AND d.definitions_version = %(version)s
@@ -127,7 +146,7 @@ LIMIT 1
 -- The document of a report, a company and a period that counts.
 SELECT
     document_id, report, company_id, period, period_end, uri, name, size, sha256, pages,
-    figures, data_through, provisional, definitions_version, cautions, corrections, held_because, judged_at
+    figures, data_through, provisional, definitions_version, cautions, corrections, locale, held_because, judged_at
 FROM analytics_report_documents
 WHERE report = %(report)s AND company_id IS NOT DISTINCT FROM %(company_id)s::text AND period = %(period)s AND is_current
 
@@ -137,12 +156,12 @@ WHERE report = %(report)s AND company_id IS NOT DISTINCT FROM %(company_id)s::te
 WITH recorded AS (
     INSERT INTO analytics_report_documents (
         report, company_id, period, period_end, uri, name, size, sha256, pages, figures,
-        data_through, provisional, definitions_version, cautions, corrections, shown_figures, run_id
+        data_through, provisional, definitions_version, cautions, corrections, locale, shown_figures, run_id
     )
     VALUES (
         %(report)s, %(company_id)s, %(period)s, %(period_end)s, %(uri)s, %(name)s, %(size)s, %(sha256)s, %(pages)s,
         %(figures)s, %(data_through)s, %(provisional)s, %(definitions_version)s, %(cautions)s, %(corrections)s,
-        %(shown_figures)s, %(run_id)s
+        %(locale)s, %(shown_figures)s, %(run_id)s
     )
     ON CONFLICT (report, audience, period, sha256) DO UPDATE
     SET uri = excluded.uri,
@@ -154,6 +173,7 @@ WITH recorded AS (
         definitions_version = excluded.definitions_version,
         cautions = excluded.cautions,
         corrections = excluded.corrections,
+        locale = excluded.locale,
         shown_figures = excluded.shown_figures,
         rendered_at = now(),
         run_id = excluded.run_id,
@@ -176,6 +196,37 @@ SELECT document_id FROM recorded
 UPDATE analytics_report_documents
 SET is_current = false
 WHERE report = %(report)s AND company_id IS NOT DISTINCT FROM %(company_id)s::text AND period = %(period)s AND is_current
+
+
+-- name: report_documents_due
+-- Whose report of which month somebody is to get by now, of a month that is closed there and has no document since it
+-- ended; of a company that has had events.
+SELECT DISTINCT r.company_id, m.month
+FROM analytics_report_recipients AS r
+CROSS JOIN LATERAL (SELECT analytics_zone_of(r.company_id, %(zone)s) AS time_zone) AS z
+CROSS JOIN LATERAL (
+    SELECT (date_trunc('month', analytics_local_date(now(), z.time_zone)) - n * interval '1 month')::date AS month
+    FROM generate_series(1, 2) AS n
+) AS m
+CROSS JOIN LATERAL (
+    SELECT analytics_local_start((m.month + interval '1 month')::date, z.time_zone) AS period_end
+) AS p
+WHERE r.report = %(report)s AND r.active
+  AND p.period_end > now() - %(within)s
+  AND analytics_report_due(r, p.period_end, p.period_end, %(zone)s) <= now()
+  AND NOT EXISTS (
+      SELECT
+      FROM analytics_report_documents AS d
+      WHERE d.report = r.report AND d.audience = r.audience AND d.period = to_char(m.month, 'YYYY-MM')
+        AND d.is_current AND d.rendered_at >= d.period_end
+  )
+  AND (r.company_id IS NULL OR EXISTS (
+      SELECT
+      FROM analytics_event_volume_hourly AS v
+      WHERE v.company_id = r.company_id AND v.bucket < p.period_end
+  ))
+  AND analytics_closed_for(r.company_id, 'month', m.month)
+ORDER BY m.month, r.company_id NULLS FIRST
 
 
 -- name: report_documents_hold
@@ -213,9 +264,22 @@ FROM (
         SELECT
             CASE WHEN %(each)s THEN h.company_id END AS company_id,
             h.event_type, h.category, sum(h.event_count)::bigint AS events
-        FROM analytics_event_volume_hourly AS h
-        WHERE h.bucket >= %(start)s AND h.bucket < %(end)s
-          AND (%(company)s::text IS NULL OR h.company_id = %(company)s)
+        FROM (
+            SELECT v.company_id, v.event_type, v.category, v.event_count
+            FROM analytics_event_volume_hourly AS v
+            WHERE v.bucket >= analytics_ceil('hour', %(start)s) AND v.bucket < analytics_floor('hour', %(end)s)
+              AND (%(company)s::text IS NULL OR v.company_id = %(company)s)
+            UNION ALL
+            -- Days of some time zones begin and end within an hour of UTC.
+            SELECT e.company_id, e.event_type, e.category, 1
+            FROM (
+                VALUES
+                    (%(start)s::timestamptz, analytics_ceil('hour', %(start)s)),
+                    (analytics_floor('hour', %(end)s), %(end)s::timestamptz)
+            ) AS edge (edge_start, edge_end)
+            JOIN analytics_events AS e ON e."timestamp" >= edge.edge_start AND e."timestamp" < edge.edge_end
+            WHERE edge.edge_start < edge.edge_end AND (%(company)s::text IS NULL OR e.company_id = %(company)s)
+        ) AS h
         GROUP BY 1, 2, 3
     ) AS v
 ) AS e
@@ -387,8 +451,8 @@ WHERE d.document_id = %(document_id)s AND d.is_current
 -- whoever may be sent one that is held back, when it is no more. One rendered before its period had ended is none.
 SELECT
     d.document_id, d.report, d.company_id, d.period, d.period_end, d.uri, d.name, d.size, d.sha256, d.pages,
-    d.figures, d.data_through, d.provisional, d.definitions_version, d.cautions, d.corrections, d.held_because,
-    d.judged_at
+    d.figures, d.data_through, d.provisional, d.definitions_version, d.cautions, d.corrections, d.locale,
+    d.held_because, d.judged_at
 FROM analytics_report_documents AS d
 WHERE d.is_current
   AND (
@@ -415,6 +479,13 @@ WHERE d.is_current
 ORDER BY d.period_end, d.report, d.audience
 
 
+-- name: report_months_open
+-- Of which companies (null: all together) the rows of a month are not closed.
+SELECT c.company_id
+FROM unnest(%(companies)s::text[]) AS c (company_id)
+WHERE NOT analytics_closed_for(c.company_id, 'month', %(month)s)
+
+
 -- name: report_older_documents
 -- Months whose documents that count, the one over all companies or any of those of companies, follow other definitions
 -- than today's.
@@ -426,11 +497,17 @@ WHERE d.report = %(report)s AND d.is_current AND d.definitions_version <> %(vers
 -- name: report_raw
 -- What the raw events of a period say by themselves, past every aggregate, of each company or (each false) of all
 -- that are asked for together.
-WITH event AS MATERIALIZED (
+WITH dates AS MATERIALIZED (
+    SELECT analytics_local_starts(%(first_day)s, %(last_day)s::date + 1, %(zone)s) AS starts
+),
+event AS MATERIALIZED (
     SELECT
         e.company_id, e.user_id, e.category, e.event_type, e.currency, e.value,
-        e."timestamp", e.ingested_at, analytics_date(e."timestamp") AS day
+        e."timestamp", e.ingested_at,
+        %(first_day)s::date + width_bucket(e."timestamp", d.starts) - 1 AS day,
+        d.starts[width_bucket(e."timestamp", d.starts) + 1] AS day_end
     FROM analytics_events AS e
+    CROSS JOIN dates AS d
     WHERE e."timestamp" >= %(start)s AND e."timestamp" < %(end)s
       AND (%(company)s::text IS NULL OR e.company_id = %(company)s)
 ),
@@ -465,7 +542,7 @@ FROM (
             WHERE e.category IN ('revenue', 'user_activity', 'crypto')
               AND e.event_type <> 'user.deleted' AND e.user_id IS NOT NULL
         ) AS active_users,
-        count(*) FILTER (WHERE e.ingested_at >= (e.day + 1)::timestamp AT TIME ZONE 'UTC') AS late,
+        count(*) FILTER (WHERE e.ingested_at >= e.day_end) AS late,
         count(*) FILTER (WHERE e.ingested_at >= %(end)s) AS after_end,
         max(e.ingested_at - e."timestamp") AS longest_delay
     FROM event AS e
@@ -546,14 +623,17 @@ LIMIT %(most)s
 
 
 -- name: report_unclosed
--- Which metrics have no closed period there that follows today's definitions, or keeps its figures since its events have
--- expired.
+-- Which metrics have no closed period of these instants, in the calendar of whoever is asked for (each: of any), that
+-- follows today's definitions, or keeps its figures since its events have expired.
 SELECT w.metric
 FROM unnest(%(metrics)s::text[]) WITH ORDINALITY AS w (metric, place)
+LEFT JOIN analytics_closed_calendars() AS k ON k.company_id = %(company)s::text
 WHERE NOT EXISTS (
     SELECT
     FROM analytics_metric_periods AS m
-    WHERE m.metric = w.metric AND m.granularity = %(granularity)s AND m.period_start = %(start)s
+    WHERE m.metric = w.metric AND m.granularity = %(granularity)s
+      AND m.period_start = %(start)s AND m.period_end = %(end)s
+      AND (k.company_id IS NULL OR m.time_zone = k.time_zone)
       AND (m.definitions_version = %(version)s OR analytics_is_behind_horizon(m, %(horizon)s))
 )
 ORDER BY w.place

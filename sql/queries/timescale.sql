@@ -549,7 +549,8 @@ WHERE known.events_from < excluded.events_from
 SELECT
     (SELECT max(now() - (config ->> 'drop_after')::interval) FROM timescaledb_information.jobs
       WHERE proc_name = 'policy_retention' AND hypertable_name = 'analytics_events') AS policy_horizon,
-    (SELECT events_from FROM analytics_retention_horizon) AS remembered
+    (SELECT events_from FROM analytics_retention_horizon) AS remembered,
+    current_setting('transaction_read_only') = 'off' AS may_write
 
 
 -- name: schema_part_states

@@ -62,7 +62,7 @@ class FormatParameters(CompanyParameters):
 
 
 class WantedReport(ReportOrder):
-    """A custom report: dates are inclusive, UTC. A company's token needs no companyId."""
+    """A custom report: dates are inclusive, of the company's time zone. A company's token needs no companyId."""
 
     model_config = ConfigDict(alias_generator=to_camel)
 
@@ -139,16 +139,16 @@ async def request_report(
         company_for(connection, caller, company)
         # What can't be made is refused at once.
         order = ReportOrder.of({**dict(wanted), "company_id": company})
-        accepted = accept_order(connection, order, settings.base_currency, database_now(connection))
+        accepted = accept_order(connection, settings, order, database_now(connection))
         query = "SELECT analytics_request_report(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
         values = [
             company,
-            accepted.window.start.date(),
+            accepted.window.first_day,
             accepted.window.last_day,
             [*order.sections],
             order.format,
             accepted.currency,
-            order.locale,
+            accepted.locale,
             order.page_size,
             f"api {caller.name}",
         ]
@@ -181,15 +181,19 @@ async def requested_document(
     """The document that was asked for."""
     company = caller.company_asked(parameters.company_id)
     settings = request.app.state.settings
-    shown, asked, uri = await request.app.state.readers.run(company, lambda c: _request(c, company, request_id))
-    if shown["state"] != "done":
-        raise ApiError(404, "This report is not done yet.")
-    try:
-        name = asked.accept(settings).name(PurePosixPath(uri).suffix)
-    except (AnalyticsError, ValueError):
-        # Of a row that somebody else has written, or of an earlier release.
-        raise ApiError(404, "The store holds no document for this request: ask for the report again.") from None
-    return await file_response(settings, name, shown["sha256"])
+
+    def read(connection: Connection) -> tuple[str, str]:
+        shown, asked, uri = _request(connection, company, request_id)
+        if shown["state"] != "done":
+            raise ApiError(404, "This report is not done yet.")
+        try:
+            order = asked.accept(connection, settings, database_now(connection))
+            return order.name(PurePosixPath(str(uri)).suffix), shown["sha256"]
+        except (AnalyticsError, ValueError):
+            # Of a row that somebody else has written, or of an earlier release.
+            raise ApiError(404, "The store holds no document for this request: ask for the report again.") from None
+
+    return await file_response(settings, *await request.app.state.readers.run(company, read))
 
 
 @keyed.get("/documents/{key}", **answered(None, more=_FILE, errors=(404, 422, 429, 503)))

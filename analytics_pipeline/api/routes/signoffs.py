@@ -15,6 +15,7 @@ from analytics_pipeline.api.problems import ApiError
 from analytics_pipeline.api.routes.figures import FiguresCaller
 from analytics_pipeline.api.schemas import Signed, SignOffsAnswer
 from analytics_pipeline.api.scopes import Scope
+from analytics_pipeline.companies.calendar import platform_calendar
 from analytics_pipeline.companies.time_zones import UTC
 from analytics_pipeline.errors import RefusedError
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
@@ -86,11 +87,20 @@ async def sign_off(
     _: Annotated[Parameters, Query()],
 ) -> Response:
     """Sign a month off: its figures and documents are kept as they are. 409 says why it can't be signed."""
-    currency = request.app.state.settings.base_currency
+    settings = request.app.state.settings
 
     def write(connection: Connection, company: str | None) -> list[str | None]:
         month = month_of(wanted.month)
-        return sign_month(connection, month, wanted.signed_by, currency, company, actor=f"api {caller.name}")
+        platform = platform_calendar(connection, settings)
+        return sign_month(
+            connection,
+            month,
+            wanted.signed_by,
+            platform.currency,
+            company,
+            actor=f"api {caller.name}",
+            time_zone=platform.time_zone,
+        )
 
     return await _write(request, caller, wanted, write)
 

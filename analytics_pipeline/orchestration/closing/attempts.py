@@ -7,8 +7,10 @@ import psycopg
 from dagster import AssetExecutionContext, DagsterRun, Failure
 
 from analytics_pipeline import signals
+from analytics_pipeline.companies.calendar import platform_calendar
 from analytics_pipeline.errors import RefusedError
 from analytics_pipeline.health.check_result import CheckResult
+from analytics_pipeline.metrics.local_dates import require_ended_everywhere
 from analytics_pipeline.metrics.partitions import DeadRun, begin_attempt, record_closed, record_deaths, record_failure
 from analytics_pipeline.orchestration.closing.jobs import granularity_of
 from analytics_pipeline.orchestration.partition_definitions import window_of
@@ -21,18 +23,28 @@ from analytics_pipeline.windows import Window, join_windows, without_windows
 
 @contextmanager
 def attempt(
-    context: AssetExecutionContext, timescale: Timescale, asset: str, *, needs_events: bool, proved_by_check: bool
+    context: AssetExecutionContext,
+    timescale: Timescale,
+    asset: str,
+    *,
+    needs_events: bool,
+    proved_by_check: bool,
+    of_local_dates: bool = False,
 ) -> Iterator[tuple[Connection, Window]]:
     """Give the session and the window in which an asset is computed, and note the attempt at closing it.
 
     What is refused ends the run before anything is noted. ``needs_events``: its partitions can't be computed behind
-    the retention horizon. ``proved_by_check``: a check of the same run proves and closes it; otherwise it is closed
+    the retention horizon. ``of_local_dates``: they have ended when their date has for every company.
+    ``proved_by_check``: a check of the same run proves and closes it; otherwise it is closed
     here, once it is computed.
     """
     window, granularity = window_of(context), granularity_of(asset)
     with timescale.session() as connection:
         try:
             require_closable(connection, asset, granularity, window, needs_events=needs_events)
+            if of_local_dates:
+                platform = platform_calendar(connection, timescale.settings)
+                require_ended_everywhere(connection, platform.time_zone, asset, window)
         except RefusedError as error:
             raise Failure(description=str(error), metadata={REFUSED: True}, allow_retries=False) from error
         begin_attempt(connection, asset, granularity, window, context.run.run_id)

@@ -11,6 +11,7 @@ from dagster import (
 )
 
 from analytics_pipeline.metrics.partitions import mark_final
+from analytics_pipeline.metrics.tables import METRIC_ASSETS
 from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, assets_of
 from analytics_pipeline.orchestration.closing.plan import ClosingPlan
 from analytics_pipeline.orchestration.closing.state import PartitionState
@@ -55,9 +56,13 @@ def build_gaps_sensor(settings: Settings, jobs: Sequence[AssetJob]) -> SensorDef
             mark_final(connection, state.horizon)
             plan = ClosingPlan(state, _NAME)
             for job, granularity in CLOSING_JOBS.items():
-                spans = _ended_spans(state, granularity)
+                spans = {asset: _ended_spans(state, granularity, asset) for asset in assets_of(job)}
                 plan.add(
-                    job, {asset: [w for span in spans for w in state.open(asset, span)] for asset in assets_of(job)}
+                    job,
+                    {
+                        asset: [w for span in of_asset for w in state.open(asset, span)]
+                        for asset, of_asset in spans.items()
+                    },
                 )
             requests = plan.requests()
         summary = in_words([*plan.exhausted, *plan.waiting])
@@ -70,7 +75,13 @@ def build_gaps_sensor(settings: Settings, jobs: Sequence[AssetJob]) -> SensorDef
     return _partition_gaps
 
 
-def _ended_spans(state: PartitionState, granularity: Granularity) -> list[Window]:
-    """Return the time of the partitions that have ended and can be closed: nothing behind the retention horizon."""
-    first, end = midnight(state.settings.start), granularity.floor(state.now - _GRACE[granularity])
+def _ended_spans(state: PartitionState, granularity: Granularity, asset: str) -> list[Window]:
+    """Return the time of an asset's partitions that have ended and can be closed: nothing behind the retention horizon.
+
+    The dates of the metric tables have ended when they have for every company and for the platform.
+    """
+    ended_by = state.now - _GRACE[granularity]
+    first, end = midnight(state.settings.start), granularity.floor(ended_by)
+    if asset in METRIC_ASSETS and not state.local_dates.is_utc:
+        end = min(end, state.local_dates_at(ended_by).ended(granularity))
     return without_windows([Window(first, end)], behind_horizon(granularity, state.horizon)) if first < end else []

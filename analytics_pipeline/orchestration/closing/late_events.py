@@ -20,6 +20,8 @@ from dagster import (
 )
 
 from analytics_pipeline.asset_names import EVENTS, MONTHLY_REPORT, SUBSCRIPTIONS_ASSET, USERS
+from analytics_pipeline.companies.calendar import platform_calendar
+from analytics_pipeline.companies.time_zones import UTC
 from analytics_pipeline.metrics.partitions import ALL_EVENTS, changed_windows, closing_times, late_behind_horizon
 from analytics_pipeline.metrics.subscriptions import SUBSCRIPTIONS
 from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_ASSETS, restated_months, stale_periods
@@ -112,7 +114,9 @@ class _Finder:
         for stale in stale_ranges(connection, span):
             self._stale[stale.aggregate].append(Window(stale.first, stale.last + _RESOLUTION))
         self._stale_histories = changed_windows(connection)
-        self._stale_metrics = stale_periods(connection, settings.base_currency)
+        platform = platform_calendar(connection, settings)
+        self._stale_metrics = stale_periods(connection, platform.currency, platform.time_zone)
+        self._is_utc = platform.time_zone == UTC
         self._of_other_definitions = {
             granularity: [
                 p.window for p in self._stale_metrics if p.has_other_definitions and p.granularity is granularity
@@ -148,6 +152,9 @@ class _Finder:
         # What has expired is not stale: there is nothing left to compute it from.
         expired = behind_horizon(granularity, self._state.horizon)
         stale = join_windows(window.widen(granularity) for window in self._stale[_STALE_LIKE.get(asset, asset)])
+        if asset in METRIC_ASSETS and not self._is_utc:
+            # Whose dates have changed is known once the hours, days and months of UTC are refreshed.
+            stale = []
         if asset in _HISTORIES:
             stale += self._stale_histories.get(_HISTORIES[asset], [])
             # The figures of a day are computed by other definitions from users and subscriptions that are, too.

@@ -26,7 +26,7 @@ from analytics_pipeline.orchestration.runs import tags
 from analytics_pipeline.orchestration.runs.descriptions import describe_run
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.refresh import behind_horizon
-from analytics_pipeline.windows import Granularity, Window, common_windows, join_windows, without_windows
+from analytics_pipeline.windows import Granularity, Window, common_windows, join_windows, midnight, without_windows
 
 # What a sensor asks for, in words that change when something has happened to it: runs that failed are counted by it.
 REQUEST_TAG = "analytics/request"
@@ -135,6 +135,8 @@ class ClosingPlan:
 
     def _obstacles(self, job: str, asset: str, span: Window, free: Mapping[str, list[Window]]) -> Iterator[Obstacle]:
         yield from _under_way(self._state, asset, span)
+        if asset in METRIC_ASSETS:
+            yield from _open_hours_beyond(self._state, span)
         for source in _sources_within(job, asset):
             yield from _under_way(self._state, source, span)
             # What the same run closes before needs no waiting for.
@@ -202,6 +204,20 @@ def open_sources(state: PartitionState, job: str, window: Window) -> list[Obstac
             missing = without_windows(state.open(asset, span), [obstacle.window for obstacle in under_way])
             found += _describe_open(state, asset, missing)
     return sorted(found, key=lambda obstacle: (obstacle.window, obstacle.asset))
+
+
+def _open_hours_beyond(state: PartitionState, span: Window) -> Iterator[Obstacle]:
+    """Yield open hours that dates of other time zones than UTC reach into, over the partitions that wait for them."""
+    dates = state.local_dates
+    if dates.is_utc:
+        return
+    beyond = Window(max(span.start - dates.ahead, midnight(state.settings.start)), span.end + dates.behind)
+    expired = behind_horizon(Granularity.HOUR, state.horizon)
+    for asset in assets_of("hourly_aggregates"):
+        for gap in without_windows(state.open(asset, beyond), expired):
+            yield Obstacle(
+                asset, Window(gap.start - dates.behind, gap.end + dates.ahead), "hours of local dates are open"
+            )
 
 
 def describe_exhausted(settings: Settings, failed: FailedRange) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from dagster import (
     DefaultScheduleStatus,
@@ -13,9 +14,11 @@ from dagster import (
     schedule,
 )
 
-from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, selection_of
+from analytics_pipeline.metrics.tables import METRIC_ASSETS
+from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, assets_of, proofs_of, selection_of
 from analytics_pipeline.orchestration.closing.plan import open_sources
 from analytics_pipeline.orchestration.closing.state import PartitionState
+from analytics_pipeline.orchestration.keys import asset_key
 from analytics_pipeline.orchestration.partition_definitions import partitions_for
 from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.sensors import in_words
@@ -95,7 +98,11 @@ def _build_schedule(job: str, timing: _ClosingJob, settings: Settings) -> Schedu
                 # The run would be refused like this.
                 yield SkipReason(str(error))
                 return
-            waiting = open_sources(PartitionState(context.instance, connection, settings, now), job, window)
+            state = PartitionState(context.instance, connection, settings, now)
+            waiting = open_sources(state, job, window)
+            ended = [
+                name for name in assets_of(job) if name not in METRIC_ASSETS or _has_ended(state, granularity, window)
+            ]
         if window.end > now:
             yield SkipReason(
                 f"The {granularity} {key} has not ended by the database's clock; partition_gaps closes it."
@@ -106,9 +113,26 @@ def _build_schedule(job: str, timing: _ClosingJob, settings: Settings) -> Schedu
                 "are closed."
             )
         else:
-            yield RunRequest(run_key=f"{job}:{key}", partition_key=key)
+            yield RunRequest(
+                run_key=f"{job}:{key}",
+                partition_key=key,
+                # Dates that go on somewhere are closed by partition_gaps.
+                **({} if ended == assets_of(job) else _selected(ended, settings)),
+            )
 
     return _schedule
+
+
+def _has_ended(state: PartitionState, granularity: Granularity, window: Window) -> bool:
+    """Return whether the date of a partition has ended for every company and for the platform."""
+    return state.local_dates.is_utc or window.end <= state.local_dates.ended(granularity)
+
+
+def _selected(assets: list[str], settings: Settings) -> dict[str, Any]:
+    return {
+        "asset_selection": [asset_key(name, settings) for name in assets],
+        "asset_check_keys": proofs_of(assets, settings),
+    }
 
 
 def _just_ended(granularity: Granularity, instant: datetime) -> Window:

@@ -5,9 +5,12 @@ attempt is still being made, or waits for its turn, is known from Dagster's unfi
 """
 
 from datetime import datetime
+from functools import cached_property
 
 from dagster import DagsterInstance
 
+from analytics_pipeline.companies.calendar import platform_calendar
+from analytics_pipeline.metrics.local_dates import LocalDates, read_local_dates
 from analytics_pipeline.metrics.partitions import FailedRange, closed_ranges, failed_ranges
 from analytics_pipeline.orchestration.closing.covering_runs import UNFINISHED, CoveringRun, covering_runs
 from analytics_pipeline.orchestration.closing.dagster_record import adopt_once
@@ -39,6 +42,16 @@ class PartitionState:
             self.horizon = retention_horizon(connection)
             self._closed = closed_ranges(connection)
             self._failed = failed_ranges(connection)
+
+    @cached_property
+    def local_dates(self) -> LocalDates:
+        """The dates of the companies and the platform now."""
+        return self.local_dates_at(self.now)
+
+    def local_dates_at(self, instant: datetime) -> LocalDates:
+        """Return the dates of the companies and the platform at an instant."""
+        platform = platform_calendar(self.connection, self.settings)
+        return read_local_dates(self.connection, platform.time_zone, instant)
 
     def closed(self, asset: str, span: Window) -> list[Window]:
         """Return the stretches of a span that are closed, in order."""

@@ -39,7 +39,7 @@ from analytics_pipeline.orchestration.runs.paged_records import run_records
 from analytics_pipeline.orchestration.sensors import pipeline_sensor
 from analytics_pipeline.orchestration.shared import REPORTS, AssetJob, pipeline_asset, pipeline_job
 from analytics_pipeline.reports.catalogue import SECTION_NAMES
-from analytics_pipeline.reports.choices import DEFAULT_LOCALE, DEFAULT_PAGE_SIZE, Format, PageSize
+from analytics_pipeline.reports.choices import DEFAULT_PAGE_SIZE, Format, PageSize
 from analytics_pipeline.reports.order import ReportOrder, accept_order
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import check_clock, database_now
@@ -89,7 +89,7 @@ class CustomReport(Config):
     sections: list[ReportSection] = _field("sections", [])
     format: Format = _field("format", PDF)
     currency: ReportCurrency | None = _field("currency", None)
-    locale: str = _field("locale", DEFAULT_LOCALE)
+    locale: str = _field("locale", "")
     page_size: PageSize = _field("page_size", DEFAULT_PAGE_SIZE)
     request_id: int | None = Field(
         default=None,
@@ -106,7 +106,7 @@ class CustomReport(Config):
                 "sections": list(map(str, self.sections)),
                 "format": self.format,
                 "currency": self.currency and str(self.currency),
-                "locale": self.locale,
+                "locale": self.locale or None,
                 "page_size": self.page_size,
             }
         )
@@ -135,7 +135,7 @@ def build_custom_asset(settings: Settings) -> AssetsDefinition:
             if request is None:
                 order = config.order()
                 require_known_company(connection, order.company_id)
-                accepted = accept_order(connection, order, settings.base_currency, check_clock(connection))
+                accepted = accept_order(connection, settings, order, check_clock(connection))
                 published = publish_order(connection, settings, accepted)
             else:
                 published = meet(connection, settings, request, context.run.run_id)
@@ -179,7 +179,7 @@ def build_requests_sensor() -> SensorDefinition:
                     notes.append(f"{name} is queued or being met")
                     continue
                 try:
-                    request.accept(timescale.settings, now)
+                    request.accept(connection, timescale.settings, now)
                 # Whatever a row may hold, it keeps none of the others waiting.
                 except Exception as error:  # noqa: BLE001
                     fail(connection, request.request_id, str(error), request.run_id)

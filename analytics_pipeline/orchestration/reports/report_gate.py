@@ -19,6 +19,7 @@ from analytics_pipeline.orchestration.closing.state import PartitionState
 from analytics_pipeline.orchestration.runs.descriptions import describe_run
 from analytics_pipeline.reports.documents import RecordedDocument, hold
 from analytics_pipeline.settings import Settings
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Granularity, Window
@@ -27,6 +28,7 @@ _MONTHLY = [
     asset for job, granularity in CLOSING_JOBS.items() if granularity is Granularity.MONTH for asset in assets_of(job)
 ]
 
+_ROWS_OPEN = "its rows of the month in the metric tables are not closed, or not up to date"
 _JUDGED_AGAIN_AFTER = timedelta(minutes=10)
 # So long one round judges what is held back; the rest comes with the next ones. What may go is always judged.
 _HELD_SECONDS = 5.0
@@ -56,15 +58,19 @@ def judge_documents(
     for (report, period), of_month in sorted(by_month.items(), key=lambda item: item[0], reverse=True):
         month = Window.of_month(date.fromisoformat(f"{period}-01"))
         companies = [one.document.company_id for one in of_month]
-        if (because := gate.why_open(month)) is not None:
-            hold(connection, report, period, because, companies=companies)
-            verdicts |= {(period, company): because for company in companies}
-            continue
+        not_closed = gate.why_open(month, companies)
+        for because in set(not_closed.values()):
+            of_reason = [company for company, reason in not_closed.items() if reason == because]
+            hold(connection, report, period, because, companies=of_reason)
+        verdicts |= {(period, company): because for company, because in not_closed.items()}
+        companies = [company for company in companies if company not in not_closed]
         is_late = time.monotonic() > ends_at
         waiting = {
             one.document.company_id: one.held_because
             for one in of_month
-            if one.held_because is not None and (is_late or _was_judged(one, judged_at))
+            if one.document.company_id not in not_closed
+            and one.held_because is not None
+            and (is_late or _was_judged(one, judged_at))
         }
         found = _judge(connection, settings, month, [company for company in companies if company not in waiting])
         for company, reason in found.items():
@@ -96,15 +102,29 @@ class ReportGate:
     def __init__(self, instance: DagsterInstance, connection: Connection, settings: Settings) -> None:
         """Read what is closed, and the runs that are under way; autocommit connection."""
         self._settings = settings
+        self._connection = connection
         self._state = PartitionState(instance, connection, settings, database_now(connection))
 
-    def why_open(self, month: Window) -> str | None:
-        """Return what of a month, or of what it is made from, is not closed or just being closed; None: nothing."""
+    def why_open(self, month: Window, companies: Sequence[str | None]) -> dict[str | None, str]:
+        """Return of the companies (None: all together) whose month is not closed, or just being closed, what isn't.
+
+        A company's is closed when its own rows are: it waits for nobody where the month is not over yet.
+        """
+        for asset in _MONTHLY:
+            for run in self._state.runs_over(asset, month):
+                under_way = f"{describe_run(self._settings, run.run_id)} over {asset} of the month is under way"
+                return dict.fromkeys(companies, under_way)
+        parameters = {"companies": list(companies), "month": month.first_day}
+        rows = self._connection.execute(load_query("report_months_open"), parameters).fetchall()
+        found: dict[str | None, str] = dict.fromkeys((company for (company,) in rows), _ROWS_OPEN)
+        if None in companies and (because := self._why_open_for_all(month)) is not None:
+            found[None] = because
+        return found
+
+    def _why_open_for_all(self, month: Window) -> str | None:
         for asset in _MONTHLY:
             if not self._state.is_closed(asset, month):
                 return f"{asset} of the month is not closed"
-            for run in self._state.runs_over(asset, month):
-                return f"{describe_run(self._settings, run.run_id)} over {asset} of the month is under way"
         for job in reversed(CLOSING_JOBS):
             if waiting := open_sources(self._state, job, month):
                 return (

@@ -15,6 +15,7 @@ from dagster import (
 from pydantic import Field
 
 from analytics_pipeline.asset_names import COMPANY_REPORTS, MONTHLY_REPORT, SIGNED_MONTHS
+from analytics_pipeline.companies.calendar import platform_calendar
 from analytics_pipeline.companies.known import require_known_company
 from analytics_pipeline.metrics.signoffs import SignOff, month_of, read_signoffs, sign_month
 from analytics_pipeline.orchestration.keys import assets_named
@@ -53,7 +54,10 @@ def build_signing_asset(settings: Settings) -> AssetsDefinition:
         with timescale.session() as connection:
             require_known_company(connection, company)
             actor = f"dagster run {context.run.run_id}"
-            signed = sign_month(connection, month_of(config.month), config.signed_by, currency, company, actor=actor)
+            zone = platform_calendar(connection, timescale.settings).time_zone
+            signed = sign_month(
+                connection, month_of(config.month), config.signed_by, currency, company, actor=actor, time_zone=zone
+            )
             found = read_signoffs(connection, None)
         return MaterializeResult(
             metadata={

@@ -1,10 +1,12 @@
 """How messages name a run, and why it failed, for command line, checks, sensors and mails."""
 
+import re
 from collections.abc import Iterable
 
 from dagster import AssetCheckEvaluation, AssetCheckSeverity, DagsterEvent, DagsterEventType
 
 from analytics_pipeline.settings import Settings
+from analytics_pipeline.text import visible_line
 
 # What says why a run failed, among all its events.
 EVENTS_OF_FAILURE = {
@@ -15,6 +17,8 @@ EVENTS_OF_FAILURE = {
 
 # The name of the metadata that marks a step which was refused before it had begun anything.
 REFUSED = "refused"
+# Of a configuration that pydantic refuses: the page that explains its kind of error.
+_ADDRESS_OF_AN_ERROR = re.compile(r"\s*For further information visit \S+")
 
 
 def describe_run(settings: Settings, run_id: str) -> str:
@@ -33,7 +37,7 @@ def describe_failure(events: Iterable[DagsterEvent]) -> str | None:
     """Return why the first step failed, else what the run itself says; None if neither says anything.
 
     A failed blocking check speaks for itself; what a step raised for people (``Failure``) comes without its
-    traceback, and an error with the text of its cause.
+    traceback, and an error with the text of its cause, in one line.
     """
     failed_checks: dict[str | None, AssetCheckEvaluation] = {}
     of_run = None
@@ -60,5 +64,5 @@ def _describe_step(event: DagsterEvent, failed_check: AssetCheckEvaluation | Non
     if data.user_failure_data is not None and data.user_failure_data.description:
         return data.user_failure_data.description
     if data.error is not None:
-        return (data.error.cause or data.error).message.strip()
+        return visible_line(_ADDRESS_OF_AN_ERROR.sub("", (data.error.cause or data.error).message))
     return event.message

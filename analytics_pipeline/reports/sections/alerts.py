@@ -1,15 +1,17 @@
 """The alerts that fired in the period."""
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from reportlab.platypus import Flowable, Spacer
 
+from analytics_pipeline.languages.wording import message
+from analytics_pipeline.reports.alert_words import condition_in_words, figure_in_words, write_figures
 from analytics_pipeline.reports.content import Content
-from analytics_pipeline.reports.formats import Formats
+from analytics_pipeline.reports.formats import Formats, InWords
 from analytics_pipeline.reports.pdf_tables import Glossary
 from analytics_pipeline.reports.printed_text import Printable, plain
 from analytics_pipeline.reports.report import ALL_COMPANIES, Report
@@ -20,7 +22,14 @@ from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Granularity, Window
 
-_GOING_ON = "going on"
+_SEVERITIES = {"warning": message("warning"), "error": message("error")}
+_STATES = {
+    "recovered": message("recovered"),
+    "corrected": message("corrected"),
+    "rule changed": message("rule changed"),
+    "rule removed": message("rule removed"),
+    None: message("going on"),
+}
 _COMPANY_CHARACTERS = 60
 _SENTENCES_CHARACTERS = 1_000
 # So many alerts don't part from the heading.
@@ -77,31 +86,31 @@ ALERTS: ReportPart[Sequence[FiredAlert]] = ReportPart("alerts", _read, ())
 def tables(report: Report) -> list[Table]:
     """Return the alerts, in a report over all companies with the company of each."""
     with_company = report.company_id is None
-    company = (text("companyId", "Company"),) if with_company else ()
+    company = (text("companyId", message("Company")),) if with_company else ()
     return [
         Table(
             "alerts",
-            "Alerts",
+            message("Alerts"),
             (
                 *company,
-                text("rule", "Rule"),
-                text("severity", "Severity"),
-                text("value", "Found"),
-                text("threshold", "Held against"),
-                Column("firstPeriod", "From", Kind.DAY),
-                Column("lastPeriod", "To", Kind.DAY),
-                text("state", "Since then"),
+                text("rule", message("Rule")),
+                text("severity", message("Severity")),
+                text("value", message("Found")),
+                text("threshold", message("Held against")),
+                Column("firstPeriod", message("From"), Kind.DAY),
+                Column("lastPeriod", message("To"), Kind.DAY),
+                text("state", message("Since then")),
             ),
             [
                 (
                     *((alert.company or ALL_COMPANIES,) if with_company else ()),
                     alert.rule,
-                    alert.severity,
-                    _as_printed(alert.value),
-                    _as_printed(alert.threshold),
+                    _SEVERITIES[alert.severity],
+                    InWords(partial(_as_printed, figure_in_words(alert.value))),
+                    InWords(partial(_as_printed, condition_in_words(alert.threshold))),
                     alert.first_period.date(),
                     alert.last_period.date(),
-                    alert.resolution or _GOING_ON,
+                    _STATES[alert.resolution],
                 )
                 for alert in report[ALERTS]
             ],
@@ -113,10 +122,12 @@ def pages(content: Content) -> list[Flowable]:
     """Return each rule with what it found in sentences: words and amounts of any length, none of them cut."""
     alerts = content.report[ALERTS]
     if not alerts:
-        return [*content.heading("Alerts"), content.note("No alert fired in this period.")]
-    note = content.note("What each rule found, what it watches for, how severe that is, and what has come of it.")
+        return [*content.heading(message("Alerts")), content.note(message("No alert fired in this period."))]
+    note = content.note(
+        message("What each rule found, what it watches for, how severe that is, and what has come of it.")
+    )
     first = _listed(content, alerts[:_LEAST]).wrap(0, 0)[1]
-    return [*content.heading("Alerts", _NOTE + first), note, Spacer(0, 5), _listed(content, alerts)]
+    return [*content.heading(message("Alerts"), _NOTE + first), note, Spacer(0, 5), _listed(content, alerts)]
 
 
 def _listed(content: Content, alerts: Sequence[FiredAlert]) -> Glossary:
@@ -124,29 +135,34 @@ def _listed(content: Content, alerts: Sequence[FiredAlert]) -> Glossary:
 
 
 def _sentences(content: Content, alert: FiredAlert) -> Printable:
+    formats = content.sheet.formats
     company = (
         ""
         if content.report.company_id is not None
-        else plain(alert.company or ALL_COMPANIES, limit=_COMPANY_CHARACTERS)
+        else plain(formats.say(alert.company or ALL_COMPANIES), limit=_COMPANY_CHARACTERS)
     )
-    where = ", ".join(part for part in (company, _period(content.sheet.formats, alert)) if part)
-    found, watched = _as_printed(alert.value), _as_printed(alert.threshold)
-    sentences = (
-        f"{where}: {found}. Watched for: {watched}. {alert.severity.capitalize()}, {alert.resolution or _GOING_ON}."
+    severity = formats.say(_SEVERITIES[alert.severity])
+    sentences = message(
+        "{where}: {found}. Watched for: {condition}. {severity}, {state}.",
+        where=", ".join(part for part in (company, _period(formats, alert)) if part),
+        found=_as_printed(figure_in_words(alert.value), formats),
+        condition=_as_printed(condition_in_words(alert.threshold), formats),
+        severity=severity[0].upper() + severity[1:],
+        state=_STATES[alert.resolution],
     )
-    return content.sheet.proof.printable(sentences, limit=_SENTENCES_CHARACTERS)
+    return content.sheet.proof.printable(formats.say(sentences), limit=_SENTENCES_CHARACTERS)
 
 
 def _period(formats: Formats, alert: FiredAlert) -> str:
     """Return the month or day, or the first and the last of several."""
     in_words = formats.month if alert.granularity is Granularity.MONTH else formats.day
     first, last = in_words(alert.first_period.date()), in_words(alert.last_period.date())
-    return first if first == last else f"{first} to {last}"
+    return first if first == last else formats.say(message("{first} to {last}", first=first, last=last))
 
 
-def _as_printed(words: str) -> str:
-    """Return the words of a message with the signs that stand before and after figures everywhere in a document."""
-    return re.sub(r"(?<=\d) %", "%", re.sub(r"(?<!\w)-(?=\d)", "\u2212", words))
+def _as_printed(words: str, formats: Formats) -> str:
+    """Return the words of a message with figures, and the signs before and after them, as everywhere in a document."""
+    return write_figures(formats.say(words), formats)
 
 
 SECTION = Section("alerts", tables, pages, parts=[ALERTS], has_figures=False)

@@ -7,15 +7,16 @@ from decimal import Decimal, localcontext
 from reportlab.platypus import Flowable
 
 from analytics_pipeline.currencies import PRECISION, money, percent
+from analytics_pipeline.languages.wording import message
 from analytics_pipeline.reports.content import Content
-from analytics_pipeline.reports.report import PeriodRevenue, Report, period_revenue
+from analytics_pipeline.reports.report import ALL_COMPANIES, PeriodRevenue, Report, period_revenue
 from analytics_pipeline.reports.report_parts import Key, ReportLoader, ReportPart
 from analytics_pipeline.reports.sections.section import Section
 from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, share, text
 
 # A document names those with the most revenue; files have all of them.
 _MAX_COMPANIES = 15
-_TITLE = "Companies"
+_TITLE = message("Companies")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +68,17 @@ def _row(report: Report, company: CompanyFigures) -> tuple[Value, ...]:
 
 def _table(report: Report, rows: list[tuple[Value, ...]]) -> Table:
     columns = (
-        text("companyId", "Company"),
-        Column("totalRevenue", f"Revenue, {report.currency}"),
-        Column("sharePercent", "Share", Kind.PERCENT),
-        Column("revenueGrowth", "Growth", Kind.CHANGE),
-        Column("mrr", f"MRR, {report.currency}"),
-        Column("payingCustomers", "Paying"),
-        Column("activeUsers", "Active users"),
+        text("companyId", message("Company")),
+        Column("totalRevenue", message("Revenue, {currency}", currency=report.currency)),
+        Column("sharePercent", message("Share"), Kind.PERCENT),
+        Column("revenueGrowth", message("Growth"), Kind.CHANGE),
+        Column("mrr", message("MRR, {currency}", currency=report.currency)),
+        Column("payingCustomers", message("Paying")),
+        Column("activeUsers", message("Active users")),
     )
     whole, users = report.revenue.figures, report.users
     total = (
-        "All companies",
+        ALL_COMPANIES,
         money(whole.total_revenue, report.currency),
         "",
         percent(whole.revenue_growth),
@@ -95,7 +96,7 @@ def pages(content: Content) -> list[Flowable]:
         return []
     companies = report[COMPANIES]
     if not companies:
-        return [*content.heading(_TITLE), content.note("No company has figures in this period.")]
+        return [*content.heading(_TITLE), content.note(message("No company has figures in this period."))]
     listed, others = companies, companies[_MAX_COMPANIES:]
     if len(others) > 1:
         listed = companies[:_MAX_COMPANIES]
@@ -111,7 +112,7 @@ def _others(report: Report, companies: Sequence[CompanyFigures]) -> tuple[Value,
         revenue = sum((each.total_revenue for each in figures), Decimal(0))
         mrr = sum((each.mrr for each in figures), Decimal(0))
     return (
-        f"{len(companies)} others",
+        message("{number} others", number=len(companies)),
         money(revenue, report.currency),
         share(revenue, report.whole_revenue),
         "",

@@ -7,6 +7,7 @@ from decimal import Decimal
 from reportlab.platypus import Flowable
 
 from analytics_pipeline.currencies import money
+from analytics_pipeline.languages.wording import message
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.report_parts import ReportPart, part_of_rows
@@ -33,13 +34,13 @@ def tables(report: Report) -> list[Table]:
     return [
         Table(
             "crypto",
-            "Crypto volumes",
+            message("Crypto volumes"),
             (
-                text("ticker", "Asset"),
-                text("eventType", "Event"),
-                Column("transactions", "Transactions"),
-                Column("quantity", "Quantity"),
-                Column("converted", f"Value in {report.currency}"),
+                text("ticker", message("Asset")),
+                text("eventType", message("Event")),
+                Column("transactions", message("Transactions")),
+                Column("quantity", message("Quantity")),
+                Column("converted", message("Value in {currency}", currency=report.currency)),
             ),
             [
                 (
@@ -59,14 +60,17 @@ def pages(content: Content) -> list[Flowable]:
     """Return the table, with what its values say."""
     volumes = content.report[VOLUMES]
     if not volumes:
-        return [*content.heading("Crypto volumes"), content.note("No crypto transactions in this period.")]
+        return [
+            *content.heading(message("Crypto volumes")),
+            content.note(message("No crypto transactions in this period.")),
+        ]
     (table,) = tables(content.report)
     placed = content.set(table)
     if any(row.converted is None for row in volumes):
-        note = content.note("Without a value: no rate of the asset is known for one of the days.")
+        note = content.note(message("Without a value: no rate of the asset is known for one of the days."))
     else:
-        note = content.note("Values are at the rates of the days, and in none of the revenue figures.")
-    return [*content.heading("Crypto volumes", placed.least_height + content.height([note])), placed, note]
+        note = content.note(message("Values are at the rates of the days, and in none of the revenue figures."))
+    return [*content.heading(message("Crypto volumes"), placed.least_height + content.height([note])), placed, note]
 
 
 SECTION = Section("crypto", tables, pages, parts=[VOLUMES])

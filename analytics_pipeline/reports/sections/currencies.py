@@ -9,6 +9,7 @@ from decimal import Decimal
 from reportlab.platypus import Flowable
 
 from analytics_pipeline.currencies import money
+from analytics_pipeline.languages.wording import message
 from analytics_pipeline.metrics.revenue import Unconverted
 from analytics_pipeline.reports.cautions import MISSING_FROM
 from analytics_pipeline.reports.content import Content
@@ -18,14 +19,14 @@ from analytics_pipeline.reports.sections.section import Section
 from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, exchange_rate, share, text
 
 _PARTS = {
-    "start": "MRR at the start",
-    "end": "MRR at the end",
-    "new": "new",
-    "reactivation": "reactivation",
-    "expansion": "expansion",
-    "contraction": "contraction",
-    "churn": "churn",
-    "refunds": "refunds",
+    "start": message("MRR at the start"),
+    "end": message("MRR at the end"),
+    "new": message("new"),
+    "reactivation": message("reactivation"),
+    "expansion": message("expansion"),
+    "contraction": message("contraction"),
+    "churn": message("churn"),
+    "refunds": message("refunds"),
 }
 
 
@@ -95,16 +96,16 @@ def _by_currency(report: Report) -> Table:
     ]
     return Table(
         "revenueByCurrency",
-        "Revenue by original currency",
+        message("Revenue by original currency"),
         (
-            text("currency", "Currency"),
-            Column("revenue", "Amount"),
-            Column("transactions", "Transactions"),
-            Column("lowestRate", "Lowest rate"),
-            Column("highestRate", "Highest rate"),
-            Column("averageRate", "Average rate"),
-            Column("converted", f"In {currency}"),
-            Column("sharePercent", "Share", Kind.PERCENT),
+            text("currency", message("Currency")),
+            Column("revenue", message("Amount")),
+            Column("transactions", message("Transactions")),
+            Column("lowestRate", message("Lowest rate")),
+            Column("highestRate", message("Highest rate")),
+            Column("averageRate", message("Average rate")),
+            Column("converted", message("In {currency}", currency=currency)),
+            Column("sharePercent", message("Share"), Kind.PERCENT),
         ),
         rows,
         total=_total(report) if len(rows) > 1 else None,
@@ -127,7 +128,7 @@ def _row(row: OriginalRevenue, reporting: str, of_whole: Value) -> tuple[Value, 
 def _total(report: Report) -> tuple[Value, ...]:
     transactions = sum(row.transactions for row in report[ORIGINAL_AMOUNTS].currencies)
     return (
-        "Total revenue",
+        message("Total revenue"),
         "",
         transactions,
         "",
@@ -141,13 +142,13 @@ def _total(report: Report) -> tuple[Value, ...]:
 def _unconverted(report: Report) -> Table:
     return Table(
         "unconverted",
-        "Amounts without a rate",
+        message("Amounts without a rate"),
         (
-            text("figure", "Missing from"),
-            text("currency", "Currency"),
-            Column("amount", "Amount"),
-            Column("firstDate", "First day", Kind.DAY),
-            Column("lastDate", "Last day", Kind.DAY),
+            text("figure", message("Missing from")),
+            text("currency", message("Currency")),
+            Column("amount", message("Amount")),
+            Column("firstDate", message("First day"), Kind.DAY),
+            Column("lastDate", message("Last day"), Kind.DAY),
         ),
         [
             (_missing_from(row), row.currency, money(row.amount, row.currency), row.first_day, row.last_day)
@@ -158,7 +159,7 @@ def _unconverted(report: Report) -> Table:
 
 def _missing_from(row: Unconverted) -> str:
     figure = MISSING_FROM[row.figure]
-    return f"{figure}: {_PARTS[row.part]}" if row.part else figure
+    return message("{figure}: {part}", figure=figure, part=_PARTS[row.part]) if row.part else figure
 
 
 def pages(content: Content) -> list[Flowable]:
@@ -167,9 +168,10 @@ def pages(content: Content) -> list[Flowable]:
     flowables = _converted(content, by_currency)
     if unconverted.rows:
         currency = content.report.currency
-        missing = (
-            f"No rate of the 7 days up to their day, or to that of another part of their movement, is known: they are "
-            f"left out of these figures in {currency}."
+        missing = message(
+            "No rate of the 7 days up to their day, or to that of another part of their movement, is known: they are "
+            "left out of these figures in {currency}.",
+            currency=currency,
         )
         flowables += [*content.titled(unconverted), content.note(missing)]
     return flowables
@@ -177,11 +179,14 @@ def pages(content: Content) -> list[Flowable]:
 
 def _converted(content: Content, by_currency: Table) -> list[Flowable]:
     if not by_currency.rows:
-        return [*content.heading(by_currency.title), content.note("No revenue in this period.")]
+        return [*content.heading(by_currency.title), content.note(message("No revenue in this period."))]
     placed = content.set(by_currency)
     rates = content.note(
-        f"A rate is what one unit of the currency costs in {content.report.currency}: the last one on or before the "
-        "day of the payment. The average is over the amounts, and undefined where they cancel out."
+        message(
+            "A rate is what one unit of the currency costs in {currency}: the last one on or before the day of the "
+            "payment. The average is over the amounts, and undefined where they cancel out.",
+            currency=content.report.currency,
+        )
     )
     return [*content.heading(by_currency.title, placed.least_height + content.height([rates])), placed, rates]
 

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import TypeVar
 
 from analytics_pipeline.currencies import money, percent, ratio
+from analytics_pipeline.languages.wording import message
 from analytics_pipeline.metrics.rates import RATES, Unit, answer_key
 from analytics_pipeline.metrics.revenue import OF_TOTAL_REVENUE, RevenueMetrics
 from analytics_pipeline.metrics.users import UserMetrics
@@ -78,7 +79,7 @@ def total_revenue(report: Report) -> Figure:
     this, before, currency = report.revenue.figures, report.revenue_before.figures, report.currency
     return Figure(
         "totalRevenue",
-        "Total revenue",
+        message("Total revenue"),
         currency,
         money(this.total_revenue, currency),
         money(before.total_revenue, currency),
@@ -89,28 +90,28 @@ def total_revenue(report: Report) -> Figure:
 def paying_customers(report: Report) -> Figure:
     """Return the customers with an MRR above zero at the end."""
     this, before = report.revenue.figures.paying_customers, report.revenue_before.figures.paying_customers
-    return Figure("payingCustomers", "Paying customers", "", this, before, change(this, before))
+    return Figure("payingCustomers", message("Paying customers"), "", this, before, change(this, before))
 
 
-invoiced = _amount("invoiced", "Invoiced", lambda revenue: revenue.invoiced, ("invoiced",))
-refunds = _amount("refunds", "Refunds", lambda revenue: revenue.refunds, ("refunds",))
+invoiced = _amount("invoiced", message("Invoiced"), lambda revenue: revenue.invoiced, ("invoiced",))
+refunds = _amount("refunds", message("Refunds"), lambda revenue: revenue.refunds, ("refunds",))
 average_revenue_per_user = _amount(
     "averageRevenuePerUser",
-    "Average revenue per user",
+    message("Average revenue per user"),
     lambda revenue: revenue.average_revenue_per_user,
     OF_TOTAL_REVENUE,
 )
-mrr = _amount("mrr", "MRR", lambda revenue: revenue.mrr, ("mrr",))
-arr = _amount("arr", "ARR", lambda revenue: revenue.arr, ("mrr",))
-arpa = _amount("arpa", "ARPA", lambda revenue: revenue.arpa, ("mrr",))
-total_users = _users("totalUsers", "Total users", lambda users: users.total_users)
-active_users = _users("activeUsers", "Active users", lambda users: users.active_users)
-new_users = _users("newUsers", "New users", lambda users: users.new_users)
-churned_users = _users("churnedUsers", "Churned users", lambda users: users.churned_users)
-users_at_start = _users("usersAtStart", "Users at the start", lambda users: users.users_at_start)
-active_before = _users("activeBefore", "Active in the period before", lambda users: users.active_before)
-active_user_rate = _user_rate("activeUserRate", "Active user rate", lambda users: users.active_user_rate)
-churn_rate = _user_rate("churnRate", "Churn rate", lambda users: users.churn_rate)
+mrr = _amount("mrr", message("MRR"), lambda revenue: revenue.mrr, ("mrr",))
+arr = _amount("arr", message("ARR"), lambda revenue: revenue.arr, ("mrr",))
+arpa = _amount("arpa", message("ARPA"), lambda revenue: revenue.arpa, ("mrr",))
+total_users = _users("totalUsers", message("Total users"), lambda users: users.total_users)
+active_users = _users("activeUsers", message("Active users"), lambda users: users.active_users)
+new_users = _users("newUsers", message("New users"), lambda users: users.new_users)
+churned_users = _users("churnedUsers", message("Churned users"), lambda users: users.churned_users)
+users_at_start = _users("usersAtStart", message("Users at the start"), lambda users: users.users_at_start)
+active_before = _users("activeBefore", message("Active in the period before"), lambda users: users.active_before)
+active_user_rate = _user_rate("activeUserRate", message("Active user rate"), lambda users: users.active_user_rate)
+churn_rate = _user_rate("churnRate", message("Churn rate"), lambda users: users.churn_rate)
 churn_rate_of_start = _user_rate(
-    "churnRateOfStart", "Churn rate of those active before", lambda users: users.churn_rate_of_start
+    "churnRateOfStart", message("Churn rate of those active before"), lambda users: users.churn_rate_of_start
 )

@@ -5,6 +5,7 @@ from decimal import Decimal
 from reportlab.platypus import Flowable, Spacer
 
 from analytics_pipeline.currencies import round_rate
+from analytics_pipeline.languages.wording import message
 from analytics_pipeline.reports.cards import Card, Cards
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.formats import UNDEFINED
@@ -34,19 +35,24 @@ def headline_figures(report: Report) -> list[Figure]:
 
 def tables(report: Report) -> list[Table]:
     """Return the headline figures as a table."""
-    return [figures_table("headline", "Headline figures", headline_figures(report))]
+    return [figures_table("headline", message("Headline figures"), headline_figures(report))]
 
 
 def pages(content: Content) -> list[Flowable]:
     """Return the headline figures as rows of cards."""
     cards = [_card(content, figure) for figure in headline_figures(content.report)]
     rows = [cards[start : start + _CARDS_A_ROW] for start in range(0, len(cards), _CARDS_A_ROW)]
-    before = "the month before" if content.report.is_month else f"{_previous(content)}"
-    note = (
-        f"Change is against {before}. A dash ({UNDEFINED}) means that there is no figure: that period is zero or "
-        "negative, or not wholly known."
+    against = (
+        message("Change is against the month before.")
+        if content.report.is_month
+        else message("Change is against {period}.", period=_previous(content))
     )
-    flowables: list[Flowable] = content.heading("Headline figures", 150)
+    undefined = message(
+        "A dash ({dash}) means that there is no figure: that period is zero or negative, or not wholly known.",
+        dash=UNDEFINED,
+    )
+    note = " ".join(map(content.sheet.formats.say, (against, undefined)))
+    flowables: list[Flowable] = content.heading(message("Headline figures"), 150)
     for row in rows:
         flowables += [Cards(content.sheet, row), Spacer(0, 12)]
     return [*flowables[:-1], content.note(note)]
@@ -54,16 +60,21 @@ def pages(content: Content) -> list[Flowable]:
 
 def _previous(content: Content) -> str:
     formats, previous = content.sheet.formats, content.report.previous
-    return f"{formats.day(previous.start.date())} to {formats.day(previous.last_day)}"
+    return message("{first} to {last}", first=formats.day(previous.start.date()), last=formats.day(previous.last_day))
 
 
 def _card(content: Content, figure: Figure) -> Card:
-    against = "Previous month" if content.report.is_month else "Period before"
+    previous = content.cell(figure.previous)
+    against = (
+        message("Previous month {value}", value=previous)
+        if content.report.is_month
+        else message("Period before {value}", value=previous)
+    )
     return Card(
         name=content.show(figure.title),
         value=content.cell(figure.value),
         change=content.cell(figure.change, Kind.CHANGE),
-        against=content.show(f"{against} {content.cell(figure.previous)}"),
+        against=content.show(against),
         direction=_direction(figure.change),
         is_good=figure.key not in _UNWELCOME,
     )

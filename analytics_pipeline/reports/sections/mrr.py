@@ -7,6 +7,7 @@ from itertools import pairwise
 from reportlab.platypus import Flowable, Spacer
 
 from analytics_pipeline.currencies import money, percent
+from analytics_pipeline.languages.wording import message
 from analytics_pipeline.metrics.rates import RATES
 from analytics_pipeline.metrics.rounding import LOSSES, round_movements
 from analytics_pipeline.reports.charts import BridgeChart, Step
@@ -30,12 +31,12 @@ _RATES = tuple(map(figures.rate_of_subscriptions, RATES))
 _BRIDGE_HEIGHT = 150.0
 # The steps of the bridge: the name, and the short one under a bar.
 _STEPS = {
-    "new": ("New", "New"),
-    "reactivation": ("Reactivation", "Reactivation"),
-    "expansion": ("Expansion", "Expansion"),
-    "contraction": ("Contraction", "Contraction"),
-    "churn": ("Churn", "Churn"),
-    "fx": ("Rates of exchange", "Rates"),
+    "new": (message("New"), message("New")),
+    "reactivation": (message("Reactivation"), message("Reactivation")),
+    "expansion": (message("Expansion"), message("Expansion")),
+    "contraction": (message("Contraction"), message("Contraction")),
+    "churn": (message("Churn"), message("Churn")),
+    "fx": (message("Rates of exchange"), message("Rates")),
 }
 _ROUNDING = "rounding"
 
@@ -45,18 +46,20 @@ def tables(report: Report) -> list[Table]:
     currency, months = report.currency, months_shown(report)
     changes = [None, *(_change(this, before) for before, this in pairwise(months))]
     return [
-        figures_table("mrr", "MRR at the end of the period", [figure(report) for figure in _FIGURES]),
+        figures_table("mrr", message("MRR at the end of the period"), [figure(report) for figure in _FIGURES]),
         bridge(report),
         bridges_by_month(report),
-        figures_table("subscriptionRates", "Rates of the subscriptions", [figure(report) for figure in _RATES]),
+        figures_table(
+            "subscriptionRates", message("Rates of the subscriptions"), [figure(report) for figure in _RATES]
+        ),
         months_table(
             report,
             "mrrByMonth",
-            f"MRR by month, {currency}",
+            message("MRR by month, {currency}", currency=currency),
             (
-                Column("mrr", "MRR at the end"),
-                Column("changePercent", "Change", Kind.CHANGE),
-                Column("payingCustomers", "Paying customers"),
+                Column("mrr", message("MRR at the end")),
+                Column("changePercent", message("Change"), Kind.CHANGE),
+                Column("payingCustomers", message("Paying customers")),
             ),
             [
                 (money(month.mrr, currency), percent(changed), month.paying_customers)
@@ -74,15 +77,15 @@ def bridge(report: Report) -> Table:
     """Return MRR from start to end: losses are positive, and ``rounding`` is what the shown movements miss by."""
     shown = round_movements(report.movements, report.currency)
     rows = [
-        ("start", "MRR at the start", shown.start),
+        ("start", message("MRR at the start"), shown.start),
         *((field, title, getattr(shown, field)) for field, (title, _) in _STEPS.items()),
-        (_ROUNDING, "Rounding", shown.rounding),
-        ("end", "MRR at the end", shown.end),
+        (_ROUNDING, message("Rounding"), shown.rounding),
+        ("end", message("MRR at the end"), shown.end),
     ]
     return Table(
         "mrrMovements",
-        f"From start to end, {report.currency}",
-        (name("name"), text("movement", "Movement"), Column("amount", "Amount")),
+        message("From start to end, {currency}", currency=report.currency),
+        (name("name"), text("movement", message("Movement")), Column("amount", message("Amount"))),
         rows,
         marked=len(rows) - 1,
     )
@@ -91,12 +94,12 @@ def bridge(report: Report) -> Table:
 def bridges_by_month(report: Report) -> Table:
     """Return what moved MRR in each of the months, as ``bridge`` does in the period."""
     shown = [round_movements(month.movements, report.currency) for month in months_shown(report)]
-    steps = {"start": "Start", **{field: short for field, (_, short) in _STEPS.items()}}
-    columns = {**steps, _ROUNDING: "Rounding", "end": "End"}
+    steps: dict[str, str] = {"start": message("Start"), **{field: short for field, (_, short) in _STEPS.items()}}
+    columns = {**steps, _ROUNDING: message("Rounding"), "end": message("End")}
     return months_table(
         report,
         "mrrMovementsByMonth",
-        f"What moved MRR by month, {report.currency}",
+        message("What moved MRR by month, {currency}", currency=report.currency),
         [Column(field, title) for field, title in columns.items()],
         [[getattr(month, field) for field in columns] for month in shown],
     )
@@ -133,11 +136,17 @@ def pages(content: Content) -> list[Flowable]:
     of_period, movements, moved_by_month, rates, by_month = tables(report)
     movements = _as_steps(movements)
     trend = trend_charts(
-        content, [(f"MRR at the end of the month, {report.currency}", [m.mrr for m in report[MONTHS]])]
+        content,
+        [
+            (
+                message("MRR at the end of the month, {currency}", currency=report.currency),
+                [m.mrr for m in report[MONTHS]],
+            )
+        ],
     )
     figures_placed = content.set(of_period)
     return [
-        *content.heading("Monthly recurring revenue", figures_placed.least_height + _BRIDGE_HEIGHT),
+        *content.heading(message("Monthly recurring revenue"), figures_placed.least_height + _BRIDGE_HEIGHT),
         figures_placed,
         Spacer(0, 12),
         _bridge_chart(content, movements),
@@ -155,13 +164,17 @@ def pages(content: Content) -> list[Flowable]:
 
 
 def _bridge_chart(content: Content, movements: Table) -> BridgeChart:
-    labels = {"start": "Start", **{field: short for field, (_, short) in _STEPS.items()}, "end": "End"}
+    labels = {
+        "start": message("Start"),
+        **{field: short for field, (_, short) in _STEPS.items()},
+        "end": message("End"),
+    }
     steps = [
-        Step(decimal(amount), content.show(label), content.cell(amount), is_balance=label in {"Start", "End"})
+        Step(decimal(amount), content.show(label), content.cell(amount), is_balance=field in {"start", "end"})
         for field, _, amount in movements.rows
         if (label := labels.get(str(field)))
     ]
-    title = content.show(f"What moved MRR, {content.report.currency}")
+    title = content.show(message("What moved MRR, {currency}", currency=content.report.currency))
     return BridgeChart(content.sheet, title, steps, (content.sheet.width, _BRIDGE_HEIGHT))
 
 

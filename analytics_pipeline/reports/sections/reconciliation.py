@@ -6,6 +6,7 @@ from decimal import Decimal
 from reportlab.platypus import Flowable
 
 from analytics_pipeline.currencies import money
+from analytics_pipeline.languages.wording import message
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.quality import QUALITY
 from analytics_pipeline.reports.reconciliation import Amount, compared
@@ -19,15 +20,15 @@ def tables(report: Report) -> list[Table]:
     return [
         Table(
             "reconciliation",
-            "Reconciliation",
+            message("Reconciliation"),
             (
                 name("name"),
-                text("figure", "Figure"),
+                text("figure", message("Figure")),
                 name("unit"),
-                Column("report", "Report"),
-                Column("metricTable", "Metric table"),
-                Column("rawEvents", "Raw events"),
-                text("result", "Result"),
+                Column("report", message("Report")),
+                Column("metricTable", message("Metric table")),
+                Column("rawEvents", message("Raw events")),
+                text("result", message("Result")),
             ),
             [
                 (
@@ -52,22 +53,29 @@ def pages(content: Content) -> list[Flowable]:
     (table,) = tables(content.report)
     placed = content.set(table)
     notes = [content.note(line) for line in _notes(content.report)]
-    return [*content.heading("Reconciliation", placed.least_height + content.height(notes)), placed, *notes]
+    return [*content.heading(message("Reconciliation"), placed.least_height + content.height(notes)), placed, *notes]
 
 
 def _notes(report: Report) -> Sequence[str]:
     notes = [
-        "Each figure is computed when the report is made, compared to the last decimal with what was stored when its "
-        "partition was closed, and with what the raw events give past every aggregate.",
-        "Balances and users first seen stand on every event there ever was; they have no sum of the period's events.",
+        message(
+            "Each figure is computed when the report is made, compared to the last decimal with what was stored when "
+            "its partition was closed, and with what the raw events give past every aggregate."
+        ),
+        message(
+            "Balances and users first seen stand on every event there ever was; they have no sum of the period's "
+            "events."
+        ),
     ]
     quality = report[QUALITY]
     if quality.closed is None:
-        notes.append("The period is no closed day or month, or not by today's definitions: there is no stored figure.")
+        notes.append(
+            message("The period is no closed day or month, or not by today's definitions: there is no stored figure.")
+        )
     elif None in (quality.closed.total_revenue, quality.closed.total_users):
-        notes.append("A stored figure that is missing is in another currency, or its partition is not closed.")
+        notes.append(message("A stored figure that is missing is in another currency, or its partition is not closed."))
     if quality.raw is None:
-        notes.append("Raw events of the period have expired; the aggregates keep its figures.")
+        notes.append(message("Raw events of the period have expired; the aggregates keep its figures."))
     return notes
 
 

@@ -6,6 +6,7 @@ from decimal import localcontext
 from reportlab.platypus import Flowable
 
 from analytics_pipeline.currencies import PRECISION, money
+from analytics_pipeline.languages.wording import message
 from analytics_pipeline.reports.content import Content, decimal
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections.currencies import ORIGINAL_AMOUNTS
@@ -38,16 +39,16 @@ def _by_currency(report: Report) -> Table:
         )
     return Table(
         "refundsByCurrency",
-        "Refunds by currency",
+        message("Refunds by currency"),
         (
-            text("currency", "Currency"),
-            Column("payments", "Payments"),
-            Column("refunds", "Refunds"),
-            Column("sharePercent", "Share of payments", Kind.PERCENT),
-            Column("converted", f"Refunds in {report.currency}"),
+            text("currency", message("Currency")),
+            Column("payments", message("Payments")),
+            Column("refunds", message("Refunds")),
+            Column("sharePercent", message("Share of payments"), Kind.PERCENT),
+            Column("converted", message("Refunds in {currency}", currency=report.currency)),
         ),
         rows,
-        total=("Refunds", "", "", "", money(report.revenue.figures.refunds, report.currency))
+        total=(message("Refunds"), "", "", "", money(report.revenue.figures.refunds, report.currency))
         if len(rows) > 1
         else None,
     )
@@ -57,12 +58,12 @@ def _by_day(report: Report) -> Table:
     days = sorted(report[ORIGINAL_AMOUNTS].refund_days, key=lambda day: (day.day, day.currency))
     return Table(
         "refundsByDay",
-        "Refunds by day",
+        message("Refunds by day"),
         (
-            Column("day", "Day", Kind.DAY),
-            text("currency", "Currency"),
-            Column("refunds", "Refunds"),
-            Column("converted", f"In {report.currency}"),
+            Column("day", message("Day"), Kind.DAY),
+            text("currency", message("Currency")),
+            Column("refunds", message("Refunds")),
+            Column("converted", message("In {currency}", currency=report.currency)),
         ),
         [
             (day.day, day.currency, money(day.refunds, day.currency), money(day.converted, report.currency))
@@ -75,10 +76,14 @@ def pages(content: Content) -> list[Flowable]:
     """Return refunds by currency, and the days with the most."""
     report = content.report
     if not report[ORIGINAL_AMOUNTS].refund_days:
-        return [*content.heading("Refunds"), content.note("Nothing was refunded in this period.")]
+        return [*content.heading(message("Refunds")), content.note(message("Nothing was refunded in this period."))]
     by_currency, by_day = tables(report)
     placed = content.set(by_currency)
-    return [*content.heading("Refunds", placed.least_height), placed, *content.titled(_largest(content, by_day))]
+    return [
+        *content.heading(message("Refunds"), placed.least_height),
+        placed,
+        *content.titled(_largest(content, by_day)),
+    ]
 
 
 def _largest(content: Content, by_day: Table) -> Table:
@@ -88,9 +93,17 @@ def _largest(content: Content, by_day: Table) -> Table:
     unknown = [row for row in by_day.rows if row[-1] is None]
     known = [row for row in by_day.rows if row[-1] is not None]
     known.sort(key=lambda row: decimal(row[-1]), reverse=True)
-    of_all = f"the {_MAX_DAYS} largest of {content.cell(len(by_day.rows))}"
-    first = ", those without a rate first" if unknown else ""
-    return replace(by_day, title=f"{by_day.title}: {of_all}{first}", rows=[*unknown, *known][:_MAX_DAYS])
+    number = content.cell(len(by_day.rows))
+    title = (
+        message(
+            "Refunds by day: the {largest} largest of {number}, those without a rate first",
+            largest=_MAX_DAYS,
+            number=number,
+        )
+        if unknown
+        else message("Refunds by day: the {largest} largest of {number}", largest=_MAX_DAYS, number=number)
+    )
+    return replace(by_day, title=title, rows=[*unknown, *known][:_MAX_DAYS])
 
 
 SECTION = Section("refunds", tables, pages, parts=[ORIGINAL_AMOUNTS])

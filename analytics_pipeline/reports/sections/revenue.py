@@ -3,6 +3,7 @@
 from reportlab.platypus import Flowable, Spacer
 
 from analytics_pipeline.currencies import money, percent
+from analytics_pipeline.languages.wording import message
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.months import MONTHS
 from analytics_pipeline.reports.report import Report
@@ -24,16 +25,16 @@ def tables(report: Report) -> list[Table]:
     """Return the period's figures, and revenue by month."""
     currency = report.currency
     return [
-        figures_table("revenue", "Revenue of the period", [figure(report) for figure in _FIGURES]),
+        figures_table("revenue", message("Revenue of the period"), [figure(report) for figure in _FIGURES]),
         months_table(
             report,
             "revenueByMonth",
-            f"Revenue by month, {currency}",
+            message("Revenue by month, {currency}", currency=currency),
             (
-                Column("totalRevenue", "Total revenue"),
-                Column("revenueGrowth", "Growth", Kind.CHANGE),
-                Column("invoiced", "Invoiced"),
-                Column("refunds", "Refunds"),
+                Column("totalRevenue", message("Total revenue")),
+                Column("revenueGrowth", message("Growth"), Kind.CHANGE),
+                Column("invoiced", message("Invoiced")),
+                Column("refunds", message("Refunds")),
             ),
             [
                 (
@@ -52,10 +53,13 @@ def pages(content: Content) -> list[Flowable]:
     """Return the trend as a chart, and the tables."""
     report = content.report
     of_period, by_month = tables(report)
-    chart = trend_charts(content, [(f"Total revenue, {report.currency}", [m.total_revenue for m in report[MONTHS]])])
+    chart = trend_charts(
+        content,
+        [(message("Total revenue, {currency}", currency=report.currency), [m.total_revenue for m in report[MONTHS]])],
+    )
     figures_placed = content.set(of_period)
     return [
-        *content.heading("Revenue", figures_placed.least_height + CHART_HEIGHT),
+        *content.heading(message("Revenue"), figures_placed.least_height + CHART_HEIGHT),
         figures_placed,
         Spacer(0, 12),
         *chart,

@@ -8,6 +8,7 @@ from typing import Any
 from reportlab.platypus import Flowable
 
 from analytics_pipeline.currencies import percent
+from analytics_pipeline.languages.wording import message
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.report_parts import ReportPart
@@ -49,7 +50,7 @@ class Figure:
     @property
     def title(self) -> str:
         """The name with the unit."""
-        return f"{self.name}, {self.unit}" if self.unit else self.name
+        return message("{figure}, {unit}", figure=self.name, unit=self.unit) if self.unit else self.name
 
 
 def figures_table(key: str, title: str, figures: Sequence[Figure]) -> Table:
@@ -59,11 +60,11 @@ def figures_table(key: str, title: str, figures: Sequence[Figure]) -> Table:
         title,
         (
             name("name"),
-            text("figure", "Figure"),
+            text("figure", message("Figure")),
             name("unit"),
-            Column("value", "This period"),
-            Column("previous", "Period before"),
-            Column("changePercent", "Change", Kind.CHANGE),
+            Column("value", message("This period")),
+            Column("previous", message("Period before")),
+            Column("changePercent", message("Change"), Kind.CHANGE),
         ),
         [(f.key, f.title, f.unit, f.value, f.previous, percent(f.change)) for f in figures],
     )

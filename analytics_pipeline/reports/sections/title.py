@@ -2,7 +2,8 @@
 
 from reportlab.platypus import Flowable, Spacer
 
-from analytics_pipeline.messages.mailed import count_changes
+from analytics_pipeline.languages.wording import message, plural
+from analytics_pipeline.messages.mailed import count_changed
 from analytics_pipeline.reports.cautions import cautions
 from analytics_pipeline.reports.changes import describe_changes
 from analytics_pipeline.reports.content import Content
@@ -17,15 +18,20 @@ def title_block(content: Content) -> list[Flowable]:
     report, sheet = content.report, content.sheet
     styles, formats, window = sheet.styles, sheet.formats, report.window
     facts = [
-        ("Period", f"{formats.day(window.start.date())} to {formats.day(window.last_day)}"),
-        ("Time zone", "UTC"),
-        ("Currency", report.currency),
-        ("Data through", content.data_through),
-        ("Definitions", f"Version {report.definitions_version}"),
+        (
+            message("Period"),
+            message("{first} to {last}", first=formats.day(window.start.date()), last=formats.day(window.last_day)),
+        ),
+        (message("Time zone"), "UTC"),
+        (message("Currency"), report.currency),
+        (message("Data through"), content.data_through),
+        (message("Definitions"), message("Version {version}", version=report.definitions_version)),
     ]
     # A company may call itself "All companies"; the line above the title tells the two apart.
-    scope = "platform" if report.company_id is None else "company"
-    kind = f"Monthly {scope} report" if report.is_month else f"{scope.capitalize()} report"
+    if report.company_id is None:
+        kind = message("Monthly platform report") if report.is_month else message("Platform report")
+    else:
+        kind = message("Monthly company report") if report.is_month else message("Company report")
     shares = [0.28, 0.12, 0.12, 0.29, 0.19]
     block = placed(
         sheet,
@@ -49,8 +55,13 @@ def _marks(content: Content) -> list[str]:
     report, formats = content.report, content.sheet.formats
     marks = [caution.text for caution in cautions(report, formats)]
     if report.corrections:
-        number, listed = count_changes(report.corrections), "; ".join(describe_changes(report.corrections, formats))
-        marks.insert(0, f"Corrected: {number} from the document of this period that was made before. {listed}.")
+        corrected = plural(
+            "Corrected: {number} figure differs from the document of this period that was made before. {figures}.",
+            "Corrected: {number} figures differ from the document of this period that was made before. {figures}.",
+            count_changed(report.corrections),
+            figures="; ".join(describe_changes(report.corrections, formats)),
+        )
+        marks.insert(0, formats.say(corrected))
     marks[:0] = describe_signoffs(report, formats)
     return marks
 

@@ -2,6 +2,7 @@
 
 from reportlab.platypus import Flowable
 
+from analytics_pipeline.languages.wording import message
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections.section import Section
@@ -13,12 +14,12 @@ def tables(report: Report) -> list[Table]:
     return [
         Table(
             "topEvents",
-            "Top events",
+            message("Top events"),
             (
-                text("eventType", "Event"),
-                text("category", "Category"),
-                Column("events", "Number"),
-                Column("sharePercent", "Share of all events", Kind.PERCENT),
+                text("eventType", message("Event")),
+                text("category", message("Category")),
+                Column("events", message("Number")),
+                Column("sharePercent", message("Share of all events"), Kind.PERCENT),
             ),
             [(row.event_type, row.category, row.events, share(row.events, report.all_events)) for row in report.events],
         )
@@ -29,10 +30,10 @@ def pages(content: Content) -> list[Flowable]:
     """Return the table."""
     report = content.report
     if not report.events:
-        return [*content.heading("Top events"), content.note("No events in this period.")]
+        return [*content.heading(message("Top events")), content.note(message("No events in this period."))]
     (table,) = tables(report)
     placed = content.set(table)
-    return [*content.heading("Top events", placed.least_height), placed]
+    return [*content.heading(message("Top events"), placed.least_height), placed]
 
 
 SECTION = Section("top-events", tables, pages)

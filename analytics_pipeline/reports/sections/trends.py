@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from reportlab.platypus import CondPageBreak, Flowable
 
+from analytics_pipeline.languages.wording import message
 from analytics_pipeline.reports.charts import Bar, BarChart
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.months import MONTHS, MonthFigures
@@ -44,11 +45,11 @@ def months_table(
     """Return a table of the months shown, each with its row; months of other definitions say by which they are."""
     months = months_shown(report)
     is_mixed = any(month.definitions_version != report.definitions_version for month in months)
-    version = [Column("definitionsVersion", "Definitions")] if is_mixed else []
+    version = [Column("definitionsVersion", message("Definitions"))] if is_mixed else []
     return Table(
         key,
         title,
-        (Column("month", "Month", Kind.MONTH), *columns, *version),
+        (Column("month", message("Month"), Kind.MONTH), *columns, *version),
         [
             (month.month, *row, *([month.definitions_version] if is_mixed else []))
             for month, row in zip(months, rows, strict=True)
@@ -68,13 +69,15 @@ def older_months(content: Content) -> list[Flowable]:
     versions = {month.definitions_version for month in months_shown(report)} - {report.definitions_version}
     return [
         content.note(
-            f"By version {version} of the definitions, since their events have expired: "
-            + ", ".join(
-                content.sheet.formats.month(month.month)
-                for month in months_shown(report)
-                if month.definitions_version == version
+            message(
+                "By version {version} of the definitions, since their events have expired: {months}.",
+                version=version,
+                months=", ".join(
+                    content.sheet.formats.month(month.month)
+                    for month in months_shown(report)
+                    if month.definitions_version == version
+                ),
             )
-            + "."
         )
         for version in sorted(versions)
     ]
@@ -85,7 +88,8 @@ def incomplete_months(content: Content, is_incomplete: Callable[[MonthFigures], 
     names = [content.sheet.formats.month(m.month) for m in months_shown(content.report) if is_incomplete(m)]
     if not names:
         return []
-    return [content.note(f"Not wholly known, for want of rates of exchange: {', '.join(names)}.")]
+    unknown = message("Not wholly known, for want of rates of exchange: {months}.", months=", ".join(names))
+    return [content.note(unknown)]
 
 
 def trend_charts(content: Content, trends: Sequence[Trend]) -> list[Flowable]:

@@ -2,6 +2,7 @@
 
 from reportlab.platypus import Flowable, Spacer
 
+from analytics_pipeline.languages.wording import message
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.months import MONTHS
 from analytics_pipeline.reports.report import Report
@@ -32,16 +33,16 @@ _FIGURES = (
 def tables(report: Report) -> list[Table]:
     """Return the period's figures, and users by month."""
     return [
-        figures_table("users", "Users of the period", [figure(report) for figure in _FIGURES]),
+        figures_table("users", message("Users of the period"), [figure(report) for figure in _FIGURES]),
         months_table(
             report,
             "usersByMonth",
-            "Users by month",
+            message("Users by month"),
             (
-                Column("totalUsers", "Total"),
-                Column("activeUsers", "Active"),
-                Column("newUsers", "New"),
-                Column("churnedUsers", "Churned"),
+                Column("totalUsers", message("Total")),
+                Column("activeUsers", message("Active")),
+                Column("newUsers", message("New")),
+                Column("churnedUsers", message("Churned")),
             ),
             [(m.total_users, m.active_users, m.new_users, m.churned_users) for m in months_shown(report)],
         ),
@@ -55,19 +56,21 @@ def pages(content: Content) -> list[Flowable]:
     charts = trend_charts(
         content,
         [
-            ("Total users", [m.total_users for m in report[MONTHS]]),
-            ("Active users", [m.active_users for m in report[MONTHS]]),
-            ("New users", [m.new_users for m in report[MONTHS]]),
-            ("Churned users", [m.churned_users for m in report[MONTHS]]),
+            (message("Total users"), [m.total_users for m in report[MONTHS]]),
+            (message("Active users"), [m.active_users for m in report[MONTHS]]),
+            (message("New users"), [m.new_users for m in report[MONTHS]]),
+            (message("Churned users"), [m.churned_users for m in report[MONTHS]]),
         ],
     )
     uncounted: list[Flowable] = []
     if report.users is None:
-        gone = "Raw events that users of this period are counted from have expired; whole months are kept permanently."
+        gone = message(
+            "Raw events that users of this period are counted from have expired; whole months are kept permanently."
+        )
         uncounted = [content.note(gone)]
     figures_placed = content.set(of_period)
     return [
-        *content.heading("Users", figures_placed.least_height + CHART_HEIGHT),
+        *content.heading(message("Users"), figures_placed.least_height + CHART_HEIGHT),
         figures_placed,
         *uncounted,
         Spacer(0, 12),

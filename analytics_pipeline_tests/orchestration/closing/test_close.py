@@ -215,6 +215,7 @@ def test_a_long_span_is_cut_into_bounded_runs_without_gaps() -> None:
         assert all(before.end == after.start for before, after in pairwise(windows))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("start", "end", "message"),
     [

@@ -18,7 +18,7 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.orchestration.ingestion import event_inbox as inbox_sensor
 from analytics_pipeline.orchestration.ingestion.event_inbox import INGESTION_JOB
 from analytics_pipeline.settings import get_settings
-from analytics_pipeline_tests.conftest import Database
+from analytics_pipeline_tests.conftest import SERVER_URL, Database
 from analytics_pipeline_tests.events.sample_records import json_lines, payment
 from analytics_pipeline_tests.orchestration.sensor_ticks import Ticks
 
@@ -244,6 +244,22 @@ def test_a_run_killed_in_the_middle_is_made_good_by_the_next(
     assert _count(database) == _KILLED_FILE_EVENTS
     assert _files(folder) == ["done/big.jsonl"]
     assert {run.status for run in instance.get_runs()} == {DagsterRunStatus.FAILURE, DagsterRunStatus.SUCCESS}
+
+
+@pytest.mark.skipif(SERVER_URL is None, reason="the embedded server has one session")
+def test_a_file_stays_in_the_inbox_while_somebody_else_holds_the_table(
+    ticks: Ticks, folder: Path, database: Database, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("ANALYTICS_LOCK_TIMEOUT", "1")
+    get_settings.cache_clear()
+    _drop(folder, "a.jsonl")
+    (request,) = _settle(ticks)
+    with database.connect() as other:
+        other.execute("LOCK TABLE analytics_events IN SHARE MODE")
+        assert not ticks.launch(request).success
+    assert _files(folder) == ["a.jsonl"]
+    assert ticks.launch(request).success
+    assert _files(folder) == ["done/a.jsonl"]
 
 
 def test_an_inbox_in_an_object_store(

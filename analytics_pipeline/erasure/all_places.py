@@ -1,0 +1,27 @@
+"""The places there are, in the order in which they are gone through."""
+
+from analytics_pipeline.erasure.dagster_rows import DagsterRows
+from analytics_pipeline.erasure.kept_documents import KeptDocuments
+from analytics_pipeline.erasure.kept_files import kept_files
+from analytics_pipeline.erasure.place import Place
+from analytics_pipeline.erasure.stored_events import AggregateRows, StoredEvents
+from analytics_pipeline.erasure.stored_rows import FormerNames, StoredRows
+from analytics_pipeline.settings import Settings
+from analytics_pipeline.timescale.connection import Connection
+
+
+def all_places(connection: Connection, settings: Settings) -> list[Place]:
+    """Return them for an autocommit connection and what the settings name.
+
+    What says which mails are a company's goes after those, what documents are made again from before them, and former
+    names last: by those an interrupted erasure finds all ids again.
+    """
+    return [
+        StoredEvents(connection),
+        AggregateRows(connection),
+        *kept_files(connection, settings),
+        DagsterRows(settings),
+        StoredRows(connection),
+        KeptDocuments(connection, settings),
+        FormerNames(connection),
+    ]

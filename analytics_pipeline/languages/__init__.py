@@ -1,0 +1,5 @@
+"""The words of documents and mails in several languages: one catalogue, a file of gettext's form for each language.
+
+``wording`` marks what is said in English where it is said, ``catalogues`` says it in another language. A new language
+is one more ``.po`` file here (``docs/languages.md``).
+"""

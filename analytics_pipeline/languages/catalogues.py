@@ -1,0 +1,78 @@
+"""The catalogues: what messages are in the languages there are, chosen by a locale.
+
+They are read as they were written, by Babel: there is nothing to compile, neither in a checkout nor in a wheel.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from gettext import c2py
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from analytics_pipeline.languages.wording import Message, filled
+
+if TYPE_CHECKING:
+    from babel.messages import Catalog
+
+FOLDER: Final = Path(__file__).parent
+SOURCE: Final = "en"
+"""The language that messages are written in; it needs no catalogue."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Language:
+    """A language that messages are said in.
+
+    ``code`` is that of its catalogue (``de``), ``texts`` are by their English: one, or several of which ``form``
+    chooses by a number.
+    """
+
+    code: str
+    texts: Mapping[str, Sequence[str]]
+    form: Callable[[int], int]
+
+    def say(self, text: str) -> str:
+        """Return a message in this language, in English where the catalogue lacks it; any other text as it is."""
+        if not isinstance(text, Message):
+            return text
+        values = {name: self.say(value) if isinstance(value, Message) else value for name, value in text.values.items()}
+        if text.text not in self.texts:
+            return filled(text.form, values)
+        forms = self.texts[text.text]
+        return filled(forms[0] if text.other is None else forms[self.form(text.number)], values)
+
+
+ENGLISH: Final = Language(SOURCE, {}, lambda _: 0)
+
+
+def languages() -> tuple[str, ...]:
+    """Return the codes of the languages there are, English first."""
+    return (SOURCE, *sorted(file.stem for file in FOLDER.glob("*.po")))
+
+
+@cache
+def language_of(code: str) -> Language:
+    """Return the language with a code such as ``de``; without a catalogue of its own everything is said in English."""
+    if code not in languages() or code == SOURCE:
+        return ENGLISH
+    catalogue = read_catalogue(code)
+    return Language(code, dict(_translated(catalogue)), c2py(catalogue.plural_expr))
+
+
+def read_catalogue(code: str) -> "Catalog":
+    """Return the catalogue of a language, with all that is noted in it."""
+    # Loaded by whoever writes in another language.
+    from babel.messages.pofile import read_po
+
+    with (FOLDER / f"{code}.po").open("rb") as file:
+        return read_po(file, locale=code, abort_invalid=True)
+
+
+def _translated(catalogue: "Catalog") -> Iterator[tuple[str, Sequence[str]]]:
+    """Yield the texts that are translated; what is marked as fuzzy is not."""
+    for entry in catalogue:
+        text = entry.id if isinstance(entry.id, str) else entry.id[0]
+        forms = [entry.string] if isinstance(entry.string, str) else entry.string or [""]
+        if text and all(forms) and not entry.fuzzy:
+            yield text, forms

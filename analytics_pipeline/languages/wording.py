@@ -1,0 +1,60 @@
+"""Texts in English that can be said in another language.
+
+A message is a ``str``, and as such its English: whoever knows of no languages prints, compares and stores that. What is
+put into it stays apart, so that another language can place it elsewhere.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+MARKS: Final[Mapping[str, tuple[int, ...] | None]] = {"message": None, "plural": (1, 2)}
+"""The functions that mark texts, and which of their arguments are texts; None: the first. For whoever collects them."""
+
+
+class Message(str):
+    """A text in English with what it is made of.
+
+    ``text`` is its form with ``{names}``, as the catalogues have it; ``values`` are put there, messages among them in
+    the same language. Of a text with two forms ``other`` is the one for several, and ``number`` chooses.
+    """
+
+    text: str
+    values: Mapping[str, object]
+    other: str | None
+    number: int
+
+    def __new__(cls, text: str, values: Mapping[str, object], other: str | None = None, number: int = 1) -> "Message":
+        """Make the English text; raises ``KeyError`` if a value is missing."""
+        made = super().__new__(cls, filled(text if other is None or number == 1 else other, values))
+        made.text, made.values, made.other, made.number = text, values, other, number
+        return made
+
+    @property
+    def form(self) -> str:
+        """The form that counts in English, still with its ``{names}``."""
+        return self.text if self.other is None or self.number == 1 else self.other
+
+    def __reduce__(self) -> tuple[type["Message"], tuple[str, Mapping[str, object], str | None, int]]:
+        """Stay what it is in another process."""
+        return (Message, (self.text, self.values, self.other, self.number))
+
+
+def message(text: str, /, **values: object) -> Message:
+    """Return a text that can be said in other languages; ``{names}`` in it are filled with the values.
+
+    The text is a literal: it is collected from the code.
+    """
+    return Message(text, values)
+
+
+def plural(one: str, other: str, number: int, /, **values: object) -> Message:
+    """Return one of two texts, ``one`` for the number 1, that can be said in other languages.
+
+    ``{number}`` in them is the number unless it is among the values, formatted. Both texts are literals.
+    """
+    return Message(one, {"number": number, **values}, other, number)
+
+
+def filled(text: str, values: Mapping[str, object]) -> str:
+    """Return a text with its ``{names}`` filled; one without values stays as it is."""
+    return text.format(**values) if values else text

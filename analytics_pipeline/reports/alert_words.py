@@ -1,0 +1,70 @@
+"""What an alert found and watched for, in the words and the notation of a document.
+
+The database keeps both as the messages had them, in English: ``-20.0 % to 800.00 EUR``, ``change below -20 % in 2 of 3
+months``. A text of another form stays as it is.
+"""
+
+import re
+from decimal import Decimal
+
+from analytics_pipeline.languages.wording import message
+from analytics_pipeline.reports.formats import MINUS, Formats
+
+_is_condition = re.compile(
+    r"(?P<change>change )?(?P<comparison>above|below|at least|at most) (?P<threshold>\S+(?: \S+)?)"
+    r"(?: in (?P<needed>\d+) of (?P<of>\d+) (?P<granularity>day|month)s)?"
+).fullmatch
+_is_difference = re.compile(r"(?P<difference>\S+(?: \S+)?) to (?P<figure>.+)").fullmatch
+_is_points = re.compile(r"(?P<number>\S+) points").fullmatch
+_number = re.compile(r"(?<![\w.,])([+-]?)(\d[\d,]*(?:\.\d+)?)( %)?(?![\w.,]*\d)")
+
+
+def figure_in_words(found: str) -> str:
+    """Return what an alert found as a message: a figure, or how far it has come to which one."""
+    if found == "no data":
+        return message("no data")
+    if matched := _is_difference(found):
+        difference, figure = matched.groups()
+        return message("{difference} to {figure}", difference=_points(difference), figure=figure)
+    return found
+
+
+def condition_in_words(condition: str) -> str:
+    """Return what an alert watched for as a message."""
+    if not (matched := _is_condition(condition)):
+        return condition
+    threshold = _points(matched["threshold"])
+    compared = {
+        "above": message("above {threshold}", threshold=threshold),
+        "below": message("below {threshold}", threshold=threshold),
+        "at least": message("at least {threshold}", threshold=threshold),
+        "at most": message("at most {threshold}", threshold=threshold),
+    }[matched["comparison"]]
+    if matched["change"]:
+        compared = message("change {compared}", compared=compared)
+    if matched["granularity"] is None:
+        return compared
+    times = {"compared": compared, "needed": matched["needed"], "of": matched["of"]}
+    return (
+        message("{compared} in {needed} of {of} days", **times)
+        if matched["granularity"] == "day"
+        else message("{compared} in {needed} of {of} months", **times)
+    )
+
+
+def write_figures(words: str, formats: Formats) -> str:
+    """Return words with the figures in them, which are in English notation, as the locale writes them."""
+    return _number.sub(lambda found: _written(found, formats), words)
+
+
+def _points(difference: str) -> str:
+    matched = _is_points(difference)
+    return message("{number} points", number=matched["number"]) if matched else difference
+
+
+def _written(found: re.Match[str], formats: Formats) -> str:
+    sign, digits, percent = found.groups()
+    value = Decimal(digits.replace(",", ""))
+    decimals = max(-int(value.as_tuple().exponent), 0)
+    written = formats.percent(value, decimals) if percent else formats.number(value, decimals)
+    return {"-": MINUS, "+": "+"}.get(sign, "") + written

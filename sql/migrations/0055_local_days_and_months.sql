@@ -1,0 +1,199 @@
+-- Closed days and months are those of a calendar: each company's dates begin and end in its own time zone, and its amounts
+-- are in its own currency. Beside the companies' rows stands the platform's, over all of them: its company_id is null.
+
+-- Sums of the companies' rows, as they were shown so far: every company was in UTC and in the base currency, so they are
+-- what the platform's rows hold. A database of a release without these functions gets its rows when it is closed again.
+DO $$
+DECLARE
+    metric text;
+BEGIN
+    FOREACH metric IN ARRAY ARRAY['analytics_revenue_metrics', 'analytics_mrr_movements', 'analytics_user_metrics']
+    LOOP
+        EXECUTE format(
+            $columns$
+                ALTER TABLE %1$I
+                    ADD COLUMN IF NOT EXISTS time_zone text NOT NULL DEFAULT 'UTC',
+                    ADD COLUMN IF NOT EXISTS period_date date NOT NULL
+                        GENERATED ALWAYS AS ((period_start AT TIME ZONE time_zone)::date) STORED
+            $columns$, metric
+        );
+        EXECUTE format('ALTER TABLE %I DROP CONSTRAINT IF EXISTS %I', metric, metric || '_pkey');
+        EXECUTE format('ALTER TABLE %I ALTER COLUMN company_id DROP NOT NULL', metric);
+        EXECUTE format(
+            'CREATE UNIQUE INDEX IF NOT EXISTS %I ON %I (company_id, granularity, period_date) NULLS NOT DISTINCT',
+            metric || '_company_idx', metric
+        );
+        EXECUTE format(
+            'CREATE INDEX IF NOT EXISTS %I ON %I (granularity, period_date)', metric || '_date_idx', metric
+        );
+        EXECUTE format(
+            'COMMENT ON COLUMN %I.company_id IS %L', metric,
+            'The tenant; null: the platform''s row, over all companies but those for tests. It is no sum of the others: '
+            'leave it out where companies are summed or listed.'
+        );
+        EXECUTE format(
+            'COMMENT ON COLUMN %I.time_zone IS %L', metric, 'The time zone whose date the period is.'
+        );
+        EXECUTE format(
+            'COMMENT ON COLUMN %I.period_date IS %L', metric,
+            'The date, of a month its first one; period_start and period_end are its instants in the time zone.'
+        );
+    END LOOP;
+END
+$$;
+
+ALTER TABLE analytics_metric_periods
+    ADD COLUMN IF NOT EXISTS time_zone text NOT NULL DEFAULT 'UTC',
+    ADD COLUMN IF NOT EXISTS period_date date NOT NULL
+        GENERATED ALWAYS AS ((period_start AT TIME ZONE time_zone)::date) STORED,
+    ADD COLUMN IF NOT EXISTS is_platform boolean NOT NULL DEFAULT true;
+ALTER TABLE analytics_metric_periods DROP CONSTRAINT IF EXISTS analytics_metric_periods_pkey;
+ALTER TABLE analytics_metric_periods
+    ADD CONSTRAINT analytics_metric_periods_pkey
+        PRIMARY KEY (metric, granularity, period_date, time_zone, currency);
+CREATE INDEX IF NOT EXISTS analytics_metric_periods_platform_idx
+    ON analytics_metric_periods (computed_at) WHERE is_platform;
+
+COMMENT ON TABLE analytics_metric_periods IS
+    'Closed days and months of the metric tables, a row for each calendar (time zone and currency) that has companies: by '
+    'which definitions, and the newest change they have seen.';
+COMMENT ON COLUMN analytics_metric_periods.is_platform IS
+    'Whether it is the platform''s calendar: that of the rows over all companies, and of companies without one of their own.';
+
+-- What a change concerns besides its company and its instants.
+ALTER TABLE analytics_metric_changes
+    -- Only the rows over all companies.
+    ADD COLUMN IF NOT EXISTS is_platform boolean NOT NULL DEFAULT false,
+    -- Only the company's own rows: its figures of a period that others are compared with.
+    ADD COLUMN IF NOT EXISTS is_own boolean NOT NULL DEFAULT false,
+    -- A company has another calendar: its rows are to be computed again, and nobody else's.
+    ADD COLUMN IF NOT EXISTS is_calendar boolean NOT NULL DEFAULT false,
+    -- Periods that begin before it keep what they have: the retention horizon when a calendar was changed.
+    ADD COLUMN IF NOT EXISTS first_start timestamptz,
+    -- Only calendars in UTC, or only those that are not; null: all.
+    ADD COLUMN IF NOT EXISTS zones text CHECK (zones IN ('UTC', 'local'));
+
+-- Hours whose events have changed since a continuous aggregate of days or months was refreshed over them: by them the local
+-- days are known that have changed, which the refresh of a whole UTC day does not say.
+CREATE TABLE IF NOT EXISTS analytics_changed_hours (
+    relation text           PRIMARY KEY,
+    hours    tstzmultirange NOT NULL
+);
+
+COMMENT ON TABLE analytics_changed_hours IS
+    'Hours (UTC) of changed events that an aggregate of days or months has not been refreshed over since.';
+
+-- What the tables hold already is shown over all companies as before.
+DO $$
+BEGIN
+    IF to_regprocedure('analytics_revenue_metrics_together(text,timestamptz,timestamptz)') IS NULL
+       OR to_regprocedure('analytics_mrr_movements_together(text,timestamptz,timestamptz)') IS NULL
+       OR to_regprocedure('analytics_user_metrics_together(text,timestamptz,timestamptz)') IS NULL
+    THEN
+        UPDATE analytics_metric_periods SET is_platform = false;
+        RETURN;
+    END IF;
+    INSERT INTO analytics_revenue_metrics (
+        granularity, period_start, period_end, currency, total_revenue, previous_revenue, revenue_growth, invoiced,
+        refunds, mrr, arr, paying_customers, arpa, total_users, average_revenue_per_user, unconverted,
+        definitions_version, computed_at
+    )
+    SELECT
+        g.granularity, m.period_start, m.period_end, m.currency, m.total_revenue, m.previous_revenue, m.revenue_growth,
+        m.invoiced, m.refunds, m.mrr, m.arr, m.paying_customers, m.arpa, m.total_users, m.average_revenue_per_user,
+        m.unconverted, m.definitions_version, m.computed_at
+    FROM (VALUES ('day'), ('month')) AS g (granularity)
+    CROSS JOIN LATERAL analytics_revenue_metrics_together(g.granularity, '-infinity', 'infinity') AS m
+    ON CONFLICT DO NOTHING;
+    INSERT INTO analytics_mrr_movements (
+        granularity, period_start, period_end, currency, start_mrr, new, reactivation, expansion, contraction, churn, fx,
+        end_mrr, unconverted, definitions_version, computed_at, expansion_of_paying, new_customers, returned_customers,
+        lost_customers, customers_at_start, paying_customers, mrr_at_start, mrr, mrr_year_before, total_revenue,
+        total_revenue_year_before, gross_mrr_churn_rate, net_mrr_churn_rate, gross_revenue_retention,
+        net_revenue_retention, quick_ratio, customer_churn_rate, arpa_growth, lifetime_value,
+        total_revenue_year_over_year, mrr_year_over_year
+    )
+    SELECT
+        g.granularity, m.period_start, m.period_end, m.currency, m.start_mrr, m.new, m.reactivation, m.expansion,
+        m.contraction, m.churn, m.fx, m.end_mrr, m.unconverted, m.definitions_version, m.computed_at,
+        m.expansion_of_paying, m.new_customers, m.returned_customers, m.lost_customers, m.customers_at_start,
+        m.paying_customers, m.mrr_at_start, m.mrr, m.mrr_year_before, m.total_revenue, m.total_revenue_year_before,
+        m.gross_mrr_churn_rate, m.net_mrr_churn_rate, m.gross_revenue_retention, m.net_revenue_retention,
+        m.quick_ratio, m.customer_churn_rate, m.arpa_growth, m.lifetime_value, m.total_revenue_year_over_year,
+        m.mrr_year_over_year
+    FROM (VALUES ('day'), ('month')) AS g (granularity)
+    CROSS JOIN LATERAL analytics_mrr_movements_together(g.granularity, '-infinity', 'infinity') AS m
+    ON CONFLICT DO NOTHING;
+    INSERT INTO analytics_user_metrics (
+        granularity, period_start, period_end, total_users, active_users, new_users, churned_users, users_at_start,
+        active_before, churned_of_start, churn_rate, active_user_rate, churn_rate_of_start, active_fingerprint,
+        definitions_version, computed_at
+    )
+    SELECT
+        g.granularity, m.period_start, m.period_end, m.total_users, m.active_users, m.new_users, m.churned_users,
+        m.users_at_start, m.active_before, m.churned_of_start, m.churn_rate, m.active_user_rate,
+        m.churn_rate_of_start, o.active_fingerprint, o.definitions_version, o.computed_at
+    FROM (VALUES ('day'), ('month')) AS g (granularity)
+    CROSS JOIN LATERAL analytics_user_metrics_together(g.granularity, '-infinity', 'infinity') AS m
+    JOIN (
+        SELECT
+            c.granularity, c.period_start, bit_xor(c.active_fingerprint) AS active_fingerprint,
+            min(c.definitions_version) AS definitions_version, min(c.computed_at) AS computed_at
+        FROM analytics_user_metrics AS c
+        WHERE c.company_id IS NOT NULL
+        GROUP BY c.granularity, c.period_start
+    ) AS o ON o.granularity = g.granularity AND o.period_start = m.period_start
+    ON CONFLICT DO NOTHING;
+END
+$$;
+
+-- Their results or what they take are others now, or nobody asks them any more.
+DROP FUNCTION IF EXISTS analytics_revenue_metrics_together(text, timestamptz, timestamptz);
+DROP FUNCTION IF EXISTS analytics_mrr_movements_together(text, timestamptz, timestamptz);
+DROP FUNCTION IF EXISTS analytics_user_metrics_together(text, timestamptz, timestamptz);
+DROP FUNCTION IF EXISTS analytics_revenue_metrics_rows(text, timestamptz, timestamptz, text, integer);
+DROP FUNCTION IF EXISTS analytics_mrr_movements_rows(text, timestamptz, timestamptz, text, integer);
+DROP FUNCTION IF EXISTS analytics_user_metrics_rows(text, timestamptz, timestamptz, text, integer);
+DROP FUNCTION IF EXISTS analytics_company_periods(text, timestamptz, timestamptz, text);
+DROP FUNCTION IF EXISTS analytics_close_metric(text, text, timestamptz, timestamptz, text, integer);
+DROP FUNCTION IF EXISTS analytics_note_metric(
+    text, text, timestamptz, timestamptz, text, integer, bigint, timestamptz[]
+);
+DROP FUNCTION IF EXISTS analytics_note_refresh(timestamptz, timestamptz, text, text);
+DROP FUNCTION IF EXISTS analytics_is_stale(analytics_metric_periods, analytics_metric_changes);
+DROP FUNCTION IF EXISTS analytics_is_outdated(analytics_metric_periods, integer, text);
+DROP FUNCTION IF EXISTS analytics_stale_metric_periods(integer, text, timestamptz);
+DROP FUNCTION IF EXISTS analytics_closed_users(text, timestamptz, timestamptz, text[], boolean);
+DROP FUNCTION IF EXISTS analytics_signoff_obstacles(text, timestamptz, integer, text);
+DROP FUNCTION IF EXISTS analytics_sign_month(text, timestamptz, text, text, integer, text, jsonb);
+
+-- What a company's calendar is changes its own figures, and whether it is one for tests none but the platform's. Behind the
+-- retention horizon figures keep the calendar that they were computed by.
+CREATE OR REPLACE FUNCTION analytics_note_calendar()
+RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM analytics_metric_periods) THEN
+        RETURN NULL;
+    END IF;
+    PERFORM analytics_lock_changes(false);
+    INSERT INTO analytics_metric_changes (company_id, changed_from, first_start, is_calendar, cause)
+    SELECT DISTINCT c.company_id, '-infinity'::timestamptz, analytics_events_from(), true, 'calendar of the company'
+    FROM (VALUES (OLD.company_id), (NEW.company_id)) AS c (company_id)
+    WHERE c.company_id IS NOT NULL
+      AND (OLD.company_id, OLD.time_zone, OLD.currency) IS DISTINCT FROM (NEW.company_id, NEW.time_zone, NEW.currency);
+    IF coalesce(OLD.is_test, false) <> coalesce(NEW.is_test, false) THEN
+        INSERT INTO analytics_metric_changes (company_id, changed_from, first_start, is_platform, cause)
+        VALUES (NULL, '-infinity', analytics_events_from(), true, 'test companies');
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION analytics_note_calendar IS
+    'Notes that a company has got another time zone or currency, or counts in figures over all companies no more or again.';
+
+CREATE OR REPLACE TRIGGER analytics_note_calendar
+    AFTER INSERT OR UPDATE OR DELETE ON analytics_companies
+    FOR EACH ROW EXECUTE FUNCTION analytics_note_calendar();
