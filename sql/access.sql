@@ -72,6 +72,9 @@ BEGIN
         TO analytics_writer;
         GRANT SELECT, INSERT, UPDATE ON analytics_event_conflicts TO analytics_writer;
         GRANT SELECT ON analytics_id_aliases TO analytics_writer;
+        -- By these it recognises ids that were erased.
+        GRANT SELECT (digest, recorded_as, in_texts) ON analytics_erased_ids TO analytics_writer;
+        GRANT SELECT ON analytics_erasure_key TO analytics_writer;
         -- Answers of the API to requests that may be sent again, kept beside their events.
         GRANT SELECT, INSERT, UPDATE, DELETE ON analytics_api_replays TO analytics_writer;
     END IF;

@@ -5,7 +5,7 @@ from analytics_pipeline.erasure.kept_documents import KeptDocuments
 from analytics_pipeline.erasure.kept_files import kept_files
 from analytics_pipeline.erasure.place import Place
 from analytics_pipeline.erasure.stored_events import AggregateRows, StoredEvents
-from analytics_pipeline.erasure.stored_rows import FormerNames, StoredRows
+from analytics_pipeline.erasure.stored_rows import StoredRows
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection
 
@@ -13,8 +13,7 @@ from analytics_pipeline.timescale.connection import Connection
 def all_places(connection: Connection, settings: Settings) -> list[Place]:
     """Return them for an autocommit connection and what the settings name.
 
-    What says which mails are a company's goes after those, what documents are made again from before them, and former
-    names last: by those an interrupted erasure finds all ids again.
+    What says which mails are a company's goes after those, and what documents are made again from before them.
     """
     return [
         StoredEvents(connection),
@@ -23,5 +22,4 @@ def all_places(connection: Connection, settings: Settings) -> list[Place]:
         DagsterRows(settings),
         StoredRows(connection),
         KeptDocuments(connection, settings),
-        FormerNames(connection),
     ]

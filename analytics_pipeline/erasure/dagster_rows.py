@@ -42,7 +42,7 @@ class DagsterRows:
             for table, columns in _tables(storage).items():
                 left: Counter[str] = Counter()
                 for _, changed in _changes(storage, table, columns, subject):
-                    left.update(changed)
+                    left.update(changed.keys())
                 for column, number in left.items():
                     yield f"Dagster's {table}.{column}: {number:,} rows"
 

@@ -21,14 +21,14 @@ NOT_REACHED = (
     "removed yet",
     "mails and messages that were sent, documents that were downloaded, files that somebody has taken elsewhere",
     "logs of programs and of the database server",
-    "the ERP itself: a row there that still names the person is recorded under the pseudonym, one of the company is not",
+    "the ERP: a row there that still names the person is recorded under the pseudonym, one of the company is not",
 )
 _LOCK_CLASS = 7_261_947
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an erasure has done: its number, what took the id's place, how much was touched and what is left, by place."""
+    """What an erasure has done: its number, what took the id's place, how much was touched and what is left."""
 
     erasure_id: int
     pseudonym: str
@@ -95,6 +95,9 @@ def erase(
         for place in places:
             place.erase(subject)
             say(f"{type(place).__name__} done")
+        # Last of all: by former names an interrupted erasure finds all ids again.
+        values = {"company": subject.company_id, "user": subject.user_id, "ids": subject.ids}
+        connection.execute(load_query("erasure_delete_aliases"), values)
         left = search(places, subject)
         with connection.transaction():
             if not left:
@@ -111,7 +114,7 @@ def search(places: Sequence[Place], subject: Subject) -> list[str]:
 
 
 def _begin(connection: Connection, subject: Subject) -> tuple[Subject, int]:
-    """Keep the pseudonyms, from which on records that name the ids bear them; of an erasure that was begun they stay."""
+    """Keep the pseudonyms: from now on records that name the ids bear them. Those of one that was begun stay."""
     with connection.transaction():
         connection.execute(load_query("erasure_key"))
         erased = ErasedIds(bytes(fetch_row(connection, "SELECT key FROM analytics_erasure_key")[0]))

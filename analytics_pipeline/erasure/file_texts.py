@@ -121,8 +121,8 @@ def _is_kept(column: str) -> bool:
 
 
 def _without_rows(subject: Subject, content: bytes) -> bytes:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
     schema, rows = _rows(content)
     kept = [row for row in rows if not (subject.is_company and subject.is_record_of(row))]

@@ -19,6 +19,13 @@ from analytics_pipeline.text import without_credentials
 from analytics_pipeline.timescale.connection import Connection
 
 _NAME = "documents"
+_REMADE = (
+    "erasure_remade_document",
+    "erasure_remade_file",
+    "erasure_remade_message",
+    "erasure_remade_signoff",
+    "erasure_remade_keys",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +98,8 @@ class KeptDocuments:
         }  # fmt: skip
         with self._connection.transaction():
             self._connection.execute("SET CONSTRAINTS ALL DEFERRED")
-            for query in ("document", "file", "message", "signoff", "keys"):
-                self._connection.execute(load_query(f"erasure_remade_{query}"), values)
+            for query in _REMADE:
+                self._connection.execute(load_query(query), values)
         self._complete(store, name)
 
     def _complete(self, store: Store, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Events, in compressed chunks too, with what the ledger of the ERP knows of them, and the stored rows of aggregates."""
+"""Events, in compressed chunks too, with what the ERP's ledger knows of them, and the stored rows of aggregates."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -19,7 +19,7 @@ _UNLIMITED = "SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction 
 
 
 class StoredEvents:
-    """The hypertable. Day by day: TimescaleDB notes the span from the first to the last changed row of a transaction."""
+    """The hypertable, day by day: TimescaleDB notes the span from first to last changed row of a transaction."""
 
     def __init__(self, connection: Connection) -> None:
         """Take an autocommit connection."""
@@ -30,7 +30,7 @@ class StoredEvents:
         return {_EVENTS: fetch_row(self._connection, load_query("erasure_events"), _parameters(subject))[0]}
 
     def erase(self, subject: Subject) -> None:
-        """Remove the company's events; give the person's the pseudonym, and keep of their metadata what figures need."""
+        """Remove the company's events; give the person's the pseudonym, and of the metadata keep what figures need."""
         days = self._connection.execute(load_query("erasure_event_days"), _parameters(subject)).fetchall()
         for (day,) in days:
             with self._connection.transaction():
@@ -55,7 +55,12 @@ class StoredEvents:
     def _conceal(self, subject: Subject, day: datetime) -> None:
         rows = self._connection.execute(load_query("erasure_events_of_day"), {**_parameters(subject), "day": day})
         events = [AnalyticsEvent._make([*row[:-1], parse_json(row[-1])]) for row in rows.fetchall()]
-        changed = [now for event in events if (now := _concealed(subject, event)) != event]
+        concealed = [(event, *subject.concealed(event.user_id, event.metadata)) for event in events]
+        changed = [
+            event._replace(user_id=user_id, metadata=metadata)
+            for event, user_id, metadata in concealed
+            if (user_id, metadata) != (event.user_id, event.metadata)
+        ]
         if not changed:
             return
         values = {
@@ -111,12 +116,6 @@ class AggregateRows:
         query = sql.SQL("SELECT count(*) FROM {} WHERE company_id = %s AND {} = ANY (%s)").format(table, column)
         number: int = fetch_row(self._connection, query, [subject.company_id, subject.ids])[0]
         return number
-
-
-def _concealed(subject: Subject, event: AnalyticsEvent) -> AnalyticsEvent:
-    event = subject.erased.conceal(event)
-    # Ids of several words are found here alone.
-    return event._replace(metadata=subject.json(event.metadata)) if subject.in_texts else event
 
 
 def _parameters(subject: Subject) -> dict[str, Any]:

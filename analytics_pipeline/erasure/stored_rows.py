@@ -38,10 +38,12 @@ OWN_WORDS_OF: Final[Mapping[str, frozenset[str]]] = {
     "analytics_api_replays": frozenset({"request_sha256"}),
     "analytics_api_tokens": frozenset({"token_hash", "token_id"}),
     "analytics_check_results": frozenset({"subject"}),
+    "analytics_companies": frozenset({"by_hand"}),
     "analytics_document_keys": frozenset({"key_hash", "name"}),
     "analytics_erased_ids": frozenset({"digest", "recorded_as", "stored_as"}),
     "analytics_erasures": frozenset({"places", "pseudonym"}),
     "analytics_erasure_key": frozenset({"key"}),
+    "analytics_metric_changes": frozenset({"zones"}),
     "analytics_outbox": frozenset({"attachment_sha256", "claimed_by"}),
     "analytics_policies": frozenset({"client", "name", "origin", "value"}),
     # Names in the store are made of companies alone.
@@ -107,7 +109,8 @@ class StoredRows:
             tables = self.tables()
             if subject.is_company:
                 self._connection.execute(load_query("erasure_company_changed"), {"company": subject.company_id})
-                self._connection.execute(load_query("erasure_delete_replays"), {"company": subject.company_id})
+                for query in ("erasure_delete_replays", "erasure_delete_rejected_rows"):
+                    self._connection.execute(load_query(query), {"company": subject.company_id})
                 for table in tables:
                     if table.has_company:
                         self._delete(table, subject)
@@ -123,7 +126,7 @@ class StoredRows:
                 yield f"{table.name}: {of_company:,} rows of the company"
             left: Counter[str] = Counter()
             for _, changed in self._changes(table, subject):
-                left.update(changed)
+                left.update(changed.keys())
             for column, number in left.items():
                 yield f"{table.name}.{column}: {number:,} rows"
 
@@ -143,7 +146,7 @@ class StoredRows:
         if not table.columns:
             return
         names = [column.name for column in table.columns]
-        scope = sql.SQL("true")
+        scope: sql.Composable = sql.SQL("true")
         if table.has_company and not subject.is_company:
             # A user of another company is another person.
             scope = sql.SQL("(t.company_id = {} OR t.company_id IS NULL)").format(sql.Literal(subject.company_id))
@@ -211,28 +214,7 @@ class StoredRows:
         self._execute("DELETE FROM {} WHERE company_id = %s", table, [subject.company_id])
 
     def _execute(self, statement: str, table: TextTable, values: Sequence[Any]) -> None:
-        self._connection.execute(sql.SQL(statement).format(sql.Identifier(table.name)), values)  # type: ignore[arg-type]
-
-
-class FormerNames:
-    """Former ids of the person: last of all, since an interrupted erasure finds them there again."""
-
-    def __init__(self, connection: Connection) -> None:
-        """Take an autocommit connection."""
-        self._connection = connection
-
-    def count(self, subject: Subject) -> Mapping[str, int]:
-        """Count nothing: the other tables do."""
-        return {}
-
-    def erase(self, subject: Subject) -> None:
-        """Remove them."""
-        values = {"company": subject.company_id, "user": subject.user_id, "ids": subject.ids}
-        self._connection.execute(load_query("erasure_delete_aliases"), values)
-
-    def search(self, subject: Subject) -> Iterator[str]:
-        """Look nowhere: the other tables do."""
-        yield from ()
+        self._connection.execute(sql.SQL(statement).format(sql.Identifier(table.name)), values)
 
 
 def _readable(column: TextColumn) -> sql.Composable:
@@ -241,33 +223,39 @@ def _readable(column: TextColumn) -> sql.Composable:
 
 
 def _without(table: str, column: TextColumn, row: Mapping[str, Any], subject: Subject) -> Any:
-    """Return the value of a column without the ids; the value itself where it has none. Of bytes None stands for any."""
+    """Return the value of a column without the ids; the value itself where it has none, None of bytes that have one."""
     value = row[column.name]
     if value is None:
         return None
-    if column.kind == "bytes":
-        text = bytes(value).decode("utf-8", "replace")
-        return value if subject.text(text) == text else None
-    if column.kind == "list":
-        return [None if item is None else subject.text(item) for item in value]
-    if column.kind == "json":
-        parsed = parse_json(value)
-        now = subject.json(_without_keys(parsed, subject) if table == _ROWS else parsed)
-        return value if now == parsed else to_json(now)
-    if column.name in _IDS:
+    match column.kind:
+        case "bytes":
+            text = bytes(value).decode("utf-8", "replace")
+            return value if subject.text(text) == text else None
+        case "list":
+            return [None if item is None else subject.text(item) for item in value]
+        case "json":
+            parsed = parse_json(value)
+            now = subject.json(_without_keys(parsed, subject) if table == _ROWS else parsed)
+            return value if now == parsed else to_json(now)
+    return _without_words(table, column.name, row, subject)
+
+
+def _without_words(table: str, column: str, row: Mapping[str, Any], subject: Subject) -> str:
+    value: str = row[column]
+    if column in _IDS:
         return subject.stored_as.get(value, value)
-    if table == _CURSORS and column.name == "position_key":
+    if table == _CURSORS and column == "position_key":
         # Read again from the beginning of the instant; what is known is recognised.
         return "" if subject.text(value, within=True) != value else value
-    if table == _RECORDS and column.name == "record":
+    if table == _RECORDS and column == "record":
         return without_record(value, subject)
     return subject.text(value, within=_is_of_subject(table, row, subject))
 
 
 def _is_of_subject(table: str, row: Mapping[str, Any], subject: Subject) -> bool:
-    """Return whether a row is about a rejected record of the person: in its words the ids count however plain they are."""
+    """Return whether a row is of a rejected record of the person: in its words ids count however plain they are."""
     if table == _RECORDS:
-        return without_record(row["record"], subject) != row["record"]
+        return bool(without_record(row["record"], subject) != row["record"])
     if table == _ROWS:
         record = parse_json(row["row"])
         return isinstance(record, dict) and subject.is_record_of(record)

@@ -103,8 +103,8 @@ class Subject:
 
     @cached_property
     def _keyed(self) -> re.Pattern[str]:
-        """The ids within JSON, in a text as well, under keys that say what they are."""
-        keys, ids = "|".join(sorted(self._id_keys)), "|".join(map(re.escape, self.stored_as))
+        """A company within JSON that is a text, under keys that say what it is."""
+        keys, ids = "|".join(sorted(_COMPANY_KEYS)), "|".join(map(re.escape, self.stored_as))
         return re.compile(rf'(\\*"(?:{keys})\\*"\s*:\s*\\*")({ids})(?=\\*")')
 
     @cached_property
@@ -119,7 +119,7 @@ class Subject:
         """
         if text in self.stored_as:
             return self.stored_as[text]
-        if '"' in text:
+        if self.is_company and '"' in text:
             text = self._keyed.sub(lambda found: f"{found[1]}{self.stored_as[found[2]]}", text)
         folded = text.lower()
         for form, id_ in self._forms.items():
@@ -131,8 +131,14 @@ class Subject:
         """Return whether an id stands in a text of a file."""
         return self.text(text) != text
 
+    def concealed(self, user_id: str | None, metadata: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
+        """Return user and metadata of an event of the company as they are kept, and as it would be recorded again."""
+        user_id, metadata = self.erased.concealed(self.company_id, user_id, metadata)
+        # Ids of several words are found here alone.
+        return user_id, self.json(metadata) if self.in_texts else metadata
+
     def file_name(self, name: str) -> str:
-        """Return a name of a file, with folders or without, with the pseudonym where an id stands before its endings."""
+        """Return a name of a file, in whatever folder, with the pseudonym where an id stands before its endings."""
         folders, slash, file = name.rpartition("/")
         stem, endings = split_name(file)
         return f"{folders}{slash}{self.text(stem)}{endings}"
@@ -166,6 +172,9 @@ class Subject:
         return self.text(text)
 
     def _json_object(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        if not self.is_company and value.get("company_id") not in (None, self.company_id):
+            # A user of another company is another person.
+            return dict(value)
         if not self.is_company and self.is_record_of(value) and "metadata" in value:
             user_id = str(value["user_id"])
             value = {**value, "metadata": _kept_metadata(value["metadata"], user_id, self.stored_as[user_id])}

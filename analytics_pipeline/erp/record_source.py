@@ -269,7 +269,7 @@ class _Run:
         """Store what the rows say of companies; of two rows of one company the later one counts."""
         judged, parser = _Judged(), CompanyParser(self._connection)
         said: dict[str, CompanyValues] = {}
-        for row in rows:
+        for row in self._of_those_that_are_kept(rows, judged):
             try:
                 require_key(row)
                 company = parser.parse(row)
@@ -285,6 +285,15 @@ class _Run:
         judged.already_there = len(judged.keys) - len(changed)
         return judged
 
+    def _of_those_that_are_kept(self, rows: Sequence[Row], judged: "_Judged") -> Iterator[Row]:
+        """Yield the rows but those of erased companies, whatever is wrong with them: they are counted alone."""
+        for row in rows:
+            company = self._parsing.aliases.company(row["company_id"])
+            if isinstance(company, str) and self._erased.is_erased(company):
+                judged.leave_out()
+            else:
+                yield row
+
     def _judge(self, rows: Sequence[Row]) -> "_Judged":
         """Tell new events, rows that are events already, and rejects apart."""
         name = self._source.name
@@ -292,7 +301,7 @@ class _Run:
         known = self._ledger.look_up({event_id_of(name, row[KEY]) for row in rows})
         judged = _Judged()
         changed: list[tuple[Row, AnalyticsEvent, Recorded]] = []
-        for row in rows:
+        for row in self._of_those_that_are_kept(rows, judged):
             try:
                 said = parse_row(name, row, now=now, parsing=self._parsing)
                 event = self._erased.conceal(said)
@@ -373,11 +382,13 @@ class _Judged:
             difference = describe_differences(refusal.stored, refusal.event, "the row now") or "with other content"
             self.reject(row, _changed(source, row[KEY], difference))
 
+    def leave_out(self) -> None:
+        """Count a row of an erased company."""
+        self.left_out += 1
+        self.reasons[ERASED_COMPANY] += 1
+
     def reject(self, row: Row, rejection: RejectedEvent) -> None:
         self.reasons[rejection.kind] += 1
-        if rejection.kind == ERASED_COMPANY:
-            self.left_out += 1
-            return
         if rejection.kind != _FUTURE:
             self.rejects.append(NewReject(row, rejection.kind, rejection.reason))
             return

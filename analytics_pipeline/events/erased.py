@@ -88,15 +88,21 @@ class ErasedIds:
         """
         if not self.ids:
             return event
-        company_id = event.company_id
-        if self.is_erased(company_id):
+        if self.is_erased(event.company_id):
             raise RejectedEvent(ERASED_COMPANY, "its company was erased: nothing of it is kept.")
-        pseudonym = self.pseudonym(company_id, event.user_id)
-        if pseudonym is None:
-            metadata = self.value(company_id, event.metadata) if event.metadata else event.metadata
-            return event if metadata == event.metadata else event._replace(metadata=metadata)
-        metadata = without_person(event.metadata, str(event.user_id), pseudonym)
-        return event._replace(user_id=pseudonym, metadata=self.value(company_id, metadata))
+        user_id, metadata = self.concealed(event.company_id, event.user_id, event.metadata)
+        if (user_id, metadata) == (event.user_id, event.metadata):
+            return event
+        return event._replace(user_id=user_id, metadata=metadata)
+
+    def concealed(
+        self, company_id: str, user_id: str | None, metadata: dict[str, Any]
+    ) -> tuple[str | None, dict[str, Any]]:
+        """Return user and metadata of an event of the company as they may be recorded."""
+        pseudonym = self.pseudonym(company_id, user_id)
+        if pseudonym is not None:
+            user_id, metadata = pseudonym, without_person(metadata, str(user_id), pseudonym)
+        return user_id, self.value(company_id, metadata) if metadata else metadata
 
     def record(self, company_id: object, content: object, text: str) -> str:
         """Return the text of a rejected record as it may be kept: of an erased user's the event's fields alone."""

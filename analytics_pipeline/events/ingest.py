@@ -147,12 +147,13 @@ class _Batch:
 
     def reject(self, record: Record, rejection: RejectedEvent, file: RejectsFile, erased: ErasedIds) -> None:
         name, company_id, text, reason = self.source.name, record.company_id, record.text, rejection.reason
-        if rejection.kind == ERASED_COMPANY:
-            # The text tells the records apart that are counted, and is not kept.
-            company_id = None
+        kind = rejection.kind
+        if company_id is not None and erased.is_erased(company_id):
+            # Counted alone, whatever is wrong with it.
+            kind, company_id = ERASED_COMPANY, None
         elif erased.ids and company_id is not None:
             text, reason = erased.record(company_id, record.content, text), erased.text(company_id, reason)
-        self._add(Reject(name, record.line, rejection.kind, reason, company_id, text), file)
+        self._add(Reject(name, record.line, kind, reason, company_id, text), file)
 
     def refuse(self, refusal: Refusal, line: int, file: RejectsFile) -> None:
         event, stored, rejection = refusal

@@ -63,8 +63,8 @@ ORDER BY c.relname, a.attnum
 
 -- name: erasure_company_changed
 -- Figures over all companies are to be computed again from the company's first event on, where events are there.
-INSERT INTO analytics_metric_changes (company_id, changed_from, cause)
-SELECT NULL, min(f.instant), 'a company that was erased'
+INSERT INTO analytics_metric_changes (company_id, changed_from, is_platform, cause)
+SELECT NULL, min(f.instant), true, 'a company that was erased'
 FROM (
     SELECT min(u.first_seen) FROM analytics_users AS u WHERE u.company_id = %(company)s
     UNION ALL
@@ -85,6 +85,10 @@ WHERE company_id = %(company)s
 -- name: erasure_delete_events
 DELETE FROM analytics_events
 WHERE company_id = %(company)s AND "timestamp" >= %(day)s AND "timestamp" < %(day)s + interval '1 day'
+
+
+-- name: erasure_delete_rejected_rows
+DELETE FROM analytics_source_rejects WHERE row ->> 'company_id' = %(company)s
 
 
 -- name: erasure_delete_replays
@@ -174,6 +178,12 @@ SELECT
         WHERE s.company_id = %(company)s
           AND (s.user_id = ANY (%(users)s) OR s.event_user_id = ANY (%(users)s))
     )
+
+
+-- name: erasure_json_texts
+-- Values of JSON as the database writes them.
+SELECT array_agg(v.value::jsonb::text ORDER BY v.place)
+FROM unnest(%(values)s::text[]) WITH ORDINALITY AS v (value, place)
 
 
 -- name: erasure_key

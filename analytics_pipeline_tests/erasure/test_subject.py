@@ -1,0 +1,87 @@
+"""Where an id stands, and what only looks like it."""
+
+import io
+import json
+import zipfile
+
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pytest
+
+from analytics_pipeline.erasure.file_texts import texts_of, without
+from analytics_pipeline.erasure.subject import Subject, any_names, is_told
+from analytics_pipeline.events.erased import ErasedId, ErasedIds
+
+ANN, NOW = "ann@example.com", "erased-user-1@erased.invalid"
+PERSON = Subject("acme", ANN, {ANN: NOW}, frozenset({ANN}))
+PLAIN = Subject("acme", "17", {"17": NOW}, frozenset())
+COMPANY = Subject("acme", None, {"acme": "erased-company-1"}, frozenset())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (ANN, NOW),
+        (f"Mail to {ANN}.", f"Mail to {NOW}."),
+        (f"<Ann@Example.com>, {ANN}", f"<{NOW}>, {NOW}"),
+        (f"joann@example.com {ANN}.au x.{ANN} {ANN}-2", f"joann@example.com {ANN}.au x.{ANN} {ANN}-2"),
+        ("ann%40example.com", NOW),
+        (json.dumps({"user_id": ANN}), json.dumps({"user_id": NOW})),
+    ],
+)
+def test_an_id_is_found_as_a_whole_word_in_every_form(text: str, expected: str) -> None:
+    assert PERSON.text(text) == expected
+
+
+def test_a_plain_id_is_found_where_an_id_stands_and_nowhere_else() -> None:
+    told = [id_ for id_ in ("17", "alice", "2026-01", "user-17", ANN, "4711471147", "active") if is_told(id_)]
+    assert told == ["user-17", ANN, "4711471147"]
+    assert PLAIN.text("17") == NOW
+    assert PLAIN.text('17 of 17, "user_id": "17"') == '17 of 17, "user_id": "17"'
+    assert COMPANY.text('of acme, \\"company_id\\": \\"acme\\"') == 'of acme, \\"company_id\\": \\"erased-company-1\\"'
+    value = {"user_id": 17, "company_id": "acme", "quantity": "17", "metadata": {"name": "A. Smith", "quantity": 17}}
+    assert PLAIN.json(value) == {**value, "user_id": NOW, "metadata": {"quantity": 17}}
+    # Of another company.
+    assert PLAIN.json({**value, "company_id": "globex"}) == {**value, "company_id": "globex"}
+    # A change of a subscription as it would be otherwise.
+    row = {"company_id": "acme", "user_id": "17", "event_user_id": "17", "quantity": 17}
+    assert PLAIN.json(row) == {**row, "user_id": NOW, "event_user_id": NOW}
+    # In the figures of a document over all companies, and in its table.
+    assert COMPANY.json({"name": "companies/mrr/acme", "label": "Companies, acme: MRR"}) == {
+        "name": "companies/mrr/erased-company-1",
+        "label": "Companies, erased-company-1: MRR",
+    }
+    assert [any_names(COMPANY, [page]) for page in ("acme 1,000.00 5.0%", "the acme of it")] == [True, False]
+
+
+def test_records_are_told_by_digests_as_they_are_by_the_ids() -> None:
+    erased = ErasedIds(b"k" * 32)
+    known = ErasedIds(erased.key, {erased.digest("acme", ANN): ErasedId(NOW, in_texts=True)})
+    for text in (ANN, f"Mail to {ANN}.", f"joann@example.com {ANN}-2"):
+        assert known.text("acme", text) == PERSON.text(text)
+    assert known.text("globex", ANN) == ANN
+    assert known.row({"company_id": "acme", "user_id": ANN, "source_key": f"deleted {ANN}", "metadata": "{}"}) == {
+        "company_id": "acme", "user_id": NOW, "source_key": f"deleted {NOW}", "metadata": None
+    }  # fmt: skip
+
+
+def test_files_are_written_anew_in_their_own_form_and_others_stay_to_the_byte() -> None:
+    rows = [
+        {"user_id": ANN, "company_id": "acme", "value": 1.5, "metadata": '{"name": "A. Smith", "status": "active"}'},
+        {"user_id": "bob", "company_id": "acme", "value": 2.5, "metadata": None},
+    ]
+    target = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), target)
+    table = pq.read_table(io.BytesIO(without(PERSON, "a.parquet", target.getvalue())))
+    assert table.to_pylist() == [{**rows[0], "user_id": NOW, "metadata": '{"status":"active"}'}, rows[1]]
+    lines = "".join(f"{json.dumps(row)}\r\n" for row in rows).encode("utf-16")
+    changed = without(PERSON, "a.jsonl", lines)
+    assert [json.loads(line)["user_id"] for line in changed.decode("utf-16").splitlines()] == [NOW, "bob"]
+    assert without(PERSON, "a.jsonl", changed) == changed
+    assert without(COMPANY, "a.jsonl", lines).decode("utf-16") == ""
+    others = b'{"company_id": "globex", "user_id": "17"}\n\xff\n'
+    assert without(PLAIN, "a.jsonl", others) == others
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("revenue.csv", f"user\n{ANN}\n")
+    assert any_names(PERSON, texts_of("a.zip", archive.getvalue()))
