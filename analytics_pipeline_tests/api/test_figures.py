@@ -193,3 +193,33 @@ def test_companies_stand_side_by_side(served: Served) -> None:
     assert [each["companyId"] for each in found] == [HEADLINE.company, ANYBODY, OTHER]
     revenue = get(served, "revenue", **DATES).json(parse_float=Decimal)
     assert all(value == revenue[name] for name, value in found[0].items() if name in revenue)
+
+
+@pytest.mark.slow
+def test_days_are_those_of_the_company_or_of_the_time_zone_asked_for(served: Served) -> None:
+    may = {"startDate": "2026-05-01", "endDate": "2026-05-31"}
+    with served.database.connect(autocommit=True) as connection:
+        connection.execute("INSERT INTO analytics_fx_rates VALUES ('2026-04-30', 'EUR', 'USD', 2, 'x')")
+        # 1 May in Auckland.
+        add_event(connection, "2026-04-30T12:30", company_id=ANYBODY, value="40")
+    of_utc = get(served, "revenue", ANYBODY, **may)
+    auckland = get(served, "revenue", ANYBODY, **may, timeZone="pacific/auckland").json()
+    assert (of_utc.json()["timeZone"], auckland["timeZone"]) == ("UTC", "Pacific/Auckland")
+    assert auckland["totalRevenue"] - of_utc.json()["totalRevenue"] == 40
+    with served.database.connect(autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO analytics_companies (company_id, time_zone, currency) VALUES (%s, 'Pacific/Auckland', 'USD')",
+            [ANYBODY],
+        )
+    served.client.app.state.versions._until -= MAX_AGE_SECONDS  # type: ignore[attr-defined]  # a second goes by
+    headers = {**served.headers(ANYBODY), "If-None-Match": of_utc.headers["etag"]}
+    own = served.client.get("/analytics/revenue", params=may, headers=headers)
+    assert own.status_code == 200
+    assert (own.json()["timeZone"], own.json()["currency"]) == ("Pacific/Auckland", "USD")
+    assert get(served, "revenue", ANYBODY, **may, currency="EUR").json()["totalRevenue"] == auckland["totalRevenue"]
+    day = get(served, "users/series", ANYBODY, startDate="2026-05-01", endDate="2026-05-01").json()["series"]
+    assert [(entry["startsAt"], entry["activeUsers"]) for entry in day] == [("2026-04-30T12:00:00Z", 1)]
+    refused = get(served, "revenue", ANYBODY, **may, timeZone="Europe/Berln")
+    assert (refused.status_code, "no time zone 'Europe/Berln'" in refused.json()["detail"]) == (422, True)
+    # Sign-offs and partitions are of UTC.
+    assert get(served, "partitions", **may, timeZone="UTC").status_code == 422

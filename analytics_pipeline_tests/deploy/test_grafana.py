@@ -5,6 +5,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -177,7 +178,7 @@ def test_the_variables_offer_what_there_is_and_all_companies(operator: Connectio
             )
             continue
         offered = [value for (value,) in operator.execute(variable["query"]).fetchall()]
-        assert offered == (["EUR"] if variable["name"] == "currency" else sorted(offered))
+        assert offered == {"currency": ["EUR"], "zone": ["UTC"]}.get(variable["name"], sorted(offered))
         assert (variable.get("allValue") == "NULL") == variable["includeAll"] == (variable["name"] == "company")
         if variable["name"] == "company":
             assert "O'Neill" in offered
@@ -192,7 +193,8 @@ def test_every_panel_s_query_runs_as_the_operator(
         query = panel["targets"][0]["rawSql"]
         if period == "day" and "${period" not in query:
             continue
-        cursor = operator.execute(_interpolated(query, {"company": company, "currency": "EUR", "period": period}))
+        chosen = {"company": company, "currency": "EUR", "period": period, "zone": "UTC"}
+        cursor = operator.execute(_interpolated(query, chosen))
         rows = cursor.fetchall()
         columns = [column.name for column in cursor.description or ()]
         if panel["type"] == "timeseries":
@@ -227,6 +229,11 @@ def test_the_panels_show_what_the_figures_are(operator: Connection) -> None:
         "SELECT c.received_value FROM analytics_crypto_shown(%s, 'month', '2025-01-01', '2025-02-01', 'EUR') AS c"
     )
     assert operator.execute(received, ["O'Neill"]).fetchall() == [(900000,)]
+    in_tokyo = (
+        "SELECT c.period_start, c.received FROM "
+        "analytics_crypto_shown(%s, 'day', '2025-01-01', '2025-02-01', 'EUR', 'Asia/Tokyo') AS c"
+    )
+    assert operator.execute(in_tokyo, ["O'Neill"]).fetchall() == [(datetime(2025, 1, 5, 15, tzinfo=UTC), 10)]
 
 
 @pytest.mark.skipif(SERVER_URL is None, reason="the embedded server has no log-ins of its own")

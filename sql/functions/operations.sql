@@ -50,7 +50,8 @@ COMMENT ON FUNCTION analytics_users_shown IS
 
 -- Crypto figures are stored nowhere: an operator, who may read neither events nor aggregates, gets them through this.
 CREATE OR REPLACE FUNCTION analytics_crypto_shown(
-    p_company text, p_granularity text, p_start timestamptz, p_end timestamptz, p_currency text
+    p_company text, p_granularity text, p_start timestamptz, p_end timestamptz, p_currency text,
+    p_zone text DEFAULT 'UTC'
 )
 RETURNS TABLE (
     period_start timestamptz, ticker text, received numeric, sent numeric, swapped numeric,
@@ -61,13 +62,18 @@ AS $$
     SELECT
         p.period_start, a.ticker, a.received, a.sent, a.swapped, a.received_value, a.sent_value, a.swapped_value,
         a.transactions
-    FROM analytics_periods(p_granularity, analytics_ceil(p_granularity, p_start), analytics_floor(p_granularity, p_end)) AS p
-    CROSS JOIN LATERAL analytics_crypto_assets(p_company, p.period_start, p.period_end, p_currency) AS a
+    FROM analytics_periods(
+        p_granularity, analytics_local_ceil(p_granularity, p_start, p_zone),
+        analytics_local_floor(p_granularity, p_end, p_zone), p_zone
+    ) AS p
+    CROSS JOIN LATERAL analytics_crypto_assets(p_company, p.period_start, p.period_end, p_currency, p_zone) AS a
+    -- Days of other zones are made of events: of those that have expired there is nothing to show.
+    WHERE p_zone = 'UTC' OR p.period_start >= coalesce(analytics_events_from(), '-infinity')
     ORDER BY p.period_start, a.ticker
 $$;
 
 COMMENT ON FUNCTION analytics_crypto_shown IS
-    'What analytics_crypto_assets answers of each whole day or month in a half-open window, of a company or (null) of all.';
+    'What analytics_crypto_assets answers of each whole day or month of a time zone in a half-open window, of a company or (null) of all.';
 
 -- How the database stands: what the views of sql/operations.sql show. Functions, because a view on what TimescaleDB brings
 -- along would stand in the way of its updates, and one on an aggregate in the way of making that anew. They are the

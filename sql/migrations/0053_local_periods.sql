@@ -32,3 +32,4 @@ DROP FUNCTION IF EXISTS analytics_converted_revenue(analytics_figure_period[]);
 DROP FUNCTION IF EXISTS analytics_spans(tstzmultirange);
 DROP FUNCTION IF EXISTS analytics_crypto_volumes(text, timestamptz, timestamptz, text);
 DROP FUNCTION IF EXISTS analytics_crypto_assets(text, timestamptz, timestamptz, text);
+DROP FUNCTION IF EXISTS analytics_crypto_shown(text, text, timestamptz, timestamptz, text);
