@@ -2,7 +2,8 @@
 -- Periods are half-open; a null company means all companies but those marked as test.
 
 CREATE OR REPLACE FUNCTION analytics_crypto_volumes(
-    p_company text, p_start timestamptz, p_end timestamptz, p_currency text, p_zone text DEFAULT 'UTC'
+    p_company text, p_start timestamptz, p_end timestamptz, p_currency text, p_zone text DEFAULT 'UTC',
+    p_each boolean DEFAULT false
 )
 RETURNS TABLE (
     company_id text, ticker text, event_type text, quantity numeric, transactions bigint, converted numeric
@@ -62,12 +63,12 @@ AS $$
              THEN coalesce(sum(analytics_fraction(v.total_value, r.numerator, r.denominator)), 0) END
     FROM volume AS v
     LEFT JOIN rate AS r ON r.ticker = v.ticker AND r.day = v.day
-    WHERE p_company IS NOT NULL OR v.company_id <> ALL ((SELECT analytics_test_companies())::text[])
+    WHERE p_company IS NOT NULL OR p_each OR v.company_id <> ALL ((SELECT analytics_test_companies())::text[])
     GROUP BY v.company_id, v.ticker, v.event_type
 $$;
 
 COMMENT ON FUNCTION analytics_crypto_volumes IS
-    'Quantities per company, asset and event type of any period, and their value at the rates of the days of a time zone (null: none).';
+    'Quantities per company, asset and event type of any period, and their value at the rates of the days of a time zone (null: none); each: of every company by itself, those for tests, too.';
 
 CREATE OR REPLACE FUNCTION analytics_crypto_assets(
     p_company text, p_start timestamptz, p_end timestamptz, p_currency text, p_zone text DEFAULT 'UTC'

@@ -85,7 +85,7 @@ SELECT
     CASE WHEN %(each)s THEN v.company_id END,
     v.ticker, v.event_type, sum(v.quantity), sum(v.transactions)::bigint,
     CASE WHEN bool_and(v.converted IS NOT NULL) THEN sum(v.converted) END
-FROM analytics_crypto_volumes(%(company)s, %(start)s, %(end)s, %(currency)s) AS v
+FROM analytics_crypto_volumes(%(company)s, %(start)s, %(end)s, %(currency)s, %(zone)s, %(each)s) AS v
 GROUP BY 1, 2, 3
 ORDER BY 2, 3
 
@@ -99,7 +99,15 @@ WITH amount AS MATERIALIZED (
         sum(r.original) AS revenue, -sum(r.refunds) AS refunds, sum(r.transactions)::bigint AS transactions,
         sum(r.converted) AS converted, -sum(r.refunded) AS refunded
     FROM analytics_converted_revenue(
-        ARRAY[ROW(%(company)s, %(start)s, %(end)s, %(currency)s, %(zone)s)::analytics_figure_period]
+        ARRAY(
+            SELECT ROW(c.company_id, %(start)s, %(end)s, %(currency)s, %(zone)s)::analytics_figure_period
+            FROM unnest(
+                -- All of them together are without those for tests, each by itself is not.
+                CASE WHEN %(each)s AND %(company)s::text IS NULL THEN analytics_companies_of(%(start)s, %(end)s)
+                     ELSE ARRAY[%(company)s::text] END
+            ) AS c (company_id)
+        ),
+        true
     ) AS r
     WHERE r.figure = 'totalRevenue'
     GROUP BY 1, 2, 3
@@ -280,6 +288,7 @@ FROM (
             JOIN analytics_events AS e ON e."timestamp" >= edge.edge_start AND e."timestamp" < edge.edge_end
             WHERE edge.edge_start < edge.edge_end AND (%(company)s::text IS NULL OR e.company_id = %(company)s)
         ) AS h
+        WHERE %(each)s OR %(company)s::text IS NOT NULL OR h.company_id <> ALL ((SELECT analytics_test_companies())::text[])
         GROUP BY 1, 2, 3
     ) AS v
 ) AS e
@@ -510,6 +519,7 @@ event AS MATERIALIZED (
     CROSS JOIN dates AS d
     WHERE e."timestamp" >= %(start)s AND e."timestamp" < %(end)s
       AND (%(company)s::text IS NULL OR e.company_id = %(company)s)
+      AND (%(each)s OR %(company)s::text IS NOT NULL OR e.company_id <> ALL ((SELECT analytics_test_companies())::text[]))
 ),
 amount AS MATERIALIZED (
     SELECT e.company_id, e.category, e.currency, e.day, sum(e.value) AS value
