@@ -48,7 +48,7 @@ bench: $(READY)  ## Run the benchmarks
 lock:            ## Pin every dependency again, for all platforms and Pythons, with hashes
 	@$(PYTHON) -m venv --clear .local/lock
 	@.local/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
-	@.local/lock/bin/uv pip compile --quiet --universal --extra dev --extra kubernetes --extra local --generate-hashes --no-emit-index-url \
+	@.local/lock/bin/uv pip compile --quiet --universal --extra dev --extra kubernetes --extra local --extra scripts --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
 
 clean:           ## Remove the environment and the embedded data

@@ -10,6 +10,7 @@ import psycopg
 
 from analytics_pipeline.errors import DatabaseUnreachableError, first_line
 from analytics_pipeline.settings import Settings, get_settings
+from analytics_pipeline.text import without_credentials
 from analytics_pipeline.timescale.connection import Connection, fetch_row, open_connection
 from analytics_pipeline.timescale.migrations import MigrationReport, apply_migrations
 from analytics_pipeline.timescale.policies import PolicyValues
@@ -130,4 +131,9 @@ def migrate(settings: Settings | None = None, *, on_wait: Callable[[str], None] 
     asked = PolicyValues(settings.retention, settings.compress_after, settings.refresh_owner)
     with connect(settings, autocommit=True, on_wait=on_wait) as connection:
         # A default is nothing that anybody asked for.
-        return apply_migrations(connection, asked, named=settings.model_fields_set)
+        return apply_migrations(
+            connection,
+            asked,
+            named=settings.model_fields_set,
+            archive=without_credentials(settings.archive) or None,
+        )

@@ -9,6 +9,7 @@ from dagster import BetaWarning, Definitions, definitions
 from analytics_pipeline.orchestration import (
     aggregates,
     closing,
+    event_archive,
     failures,
     fx,
     health,
@@ -37,6 +38,7 @@ _FEATURES = (
     messages,
     failures,
     operations,
+    event_archive,
     monitoring,
     pruning,
 )

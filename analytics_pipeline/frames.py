@@ -33,7 +33,7 @@ from analytics_pipeline.metrics.tables import MetricTable
 from analytics_pipeline.metrics.users import UserMetrics, require_raw_users, user_metrics
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.hypertable import EVENT_COLUMNS
-from analytics_pipeline.timescale.refresh import HorizonError, retention_horizon
+from analytics_pipeline.timescale.refresh import HorizonError, expired_events
 from analytics_pipeline.windows import Granularity, Window
 
 _DTYPES = {
@@ -178,8 +178,8 @@ def events(
     ``event_id`` is a ``UUID``, ``metadata`` a dictionary. Raises ``HorizonError`` for a window of which events have
     expired or may expire at any moment.
     """
-    horizon = retention_horizon(connection)
-    if horizon is not None and window.start < horizon:
+    if expired := [stretch for stretch in expired_events(connection) if stretch.overlaps(window)]:
+        horizon = expired[-1].end
         raise HorizonError(
             f"The events of {window} are not all there: those before {horizon:%Y-%m-%d} (the retention horizon) have "
             "expired. Ask for a window after it, or for figures, which outlive the events."

@@ -75,6 +75,10 @@ class Settings(BaseSettings):
     backups: str = Field(
         default="", description="Folder or object-store URI that Dagster writes a backup to each day; unset: none."
     )
+    archive: str = Field(
+        default="",
+        description="Folder or object-store URI that events are kept in before retention drops them; unset: none.",
+    )
     rehearsal_url: SecretStr | None = Field(
         default=None,
         description="PostgreSQL on which backups are restored for trial, as a superuser; unset: where they come from.",
@@ -239,6 +243,22 @@ class Settings(BaseSettings):
         default="", description="What makes a JWT an operator's, 'roles=analytics-operator'; unset: nothing."
     )
 
+    @field_validator("fonts", mode="before")
+    @classmethod
+    def _no_fonts(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("fonts")
+    @classmethod
+    def _fonts(cls, value: Path | None) -> Path | None:
+        if value is None:
+            return None
+        # Without a user of that name the tilde stays, and there is no such folder.
+        folder = Path(os.path.expanduser(value)).absolute()  # noqa: PTH111
+        if not folder.is_dir():
+            raise ValueError(f"must be a folder that exists, not {str(value)[:_MAX_SHOWN_CHARACTERS]!r}")
+        return folder
+
     @field_validator("home")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
@@ -340,7 +360,7 @@ class Settings(BaseSettings):
             raise ValueError(f"must look like roles=analytics-operator, not {value!r}")
         return value
 
-    @field_validator("artifacts", "backups")
+    @field_validator("artifacts", "backups", "archive")
     @classmethod
     def _store(cls, value: str) -> str:
         if value.startswith("memory:"):

@@ -93,6 +93,10 @@ class Window:
         """Return the smallest window of whole buckets of the granularity that holds this one."""
         return Window(granularity.floor(self.start), granularity.ceil(self.end))
 
+    def holds(self, instant: datetime) -> bool:
+        """Return whether an aware instant lies in the window."""
+        return self.start <= instant < self.end
+
     def overlaps(self, other: "Window") -> bool:
         """Return whether the two windows share an instant."""
         return self.start < other.end and other.start < self.end

@@ -55,7 +55,7 @@ def _text_of(part: ast.expr) -> str:
     return str(part.value) if isinstance(part, ast.Constant) else FILLED_IN
 
 
-def _problem(command: str) -> str | None:
+def problem_of(command: str) -> str | None:
     """Return why a command could not be run as it stands; its values are not judged."""
     try:
         words = shlex.split(command, comments=True)[1:]
@@ -86,7 +86,7 @@ def test_a_command_in_a_text_of_the_program_can_be_run_as_it_stands() -> None:
     wrong, judged = [], 0
     for where, text in _texts():
         found = [next(filter(None, match.groups())) for match in _in_sentence.finditer(text)]
-        wrong += [f"{where}: {command!r}: {problem}" for command in found if (problem := _problem(command))]
+        wrong += [f"{where}: {command!r}: {problem}" for command in found if (problem := problem_of(command))]
         judged += len(found)
         if len(_any.findall(text)) > sum(len(_any.findall(command)) for command in found):
             wrong.append(f"{where}: neither quoted nor alone: {text!r}")

@@ -51,6 +51,10 @@ class Results:
         self._lines[line] = {"value": value, "unit": unit}
         self._store()
 
+    def value(self, line: str) -> float:
+        """Return a figure that was kept."""
+        return float(self._lines[line]["value"])
+
     def show(self, line: str) -> None:
         """Print a line, its ratio first."""
         found = self._lines[line]

@@ -93,7 +93,7 @@ BEGIN
     GRANT SELECT ON
         analytics_events, analytics_users, analytics_user_days, analytics_user_deletions, analytics_subscriptions,
         analytics_mrr_snapshots, analytics_closed_windows, analytics_metric_changes, analytics_retention_horizon,
-        analytics_partitions
+        analytics_partitions, analytics_archive_holds
     TO analytics_analyst;
     FOR item IN
         SELECT format('%I.%I', a.view_schema, a.view_name)

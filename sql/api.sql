@@ -44,6 +44,7 @@ BEGIN
                 WHEN 'p_periods'
                 THEN 'ARRAY(SELECT w.company_id FROM unnest(p_periods) AS w)'
                 WHEN 'p_company' THEN 'ARRAY[p_company]'
+                WHEN 'p_companies' THEN 'p_companies'
                 ELSE CASE WHEN p.proname IN ('analytics_listed_companies', 'analytics_operations') THEN 'NULL' END
             END AS companies
         FROM pg_proc AS p
@@ -51,6 +52,7 @@ BEGIN
           AND p.proname = ANY (ARRAY[
               'analytics_revenue_figures', 'analytics_mrr_figures', 'analytics_user_answers', 'analytics_user_figures',
               'analytics_crypto_assets', 'analytics_top_events', 'analytics_company_is_known', 'analytics_company_of',
+              'analytics_company_rows',
               'analytics_documents_of',
               'analytics_request_report', 'analytics_report_request_of', 'analytics_open_document',
               'analytics_signoffs_of', 'analytics_sign_month', 'analytics_withdraw_signoffs',

@@ -124,6 +124,10 @@ _COMPANIES = {
     "companies": [
         {
             "companyId": "acme",
+            "companyName": "Acme Ltd",
+            "timeZone": "Europe/Berlin",
+            "reportingCurrency": "EUR",
+            "locale": "de_DE",
             "mrr": 2500.00,
             "arr": 30000.00,
             "totalRevenue": 15000.00,

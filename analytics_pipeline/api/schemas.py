@@ -205,6 +205,10 @@ class Company(Described):
     """The headline figures of a company; users are null where raw events they need have expired."""
 
     company_id: str
+    company_name: str = Field(description="What it is called; its id where it has no name.")
+    time_zone: str = Field(description="Whose days and months its own figures are of (IANA).")
+    reporting_currency: str = Field(description="What its own figures are in; those here are in the answer's currency.")
+    locale: str = Field(description="Notation and language of its documents.")
     mrr: Number
     arr: Number
     total_revenue: Number

@@ -24,6 +24,7 @@ _COMMANDS = {
     "access": ("analytics_pipeline.cli.access", "access"),
     "adopt": ("analytics_pipeline.cli.close", "adopt"),
     "alerts": ("analytics_pipeline.cli.alerts", "alerts"),
+    "archive": ("analytics_pipeline.cli.archive", "archive"),
     "backup": ("analytics_pipeline.cli.backup", "backup"),
     "close": ("analytics_pipeline.cli.close", "close"),
     "companies": ("analytics_pipeline.cli.companies", "companies"),

@@ -95,7 +95,7 @@ def span_options(command: Callable[..., None]) -> Callable[..., None]:
     def with_span(
         *arguments: Any, month: date | None, start: datetime | None, end: datetime | None, **options: Any
     ) -> None:
-        command(*arguments, span=_chosen_span(month, start, end), **options)
+        command(*arguments, span=chosen_span(month, start, end), **options)
 
     chosen = with_span
     for option in (
@@ -109,7 +109,8 @@ def span_options(command: Callable[..., None]) -> Callable[..., None]:
     return chosen
 
 
-def _chosen_span(month: date | None, start: datetime | None, end: datetime | None) -> Window:
+def chosen_span(month: date | None, start: datetime | None, end: datetime | None) -> Window:
+    """Return the half-open span that the options name; raises ``click.UsageError`` for none, or one that can't be."""
     if month is not None and (start or end):
         raise click.UsageError("Give either --month, or --start and --end.")
     if month is not None:

@@ -10,6 +10,7 @@ from analytics_pipeline.ages import require_age
 from analytics_pipeline.cli.terminal import confirm, echo, echo_json
 from analytics_pipeline.database import connect
 from analytics_pipeline.timescale.connection import Connection, fetch_row
+from analytics_pipeline.timescale.expiry import archive_record, has_archive
 from analytics_pipeline.timescale.invalidation import stale_ranges
 from analytics_pipeline.timescale.policies import (
     APPLY,
@@ -80,7 +81,7 @@ def policies(
         drop = None
         if any(change.drops_events for change in preview):
             drop = _first_drop(connection, asked.get("retention", current.retention))
-        _print_preview(current, asked, preview, drop, err=as_json)
+        _print_preview(current, asked, preview, drop, is_archived=has_archive(connection), err=as_json)
         if preview or _changed(current, asked):
             confirm("Change the policies?", yes=yes)
         changes = change_policies(connection, server, asked, expected=current)
@@ -119,7 +120,13 @@ def _first_drop(connection: Connection, retention: str) -> _Drop | None:
 
 
 def _print_preview(
-    current: PolicyValues, asked: dict[str, str], preview: list[PolicyChange], drop: _Drop | None, *, err: bool
+    current: PolicyValues,
+    asked: dict[str, str],
+    preview: list[PolicyChange],
+    drop: _Drop | None,
+    *,
+    is_archived: bool,
+    err: bool,
 ) -> None:
     """Print what a change would do, with ``err`` to standard error: standard output may be one JSON object."""
     for name, (old, new) in _changed(current, asked).items():
@@ -128,7 +135,8 @@ def _print_preview(
         echo(f"{change.procedure} on {change.relation}: {change.action}", err=err)
     if drop is None:
         return
-    echo(f"DROPS           {drop.events:,} raw events of [{drop.start:%Y-%m-%d}, {drop.end:%Y-%m-%d})", err=err)
+    first = ", once they are in the archive" if is_archived else ""
+    echo(f"DROPS           {drop.events:,} raw events of [{drop.start:%Y-%m-%d}, {drop.end:%Y-%m-%d}){first}", err=err)
     if drop.unclosed is not None:
         start, end = drop.unclosed.start, drop.unclosed.end
         echo(
@@ -167,6 +175,8 @@ def _print_state(connection: Connection, *, as_json: bool) -> None:
     echo("\nin the database")
     for policy in read_policies(connection):
         echo(f"  {policy.procedure} on {policy.relation}: {policy}")
+    if archive := archive_record(connection):
+        echo(f"Events are dropped by way of the archive at {archive.location}, not by the retention policy.")
     for text in state["differences"]:
         echo(f"NOT AS WANTED   {text}")
     echo(f"To apply what is wanted: {APPLY}" if state["differences"] else "All of them are as wanted.")

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     help="CSV of several sections is a zip of files.",
 )
 @click.option("--currency", help="Reporting currency; without it the company's.")
-@click.option("--locale", help="Notation of figures and dates in a PDF, as de_CH; without it the company's.")
+@click.option("--locale", help="Language and notation of a PDF or workbook, as de_CH; without it the company's.")
 @click.option("--page-size", default=DEFAULT_PAGE_SIZE, show_default=True, help="Paper of a PDF: A4 or letter.")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file, not ANALYTICS_ARTIFACTS.")
 @click.option("--json", "as_json", is_flag=True, help="Print path, pages, bytes, checksum and figures as JSON.")
@@ -96,5 +96,7 @@ def _described(published: "PublishedReport") -> str:
     pages = "" if published.pages is None else f"{published.pages} pages, "
     altered = ""
     if published.altered_characters:
-        altered = f"\nCharacters the font lacks, shown as a mark: {', '.join(published.altered_characters)}"
+        from analytics_pipeline.reports.script_fonts import describe_altered
+
+        altered = f"\nCharacters the font lacks, shown as a mark: {describe_altered(published.altered_characters)}"
     return f"{published.path}\n{pages}{published.size:,} bytes, SHA-256 {published.sha256}{altered}"

@@ -4,7 +4,7 @@ What a company's row leaves open is filled in here, and nowhere else in Python. 
 alone (``analytics_local_start``): its data of time zones and Python's differ.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from analytics_pipeline.companies.time_zones import UTC, known_time_zones
@@ -57,9 +57,15 @@ def all_calendars(connection: Connection, settings: Settings) -> Calendars:
 
     A company without a row has the platform's, under its own id: ``calendar_in``.
     """
+    return calendars_of(connection, settings, None)
+
+
+def calendars_of(connection: Connection, settings: Settings, companies: Sequence[str] | None) -> Calendars:
+    """Return ``all_calendars`` of some companies, None: of all of them."""
     platform = platform_calendar(connection, settings)
-    rows = connection.execute(load_query("company_rows")).fetchall()
-    return {None: platform, **{row[0]: _filled_in(platform, *row[:6]) for row in rows}}
+    parameters = {"companies": None if companies is None else list(companies)}
+    rows = connection.execute(load_query("companies_of"), parameters).fetchall()
+    return {None: platform, **{row[0]: _filled_in(platform, *row) for row in rows}}
 
 
 def calendar_in(calendars: Calendars, company_id: str | None) -> Calendar:

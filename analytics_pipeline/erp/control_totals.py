@@ -29,7 +29,7 @@ from analytics_pipeline.intake.exact_numbers import to_amount
 from analytics_pipeline.intake.rejection import RejectedEvent, shown
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.timescale.refresh import retention_horizon
+from analytics_pipeline.timescale.refresh import expired_events
 from analytics_pipeline.windows import Window
 
 # What a payment provider's totals are about.
@@ -200,10 +200,10 @@ def _total_of(line: Mapping[str, str | None], where: str, month: Window) -> tupl
 
 
 def _require_events(connection: Connection, month: Window) -> None:
-    horizon = retention_horizon(connection)
-    if horizon is not None and month.start < horizon:
+    if expired := [stretch for stretch in expired_events(connection) if stretch.overlaps(month)]:
         raise AnalyticsError(
-            f"Raw events before {horizon:%Y-%m-%d} have expired: {month.start:%Y-%m} can't be compared any more."
+            f"Raw events before {expired[-1].end:%Y-%m-%d} have expired: {month.start:%Y-%m} can't be compared any "
+            "more."
         )
 
 

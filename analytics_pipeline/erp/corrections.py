@@ -13,7 +13,7 @@ from analytics_pipeline.events.model import AnalyticsEvent, Parsing
 from analytics_pipeline.intake.rejection import RejectedEvent
 from analytics_pipeline.timescale.clock import check_clock
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.timescale.refresh import retention_horizon
+from analytics_pipeline.timescale.refresh import expired_events
 
 
 def accept_rows(connection: Connection, rejects: Sequence[SourceReject]) -> int:
@@ -25,7 +25,7 @@ def accept_rows(connection: Connection, rejects: Sequence[SourceReject]) -> int:
     whose raw events have expired; rows before it are accepted by then.
     """
     ledger = Ledger(connection, OnConflict.REPLACE)
-    now, horizon = check_clock(connection), retention_horizon(connection)
+    now, expired = check_clock(connection), expired_events(connection)
     parsing = Parsing(aliases=load_aliases(connection), erased=load_erased(connection))
     for reject in rejects:
         try:
@@ -37,9 +37,10 @@ def accept_rows(connection: Connection, rejects: Sequence[SourceReject]) -> int:
             ) from error
         recorded = ledger.look_up([event.event_id]).get(event.event_id)
         times = [event.timestamp] + ([recorded.timestamp] if recorded else [])
-        if horizon is not None and min(times) < horizon:
+        gone = next((stretch for stretch in expired for instant in times if stretch.holds(instant)), None)
+        if gone is not None:
             raise AnalyticsError(
-                f"{reject.source_key} can't be accepted: raw events before {horizon:%Y-%m-%d} have expired, and the "
+                f"{reject.source_key} can't be accepted: raw events before {gone.end:%Y-%m-%d} have expired, and the "
                 "aggregates there can't be computed again. Book the difference in the ERP as a new row."
             )
         _replace(connection, ledger, reject, event)

@@ -36,7 +36,7 @@ from analytics_pipeline.events.model import AnalyticsEvent
 from analytics_pipeline.intake.rejection import RejectedEvent
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.timescale.refresh import retention_horizon
+from analytics_pipeline.timescale.refresh import expired_events
 
 # A batch is parsed while the one before it is stored: two of them are what an ingestion holds in memory.
 BATCH_EVENTS = 20_000
@@ -236,7 +236,7 @@ class EventLoader:
         origin: Origin | None,
     ) -> None:
         """Put the record that counts in the event's place; it comes before the earlier ones that it supersedes."""
-        horizon = retention_horizon(self._connection)
+        gone = expired_events(self._connection)
         counting = {_event_of(event): event for event in reversed(events)}
         expired = set()
         superseded = []
@@ -247,9 +247,9 @@ class EventLoader:
                 loaded.refused.append(refuse(change))
             elif event is not counting[key] and key not in expired:
                 superseded.append((counting[key], event))
-            elif horizon is not None and event.timestamp < horizon:
+            elif stretch := next((stretch for stretch in gone if stretch.holds(event.timestamp)), None):
                 expired.add(key)
-                loaded.refused.append(refuse(change, horizon))
+                loaded.refused.append(refuse(change, stretch.end))
             else:
                 replace_stored(cursor, change)
                 loaded.replaced += 1

@@ -166,8 +166,8 @@ def ingest_from_inbox(
     It goes to ``done`` when at least one record was taken, or when it holds none; to ``failed`` when it can't be
     read as a whole (what could be read before the damage is in) or when every record was rejected. Rejects go
     with it. A file that isn't in ``version`` any more, or changes while it is read, stays in the inbox. Errors of
-    the database, a lock that was waited for too long, ``ClockError`` and ``FolderError`` are the caller's: then the file
-    stays, too.
+    the database, a lock that was waited for too long, ``ClockError`` and ``FolderError`` are the caller's: then the
+    file stays, too.
     """
     found = inbox.find(name)
     summary = IngestSummary()

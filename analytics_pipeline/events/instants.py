@@ -69,8 +69,8 @@ def without_zone(text: str) -> RejectedEvent:
     """Return the rejection of an instant that names no zone."""
     return RejectedEvent(
         "timestamp without zone",
-        f"timestamp {shown(text)} has no time zone: add Z or an offset like +02:00; of a file, ingest --assume-zone ZONE "
-        "names the zone of all its timestamps.",
+        f"timestamp {shown(text)} has no time zone: add Z or an offset like +02:00; of a file, "
+        "ingest --assume-zone ZONE names the zone of all its timestamps.",
     )
 
 

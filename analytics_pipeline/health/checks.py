@@ -116,7 +116,7 @@ def event_checks() -> list[HealthCheck]:
             "retention_policy",
             EVENTS,
             "The retention policy is as the database wants it, no chunk outlives it, and no refresh window reaches "
-            "what it drops.",
+            "what it drops; where there is an archive, its place is known here.",
             policies.retention_policy,
         ),
         HealthCheck(

@@ -12,7 +12,7 @@ from analytics_pipeline.health.check_result import CheckResult, Violation
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.timescale.refresh import retention_horizon
+from analytics_pipeline.timescale.refresh import expired_events
 from analytics_pipeline.windows import Granularity, Window
 
 CHECK = "control_totals"
@@ -29,13 +29,13 @@ def judge_control_totals(connection: Connection, settings: Settings) -> Iterator
     Months whose raw events have expired are left out; autocommit connection. Raises ``AnalyticsError`` where the ERP,
     or one of its sources, can't be read.
     """
-    horizon = retention_horizon(connection)
+    expired = expired_events(connection)
     with connect_erp(settings) as erp:
         sources = [
             source for source in read_sources(settings) if {column.name for column in erp.columns(source)} >= _AMOUNTS
         ]
         for month in _last_months(connection):
-            if horizon is None or month.start >= horizon:
+            if not any(stretch.overlaps(month) for stretch in expired):
                 compared = [reconcile_source(connection, erp, source, month) for source in sources]
                 yield month, _judge(month, compared)
 

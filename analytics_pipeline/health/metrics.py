@@ -14,8 +14,8 @@ from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row, one_state
 from analytics_pipeline.timescale.invalidation import stale_ranges
-from analytics_pipeline.timescale.refresh import retention_horizon
-from analytics_pipeline.windows import Granularity, Window, midnight
+from analytics_pipeline.timescale.refresh import expired_events, retention_horizon
+from analytics_pipeline.windows import Granularity, Window, common_windows, midnight
 
 # What is proved of days at most: each takes about as long as it took to compute.
 LOOK_BACK = {Granularity.DAY: timedelta(days=35), Granularity.MONTH: timedelta(days=400)}
@@ -224,8 +224,10 @@ def _proved_window(
     start = granularity.floor(end - LOOK_BACK[granularity])
     if window is not None:
         start = max(start, window.start)
-    horizon = retention_horizon(connection) if table.needs_raw_events and granularity is Granularity.DAY else None
-    if horizon is not None:
+    if table.needs_raw_events and granularity is Granularity.DAY:
         # The day before the first one has to have its events too.
-        start = min(max(start, granularity.next(granularity.ceil(horizon))), end - (granularity.next(start) - start))
+        gone = common_windows([Window(start - timedelta(days=1), end)], expired_events(connection))
+        if gone:
+            first = granularity.next(granularity.ceil(gone[-1].end))
+            start = min(max(start, first), end - (granularity.next(start) - start))
     return Window(start, end)

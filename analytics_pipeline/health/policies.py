@@ -14,6 +14,7 @@ from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row
+from analytics_pipeline.timescale.expiry import archive_record, has_archive
 from analytics_pipeline.timescale.job_health import JobHealth, read_job_health
 from analytics_pipeline.timescale.policies import (
     APPLY,
@@ -85,8 +86,11 @@ def compression_policy(connection: Connection, settings: Settings) -> CheckResul
     return CheckResult.judge("compression_policy", EVENTS, problems, good=good, metadata=metadata, limits=limits)
 
 
-def retention_policy(connection: Connection, settings: Settings) -> CheckResult:  # noqa: ARG001  # a check's form
-    """Judge the retention policy: configuration, effect, and that no refresh window reaches what it drops."""
+def retention_policy(connection: Connection, settings: Settings) -> CheckResult:
+    """Judge the retention policy: configuration, effect, and that no refresh window reaches what it drops.
+
+    In a database with an archive the policy is registered and not scheduled: what is archived is dropped from there.
+    """
     values = policy_values(connection)
     problems, metadata = _drift(connection, values, RETENTION)
     reaching = _windows_into_retention(connection)
@@ -103,18 +107,28 @@ def retention_policy(connection: Connection, settings: Settings) -> CheckResult:
         )
         for relation, start, drop_after in reaching
     ]
+    archive = archive_record(connection)
+    way = "" if archive is None else f" by way of the archive at {archive.location}"
     if values.retention == NEVER:
         good = "Raw events are kept for ever, as this database wants."
     else:
-        good = f"Raw events are dropped after {values.retention}; none is overdue, and no refresh reaches there."
+        good = f"Raw events are dropped after {values.retention}{way}; none is overdue, and no refresh reaches there."
         overdue = _overdue(connection, values.retention, uncompressed_only=False)
         metadata |= {"overdue chunks": overdue.chunks}
         limits |= _overdue_limits(values.retention)
-        if overdue.chunks and not _waits_for_first_run(connection, RETENTION):
+        if overdue.chunks and (archive is not None or not _waits_for_first_run(connection, RETENTION)):
+            remedy = _run_job_statement(connection, RETENTION) if archive is None else "analytics-pipeline archive run"
+            problems.append(
+                Violation(f"{overdue} are older than {values.retention} and {SLACK.days} days, and still there", remedy)
+            )
+    if archive is not None:
+        metadata |= {"archive": archive.location}
+        if not settings.archive:
             problems.append(
                 Violation(
-                    f"{overdue} are older than {values.retention} and {SLACK.days} days, and still there",
-                    _run_job_statement(connection, RETENTION),
+                    f"events are dropped by way of the archive at {archive.location}, and ANALYTICS_ARCHIVE names no "
+                    "place here, so nothing is dropped: set it",
+                    severity=Severity.WARNING,
                 )
             )
     return CheckResult.judge("retention_policy", EVENTS, problems, good=good, metadata=metadata, limits=limits)
@@ -126,7 +140,8 @@ def policy_jobs_healthy(connection: Connection, settings: Settings) -> CheckResu
     What a job did counts, not only what is recorded of it.
     """
     values = policy_values(connection)
-    wanted = {(p.procedure, p.relation) for p in wanted_policies(values) if p.scheduled}
+    running = [p for p in wanted_policies(values, archived=has_archive(connection)) if p.scheduled]
+    wanted = {(p.procedure, p.relation) for p in running}
     policies = [p for p in read_policies(connection) if (p.procedure, p.relation) in wanted]
     health = {job.job_id: job for job in read_job_health(connection)}
     times = _read_times(connection)
@@ -269,9 +284,10 @@ def _windows_into_retention(connection: Connection) -> list[list[str]]:
 def _drift(connection: Connection, values: PolicyValues, procedure: str) -> tuple[list[Violation], dict[str, Any]]:
     differences = policy_differences(connection, values)
     problems = [Violation(difference.text, APPLY) for difference in differences if difference.procedure == procedure]
+    wanted = wanted_policies(values, archived=has_archive(connection))
     metadata: dict[str, Any] = {
         "policies that differ": len(problems),
         "found": {p.relation: str(p) for p in read_policies(connection) if p.procedure == procedure},
-        "wanted": {p.relation: str(p) for p in wanted_policies(values) if p.procedure == procedure},
+        "wanted": {p.relation: str(p) for p in wanted if p.procedure == procedure},
     }
     return problems, metadata

@@ -49,7 +49,7 @@ def update(code: str) -> None:
     catalogue.update(collect(), no_fuzzy_matching=True)
     catalogue.obsolete.clear()
     written = BytesIO()
-    write_po(written, catalogue, width=_WIDTH, include_lineno=False, sort_by_file=True)
+    write_po(written, catalogue, width=_WIDTH, include_lineno=False, sort_output=True)
     lines = written.getvalue().decode().splitlines(keepends=True)
     kept = "".join(line for line in lines if not line.startswith(_LEFT_OUT))
     (FOLDER / f"{code}.po").write_text(kept, encoding="utf-8")

@@ -33,8 +33,9 @@ def asset_volumes(connection: Connection, company_id: str | None, window: Window
     The days of another zone than UTC are read from the events: raises ``HorizonError`` where these have expired.
     """
     if window.time_zone != UTC:
-        (horizon,) = fetch_row(connection, "SELECT analytics_events_from()")
-        if horizon is not None and window.start < horizon:
+        query = "SELECT analytics_events_from(), analytics_is_brought_back(%s, %s)"
+        horizon, is_back = fetch_row(connection, query, [window.start, window.end])
+        if horizon is not None and window.start < horizon and not is_back:
             raise HorizonError(
                 f"Crypto volumes of days of {window.time_zone} are read from the events, and those before "
                 f"{horizon:%Y-%m-%d} (the retention horizon) have expired. Ask for days of UTC."

@@ -11,7 +11,7 @@ from dagster._utils.interrupts import raise_interrupts_as
 from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError, first_line
 from analytics_pipeline.settings import Settings, get_settings
-from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.waiting import WatchedConnection
 
 # Seconds that a sensor waits for other sessions: Dagster ends a tick after a minute, and the next one tries again.
 SENSOR_LOCK_TIMEOUT = 20
@@ -30,7 +30,7 @@ class TimescaleResource:
         return self._settings or get_settings()
 
     @contextmanager
-    def session(self) -> Iterator[Connection]:
+    def session(self) -> Iterator[WatchedConnection]:
         """Open an autocommit session for one step, or one tick of a sensor.
 
         What may pass by itself (no connection, a conflict of refreshes, a deadlock, a serialization failure) is raised

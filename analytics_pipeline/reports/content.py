@@ -40,7 +40,7 @@ class Content:
     def period(self) -> str:
         """The period in words: the month, or its first and last day."""
         formats, window = self.sheet.formats, self.report.window
-        first = window.start.date()
+        first = window.first_day
         if self.report.is_month:
             return formats.month(first)
         return message("{first} to {last}", first=formats.day(first), last=formats.day(window.last_day))

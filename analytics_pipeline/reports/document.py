@@ -50,7 +50,7 @@ def _frontispiece(content: Content) -> TitlePage:
     period = say(content.period)
     dated = say(message("{period}, provisional", period=period)) if report.provisional else period
     through = message("Data through {instant}", instant=content.data_through)
-    about = {"kind": kind, "period": period, "zone": "UTC", "version": report.definitions_version}
+    about = {"kind": kind, "period": period, "zone": report.time_zone, "version": report.definitions_version}
     subject = (
         message("{kind}, {period} ({zone}), provisional; definitions version {version}", **about)
         if report.provisional

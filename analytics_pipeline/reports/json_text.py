@@ -27,8 +27,10 @@ def about(report: Report) -> dict[str, str | bool | int | None]:
     """Return what a report says of itself, under the names of the answers."""
     return {
         "companyId": report.company_id,
-        "startDate": f"{report.window.start:%Y-%m-%d}",
+        "companyName": None if report.company_id is None else report.company,
+        "startDate": f"{report.window.first_day:%Y-%m-%d}",
         "endDate": f"{report.window.last_day:%Y-%m-%d}",
+        "timeZone": report.time_zone,
         "currency": report.currency,
         "asOf": instant_text(report.as_of),
         "dataThrough": None if report.data_through is None else instant_text(report.data_through),

@@ -14,7 +14,8 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from analytics_pipeline.asset_names import MONTHLY_REPORT
-from analytics_pipeline.companies.calendar import platform_calendar
+from analytics_pipeline.companies.calendar import Calendar, calendar_of, platform_calendar
+from analytics_pipeline.companies.time_zones import UTC
 from analytics_pipeline.languages.wording import message, plural
 from analytics_pipeline.messages.channels import CHANNELS
 from analytics_pipeline.messages.mailed import ChangedFigure, Relation, changed_figures_of, count_changed
@@ -65,7 +66,8 @@ class EarlierDocument:
 class ReportMail:
     """What a mail says of a report.
 
-    ``period`` and ``data_through`` are in words. ``file`` is the document's name for people, ``size`` its bytes;
+    ``company`` is what the company is called, ``time_zone`` that of its days and months. ``period`` and
+    ``data_through`` are in words. ``file`` is the document's name for people, ``size`` its bytes;
     ``link`` is where it is, None: it is attached; ``too_large`` is the reason for a link that nobody asked for.
     ``cautions`` is what page one says of its data. ``earlier`` is what the recipient was mailed before, None: nothing.
     ``answers_to`` is the address of somebody who can end the subscription, None: nobody is known. The mail is in the
@@ -73,6 +75,8 @@ class ReportMail:
     """
 
     company: str
+    company_id: str | None = None
+    time_zone: str = UTC
     title: str
     period: str
     figures: Sequence[Figure]
@@ -143,12 +147,14 @@ def report_mail(
     document: Document,
     settings: Settings,
     *,
+    calendar: Calendar | None = None,
     earlier: EarlierDocument | None = None,
     file: DocumentFile | None = None,
     linked: bool = False,
 ) -> ReportMail:
     """Return what is said of a document whose ``file`` goes with the mail, None: the PDF.
 
+    ``calendar`` is that of its company, None: the company has neither a name nor a time zone of its own.
     ``linked``, and above ANALYTICS_MAIL_ATTACHMENT_LIMIT, there is a link in its place.
     """
     formats = Formats(document.locale)
@@ -160,7 +166,9 @@ def report_mail(
         base = settings.artifacts_url
         link = f"{base}/{quote(file.name)}" if base else file.uri
     return ReportMail(
-        company=_ALL_COMPANIES if document.company_id is None else document.company_id,
+        company=_ALL_COMPANIES if document.company_id is None else calendar.name if calendar else document.company_id,
+        company_id=document.company_id,
+        time_zone=calendar.time_zone if calendar else UTC,
         title=_TITLES[document.report],
         period=formats.month(date.fromisoformat(f"{document.period}-01")),
         figures=document.figures,
@@ -254,12 +262,13 @@ def enqueue_report(
     mailed to nobody.
     """
     files = prepare_files(connection, settings, recorded)
+    calendar = calendar_of(connection, settings, recorded.document.company_id)
     zone = platform_calendar(connection, settings).time_zone
     with connection.transaction():
         # Two at once take turns: each sees the rows of the other.
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('analytics_report_mail', 0))")
         groups = [
-            (group, _parameters(recorded, settings, group, files[_file_format(group.form)], whom) | {"zone": zone})
+            (group, _parameters(recorded, settings, calendar, group, files[_file_format(group.form)], whom, zone))
             for group in mail_groups(connection, recorded)
             # Who has only just asked for a workbook waits for the next round.
             if _file_format(group.form) in files
@@ -316,9 +325,22 @@ def _file_format(form: str) -> str:
 
 
 def _parameters(
-    recorded: RecordedDocument, settings: Settings, group: MailGroup, file: DocumentFile, whom: Whom
+    recorded: RecordedDocument,
+    settings: Settings,
+    calendar: Calendar,
+    group: MailGroup,
+    file: DocumentFile,
+    whom: Whom,
+    platform_zone: str,
 ) -> dict[str, object]:
-    mail = report_mail(recorded.document, settings, earlier=group.earlier, file=file, linked=group.form == LINK)
+    mail = report_mail(
+        recorded.document,
+        settings,
+        calendar=calendar,
+        earlier=group.earlier,
+        file=file,
+        linked=group.form == LINK,
+    )
     attached = file if mail.link is None else None
     content = compose(mail)
     body = CHANNELS[group.channel].render(content)
@@ -337,6 +359,7 @@ def _parameters(
         "by_hand": whom is not Whom.DUE,
         "is_another": group.earlier is not None,
         "within": MAILED_WITHIN,
+        "zone": platform_zone,
     }
 
 
@@ -350,6 +373,7 @@ def _notes(mail: ReportMail, formats: Formats) -> list[str]:
     notes = [
         *_since_earlier(mail, formats),
         formats.say(data),
+        *_zone(mail, formats),
         *(one_line(caution, _CAUTION_CHARACTERS) for caution in mail.cautions),
         formats.say(checksum),
     ]
@@ -357,6 +381,12 @@ def _notes(mail: ReportMail, formats: Formats) -> list[str]:
         ending = message("To get this report no more, write to {address}.", address=mail.answers_to)
         notes.append(formats.say(ending))
     return notes
+
+
+def _zone(mail: ReportMail, formats: Formats) -> list[str]:
+    if mail.time_zone == UTC:
+        return []
+    return [formats.say(message("Days and months are those of the time zone {zone}.", zone=mail.time_zone))]
 
 
 def _since_earlier(mail: ReportMail, formats: Formats) -> list[str]:
@@ -397,6 +427,8 @@ def _payload(mail: ReportMail, subject: str, link: str | None) -> str:
         "text": subject,
         "data": {
             "company": mail.company,
+            "companyId": mail.company_id,
+            "timeZone": mail.time_zone,
             "title": mail.title,
             "period": mail.period,
             "provisional": mail.provisional,

@@ -14,7 +14,8 @@ from analytics_pipeline.errors import ArgumentError
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
 from analytics_pipeline.fx.show import require_known_currency
 from analytics_pipeline.intake.rejection import shown
-from analytics_pipeline.messages.recipients import PDF
+from analytics_pipeline.locales import require_locale
+from analytics_pipeline.messages.recipients import PDF, XLSX
 from analytics_pipeline.metrics.periods import CalendarDate, window_of_dates
 from analytics_pipeline.reports.catalogue import SECTION_NAMES, choose_sections
 from analytics_pipeline.reports.choices import (
@@ -59,7 +60,7 @@ class AcceptedOrder:
             if self.sections == choose_sections((), of_company=self.company_id is not None)
             else "-".join(self.sections)
         )
-        form = f"{self.locale}.{self.page_size}" if self.format == PDF else "data"
+        form = {PDF: f"{self.locale}.{self.page_size}", XLSX: self.locale}.get(self.format, "data")
         stem = f"{chosen}.{self.currency}.{form}".lower()
         audience = ("all-companies",) if self.company_id is None else ("companies", self.company_id)
         return artifact_name("custom_report", period, *audience, stem, suffix=suffix)
@@ -87,8 +88,9 @@ def _checked_locale(name: str | None) -> str | None:
     # It loads Babel: not while definitions load.
     from analytics_pipeline.reports.formats import Formats
 
-    Formats(name)
-    return name
+    spelled = require_locale(name)
+    Formats(spelled)
+    return spelled
 
 
 def _written_locale(name: str) -> str:
@@ -127,7 +129,7 @@ class ReportOrder(BaseModel):
     locale: Annotated[str | None, AfterValidator(_checked_locale)] = Field(
         default=None,
         max_length=_MAX_NAME,
-        description="Notation of figures and dates in a PDF, such as de_CH; without it the company's.",
+        description="Language and notation of a PDF or workbook, such as de_CH; without it the company's.",
     )
     page_size: Annotated[str, AfterValidator(page_size_of)] = Field(
         default=DEFAULT_PAGE_SIZE, max_length=_MAX_NAME, description="Paper of a PDF: A4 or letter."

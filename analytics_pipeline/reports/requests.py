@@ -62,7 +62,8 @@ def meet(connection: Connection, settings: Settings, request_id: int, run_id: st
 
     What is asked for is read as it is claimed: changes after that are another request. Raises ``AnalyticsError`` when
     another run makes it or it is done, and when the report can't be made, which fails the request. Any other error,
-    a lock that was waited for too long, and ``ClockError``, leave the request to its run: repeated it goes on, given up it is released by ``release``.
+    a lock that was waited for too long, and ``ClockError``, leave the request to its run: repeated it goes on, given up
+    it is released by ``release``.
     """
     now = check_clock(connection)
     parameters = {"request_id": request_id, "run_id": run_id}

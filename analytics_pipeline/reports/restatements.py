@@ -38,7 +38,7 @@ def describe_signoffs(report: Report, formats: Formats) -> Iterator[str]:
     """Yield what is said of signed months whose figures differ, in the notation of the locale, the newest first."""
     restated = [signoff for signoff in report.signoffs if signoff.is_restated]
     for signoff in restated[:_MAX_MONTHS]:
-        month = message("This month") if signoff.month == report.window else formats.month(signoff.month.start.date())
+        month = message("This month") if _is_of(report, signoff) else formats.month(signoff.month.first_day)
         changes = [_changed(restatement, signoff.currency) for restatement in signoff.restatements]
         listed = "; ".join(describe_changes(changes, formats, _MAX_FIGURES))
         restatement = plural(
@@ -54,7 +54,7 @@ def describe_signoffs(report: Report, formats: Formats) -> Iterator[str]:
         cause = message("Cause: {causes}.", causes=_causes(signoff, formats))
         yield " ".join(map(formats.say, [restatement, cause] if signoff.causes else [restatement]))
     if len(restated) > _MAX_MONTHS:
-        others = ", ".join(formats.month(signoff.month.start.date()) for signoff in restated[_MAX_MONTHS:])
+        others = ", ".join(formats.month(signoff.month.first_day) for signoff in restated[_MAX_MONTHS:])
         yield formats.say(message("Restated since they were signed off, too: {months}.", months=others))
     for signoff in report.signoffs:
         if signoff.differs_by_definition:
@@ -66,6 +66,11 @@ def describe_signoffs(report: Report, formats: Formats) -> Iterator[str]:
                     **_signature(signoff, formats),
                 )
             )
+
+
+def _is_of(report: Report, signoff: SignOff) -> bool:
+    # The month of a sign-off is one of the calendar, wherever it begins.
+    return report.is_month and signoff.month.first_day == report.window.first_day
 
 
 def _signature(signoff: SignOff, formats: Formats) -> dict[str, str]:

@@ -6,7 +6,8 @@ contents alone: a variable font for Japanese has ten megabytes.
 """
 
 import logging
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -19,11 +20,9 @@ from analytics_pipeline.settings import get_settings
 if TYPE_CHECKING:
     import uharfbuzz
 
-REMEDY: Final = (
+_REMEDY: Final = (
     "install analytics_pipeline[scripts], or name a folder of TrueType fonts that hold them in ANALYTICS_FONTS"
 )
-"""What lets documents show characters that they can't."""
-
 _PACKAGES: Final = (
     # Before Noto Sans Arabic, which draws the dots of letters apart: readers of PDFs then copy reversed words.
     "fontpkg_ibm_plex_sans_arabic",
@@ -48,7 +47,7 @@ _log = logging.getLogger(__name__)
 class ScriptFont:
     """A face of a font file, with what it holds.
 
-    ``weight`` is the only one it has, None: it has all of them. ``place`` is where the file stands among all.
+    ``weight`` is the only one it has, None: it has all of them.
     """
 
     name: str
@@ -56,16 +55,10 @@ class ScriptFont:
     face: "uharfbuzz.Face"
     coverage: frozenset[int]
     weight: int | None
-    place: int
 
     def distance(self, weight: int) -> int:
         """Return how far its weight is from the one that is wanted."""
         return 0 if self.weight is None else abs(self.weight - weight)
-
-
-def has_scripts() -> bool:
-    """Return whether texts can be shaped, and there is a font for them."""
-    return bool(script_fonts())
 
 
 def script_fonts() -> tuple[ScriptFont, ...]:
@@ -73,17 +66,28 @@ def script_fonts() -> tuple[ScriptFont, ...]:
     return _script_fonts(get_settings().fonts)
 
 
-@cache
 def script_coverage() -> frozenset[int]:
     """Return the code points that the fonts hold."""
-    return frozenset().union(*(font.coverage for font in script_fonts()))
+    return _coverage(script_fonts())
+
+
+def describe_altered(characters: Sequence[str]) -> str:
+    """Return characters that a document couldn't show (``U+05D0``), with what helps if a font does; empty: none."""
+    listed = ", ".join(characters)
+    needs_font = any(unicodedata.category(chr(int(one.removeprefix("U+"), 16)))[0] != "C" for one in characters)
+    return f"{listed}: {_REMEDY}" if needs_font else listed
+
+
+@cache
+def _coverage(fonts: Sequence[ScriptFont]) -> frozenset[int]:
+    return frozenset().union(*(font.coverage for font in fonts))
 
 
 @cache
 def _script_fonts(folder: Path | None) -> tuple[ScriptFont, ...]:
     if not all(map(find_spec, _SHAPING)):
         return ()
-    return tuple(font for place, file in enumerate(_files(folder)) for font in _faces(file, place))
+    return tuple(font for file in _files(folder) for font in _faces(file))
 
 
 def _files(folder: Path | None) -> Iterator[Path]:
@@ -93,7 +97,7 @@ def _files(folder: Path | None) -> Iterator[Path]:
         yield from sorted(file for file in one.rglob("*") if file.suffix.lower() in _SUFFIXES)
 
 
-def _faces(file: Path, place: int) -> Iterator[ScriptFont]:
+def _faces(file: Path) -> Iterator[ScriptFont]:
     """Yield the upright faces of a file that have TrueType outlines: PDFs hold no others of ours."""
     import uharfbuzz
 
@@ -112,7 +116,6 @@ def _faces(file: Path, place: int) -> Iterator[ScriptFont]:
             face=face,
             coverage=frozenset(face.unicodes),
             weight=None if any(axis.tag == _WEIGHT for axis in face.axis_infos) else style.weight,
-            place=place,
         )
 
 

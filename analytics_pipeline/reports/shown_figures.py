@@ -73,7 +73,8 @@ def _of_table(table: Table, report: Report, language: Language) -> Iterator[Show
         cells = dict(zip((column.key for column in table.columns), row, strict=True))
         leading = table.columns[: table.columns.index(columns[0])] if columns else ()
         words = [_word(cells[column.key], column.kind) for column in leading if column.kind is not Kind.NAME]
-        key = str(cells["name"]) if "name" in cells else "/".join(words)
+        # What a company is called may change, its id stays.
+        key = next((str(cells[name]) for name in ("name", "companyId") if name in cells), "/".join(words))
         said = ", ".join(map(language.say, words))
         # Gains and losses without a rate are rows of the same figure and currency.
         seen[key] += 1

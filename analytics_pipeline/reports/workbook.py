@@ -75,8 +75,9 @@ def _created(report: Report) -> datetime:
 def _about(report: Report) -> Table:
     rows: list[tuple[str, Value]] = [
         (message("Company"), report.company),
-        (message("First day (UTC)"), report.window.start.date()),
-        (message("Last day (UTC)"), report.window.last_day),
+        (message("First day"), report.window.first_day),
+        (message("Last day"), report.window.last_day),
+        (message("Time zone"), report.time_zone),
         (message("Currency"), report.currency),
         (message("Data through (UTC)"), report.data_through),
         (message("Provisional"), message("yes") if report.provisional else message("no")),

@@ -23,6 +23,7 @@ from analytics_pipeline.timescale.policies import (
     APPLY,
     PolicyChange,
     PolicyValues,
+    begin_archive,
     policy_differences,
     policy_records,
     policy_values,
@@ -63,16 +64,17 @@ class _Migration:
 
 
 def apply_migrations(
-    connection: WatchedConnection, new_policies: PolicyValues, *, named: Collection[str]
+    connection: WatchedConnection, new_policies: PolicyValues, *, named: Collection[str], archive: str | None = None
 ) -> MigrationReport:
     """Apply what is missing: migrations in order, functions, views and grants, the policies of a new database.
 
     ``new_policies`` count for a new database only: a policy that is there stays as it is; of those that somebody has
-    ``named``, it is said where the database wants another. Autocommit connection, which is to be closed afterwards: it
-    keeps the lock of migrations. Safe to run twice, in parallel and after being killed. Logs a warning if this
-    machine's clock and the database's differ. Raises ``AnalyticsError`` for an unfit server, for an applied file that
-    was edited later, for a database newer than this program, and when another session holds what has to change for
-    longer than the connection waits.
+    ``named``, it is said where the database wants another. ``archive`` is where events are to be kept before they are
+    dropped, without credentials: with it the database has an archive from then on. Autocommit connection, which is to
+    be closed afterwards: it keeps the lock of migrations. Safe to run twice, in parallel and after being killed. Logs a
+    warning if this machine's clock and the database's differ. Raises ``AnalyticsError`` for an unfit server, for an
+    applied file that was edited later, for a database newer than this program, and when another session holds what has
+    to change for longer than the connection waits.
     """
     connection.execute("SELECT pg_advisory_lock(%s::bigint)", [_LOCK])
     server = ensure_extension(connection)
@@ -85,7 +87,10 @@ def apply_migrations(
     renewed = bring_up_to_date(connection)
     was_settled = bool(policy_records(connection))
     changes = settle_policies(connection, server, new_policies)
+    has_begun = archive is not None and begin_archive(connection, archive)
     notes = (*_policy_notes(connection, new_policies, named, was_settled=was_settled), *_aggregate_notes(connection))
+    if has_begun:
+        notes = (f"Events are kept in {archive} from now on before they are dropped, by 'archive run'.", *notes)
     return MigrationReport(applied, len(migrations) - len(applied), renewed, tuple(changes), notes)
 
 

@@ -22,6 +22,8 @@ from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale import audit
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection, fetch_row
+from analytics_pipeline.timescale.expiry import has_archive
+from analytics_pipeline.timescale.refresh import retention_horizon
 from analytics_pipeline.timescale.server import CONCURRENT_REFRESH_FIXED, ServerInfo, version_text
 
 COMPRESSION = "policy_compression"
@@ -49,6 +51,7 @@ _REMOVE = {
     RETENTION: "SELECT remove_retention_policy(%s::regclass)",
     REFRESH: "SELECT remove_continuous_aggregate_policy(%s::regclass)",
 }
+_SCHEDULED, _UNSCHEDULED = "scheduled = True", "scheduled = False"
 # The part of a configuration that says what the policy does; the engine adds options of its own.
 _SHOWN = ("compress_after", "drop_after", "start_offset", "end_offset", "buckets_per_batch")
 
@@ -109,8 +112,8 @@ class PolicyChange:
 
     @property
     def drops_events(self) -> bool:
-        """Whether raw events will be dropped by what was done."""
-        return self.procedure == RETENTION and self.action != "removed"
+        """Whether raw events will be dropped by what was done, at once or by way of the archive."""
+        return self.procedure == RETENTION and self.action not in {"removed", _UNSCHEDULED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +134,16 @@ class DroppableEvents:
     last: datetime | None
 
 
-def wanted_policies(values: PolicyValues) -> list[Policy]:
-    """Return the policies that the values stand for."""
+def wanted_policies(values: PolicyValues, *, archived: bool) -> list[Policy]:
+    """Return the policies that the values stand for.
+
+    ``archived``: the database has an archive. Then retention drops nothing by itself; its policy says the age.
+    """
     policies = []
     if values.compress_after != NEVER:
         policies.append(Policy(COMPRESSION, EVENTS, {"compress_after": values.compress_after}))
     if values.retention != NEVER:
-        policies.append(Policy(RETENTION, EVENTS, {"drop_after": values.retention}))
+        policies.append(Policy(RETENTION, EVENTS, {"drop_after": values.retention}, scheduled=not archived))
     # Refreshing has one owner. The policies are there to be read and to be handed over by one
     # command, and run only then: two refreshers of one aggregate duplicated rows before 2.26.3.
     engine_refreshes = values.refresh_owner == "timescaledb"
@@ -242,6 +248,28 @@ def change_policies(
         return applied
 
 
+def begin_archive(connection: Connection, location: str) -> bool:
+    """Note that this database has an archive, and stop its retention policy; return whether it was the first time.
+
+    From then on nothing but ``archive`` drops events. ``location`` is where it is, without credentials. One transaction
+    of an autocommit connection.
+    """
+    if has_archive(connection):
+        return False
+    # It remembers what was lost before.
+    retention_horizon(connection)
+    with connection.transaction():
+        _lock(connection)
+        begun = connection.execute(load_query("archive_begin"), {"location": location}).rowcount == 1
+        if begun:
+            # Nothing else: whatever was changed by hand stays as it is.
+            for policy in read_policies(connection):
+                if policy.procedure == RETENTION and policy.relation == EVENTS:
+                    _schedule(connection, replace(policy, scheduled=False), policy.job_id)
+            audit.record(connection, "archive.begin", EVENTS, {"location": location})
+    return begun
+
+
 def preview_policies(connection: Connection, server: ServerInfo, changes: Mapping[str, str]) -> list[PolicyChange]:
     """Return what ``change_policies`` would do, and do nothing."""
     with connection.transaction(force_rollback=True):
@@ -250,7 +278,7 @@ def preview_policies(connection: Connection, server: ServerInfo, changes: Mappin
 
 def policy_differences(connection: Connection, values: PolicyValues) -> list[PolicyDifference]:
     """Return where the policies differ from what is wanted: missing, superfluous, configured or scheduled otherwise."""
-    wanted = {(p.procedure, p.relation): p for p in wanted_policies(values)}
+    wanted = {(p.procedure, p.relation): p for p in wanted_policies(values, archived=has_archive(connection))}
     found = {(p.procedure, p.relation): p for p in read_policies(connection)}
     differences = []
     for (procedure, relation), policy in wanted.items():
@@ -260,7 +288,8 @@ def policy_differences(connection: Connection, values: PolicyValues) -> list[Pol
         elif not _same_configuration(connection, policy, current):
             text = f"{procedure} on {relation} is {current}, wanted is {policy}"
         elif current.scheduled and not policy.scheduled:
-            text = f"{procedure} on {relation} is scheduled, and Dagster refreshes it too"
+            beside = "would drop what no archive holds" if procedure == RETENTION else "Dagster refreshes it too"
+            text = f"{procedure} on {relation} is scheduled, and {beside}"
         elif policy.scheduled and not current.scheduled:
             text = f"{procedure} on {relation} is not scheduled, so it does nothing"
         else:
@@ -323,7 +352,7 @@ def _adopted_values(found: list[Policy]) -> PolicyValues:
 
 
 def _apply(connection: Connection, values: PolicyValues) -> Iterator[PolicyChange]:
-    wanted = {(p.procedure, p.relation): p for p in wanted_policies(values)}
+    wanted = {(p.procedure, p.relation): p for p in wanted_policies(values, archived=has_archive(connection))}
     found = {(p.procedure, p.relation): p for p in read_policies(connection)}
     for procedure, relation in sorted(found.keys() - wanted.keys()):
         connection.execute(_REMOVE[procedure], [relation])
@@ -337,7 +366,7 @@ def _apply(connection: Connection, values: PolicyValues) -> Iterator[PolicyChang
             yield add_policy(connection, policy, "replaced")
         elif current.scheduled != policy.scheduled:
             _schedule(connection, policy, current.job_id)
-            yield PolicyChange(policy.relation, policy.procedure, f"scheduled = {policy.scheduled}")
+            yield PolicyChange(policy.relation, policy.procedure, _SCHEDULED if policy.scheduled else _UNSCHEDULED)
 
 
 def _add_missing_refreshes(connection: Connection, values: PolicyValues) -> Iterator[PolicyChange]:
@@ -347,7 +376,7 @@ def _add_missing_refreshes(connection: Connection, values: PolicyValues) -> Iter
 
 def _missing_refreshes(connection: Connection, values: PolicyValues) -> list[Policy]:
     found = {p.relation for p in read_policies(connection) if p.procedure == REFRESH}
-    return [p for p in wanted_policies(values) if p.procedure == REFRESH and p.relation not in found]
+    return [p for p in wanted_policies(values, archived=False) if p.procedure == REFRESH and p.relation not in found]
 
 
 def _same_configuration(connection: Connection, wanted: Policy, found: Policy) -> bool:
@@ -366,6 +395,11 @@ def _describe_first_drop(connection: Connection, policy: Policy) -> str:
     drop = droppable_events(connection, policy.config["drop_after"])
     if not drop.chunks:
         return "; nothing is old enough to be dropped"
+    if not policy.scheduled:
+        return (
+            f"; {drop.chunks} chunks of raw events of {drop.first:%Y-%m-%d} to {drop.last:%Y-%m-%d} are dropped once "
+            "they are in the archive"
+        )
     return (
         f"; its first run, in a day, will drop {drop.chunks} chunks of raw events of {drop.first:%Y-%m-%d} to "
         f"{drop.last:%Y-%m-%d}"

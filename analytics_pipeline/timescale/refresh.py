@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,13 +19,15 @@ from analytics_pipeline.timescale.aggregates import AGGREGATES, LOGS_DAYS, Conti
 from analytics_pipeline.timescale.catalog import require_known_catalog
 from analytics_pipeline.timescale.clock import check_clock, database_now, require_ended
 from analytics_pipeline.timescale.connection import Connection, advisory_lock, fetch_row
+from analytics_pipeline.timescale.expiry import restored_windows, within
 from analytics_pipeline.timescale.invalidation import StaleRange, stale_ranges
-from analytics_pipeline.windows import Granularity, Window
+from analytics_pipeline.windows import Granularity, Window, common_windows, without_windows
 
 _log = logging.getLogger(__name__)
 
 _LOCK_CLASS = 7_261_941
 _UP_TO_DATE = "already up-to-date"
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 # From TimescaleDB 2.28 on a refresh by hand works in batches of ten buckets and skips those without a chunk of
 # data: a stretch without events that is longer than a chunk would stay stale for ever. 0 asks for one pass over the
@@ -181,20 +183,37 @@ def retention_horizon(connection: Connection) -> datetime | None:
     policy_horizon, remembered, may_write = fetch_row(connection, load_query("retention_horizon"))
     lost = _end_of_lost_events(connection)
     if lost is not None and may_write and (remembered is None or lost > remembered):
-        connection.execute(load_query("remember_horizon"), {"events_from": lost})
+        remember_horizon(connection, lost)
     return max((instant for instant in (policy_horizon, remembered, lost) if instant), default=None)
 
 
-def behind_horizon(granularity: Granularity, horizon: datetime | None) -> list[Window]:
-    """Return the window of the buckets that begin before a horizon, as a list: empty without one."""
-    beginning = datetime.min.replace(tzinfo=UTC)
-    return [] if horizon is None or horizon <= beginning else [Window(beginning, granularity.ceil(horizon))]
+def remember_horizon(connection: Connection, events_from: datetime) -> None:
+    """Keep that raw events before an instant are gone; an earlier one than is known changes nothing."""
+    connection.execute(load_query("remember_horizon"), {"events_from": events_from})
+
+
+def behind_horizon(granularity: Granularity, horizon: datetime | None, restored: Sequence[Window] = ()) -> list[Window]:
+    """Return the stretches of whole buckets that begin before a horizon, in order: none without one.
+
+    Buckets that lie in a ``restored`` stretch are left out: their events are back.
+    """
+    if horizon is None or horizon <= _BEGINNING:
+        return []
+    return without_windows([Window(_BEGINNING, granularity.ceil(horizon))], within(granularity, restored))
+
+
+def expired_events(connection: Connection) -> list[Window]:
+    """Return the stretches whose events are gone or may go at any moment, in order."""
+    horizon = retention_horizon(connection)
+    if horizon is None or horizon <= _BEGINNING:
+        return []
+    return without_windows([Window(_BEGINNING, horizon)], restored_windows(connection))
 
 
 def require_within_horizon(connection: Connection, relation: str, granularity: Granularity, window: Window) -> None:
     """Raise ``HorizonError`` if computing a relation's window anew could erase or falsify expired history."""
     horizon = retention_horizon(connection)
-    if horizon is None or window.start >= horizon:
+    if horizon is None or window.start >= horizon or not common_windows([window], expired_events(connection)):
         return
     raise HorizonError(
         f"{relation} can't be refreshed for {window}: raw events before {horizon:%Y-%m-%d %H:%M} UTC (the "

@@ -195,6 +195,31 @@ def test_companies_stand_side_by_side(served: Served) -> None:
     assert all(value == revenue[name] for name, value in found[0].items() if name in revenue)
 
 
+def test_a_company_is_shown_with_its_name_and_what_it_lives_in_and_a_tenant_sees_its_own_alone(served: Served) -> None:
+    def shown(whose: str) -> dict[str, tuple[str, str, str, str]]:
+        rows = get(served, "companies", whose, **DATES).json()["companies"]
+        names = ("companyName", "timeZone", "reportingCurrency", "locale")
+        return {row["companyId"]: tuple(row[name] for name in names) for row in rows}
+
+    with served.database.connect(autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO analytics_companies (company_id, name, locale) VALUES "
+            "(%s, 'Acme <b>', 'de_DE'), (%s, 'Zeta Secret', NULL), ('quiet', 'Quiet', NULL)",
+            [HEADLINE.company, OTHER],
+        )
+        try:
+            acme = ("Acme <b>", "UTC", "EUR", "de_DE")
+            assert shown("operator") == {
+                HEADLINE.company: acme,
+                OTHER: ("Zeta Secret", "UTC", "EUR", "en_GB"),
+                "anybody": ("anybody", "UTC", "EUR", "en_GB"),
+                "quiet": ("Quiet", "UTC", "EUR", "en_GB"),
+            }
+            assert shown(HEADLINE.company) == {HEADLINE.company: acme}
+        finally:
+            connection.execute("DELETE FROM analytics_companies")
+
+
 @pytest.mark.slow
 def test_days_are_those_of_the_company_or_of_the_time_zone_asked_for(served: Served) -> None:
     may = {"startDate": "2026-05-01", "endDate": "2026-05-31"}
@@ -221,5 +246,7 @@ def test_days_are_those_of_the_company_or_of_the_time_zone_asked_for(served: Ser
     assert [(entry["startsAt"], entry["activeUsers"]) for entry in day] == [("2026-04-30T12:00:00Z", 1)]
     refused = get(served, "revenue", ANYBODY, **may, timeZone="Europe/Berln")
     assert (refused.status_code, "no time zone 'Europe/Berln'" in refused.json()["detail"]) == (422, True)
-    # Sign-offs and partitions are of UTC.
+    # Partitions are of UTC.
     assert get(served, "partitions", **may, timeZone="UTC").status_code == 422
+    with served.database.connect(autocommit=True) as connection:
+        connection.execute("DELETE FROM analytics_companies")

@@ -1,4 +1,4 @@
-"""Requests that nobody meant: each is answered, none as a failure of the server, and what is stored is what was said to be.
+"""Requests that nobody meant: each is answered, none as a failure of the server, and is stored as its answer says.
 
 The usual run makes do with a sample; ``make test-faults`` sends 10,000.
 """
@@ -54,7 +54,7 @@ def ask(served: Served, rng: random.Random, company: str, headers: dict[str, str
     method = rng.choice([*methods, "get", "delete", "patch"])
     declared = [p["name"] for p in methods.get(method, {}).get("parameters", ()) if p["in"] == "query"]
     names = rng.sample([*declared, "no_such"], rng.randrange(len(declared) + 2))
-    for part in set(part for part in path.split("/") if part.startswith("{")):
+    for part in {part for part in path.split("/") if part.startswith("{")}:
         path = path.replace(part, rng.choice(("x", "1", "%2e%2e", "%00", "9" * 30, "2025-01")))
     content = body_of(rng, company) if method == "post" else None
     parameters = {name: text_of(rng) for name in names}

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 import yaml  # type: ignore[import-untyped]
 
 from analytics_pipeline.settings import Settings
@@ -66,6 +67,31 @@ def test_every_run_is_a_job_of_the_cluster_with_the_code_servers_environment() -
         "topologySpreadConstraints"
     ]
     assert spread["topologyKey"] == "kubernetes.io/hostname"
+
+
+def test_the_launcher_makes_a_job_of_a_run_from_the_values() -> None:
+    k8s = pytest.importorskip("dagster_k8s.job", reason="the extra 'kubernetes' is not installed")
+    of_runs = VALUES["runLauncher"]["config"]["k8sRunLauncher"]["runK8sConfig"]
+    configured = k8s.UserDefinedDagsterK8sConfig.from_dict(
+        {
+            "pod_spec_config": of_runs["podSpecConfig"] | {"volumes": USER_CODE["volumes"]},
+            "job_spec_config": of_runs["jobSpecConfig"],
+            "container_config": {"resources": USER_CODE["resources"], "volume_mounts": USER_CODE["volumeMounts"]},
+        }
+    )
+    of_code = k8s.DagsterK8sJobConfig(
+        job_image="analytics-pipeline:1",
+        dagster_home=VALUES["global"]["dagsterHome"],
+        env_secrets=[secret["name"] for secret in USER_CODE["envSecrets"]],
+    )
+    job = k8s.construct_dagster_k8s_job(of_code, ["dagster", "api", "execute_run"], "run-1", configured)
+    pod = job.spec.template.spec
+    (container,) = pod.containers
+    assert [source.secret_ref.name for source in container.env_from] == ["analytics-pipeline"]
+    assert container.resources.limits == USER_CODE["resources"]["limits"]
+    assert pod.topology_spread_constraints[0].when_unsatisfiable == "ScheduleAnyway"
+    assert pod.volumes[0].persistent_volume_claim.claim_name == "analytics-data"
+    assert job.spec.ttl_seconds_after_finished == of_runs["jobSpecConfig"]["ttlSecondsAfterFinished"]
 
 
 def test_all_parts_run_our_image_of_this_version() -> None:

@@ -322,6 +322,37 @@ def test_a_full_disk_is_said_at_once_and_the_next_start_works(
     embedded.stop()
 
 
+@pytest.mark.faults
+def test_a_disk_that_fills_while_events_come_in_loses_none_that_were_acknowledged(
+    small_disk: Path, make_home: MakeHome
+) -> None:
+    (small_disk / "filler").unlink()
+    embedded = EmbeddedTimescale(make_home(small_disk / "home"))
+    embedded.start()
+    acknowledged = 0
+
+    def fill() -> None:
+        nonlocal acknowledged
+        with psycopg.connect(embedded.url, autocommit=True, prepare_threshold=None) as connection:
+            connection.execute("CREATE TABLE kept (number int, filling text)")
+            while True:
+                connection.execute(
+                    "INSERT INTO kept SELECT %s, string_agg(md5(random()::text), '') FROM generate_series(1, 20000)",
+                    [acknowledged],
+                )
+                acknowledged += 1
+
+    with pytest.raises(psycopg.Error):
+        fill()
+    assert acknowledged
+    embedded.stop()
+    subprocess.run(["mount", "-o", "remount,size=600m", small_disk], check=True)
+    embedded.start()
+    with psycopg.connect(embedded.url, prepare_threshold=None) as connection:
+        assert value(connection, "SELECT count(*) >= %s AND min(number) = 0 FROM kept", acknowledged)
+    embedded.stop()
+
+
 def test_a_server_that_says_nothing_has_a_reason_all_the_same(
     embedded: EmbeddedTimescale, monkeypatch: pytest.MonkeyPatch
 ) -> None:

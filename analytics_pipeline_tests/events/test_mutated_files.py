@@ -1,6 +1,7 @@
 """Mutated files: whatever is in one, each record is stored, there already, or rejected, and nothing raises.
 
-``INGEST_FUZZ_FILES=10000`` makes it that many files a format; the usual run makes do with a sample.
+The usual run makes do with a sample, ``make test-faults`` tries 10,000; ``INGEST_FUZZ_FILES=10000`` makes the usual run
+try that many files a format.
 """
 
 import gzip
@@ -210,11 +211,25 @@ def connection(database: Database) -> Iterator[Connection]:
 def test_every_record_of_a_mutated_file_is_stored_or_rejected(
     connection: Connection, tmp_path: Path, ending: str
 ) -> None:
+    load_mutated(connection, tmp_path, ending, FILES)
+
+
+@pytest.mark.fuzz
+@pytest.mark.faults
+@pytest.mark.endurance
+@pytest.mark.parametrize("ending", FORMATS)
+def test_every_record_of_ten_thousand_mutated_files_is_stored_or_rejected(
+    connection: Connection, tmp_path: Path, ending: str
+) -> None:
+    load_mutated(connection, tmp_path, ending, 10_000 // len(FORMATS))
+
+
+def load_mutated(connection: Connection, tmp_path: Path, ending: str, files: int) -> None:
     totals: Counter[str] = Counter()
-    for first in range(0, FILES, AT_ONCE):
+    for first in range(0, files, AT_ONCE):
         sources = []
         lines = 0
-        for number in range(first, min(first + AT_ONCE, FILES)):
+        for number in range(first, min(first + AT_ONCE, files)):
             path = tmp_path / f"{number}.{ending}"
             path.write_bytes(FORMATS[ending](random.Random(f"{ending} {number}")))  # noqa: S311
             sources.append(Source.of(path))

@@ -62,6 +62,7 @@ READS = {
         "analytics_metric_changes",
         "analytics_retention_horizon",
         "analytics_partitions",
+        "analytics_archive_holds",
     },
     "analytics_writer": {
         "analytics_events",
@@ -69,6 +70,8 @@ READS = {
         "analytics_ingest_reject_counts",
         "analytics_event_conflicts",
         "analytics_id_aliases",
+        "analytics_erased_ids",
+        "analytics_erasure_key",
         "analytics_api_replays",
     },
 }

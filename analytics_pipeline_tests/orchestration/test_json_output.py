@@ -14,6 +14,8 @@ from analytics_pipeline.cli import main
 from analytics_pipeline.embedded import EmbeddedPostgres
 from analytics_pipeline.messages.recipients import add_recipient
 from analytics_pipeline.settings import get_settings
+from analytics_pipeline.timescale.policies import change_policies
+from analytics_pipeline.timescale.server import server_info
 from analytics_pipeline_tests.alerts.figures_factory import close_revenue
 from analytics_pipeline_tests.command_tree import commands
 from analytics_pipeline_tests.conftest import Database
@@ -100,6 +102,11 @@ CALLS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("prune",): ("--yes",),
     ("stats",): (),
     ("doctor",): (),
+    ("archive", "run"): (),
+    ("archive", "status"): (),
+    ("archive", "verify"): (),
+    ("archive", "restore"): ("--month", "2010-01"),
+    ("archive", "release"): (),
     ("backup",): ("place", "--events"),
     ("restore",): ("--check",),
 }
@@ -143,6 +150,7 @@ def test_every_json_holds_counts_as_numbers_exact_numbers_as_strings_and_nothing
     environment.setenv("ANALYTICS_ERP_URL", EmbeddedPostgres(storage_home).url)
     environment.setenv("ANALYTICS_ERP_SOURCES", str(tmp_path / "sources"))
     environment.setenv("ANALYTICS_ALERT_RULES", str(tmp_path / "alerts.toml"))
+    environment.setenv("ANALYTICS_ARCHIVE", str(tmp_path / "archive"))
     environment.setenv("ANALYTICS_SMTP_URL", (tmp_path / "mails").as_uri())
     get_settings.cache_clear()
     (tmp_path / "sources").mkdir()
@@ -153,6 +161,9 @@ def test_every_json_holds_counts_as_numbers_exact_numbers_as_strings_and_nothing
     with database.connect(autocommit=True) as connection:
         for company in ("acme", "zoe\u200b"):
             add_event(connection, "2025-01-05T12:00", company_id=company, value="10.10", currency="USD")
+        # For the archive, which takes what has expired.
+        add_event(connection, "2010-01-05T12:00")
+        change_policies(connection, server_info(connection), {"retention": "10 years"})
         add_event(connection, "2025-01-05T12:00", "crypto.received", category="crypto", value="0.5", currency="BTC")
         add_recipient(connection, None, "monthly_report", "cfo@example.com")
         close_revenue(connection, "2025-01", {"acme": "0.123456"})

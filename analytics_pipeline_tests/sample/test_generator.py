@@ -115,9 +115,14 @@ def test_a_few_lines_arrive_twice_byte_for_byte(sample: Sample) -> None:
 
 
 def test_first_events_of_fifty_years_come_before_most_of_their_days_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    days = []
+    days: list[None] = []
     next_day = Market.next_day
-    monkeypatch.setattr(Market, "next_day", lambda market: days.append(next_day(market)))
+
+    def counting(market: Market) -> None:
+        days.append(None)
+        next_day(market)
+
+    monkeypatch.setattr(Market, "next_day", counting)
     events = generate_events(seed=7, start=date(2000, 1, 1), months=600, companies=5, scale=1.0)
     assert len(list(islice(events, 10))) == 10
     assert len(days) < 10

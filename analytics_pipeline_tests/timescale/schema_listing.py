@@ -4,7 +4,10 @@ import re
 
 from analytics_pipeline.timescale.connection import Connection
 
-_OURS = "n.nspname IN ('public', 'analytics_api') AND NOT EXISTS (SELECT FROM pg_depend AS x WHERE x.deptype = 'e' AND x.objid ="
+_OURS = (
+    "n.nspname IN ('public', 'analytics_api') "
+    "AND NOT EXISTS (SELECT FROM pg_depend AS x WHERE x.deptype = 'e' AND x.objid ="
+)
 _QUERIES = {
     "relation": f"""
         SELECT c.oid::regclass, c.relkind, c.reloptions, c.relrowsecurity, c.relforcerowsecurity, c.relacl::text,

@@ -1,11 +1,11 @@
-"""A migration that is killed after any of its statements is completed by the next: the schema is as if nothing had been.
+"""A migration that is killed after any of its statements is completed by the next: the schema is the same.
 
 The usual run kills after a sample of the statements, ``make test-faults`` after every one.
 """
 
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 from analytics_pipeline import sql_files
 from analytics_pipeline.database import connect, migrate
 from analytics_pipeline.settings import get_settings
-from analytics_pipeline.timescale import migrations
+from analytics_pipeline.timescale.policies import settle_policies
 from analytics_pipeline.timescale.waiting import WatchedConnection
 from analytics_pipeline_tests.conftest import SERVER_URL, migrated_database, set_environment
 from analytics_pipeline_tests.timescale.schema_listing import schema_of
@@ -110,10 +110,8 @@ def _kills_in_policies(numbers: "list[int] | range") -> int:
     """Migrate again and again, and be killed after so many statements of the settling of policies; return how often."""
     for kills, number in enumerate(numbers):
         with _killed_in_policies(number) as was_killed:
-            try:
+            with suppress(psycopg.OperationalError):
                 migrate()
-            except psycopg.OperationalError:
-                pass
             if not was_killed():
                 return kills
     return len(numbers)
@@ -122,11 +120,11 @@ def _kills_in_policies(numbers: "list[int] | range") -> int:
 @contextmanager
 def _killed_in_policies(after: int) -> Iterator[Callable[[], bool]]:
     left: list[int] = []
-    settle, execute = migrations.settle_policies, WatchedConnection.execute
+    execute = WatchedConnection.execute
 
     def settling(*arguments: Any) -> Any:
         left.append(after)
-        return settle(*arguments)
+        return settle_policies(*arguments)
 
     def counting(connection: WatchedConnection, *arguments: Any, **named: Any) -> Any:
         result = execute(connection, *arguments, **named)
@@ -137,7 +135,7 @@ def _killed_in_policies(after: int) -> Iterator[Callable[[], bool]]:
         return result
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(migrations, "settle_policies", settling)
+        patch.setattr("analytics_pipeline.timescale.migrations.settle_policies", settling)
         patch.setattr(WatchedConnection, "execute", counting)
         yield lambda: bool(left) and left[0] <= 0
 

@@ -497,20 +497,3 @@ $$;
 
 COMMENT ON FUNCTION analytics_comparable_windows IS
     'Closed windows of users or subscriptions whose stored rows are to equal the events: neither changed nor expired.';
-
-CREATE OR REPLACE FUNCTION analytics_closed_for(p_company text, p_granularity text, p_date date)
-RETURNS boolean
-LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
-    SELECT count(*) = 3
-    FROM analytics_metric_periods AS m
-    WHERE m.granularity = p_granularity AND analytics_date(m.period_start) = p_date
-      AND NOT EXISTS (
-          SELECT
-          FROM analytics_metric_changes AS c
-          WHERE analytics_is_stale(m, c) AND (p_company IS NULL OR c.company_id IS NULL OR c.company_id = p_company)
-      )
-$$;
-
-COMMENT ON FUNCTION analytics_closed_for IS
-    'Whether the rows of a company (null: of all together) of a day or month in the metric tables are closed and not stale.';

@@ -12,6 +12,18 @@ $$;
 COMMENT ON FUNCTION analytics_company_of IS
     'The row of a company, null where the platform''s settings count; no row for a company that has none.';
 
+CREATE OR REPLACE FUNCTION analytics_company_rows(p_companies text[])
+RETURNS TABLE (company_id text, name text, time_zone text, currency text, locale text, is_test boolean)
+LANGUAGE sql STABLE
+AS $$
+    SELECT c.company_id, c.name, c.time_zone, c.currency, c.locale, c.is_test
+    FROM analytics_companies AS c
+    WHERE p_companies IS NULL OR c.company_id = ANY (p_companies)
+$$;
+
+COMMENT ON FUNCTION analytics_company_rows IS
+    'The rows of some companies (null: of all), null where the platform''s settings count.';
+
 CREATE OR REPLACE FUNCTION analytics_zone_of(p_company text, p_platform_zone text)
 RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE

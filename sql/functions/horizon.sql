@@ -44,7 +44,7 @@ CREATE OR REPLACE FUNCTION analytics_users_are_kept(
     p_start timestamptz, p_end timestamptz, p_horizon timestamptz, p_closed tstzmultirange
 )
 RETURNS boolean
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
     -- Before the first closed window nothing is known to have happened.
     SELECT p_horizon IS NULL OR p_horizon <= p_start OR (
@@ -54,11 +54,11 @@ AS $$
             * tstzmultirange(tstzrange(lower(p_closed), NULL))
             - p_closed
         )
-    )
+    ) OR analytics_is_brought_back(p_start, p_end)
 $$;
 
 COMMENT ON FUNCTION analytics_users_are_kept(timestamptz, timestamptz, timestamptz, tstzmultirange) IS
-    'Whether users first seen in a half-open period are known: what has expired of it was closed before.';
+    'Whether users first seen in a half-open period are known: what has expired of it was closed before, or brought back.';
 
 -- Months of another zone than UTC are counted over months of UTC, by the instants of each user's first and last event
 -- in them: where these are unknown (unsettled), the events are needed.
@@ -67,23 +67,25 @@ CREATE OR REPLACE FUNCTION analytics_activity_is_kept(
     p_unsettled tstzmultirange
 )
 RETURNS boolean
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
     -- Whole months are kept; what sticks out on either side is counted over the events.
-    SELECT analytics_users_are_kept(p_start, p_end, p_horizon, p_closed)
-       AND coalesce(
-           p_horizon <= CASE
-               WHEN p_start < least(analytics_local_ceil('month', p_start, p_zone), p_end) THEN p_start
-               WHEN analytics_local_floor('month', p_end, p_zone) < p_end
-               THEN analytics_local_floor('month', p_end, p_zone)
-           END,
-           true
-       )
-       AND (
-           p_horizon IS NULL OR p_unsettled IS NULL OR isempty(
-               tstzmultirange(tstzrange(p_start, p_end)) * tstzmultirange(tstzrange(NULL, p_horizon)) * p_unsettled
-           )
-       )
+    SELECT analytics_users_are_kept(p_start, p_end, p_horizon, p_closed) AND (
+        coalesce(
+            p_horizon <= CASE
+                WHEN p_start < least(analytics_local_ceil('month', p_start, p_zone), p_end) THEN p_start
+                WHEN analytics_local_floor('month', p_end, p_zone) < p_end
+                THEN analytics_local_floor('month', p_end, p_zone)
+            END,
+            true
+        )
+        AND (
+            p_horizon IS NULL OR p_unsettled IS NULL OR isempty(
+                tstzmultirange(tstzrange(p_start, p_end)) * tstzmultirange(tstzrange(NULL, p_horizon)) * p_unsettled
+            )
+        )
+        OR analytics_is_brought_back(p_start, p_end)
+    )
 $$;
 
 COMMENT ON FUNCTION analytics_activity_is_kept(

@@ -141,7 +141,7 @@ COMMENT ON FUNCTION analytics_is_outdated IS
 
 CREATE OR REPLACE FUNCTION analytics_is_behind_horizon(p_period analytics_metric_periods, p_horizon timestamptz)
 RETURNS boolean
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
     -- Who has churned in a day follows from the day before.
     SELECT coalesce(
@@ -150,17 +150,24 @@ AS $$
             ELSE interval '0'
         END,
         false
+    ) AND NOT analytics_is_brought_back(
+        CASE
+            WHEN (p_period).metric = 'user_metrics' AND (p_period).granularity = 'day'
+            THEN (p_period).period_start - interval '24 hours'
+            ELSE (p_period).period_start
+        END,
+        (p_period).period_end
     )
 $$;
 
 COMMENT ON FUNCTION analytics_is_behind_horizon IS
-    'Whether events that a closed metric partition was computed from have expired (null: none have).';
+    'Whether events that a closed metric partition was computed from have expired (null: none have), and are not brought back.';
 
 -- Months of users, and the other metrics, are computed from what outlives the events; at the edges of local dates from the
 -- events alone.
 CREATE OR REPLACE FUNCTION analytics_is_kept(p_period analytics_metric_periods, p_horizon timestamptz)
 RETURNS boolean
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
     SELECT (
         (p_period).metric = 'user_metrics' AND (p_period).granularity = 'day' OR (p_period).time_zone <> 'UTC'
@@ -323,7 +330,8 @@ AS $$
         CASE
             WHEN m.metric IS NOT NULL THEN analytics_is_kept(m, p_horizon)
             -- Its figures follow another calendar, or were never closed: without their events they stay as they are.
-            ELSE coalesce(p.period_start < p_horizon, false) AND (
+            ELSE coalesce(p.period_start < p_horizon, false)
+             AND NOT analytics_is_brought_back(p.period_start - interval '24 hours', p.period_end) AND (
                 k.time_zone <> 'UTC'
                 OR f.is_platform AND EXISTS (
                     SELECT
@@ -433,6 +441,7 @@ BEGIN
                 to_jsonb(s) - 'computed_at' - 'period_date' AS figures,
                 coalesce(d.is_kept, false) OR (
                     s.period_start < $5
+                    AND NOT analytics_is_brought_back(s.period_start - interval '24 hours', s.period_end)
                     AND (s.time_zone <> k.time_zone OR to_jsonb(s) ->> 'currency' <> k.currency)
                 ) IS TRUE AS is_kept
             FROM (SELECT * FROM %I AS t WHERE t.granularity = $1 AND t.period_date >= $2 AND t.period_date < $3) AS s
@@ -580,7 +589,10 @@ BEGIN
     DELETE FROM analytics_metric_periods AS m
     WHERE m.metric = p_metric AND m.granularity = p_granularity
       AND m.period_date >= p_first AND m.period_date < p_until
-      AND (m.period_start < horizon) IS NOT TRUE
+      AND (
+          (m.period_start < horizon) IS NOT TRUE
+          OR analytics_is_brought_back(m.period_start - interval '24 hours', m.period_end)
+      )
       AND NOT EXISTS (
           SELECT FROM due AS d
           WHERE d.period_date = m.period_date AND d.time_zone = m.time_zone AND d.currency = m.currency

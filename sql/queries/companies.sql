@@ -6,6 +6,11 @@ SELECT analytics_company_is_known(%(company_id)s)
 SELECT company_id, name FROM analytics_companies WHERE name IS NOT NULL
 
 
+-- name: companies_of
+SELECT company_id, name, time_zone, currency, locale, is_test
+FROM analytics_company_rows(%(companies)s::text[])
+
+
 -- name: company_of
 SELECT name, time_zone, currency, locale, is_test FROM analytics_company_of(%(company_id)s)
 

@@ -85,6 +85,7 @@ kept AS MATERIALIZED (
     JOIN calendar AS k ON k.company_id = s.company_id
     WHERE s.granularity = %(granularity)s AND s.period_date >= %(first)s AND s.period_date < %(until)s
       AND s.period_start < %(horizon)s
+      AND NOT analytics_is_brought_back(s.period_start - interval '24 hours', s.period_end)
       AND (s.time_zone <> k.time_zone OR to_jsonb(s) ->> 'currency' <> k.currency)
 ),
 wanted AS MATERIALIZED (
@@ -422,13 +423,16 @@ ORDER BY 1
 
 -- name: overdue_chunks
 -- Chunks of raw events that a policy of this age should have dealt with: older than age and slack, and
--- not loaded a moment ago; none while the server has just started.
+-- not loaded a moment ago; none while the server has just started. What is held from retention is not dropped.
 SELECT count(*), min(range_start), max(range_end)
 FROM timescaledb_information.chunks
 WHERE hypertable_name = 'analytics_events'
   AND range_end <= now() - %(age)s::interval - %(slack)s::interval
   AND chunk_creation_time <= now() - %(slack)s::interval
   AND pg_postmaster_start_time() <= now() - %(catch_up)s::interval
+  AND (%(uncompressed_only)s OR NOT EXISTS (
+      SELECT FROM analytics_archive_holds AS h WHERE h.events_start < range_end AND h.events_end > range_start
+  ))
   AND NOT (%(uncompressed_only)s AND is_compressed)
 
 

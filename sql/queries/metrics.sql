@@ -93,6 +93,7 @@ WITH other AS MATERIALIZED (
     JOIN {table} AS t ON t.company_id = k.company_id
     WHERE t.granularity = %(granularity)s AND (t.time_zone <> k.time_zone OR {currency} <> k.currency)
       AND t.period_start < %(horizon)s
+      AND NOT analytics_is_brought_back(t.period_start - interval '24 hours', t.period_end)
 )
 SELECT
     count(DISTINCT s.period_date), min(s.period_date), max(s.period_date),
@@ -273,10 +274,17 @@ ORDER BY 1, 2
 
 
 -- name: partitions_final
--- Which closed partitions the raw events can no longer change, by the retention horizon as it is now; NULL: none.
+-- Which closed partitions the raw events can no longer change, by the retention horizon as it is now (NULL: none), without
+-- those whose events were brought back.
 UPDATE analytics_partitions AS p
 SET is_final = NOT p.is_final
-WHERE p.is_final <> (p.closed_at IS NOT NULL AND p.window_start < coalesce(%(horizon)s, '-infinity'::timestamptz))
+WHERE p.is_final <> (
+    p.closed_at IS NOT NULL AND p.window_start < coalesce(%(horizon)s, '-infinity'::timestamptz)
+    AND NOT EXISTS (
+        SELECT FROM analytics_archive_holds AS h
+        WHERE h.restored_at IS NOT NULL AND p.window_start >= h.events_start AND p.window_end <= h.events_end
+    )
+)
 
 
 -- name: partitions_last_attempt

@@ -507,7 +507,11 @@ WHERE d.report = %(report)s AND d.is_current AND d.definitions_version <> %(vers
 -- What the raw events of a period say by themselves, past every aggregate, of each company or (each false) of all
 -- that are asked for together.
 WITH dates AS MATERIALIZED (
-    SELECT analytics_local_starts(%(first_day)s, %(last_day)s::date + 1, %(zone)s) AS starts
+    SELECT ARRAY(
+        SELECT analytics_local_start(%(first_day)s::date + n, %(zone)s)
+        FROM generate_series(0, %(last_day)s::date + 1 - %(first_day)s::date) AS n
+        ORDER BY n
+    ) AS starts
 ),
 event AS MATERIALIZED (
     SELECT

@@ -175,6 +175,20 @@ WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = %(name)s::regclass AN
 ORDER BY 1
 
 
+-- name: archive_begin
+-- From here on this database has an archive; with what was known to be gone before.
+INSERT INTO analytics_archive (location, complete_from)
+VALUES (%(location)s, (SELECT h.events_from FROM analytics_retention_horizon AS h))
+ON CONFLICT (singleton) DO NOTHING
+
+
+-- name: archive_holds
+-- The months that were brought back from the archive and not released.
+SELECT hold_start, hold_end, events_start, events_end, asked_at, restored_at
+FROM analytics_archive_holds
+ORDER BY hold_start, hold_end
+
+
 -- name: audit_list
 -- The newest acts of operators first.
 SELECT a.audit_id, a.happened_at, a.session_role, a.actor, a.act, a.subject, a.details

@@ -22,6 +22,7 @@ from analytics_pipeline.orchestration.partition_definitions import partitions_fo
 from analytics_pipeline.orchestration.runs.paged_records import failure_events, materialization_times, materializations
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection, fetch_row
+from analytics_pipeline.timescale.expiry import restored_windows
 from analytics_pipeline.timescale.refresh import behind_horizon, retention_horizon
 from analytics_pipeline.windows import Window, join_windows, midnight, without_windows
 
@@ -36,13 +37,14 @@ def adopt_once(instance: DagsterInstance, connection: Connection, settings: Sett
     assets = {asset for job in CLOSING_JOBS for asset in assets_of(job)} - adopted_assets(connection)
     if not assets:
         return 0
-    record, horizon = DagsterRecord(instance, settings), retention_horizon(connection)
+    record = DagsterRecord(instance, settings)
+    horizon, restored = retention_horizon(connection), restored_windows(connection)
     adopted = 0
     for asset in sorted(assets):
         granularity = granularity_of(asset)
         latest = record.materialized(asset)
         # What is behind the horizon can't be closed again: a run over it that failed was refused.
-        expired = behind_horizon(granularity, horizon)
+        expired = behind_horizon(granularity, horizon, restored)
         left = [
             _failed_range(asset, replace(run, window=window))
             for run in _before_the_table(connection, record.left_by_failures(asset))

@@ -27,7 +27,6 @@ from analytics_pipeline.orchestration.shared import pipeline_checks
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.timescale.refresh import behind_horizon
 from analytics_pipeline.windows import common_windows
 
 CHECK = "no_failed_partitions"
@@ -69,7 +68,7 @@ def failed_partition_findings(
 
 def judge_failed_partitions(state: PartitionState, asset: str) -> CheckResult:
     """Judge an asset by one reading of the attempts at closing it."""
-    expired = behind_horizon(granularity_of(asset), state.horizon)
+    expired = state.expired(granularity_of(asset))
     # Behind the horizon nothing can be closed any more: no remedy is left.
     lost = [failed for failed in state.failed(asset) if common_windows([failed.window], expired)]
     return _judge(state.settings, asset, [failed for failed in state.failed(asset) if failed not in lost], len(lost))

@@ -20,7 +20,6 @@ from analytics_pipeline.orchestration.sensors import in_words, pipeline_sensor, 
 from analytics_pipeline.orchestration.shared import AssetJob
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import ClockError, check_clock
-from analytics_pipeline.timescale.refresh import behind_horizon
 from analytics_pipeline.windows import Granularity, Window, midnight, without_windows
 
 _NAME = "partition_gaps"
@@ -84,4 +83,4 @@ def _ended_spans(state: PartitionState, granularity: Granularity, asset: str) ->
     first, end = midnight(state.settings.start), granularity.floor(ended_by)
     if asset in METRIC_ASSETS and not state.local_dates.is_utc:
         end = min(end, state.local_dates_at(ended_by).ended(granularity))
-    return without_windows([Window(first, end)], behind_horizon(granularity, state.horizon)) if first < end else []
+    return without_windows([Window(first, end)], state.expired(granularity)) if first < end else []

@@ -38,7 +38,6 @@ from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.clock import ClockError, check_clock
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.invalidation import count_future_events, stale_ranges
-from analytics_pipeline.timescale.refresh import behind_horizon
 from analytics_pipeline.windows import Granularity, Window, common_windows, join_windows, midnight, without_windows
 
 _NAME = "late_events"
@@ -133,10 +132,7 @@ class _Finder:
 
     def changed_behind_horizon(self) -> list[Window]:
         """Return the stretches behind the retention horizon that the log names: expired, or changed before."""
-        horizon = self._state.horizon
-        if horizon is None:
-            return []
-        return common_windows(self._stale[ALL_EVENTS], behind_horizon(Granularity.HOUR, horizon))
+        return common_windows(self._stale[ALL_EVENTS], self._state.expired(Granularity.HOUR))
 
     def months_before_their_days(self, job: str) -> list[Obstacle]:
         """Return the months to be computed by other definitions while days before their end still are to be."""
@@ -150,7 +146,7 @@ class _Finder:
         """Return the stretches of an asset that are closed and stale, in whole partitions."""
         granularity = granularity_of(asset)
         # What has expired is not stale: there is nothing left to compute it from.
-        expired = behind_horizon(granularity, self._state.horizon)
+        expired = self._state.expired(granularity)
         stale = join_windows(window.widen(granularity) for window in self._stale[_STALE_LIKE.get(asset, asset)])
         if asset in METRIC_ASSETS and not self._is_utc:
             # Whose dates have changed is known once the hours, days and months of UTC are refreshed.

@@ -32,7 +32,6 @@ from analytics_pipeline.orchestration.resources import Timescale
 from analytics_pipeline.orchestration.runs.executor import owning_executor
 from analytics_pipeline.orchestration.sensors import LatestRun, in_words, pipeline_sensor
 from analytics_pipeline.timescale.clock import ClockError, check_clock
-from analytics_pipeline.timescale.refresh import behind_horizon
 from analytics_pipeline.windows import Granularity, Window, midnight, without_windows
 
 LOCAL_JOB = "local_dates"
@@ -116,7 +115,7 @@ def open_periods(state: PartitionState) -> tuple[datetime, list[LocalPeriod]]:
         return state.now, []
     first = min(dates.ended(granularity) for granularity in (Granularity.DAY, Granularity.MONTH)) - dates.ahead
     span = Window(max(first, midnight(state.settings.start)), Granularity.HOUR.floor(state.now))
-    expired = behind_horizon(Granularity.HOUR, state.horizon)
+    expired = state.expired(Granularity.HOUR)
     gaps = [
         gap for asset in assets_of("hourly_aggregates") for gap in without_windows(state.open(asset, span), expired)
     ]

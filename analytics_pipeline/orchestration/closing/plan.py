@@ -25,7 +25,6 @@ from analytics_pipeline.orchestration.partition_definitions import range_tags
 from analytics_pipeline.orchestration.runs import tags
 from analytics_pipeline.orchestration.runs.descriptions import describe_run
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.timescale.refresh import behind_horizon
 from analytics_pipeline.windows import Granularity, Window, common_windows, join_windows, midnight, without_windows
 
 # What a sensor asks for, in words that change when something has happened to it: runs that failed are counted by it.
@@ -102,7 +101,7 @@ class ClosingPlan:
             self._note_waiting(job, windows, [*of_all, *of_asset])
             free[asset] = without_windows(windows, waiting)
             if over_closed:
-                expired = behind_horizon(granularity, self._state.horizon)
+                expired = self._state.expired(granularity)
                 between = without_windows(self._state.closed(asset, span), [*waiting, *expired])
                 closable[asset] = join_windows([*free[asset], *between])
         ranges = group_ranges(job, free)
@@ -197,7 +196,7 @@ def open_sources(state: PartitionState, job: str, window: Window) -> list[Obstac
     if below is None:
         return []
     found: list[Obstacle] = []
-    for span in without_windows([window], behind_horizon(CLOSING_JOBS[below], state.horizon)):
+    for span in without_windows([window], state.expired(CLOSING_JOBS[below])):
         for asset in assets_of(below):
             under_way = _under_way(state, asset, span)
             found += under_way
@@ -212,7 +211,7 @@ def _open_hours_beyond(state: PartitionState, span: Window) -> Iterator[Obstacle
     if dates.is_utc:
         return
     beyond = Window(max(span.start - dates.ahead, midnight(state.settings.start)), span.end + dates.behind)
-    expired = behind_horizon(Granularity.HOUR, state.horizon)
+    expired = state.expired(Granularity.HOUR)
     for asset in assets_of("hourly_aggregates"):
         for gap in without_windows(state.open(asset, beyond), expired):
             yield Obstacle(

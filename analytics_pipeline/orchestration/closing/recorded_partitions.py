@@ -22,7 +22,6 @@ from analytics_pipeline.orchestration.shared import pipeline_check
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.timescale.refresh import behind_horizon
 from analytics_pipeline.windows import Window, join_windows, midnight, without_windows
 
 CHECK = "partitions_recorded"
@@ -56,7 +55,7 @@ def recorded_partitions_finding(instance: DagsterInstance, connection: Connectio
         closed = state.closed(asset, span)
         tried = [failed.window for failed in state.attempts(asset)]
         under_way = [run.window for run in state.runs_over(asset, span)]
-        expired = behind_horizon(granularity_of(asset), state.horizon)
+        expired = state.expired(granularity_of(asset))
         unknown = without_windows(materialized, [*closed, *tried, *under_way, *expired])
         only_dagster += [(asset, window) for window in unknown]
         only_here += [(asset, window) for window in without_windows(closed, [*materialized, *under_way])]

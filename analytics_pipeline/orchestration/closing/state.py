@@ -16,8 +16,9 @@ from analytics_pipeline.orchestration.closing.covering_runs import UNFINISHED, C
 from analytics_pipeline.orchestration.closing.dagster_record import adopt_once
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.timescale.refresh import retention_horizon
-from analytics_pipeline.windows import Window, common_windows, without_windows
+from analytics_pipeline.timescale.expiry import restored_windows
+from analytics_pipeline.timescale.refresh import behind_horizon, retention_horizon
+from analytics_pipeline.windows import Granularity, Window, common_windows, without_windows
 
 
 class PartitionState:
@@ -40,8 +41,13 @@ class PartitionState:
         # The embedded database has one session: each statement outside of a transaction waits for its turn anew.
         with connection.transaction():
             self.horizon = retention_horizon(connection)
+            self._restored = restored_windows(connection)
             self._closed = closed_ranges(connection)
             self._failed = failed_ranges(connection)
+
+    def expired(self, granularity: Granularity) -> list[Window]:
+        """Return the stretches whose partitions of a granularity can't be closed any more, in order."""
+        return behind_horizon(granularity, self.horizon, self._restored)
 
     @cached_property
     def local_dates(self) -> LocalDates:

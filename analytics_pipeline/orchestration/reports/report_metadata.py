@@ -12,6 +12,7 @@ from analytics_pipeline.reports.document_links import document_address, preview_
 from analytics_pipeline.reports.monthly import MonthlyDocument
 from analytics_pipeline.reports.preview import first_page
 from analytics_pipeline.reports.publish import PublishedReport
+from analytics_pipeline.reports.script_fonts import describe_altered
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.store import read_artifact
 from analytics_pipeline.text import printable_line
@@ -60,7 +61,7 @@ def document_metadata(connection: Connection, published: PublishedReport, settin
         metadata["pages"] = published.pages
         metadata["preview"] = _preview(connection, published, settings)
         metadata["first page"] = _picture(published, settings)
-        metadata["characters the font lacks"] = ", ".join(published.altered_characters) or "none"
+        metadata["characters the font lacks"] = describe_altered(published.altered_characters) or "none"
     if published.earlier_revision is not None:
         metadata["earlier revision"] = published.earlier_revision
     return metadata
@@ -81,7 +82,7 @@ def documents_metadata(
         "size (bytes)": sum(one.size for one in published),
         "replaced documents": sum(one.earlier_revision is not None for one in published),
         "corrected documents": sum(bool(one.document.corrections) for one in made),
-        "characters the font lacks": ", ".join(altered) or "none",
+        "characters the font lacks": describe_altered(altered) or "none",
         **_lists(connection, made[:_MAX_DOCUMENTS], settings),
     }
     if len(made) > _MAX_DOCUMENTS:
@@ -137,7 +138,7 @@ def _lists(connection: Connection, made: Sequence[MonthlyDocument], settings: Se
     """Return the documents as links, which a table of the UI has none of, and as a table."""
     addresses = [_address(connection, one.published, settings) for one in made]
     links = [
-        f"- [{_MARKS.sub(_escaped, printable_line(one.document.company_id or ''))}]({address})"
+        f"- [{_MARKS.sub(_escaped, printable_line(one.company))}]({address})"
         for one, address in zip(made, addresses, strict=True)
     ]
     records = [
@@ -145,6 +146,7 @@ def _lists(connection: Connection, made: Sequence[MonthlyDocument], settings: Se
             {
                 "open": address,
                 "company": one.document.company_id or "",
+                "name": one.company,
                 "pages": one.document.pages,
                 "bytes": one.published.size,
                 "corrected figures": len(one.document.corrections),
@@ -156,8 +158,8 @@ def _lists(connection: Connection, made: Sequence[MonthlyDocument], settings: Se
     ]
     # What stands behind a long column is off the screen: the address comes first, where the document is last.
     counts = [TableColumn(name, "int") for name in ("pages", "bytes", "corrected figures")]
-    texts = [TableColumn(name) for name in ("open", "company", "sha256", "uri")]
-    table = MetadataValue.table(records, TableSchema([*texts[:2], *counts, *texts[2:]]))
+    texts = [TableColumn(name) for name in ("open", "company", "name", "sha256", "uri")]
+    table = MetadataValue.table(records, TableSchema([*texts[:3], *counts, *texts[3:]]))
     return {"open": MetadataValue.md("\n".join(links)), "list": table}
 
 

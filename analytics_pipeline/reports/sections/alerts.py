@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
@@ -17,7 +17,7 @@ from analytics_pipeline.reports.printed_text import Printable, plain
 from analytics_pipeline.reports.report import ALL_COMPANIES, Report
 from analytics_pipeline.reports.report_parts import Key, ReportLoader, ReportPart
 from analytics_pipeline.reports.sections.section import Section
-from analytics_pipeline.reports.tabular import Column, Kind, Table, text
+from analytics_pipeline.reports.tabular import Column, Kind, Table, name, text
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Granularity, Window
@@ -39,10 +39,11 @@ _NOTE = 12.0
 
 @dataclass(frozen=True, slots=True)
 class FiredAlert:
-    """An alert whose rule fired, from its first to its last period (their starts, UTC).
+    """An alert whose rule fired, from its first to its last period (their dates, at midnight UTC).
 
-    ``company`` None: all companies together. ``value`` and ``threshold`` are in words, as the messages have them.
-    ``resolution`` is why it is over: recovered, corrected, rule changed or rule removed; None while it goes on.
+    ``company`` None: all companies together; ``name`` is what the company is called, None: by its id. ``value`` and
+    ``threshold`` are in words, as the messages have them. ``resolution`` is why it is over: recovered, corrected, rule
+    changed or rule removed; None while it goes on.
     """
 
     rule: str
@@ -56,6 +57,12 @@ class FiredAlert:
     threshold: str
     opened_at: datetime
     resolution: str | None
+    name: str | None = None
+
+    @property
+    def whose(self) -> str:
+        """What its company is called, or the words for all of them."""
+        return ALL_COMPANIES if self.company is None else self.name or self.company
 
 
 def fired_alerts(connection: Connection, company_id: str | None, window: Window) -> list[FiredAlert]:
@@ -63,8 +70,10 @@ def fired_alerts(connection: Connection, company_id: str | None, window: Window)
 
     In the order of their first period. A ``corrected`` one fired by figures that have changed since.
     """
+    # A period of an alert is a date, wherever that begins.
+    dates = Window.of_dates(window.first_day, window.last_day)
     rows = connection.execute(
-        load_query("alert_fired"), {"company": company_id, "start": window.start, "end": window.end}
+        load_query("alert_fired"), {"company": company_id, "start": dates.start, "end": dates.end}
     ).fetchall()
     return [
         FiredAlert(rule, description, severity, company, Granularity(granularity), *of_row)
@@ -76,7 +85,8 @@ def _read(loader: ReportLoader) -> Mapping[Key, Sequence[FiredAlert]]:
     """Return what fired: a company's own, or for the report over all companies that of each and of all together."""
     fired: defaultdict[Key, list[FiredAlert]] = defaultdict(list)
     for alert in fired_alerts(loader.connection, loader.company, loader.window):
-        fired[alert.company if loader.each else None].append(alert)
+        named = alert if alert.company is None else replace(alert, name=loader.names.get(alert.company))
+        fired[alert.company if loader.each else None].append(named)
     return fired
 
 
@@ -86,7 +96,7 @@ ALERTS: ReportPart[Sequence[FiredAlert]] = ReportPart("alerts", _read, ())
 def tables(report: Report) -> list[Table]:
     """Return the alerts, in a report over all companies with the company of each."""
     with_company = report.company_id is None
-    company = (text("companyId", message("Company")),) if with_company else ()
+    company = (name("companyId"), text("companyName", message("Company"))) if with_company else ()
     return [
         Table(
             "alerts",
@@ -103,7 +113,7 @@ def tables(report: Report) -> list[Table]:
             ),
             [
                 (
-                    *((alert.company or ALL_COMPANIES,) if with_company else ()),
+                    *((alert.company, alert.whose) if with_company else ()),
                     alert.rule,
                     _SEVERITIES[alert.severity],
                     InWords(partial(_as_printed, figure_in_words(alert.value))),
@@ -137,9 +147,7 @@ def _listed(content: Content, alerts: Sequence[FiredAlert]) -> Glossary:
 def _sentences(content: Content, alert: FiredAlert) -> Printable:
     formats = content.sheet.formats
     company = (
-        ""
-        if content.report.company_id is not None
-        else plain(formats.say(alert.company or ALL_COMPANIES), limit=_COMPANY_CHARACTERS)
+        "" if content.report.company_id is not None else plain(formats.say(alert.whose), limit=_COMPANY_CHARACTERS)
     )
     severity = formats.say(_SEVERITIES[alert.severity])
     sentences = message(

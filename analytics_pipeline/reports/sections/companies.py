@@ -1,7 +1,8 @@
 """The companies side by side, in the report over all of them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, localcontext
 
 from reportlab.platypus import Flowable
@@ -12,7 +13,7 @@ from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.report import ALL_COMPANIES, PeriodRevenue, Report, period_revenue
 from analytics_pipeline.reports.report_parts import Key, ReportLoader, ReportPart
 from analytics_pipeline.reports.sections.section import Section
-from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, share, text
+from analytics_pipeline.reports.tabular import Column, Kind, Table, Value, name, share, text
 
 # A document names those with the most revenue; files have all of them.
 _MAX_COMPANIES = 15
@@ -26,6 +27,7 @@ class CompanyFigures:
     company_id: str
     revenue: PeriodRevenue
     active_users: int | None
+    name: str = ""
 
 
 def _read(loader: ReportLoader) -> Mapping[Key, Sequence[CompanyFigures]]:
@@ -42,7 +44,17 @@ def _read(loader: ReportLoader) -> Mapping[Key, Sequence[CompanyFigures]]:
             active = (users[key].active_users if key in users else 0) if countable else None
             found.append(CompanyFigures(key, period_revenue(figures), active))
     found.sort(key=lambda company: (-company.revenue.figures.total_revenue, company.company_id))
-    return {None: found}
+    return {None: _named(found, loader.names)}
+
+
+def _named(companies: Sequence[CompanyFigures], names: Mapping[str, str]) -> Sequence[CompanyFigures]:
+    """Return the companies with what each is called: where two have one name, with their ids."""
+    named = [replace(company, name=names.get(company.company_id, company.company_id)) for company in companies]
+    count = Counter(company.name for company in named)
+    return [
+        replace(company, name=f"{company.name} ({company.company_id})") if count[company.name] > 1 else company
+        for company in named
+    ]
 
 
 COMPANIES: ReportPart[Sequence[CompanyFigures]] = ReportPart("companies", _read, ())
@@ -57,6 +69,7 @@ def _row(report: Report, company: CompanyFigures) -> tuple[Value, ...]:
     figures = company.revenue.figures
     return (
         company.company_id,
+        company.name or company.company_id,
         money(figures.total_revenue, report.currency),
         share(figures.total_revenue, report.whole_revenue),
         percent(figures.revenue_growth),
@@ -68,7 +81,8 @@ def _row(report: Report, company: CompanyFigures) -> tuple[Value, ...]:
 
 def _table(report: Report, rows: list[tuple[Value, ...]]) -> Table:
     columns = (
-        text("companyId", message("Company")),
+        name("companyId"),
+        text("companyName", message("Company")),
         Column("totalRevenue", message("Revenue, {currency}", currency=report.currency)),
         Column("sharePercent", message("Share"), Kind.PERCENT),
         Column("revenueGrowth", message("Growth"), Kind.CHANGE),
@@ -78,6 +92,7 @@ def _table(report: Report, rows: list[tuple[Value, ...]]) -> Table:
     )
     whole, users = report.revenue.figures, report.users
     total = (
+        "",
         ALL_COMPANIES,
         money(whole.total_revenue, report.currency),
         "",
@@ -112,6 +127,7 @@ def _others(report: Report, companies: Sequence[CompanyFigures]) -> tuple[Value,
         revenue = sum((each.total_revenue for each in figures), Decimal(0))
         mrr = sum((each.mrr for each in figures), Decimal(0))
     return (
+        "",
         message("{number} others", number=len(companies)),
         money(revenue, report.currency),
         share(revenue, report.whole_revenue),

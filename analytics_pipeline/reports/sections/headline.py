@@ -60,7 +60,7 @@ def pages(content: Content) -> list[Flowable]:
 
 def _previous(content: Content) -> str:
     formats, previous = content.sheet.formats, content.report.previous
-    return message("{first} to {last}", first=formats.day(previous.start.date()), last=formats.day(previous.last_day))
+    return message("{first} to {last}", first=formats.day(previous.first_day), last=formats.day(previous.last_day))
 
 
 def _card(content: Content, figure: Figure) -> Card:

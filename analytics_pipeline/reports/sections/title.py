@@ -20,9 +20,9 @@ def title_block(content: Content) -> list[Flowable]:
     facts = [
         (
             message("Period"),
-            message("{first} to {last}", first=formats.day(window.start.date()), last=formats.day(window.last_day)),
+            message("{first} to {last}", first=formats.day(window.first_day), last=formats.day(window.last_day)),
         ),
-        (message("Time zone"), "UTC"),
+        (message("Time zone"), report.time_zone),
         (message("Currency"), report.currency),
         (message("Data through"), content.data_through),
         (message("Definitions"), message("Version {version}", version=report.definitions_version)),
@@ -32,7 +32,7 @@ def title_block(content: Content) -> list[Flowable]:
         kind = message("Monthly platform report") if report.is_month else message("Platform report")
     else:
         kind = message("Monthly company report") if report.is_month else message("Company report")
-    shares = [0.28, 0.12, 0.12, 0.29, 0.19]
+    shares = [0.27, 0.19, 0.1, 0.27, 0.17]
     block = placed(
         sheet,
         [

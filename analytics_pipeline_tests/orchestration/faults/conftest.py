@@ -1,4 +1,4 @@
-"""A platform on a server that may be killed, with a month of events that is to be taken in, closed, reported and mailed."""
+"""A platform on a server that may be killed, and a month of events to be taken in, closed, reported and mailed."""
 
 from collections.abc import Iterator
 from datetime import timedelta

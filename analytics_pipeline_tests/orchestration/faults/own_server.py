@@ -57,7 +57,7 @@ def why_not() -> str:
 def _has_timescaledb(folder: Path) -> bool:
     if not (folder / "initdb").exists():
         return False
-    config = [folder / "pg_config", "--pkglibdir"]
+    config = [str(folder / "pg_config"), "--pkglibdir"]
     with suppress(OSError, subprocess.CalledProcessError):
         library = subprocess.run(config, capture_output=True, text=True, check=True).stdout.strip()
         return (Path(library) / "timescaledb.so").exists()
@@ -65,35 +65,26 @@ def _has_timescaledb(folder: Path) -> bool:
 
 
 class OwnServer:
-    """A server in a folder of its own, on a Unix socket that only this user can reach."""
+    """A server in a folder of its own, on a Unix socket that only this user can reach: ``folder``, and ``data``."""
 
     def __init__(self, data: Path | None = None, **settings: str) -> None:
         """Make the data directory, in ``data`` or in the folder, and start the server."""
-        self._folder = Path(tempfile.mkdtemp(prefix="faults-"))
-        self._data = self._folder / "data" if data is None else data / "data"
-        self._log = self._folder / "server.log"
-        self._settings = {**_SETTINGS, "unix_socket_directories": f"'{self._folder}'", **settings}
+        self.folder = Path(tempfile.mkdtemp(prefix="faults-"))
+        self.data = self.folder / "data" if data is None else data / "data"
+        self._log = self.folder / "server.log"
+        self._settings = {**_SETTINGS, "unix_socket_directories": f"'{self.folder}'", **settings}
         self._process: subprocess.Popen[bytes] | None = None
         if os.geteuid() == 0:
             # PostgreSQL refuses to run as root.
-            for folder in {self._folder, self._data.parent}:
+            for folder in {self.folder, self.data.parent}:
                 os.chown(folder, _NOBODY, _NOBODY)
-        initdb = [
-            "initdb",
-            "-D",
-            str(self._data),
-            "--username=postgres",
-            "--auth=trust",
-            "--no-sync",
-            "--encoding=UTF8",
-        ]
-        subprocess.run(self._command(*initdb), check=True, capture_output=True, cwd="/")
+        self._make_data()
         self.start()
 
     @property
     def url(self) -> str:
         """The URL of the database ``postgres`` for its superuser."""
-        return f"postgresql://postgres@/postgres?host={self._folder}"
+        return f"postgresql://postgres@/postgres?host={self.folder}"
 
     @property
     def log(self) -> str:
@@ -112,7 +103,7 @@ class OwnServer:
             if not self.is_running:
                 settings = [f"--{name}={value.strip(chr(39))}" for name, value in self._settings.items()]
                 with self._log.open("ab") as log:
-                    command = self._command("postgres", "-D", str(self._data), *settings)
+                    command = self._command("postgres", "-D", str(self.data), *settings)
                     self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", start_new_session=True)
             assert time.monotonic() < deadline, self.log[-2000:]
             time.sleep(0.05)
@@ -135,8 +126,20 @@ class OwnServer:
         """Stop it, and remove all of it."""
         if self.is_running:
             self.kill()
-        shutil.rmtree(self._data, ignore_errors=True)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.data, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _make_data(self) -> None:
+        initdb = [
+            "initdb",
+            "-D",
+            str(self.data),
+            "--username=postgres",
+            "--auth=trust",
+            "--no-sync",
+            "--encoding=UTF8",
+        ]
+        subprocess.run(self._command(*initdb), check=True, capture_output=True, cwd="/")
 
     def _answers(self) -> bool:
         with suppress(psycopg.OperationalError), psycopg.connect(self.url, connect_timeout=5):
@@ -150,6 +153,30 @@ class OwnServer:
         if os.geteuid() != 0:
             return command
         return [sys.executable, "-I", "-S", str(run_as.__file__), str(_NOBODY), "1", *command]
+
+
+class Standby(OwnServer):
+    """A physical replica of another one, which streams from it."""
+
+    def __init__(self, primary: OwnServer, **settings: str) -> None:
+        """Copy the primary's data while it runs, and start."""
+        self._primary = primary
+        super().__init__(**settings)
+
+    def _make_data(self) -> None:
+        with psycopg.connect(self._primary.url, autocommit=True) as connection:
+            connection.execute("SELECT pg_backup_start('standby', fast => true)")
+            subprocess.run(["cp", "-a", str(self._primary.data), str(self.data)], check=True)
+            row = connection.execute("SELECT labelfile FROM pg_backup_stop()").fetchone()
+        assert row is not None
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        (self.data / "backup_label").write_text(row[0])
+        (self.data / "standby.signal").touch()
+        with (self.data / "postgresql.auto.conf").open("a") as file:
+            file.write(f"primary_conninfo = 'host={self._primary.folder} user=postgres'\n")
+        if os.geteuid() == 0:
+            for name in ("backup_label", "standby.signal"):
+                os.chown(self.data / name, _NOBODY, _NOBODY)
 
 
 def _children(parent: int) -> list[int]:

@@ -25,6 +25,7 @@ from analytics_pipeline.orchestration.runs.descriptions import describe_failure
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.waiting import LockTimeoutError
 from analytics_pipeline.windows import Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events.sample_records import json_lines, payment, subscription
@@ -46,7 +47,7 @@ _MAX_ROUNDS = 40
 _FILE = "events.jsonl"
 # When something was written is another time in each run.
 _TIMES = ("ingested_at", "computed_at")
-_DOWN = (DatabaseUnreachableError, psycopg.OperationalError, Failure)
+_DOWN = (DatabaseUnreachableError, LockTimeoutError, psycopg.OperationalError, Failure)
 _KEPT = ("analytics_users", "analytics_user_deletions", "analytics_subscriptions")
 
 

@@ -32,9 +32,13 @@ def server() -> Iterator[OwnServer]:
 def all_connections(server: OwnServer) -> Iterator[None]:
     """Take every connection that the server has, those for superusers, too."""
     with ExitStack() as taken:
-        with pytest.raises(psycopg.OperationalError, match="too many clients already"):
+
+        def take_all() -> None:
             while True:
                 taken.enter_context(psycopg.connect(server.url))
+
+        with pytest.raises(psycopg.OperationalError, match="too many clients already"):
+            take_all()
         yield
 
 

@@ -1,4 +1,4 @@
-"""The database server is killed in the middle of each step: the automation completes it, and nothing is lost or doubled."""
+"""The database server is killed in the middle of each step: the automation completes it, nothing is lost or doubled."""
 
 import random
 import threading
@@ -42,7 +42,7 @@ def test_kills_at_any_moment_are_made_good(
 ) -> None:
     chance = random.Random(4)  # noqa: S311
     over = threading.Event()
-    kills = []
+    kills: list[float] = []
 
     def kill() -> None:
         while len(kills) < KILLS and not over.wait(0.3 + 2 * chance.random()):

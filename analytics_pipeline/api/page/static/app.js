@@ -3,7 +3,7 @@
 import { redrawCharts } from "./charts.js";
 import { Problem, ask, request, token } from "./client.js";
 import { $, element } from "./dom.js";
-import { bucket, instant, period } from "./format.js";
+import { bucket, companyName, instant, nameCompanies, period } from "./format.js";
 import { connectLive } from "./live.js";
 import { COMPARISONS, PERIODS, comparison, dayIn, days, holds, isMonth, iso, monthsUpTo, series } from "./periods.js";
 import * as sections from "./sections.js";
@@ -155,7 +155,7 @@ async function loadPicked(signal) {
     userSeries: get("users/series", { ...of(detail), interval: detail.interval === "hour" ? "day" : detail.interval }),
     trend: get("revenue/series", { ...inMoney(trend), interval: "month" }),
     topEvents: get("events/top", { ...of(span), limit: TOP_EVENTS }),
-    companies: session.isOperator ? get("companies", { ...inMoney(span), companyId: "" }) : null,
+    companies: get("companies", { ...inMoney(span), companyId: "" }),
     partitions: get("partitions", { startDate: span.first, endDate: span.last }),
     reports: get("reports", { companyId, limit: DOCUMENTS }),
     signoffs: get("signoffs", { companyId, startDate: span.first, endDate: span.last, ...NUMBERS }),
@@ -178,6 +178,7 @@ async function loadPicked(signal) {
 function showAll(value, reason) {
   const { span, past, revenue } = session.shown;
   const { currency } = revenue;
+  nameCompanies(value("companies")?.companies ?? []);
   const comparedWith = past ? period(past.first, past.last) : "";
   showTitle();
   sections.showNotices({
@@ -218,7 +219,7 @@ function showHeadlines() {
 
 function showTitle() {
   const { span, revenue } = session.shown;
-  const name = revenue.companyId ?? "All companies";
+  const name = companyName(revenue.companyId);
   const provisional = element("span", { class: "badge", title: "The period has not ended: its figures still move." }, "provisional");
   $("title").replaceChildren(name, ...(revenue.provisional ? [" ", provisional] : []));
   $("scope").textContent = `${period(span.first, span.last)} (${revenue.timeZone}), in ${revenue.currency}. Data through ${instant(revenue.dataThrough)}.`;
@@ -233,7 +234,7 @@ function emptyNote(span) {
   const { revenue, users } = session.shown;
   if (!session.dataThrough) return "There are no events yet. The figures appear here as soon as the first ones are ingested.";
   const isEmpty = Number(revenue.totalRevenue) === 0 && Number(revenue.mrr) === 0 && !Number(users?.activeUsers ?? 0);
-  if (isEmpty) return `${revenue.companyId ?? "No company"} has no events in ${period(span.first, span.last)}. Pick another period, or wait for the first events.`;
+  if (isEmpty) return `${companyName(revenue.companyId, "No company")} has no events in ${period(span.first, span.last)}. Pick another period, or wait for the first events.`;
   if (picked.period === "latest-month" && iso(dayOf(new Date(session.dataThrough))).slice(0, 7) < iso(dayOf()).slice(0, 7)) {
     return `There are no events after ${instant(session.dataThrough)}: this is the latest month that has some.`;
   }
@@ -316,9 +317,10 @@ function fillChoices(select, choices, chosen) {
 }
 
 function fillCompanies(companies) {
-  const names = companies.map((row) => row.companyId);
-  if (picked.company && !names.includes(picked.company)) names.push(picked.company);
-  fillChoices($("company"), { "": "All companies", ...Object.fromEntries(names.sort().map((name) => [name, name])) }, picked.company);
+  const ids = companies.map((row) => row.companyId);
+  if (picked.company && !ids.includes(picked.company)) ids.push(picked.company);
+  const byName = ids.map((id) => [id, companyName(id)]).sort(([, one], [, other]) => (one < other ? -1 : 1));
+  fillChoices($("company"), { "": "All companies", ...Object.fromEntries(byName) }, picked.company);
 }
 
 function showPickers(span) {
@@ -346,7 +348,7 @@ function showSigning(answer, span) {
   const isSigned = (answer?.signoffs ?? []).some((one) => one.companyId === companyId);
   $("signoffs").hidden = !answer || (!answer.signoffs.length && !(answer.maySign && month));
   $("sign-form").hidden = !answer?.maySign || !month || isSigned;
-  $("sign").textContent = `Sign off ${month ? bucket(month, "month") : ""}, ${companyId ?? "all companies"}`;
+  $("sign").textContent = `Sign off ${month ? bucket(month, "month") : ""}, ${companyName(companyId, "all companies")}`;
   if ($("sign-form").dataset.month !== month) $("sign-answer").textContent = "";
   $("sign-form").dataset.month = month ?? "";
   if (answer) sections.showSignoffs({ signoffs: answer.signoffs, month, open: openDocument });

@@ -118,3 +118,13 @@ function formatter(options) {
   if (!dateFormats.has(key)) dateFormats.set(key, new Intl.DateTimeFormat(undefined, options));
   return dateFormats.get(key);
 }
+
+const names = new Map();
+
+/** Remember what companies are called. */
+export function nameCompanies(companies) {
+  for (const { companyId, companyName } of companies) names.set(companyId, companyName);
+}
+
+/** What a company is called: by its id where it has no name, or is not known here; null is all of them. */
+export const companyName = (companyId, all = "All companies") => (companyId === null ? all : names.get(companyId) ?? companyId);

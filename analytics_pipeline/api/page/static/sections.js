@@ -2,7 +2,7 @@
 
 import { showBridge, showChart, showNothing } from "./charts.js";
 import { $, element, table } from "./dom.js";
-import { bucket, change, clock, count, eventType, instant, money, percent, points, shortMoney, signedMoney } from "./format.js";
+import { bucket, change, clock, companyName, count, eventType, instant, money, percent, points, shortMoney, signedMoney } from "./format.js";
 
 const MAX_TICKS = 12;
 
@@ -181,7 +181,7 @@ export function showTopEvents({ topEvents }) {
 /** Companies side by side; `choose` is called with the one that is picked. */
 export function showCompanies({ companies, currency, choose }) {
   const rows = companies.map((row) => [
-    element("button", { type: "button", class: "link", onclick: () => choose(row.companyId) }, row.companyId),
+    element("button", { type: "button", class: "link", onclick: () => choose(row.companyId) }, companyName(row.companyId)),
     money(row.totalRevenue, currency),
     percent(row.revenueGrowth, { signed: true }),
     money(row.mrr, currency),
@@ -205,7 +205,7 @@ export function showDocuments({ reports, open }) {
   if (!reports.length) return body.replaceChildren(element("p", { class: "nothing" }, "No report yet: they are made when a month is closed."));
   const rows = reports.map((report) => [
     `${bucket(report.period, "month")}${report.provisional ? ", provisional" : ""}`,
-    report.companyId ?? "All companies",
+    companyName(report.companyId),
     String(report.revision),
     element(
       "span",
@@ -215,7 +215,7 @@ export function showDocuments({ reports, open }) {
           "button",
           { type: "button", class: "link", onclick: () => open(report, format) },
           format.toUpperCase(),
-          element("span", { class: "hidden" }, ` of ${report.companyId ?? "all companies"}, ${bucket(report.period, "month")}`),
+          element("span", { class: "hidden" }, ` of ${companyName(report.companyId, "all companies")}, ${bucket(report.period, "month")}`),
         ),
       ),
     ),
@@ -234,7 +234,7 @@ export function showSignoffs({ signoffs, month, open }) {
 }
 
 function signed({ month, companyId, signedBy, signedAt, currency, document, restatements, causes }, open) {
-  const whose = companyId ?? "All companies together";
+  const whose = companyName(companyId, "All companies together");
   const about = `${bucket(month, "month")}, ${whose}`;
   const hidden = element("span", { class: "hidden" }, ` of ${about}`);
   const opening = element("button", { type: "button", class: "link", onclick: () => open({ id: document.id, companyId }, "pdf") }, "Signed document", hidden);
