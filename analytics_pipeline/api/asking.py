@@ -98,7 +98,8 @@ async def answer(
     def tag_of(version: str) -> str:
         asked = (request.url.path, sorted(request.query_params.multi_items()), company)
         # What a restart with other settings, or of another release, may change without any change of data.
-        return etag_of(version, *asked, settings.base_currency, settings.time_zone, settings.locale, DEFINITIONS_VERSION)
+        as_set = (settings.base_currency, settings.time_zone, settings.locale)
+        return etag_of(version, *asked, *as_set, DEFINITIONS_VERSION)
 
     if if_none_match is not None:
         version = await state.versions.current()

@@ -7,7 +7,7 @@ from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Window
 
 # The version of the metric definitions in docs/DEFINITIONS.md; raise it when a definition changes.
-DEFINITIONS_VERSION = 2
+DEFINITIONS_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)

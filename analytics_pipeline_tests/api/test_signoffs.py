@@ -24,7 +24,7 @@ def closed(served: Served) -> Iterator[Connection]:
     with served.database.connect(autocommit=True) as connection:
         note_closed(connection, FEBRUARY)
         for company in (None, HEADLINE.company, OTHER):
-            publish(connection, company, period=MONTH, definitions_version=2, content=f"%PDF {company}".encode())
+            publish(connection, company, period=MONTH, definitions_version=3, content=f"%PDF {company}".encode())
         yield connection
         for table in ("signoffs", "report_documents", "partitions"):
             connection.execute(f"DELETE FROM analytics_{table}".encode())

@@ -208,7 +208,7 @@ def _publish(connection: Connection) -> None:
     """Have documents, a signed month, recipients, and mails to them."""
     add_recipient(connection, "acme", "monthly_report", ANN)
     for company in (None, "acme", "globex"):
-        recorded = publish(connection, company, period="2026-01", definitions_version=2, content=page_of(company))
+        recorded = publish(connection, company, period="2026-01", definitions_version=3, content=page_of(company))
         enqueue_report(connection, get_settings(), recorded, Whom.ALL)
     sign_month(connection, JANUARY, ANN, "EUR", None, actor=None)
 

@@ -163,7 +163,7 @@ def _headline() -> Scenario:
                 payingCustomers=25,
                 arpa="100.00",
                 unconverted=[],
-                definitionsVersion=2,
+                definitionsVersion=3,
             ),
             Question(
                 "users",
@@ -182,7 +182,7 @@ def _headline() -> Scenario:
                     "startDate": "2026-02-01",
                     "endDate": "2026-02-28",
                     "provisional": False,
-                    "definitionsVersion": 2,
+                    "definitionsVersion": 3,
                 },
             ),
         ),

@@ -170,7 +170,7 @@ def test_every_json_holds_counts_as_numbers_exact_numbers_as_strings_and_nothing
         close(connection, FEBRUARY)
         note_closed(connection, FEBRUARY)
         for audience in (None, "acme"):
-            publish(connection, audience, period="2025-02", definitions_version=2)
+            publish(connection, audience, period="2025-02", definitions_version=3)
         # By other definitions than today's: that is shown among the restatements.
         connection.execute(
             "INSERT INTO analytics_signoffs (period, period_start, period_end, signed_by, figures_at, "

@@ -34,7 +34,7 @@ def close_month(connection: Connection, month: Window, *companies: str) -> None:
     note_closed(connection, month)
     for company in (None, *companies):
         content = f"%PDF {company}".encode()
-        publish(connection, company, period=f"{month.start:%Y-%m}", definitions_version=2, content=content)
+        publish(connection, company, period=f"{month.start:%Y-%m}", definitions_version=3, content=content)
 
 
 def test_a_month_is_signed_off_by_a_job_or_the_run_says_why_not(

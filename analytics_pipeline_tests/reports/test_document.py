@@ -74,7 +74,7 @@ class TestFigures:
             "Monthly company report acme January 2026",
             "1 Jan 2026 to 31 Jan 2026",
             "1 Feb 2026, 06:30 UTC",
-            "Version 2",
+            "Version 3",
             "Total revenue, EUR 15,000.00 +15.5% Previous month 12,987.01",
             "MRR, EUR 2,500.00 +4.2% Previous month 2,400.00",
             "Active users 85 +13.3% Previous month 75",
@@ -299,7 +299,7 @@ class TestDocument:
         for number, page in enumerate(pages, 1):
             assert f"Page {number} of {len(pages)} " in page
         assert all("Monthly report \u00b7 All companies" in page for page in pages[1:])
-        assert all("Definitions version 2" in page for page in pages)
+        assert all("Definitions version 3" in page for page in pages)
 
     def test_metadata_and_language(self) -> None:
         reader = read(samples.pdf_of(samples.golden()))

@@ -129,7 +129,7 @@ def test_the_trend_is_the_same_from_closed_months_and_computed(connection: Conne
     with changed(
         connection,
         "UPDATE analytics_metric_periods SET definitions_version = 0",
-        "UPDATE analytics_metric_periods SET definitions_version = 2",
+        "UPDATE analytics_metric_periods SET definitions_version = 3",
     ):
         computed = load(connection, None)[MONTHS]
 
@@ -247,7 +247,7 @@ def test_months_with_amounts_without_a_rate_are_marked_and_followed_by_no_change
         with changed(
             connection,
             "UPDATE analytics_metric_periods SET definitions_version = 0",
-            "UPDATE analytics_metric_periods SET definitions_version = 2",
+            "UPDATE analytics_metric_periods SET definitions_version = 3",
         ):
             computed = load(connection)
 
@@ -268,7 +268,7 @@ def test_months_that_keep_figures_of_older_definitions_are_shown_as_they_were_cl
         changed(
             connection,
             f"UPDATE analytics_metric_periods SET definitions_version = 1 WHERE {december}",
-            f"UPDATE analytics_metric_periods SET definitions_version = 2 WHERE {december}",
+            f"UPDATE analytics_metric_periods SET definitions_version = 3 WHERE {december}",
         ),
         changed(
             connection,
@@ -288,12 +288,12 @@ def test_months_that_keep_figures_of_older_definitions_are_shown_as_they_were_cl
 
     assert computed[MONTHS] == closed[MONTHS]
     assert (kept[MONTHS][-2].mrr, kept[MONTHS][-2].definitions_version) == (closed[MONTHS][-2].mrr + 1, 1)
-    assert (kept[MONTHS][-1].definitions_version, kept.definitions_version) == (2, 2)
+    assert (kept[MONTHS][-1].definitions_version, kept.definitions_version) == (3, 3)
     assert own.revenue.figures.mrr == closed[MONTHS][-2].mrr
     assert own[QUALITY].closed is None
     for section in (revenue, mrr, users):
         by_month = section.tables(kept)[-1]
-        assert by_month.column("definitionsVersion")[-2:] == [1, 2]
+        assert by_month.column("definitionsVersion")[-2:] == [1, 3]
         assert "definitionsVersion" not in [column.key for column in section.tables(closed)[-1].columns]
 
 
@@ -302,7 +302,7 @@ def test_another_currency_is_computed_and_its_counts_are_held_against_the_closed
     with changed(
         connection,
         "UPDATE analytics_metric_periods SET definitions_version = 0",
-        "UPDATE analytics_metric_periods SET definitions_version = 2",
+        "UPDATE analytics_metric_periods SET definitions_version = 3",
     ):
         computed = load_report(connection, "acme", JANUARY, "USD", ALL)
 
@@ -514,7 +514,7 @@ def test_a_period_is_judged_by_its_own_days_as_they_are_now(connection: Connecti
     [
         (
             "UPDATE analytics_metric_periods SET definitions_version = 1 WHERE metric = 'mrr_movements'",
-            "UPDATE analytics_metric_periods SET definitions_version = 2",
+            "UPDATE analytics_metric_periods SET definitions_version = 3",
             "Not up to date: closed figures of the period lack all of mrr_movements",
         ),
         (

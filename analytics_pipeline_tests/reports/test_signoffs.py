@@ -63,7 +63,7 @@ def close_again(connection: Connection) -> None:
 def publish_all(connection: Connection, period: str = PERIOD) -> None:
     """Record a document of each, without rendering it."""
     for company in AUDIENCES:
-        publish(connection, company, period=period, definitions_version=2, content=f"%PDF {company}".encode())
+        publish(connection, company, period=period, definitions_version=3, content=f"%PDF {company}".encode())
 
 
 def sign(connection: Connection, month: Window = JANUARY, company: str | None = None) -> list[str | None]:
@@ -114,9 +114,9 @@ def test_only_a_month_that_is_over_closed_not_stale_and_whose_checks_hold_can_be
     close_again(connection)
     assert why().count("its report was made before its figures were computed last") == 3
     publish_all(connection)
-    publish(connection, "acme", period=PERIOD, definitions_version=2, content=b"2", cautions=("Not reconciled.",))
+    publish(connection, "acme", period=PERIOD, definitions_version=3, content=b"2", cautions=("Not reconciled.",))
     assert why() == "2026-01 can't be signed off: acme: its report says of its data: Not reconciled."
-    publish(connection, "acme", period=PERIOD, definitions_version=2)
+    publish(connection, "acme", period=PERIOD, definitions_version=3)
     connection.execute(
         "INSERT INTO analytics_check_results VALUES "
         "('monthly_report', 'control_totals', %s, %s, false, 'error', 'an invoice is missing')",
@@ -128,7 +128,7 @@ def test_only_a_month_that_is_over_closed_not_stale_and_whose_checks_hold_can_be
     connection.execute("DELETE FROM analytics_check_results")
     connection.execute("UPDATE analytics_metric_periods SET definitions_version = 1 WHERE metric = 'user_metrics'")
     assert "to be computed again, because of: definitions version 1" in why()
-    connection.execute("UPDATE analytics_metric_periods SET definitions_version = 2")
+    connection.execute("UPDATE analytics_metric_periods SET definitions_version = 3")
 
     assert sign(connection) == [None, "acme", "globex"]
     with pytest.raises(RefusedError, match="it is signed already: withdraw that first"):
@@ -267,28 +267,28 @@ def test_a_change_of_the_definitions_is_one_line_of_cause(connection: Connection
     pay_late(connection)
     close_again(connection)
     assert signed(connection, "acme").is_restated
-    connection.execute("UPDATE analytics_metric_periods SET definitions_version = 3")
+    connection.execute("UPDATE analytics_metric_periods SET definitions_version = 4")
     try:
         assert signed(connection, "acme").restatements == ()
         connection.execute("UPDATE analytics_metric_periods SET currency = 'USD'")
         acme = signed(connection, "acme")
         assert acme.restatements == ()
         assert [str(cause) for cause in acme.causes] == [
-            "another version of the definitions: 2 before, 3 now",
+            "another version of the definitions: 3 before, 4 now",
             "another reporting currency: EUR before, USD now",
         ]
         found = run_check(_the_check(), connection, get_settings())
         assert found.passed
         assert found.summary == (
             "Every figure of 3 sign-offs is as it was signed, but for those of 3 that differ by definition: another "
-            "version of the definitions: 2 before, 3 now."
+            "version of the definitions: 3 before, 4 now."
         )
         assert "    because of another version of the definitions" in call("periods", "restatements")
         report = load_report(connection, "acme", JANUARY, "EUR", ())
         (said,) = describe_signoffs(replace(report, signoffs=[acme]), Formats())
         assert "Figures may differ from the signed ones by definition alone: another version of" in said
     finally:
-        connection.execute("UPDATE analytics_metric_periods SET definitions_version = 2, currency = 'EUR'")
+        connection.execute("UPDATE analytics_metric_periods SET definitions_version = 3, currency = 'EUR'")
 
 
 def test_a_sign_off_is_withdrawn_only_with_a_reason_which_is_kept(connection: Connection) -> None:

@@ -1,5 +1,5 @@
--- Rates of exchange, DEFINITIONS version 2: the last rate on or before the date, at most 7 days old; of a currency that
--- has joined the euro its irrevocable rate from the date of joining on.
+-- Rates of exchange: the last rate on or before the date, at most 7 days old; of a currency that has joined the euro its
+-- irrevocable rate from the date of joining on.
 
 -- Council Regulations (EC) 2866/98 and those after it for each member. A new member is one more line.
 CREATE OR REPLACE FUNCTION analytics_euro_rates()

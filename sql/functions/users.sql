@@ -1,4 +1,4 @@
--- Users: a user is (company_id, user_id), DEFINITIONS version 2. Periods are half-open, of any instants.
+-- Users: a user is (company_id, user_id). Periods are half-open, of any instants.
 
 -- A user is deleted from after a deletion's instant up to the next other event, exclusive: an event of the same
 -- instant as the deletion comes before it, and another deletion brings nobody back.
