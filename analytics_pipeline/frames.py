@@ -155,15 +155,17 @@ def closed(
     *,
     floats: bool = False,
 ) -> pd.DataFrame:
-    """Return the rows of a metric table for the closed days or months that start in a window, by period and company.
+    """Return the rows of a metric table for the closed dates whose partition starts in a window, by date and company.
 
     ``table`` is one of ``metrics.tables``, such as ``REVENUE_METRICS``: what its asset has closed. ``company_id`` is
-    the company whose rows they are, None: those of each. The columns are those of the table.
+    the company whose rows they are, None: those of each, without the platform's over all. Each row has the date of its
+    company's time zone, and the instants at which that begins and ends. The columns are those of the table.
     """
     query = sql.SQL(
-        "SELECT {} FROM {} WHERE granularity = %(granularity)s "
-        "AND period_start >= %(start)s AND period_start < %(end)s "
-        "AND (%(company)s::text IS NULL OR company_id = %(company)s) ORDER BY period_start, company_id"
+        "SELECT {} FROM {} WHERE granularity = %(granularity)s AND company_id IS NOT NULL "
+        "AND period_date::timestamp AT TIME ZONE 'UTC' >= %(start)s "
+        "AND period_date::timestamp AT TIME ZONE 'UTC' < %(end)s "
+        "AND (%(company)s::text IS NULL OR company_id = %(company)s) ORDER BY period_date, company_id"
     ).format(sql.SQL(", ").join(map(sql.Identifier, table.columns)), sql.Identifier(table.table))
     parameters = {"granularity": str(granularity), "start": window.start, "end": window.end, "company": company_id}
     rows = connection.execute(query, parameters).fetchall()

@@ -68,8 +68,8 @@ class Figures:
             return Figure(None, missing=f"the {self.granularity} is not closed")
         row = self.rows.get((company, period))
         # A company's own, as its row has it.
-        of_row = row["currency"] if row is not None else self.closed[period].currency
-        currency = of_row if metric.unit is Unit.MONEY else None
+        own = None if row is None else row.get("currency")
+        currency = (own or self.closed[period].currency) if metric.unit is Unit.MONEY else None
         if row is None:
             return self._without_row(metric, company, period, currency)
         if any(part in row["incomplete"] for part in metric.parts):

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from analytics_pipeline.errors import RefusedError
+from analytics_pipeline.metrics.partitions import ALL_EVENTS, closed_ranges
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.metrics.tables import GRANULARITIES, METRIC_TABLES, MetricTable, close_metric
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row
-from analytics_pipeline.timescale.refresh import retention_horizon
-from analytics_pipeline.windows import Granularity, Window, midnight
+from analytics_pipeline.timescale.refresh import behind_horizon, retention_horizon
+from analytics_pipeline.windows import Granularity, Window, midnight, without_windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +61,24 @@ def read_local_dates(connection: Connection, time_zone: str, instant: datetime) 
     return LocalDates(*row)
 
 
-def require_ended_everywhere(connection: Connection, time_zone: str, what: str, window: Window) -> None:
-    """Raise ``RefusedError`` if the last date of a window of partitions goes on for some company or the platform.
+def require_ended_everywhere(connection: Connection, time_zone: str, what: str, window: Window, first: date) -> None:
+    """Raise ``RefusedError`` unless the dates of a window of partitions have ended for every company and the platform.
 
-    ``time_zone`` is the platform's, ``what`` names what is closed.
+    Their hours have to be closed, too: what changes in an hour that is not is noted nowhere. ``time_zone`` is the
+    platform's, ``what`` names what is closed, ``first`` is the first date that is ever closed.
     """
     dates = read_local_dates(connection, time_zone, database_now(connection))
-    if not dates.is_utc and midnight(dates.first_open) < window.end:
+    if dates.is_utc:
+        return
+    beyond = Window(max(window.start - dates.ahead, midnight(first)), window.end + dates.behind)
+    expired = behind_horizon(Granularity.HOUR, retention_horizon(connection))
+    gaps = without_windows([beyond], [*closed_ranges(connection).get(ALL_EVENTS, []), *expired])
+    if gaps and dates.first_open > (window.end - timedelta(days=1)).date():
+        raise RefusedError(
+            f"{what} can't be closed for {window}: dates of other time zones reach into hours that are not closed, "
+            f"from {gaps[0].start:%Y-%m-%d %H:%M} UTC on. Close those first, or leave it to the sensor partition_gaps."
+        )
+    if midnight(dates.first_open) < window.end:
         raise RefusedError(
             f"{what} can't be closed for {window}: {dates.first_open} goes on in the time zone of some company, or of "
             "the platform. It is closed once it has ended for all, and for the others before (the sensor local_dates)."

@@ -25,7 +25,7 @@ from analytics_pipeline.orchestration.storage import SETUP_JOB
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.clock import check_clock, machine_now
 from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.timescale.refresh import require_within_horizon
+from analytics_pipeline.timescale.refresh import behind_horizon, require_within_horizon, retention_horizon
 from analytics_pipeline.windows import Granularity, Window
 
 
@@ -146,12 +146,21 @@ def ranges_to_close(connection: Connection, settings: Settings, span: Window) ->
         ended = Window(span.start, min(span.end, now))
         platform = platform_calendar(connection, settings)
         dates = read_local_dates(connection, platform.time_zone, now)
+        horizon = retention_horizon(connection)
         ranges = []
         for job, width in CLOSING_JOBS.items():
-            # What goes on for some company is closed when it has ended for all: its metrics can't be before.
-            until = ended.end if width is Granularity.HOUR or dates.is_utc else min(ended.end, dates.ended(width))
-            if span.start < until:
-                ranges += [(job, window) for window in range_runs(Window(span.start, until), width)]
+            start, until = span.start, ended.end
+            if dates.is_utc:
+                pass
+            elif width is Granularity.HOUR:
+                # Dates of other time zones reach beyond the span.
+                first = max([partitions_for(width, settings).start, *(w.end for w in behind_horizon(width, horizon))])
+                start, until = min(start, max(start - dates.ahead, first)), min(until + dates.behind, now)
+            else:
+                # What goes on for some company is closed when it has ended for all: its metrics can't be before.
+                until = min(until, dates.ended(width))
+            if start < until:
+                ranges += [(job, window) for window in range_runs(Window(start, until), width)]
         if ranges:
             return ranges
     raise AnalyticsError(f"No hour of {span} has ended yet: there is nothing to close.")

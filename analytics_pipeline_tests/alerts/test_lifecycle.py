@@ -373,24 +373,19 @@ def test_the_figures_are_those_of_the_definitions_of_a_company_and_of_all(connec
         assert wanted["net_revenue_retention"] > 100
 
 
-def test_a_rate_over_all_companies_stands_on_the_stored_counts_and_is_unknown_without_one(
-    connection: Connection,
-) -> None:
-    """Never on the companies' own rates; a period closed before the count was stored has none."""
+def test_a_rate_over_all_companies_is_that_of_the_row_without_a_company(connection: Connection) -> None:
+    """Never on the companies' own rates."""
     close_users(connection, "2026-02", {"acme": 5, "beta": 5})
-    connection.execute(
-        "UPDATE analytics_user_metrics SET active_before = 4, churn_rate_of_start = 99, "
-        "churned_of_start = CASE company_id WHEN 'acme' THEN 1 ELSE 2 END"
-    )
+    connection.execute("UPDATE analytics_user_metrics SET churn_rate_of_start = 99 WHERE company_id IS NOT NULL")
     february = Window(start_of("2026-02"), start_of("2026-03"))
 
     def rate() -> Decimal | None:
         figures = read_figures(connection, USER_METRICS, Granularity.MONTH, february, {None})
         return figures.of(METRICS["churn_rate_of_start"], None, february.start).value
 
-    assert rate() == Decimal("37.5")
-    connection.execute("UPDATE analytics_user_metrics SET churned_of_start = NULL WHERE company_id = 'acme'")
     assert rate() is None
+    connection.execute("UPDATE analytics_user_metrics SET churn_rate_of_start = 37.5 WHERE company_id IS NULL")
+    assert rate() == Decimal("37.5")
 
 
 def test_what_fired_can_be_asked_for_a_company_and_a_window(connection: Connection) -> None:

@@ -66,14 +66,14 @@ def of(metrics: tuple[MetricTable, ...], *periods: str) -> Stale:
 def is_settled(connection: Connection) -> bool:
     """Tell whether no change is left, and every stored row is what the definitions give now."""
     for table in METRIC_TABLES:
-        columns = ", ".join(name for name in table.columns if name != "computed_at")
+        columns = ", ".join(name for name in table.columns if name not in ("computed_at", "period_date"))
         for granularity, window in ((Granularity.DAY, WEEK), (Granularity.MONTH, MONTHS)):
             stored = f"SELECT {columns} FROM {table.table} WHERE granularity = %s AND period_start < %s"
-            due = f"SELECT {columns} FROM {table.rows_function}(%s, %s, %s, 'EUR', {DEFINITIONS_VERSION})"
-            order = " ORDER BY company_id, period_start"
+            due = f"SELECT {columns} FROM {table.rows_function}(%s, %s, %s, 'UTC', 'EUR', {DEFINITIONS_VERSION})"
+            order, dates = " ORDER BY company_id, period_start", [window.start.date(), window.end.date()]
             if (
                 connection.execute(stored + order, [str(granularity), window.end]).fetchall()
-                != connection.execute(due + order, [str(granularity), window.start, window.end]).fetchall()
+                != connection.execute(due + order, [str(granularity), *dates]).fetchall()
             ):
                 return False
     return fetch_row(connection, "SELECT count(*) FROM analytics_metric_changes") == (0,)

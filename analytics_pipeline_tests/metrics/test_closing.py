@@ -98,7 +98,10 @@ def test_a_day_closed_after_the_day_behind_it_is_noticed_there(connection: Conne
 
 
 def _growth(connection: Connection, day: str) -> Decimal | None:
-    query = "SELECT revenue_growth FROM analytics_revenue_metrics WHERE granularity = 'day' AND period_start = %s"
+    query = (
+        "SELECT revenue_growth FROM analytics_revenue_metrics "
+        "WHERE company_id IS NOT NULL AND granularity = 'day' AND period_start = %s"
+    )
     growth: Decimal | None = fetch_row(connection, query, [at(f"2025-{day}T00:00")])[0]
     return growth
 
@@ -129,7 +132,10 @@ def test_who_has_churned_is_counted_again_when_others_were_active_the_day_before
     assert "02-02" in stale(closed_alone)["user_metrics"]
     close_metric(closed_alone, USER_METRICS, Granularity.DAY, days("2025-02-02"), "EUR")
     assert "02-03" not in stale(closed_alone)["user_metrics"]
-    churned = "SELECT churned_users FROM analytics_user_metrics WHERE granularity = 'day' AND period_start = %s"
+    churned = (
+        "SELECT churned_users FROM analytics_user_metrics "
+        "WHERE company_id IS NOT NULL AND granularity = 'day' AND period_start = %s"
+    )
     assert fetch_row(closed_alone, churned, [at("2025-02-02T00:00")]) == (1,)
 
 
@@ -165,7 +171,10 @@ def test_a_change_that_is_being_written_is_waited_for(closed_alone: Connection, 
         writer.commit()
         computing.result(timeout=30)
     assert "mrr_movements" not in {p.metric for p in stale_periods(closed_alone) if p.granularity is Granularity.DAY}
-    ended = "SELECT churn FROM analytics_mrr_movements WHERE granularity = 'day' AND period_start = '2025-02-02+00'"
+    ended = (
+        "SELECT churn FROM analytics_mrr_movements "
+        "WHERE company_id IS NOT NULL AND granularity = 'day' AND period_start = '2025-02-02+00'"
+    )
     assert fetch_row(closed_alone, ended) == (40,)
 
 

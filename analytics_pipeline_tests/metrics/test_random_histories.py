@@ -185,7 +185,10 @@ def test_what_changes_of_users_makes_the_figures_it_concerns_stale(
             ).fetchall()
             for relation, parameters in (
                 ("(SELECT * FROM analytics_user_metrics WHERE granularity = %s) AS stored", [str(granularity)]),
-                ("analytics_user_metrics_rows(%s, %s, %s, 'EUR', 1)", [str(granularity), closed.start, closed.end]),
+                (
+                    "analytics_user_metrics_rows(%s, %s, %s, 'UTC', 'EUR', 1)",
+                    [str(granularity), closed.start.date(), closed.end.date()],
+                ),
             )
         )
         assert stored == due

@@ -184,7 +184,10 @@ def test_a_rate_of_one_leg_makes_stale_whatever_it_may_serve(connection: Connect
     note(connection, "2025-01-27,EUR,USD,1.25")
     add_event(connection, "2025-02-01T11:00", value="10", currency="BTC")
     fill(connection)
-    query = "SELECT {} FROM analytics_revenue_metrics WHERE granularity = 'day' AND period_start = '2025-02-01+00'"
+    query = (
+        "SELECT {} FROM analytics_revenue_metrics "
+        "WHERE company_id IS NOT NULL AND granularity = 'day' AND period_start = '2025-02-01+00'"
+    )
     assert fetch_row(connection, query.format("total_revenue, unconverted -> 0 ->> 'currency'")) == (10, "BTC")
     note(connection, "2025-01-31,BTC,USD,50000")
     found = stale(connection)

@@ -168,7 +168,10 @@ def test_a_ratio_of_which_an_amount_lacks_a_rate_is_null(rates: Connection, clos
         assert february.average_revenue_per_user is not None
     for table in (REVENUE_METRICS, MRR_MOVEMENTS):
         close_metric(rates, table, Granularity.MONTH, JANUARY, "EUR")
-    stored = "SELECT arpa, average_revenue_per_user FROM analytics_revenue_metrics WHERE period_start = %s"
+    stored = (
+        "SELECT arpa, average_revenue_per_user FROM analytics_revenue_metrics "
+        "WHERE company_id IS NOT NULL AND period_start = %s"
+    )
     assert fetch_row(rates, stored, [JANUARY.start]) == (None, None)
     finding = amounts_converted(
         rates, get_settings(), "mrr_movements_monthly", MRR_MOVEMENTS, Granularity.MONTH, JANUARY

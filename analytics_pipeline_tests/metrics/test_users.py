@@ -314,7 +314,8 @@ def test_the_first_day_after_the_horizon_keeps_its_figures_and_the_others_are_cl
     close_inputs(connection, MARCH)
     assert stale(connection)["user_metrics"][:2] == ["03-02", "03-03"]
     close_metric(connection, USER_METRICS, Granularity.DAY, MARCH, "EUR")
-    stored = "SELECT active_users, churned_users FROM analytics_user_metrics WHERE granularity = 'day' "
+    stored = "SELECT active_users, churned_users FROM analytics_user_metrics WHERE company_id = 'acme' "
+    stored += "AND granularity = 'day'"
     assert fetch_row(connection, f"{stored} AND period_start = '2025-03-01Z'") == (1, 1)
     assert fetch_row(connection, f"{stored} AND period_start = '2025-03-02Z'") == (1, 1)
     assert close_metric(connection, USER_METRICS, Granularity.DAY, first, "EUR").rows == 0
@@ -344,7 +345,8 @@ def test_of_a_month_that_expired_before_it_was_closed_nothing_is_known(connectio
         users_answer(connection, None, FEBRUARY)
     assert close_metric(connection, USER_METRICS, Granularity.MONTH, FEBRUARY, "EUR").rows == 1
     stored = "SELECT total_users, active_users, new_users, churned_users, active_before FROM analytics_user_metrics"
-    assert connection.execute(stored).fetchall() == [(1, None, None, None, 1)]
+    # Of the company, and of all together.
+    assert connection.execute(stored).fetchall() == [(1, None, None, None, 1)] * 2
 
 
 @pytest.mark.slow

@@ -54,7 +54,10 @@ def test_closing_writes_the_figures_that_the_answers_give(
             query = "SELECT total_users, active_users FROM analytics_user_metrics WHERE company_id = %s "
             counted = fetch_row(connection, query + "AND granularity = 'month'", [company])
             assert counted == (users["totalUsers"], users["activeUsers"]) == (1, 1)
-        days = connection.execute("SELECT count(*), sum(new) FROM analytics_mrr_movements WHERE granularity = 'day'")
+        days = connection.execute(
+            "SELECT count(*), sum(new) FROM analytics_mrr_movements "
+            "WHERE company_id IS NOT NULL AND granularity = 'day'"
+        )
         assert days.fetchone() == (22, Decimal(100))
         assert stale_periods(connection) == []
 
@@ -83,7 +86,8 @@ def test_a_late_subscription_closes_every_later_figure_again_and_none_before(
         assert asked["mrr_movements_monthly"][-2:] == [("2025-01-01", "2025-01-01"), ("2025-02-01", "2025-02-01")]
         assert {bound for window in asked["monthly_report"] for bound in window} == {"2025-01-01", "2025-02-01"}
         mrr = connection.execute(
-            "SELECT end_mrr, new, expansion FROM analytics_mrr_movements WHERE granularity = 'month' "
+            "SELECT end_mrr, new, expansion FROM analytics_mrr_movements "
+            "WHERE company_id IS NOT NULL AND granularity = 'month' "
             "ORDER BY period_start"
         ).fetchall()
         assert [tuple(map(int, row)) for row in mrr] == [(25, 25, 0), (25, 0, 0)]
@@ -117,10 +121,14 @@ def test_removed_events_leave_the_users_figures_by_themselves(
         assert (answer["totalUsers"], answer["newUsers"], answer["activeUsers"]) == (20, 20, 20)
         days = connection.execute(
             "SELECT extract(day FROM period_start AT TIME ZONE 'UTC')::integer, total_users, new_users "
-            "FROM analytics_user_metrics WHERE granularity = 'day' AND period_start < '2025-01-22Z' ORDER BY 1"
+            "FROM analytics_user_metrics "
+            "WHERE company_id IS NOT NULL AND granularity = 'day' AND period_start < '2025-01-22Z' ORDER BY 1"
         ).fetchall()
         assert days == [*((day, 13, 13 if day == 3 else 0) for day in range(3, 20)), (20, 20, 7), (21, 20, 0)]
-        stored = "SELECT total_users FROM analytics_user_metrics WHERE granularity = 'month' ORDER BY period_start"
+        stored = (
+            "SELECT total_users FROM analytics_user_metrics "
+            "WHERE company_id IS NOT NULL AND granularity = 'month' ORDER BY period_start"
+        )
         assert connection.execute(stored).fetchall() == [(20,), (20,)]
         assert stale_periods(connection) == []
         assert _check(definitions, instance, "analytics_users", "users_match_events").passed
@@ -146,7 +154,10 @@ def test_a_rate_that_comes_late_fixes_the_figures_and_the_check(
                 "VALUES ('2025-01-10Z', '2025-01-18Z', 'rates EUR/JPY')"
             )
         Daemon(definitions, instance, "late_events").until_quiet()
-        query = "SELECT total_revenue, unconverted FROM analytics_revenue_metrics WHERE granularity = 'month'"
+        query = (
+            "SELECT total_revenue, unconverted FROM analytics_revenue_metrics "
+            "WHERE company_id IS NOT NULL AND granularity = 'month'"
+        )
         assert fetch_row(connection, query) == (Decimal(100), [])
         assert _check(definitions, instance, "revenue_metrics_monthly", "amounts_converted").passed
 
@@ -284,7 +295,10 @@ def _documents(connection: Connection) -> list[tuple[Any, ...]]:
 
 
 def _rows_of(connection: Connection, table: MetricTable, window: Window) -> list[tuple[Any, ...]]:
-    query = f"SELECT * FROM {table.table} WHERE period_start >= %s AND period_end <= %s ORDER BY 1, 2, 3"
+    query = (
+        f"SELECT * FROM {table.table} "
+        f"WHERE company_id IS NOT NULL AND period_start >= %s AND period_end <= %s ORDER BY 1, 2, 3"
+    )
     return connection.execute(query, [window.start, window.end]).fetchall()
 
 

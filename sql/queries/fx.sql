@@ -1,10 +1,20 @@
 -- name: fx_changes
--- Figures of every company, of days and of months: of the metrics whose amounts are converted.
-INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, granularity, metrics, cause)
+-- Figures of every company, of days and of months: of the metrics whose amounts are converted. A rate is of a date, which
+-- begins and ends at other instants where companies live in other time zones than UTC.
+INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, granularity, metrics, zones, cause)
 SELECT
-    NULL, change.changed_from, change.changed_until, NULL, ARRAY['revenue_metrics', 'mrr_movements'], change.cause
+    NULL, change.changed_from - z.beyond, change.changed_until + z.beyond, NULL,
+    ARRAY['revenue_metrics', 'mrr_movements'], z.zones, change.cause
 FROM jsonb_to_recordset(%(changes)s::jsonb)
     AS change (changed_from timestamptz, changed_until timestamptz, cause text)
+CROSS JOIN (
+    SELECT EXISTS (SELECT FROM analytics_metric_periods AS m WHERE m.time_zone <> 'UTC') AS has_local
+) AS m
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN m.has_local THEN 'UTC' END AS zones, interval '0' AS beyond
+    UNION ALL
+    SELECT 'local', interval '14 hours' WHERE m.has_local
+) AS z
 ORDER BY change.changed_from
 
 

@@ -44,7 +44,7 @@ def attempt(
             require_closable(connection, asset, granularity, window, needs_events=needs_events)
             if of_local_dates:
                 platform = platform_calendar(connection, timescale.settings)
-                require_ended_everywhere(connection, platform.time_zone, asset, window)
+                require_ended_everywhere(connection, platform.time_zone, asset, window, timescale.settings.start)
         except RefusedError as error:
             raise Failure(description=str(error), metadata={REFUSED: True}, allow_retries=False) from error
         begin_attempt(connection, asset, granularity, window, context.run.run_id)
