@@ -62,7 +62,7 @@ BEGIN
               'analytics_figure_periods', 'analytics_periods', 'analytics_previous_start', 'analytics_as_of',
               'analytics_local_start', 'analytics_local_date', 'analytics_local_periods',
               'analytics_data_through', 'analytics_data_version', 'analytics_closing_stretches', 'analytics_events_from',
-              'analytics_time_zones',
+              'analytics_time_zones', 'analytics_is_brought_back',
               -- They are asked before it is known for whom.
               'analytics_find_token', 'analytics_note_token_uses', 'analytics_find_document_key', 'analytics_unsubscribe'
           ])

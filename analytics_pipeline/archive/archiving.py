@@ -17,6 +17,7 @@ from psycopg import sql
 
 from analytics_pipeline.ages import NEVER
 from analytics_pipeline.archive.delta_table import Archive, ArchiveError, open_archive
+from analytics_pipeline.archive.event_batches import event_columns, read_events
 from analytics_pipeline.archive.fingerprints import (
     Fingerprint,
     archived_fingerprint,
@@ -32,7 +33,6 @@ from analytics_pipeline.archive.proved_ranges import (
     read_range,
     record_proof,
 )
-from analytics_pipeline.archive.stored_events import event_columns, read_events
 from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_query
@@ -55,7 +55,11 @@ _ATTEMPTS = 3
 Say = Callable[[str], None]
 
 
-class ChangedMeanwhileError(ArchiveError):
+class RangeError(ArchiveError):
+    """Something is wrong with one range: the others can be gone on with."""
+
+
+class ChangedMeanwhileError(RangeError):
     """Events have changed between being counted and being read."""
 
 
@@ -73,7 +77,8 @@ class DueChunk:
 class ArchiveRun:
     """What a run has done: chunks that the archive holds now, those that were dropped, those that were left, and why.
 
-    ``late`` events came in after theirs had been dropped; ``why`` says why nothing was done at all, if so.
+    ``late`` events came in after theirs had been dropped. ``problems`` are ranges that could not be archived, a
+    sentence each; ``why`` says why nothing was done at all, if so.
     """
 
     location: str | None = None
@@ -81,6 +86,7 @@ class ArchiveRun:
     dropped: list[Window] = field(default_factory=list)
     held: list[Window] = field(default_factory=list)
     changed: list[Window] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     events: int = 0
     late: int = 0
     seconds: float = 0.0
@@ -120,7 +126,10 @@ def archive_and_drop(connection: WatchedConnection, settings: Settings, say: Say
         if retention == NEVER:
             run.why = "Nothing expires: this database keeps raw events for ever."
         for chunk in due_chunks(connection, retention):
-            _archive_chunk(connection, archive, chunk, run, say)
+            try:
+                _archive_chunk(connection, archive, chunk, run, say)
+            except RangeError as error:
+                run.problems.append(str(error))
     run.seconds = time.monotonic() - started
     return run
 
@@ -166,16 +175,16 @@ def _secure(connection: Connection, archive: Archive, window: Window) -> tuple[F
     known = read_range(connection, window)
     if known is not None and known.is_whole and known.writing is None and known.proved == stored:
         return stored, 0, 0
-    if not stored.rows and known is not None and known.proved is not None and known.writing is None:
-        # Nothing is left here of what is there.
+    if not stored.rows and known is not None and not known.is_whole and known.writing is None:
+        # All of it is there, and nothing has come since.
         return stored, 0, 0
     archive.reload()
     archived = archived_fingerprint(archive, window, columns)
     known = _settle(connection, archive, known, archived)
     is_whole = known is None or known.is_whole
     if is_whole and archived == stored:
-        announce(connection, window, stored, 0)
-        record_proof(connection, window, stored, archive.version, is_whole=True)
+        announce(connection, window, stored, is_whole=True)
+        record_proof(connection, window, stored, archive.version)
         return stored, 0, 0
     if is_whole and (not archived.rows or _is_known(archive, window, known, archived)):
         _replace(connection, archive, window, stored)
@@ -194,7 +203,7 @@ def _settle(
     if writing.columns != archived.columns:
         archived = archived_fingerprint(archive, window, writing.columns)
     if archived == writing:
-        record_proof(connection, window, writing, archive.version, is_whole=known.is_whole)
+        record_proof(connection, window, writing, archive.version)
         return read_range(connection, window)
     return known
 
@@ -205,7 +214,7 @@ def _is_known(archive: Archive, window: Window, known: ArchivedRange | None, arc
         return False
     extra = [name for name in archive.columns if name not in archived.columns]
     if extra and has_values(archive, window, extra):
-        raise ArchiveError(
+        raise RangeError(
             f"The archive holds columns of {window} that this database lacks ({', '.join(extra)}), and that writing "
             "its events anew would lose: update the program, or leave the range as it is."
         )
@@ -233,25 +242,24 @@ def rewrite(
     if known is None or known.proved is None:
         raise ArchiveError(f"Nothing is proved to be in the archive of {window}.")
     archive.reload()
-    known = _settle(connection, archive, known, archived_fingerprint(archive, window, known.proved.columns)) or known
-    columns = archive.columns
-    if archived_fingerprint(archive, window, (known.proved or Fingerprint(())).columns) != known.proved:
-        raise ArchiveError(f"The archive doesn't hold what it was proved to hold of {window}: run 'archive verify'.")
-    after = Fingerprint(tuple(columns))
-    for batch in map(change, archive.batches(window, columns)):
-        after = after.plus(batch.num_rows, batch_checksum(batch))
-    announce(connection, window, after, 0)
-    # Read to the end before it is written: both are the same table.
-    archive.replace(window, map(change, archive.batches(window, columns)), _note(window, after))
-    _prove(connection, archive, window, after, is_whole=known.is_whole)
+    archived = archived_fingerprint(archive, window, known.proved.columns)
+    known = _settle(connection, archive, known, archived)
+    if known is None or archived != known.proved:
+        raise RangeError(f"The archive doesn't hold what it was proved to hold of {window}: run 'archive verify'.")
+    after = Fingerprint(archived.columns)
+    for batch in map(change, archive.batches(window)):
+        after = after.plus(batch.num_rows, batch_checksum(batch.select(list(after.columns))))
+    announce(connection, window, after, is_whole=known.is_whole)
+    archive.replace(window, map(change, archive.batches(window)), _note(window, after))
+    _prove(connection, archive, window, after)
     return after.rows
 
 
 def _replace(connection: Connection, archive: Archive, window: Window, stored: Fingerprint) -> None:
     """Write a range as the database holds it, in the place of what the archive holds."""
-    announce(connection, window, stored, 0)
+    announce(connection, window, stored, is_whole=True)
     archive.replace(window, _counted_events(connection, window, stored), _note(window, stored))
-    _prove(connection, archive, window, stored, is_whole=True)
+    _prove(connection, archive, window, stored)
 
 
 def _counted_events(connection: Connection, window: Window, expected: Fingerprint) -> "Iterator[pa.RecordBatch]":
@@ -286,24 +294,24 @@ def _add(
     for batch in new:
         after = after.plus(batch.num_rows, batch_checksum(batch))
     rows = after.rows - archived.rows
-    announce(connection, window, after, rows if is_late else 0)
+    announce(connection, window, after, is_whole=False, late=rows if is_late else 0)
     keep_contradictions(connection, contradicted)
     if rows:
         archive.append(new, _note(window, after))
-    _prove(connection, archive, window, after, is_whole=False)
+    _prove(connection, archive, window, after)
     return rows
 
 
-def _prove(connection: Connection, archive: Archive, window: Window, expected: Fingerprint, *, is_whole: bool) -> None:
+def _prove(connection: Connection, archive: Archive, window: Window, expected: Fingerprint) -> None:
     """Read a range back and record that it is as it should be."""
     archive.reload()
     found = archived_fingerprint(archive, window, expected.columns)
     if found != expected:
-        raise ArchiveError(
+        raise RangeError(
             f"The archive at {archive.location} doesn't read back what was written of {window}: {found.rows:,} events "
             f"instead of {expected.rows:,}, or others. Nothing was dropped. Does another database write there?"
         )
-    record_proof(connection, window, found, archive.version, is_whole=is_whole)
+    record_proof(connection, window, found, archive.version)
 
 
 def _drop(connection: Connection, chunk: DueChunk, shown: dict[Window, Fingerprint]) -> bool:

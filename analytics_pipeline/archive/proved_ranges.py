@@ -66,15 +66,18 @@ def ranges_of(connection: Connection, chunk: Window) -> list[Window]:
     return sorted([*known, *without_windows([chunk], known)])
 
 
-def announce(connection: Connection, window: Window, expected: Fingerprint, late: int) -> None:
-    """Record what is about to be written of a range, ``late`` rows of it after their range was dropped."""
-    connection.execute(load_query("archive_announce"), {**_parameters(window, expected), "late": late})
+def announce(connection: Connection, window: Window, expected: Fingerprint, *, is_whole: bool, late: int = 0) -> None:
+    """Record what is about to be written of a range, ``late`` rows of it after their range was dropped.
+
+    ``is_whole``: the database holds all that the archive will hold of it.
+    """
+    parameters = {**_parameters(window, expected), "is_whole": is_whole, "late": late}
+    connection.execute(load_query("archive_announce"), parameters)
 
 
-def record_proof(connection: Connection, window: Window, found: Fingerprint, version: int, *, is_whole: bool) -> None:
+def record_proof(connection: Connection, window: Window, found: Fingerprint, version: int) -> None:
     """Record what was read back of an announced range; autocommit, or in the caller's transaction."""
-    parameters = {**_parameters(window, found), "version": version, "is_whole": is_whole}
-    connection.execute(load_query("archive_proved"), parameters)
+    connection.execute(load_query("archive_proved"), {**_parameters(window, found), "version": version})
 
 
 def open_recorded(connection: Connection, archive: Archive, columns: list[str]) -> ArchiveRecord:

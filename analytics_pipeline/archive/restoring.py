@@ -11,11 +11,11 @@ from datetime import timedelta
 
 from psycopg import sql
 
-from analytics_pipeline.archive.archiving import LOCK, ChangedMeanwhileError, has_values, secure
+from analytics_pipeline.archive.archiving import LOCK, ChangedMeanwhileError, RangeError, has_values, secure
 from analytics_pipeline.archive.delta_table import TIMESTAMP, Archive, ArchiveError, open_archive
+from analytics_pipeline.archive.event_batches import event_columns, insert_events
 from analytics_pipeline.archive.fingerprints import Fingerprint, batch_checksum, stored_fingerprint
 from analytics_pipeline.archive.proved_ranges import ArchivedRange, read_range, read_ranges, require_recorded
-from analytics_pipeline.archive.stored_events import event_columns, insert_events
 from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.errors import AnalyticsError, RefusedError
 from analytics_pipeline.settings import Settings
@@ -170,7 +170,7 @@ def _insert(
             wanted = wanted.plus(part.num_rows, batch_checksum(part))
             insert_events(connection, part, types)
         if archived != proved:
-            raise ArchiveError(
+            raise RangeError(
                 f"The archive doesn't hold what it was proved to hold of {window}: {archived.rows:,} events instead of "
                 f"{proved.rows:,}, or others. Nothing of it was brought back; run 'analytics-pipeline archive verify'."
             )

@@ -50,7 +50,8 @@ def status_command(*, as_json: bool) -> None:
 def run_command(*, as_json: bool) -> None:
     """Write what is about to expire into the archive, prove it, and drop what has expired; Dagster does it each day.
 
-    Without ANALYTICS_ARCHIVE nothing is dropped, and the exit status is 1 if the database has an archive.
+    Without ANALYTICS_ARCHIVE nothing is dropped. Exit status 1 if the database has an archive then, or if something
+    could not be archived.
     """
     with connect(autocommit=True) as connection, describing(lambda: "what was dropped is in the archive; repeat it."):
         run = archive_and_drop(connection, get_settings(), _say)
@@ -58,7 +59,7 @@ def run_command(*, as_json: bool) -> None:
         echo_json(_run_json(run))
     else:
         _print_run(run)
-    if run.why is not None and run.location is not None and not get_settings().archive:
+    if run.problems or (run.why is not None and run.location is not None and not get_settings().archive):
         raise SystemExit(1)
 
 
@@ -162,6 +163,8 @@ def _print_run(run: ArchiveRun) -> None:
         f"{len(run.archived)} chunks are in the archive at {run.location}, {run.events:,} events written; "
         f"{len(run.dropped)} chunks dropped, {len(run.held)} held, {len(run.changed)} left because they have changed."
     )
+    for problem in run.problems:
+        echo(f"NOT ARCHIVED    {problem}")
     if run.late:
         echo(f"{run.late:,} events came in after theirs had been dropped: they are in the archive, and in no figure.")
 
@@ -203,6 +206,7 @@ def _run_json(run: ArchiveRun) -> dict[str, Any]:
         "location": run.location,
         "why": run.why,
         **{name: list(map(_window_json, getattr(run, name))) for name in ("archived", "dropped", "held", "changed")},
+        "problems": run.problems,
         "eventsWritten": run.events,
         "lateEvents": run.late,
         "seconds": round(run.seconds, 1),

@@ -4,7 +4,7 @@ It is there without the setting, too: a database that has an archive must not be
 where it is without somebody being told.
 """
 
-from dagster import AssetExecutionContext, AssetsDefinition, Definitions, MaterializeResult
+from dagster import AssetExecutionContext, AssetsDefinition, Definitions, Failure, MaterializeResult
 
 from analytics_pipeline.archive.archiving import LEAD, archive_and_drop
 from analytics_pipeline.archive.verifying import archive_status
@@ -41,6 +41,9 @@ def _build_asset(settings: Settings) -> AssetsDefinition:
         with timescale.session() as connection:
             run = archive_and_drop(connection, timescale.settings, context.log.info)
             status = archive_status(connection, timescale.settings)
+        if run.problems:
+            # What could be archived is; the others stay in the database.
+            raise Failure(description=" ".join(run.problems), allow_retries=False)
         if run.why is not None and run.location is not None:
             context.log.warning(run.why)
         return MaterializeResult(

@@ -33,25 +33,14 @@ def test_what_has_expired_is_in_the_archive_to_the_last_digit_and_then_dropped(e
         (STRADDLING_CHUNK, 2, False),
     ]
     assert verify_archive(expired.connection, expired.settings, None, print).differences == []
-
-
-def test_from_the_first_archive_on_the_engine_drops_nothing_by_itself(expired: Archived) -> None:
-    expired.run()
+    # From then on the engine drops nothing by itself.
     (policy,) = [p for p in read_policies(expired.connection) if p.procedure == RETENTION]
     assert not policy.scheduled
     assert policy_differences(expired.connection, policy_values(expired.connection)) == []
-
-
-def test_without_the_setting_nothing_of_a_database_with_an_archive_is_dropped(expired: Archived) -> None:
-    expired.run()
-    add_exact_event(expired.connection, "2023-02-10", 5)
-    before = expired.chunks()
-    expired.place(None)
-    run = expired.run()
-    assert run.dropped == run.archived == []
-    assert run.why is not None
-    assert "ANALYTICS_ARCHIVE names no place here. 1 chunks have expired and wait" in run.why
-    assert expired.chunks() == before
+    # Damage is found.
+    expired.archive().delta.delete("timestamp < '2023-01-13T00:00:00Z'")
+    (difference,) = verify_archive(expired.connection, expired.settings, None, print).differences
+    assert difference == f"{JANUARY_CHUNK} holds 1 events, 2 were proved"
 
 
 def test_a_run_killed_between_writing_and_proving_leaves_nothing_twice(
@@ -69,6 +58,19 @@ def test_a_run_killed_between_writing_and_proving_leaves_nothing_twice(
     assert run.dropped == [JANUARY_CHUNK, STRADDLING_CHUNK]
     assert expired.archive().version == version + 1, "what was there is proved, and not written again"
     assert sorted([*expired.archived(), *expired.stored()]) == sorted(before)
+
+
+def test_events_deleted_from_a_proved_chunk_leave_the_archive_before_it_is_dropped(
+    expired: Archived, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(archiving, "_drop", lambda *_: False)
+        expired.run()
+    assert len(expired.archived()) == 4
+    expired.connection.execute("DELETE FROM analytics_events WHERE \"timestamp\" < '2023-01-19Z'")
+    expired.run()
+    assert len(expired.archived()) == 2
+    assert verify_archive(expired.connection, expired.settings, None, print).differences == []
 
 
 def test_a_chunk_that_changes_after_it_was_proved_is_written_anew_before_it_is_dropped(
@@ -91,6 +93,24 @@ def test_a_chunk_that_changes_after_it_was_proved_is_written_anew_before_it_is_d
     assert JANUARY_CHUNK in expired.run().dropped
     assert [row for row in before if row not in expired.archived() and row not in expired.stored()] == []
     assert len([row for row in expired.archived() if row[1].startswith("2023-01-1")]) == 4
+
+
+def test_what_the_archive_holds_beyond_what_the_database_knows_of_is_never_overwritten(
+    expired: Archived, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where an older backup of the database was restored."""
+    expired.run()
+    before = expired.archived()
+    expired.connection.execute("DELETE FROM analytics_archive_ranges")
+    late = add_exact_event(expired.connection, "2023-01-13T08:00", 7)
+    with monkeypatch.context() as patch:
+        patch.setattr(archiving, "_prove", _raise)
+        with pytest.raises(_Killed):
+            expired.run()
+    expired.run()
+    assert len(expired.archived()) == len(before) + 1
+    assert [row for row in before if row not in expired.archived()] == []
+    assert late in [row[0] for row in expired.archived()]
 
 
 @pytest.mark.skipif(SERVER_URL is None, reason="the embedded server has one session, in which nothing overlaps")
@@ -151,13 +171,6 @@ def test_an_archive_out_of_reach_or_of_another_database_drops_nothing(expired: A
         expired.run()
     assert expired.stored() == before
     assert "another database" in (archive_status(expired.connection, expired.settings).problem or "")
-
-
-def test_a_damaged_archive_is_found(expired: Archived) -> None:
-    expired.run()
-    expired.archive().delta.delete("timestamp < '2023-01-13T00:00:00Z'")
-    (difference,) = verify_archive(expired.connection, expired.settings, None, print).differences
-    assert difference == f"{JANUARY_CHUNK} holds 1 events, 2 were proved"
 
 
 def _raise(*_arguments: object, **_options: object) -> None:

@@ -1,10 +1,11 @@
 -- name: archive_announce
 -- What is about to be written of a range, so that whatever a killed process has left of it is known.
 INSERT INTO analytics_archive_ranges AS r (
-    range_start, range_end, writing_columns, writing_rows, writing_checksum, writing_late
+    range_start, range_end, is_whole, writing_columns, writing_rows, writing_checksum, writing_late
 )
-VALUES (%(start)s, %(end)s, %(columns)s::text[], %(rows)s, %(checksum)s, %(late)s)
+VALUES (%(start)s, %(end)s, %(is_whole)s, %(columns)s::text[], %(rows)s, %(checksum)s, %(late)s)
 ON CONFLICT (range_start) DO UPDATE SET
+    is_whole = excluded.is_whole,
     writing_columns = excluded.writing_columns, writing_rows = excluded.writing_rows,
     writing_checksum = excluded.writing_checksum, writing_late = excluded.writing_late
 
@@ -49,7 +50,6 @@ ON CONFLICT (hold_start, hold_end) DO UPDATE SET events_start = excluded.events_
 -- What was read back of a range; whatever of it came late is counted, once.
 UPDATE analytics_archive_ranges AS r
 SET columns = %(columns)s::text[], rows = %(rows)s, checksum = %(checksum)s, version = %(version)s, proven_at = now(),
-    is_whole = %(is_whole)s,
     late_rows = r.late_rows + coalesce(r.writing_late, 0),
     late_at = CASE WHEN r.writing_late > 0 THEN now() ELSE r.late_at END,
     writing_columns = NULL, writing_rows = NULL, writing_checksum = NULL, writing_late = NULL
