@@ -1,10 +1,11 @@
 """The places there are, in the order in which they are gone through."""
 
+from analytics_pipeline.erasure.archived_events import ArchivedEvents
 from analytics_pipeline.erasure.dagster_rows import DagsterRows
+from analytics_pipeline.erasure.event_rows import AggregateRows, StoredEvents
 from analytics_pipeline.erasure.kept_documents import KeptDocuments
 from analytics_pipeline.erasure.kept_files import kept_files
 from analytics_pipeline.erasure.place import Place
-from analytics_pipeline.erasure.stored_events import AggregateRows, StoredEvents
 from analytics_pipeline.erasure.stored_rows import StoredRows
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection
@@ -18,6 +19,7 @@ def all_places(connection: Connection, settings: Settings) -> list[Place]:
     return [
         StoredEvents(connection),
         AggregateRows(connection),
+        ArchivedEvents(connection, settings),
         *kept_files(connection, settings),
         DagsterRows(settings),
         StoredRows(connection),

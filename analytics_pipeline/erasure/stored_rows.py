@@ -37,6 +37,8 @@ OWN_WORDS_OF: Final[Mapping[str, frozenset[str]]] = {
     "analytics_alert_rules": frozenset({"rule_id"}),
     "analytics_api_replays": frozenset({"request_sha256"}),
     "analytics_api_tokens": frozenset({"token_hash", "token_id"}),
+    "analytics_archive": frozenset({"location"}),
+    "analytics_archive_ranges": frozenset({"columns", "writing_columns"}),
     "analytics_check_results": frozenset({"subject"}),
     "analytics_companies": frozenset({"by_hand"}),
     "analytics_document_keys": frozenset({"key_hash", "name"}),

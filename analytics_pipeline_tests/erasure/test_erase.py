@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 from pypdf import PdfReader
 
 from analytics_pipeline.cli import main
+from analytics_pipeline.erasure.event_rows import StoredEvents
 from analytics_pipeline.erasure.kept_files import KeptFiles
-from analytics_pipeline.erasure.stored_events import StoredEvents
 from analytics_pipeline.erasure.stored_rows import StoredRows
 from analytics_pipeline.events.ingest import ingest
 from analytics_pipeline.events.sources import Source

@@ -70,7 +70,7 @@ READS = {
         "analytics_ingest_reject_counts",
         "analytics_event_conflicts",
         "analytics_id_aliases",
-        "analytics_erased_ids",
+        # Of analytics_erased_ids it reads columns.
         "analytics_erasure_key",
         "analytics_api_replays",
     },
