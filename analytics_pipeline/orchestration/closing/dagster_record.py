@@ -30,15 +30,17 @@ from analytics_pipeline.windows import Window, join_windows, midnight, without_w
 def adopt_once(instance: DagsterInstance, connection: Connection, settings: Settings) -> int:
     """Take over into ``analytics_partitions`` what Dagster alone knew to be closed or failed, once for each asset.
 
-    Returns how many partitions were closed. Failed runs are taken over of the time before the table alone: it notes
-    them itself, and what it doesn't know was refused. Whatever is behind the retention horizon counts as closed if it
-    was ever materialised: it can't be closed again, and a run over it that failed was refused.
+    Returns how many partitions were closed. What was materialised before this database was made is in another one,
+    from which events were moved: it is not closed here. Failed runs are taken over of the time before the table alone:
+    it notes them itself, and what it doesn't know was refused. Whatever is behind the retention horizon counts as
+    closed if it was ever materialised: it can't be closed again, and a run over it that failed was refused.
     """
     assets = {asset for job in CLOSING_JOBS for asset in assets_of(job)} - adopted_assets(connection)
     if not assets:
         return 0
     record = DagsterRecord(instance, settings)
     horizon, restored = retention_horizon(connection), restored_windows(connection)
+    (made_at,) = fetch_row(connection, "SELECT min(applied_at) FROM analytics_schema_migrations")
     adopted = 0
     for asset in sorted(assets):
         granularity = granularity_of(asset)
@@ -48,10 +50,15 @@ def adopt_once(instance: DagsterInstance, connection: Connection, settings: Sett
         left = [
             _failed_range(asset, replace(run, window=window))
             for run in _before_the_table(connection, record.left_by_failures(asset))
+            if run.created >= made_at
             for window in without_windows([run.window], expired)
         ]
         times = materialization_times(instance, asset_key(asset, settings)) if latest else {}
-        closed = list(_closed(latest, join_windows(failed.window for failed in left), times))
+        closed = [
+            partition
+            for partition in _closed(latest, join_windows(failed.window for failed in left), times)
+            if partition.closed_at >= made_at
+        ]
         adopted += adopt_partitions(connection, asset, granularity, closed, left)
     return adopted
 

@@ -356,6 +356,22 @@ def test_what_only_dagster_knew_to_be_closed_is_taken_over_once_and_not_closed_a
 
 
 @pytest.mark.slow
+def test_what_dagster_knew_to_be_closed_in_another_database_is_not_closed_in_a_new_one(
+    database: Database, instance: DagsterInstance, definitions: Definitions
+) -> None:
+    with database.connect(autocommit=True) as connection:
+        add_event(connection, "2025-01-05T12:00")
+        assert _close_hours(definitions, instance).success
+        # As of a database that was made since, and got the same events.
+        connection.execute("TRUNCATE analytics_partitions, analytics_partition_adoptions")
+        connection.execute("UPDATE analytics_schema_migrations SET applied_at = clock_timestamp()")
+        state = PartitionState(instance, connection, get_settings(), datetime.now(UTC))
+        assert state.closed(HOURLY, DAY) == []
+        (asked, *_) = Ticks(definitions, instance, "partition_gaps").tick()
+        assert asked.tags["dagster/asset_partition_range_start"] == "2025-01-01-00:00"
+
+
+@pytest.mark.slow
 def test_what_a_refused_run_had_opened_in_dagsters_record_is_taken_over_as_closed(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:

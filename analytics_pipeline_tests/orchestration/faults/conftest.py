@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from dagster import DagsterInstance, Definitions
+from dagster import DagsterInstance
 
 from analytics_pipeline.definitions import build_definitions
 from analytics_pipeline.orchestration.ingestion import event_inbox
@@ -40,19 +40,13 @@ def empty_database_url(databases: ServerDatabases) -> Iterator[str]:
 
 
 @pytest.fixture
-def definitions(dagster_home: Path) -> Definitions:
-    """The code location with the pauses between attempts that it has everywhere."""
-    return build_definitions(get_settings())
-
-
-@pytest.fixture
 def platform(
     database: Database,
     instance: DagsterInstance,
     environment: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> Iterator[Platform]:
-    """Everything as it is before the first event has come in."""
+    """Everything as it is before the first event has come in, with the pauses between attempts that there are."""
     with mail_server(catcher=SlowCatcher()) as catcher:
         assert isinstance(catcher, SlowCatcher)
         environment.setenv("ANALYTICS_SMTP_URL", f"smtp+plain://127.0.0.1:{catcher.port}")
