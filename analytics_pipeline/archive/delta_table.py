@@ -103,6 +103,12 @@ class Archive:
         return self.delta.version()
 
     @property
+    def files(self) -> list[str]:
+        """Paths or URIs of the Parquet files that hold the table's rows as of this version, and nothing else."""
+        with self._saying("read"):
+            return self.delta.file_uris()
+
+    @property
     def columns(self) -> list[str]:
         """The columns of events that the table has, without the partition."""
         return [field.name for field in self.delta.schema().fields if field.name != MONTH]

@@ -22,7 +22,7 @@ def compute_with_duckdb(aggregate: ContinuousAggregate, files: Sequence[str], wi
         import duckdb
     except ImportError as error:
         raise AnalyticsError(
-            "DuckDB is not installed: pip install 'analytics-pipeline[engines]', or bring the events back "
+            "DuckDB is not installed: pip install 'analytics_pipeline[engines]', or bring the events back "
             "('analytics-pipeline archive restore')."
         ) from error
     if not files:

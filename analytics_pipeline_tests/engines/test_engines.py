@@ -10,35 +10,47 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from psycopg import sql
 
+from analytics_pipeline.archive.archiving import archive_and_drop
+from analytics_pipeline.archive.computing import compute_from_archive
+from analytics_pipeline.archive.delta_table import open_archive
+from analytics_pipeline.cli import main
 from analytics_pipeline.engines import spark_job
 from analytics_pipeline.engines.duckdb_engine import compute_with_duckdb
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES, ContinuousAggregate
 from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.policies import change_policies
 from analytics_pipeline.timescale.refresh import refresh
+from analytics_pipeline.timescale.server import server_info
+from analytics_pipeline.timescale.waiting import WatchedConnection
 from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event, at
 
 pytestmark = pytest.mark.slow
 
-deltalake = pytest.importorskip("deltalake", reason="the archive needs deltalake")
-
-SPAN = Window(at("2025-01-01T00:00"), at("2025-03-01T00:00"))
+SPAN = Window(at("2023-01-01T00:00"), at("2023-03-01T00:00"))
 Rows = list[tuple[Any, ...]]
 
 
 @pytest.fixture
-def connection(database: Database) -> Iterator[Connection]:
-    """Two closed months with what engines lose first: digits, instants at the edges, nulls, quotes."""
+def connection(database: Database, environment: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WatchedConnection]:
+    """Two closed months that have expired and are archived, with what engines lose first: digits, edges, nulls, quotes.
+
+    Files that are not current lie beside those that are.
+    """
+    environment.setenv("ANALYTICS_ARCHIVE", str(tmp_path / "archive"))
+    get_settings.cache_clear()
     with database.connect(autocommit=True) as connection:
         for when, value in (
-            ("2025-01-01T00:00", "0.100000000000000001"),
-            ("2025-01-31T23:59:59.999999", "12345678901234567890.2"),
-            ("2025-02-01T00:00", "-0.3"),
-            ("2025-02-28T23:59:59.999999", None),
+            ("2023-01-01T00:00", "0.100000000000000001"),
+            ("2023-01-31T23:59:59.999999", "12345678901234567890.2"),
+            ("2023-02-01T00:00", "-0.3"),
+            ("2023-02-28T23:59:59.999999", None),
         ):
             add_event(connection, when, value=value, currency="EUR")
             add_event(connection, when, "payment.refunded", value="-1.10", user_id=None)
@@ -49,27 +61,11 @@ def connection(database: Database) -> Iterator[Connection]:
         for granularity in Granularity:
             for aggregate in (a for a in AGGREGATES if a.granularity is granularity):
                 refresh(connection, aggregate, SPAN)
+        change_policies(connection, server_info(connection), {"retention": "2 years"})
+        archive_and_drop(connection, get_settings())
+        assert connection.execute("SELECT count(*) FROM analytics_events").fetchone() == (0,)
+        open_archive(get_settings()).delta.optimize.compact()
         yield connection
-
-
-@pytest.fixture
-def table(connection: Connection, tmp_path: Path) -> str:
-    """The archive of those events: written twice, so that files which are not current lie beside those that are."""
-    import pyarrow as pa  # type: ignore[import-untyped]
-
-    rows = connection.execute(
-        'SELECT event_id::text, "timestamp", company_id, user_id, event_type, category, value::text, currency, '
-        "to_char(\"timestamp\", 'YYYY-MM') FROM analytics_events"
-    ).fetchall()
-    names = ("event_id", "timestamp", "company_id", "user_id", "event_type", "category", "value", "currency", "month")
-    columns = dict(zip(names, zip(*rows, strict=True), strict=True))
-    data = pa.table(
-        {n: pa.array(v, pa.timestamp("us", "UTC") if n == "timestamp" else pa.string()) for n, v in columns.items()}
-    )
-    place = str(tmp_path / "analytics_events")
-    for _ in range(2):
-        deltalake.write_deltalake(place, data, partition_by=["month"], mode="overwrite")
-    return place
 
 
 def stored(connection: Connection, aggregate: ContinuousAggregate) -> Rows:
@@ -83,19 +79,30 @@ def in_order(rows: Rows) -> Rows:
     return sorted(rows, key=lambda row: tuple(map(str, row[:4])))
 
 
-def test_duckdb_computes_every_aggregate_from_the_archive_as_it_is_stored(connection: Connection, table: str) -> None:
+def test_duckdb_computes_every_aggregate_from_the_archive_as_it_is_stored(connection: WatchedConnection) -> None:
     pytest.importorskip("duckdb", reason="the extra 'engines' is not installed")
-    files = deltalake.DeltaTable(table).file_uris()
+    settings = get_settings()
     for aggregate in AGGREGATES:
         expected = stored(connection, aggregate)
         assert len(expected) > 1
-        assert in_order(compute_with_duckdb(aggregate, files, SPAN)) == in_order(expected), aggregate.name
-    # A part of it, in whole buckets.
-    february = Window(at("2025-02-01T00:00"), SPAN.end)
+        assert in_order(compute_from_archive(connection, settings, aggregate, SPAN)) == in_order(expected), (
+            aggregate.name
+        )
+    # A part of it, in whole buckets, by the command.
+    february = ["compute", "analytics_revenue_monthly", "--month", "2023-02"]
+    done = CliRunner().invoke(main, ["archive", *february])
+    assert done.output == (
+        "bucket=2023-02-01T00:00:00Z  company_id=acme  currency=EUR  total_value=-2.50000000  "
+        "refund_value=-2.20000000  event_count=4\n"
+    ), done.output
     monthly = next(a for a in AGGREGATES if a.name == "analytics_revenue_monthly")
-    assert [row[0] for row in compute_with_duckdb(monthly, files, february)] == [february.start]
-    with pytest.raises(AnalyticsError, match=r"whole months: use \[2025-02-01"):
-        compute_with_duckdb(monthly, files, Window(at("2025-02-02T00:00"), SPAN.end))
+    with pytest.raises(AnalyticsError, match=r"whole months: use \[2023-02-01"):
+        compute_from_archive(connection, settings, monthly, Window(at("2023-02-02T00:00"), SPAN.end))
+    # A month of which the archive lacks events, which are in the database.
+    recent = at("2026-09-05T10:00")
+    add_event(connection, f"{recent:%Y-%m-%dT%H:%M}")
+    with pytest.raises(AnalyticsError, match="it holds nothing of it"):
+        compute_from_archive(connection, settings, monthly, Window.of_month(recent.date()))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +116,7 @@ def test_duckdb_computes_every_aggregate_from_the_archive_as_it_is_stored(connec
 )
 def test_digits_that_an_engine_would_lose_are_an_error(tmp_path: Path, values: list[str], message: str) -> None:
     pytest.importorskip("duckdb", reason="the extra 'engines' is not installed")
-    import pyarrow as pa
+    import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
     texts = {"company_id": "acme", "user_id": "u1", "event_type": "payment.received", "category": "revenue"}
@@ -128,15 +135,15 @@ def test_digits_that_an_engine_would_lose_are_an_error(tmp_path: Path, values: l
 
 @pytest.mark.endurance
 def test_the_job_for_spark_computes_every_aggregate_from_the_archive_as_it_is_stored(
-    connection: Connection, table: str, tmp_path: Path
+    connection: WatchedConnection, tmp_path: Path
 ) -> None:
     pyspark_sql = pytest.importorskip("pyspark.sql", reason="the extra 'engines' is not installed")
     if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
         pytest.skip("Spark needs Java")
     builder = pyspark_sql.SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
     session = builder.config("spark.sql.shuffle.partitions", "1").getOrCreate()
-    files = deltalake.DeltaTable(table).file_uris()
-    events = session.read.parquet(*files)
+    archive = open_archive(get_settings())
+    events = session.read.parquet(*archive.files)
     for aggregate in AGGREGATES:
         rows = [
             tuple(v.replace(tzinfo=UTC) if isinstance(v, datetime) else v for v in row)
@@ -153,16 +160,8 @@ def test_the_job_for_spark_computes_every_aggregate_from_the_archive_as_it_is_st
         "--conf",
         "spark.sql.shuffle.partitions=1",
     ]
-    asked = [
-        str(spark_job.__file__),
-        "analytics_revenue_monthly",
-        "--archive",
-        table,
-        "--start",
-        "2025-01-01",
-        "--end",
-        "2025-03-01",
-    ]
+    asked = [str(spark_job.__file__), "analytics_revenue_monthly", "--archive", archive.uri]
+    asked += ["--start", "2023-01-01", "--end", "2023-03-01"]
     environment = {**os.environ, "PYSPARK_PYTHON": sys.executable}
     done = subprocess.run(
         [*submit, *asked, "--output", str(output)], capture_output=True, text=True, check=False, env=environment

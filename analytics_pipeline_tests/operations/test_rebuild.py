@@ -90,7 +90,7 @@ def quietly(connection: WatchedConnection, aggregate: ContinuousAggregate) -> li
 
 
 def test_rows_behind_the_horizon_are_carried_over_and_the_others_get_the_new_columns(
-    connection: WatchedConnection,
+    connection: WatchedConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expire(connection)
     # What stands beside its rows: another policy than declared, an index, a comment, a grant, and a view that has some.
@@ -121,6 +121,17 @@ def test_rows_behind_the_horizon_are_carried_over_and_the_others_get_the_new_col
     assert reconcile(connection, GRAIN, Window(at("2025-04-01T00:00"), CLOSED.end)).agrees
     (note,) = (note for note in migrate().notes if "db rebuild" in note)
     assert "'analytics-pipeline db rebuild analytics_user_activity_monthly'" in note
+
+    # Killed at the last moment, readers have what they had.
+    def die(session: Connection, targets: Sequence[Replacement]) -> None:
+        exchange(session, targets)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(rebuild_module, "exchange", die)
+        quietly(connection, GRAIN)
+    assert connection.execute(ROWS).fetchall() == before
+    assert fetch_row(connection, beside) == stood
 
     result = CliRunner().invoke(main, ["db", "rebuild", GRAIN.name, "--json"])
     assert result.exit_code == 0, result.output
@@ -257,6 +268,7 @@ def test_readers_see_one_complete_relation_at_every_instant_and_a_late_event_is_
 
 
 @pytest.mark.faults
+@pytest.mark.endurance
 def test_killed_after_any_statement_readers_see_every_row_and_the_next_rebuild_ends_it(
     connection: WatchedConnection, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

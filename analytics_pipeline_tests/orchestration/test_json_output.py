@@ -105,6 +105,7 @@ CALLS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("archive", "run"): (),
     ("archive", "status"): (),
     ("archive", "verify"): (),
+    ("archive", "compute"): ("analytics_revenue_monthly", "--month", "2010-01"),
     ("archive", "restore"): ("--month", "2010-01"),
     ("archive", "release"): (),
     ("backup",): ("place", "--events"),
