@@ -32,8 +32,8 @@ class Content:
     """What a message has to say, whatever carries it.
 
     ``subject`` is one line, ``text`` and ``html`` all of it. Channels without room for all of it show ``summary``, a
-    sentence, ``facts``, names and values, and ``link``. ``event`` is what began or ended, None: nothing did.
-    ``payload`` is the JSON for programs, empty: one that holds subject and text.
+    sentence, ``facts``, names and values, and ``link``, whose button says ``opens``. ``event`` is what began or ended,
+    None: nothing did. ``payload`` is the JSON for programs, empty: one that holds subject and text.
     """
 
     subject: str
@@ -42,6 +42,7 @@ class Content:
     summary: str = ""
     facts: Sequence[tuple[str, str]] = ()
     link: str = ""
+    opens: str = "Open"
     event: Event | None = None
     payload: str = ""
 

@@ -139,6 +139,7 @@ def compose(mail: ReportMail) -> Content:
         summary=lead if link is None or is_web else where,
         facts=[(label, f"{value} ({change})" if change else value) for label, value, change in figures],
         link=link or "",
+        opens=say(message("Open")),
         payload=_payload(mail, subject, link),
     )
 

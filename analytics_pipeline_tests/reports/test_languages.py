@@ -179,6 +179,7 @@ def test_a_mail_is_in_the_words_and_the_notation_of_its_document() -> None:
     assert "schreiben Sie an it@example.com" in content.text
     assert '<html lang="de">' in content.html
     assert ">Kennzahl<" in content.html
+    assert content.opens == "\u00d6ffnen"
     assert json.loads(content.payload)["data"]["title"] == "Monthly report"
     english = compose(replace(mail, locale="fr_FR"))
     assert "Attached: monthly_report-2026-01-acme.pdf (2,5 MB)" in english.text

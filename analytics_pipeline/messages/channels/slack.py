@@ -50,7 +50,7 @@ class SlackChannel(NamedWebhooks):
             for first in range(0, min(len(fields), _MAX_FIELDS * (_MAX_BLOCKS - 3)), _MAX_FIELDS)
         )
         if content.web_link:
-            button = {"type": "button", "text": _plain("Open", _HEADER_CHARACTERS), "url": content.link}
+            button = {"type": "button", "text": _plain(content.opens, _HEADER_CHARACTERS), "url": content.link}
             blocks.append({"type": "actions", "elements": [button]})
         # Shown by notifications, and read with Slack's markup.
         return Body(storable(json.dumps({"text": escape(content.subject, quote=False), "blocks": blocks})))

@@ -54,7 +54,7 @@ class TeamsChannel(NamedWebhooks):
             "body": body,
         }
         if content.web_link:
-            card["actions"] = [{"type": "Action.OpenUrl", "title": "Open", "url": content.link}]
+            card["actions"] = [{"type": "Action.OpenUrl", "title": content.opens, "url": content.link}]
         message = {"type": "message", "attachments": [{"contentType": _CARD_TYPE, "content": card}]}
         return Body(storable(json.dumps(message, ensure_ascii=False)))
 
