@@ -301,7 +301,8 @@ def signoff_answer(signoff: SignOff) -> Answer:
         "restatements": [
             {
                 "figure": restated.name,
-                "label": restated.label,
+                # A message is a text, but none that JSON is made of.
+                "label": str(restated.label),
                 "unit": str(restated.unit),
                 "before": restated.before,
                 "after": restated.after,

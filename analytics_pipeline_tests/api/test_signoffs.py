@@ -79,7 +79,7 @@ def test_what_is_signed_and_restated_is_shown_to_its_own_company_alone(served: S
     closed.execute(
         "INSERT INTO analytics_signoffs (company_id, period, period_start, period_end, signed_by, signed_at, "
         "figures_at, definitions_version, currency, document_id, document_sha256) "
-        "SELECT company_id, period, %s, %s, 'Zoe', '2026-03-01Z', now(), 2, 'EUR', document_id, sha256 "
+        "SELECT company_id, period, %s, %s, 'Zoe', '2026-03-01Z', now(), 3, 'EUR', document_id, sha256 "
         "FROM analytics_report_documents WHERE company_id = %s",
         [FEBRUARY.start, FEBRUARY.end, OTHER],
     )
