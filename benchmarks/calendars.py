@@ -1,12 +1,16 @@
 """A month of a company in New York beside the same month in UTC, users included: how many times as long it takes.
 
+Both in processor time of the server's process, where that can be read: other work on the machine changes little of it.
 Run it on a server: ANALYTICS_DATABASE_URL=postgresql://... python benchmarks/calendars.py [--events N] [--again]
 A database is made there and dropped again; what was measured before is kept in benchmarks/results.
 """
 
 import argparse
+from collections.abc import Callable
 from datetime import date
 from functools import partial
+from pathlib import Path
+from time import perf_counter
 
 from _database import database, server_url
 from _history import close_inputs, fill
@@ -69,7 +73,17 @@ def measure(server: str, events: int, companies: int, results: Results, rounds: 
                 partial(answer, connection, local, currency),
                 partial(answer, connection, month, currency),
                 rounds=rounds,
+                clock=server_clock(connection),
             )
+
+
+def server_clock(connection: Connection) -> Callable[[], float]:
+    """Return the clock of the processor time of a connection's server process; on another machine that of the wall."""
+    times = Path(f"/proc/{connection.info.backend_pid}/schedstat")
+    command = times.with_name("comm")
+    if not command.exists() or "postgres" not in command.read_text():
+        return perf_counter
+    return lambda: int(times.read_text().split()[0]) / 1e9
 
 
 def answer(connection: Connection, window: Window, currency: str) -> None:

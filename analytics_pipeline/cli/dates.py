@@ -63,10 +63,10 @@ INSTANT = _Written(
 TIME_OF_DAY = _Written("time of day", "HH:MM", r"\d\d:\d\d", time.fromisoformat, "07:30, in UTC")
 
 
-def days_options(without: str, of: str = "UTC") -> Callable[[Callable[..., None]], Callable[..., None]]:
+def days_options(without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add the options of a period of whole days, which the command gets as ``days``: first and last, or None.
 
-    ``without`` says which period it is where none of them is given, ``of`` whose days they are.
+    They are days of the company's time zone. ``without`` says which period it is where none of them is given.
     """
 
     def add(command: Callable[..., None]) -> Callable[..., None]:
@@ -78,8 +78,8 @@ def days_options(without: str, of: str = "UTC") -> Callable[[Callable[..., None]
 
         chosen = with_days
         for option in (
-            click.option("--end", type=DAY, help=f"Last day, inclusive ({of}): 2025-03-31."),
-            click.option("--start", type=DAY, help=f"First day ({of}): 2025-01-01."),
+            click.option("--end", type=DAY, help="Last day, inclusive: 2025-03-31, as the company's time zone counts."),
+            click.option("--start", type=DAY, help="First day: 2025-01-01, as the company's time zone counts."),
             click.option("--month", type=MONTH, help=f"A whole month, 2025-01; without dates {without}."),
         ):
             chosen = option(chosen)

@@ -44,7 +44,7 @@ def _answer_options(command: Callable[..., None]) -> Callable[..., None]:
             "--time-zone",
             help="Whose days: Europe/Berlin, UTC; without it the company's, over all companies ANALYTICS_TIME_ZONE.",
         ),
-        days_options("this month", of="the time zone"),
+        days_options("this month"),
         allow_unknown_option,
         click.option("--company", help="One company; without it the figures cover all."),
     ):
