@@ -182,7 +182,7 @@ BEGIN
     ),
     revenue AS MATERIALIZED (
         SELECT r.place, sum(r.converted) AS total_revenue, bool_and(r.converted IS NOT NULL) AS is_converted
-        FROM analytics_converted_revenue(p_periods || years_before) AS r
+        FROM analytics_converted_revenue(p_periods || years_before, p_with_invoices => false) AS r
         WHERE r.figure = 'totalRevenue'
         GROUP BY r.place
     ),

@@ -6,7 +6,8 @@
 -- than these where amounts of each date are wanted. Days that are not cut are read from the days, hours of the other days
 -- from the hours, the rest from the events: each is read once, and no chunk is opened for what is not asked for.
 CREATE OR REPLACE FUNCTION analytics_revenue_pieces(
-    p_bounds timestamptz[], p_cuts timestamptz[], p_wanted tstzmultirange, p_companies text[], p_except text
+    p_bounds timestamptz[], p_cuts timestamptz[], p_wanted tstzmultirange, p_companies text[], p_except text,
+    p_with_invoices boolean
 )
 RETURNS TABLE (
     company_id text, currency text, instant timestamptz, is_day boolean, stretch integer,
@@ -20,6 +21,8 @@ DECLARE
     days tstzmultirange := p_wanted - analytics_split('day', p_cuts);
     hours tstzmultirange := p_wanted - days - analytics_split('hour', p_cuts);
     moments tstzmultirange := p_wanted - days - hours;
+    -- What is invoiced has no hours.
+    from_events tstzmultirange := CASE WHEN p_with_invoices THEN hours + moments ELSE moments END;
     span tstzrange;
 BEGIN
     FOREACH span IN ARRAY analytics_spans(days) LOOP
@@ -31,6 +34,7 @@ BEGIN
         WHERE d.bucket >= lower(span) AND d.bucket < upper(span) AND days @> tstzrange(d.bucket, d.bucket, '[]')
           AND (p_companies IS NULL OR d.company_id = ANY (p_companies))
           AND (p_except IS NULL OR d.currency <> p_except);
+        CONTINUE WHEN NOT p_with_invoices;
         RETURN QUERY
         SELECT
             d.company_id, d.currency, d.bucket, true, width_bucket(d.bucket, p_bounds),
@@ -50,8 +54,8 @@ BEGIN
           AND (p_companies IS NULL OR h.company_id = ANY (p_companies))
           AND (p_except IS NULL OR h.currency <> p_except);
     END LOOP;
-    -- What is invoiced has no hours. Of events even a short gap is many.
-    FOREACH span IN ARRAY analytics_spans(hours + moments, interval '48 hours') LOOP
+    -- Of events even a short gap is many.
+    FOREACH span IN ARRAY analytics_spans(from_events, interval '48 hours') LOOP
         RETURN QUERY
         SELECT
             e.company_id, e.currency, e."timestamp", false, width_bucket(e."timestamp", p_bounds),
@@ -62,7 +66,10 @@ BEGIN
         FROM analytics_events AS e
         WHERE e."timestamp" >= lower(span) AND e."timestamp" < upper(span)
           AND (
-              (e.category = 'billing' AND (hours + moments) @> tstzrange(e."timestamp", e."timestamp", '[]'))
+              (
+                  p_with_invoices AND e.category = 'billing'
+                  AND from_events @> tstzrange(e."timestamp", e."timestamp", '[]')
+              )
               OR (e.category = 'revenue' AND moments @> tstzrange(e."timestamp", e."timestamp", '[]'))
           )
           AND (p_companies IS NULL OR e.company_id = ANY (p_companies))
@@ -77,7 +84,8 @@ COMMENT ON FUNCTION analytics_revenue_pieces IS
 -- Amounts in the currency they are reported in need no rate, and so no date: the days of UTC that no bound cuts are read
 -- whole. Of other amounts each day with one is cut where a date of the zone begins. Without a currency all are others.
 CREATE OR REPLACE FUNCTION analytics_local_revenue_pieces(
-    p_bounds timestamptz[], p_wanted tstzmultirange, p_companies text[], p_currency text, p_zone text
+    p_bounds timestamptz[], p_wanted tstzmultirange, p_companies text[], p_currency text, p_zone text,
+    p_with_invoices boolean
 )
 RETURNS TABLE (
     company_id text, currency text, day date, stretch integer,
@@ -91,7 +99,9 @@ AS $$
     whole AS MATERIALIZED (
         SELECT p.*
         FROM edge AS e
-        CROSS JOIN LATERAL analytics_revenue_pieces(p_bounds, e.cuts, p_wanted, p_companies, NULL) AS p
+        CROSS JOIN LATERAL analytics_revenue_pieces(
+            p_bounds, e.cuts, p_wanted, p_companies, NULL, p_with_invoices
+        ) AS p
     ),
     other_day AS MATERIALIZED (
         SELECT
@@ -110,7 +120,9 @@ AS $$
             UNION ALL
             SELECT p.*
             FROM other_day AS d
-            CROSS JOIN LATERAL analytics_revenue_pieces(p_bounds, d.cuts, d.days, p_companies, p_currency) AS p
+            CROSS JOIN LATERAL analytics_revenue_pieces(
+                p_bounds, d.cuts, d.days, p_companies, p_currency, p_with_invoices
+            ) AS p
         ) AS s
     ),
     -- As analytics_local_date, which would be asked for each of them.
@@ -139,7 +151,7 @@ AS $$
     SELECT d.currency, sum(d.revenue), -coalesce(sum(d.refunds), 0), sum(d.transactions)::bigint
     FROM analytics_revenue_pieces(
         ARRAY[p_start, p_end], ARRAY[p_start, p_end], tstzmultirange(tstzrange(p_start, p_end)),
-        CASE WHEN p_company IS NOT NULL THEN ARRAY[p_company] END, NULL
+        CASE WHEN p_company IS NOT NULL THEN ARRAY[p_company] END, NULL, false
     ) AS d
     WHERE d.currency IS NOT NULL AND d.transactions > 0
       AND (p_company IS NOT NULL OR d.company_id <> ALL ((SELECT analytics_test_companies())::text[]))
@@ -153,7 +165,7 @@ COMMENT ON FUNCTION analytics_revenue_by_currency IS
 -- An amount whose day has no rate is in original, and in none of the converted columns; nothing is nothing at
 -- any rate. Of a time zone other than UTC the date of amounts that need no rate is null, unless dates are asked for.
 CREATE OR REPLACE FUNCTION analytics_converted_revenue(
-    p_periods analytics_figure_period[], p_by_date boolean DEFAULT false
+    p_periods analytics_figure_period[], p_by_date boolean DEFAULT false, p_with_invoices boolean DEFAULT true
 )
 RETURNS TABLE (
     place bigint, company_id text, figure text, currency text, day date, original numeric, converted numeric,
@@ -199,7 +211,7 @@ BEGIN
             SELECT
                 calendar.places[r.place], r.company_id, r.figure, r.currency, r.day, r.original, r.converted,
                 r.refunds, r.refunded, r.transactions
-            FROM analytics_converted_revenue(calendar.periods, p_by_date) AS r;
+            FROM analytics_converted_revenue(calendar.periods, p_by_date, p_with_invoices) AS r;
         END LOOP;
         RETURN;
     END IF;
@@ -222,12 +234,12 @@ BEGIN
         SELECT
             p.company_id, p.currency, analytics_date(p.instant) AS day, p.stretch,
             p.revenue, p.refunds, p.transactions, p.invoiced
-        FROM analytics_revenue_pieces(bounds, bounds, wanted, companies, NULL) AS p
+        FROM analytics_revenue_pieces(bounds, bounds, wanted, companies, NULL, p_with_invoices) AS p
         WHERE zone = 'UTC' AND p.currency IS NOT NULL
         UNION ALL
         SELECT p.*
         FROM analytics_local_revenue_pieces(
-            bounds, wanted, companies, CASE WHEN NOT p_by_date THEN p_periods[1].currency END, zone
+            bounds, wanted, companies, CASE WHEN NOT p_by_date THEN p_periods[1].currency END, zone, p_with_invoices
         ) AS p
         WHERE zone <> 'UTC' AND p.currency IS NOT NULL
     ),
@@ -280,4 +292,4 @@ END
 $$;
 
 COMMENT ON FUNCTION analytics_converted_revenue IS
-    'totalRevenue, with its refunds (original and converted, negative or 0), and invoiced of each period per company, original currency and day, each at the rate of its own day.';
+    'totalRevenue, with its refunds (original and converted, negative or 0), and (unless only revenue is asked for) invoiced of each period per company, original currency and day, each at the rate of its own day.';
