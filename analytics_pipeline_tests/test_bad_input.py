@@ -30,6 +30,7 @@ FURTHER: dict[tuple[str, ...], Sequence[str]] = {
     ("access", "grant"): ["--all-companies"],
     ("access", "revoke"): ["--all-companies"],
     ("close",): ["--month", "2025-01"],
+    ("companies", "set"): ["--test"],
     ("db", "compress"): ["--month", "2025-01"],
     ("db", "decompress"): ["--month", "2025-01"],
     ("db", "explain"): ["event_chunks"],

@@ -35,6 +35,7 @@ SECRETS = [
 ]
 URLS = [
     "ANALYTICS_DATABASE_URL",
+    "ANALYTICS_READER_URL",
     "DAGSTER_POSTGRES_URL",
     "ANALYTICS_ERP_URL",
     "ANALYTICS_API_URL",
@@ -187,6 +188,7 @@ def test_the_home_is_the_checkout_s_wherever_the_command_is_started(clean: pytes
 _NOWHERE = "someone:hunter2@127.0.0.1:1"
 UNREACHABLE = {
     "ANALYTICS_DATABASE_URL": (f"postgresql://{_NOWHERE}/books", ["db", "status"]),
+    "ANALYTICS_READER_URL": (f"postgresql://{_NOWHERE}/books", ["metrics", "revenue"]),
     "DAGSTER_POSTGRES_URL": (f"postgresql://{_NOWHERE}/books", ["doctor"]),
     "ANALYTICS_ERP_URL": (f"postgresql://{_NOWHERE}/books", ["sources", "run"]),
     "ANALYTICS_SMTP_URL": (f"smtp+plain://{_NOWHERE}", ["outbox", "send"]),

@@ -113,7 +113,7 @@ def remove(company: str) -> None:
 
 
 @companies.command("import")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
     "--rejects",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -35,10 +35,11 @@ def erase(company: str, user: str | None, *, texts: bool, yes: bool, as_json: bo
             connection, company, user, in_texts=texts, is_known=lambda: is_known_company(connection, company)
         )
         places = all_places(connection, settings)
-        _show(subject, erasing.count(places, subject), err=as_json)
+        counts = erasing.count(places, subject)
+        _show(subject, counts, err=as_json)
         confirm("Erase it? It can't be taken back.", yes=yes)
         with describing(lambda: "some places are done, none is half done; the same command goes on."):
-            done = erasing.erase(connection, places, subject)
+            done = erasing.erase(connection, places, subject, counts)
     if as_json:
         fields = {
             "erasure": done.erasure_id,

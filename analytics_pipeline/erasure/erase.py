@@ -81,27 +81,23 @@ def count(places: Sequence[Place], subject: Subject) -> dict[str, int]:
     return {name: number for name, number in counts.items() if number}
 
 
-def erase(
-    connection: Connection, places: Sequence[Place], subject: Subject, say: Callable[[str], None] = lambda _: None
-) -> Outcome:
-    """Erase in every place, and search all of them; autocommit connection.
+def erase(connection: Connection, places: Sequence[Place], subject: Subject, touched: Mapping[str, int]) -> Outcome:
+    """Erase in every place, and search all of them; autocommit connection. ``touched`` is what was counted before.
 
     Killed, the same call goes on. That it was done is recorded without the ids. Raises ``RefusedError`` while another
     erasure of the same was begun a moment ago.
     """
     with advisory_lock(connection, _LOCK_CLASS, "erase"):
         subject, erasure_id = _begin(connection, subject)
-        touched = count(places, subject)
         for place in places:
             place.erase(subject)
-            say(f"{type(place).__name__} done")
         # Last of all: by former names an interrupted erasure finds all ids again.
         values = {"company": subject.company_id, "user": subject.user_id, "ids": subject.ids}
         connection.execute(load_query("erasure_delete_aliases"), values)
         left = search(places, subject)
         with connection.transaction():
             if not left:
-                parameters = {"erasure_id": erasure_id, "places": Jsonb(touched)}
+                parameters = {"erasure_id": erasure_id, "places": Jsonb(dict(touched))}
                 connection.execute(load_query("erasure_finish"), parameters)
                 kind = "company" if subject.is_company else "user"
                 audit.record(connection, ACT, subject.pseudonym, {"kind": kind, "places": touched})

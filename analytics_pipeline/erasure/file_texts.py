@@ -5,6 +5,7 @@ import email
 import email.policy
 import gzip
 import io
+import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -19,6 +20,7 @@ from analytics_pipeline.events.unpacking import packing_of
 
 _PDF, _ZIP, _PARQUET = b"%PDF", b"PK\x03\x04", b"PAR1"
 _SEPARATORS = ",;\t|"
+_lines = re.compile(r"[^\n]*\n|[^\n]+")
 _EVENT_COLUMNS = frozenset(
     {"event_id", "timestamp", "company_id", "user_id", "event_type", "category", "value", "currency"}
 )
@@ -66,7 +68,7 @@ def without(subject: Subject, name: str, content: bytes) -> bytes:
     if format_of(name) is Format.CSV:
         changed_text = _without_cells(subject, text)
     else:
-        changed_text = "".join(_without_line(subject, line) for line in text.splitlines(keepends=True))
+        changed_text = "".join(_without_line(subject, line) for line in _lines.findall(text))
     return content if changed_text == text else changed_text.encode(encoding)
 
 
@@ -89,7 +91,7 @@ def _without_line(subject: Subject, line: str) -> str:
 
 
 def _without_cells(subject: Subject, text: str) -> str:
-    lines = text.splitlines(keepends=True)
+    lines = _lines.findall(text)
     header_at = 1 if lines and lines[0].lower().startswith(("sep=", '"sep=')) else 0
     header = lines[header_at] if header_at < len(lines) else ""
     separator = max(_SEPARATORS, key=header.count)
@@ -109,7 +111,9 @@ def _without_cells(subject: Subject, text: str) -> str:
 def _without_row(subject: Subject, columns: Sequence[str], row: list[str]) -> list[str] | None:
     record = dict(zip(columns, row, strict=False))
     if not subject.is_record_of(record):
-        return [subject.text(cell) for cell in row]
+        # A user of another company is another person.
+        is_others = not subject.is_company and record.get("company_id", subject.company_id) != subject.company_id
+        return row if is_others else [subject.text(cell, alone=False) for cell in row]
     if subject.is_company:
         return None
     concealed = subject.json(record)

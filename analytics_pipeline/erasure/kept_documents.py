@@ -124,6 +124,9 @@ class KeptDocuments:
         return next((row for row in rows if name in (row.name, revision_name(row.name, row.sha256))), None)
 
     def _naming(self, subject: Subject) -> Iterator[str]:
+        if not subject.in_texts and not subject.is_company:
+            # Among words and numbers it can't be told.
+            return
         store = self._store()
         company = safe_part(subject.company_id)
         try:

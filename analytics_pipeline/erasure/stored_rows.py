@@ -45,7 +45,9 @@ OWN_WORDS_OF: Final[Mapping[str, frozenset[str]]] = {
     "analytics_erased_ids": frozenset({"digest", "recorded_as", "stored_as"}),
     "analytics_erasures": frozenset({"places", "pseudonym"}),
     "analytics_erasure_key": frozenset({"key"}),
+    "analytics_fx_rates": frozenset({"source"}),
     "analytics_metric_changes": frozenset({"zones"}),
+    "analytics_notifications": frozenset({"source"}),
     "analytics_outbox": frozenset({"attachment_sha256", "claimed_by"}),
     "analytics_policies": frozenset({"client", "name", "origin", "value"}),
     # Names in the store are made of companies alone.
@@ -155,8 +157,9 @@ class StoredRows:
         # Of bytes it isn't known what they stand for.
         is_text = all(column.kind != "bytes" for column in table.columns)
         query = sql.SQL(
-            "SELECT t.ctid::text, {} FROM {} AS t WHERE {} AND (%s OR lower(concat_ws(' ', {})) LIKE ANY (%s))"
+            "SELECT t.ctid::text, {}, {} FROM {} AS t WHERE {} AND (%s OR lower(concat_ws(' ', {})) LIKE ANY (%s))"
         ).format(
+            sql.SQL("t.company_id IS NOT NULL" if table.has_company else "false"),
             sql.SQL(", ").join(map(_readable, table.columns)),
             sql.Identifier(table.name),
             scope,
@@ -164,12 +167,14 @@ class StoredRows:
                 sql.SQL("{}::text").format(sql.Identifier("t", column.name)) for column in table.columns
             ),
         )
-        for place, *values in self._connection.execute(query, [not is_text, subject.patterns]).fetchall():
+        for place, is_of_company, *values in self._connection.execute(
+            query, [not is_text, subject.patterns]
+        ).fetchall():
             row = dict(zip(names, values, strict=True))
             changed = {
                 column.name: now
                 for column in table.columns
-                if (now := _without(table.name, column, row, subject)) != row[column.name]
+                if (now := _without(table.name, column, row, subject, alone=is_of_company)) != row[column.name]
             }
             if changed:
                 yield place, changed
@@ -224,25 +229,29 @@ def _readable(column: TextColumn) -> sql.Composable:
     return sql.SQL("{}::text").format(name) if column.kind == "json" else name
 
 
-def _without(table: str, column: TextColumn, row: Mapping[str, Any], subject: Subject) -> Any:
-    """Return the value of a column without the ids; the value itself where it has none, None of bytes that have one."""
+def _without(table: str, column: TextColumn, row: Mapping[str, Any], subject: Subject, *, alone: bool) -> Any:
+    """Return the value of a column without the ids; the value itself where it has none, None of bytes that have one.
+
+    ``alone``: a plain id of a person counts where it is the whole value, for the row is one of the company.
+    """
+    alone = alone or subject.is_company
     value = row[column.name]
     if value is None:
         return None
     match column.kind:
         case "bytes":
             text = bytes(value).decode("utf-8", "replace")
-            return value if subject.text(text) == text else None
+            return value if subject.text(text, alone=alone) == text else None
         case "list":
-            return [None if item is None else subject.text(item) for item in value]
+            return [None if item is None else subject.text(item, alone=alone) for item in value]
         case "json":
             parsed = parse_json(value)
             now = subject.json(_without_keys(parsed, subject) if table == _ROWS else parsed)
             return value if now == parsed else to_json(now)
-    return _without_words(table, column.name, row, subject)
+    return _without_words(table, column.name, row, subject, alone=alone)
 
 
-def _without_words(table: str, column: str, row: Mapping[str, Any], subject: Subject) -> str:
+def _without_words(table: str, column: str, row: Mapping[str, Any], subject: Subject, *, alone: bool) -> str:
     value: str = row[column]
     if column in _IDS:
         return subject.stored_as.get(value, value)
@@ -250,14 +259,14 @@ def _without_words(table: str, column: str, row: Mapping[str, Any], subject: Sub
         # Read again from the beginning of the instant; what is known is recognised.
         return "" if subject.text(value, within=True) != value else value
     if table == _RECORDS and column == "record":
-        return without_record(value, subject)
-    return subject.text(value, within=_is_of_subject(table, row, subject))
+        return without_record(value, subject, within=alone)
+    return subject.text(value, alone=alone, within=_is_of_subject(table, row, subject, alone=alone))
 
 
-def _is_of_subject(table: str, row: Mapping[str, Any], subject: Subject) -> bool:
+def _is_of_subject(table: str, row: Mapping[str, Any], subject: Subject, *, alone: bool) -> bool:
     """Return whether a row is of a rejected record of the person: in its words ids count however plain they are."""
     if table == _RECORDS:
-        return bool(without_record(row["record"], subject) != row["record"])
+        return bool(without_record(row["record"], subject, within=alone) != row["record"])
     if table == _ROWS:
         record = parse_json(row["row"])
         return isinstance(record, dict) and subject.is_record_of(record)

@@ -20,8 +20,6 @@ _USER_KEYS: Final = frozenset({"user_id", "userId", "event_user_id", "user", "fo
 _COMPANY_KEYS: Final = frozenset({"company_id", "companyId", "company"})
 _LEAST_TOLD_CHARACTERS: Final = 5
 _DIGITS_TOLD: Final = 9
-
-
 _LIKE: Final = re.compile(r"[%_\\]")
 
 
@@ -112,12 +110,12 @@ class Subject:
         """What LIKE finds lower-case texts by that may name it; what it finds is judged here."""
         return sorted({f"%{_LIKE.sub(_escaped, form.lower())}%" for form in self.forms})
 
-    def text(self, text: str, *, within: bool = False) -> str:
-        """Return a text with the pseudonym where an id stands: as the whole of it, or as a word in it if it is told.
+    def text(self, text: str, *, alone: bool = True, within: bool = False) -> str:
+        """Return a text with the pseudonym where an id stands: as a word in it if it is told, or as the whole of it.
 
-        ``within``: however plain it is.
+        However plain it is: as the whole of it unless ``alone`` is False, as a word in it if ``within``.
         """
-        if text in self.stored_as:
+        if alone and text in self.stored_as:
             return self.stored_as[text]
         if self.is_company and '"' in text:
             text = self._keyed.sub(lambda found: f"{found[1]}{self.stored_as[found[2]]}", text)
@@ -133,6 +131,9 @@ class Subject:
 
     def concealed(self, user_id: str | None, metadata: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
         """Return user and metadata of an event of the company as they are kept, and as it would be recorded again."""
+        if user_id is not None and user_id in self.stored_as:
+            pseudonym = self.stored_as[user_id]
+            user_id, metadata = pseudonym, without_person(metadata, user_id, pseudonym)
         user_id, metadata = self.erased.concealed(self.company_id, user_id, metadata)
         # Ids of several words are found here alone.
         return user_id, self.json(metadata) if self.in_texts else metadata
@@ -181,11 +182,14 @@ class Subject:
         return {self._json_text(name, ""): self.json(item, name) for name, item in value.items()}
 
 
-def without_record(text: str, subject: Subject) -> str:
-    """Return the text of a rejected record as ingestion would keep it now."""
+def without_record(text: str, subject: Subject, *, within: bool = False) -> str:
+    """Return the text of a rejected record as ingestion would keep it now; ``within`` as for ``Subject.text``.
+
+    It is about records whose fields are not known.
+    """
     content = object_of(text)
     if content is None:
-        return pseudonym_alone(text, subject.text(text, within=True))
+        return pseudonym_alone(text, subject.text(text, within=within))
     if subject.is_record_of(content) and not subject.is_company:
         return concealed_record(content, subject.stored_as[str(content["user_id"])])
     return pseudonym_alone(text, subject.text(text))

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from analytics_pipeline.companies.calendar import Calendar, calendar_of
-from analytics_pipeline.companies.local_windows import local_date, local_window
+from analytics_pipeline.companies.local_windows import local_date
 from analytics_pipeline.currencies import require_currency
 from analytics_pipeline.errors import ArgumentError
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
@@ -16,7 +16,7 @@ from analytics_pipeline.fx.show import require_known_currency
 from analytics_pipeline.intake.rejection import shown
 from analytics_pipeline.locales import require_locale
 from analytics_pipeline.messages.recipients import PDF, XLSX
-from analytics_pipeline.metrics.periods import CalendarDate, window_of_dates
+from analytics_pipeline.metrics.periods import CalendarDate, window_asked, window_of_dates
 from analytics_pipeline.reports.catalogue import SECTION_NAMES, choose_sections
 from analytics_pipeline.reports.choices import (
     DEFAULT_PAGE_SIZE,
@@ -193,6 +193,6 @@ def accept_order(connection: Connection, settings: Settings, order: ReportOrder,
     require_known_currency(connection, order.currency or calendar.currency)
 
     def window(first: date, last: date) -> Window:
-        return local_window(connection, first, last, calendar.time_zone)
+        return window_asked(connection, first, last, calendar.time_zone, now)
 
     return order.accept(calendar, local_date(connection, now, calendar.time_zone), window)

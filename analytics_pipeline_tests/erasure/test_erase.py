@@ -13,9 +13,11 @@ from click.testing import CliRunner, Result
 from pypdf import PdfReader
 
 from analytics_pipeline.cli import main
+from analytics_pipeline.erasure.erase import require_owner
 from analytics_pipeline.erasure.event_rows import StoredEvents
 from analytics_pipeline.erasure.kept_files import KeptFiles
 from analytics_pipeline.erasure.stored_rows import StoredRows
+from analytics_pipeline.errors import RefusedError
 from analytics_pipeline.events.ingest import ingest
 from analytics_pipeline.events.sources import Source
 from analytics_pipeline.metrics.tables import METRIC_TABLES, close_metric
@@ -76,6 +78,9 @@ def test_who_is_unknown_is_said_in_a_line_and_nothing_is_erased_without_a_yes(co
     assert "analytics_events: 6" in asked.output
     assert "there is no terminal to ask at" in asked.output
     assert connection.execute("SELECT count(*) FROM analytics_erased_ids").fetchone() == (0,)
+    connection.execute("SET ROLE analytics_writer")
+    with pytest.raises(RefusedError, match="Only the owner of the tables may erase: connect as "):
+        require_owner(connection)
 
 
 def test_a_person_is_nowhere_any_more_and_every_figure_is_what_it_was(connection: Connection) -> None:
@@ -170,6 +175,20 @@ def test_records_that_still_name_the_person_are_recorded_under_the_pseudonym(
     assert "A. Smith" not in (tmp_path / "rejects.jsonl").read_text()
     # Nothing is left to do.
     assert set(erased("--user", ANN)["touched"]) == set()
+
+
+def test_an_id_that_is_an_ordinary_word_is_replaced_where_an_id_stands_alone(connection: Connection) -> None:
+    connection.execute("UPDATE analytics_notifications SET subject = 'dan', source = 'dan'")
+    connection.execute("UPDATE analytics_companies SET name = 'dan' WHERE company_id = 'acme'")
+    said = erase("--user", "dan", "--yes").output
+    assert "An id of it is an ordinary word or number" in said
+    ((pseudonym,),) = connection.execute("SELECT pseudonym FROM analytics_erasures ORDER BY begun_at DESC LIMIT 1")
+    assert connection.execute("SELECT count(*) FROM analytics_users WHERE user_id = 'dan'").fetchone() == (0,)
+    name = "SELECT name FROM analytics_companies WHERE company_id = 'acme'"
+    assert connection.execute(name).fetchone() == (pseudonym,)
+    # Whose word it is there nobody knows.
+    words = "SELECT subject, source FROM analytics_notifications"
+    assert connection.execute(words).fetchone() == ("dan", "dan")
 
 
 def test_an_erasure_that_is_killed_anywhere_goes_on_with_its_pseudonym(

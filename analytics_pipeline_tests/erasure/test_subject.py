@@ -81,6 +81,12 @@ def test_files_are_written_anew_in_their_own_form_and_others_stay_to_the_byte() 
     assert without(COMPANY, "a.jsonl", lines).decode("utf-16") == ""
     others = b'{"company_id": "globex", "user_id": "17"}\n\xff\n'
     assert without(PLAIN, "a.jsonl", others) == others
+    cells = b"company_id,user_id,value\r\nacme,17,17\r\nacme,18,17\r\nglobex,17,17\r\n"
+    expected = f"company_id,user_id,value\r\nacme,{NOW},17\r\nacme,18,17\r\nglobex,17,17\r\n"
+    assert without(PLAIN, "a.csv", cells) == expected.encode()
+    # Whose number it is there nobody knows.
+    rejects = b'{"record": "acme;17;1", "reason": "of 17"}\n{"record": "x\xe2\x80\xa8y"}\n'
+    assert without(PLAIN, "a.jsonl", rejects) == rejects
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as packed:
         packed.writestr("revenue.csv", f"user\n{ANN}\n")

@@ -18,6 +18,8 @@ from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.metrics.closing import close_inputs, days
 
+pytestmark = pytest.mark.slow
+
 ZONES = {
     "akl": "Pacific/Auckland",
     "hnl": "Pacific/Honolulu",
@@ -122,14 +124,6 @@ def computed(connection: Connection) -> set[tuple[str | None, datetime]]:
     return set(connection.execute("SELECT DISTINCT company_id, computed_at FROM analytics_revenue_metrics").fetchall())
 
 
-def remove_late_event(connection: Connection) -> None:
-    connection.execute("DELETE FROM analytics_events WHERE value = 1000")
-    close_inputs(connection, MONTHS)
-    settle(connection)
-    assert stored(connection) == counted(dict.fromkeys(ZONES, PAYMENTS), ZONES)
-    assert stale(connection) == set()
-
-
 def is_closed_for(connection: Connection, company: str | None, granularity: str, day: str) -> bool:
     query = "SELECT analytics_closed_for(%s, %s, %s)"
     return fetch_row(connection, query, [company, granularity, day]) == (True,)
@@ -170,35 +164,6 @@ def test_each_company_has_its_own_days_and_the_platform_rows_of_its_own(history:
     # Whoever pays in January by UTC is counted once over all, whatever the companies' own months say.
     users = "SELECT active_users FROM analytics_user_metrics WHERE company_id IS NULL AND period_date = '2025-01-01'"
     assert history.execute(f"{users} AND granularity = 'month'").fetchone() == (8 * len(ZONES),)
-
-
-def test_a_late_event_makes_exactly_the_local_days_and_months_stale_in_which_it_lies(closed: Connection) -> None:
-    history = closed
-    add_event(history, "2025-01-31T23:10", company_id="akl", value="1000")
-    late = days("2025-01-31")
-    for granularity in Granularity:
-        for aggregate in AGGREGATES:
-            if aggregate.granularity is granularity:
-                refresh(history, aggregate, late.widen(granularity))
-    january = {(zone, "01-31") for zone in ("UTC", "America/New_York", "Pacific/Honolulu")}
-    february = {(zone, "02-01") for zone in ("Pacific/Auckland", "Asia/Kathmandu")}
-    expected = {("day", day, zone) for zone, day in january | february}
-    expected |= {("month", f"{day[:2]}-01", zone) for zone, day in january | february}
-    assert stale(history) == expected
-    assert is_closed_for(history, "akl", "day", "2025-01-31")
-    assert is_closed_for(history, "akl", "month", "2025-01-31")
-    assert not is_closed_for(history, "akl", "day", "2025-02-01")
-    assert not is_closed_for(history, "akl", "month", "2025-02-01")
-    assert not is_closed_for(history, None, "day", "2025-01-31")
-    assert is_closed_for(history, None, "day", "2025-02-01")
-    # Closed again, by the partitions of those dates, everything is as if it had come in time.
-    close_inputs(history, MONTHS)
-    settle(history)
-    assert stale(history) == set()
-    payments = dict.fromkeys(ZONES, PAYMENTS) | {"akl": [*PAYMENTS, ("2025-01-31T23:10", "1000")]}
-    assert stored(history) == counted(payments, ZONES)
-    assert differing(history) == 0
-    remove_late_event(history)
 
 
 def test_another_zone_of_a_company_marks_its_own_closed_periods_alone(history: Connection) -> None:
@@ -272,7 +237,11 @@ def test_a_companys_date_is_closed_as_soon_as_it_has_ended_there(closed: Connect
             refresh(history, aggregate, Window(ten, Granularity.HOUR.next(ten)))
     assert not is_closed_for(history, "akl", "month", "2025-01-01")
     assert open_local_periods(history, "UTC", "EUR", dates, noon) == periods
-    remove_late_event(history)
+    history.execute("DELETE FROM analytics_events WHERE value = 1000")
+    close_inputs(history, MONTHS)
+    settle(history)
+    assert stored(history) == counted(dict.fromkeys(ZONES, PAYMENTS), ZONES)
+    assert stale(history) == set()
 
 
 def test_behind_the_horizon_rows_keep_their_calendar_and_say_so(history: Connection) -> None:
@@ -301,3 +270,32 @@ def test_who_lives_in_utc_needs_no_closing_before_all_others(database: Database)
         dates = read_local_dates(connection, "UTC", datetime(2025, 1, 10, 12, tzinfo=UTC))
         assert dates.is_utc
         assert open_local_periods(connection, "UTC", "EUR", dates, datetime(2025, 1, 11, tzinfo=UTC)) == []
+
+
+def test_a_late_event_makes_exactly_the_local_days_and_months_stale_in_which_it_lies(closed: Connection) -> None:
+    """The last one: it leaves its event there."""
+    history = closed
+    add_event(history, "2025-01-31T23:10", company_id="akl", value="1000")
+    late = days("2025-01-31")
+    for granularity in Granularity:
+        for aggregate in AGGREGATES:
+            if aggregate.granularity is granularity:
+                refresh(history, aggregate, late.widen(granularity))
+    january = {(zone, "01-31") for zone in ("UTC", "America/New_York", "Pacific/Honolulu")}
+    february = {(zone, "02-01") for zone in ("Pacific/Auckland", "Asia/Kathmandu")}
+    expected = {("day", day, zone) for zone, day in january | february}
+    expected |= {("month", f"{day[:2]}-01", zone) for zone, day in january | february}
+    assert stale(history) == expected
+    assert is_closed_for(history, "akl", "day", "2025-01-31")
+    assert is_closed_for(history, "akl", "month", "2025-01-31")
+    assert not is_closed_for(history, "akl", "day", "2025-02-01")
+    assert not is_closed_for(history, "akl", "month", "2025-02-01")
+    assert not is_closed_for(history, None, "day", "2025-01-31")
+    assert is_closed_for(history, None, "day", "2025-02-01")
+    # Closed again, by the partitions of those dates, everything is as if it had come in time.
+    close_inputs(history, MONTHS)
+    settle(history)
+    assert stale(history) == set()
+    payments = dict.fromkeys(ZONES, PAYMENTS) | {"akl": [*PAYMENTS, ("2025-01-31T23:10", "1000")]}
+    assert stored(history) == counted(payments, ZONES)
+    assert differing(history) == 0

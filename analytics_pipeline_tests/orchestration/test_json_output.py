@@ -67,6 +67,8 @@ CALLS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("ids", "list"): (),
     ("ids", "rename"): (),
     ("fx", "load"): ("rates.csv",),
+    ("companies", "import"): ("companies.csv",),
+    ("companies", "list"): (),
     ("fx", "show"): ("--date", "2025-01-06"),
     ("sources", "list"): (),
     ("sources", "check"): (),
@@ -159,6 +161,7 @@ def test_every_json_holds_counts_as_numbers_exact_numbers_as_strings_and_nothing
     (tmp_path / "alerts.toml").write_text(RULES)
     (tmp_path / "events.jsonl").write_text("{}\n")
     (tmp_path / "rates.csv").write_text("rate_date,base,quote,rate\n2025-01-05,EUR,USD,1.0834\nx,EUR,USD,1\n")
+    (tmp_path / "companies.csv").write_text("company_id,name,time_zone\nacme,Acme,\nzoe,Zoe,Nowhere\n")
     with database.connect(autocommit=True) as connection:
         for company in ("acme", "zoe\u200b"):
             add_event(connection, "2025-01-05T12:00", company_id=company, value="10.10", currency="USD")

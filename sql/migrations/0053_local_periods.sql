@@ -33,3 +33,4 @@ DROP FUNCTION IF EXISTS analytics_spans(tstzmultirange);
 DROP FUNCTION IF EXISTS analytics_crypto_volumes(text, timestamptz, timestamptz, text);
 DROP FUNCTION IF EXISTS analytics_crypto_assets(text, timestamptz, timestamptz, text);
 DROP FUNCTION IF EXISTS analytics_crypto_shown(text, text, timestamptz, timestamptz, text);
+DROP FUNCTION IF EXISTS analytics_active_slots(text[], timestamptz[], tstzmultirange, tstzmultirange);

@@ -1,8 +1,6 @@
 -- Closed days and months are those of a calendar: each company's dates begin and end in its own time zone, and its amounts
 -- are in its own currency. Beside the companies' rows stands the platform's, over all of them: its company_id is null.
 
--- Sums of the companies' rows, as they were shown so far: every company was in UTC and in the base currency, so they are
--- what the platform's rows hold. A database of a release without these functions gets its rows when it is closed again.
 DO $$
 DECLARE
     metric text;
@@ -83,13 +81,21 @@ CREATE TABLE IF NOT EXISTS analytics_changed_hours (
 COMMENT ON TABLE analytics_changed_hours IS
     'Hours (UTC) of changed events that an aggregate of days or months has not been refreshed over since.';
 
--- What the tables hold already is shown over all companies as before.
+-- What the tables hold already is shown over all companies as before: every company was in UTC and in the base currency, so
+-- that sums are what the platform's rows hold, and what one company lacks all together lack. A database of a release that
+-- can't derive the rates from them gets these rows when it is closed again.
 DO $$
 BEGIN
-    IF to_regprocedure('analytics_revenue_metrics_together(text,timestamptz,timestamptz)') IS NULL
-       OR to_regprocedure('analytics_mrr_movements_together(text,timestamptz,timestamptz)') IS NULL
-       OR to_regprocedure('analytics_user_metrics_together(text,timestamptz,timestamptz)') IS NULL
-    THEN
+    IF EXISTS (
+        SELECT
+        FROM unnest(ARRAY[
+            'analytics_derived_revenue(numeric,numeric,numeric,bigint,bigint,jsonb)',
+            'analytics_user_rates(numeric,numeric,numeric,numeric,numeric)',
+            'analytics_percentage(numeric,numeric)', 'analytics_fraction(numeric,numeric,numeric)',
+            'analytics_ratio(numeric,bigint)', 'analytics_growth(numeric,numeric,boolean)'
+        ]) AS f (needed)
+        WHERE to_regprocedure(f.needed) IS NULL
+    ) THEN
         UPDATE analytics_metric_periods SET is_platform = false;
         RETURN;
     END IF;
@@ -99,12 +105,26 @@ BEGIN
         definitions_version, computed_at
     )
     SELECT
-        g.granularity, m.period_start, m.period_end, m.currency, m.total_revenue, m.previous_revenue, m.revenue_growth,
-        m.invoiced, m.refunds, m.mrr, m.arr, m.paying_customers, m.arpa, m.total_users, m.average_revenue_per_user,
-        m.unconverted, m.definitions_version, m.computed_at
-    FROM (VALUES ('day'), ('month')) AS g (granularity)
-    CROSS JOIN LATERAL analytics_revenue_metrics_together(g.granularity, '-infinity', 'infinity') AS m
+        s.granularity, s.period_start, s.period_end, s.currency, s.total_revenue, s.previous_revenue, d.revenue_growth,
+        s.invoiced, s.refunds, s.mrr, d.arr, s.paying_customers, d.arpa, s.total_users, d.average_revenue_per_user,
+        s.unconverted, s.definitions_version, s.computed_at
+    FROM (
+        SELECT
+            m.granularity, m.period_start, m.period_end, m.currency,
+            sum(m.total_revenue) AS total_revenue, sum(m.previous_revenue) AS previous_revenue,
+            sum(m.invoiced) AS invoiced, sum(m.refunds) AS refunds, sum(m.mrr) AS mrr,
+            sum(m.paying_customers)::bigint AS paying_customers, sum(m.total_users)::bigint AS total_users,
+            jsonb_path_query_array(jsonb_agg(m.unconverted), '$[*][*]') AS unconverted,
+            min(m.definitions_version) AS definitions_version, min(m.computed_at) AS computed_at
+        FROM analytics_revenue_metrics AS m
+        WHERE m.company_id IS NOT NULL
+        GROUP BY m.granularity, m.period_start, m.period_end, m.currency
+    ) AS s
+    CROSS JOIN LATERAL analytics_derived_revenue(
+        s.total_revenue, s.previous_revenue, s.mrr, s.paying_customers, s.total_users, s.unconverted
+    ) AS d
     ON CONFLICT DO NOTHING;
+
     INSERT INTO analytics_mrr_movements (
         granularity, period_start, period_end, currency, start_mrr, new, reactivation, expansion, contraction, churn, fx,
         end_mrr, unconverted, definitions_version, computed_at, expansion_of_paying, new_customers, returned_customers,
@@ -114,35 +134,77 @@ BEGIN
         total_revenue_year_over_year, mrr_year_over_year
     )
     SELECT
-        g.granularity, m.period_start, m.period_end, m.currency, m.start_mrr, m.new, m.reactivation, m.expansion,
-        m.contraction, m.churn, m.fx, m.end_mrr, m.unconverted, m.definitions_version, m.computed_at,
-        m.expansion_of_paying, m.new_customers, m.returned_customers, m.lost_customers, m.customers_at_start,
-        m.paying_customers, m.mrr_at_start, m.mrr, m.mrr_year_before, m.total_revenue, m.total_revenue_year_before,
-        m.gross_mrr_churn_rate, m.net_mrr_churn_rate, m.gross_revenue_retention, m.net_revenue_retention,
-        m.quick_ratio, m.customer_churn_rate, m.arpa_growth, m.lifetime_value, m.total_revenue_year_over_year,
-        m.mrr_year_over_year
-    FROM (VALUES ('day'), ('month')) AS g (granularity)
-    CROSS JOIN LATERAL analytics_mrr_movements_together(g.granularity, '-infinity', 'infinity') AS m
+        s.*,
+        analytics_percentage(r.lost, r.start_mrr),
+        analytics_percentage(r.lost - s.expansion - s.reactivation, r.start_mrr),
+        analytics_percentage(r.start_mrr - r.lost, r.start_mrr),
+        analytics_percentage(r.start_mrr - r.lost + s.expansion_of_paying, r.start_mrr),
+        CASE WHEN r.lost > 0 THEN analytics_fraction(s.new + s.reactivation + s.expansion, 1, r.lost) END,
+        r.churn_rate,
+        analytics_growth(r.arpa, r.arpa_before, true),
+        CASE WHEN s.granularity = 'month' AND r.churn_rate > 0 THEN analytics_fraction(r.arpa, 100, r.churn_rate) END,
+        analytics_growth(s.total_revenue, s.total_revenue_year_before, true),
+        analytics_growth(s.mrr, s.mrr_year_before, true)
+    FROM (
+        SELECT
+            m.granularity, m.period_start, m.period_end, m.currency,
+            sum(m.start_mrr) AS start_mrr, sum(m.new) AS new, sum(m.reactivation) AS reactivation,
+            sum(m.expansion) AS expansion, sum(m.contraction) AS contraction, sum(m.churn) AS churn, sum(m.fx) AS fx,
+            sum(m.end_mrr) AS end_mrr,
+            jsonb_path_query_array(jsonb_agg(m.unconverted), '$[*][*]') AS unconverted,
+            min(m.definitions_version) AS definitions_version, min(m.computed_at) AS computed_at,
+            CASE WHEN count(m.expansion_of_paying) = count(*) THEN sum(m.expansion_of_paying) END AS expansion_of_paying,
+            CASE WHEN count(m.new_customers) = count(*) THEN sum(m.new_customers)::bigint END AS new_customers,
+            CASE WHEN count(m.returned_customers) = count(*) THEN sum(m.returned_customers)::bigint END
+                AS returned_customers,
+            CASE WHEN count(m.lost_customers) = count(*) THEN sum(m.lost_customers)::bigint END AS lost_customers,
+            CASE WHEN count(m.customers_at_start) = count(*) THEN sum(m.customers_at_start)::bigint END
+                AS customers_at_start,
+            CASE WHEN count(m.paying_customers) = count(*) THEN sum(m.paying_customers)::bigint END AS paying_customers,
+            CASE WHEN count(m.mrr_at_start) = count(*) THEN sum(m.mrr_at_start) END AS mrr_at_start,
+            CASE WHEN count(m.mrr) = count(*) THEN sum(m.mrr) END AS mrr,
+            CASE WHEN count(m.mrr_year_before) = count(*) THEN sum(m.mrr_year_before) END AS mrr_year_before,
+            CASE WHEN count(m.total_revenue) = count(*) THEN sum(m.total_revenue) END AS total_revenue,
+            CASE WHEN count(m.total_revenue_year_before) = count(*) THEN sum(m.total_revenue_year_before) END
+                AS total_revenue_year_before
+        FROM analytics_mrr_movements AS m
+        WHERE m.company_id IS NOT NULL
+        GROUP BY m.granularity, m.period_start, m.period_end, m.currency
+    ) AS s
+    CROSS JOIN LATERAL (
+        SELECT
+            CASE WHEN s.unconverted = '[]' THEN s.start_mrr END AS start_mrr,
+            CASE WHEN s.unconverted = '[]' THEN s.contraction + s.churn END AS lost,
+            analytics_ratio(s.mrr, s.paying_customers) AS arpa,
+            analytics_ratio(s.mrr_at_start, s.customers_at_start) AS arpa_before,
+            analytics_percentage(s.lost_customers, s.customers_at_start) AS churn_rate
+    ) AS r
     ON CONFLICT DO NOTHING;
+
     INSERT INTO analytics_user_metrics (
         granularity, period_start, period_end, total_users, active_users, new_users, churned_users, users_at_start,
-        active_before, churned_of_start, churn_rate, active_user_rate, churn_rate_of_start, active_fingerprint,
-        definitions_version, computed_at
+        active_before, churned_of_start, active_fingerprint, definitions_version, computed_at, churn_rate,
+        active_user_rate, churn_rate_of_start
     )
-    SELECT
-        g.granularity, m.period_start, m.period_end, m.total_users, m.active_users, m.new_users, m.churned_users,
-        m.users_at_start, m.active_before, m.churned_of_start, m.churn_rate, m.active_user_rate,
-        m.churn_rate_of_start, o.active_fingerprint, o.definitions_version, o.computed_at
-    FROM (VALUES ('day'), ('month')) AS g (granularity)
-    CROSS JOIN LATERAL analytics_user_metrics_together(g.granularity, '-infinity', 'infinity') AS m
-    JOIN (
+    SELECT s.*, r.churn_rate, r.active_user_rate, r.churn_rate_of_start
+    FROM (
         SELECT
-            c.granularity, c.period_start, bit_xor(c.active_fingerprint) AS active_fingerprint,
-            min(c.definitions_version) AS definitions_version, min(c.computed_at) AS computed_at
-        FROM analytics_user_metrics AS c
-        WHERE c.company_id IS NOT NULL
-        GROUP BY c.granularity, c.period_start
-    ) AS o ON o.granularity = g.granularity AND o.period_start = m.period_start
+            m.granularity, m.period_start, m.period_end, sum(m.total_users)::bigint AS total_users,
+            CASE WHEN count(m.active_users) = count(*) THEN sum(m.active_users)::bigint END AS active_users,
+            CASE WHEN count(m.new_users) = count(*) THEN sum(m.new_users)::bigint END AS new_users,
+            CASE WHEN count(m.churned_users) = count(*) THEN sum(m.churned_users)::bigint END AS churned_users,
+            CASE WHEN count(m.users_at_start) = count(*) THEN sum(m.users_at_start)::bigint END AS users_at_start,
+            CASE WHEN count(m.active_before) = count(*) THEN sum(m.active_before)::bigint END AS active_before,
+            CASE WHEN count(m.churned_of_start) = count(*) THEN sum(m.churned_of_start)::bigint END AS churned_of_start,
+            bit_xor(m.active_fingerprint) AS active_fingerprint,
+            min(m.definitions_version) AS definitions_version, min(m.computed_at) AS computed_at
+        FROM analytics_user_metrics AS m
+        WHERE m.company_id IS NOT NULL
+        GROUP BY m.granularity, m.period_start, m.period_end
+    ) AS s
+    CROSS JOIN LATERAL analytics_user_rates(
+        s.total_users, s.active_users, s.churned_users, s.active_before, s.churned_of_start
+    ) AS r
     ON CONFLICT DO NOTHING;
 END
 $$;

@@ -11,7 +11,7 @@ from dagster import Definitions
 from analytics_pipeline.orchestration.closing.failed_partitions import build_failed_check
 from analytics_pipeline.orchestration.closing.gaps import build_gaps_sensor
 from analytics_pipeline.orchestration.closing.late_events import build_late_sensor
-from analytics_pipeline.orchestration.closing.local_dates import build_local_job, build_local_sensor
+from analytics_pipeline.orchestration.closing.local_closing import build_local_job, build_local_sensor
 from analytics_pipeline.orchestration.closing.proofs import build_window_checks
 from analytics_pipeline.orchestration.closing.recorded_partitions import build_recorded_check
 from analytics_pipeline.orchestration.closing.schedules import build_closing_jobs, build_closing_schedules

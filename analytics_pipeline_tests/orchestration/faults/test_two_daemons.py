@@ -1,12 +1,13 @@
 """Two daemons on one storage of Dagster: what both ask for is done once, or twice without harm."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -35,8 +36,11 @@ def daemon(log: Path) -> Iterator[None]:
             yield
             assert process.poll() is None, log.read_text()[-2000:]
         finally:
-            process.terminate()
+            process.send_signal(signal.SIGINT)
             process.wait()
+            # Its code server, and runs that it executes.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_two_daemons_lose_and_double_nothing(platform: Platform, instance: DagsterInstance, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ zones that is a day and more after it has ended for the first of them, whose row
 everybody lives in UTC there is nothing for it to do.
 """
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from dagster import (
@@ -86,24 +85,21 @@ def build_local_sensor() -> SensorDefinition:
         "hours are closed, and has them closed for these companies. Those that have changed since are closed again.",
         job=LOCAL_JOB,
     )
-    def _local_dates(context: SensorEvaluationContext, timescale: Timescale) -> Iterator[RunRequest | SkipReason]:
+    def _local_dates(context: SensorEvaluationContext, timescale: Timescale) -> RunRequest | SkipReason:
         latest = LatestRun.of(context.instance, LOCAL_JOB)
         if latest.is_unfinished() or _has_just_failed(latest):
-            yield SkipReason("A run is under way, or has just failed.")
-            return
+            return SkipReason("A run is under way, or has just failed.")
         with timescale.session() as connection:
             try:
                 now = check_clock(connection)
             except ClockError as error:
                 # The run would be refused like this.
-                yield SkipReason(str(error))
-                return
+                return SkipReason(str(error))
             state = PartitionState(context.instance, connection, timescale.settings, now)
             ended_by, periods = open_periods(state)
-        if periods:
-            yield latest.request_next(f"{in_words(map(str, periods))} as of {ended_by:%Y-%m-%dT%H:%MZ}")
-        else:
-            yield SkipReason(_NOTHING)
+        if not periods:
+            return SkipReason(_NOTHING)
+        return latest.request_next(f"{in_words(map(str, periods))} as of {ended_by:%Y-%m-%dT%H:%MZ}")
 
     return _local_dates
 

@@ -1,0 +1,70 @@
+"""A date is closed for the companies for which it has ended, and its partition once it has ended for all."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from dagster import DagsterInstance, RunRequest, SkipReason, build_sensor_context
+
+from analytics_pipeline.definitions import build_definitions
+from analytics_pipeline.errors import RefusedError
+from analytics_pipeline.metrics.local_dates import require_ended_everywhere
+from analytics_pipeline.metrics.partitions import begin_attempt, record_closed
+from analytics_pipeline.orchestration.close import ranges_to_close
+from analytics_pipeline.orchestration.closing.jobs import assets_of
+from analytics_pipeline.orchestration.closing.local_closing import LOCAL_JOB
+from analytics_pipeline.settings import get_settings
+from analytics_pipeline.timescale.connection import Connection, fetch_row
+from analytics_pipeline.windows import Granularity, Window, midnight
+from analytics_pipeline_tests.conftest import Database
+from analytics_pipeline_tests.events_factory import add_event
+
+pytestmark = pytest.mark.slow
+
+# 25 hours apart: there is always a date that has ended for the one and goes on for the other.
+FIRST, LAST = ("kiri", "Pacific/Kiritimati"), ("pago", "Pacific/Pago_Pago")
+
+
+def test_the_first_is_closed_while_the_last_goes_on(
+    database: Database, instance: DagsterInstance, environment: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(UTC)
+    start = Granularity.MONTH.floor(now - timedelta(days=3))
+    environment.setenv("ANALYTICS_START", f"{start:%Y-%m-%d}")
+    get_settings.cache_clear()
+    settings = get_settings()
+    definitions = build_definitions(settings)
+    sensor = definitions.resolve_sensor_def(LOCAL_JOB)
+
+    def tick() -> object:
+        return sensor(build_sensor_context(instance=instance, resources=definitions.resources))
+
+    with database.connect(autocommit=True) as connection:
+        add_event(connection, f"{now - timedelta(days=2):%Y-%m-%dT%H:%M}", company_id="kiri")
+        _close_hours(connection, Window(start, Granularity.HOUR.floor(now)))
+        assert isinstance(tick(), SkipReason), "everybody lives in UTC"
+        connection.cursor().executemany(
+            "INSERT INTO analytics_companies (company_id, time_zone) VALUES (%s, %s)", [FIRST, LAST]
+        )
+        (ended,) = fetch_row(connection, "SELECT analytics_local_date(now(), %s) - 1", [FIRST[1]])
+        assert isinstance(tick(), RunRequest)
+        assert definitions.resolve_job_def(LOCAL_JOB).execute_in_process(instance=instance).success
+        closed = "SELECT analytics_closed_for(%s, 'day', %s)"
+        assert fetch_row(connection, closed, ["kiri", ended]) == (True,)
+        assert fetch_row(connection, closed, ["pago", ended]) == (False,)
+        assert isinstance(tick(), SkipReason), "it is closed"
+        # The partition of that date is nobody's yet.
+        partition = Window(midnight(ended), Granularity.DAY.next(midnight(ended)))
+        with pytest.raises(RefusedError, match="goes on in the time zone of some company"):
+            require_ended_everywhere(connection, "UTC", "revenue_metrics", partition, settings.start)
+        days = [
+            window
+            for job, window in ranges_to_close(connection, settings, Window(start, Granularity.HOUR.floor(now)))
+            if job == "daily_aggregates"
+        ]
+        assert all(window.end <= partition.start for window in days)
+
+
+def _close_hours(connection: Connection, window: Window) -> None:
+    for asset in assets_of("hourly_aggregates"):
+        begin_attempt(connection, asset, Granularity.HOUR, window, "run")
+        record_closed(connection, asset, window, "run")
