@@ -95,7 +95,7 @@ def answers(shared: Connection, tmp_path_factory: pytest.TempPathFactory) -> Ans
     for scenario in SCENARIOS:
         summary = ingest(folder / f"{scenario.company}.jsonl", as_lines(scenario))
         assert (summary["new"], summary["rejected"]) == (len(scenario.events), 0)
-    live, live_rows = {asked: ask(*asked) for asked in ASKED}, _rows(shared, "{}_rows(%s, %s, %s, 'UTC', 'EUR', 2)")
+    live, live_rows = {asked: ask(*asked) for asked in ASKED}, _rows(shared, "{}_rows(%s, %s, %s, 'UTC', 'EUR', 3)")
     close_inputs(shared, CLOSED)
     for table in METRIC_TABLES:
         close_metric(shared, table, Granularity.MONTH, CLOSED, "EUR")
@@ -141,7 +141,7 @@ def test_the_answers_have_the_defined_fields_and_no_others(answers: Answers) -> 
     headline = {q.command: answers.live[company, q] for company, q in ASKED if company == "headline"}
     assert list(headline["revenue"]) == [
         *("mrr", "arr", "totalRevenue", "averageRevenuePerUser", "revenueGrowth", "currency"),
-        *("companyId", "startDate", "endDate", "asOf", "dataThrough", "provisional"),
+        *("companyId", "startDate", "endDate", "timeZone", "asOf", "dataThrough", "provisional"),
         *("invoiced", "refunds", "payingCustomers", "arpa", "mrrMovements"),
         *("grossMrrChurnRate", "netMrrChurnRate", "grossRevenueRetention", "netRevenueRetention", "quickRatio"),
         *("newCustomers", "returnedCustomers", "lostCustomers", "customerChurnRate", "arpaGrowth", "lifetimeValue"),
@@ -151,7 +151,7 @@ def test_the_answers_have_the_defined_fields_and_no_others(answers: Answers) -> 
         *("totalUsers", "activeUsers", "newUsers", "churnedUsers", "churnRate", "activeUserRate"),
     ]
     assert set(headline["users"]) - set(list(headline["users"])[:6]) == {
-        *("usersAtStart", "activeBefore", "churnRateOfStart", "companyId", "startDate", "endDate", "asOf"),
+        *("usersAtStart", "activeBefore", "churnRateOfStart", "companyId", "startDate", "endDate", "timeZone", "asOf"),
         *("dataThrough", "provisional", "definitionsVersion"),
     }
     assert list(headline["revenue"]["mrrMovements"]) == [
