@@ -306,6 +306,7 @@ def tell(connection: Connection, random: Random, zones: Sequence[str]) -> None:
     hold_all(connection, told, zones[0])
 
 
+@pytest.mark.slow
 def test_figures_of_local_days_and_months_are_those_of_their_events(shared: Connection) -> None:
     # Brazil's clocks changed in other years, and each year takes its time to close.
     zones = [zone for zone in ZONES if zone not in ("Asia/Tokyo", "America/Sao_Paulo")]
