@@ -113,7 +113,7 @@ class Store(Protocol):
         ...
 
     def names_below(self) -> list[str]:
-        """Return the names of all files here and in folders below, sorted: no symbolic links, no unfinished drafts."""
+        """Return the names of all files here and in folders below, sorted, what killed writers have left among them."""
         ...
 
     def remove(self, name: str) -> None:
@@ -189,9 +189,9 @@ class FolderStore:
         _write_whole(target, content)
 
     def names_below(self) -> list[str]:
-        """Return the files below the folder; none where there is no folder."""
+        """Return the files below the folder, no symbolic links; none where there is no folder."""
         found = [path for path in self._root.rglob("*") if path.is_file() and not path.is_symlink()]
-        return sorted(path.relative_to(self._root).as_posix() for path in found if not _is_draft(path.name))
+        return sorted(path.relative_to(self._root).as_posix() for path in found)
 
     def remove(self, name: str) -> None:
         """Unlink the file."""
@@ -430,10 +430,6 @@ def _write_whole(target: Path, content: bytes) -> None:
         with suppress(OSError):
             draft.unlink()
         raise
-
-
-def _is_draft(name: str) -> bool:
-    return name.startswith(".") and name.endswith(".tmp")
 
 
 def _link(source: Path, target: Path) -> bool:

@@ -59,7 +59,11 @@ def test_a_metric_stands_in_the_five_files_that_the_how_to_names() -> None:
         touched = {
             str(file.relative_to(ROOT))
             for file in files
-            if re.search(rf"{name}|{key}", file.read_text(encoding="utf-8"))
+            # A later migration may fill a column that another one has added.
+            if re.search(
+                rf"ADD COLUMN IF NOT EXISTS {name}" if file.parent.name == "migrations" else rf"{name}|{key}",
+                file.read_text(encoding="utf-8"),
+            )
         }
         assert touched == named
     assert len(named) == 5

@@ -14,7 +14,7 @@ from upath import UPath
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.store import artifact_name, store_artifact
+from analytics_pipeline.store import artifact_name, open_store, store_artifact
 
 NAME = "monthly_report/2026-01/companies/acme.pdf"
 
@@ -111,6 +111,18 @@ def test_an_object_store_keeps_revisions_too() -> None:
     assert UPath(stored.uri).read_bytes() == b"second"
     assert stored.earlier_revision is not None
     assert UPath(stored.earlier_revision).read_bytes() == b"first"
+
+
+@pytest.mark.parametrize("root", ["memory://found/store", ""], ids=["objects", "folder"])
+def test_files_of_all_folders_are_listed_and_removed(root: str, tmp_path: Path) -> None:
+    store = open_store(root or str(tmp_path))
+    store.write("done/day/a.jsonl", b"a")
+    store.write("b.jsonl", b"b")
+    assert store.names_below() == ["b.jsonl", "done/day/a.jsonl"]
+    for _ in range(2):
+        store.remove("done/day/a.jsonl")
+    assert (store.names_below(), store.read("done/day/a.jsonl")) == (["b.jsonl"], None)
+    assert open_store(f"{root or tmp_path}/nothing").names_below() == []
 
 
 def test_a_store_that_ends_with_its_process_is_refused() -> None:

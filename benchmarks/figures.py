@@ -66,7 +66,10 @@ per_day AS (
 SELECT p.*, sum(p.new) OVER (PARTITION BY p.company_id ORDER BY p.day) AS total
 FROM per_day AS p
 """
-_USER_ROWS = "SELECT * FROM analytics_user_metrics_rows('day', %(start)s, %(end)s, 'EUR', 2)"
+_USER_ROWS = (
+    "SELECT * FROM analytics_user_metrics_rows('day', (%(start)s AT TIME ZONE 'UTC')::date, "
+    "(%(end)s AT TIME ZONE 'UTC')::date, 'UTC', 'EUR', 2) AS f WHERE f.company_id IS NOT NULL"
+)
 
 
 @dataclass(frozen=True)

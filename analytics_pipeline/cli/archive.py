@@ -1,7 +1,7 @@
 """The command ``archive``: events beyond retention, what is there, whether it is whole, and bringing it back."""
 
 from dataclasses import asdict
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +11,7 @@ from analytics_pipeline.archive.archiving import ArchiveRun, archive_and_drop
 from analytics_pipeline.archive.computing import compute_from_archive
 from analytics_pipeline.archive.restoring import Restored, release_months, restore_months
 from analytics_pipeline.archive.verifying import ArchiveStatus, archive_status, verify_archive
-from analytics_pipeline.cli.dates import INSTANT, MONTH, chosen_span, span_options
+from analytics_pipeline.cli.dates import optional_span_options, span_options
 from analytics_pipeline.cli.program import examples
 from analytics_pipeline.cli.terminal import echo, echo_json
 from analytics_pipeline.database import connect
@@ -67,16 +67,13 @@ def run_command(*, as_json: bool) -> None:
 
 
 @archive.command("verify")
-@click.option("--month", type=MONTH, help="A whole month, 2023-01, for --start and --end; without dates everything.")
-@click.option("--start", type=INSTANT, help="First instant (UTC): 2023-01-01.")
-@click.option("--end", type=INSTANT, help="First instant after the span (UTC).")
+@optional_span_options
 @_json_option
-def verify_command(*, month: date | None, start: datetime | None, end: datetime | None, as_json: bool) -> None:
+def verify_command(*, span: Window | None, as_json: bool) -> None:
     """Read the archive again and compare it with what was proved of it; exit status 1 for a difference.
 
     Of a span, whole ranges that it touches are read; a range is a chunk's, as a rule a week.
     """
-    span = _span_or_all(month, start, end)
     with connect(autocommit=True) as connection:
         found = verify_archive(connection, get_settings(), span, _say)
     if as_json:
@@ -108,16 +105,13 @@ def restore_command(*, span: Window, as_json: bool) -> None:
 
 
 @archive.command("release")
-@click.option("--month", type=MONTH, help="A whole month, 2023-01, for --start and --end; without dates everything.")
-@click.option("--start", type=INSTANT, help="First instant (UTC): 2023-01-01.")
-@click.option("--end", type=INSTANT, help="First instant after the span (UTC).")
+@optional_span_options
 @_json_option
-def release_command(*, month: date | None, start: datetime | None, end: datetime | None, as_json: bool) -> None:
+def release_command(*, span: Window | None, as_json: bool) -> None:
     """Let retention have what was brought back: all of it, or what overlaps a span.
 
     The next run of the archive drops it; what has changed meanwhile is written to the archive before.
     """
-    span = _span_or_all(month, start, end)
     with connect(autocommit=True) as connection:
         released = release_months(connection, span)
     if as_json:
@@ -153,10 +147,6 @@ def _plain(value: object) -> str:
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%dT%H:%M:%S.%f}".removesuffix(".000000") + "Z"
     return f"{value:f}" if isinstance(value, Decimal) else str(value)
-
-
-def _span_or_all(month: date | None, start: datetime | None, end: datetime | None) -> Window | None:
-    return None if month is None and start is None and end is None else chosen_span(month, start, end)
 
 
 def _say(line: str) -> None:

@@ -90,12 +90,24 @@ def days_options(without: str) -> Callable[[Callable[..., None]], Callable[..., 
 
 def span_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of a half-open span of instants, which the command gets as ``span``."""
+    return _with_span(command, _chosen_span, "A whole month, 2025-01, for --start and --end.")
 
+
+def optional_span_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of a half-open span of instants, which the command gets as ``span``: None without any of them."""
+    return _with_span(command, _span_if_any, "A whole month, 2025-01, for --start and --end; without dates everything.")
+
+
+def _with_span(
+    command: Callable[..., None],
+    choose: Callable[[date | None, datetime | None, datetime | None], Window | None],
+    about_month: str,
+) -> Callable[..., None]:
     @wraps(command)
     def with_span(
         *arguments: Any, month: date | None, start: datetime | None, end: datetime | None, **options: Any
     ) -> None:
-        command(*arguments, span=chosen_span(month, start, end), **options)
+        command(*arguments, span=choose(month, start, end), **options)
 
     chosen = with_span
     for option in (
@@ -103,14 +115,17 @@ def span_options(command: Callable[..., None]) -> Callable[..., None]:
             "--end", type=INSTANT, help="First instant after the span (UTC): 2025-02-01 is the end of January."
         ),
         click.option("--start", type=INSTANT, help="First instant (UTC): 2025-01-01 or 2025-01-01T06:00."),
-        click.option("--month", type=MONTH, help="A whole month, 2025-01, for --start and --end."),
+        click.option("--month", type=MONTH, help=about_month),
     ):
         chosen = option(chosen)
     return chosen
 
 
-def chosen_span(month: date | None, start: datetime | None, end: datetime | None) -> Window:
-    """Return the half-open span that the options name; raises ``click.UsageError`` for none, or one that can't be."""
+def _span_if_any(month: date | None, start: datetime | None, end: datetime | None) -> Window | None:
+    return None if month is None and start is None and end is None else _chosen_span(month, start, end)
+
+
+def _chosen_span(month: date | None, start: datetime | None, end: datetime | None) -> Window:
     if month is not None and (start or end):
         raise click.UsageError("Give either --month, or --start and --end.")
     if month is not None:

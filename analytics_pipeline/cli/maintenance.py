@@ -86,7 +86,9 @@ def rebuild_command(name: str, *, as_json: bool) -> None:
     with (
         connect(autocommit=True) as connection,
         describing(
-            lambda: f"{name} is as it was; what is computed of the new one stays, and the same command does the rest."
+            lambda: (
+                f"whoever reads {name} has a whole one; what was computed stays, and the same command does the rest."
+            )
         ),
     ):
         done = rebuild(

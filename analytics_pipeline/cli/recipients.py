@@ -188,7 +188,7 @@ def list_(company: str | None, report: str | None, *, all_companies: bool, as_js
         rows = [
             {
                 "companyId": recipient.company_id,
-                "companyName": calendar_in(calendars, recipient.company_id).name,
+                "companyName": recipient.company_id and calendar_in(calendars, recipient.company_id).name,
                 "report": recipient.report,
                 "address": recipient.address,
                 "addedAt": f"{recipient.added_at:%Y-%m-%dT%H:%M:%SZ}",

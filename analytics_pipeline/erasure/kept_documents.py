@@ -158,6 +158,9 @@ def _company_of(name: str) -> str | None:
     folder, slash, _ = behind.partition("/")
     if slash or not folder:
         return folder or None
+    if folder.startswith("."):
+        # The draft of a writer that was killed.
+        folder = folder[1:].rsplit(".", 2)[0]
     return folder.rpartition(".")[0].partition("~rev-")[0]
 
 

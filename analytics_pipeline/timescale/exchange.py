@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import psycopg
 from psycopg import sql
 
-from analytics_pipeline.errors import RefusedError
+from analytics_pipeline.errors import RefusedError, first_line
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection
@@ -66,7 +67,8 @@ def exchange(connection: Connection, targets: Sequence[Replacement]) -> None:
     """Let the new aggregates take the place of the old ones: names, grants, comments, policies, views on them.
 
     One transaction, or a part of one, for which readers wait from here on. Raises ``LockTimeoutError`` when somebody
-    reads for longer than may be waited; nothing has happened then.
+    reads for longer than may be waited, and ``RefusedError`` for a view that the new one doesn't serve; nothing has
+    happened then.
     """
     with connection.transaction():
         belongings = [_Belongings.read(connection, target.aggregate.name) for target in targets]
@@ -138,7 +140,13 @@ class _Belongings:
                 sql.SQL(" WITH ({})".format(", ".join(options))) if options else sql.SQL(""),
                 sql.SQL(query),
             )
-            connection.execute(statement)
+            try:
+                connection.execute(statement)
+            except (psycopg.errors.UndefinedColumn, psycopg.errors.InvalidTableDefinition) as error:
+                raise RefusedError(
+                    f"{name} can't be rebuilt: the view {view} reads what the new one has not, or not as it was "
+                    f"({first_line(error)}). Drop the view, rebuild, and create it again."
+                ) from error
         for policy in self.policies:
             add_policy(connection, policy)
 

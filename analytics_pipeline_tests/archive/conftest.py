@@ -73,7 +73,7 @@ class Archived:
 
 @pytest.fixture
 def expired(database: Database, environment: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Archived]:
-    """Events of two weeks that have expired, of one that has not, and a setting that names a place; nothing was run."""
+    """Events of two weeks that have expired, one of them compressed, and of one that has not; nothing was run."""
     environment.setenv("ANALYTICS_ARCHIVE", str(tmp_path / "archive"))
     get_settings.cache_clear()
     with database.connect(autocommit=True) as connection:
@@ -82,6 +82,10 @@ def expired(database: Database, environment: pytest.MonkeyPatch, tmp_path: Path)
             ("2023-01-12T00:00", "2023-01-15T10:20", "2023-01-31T23:59:59.999999", "2023-02-01")
         ):
             add_exact_event(connection, when, number)
+        # As old chunks are; the other stays as it is.
+        connection.execute(
+            "SELECT compress_chunk(c) FROM show_chunks('analytics_events', older_than => %s) AS c", [JANUARY_CHUNK.end]
+        )
         (recent,) = connection.execute("SELECT now() - interval '40 days'").fetchone() or (None,)
         assert recent is not None
         add_exact_event(connection, recent.isoformat(), 9)

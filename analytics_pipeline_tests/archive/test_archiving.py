@@ -1,6 +1,7 @@
 """Chunks go into the archive before they are dropped: whole, once, proved, and nothing between the two is lost."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,7 @@ def test_what_has_expired_is_in_the_archive_to_the_last_digit_and_then_dropped(e
     before = expired.stored()
     run = expired.run()
     assert run.dropped == [JANUARY_CHUNK, STRADDLING_CHUNK]
+    assert Path(expired.settings.archive).stat().st_mode & 0o777 == 0o700
     assert len(expired.stored()) == 1
     assert sorted([*expired.archived(), *expired.stored()]) == sorted(before)
     assert expired.connection.execute("SELECT events_from FROM analytics_retention_horizon").fetchall() == [

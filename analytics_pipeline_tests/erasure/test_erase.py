@@ -19,6 +19,7 @@ from analytics_pipeline.erasure.kept_files import KeptFiles
 from analytics_pipeline.erasure.stored_rows import StoredRows
 from analytics_pipeline.errors import RefusedError
 from analytics_pipeline.events.ingest import ingest
+from analytics_pipeline.events.record import record_event
 from analytics_pipeline.events.sources import Source
 from analytics_pipeline.metrics.tables import METRIC_TABLES, close_metric
 from analytics_pipeline.settings import get_settings
@@ -173,6 +174,9 @@ def test_records_that_still_name_the_person_are_recorded_under_the_pseudonym(
     assert connection.execute(users).fetchall() == [(pseudonym, None), ("bob", pseudonym), (pseudonym, None)]
     assert naming(connection, ANN, "acme") == []
     assert "A. Smith" not in (tmp_path / "rejects.jsonl").read_text()
+    recorded = record_event("acme", ANN, "feature.tried", "user_activity", connection=connection)
+    whose = connection.execute("SELECT user_id FROM analytics_events WHERE event_id = %s", [recorded])
+    assert whose.fetchall() == [(pseudonym,)]
     # Nothing is left to do.
     assert set(erased("--user", ANN)["touched"]) == set()
 
@@ -201,6 +205,9 @@ def test_an_erasure_that_is_killed_anywhere_goes_on_with_its_pseudonym(
     mails = Path(crowded.settings.home) / "rejects" / f"{CID}.jsonl"
     mails.parent.mkdir(exist_ok=True)
     mails.write_text(json.dumps({"reason": f"of {CID}", "record": json.dumps(record(7, CID))}) + "\n")
+    # What a killed writer has left of a document.
+    draft = Path(crowded.settings.artifacts_root) / "monthly_report/2026-01/companies/.acme.pdf.0123456789abcdef.tmp"
+    draft.write_bytes(f"for {CID}".encode())
     before = figures(connection)
     pseudonyms = set()
     for owner, method in ((StoredEvents, "_conceal"), (StoredRows, "_change"), (KeptFiles, "erase")):
@@ -218,6 +225,7 @@ def test_an_erasure_that_is_killed_anywhere_goes_on_with_its_pseudonym(
     assert pseudonyms == {(done["pseudonym"],)}
     assert (done["left"], naming(connection, CID, "acme")) == ([], [])
     assert figures(connection) == before
+    assert not draft.exists()
     assert sorted(path.name for path in inbox.iterdir()) == ["day.jsonl.gz", f"of {done['pseudonym']}.csv"]
     rows = (inbox / f"of {done['pseudonym']}.csv").read_text().splitlines()
     assert rows[1:] == [f"1;acme;{done['pseudonym']};;", "2;acme;bob;y;"]

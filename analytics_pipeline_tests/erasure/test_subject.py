@@ -2,7 +2,9 @@
 
 import io
 import json
+import pickle
 import zipfile
+from datetime import UTC, datetime
 
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
@@ -11,6 +13,8 @@ import pytest
 from analytics_pipeline.erasure.file_texts import texts_of, without
 from analytics_pipeline.erasure.subject import Subject, any_names, is_told
 from analytics_pipeline.events.erased import ErasedId, ErasedIds
+from analytics_pipeline.events.line_workers import Chunk, parse_chunk
+from analytics_pipeline.events.model import Parsing
 
 ANN, NOW = "ann@example.com", "erased-user-1@erased.invalid"
 PERSON = Subject("acme", ANN, {ANN: NOW}, frozenset({ANN}))
@@ -60,6 +64,12 @@ def test_records_are_told_by_digests_as_they_are_by_the_ids() -> None:
     for text in (ANN, f"Mail to {ANN}.", f"joann@example.com {ANN}-2"):
         assert known.text("acme", text) == PERSON.text(text)
     assert known.text("globex", ANN) == ANN
+    # As the processes that parse lines get it.
+    line = json.dumps({"event_id": "1", "timestamp": "2026-01-01T00:00Z", "company_id": "acme", "user_id": ANN})
+    line = line.replace("}", ', "event_type": "feature.tried", "category": "user_activity"}\n')
+    parsing = pickle.loads(pickle.dumps(Parsing(erased=known)))  # noqa: S301 - of ours
+    rows = parse_chunk(Chunk(1, line.encode(), datetime(2027, 1, 1, tzinfo=UTC)), parsing).rows
+    assert (NOW.encode() in rows, ANN.encode() in rows) == (True, False)
     assert known.row({"company_id": "acme", "user_id": ANN, "source_key": f"deleted {ANN}", "metadata": "{}"}) == {
         "company_id": "acme", "user_id": NOW, "source_key": f"deleted {NOW}", "metadata": None
     }  # fmt: skip

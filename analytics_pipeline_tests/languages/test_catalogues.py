@@ -29,7 +29,7 @@ def _names(text: str) -> set[str]:
 
 
 def test_documents_have_words_in_english_spanish_and_german() -> None:
-    assert languages() == ("en", "de", "es")
+    assert {"en", "de", "es"} <= set(languages())
 
 
 def test_messages_are_collected_from_code_and_templates(collected: Mapping[str | tuple[str, ...], Entry]) -> None:

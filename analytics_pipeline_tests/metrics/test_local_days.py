@@ -14,7 +14,6 @@ from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.refresh import refresh
 from analytics_pipeline.windows import Granularity, Window
-from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.metrics.closing import close_inputs, days
 
@@ -168,6 +167,9 @@ def test_each_company_has_its_own_days_and_the_platform_rows_of_its_own(history:
 
 def test_another_zone_of_a_company_marks_its_own_closed_periods_alone(history: Connection) -> None:
     before = computed(history)
+    history.execute("UPDATE analytics_companies SET name = 'New York', locale = 'en_US' WHERE company_id = 'nyc'")
+    history.execute("INSERT INTO analytics_companies (company_id, name) VALUES ('quiet', 'Quiet')")
+    assert stale(history) == set(), "a name and a language change no figure"
     add_company(history, "nyc", "Pacific/Honolulu")
     marked = history.execute("SELECT DISTINCT companies FROM analytics_stale_metric_periods()").fetchall()
     assert marked == [(["nyc"],)]
@@ -262,14 +264,12 @@ def test_behind_the_horizon_rows_keep_their_calendar_and_say_so(history: Connect
     assert stale(history) == set()
 
 
-def test_who_lives_in_utc_needs_no_closing_before_all_others(database: Database) -> None:
-    with database.connect(autocommit=True) as connection:
-        add_event(connection, "2025-01-10T10:00")
-        add_company(connection, "acme", None, "USD")
-        close_inputs(connection, days("2025-01-10"))
-        dates = read_local_dates(connection, "UTC", datetime(2025, 1, 10, 12, tzinfo=UTC))
-        assert dates.is_utc
-        assert open_local_periods(connection, "UTC", "EUR", dates, datetime(2025, 1, 11, tzinfo=UTC)) == []
+def test_who_lives_in_utc_needs_no_closing_before_all_others(history: Connection) -> None:
+    history.execute("UPDATE analytics_companies SET time_zone = CASE WHEN company_id <> 'utc' THEN 'UTC' END")
+    instant = datetime(2025, 2, 3, tzinfo=UTC)
+    dates = read_local_dates(history, "UTC", instant)
+    assert dates.is_utc
+    assert open_local_periods(history, "UTC", "EUR", dates, instant) == []
 
 
 def test_a_late_event_makes_exactly_the_local_days_and_months_stale_in_which_it_lies(closed: Connection) -> None:

@@ -16,6 +16,7 @@ from analytics_pipeline.database import migrate
 from analytics_pipeline.errors import RefusedError
 from analytics_pipeline.operations import rebuild as rebuild_module
 from analytics_pipeline.operations.rebuild import rebuild
+from analytics_pipeline.timescale import waiting
 from analytics_pipeline.timescale.aggregates import AGGREGATES, ContinuousAggregate
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.declaration import is_as_declared
@@ -24,7 +25,7 @@ from analytics_pipeline.timescale.invalidation import stale_ranges
 from analytics_pipeline.timescale.reconcile import reconcile
 from analytics_pipeline.timescale.refresh import materialized_tables, refresh
 from analytics_pipeline.timescale.replacement import Replacement
-from analytics_pipeline.timescale.waiting import WatchedConnection
+from analytics_pipeline.timescale.waiting import LockTimeoutError, WatchedConnection
 from analytics_pipeline.windows import Window
 from analytics_pipeline_tests.conftest import SERVER_URL, Database
 from analytics_pipeline_tests.events_factory import add_event, at
@@ -127,9 +128,10 @@ def test_rows_behind_the_horizon_are_carried_over_and_the_others_get_the_new_col
         exchange(session, targets)
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(rebuild_module, "exchange", die)
-        quietly(connection, GRAIN)
+        with pytest.raises(KeyboardInterrupt):
+            quietly(connection, GRAIN)
     assert connection.execute(ROWS).fetchall() == before
     assert fetch_row(connection, beside) == stood
 
@@ -221,11 +223,15 @@ def test_an_aggregate_whose_events_have_all_expired_is_carried_over_and_still_sh
     connection: WatchedConnection,
 ) -> None:
     refresh(connection, GRAIN, Window(CLOSED.start, at("2025-08-01T00:00")))
+    connection.execute(f"ALTER MATERIALIZED VIEW {GRAIN.name} SET (timescaledb.compress = true)")
+    connection.execute("SELECT compress_chunk(c) FROM show_chunks(%s) AS c", [GRAIN.name])
     before = connection.execute(ROWS).fetchall()
     connection.execute("SELECT drop_chunks('analytics_events', older_than => timestamptz '2025-08-01')")
     connection.execute("INSERT INTO analytics_retention_horizon (events_from) VALUES ('2025-08-01')")
     (done,) = quietly(connection, GRAIN)
     assert (done.carried_rows, done.computed) == (7, None)
+    compressed = "SELECT compression_enabled FROM timescaledb_information.continuous_aggregates WHERE view_name = %s"
+    assert fetch_row(connection, compressed, [GRAIN.name]) == (True,)
     assert connection.execute(ROWS).fetchall() == before
     add_event(connection, "2025-09-05T10:00")
     assert connection.execute(ROWS).fetchall() == [*before, (at("2025-09-01T00:00"), "acme", "u1", 1)]
@@ -235,6 +241,8 @@ def test_an_aggregate_whose_events_have_all_expired_is_carried_over_and_still_sh
 def test_readers_see_one_complete_relation_at_every_instant_and_a_late_event_is_not_lost(
     connection: WatchedConnection, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(waiting, "BRIEF_TIMEOUT", 0.3)
+    monkeypatch.setattr(waiting, "BRIEF_PAUSE", 0.2)
     expire(connection)
     before = connection.execute(ROWS).fetchall()
     is_over = threading.Event()
@@ -246,18 +254,29 @@ def test_readers_see_one_complete_relation_at_every_instant_and_a_late_event_is_
                 seen.append(reader.execute(ROWS).fetchall())
 
     def come_late(session: Connection, targets: Sequence[Replacement]) -> None:
-        with database.connect(autocommit=True) as writer:
-            add_event(writer, "2025-04-07T10:00", user_id="u2")
-        exchange(session, targets)
+        if not waits:
+            with database.connect(autocommit=True) as writer:
+                add_event(writer, "2025-04-07T10:00", user_id="u2")
+        try:
+            exchange(session, targets)
+        except LockTimeoutError as error:
+            waits.append(error)
+            slow.rollback()
+            raise
 
+    waits: list[LockTimeoutError] = []
     monkeypatch.setattr(rebuild_module, "exchange", come_late)
     readers = [threading.Thread(target=read) for _ in range(2)]
     for reader in readers:
         reader.start()
-    quietly(connection, GRAIN)
+    with database.connect() as slow:
+        # Who has read it in a transaction that goes on is waited for, at most a moment at a time.
+        slow.execute(ROWS)
+        quietly(connection, GRAIN)
     is_over.set()
     for reader in readers:
         reader.join()
+    assert len(waits) == 1
     assert len(seen) > 2
     assert [rows for rows in seen if rows != before] == []
     # It came after the new one had been computed: the closed April is stale, as after any late event.

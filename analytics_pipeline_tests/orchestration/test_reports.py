@@ -134,6 +134,7 @@ def test_the_assets_show_their_documents(definitions: Definitions, instance: Dag
     assert [column.name for column in documents.schema.columns] == [
         "open",
         "company",
+        "name",
         "pages",
         "bytes",
         "corrected figures",

@@ -15,6 +15,7 @@ from analytics_pipeline.health.results import record_result
 from analytics_pipeline.messages.decisions import list_messages
 from analytics_pipeline.messages.mailed import outdated_mails
 from analytics_pipeline.messages.recipients import add_recipient
+from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.metrics.tables import REVENUE_METRICS, close_metric
 from analytics_pipeline.reports.catalogue import SECTION_NAMES, parts_of, sections_of
 from analytics_pipeline.reports.documents import current_document, hold
@@ -233,7 +234,7 @@ def test_a_document_of_an_older_version_is_not_compared_and_neither_is_what_it_d
     _differ(connection, "revenueByMonth/totalRevenue/2025-12", "1.00")
     assert publish(connection)["globex"].document.corrections == ()
     # Under the same definitions a figure of the trend makes a correction, wherever it stands.
-    connection.execute(older, [2])
+    connection.execute(older, [DEFINITIONS_VERSION])
     _differ(connection, "revenueByMonth/totalRevenue/2025-12", "1.00")
     (change,) = publish(connection)["globex"].document.corrections
     assert (change.label, change.before, change.after, change.difference) == (

@@ -118,10 +118,58 @@ AS $$
     FROM analytics_metric_changes AS c
     LEFT JOIN analytics_closed_calendars() AS k ON k.company_id = c.company_id
     JOIN analytics_metric_periods AS m ON analytics_is_stale(m, c, k.time_zone, k.currency)
+    WHERE NOT c.is_calendar AND m.is_platform
+    UNION ALL
+    SELECT m, c
+    FROM analytics_metric_changes AS c
+    JOIN analytics_metric_periods AS m ON analytics_is_stale(m, c, NULL, NULL)
+    WHERE NOT c.is_calendar AND NOT m.is_platform AND c.company_id IS NULL
+    UNION ALL
+    -- Of a company no other calendar than its own is looked at.
+    SELECT m, c
+    FROM analytics_metric_changes AS c
+    JOIN analytics_closed_calendars() AS k ON k.company_id = c.company_id
+    JOIN analytics_metric_periods AS m
+        ON m.time_zone = k.time_zone AND m.currency = k.currency AND analytics_is_stale(m, c, k.time_zone, k.currency)
+    WHERE NOT c.is_calendar AND NOT m.is_platform
 $$;
 
 COMMENT ON FUNCTION analytics_unseen_changes IS
-    'The closed metric partitions that have not seen a change that concerns them, each with each such change.';
+    'The closed metric partitions that have not seen a change that concerns them, each with each such change, but those of companies'' calendars.';
+
+-- Thousands of companies may be moved at once, each of them in every partition there is: they are not paired with them. The
+-- platform's partition of a date stands for all of it.
+CREATE OR REPLACE FUNCTION analytics_moved_companies(p_seen bigint, p_start timestamptz)
+RETURNS text[]
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT array_agg(c.company_id)
+    FROM analytics_metric_changes AS c
+    WHERE c.is_calendar AND c.change_id > p_seen AND (c.first_start IS NULL OR c.first_start <= p_start)
+$$;
+
+COMMENT ON FUNCTION analytics_moved_companies IS
+    'The companies that have got another calendar since a change, as far as that concerns periods from an instant on; null: none.';
+
+CREATE OR REPLACE FUNCTION analytics_unseen_calendars(p_horizon timestamptz)
+RETURNS TABLE (period analytics_metric_periods, companies text[])
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT m, s.companies
+    FROM (
+        SELECT
+            p.changes_seen, min(c.first_start) AS first_start, bool_or(c.first_start IS NULL) AS is_for_ever,
+            CASE WHEN count(DISTINCT c.company_id) <= 100 THEN array_agg(DISTINCT c.company_id) END AS companies
+        FROM (SELECT DISTINCT m.changes_seen FROM analytics_metric_periods AS m WHERE m.is_platform) AS p
+        JOIN analytics_metric_changes AS c ON c.is_calendar AND c.change_id > p.changes_seen
+        GROUP BY p.changes_seen
+    ) AS s
+    JOIN analytics_metric_periods AS m ON m.is_platform AND m.changes_seen = s.changes_seen
+    WHERE (s.is_for_ever OR m.period_start >= s.first_start) AND NOT analytics_is_behind_horizon(m, p_horizon)
+$$;
+
+COMMENT ON FUNCTION analytics_unseen_calendars IS
+    'The platform''s closed partitions since which companies have got other calendars, with these (null: more than a hundred), but those behind the retention horizon.';
 
 CREATE OR REPLACE FUNCTION analytics_is_outdated(
     p_period analytics_metric_periods, p_version integer, p_zone text, p_currency text
@@ -197,10 +245,14 @@ AS $$
         END,
         string_agg(DISTINCT s.cause, ', '), bool_or(s.has_other_definitions)
     FROM (
-        SELECT u.period, (u.change).company_id, (u.change).cause, false AS has_other_definitions
+        SELECT
+            u.period, (u.change).company_id, (u.change).cause, false AS has_other_definitions
         FROM analytics_unseen_changes() AS u
         WHERE NOT analytics_is_kept(u.period, p_horizon)
-          AND NOT ((u.change).is_calendar AND analytics_is_behind_horizon(u.period, p_horizon))
+        UNION ALL
+        SELECT k.period, c.company_id, 'calendars of companies', false
+        FROM analytics_unseen_calendars(p_horizon) AS k
+        LEFT JOIN LATERAL unnest(k.companies) AS c (company_id) ON true
         UNION ALL
         SELECT
             m, NULL,
@@ -217,7 +269,7 @@ AS $$
 $$;
 
 COMMENT ON FUNCTION analytics_stale_metric_periods IS
-    'Closed days and months to be computed again, of each calendar: changes they have not seen (of these companies; null: of all), other definitions, time zone or currency; and why.';
+    'Closed days and months to be computed again, of each calendar: changes they have not seen (of these companies; null: of all, or of more than a hundred), other definitions, time zone or currency; and why.';
 
 CREATE OR REPLACE FUNCTION analytics_closed_through(p_metric text, p_granularity text)
 RETURNS date
@@ -282,6 +334,8 @@ AS $$
           ELSE m.time_zone = k.time_zone AND m.currency = k.currency
       END
       AND (p_company IS NULL OR NOT analytics_keeps_calendar(p_company, m))
+      -- Another calendar of a company changes nothing of others.
+      AND NOT coalesce(p_company = ANY (analytics_moved_companies(m.changes_seen, m.period_start)), false)
       AND NOT EXISTS (
           SELECT
           FROM analytics_unseen_changes() AS u
@@ -289,8 +343,7 @@ AS $$
             AND (u.period).period_date = m.period_date AND (u.period).time_zone = m.time_zone
             AND (u.period).currency = m.currency
             AND CASE
-                -- Another calendar of a company changes no event.
-                WHEN p_company IS NULL THEN NOT (u.change).is_calendar AND NOT (u.change).is_own
+                WHEN p_company IS NULL THEN NOT (u.change).is_own
                 ELSE NOT (u.change).is_platform
                      AND ((u.change).company_id IS NULL OR (u.change).company_id = p_company)
             END
@@ -317,7 +370,7 @@ AS $$
         WHERE (u.period).metric = p_metric AND (u.period).granularity = p_granularity
           AND (u.period).period_date >= p_first AND (u.period).period_date < p_until
           -- Of these the companies are named that are to be computed.
-          AND NOT (u.change).is_calendar AND NOT (u.change).is_own
+          AND NOT (u.change).is_own
     ),
     calendar AS MATERIALIZED (
         SELECT p_zone AS time_zone, p_currency AS currency
@@ -398,11 +451,22 @@ BEGIN
     SELECT k.company_id, k.time_zone, k.currency FROM analytics_calendars(p_zone, p_currency) AS k;
 
     -- Companies that have another calendar than when they were closed, or another period before.
-    SELECT array_agg(DISTINCT (u.change).company_id)
+    SELECT array_agg(DISTINCT c.company_id)
     INTO only_companies
-    FROM analytics_unseen_changes() AS u
-    WHERE ((u.change).is_calendar OR (u.change).is_own) AND (u.period).metric = p_metric AND (u.period).granularity = p_granularity
-      AND (u.period).period_date >= p_first AND (u.period).period_date < p_until;
+    FROM (
+        SELECT (u.change).company_id
+        FROM analytics_unseen_changes() AS u
+        WHERE (u.change).is_own AND (u.period).metric = p_metric AND (u.period).granularity = p_granularity
+          AND (u.period).period_date >= p_first AND (u.period).period_date < p_until
+        UNION ALL
+        SELECT unnest(analytics_moved_companies(w.changes_seen, w.last_start))
+        FROM (
+            SELECT min(m.changes_seen) AS changes_seen, max(m.period_start) AS last_start
+            FROM analytics_metric_periods AS m
+            WHERE m.metric = p_metric AND m.granularity = p_granularity
+              AND m.period_date >= p_first AND m.period_date < p_until
+        ) AS w
+    ) AS c;
     IF EXISTS (
         SELECT
         FROM due AS d
@@ -605,12 +669,20 @@ BEGIN
 
     -- What every partition it is about has seen is settled.
     DELETE FROM analytics_metric_changes AS c
-    WHERE NOT EXISTS (
-        SELECT
-        FROM analytics_unseen_changes() AS u
-        WHERE (u.change).change_id = c.change_id AND NOT analytics_is_kept(u.period, horizon)
-          AND NOT (c.is_calendar AND analytics_is_behind_horizon(u.period, horizon))
-    );
+    WHERE CASE
+        WHEN c.is_calendar THEN c.change_id <= coalesce(
+            (
+                SELECT min(m.changes_seen) FROM analytics_metric_periods AS m
+                WHERE m.is_platform AND NOT analytics_is_behind_horizon(m, horizon)
+            ),
+            c.change_id
+        )
+        ELSE NOT EXISTS (
+            SELECT
+            FROM analytics_unseen_changes() AS u
+            WHERE (u.change).change_id = c.change_id AND NOT analytics_is_kept(u.period, horizon)
+        )
+    END;
     DROP TABLE due, calendar, fresh, stored, wanted, differing;
     RETURN NEXT;
 END

@@ -411,3 +411,41 @@ $$;
 
 COMMENT ON FUNCTION analytics_top_events IS
     'The most frequent event types of any period with their counts.';
+
+-- As the rows of the other metric tables (metric_tables.sql).
+CREATE OR REPLACE FUNCTION analytics_mrr_movements_rows(
+    p_granularity text, p_first date, p_until date, p_zone text, p_currency text, p_version integer,
+    p_zones text[] DEFAULT NULL, p_only text[] DEFAULT NULL, p_ended_by timestamptz DEFAULT now()
+)
+RETURNS TABLE (
+    company_id text, granularity text, period_start timestamptz, period_end timestamptz, currency text,
+    start_mrr numeric, new numeric, reactivation numeric, expansion numeric, contraction numeric,
+    churn numeric, fx numeric, end_mrr numeric, unconverted jsonb, definitions_version integer,
+    expansion_of_paying numeric, new_customers bigint, returned_customers bigint, lost_customers bigint,
+    customers_at_start bigint, paying_customers bigint, mrr_at_start numeric, mrr numeric, mrr_year_before numeric,
+    total_revenue numeric, total_revenue_year_before numeric,
+    gross_mrr_churn_rate numeric, net_mrr_churn_rate numeric, gross_revenue_retention numeric,
+    net_revenue_retention numeric, quick_ratio numeric, customer_churn_rate numeric, arpa_growth numeric,
+    lifetime_value numeric, total_revenue_year_over_year numeric, mrr_year_over_year numeric, time_zone text
+)
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT
+        f.company_id, p_granularity, f.period_start, f.period_end, f.currency,
+        f.start_mrr, f.new, f.reactivation, f.expansion, f.contraction, f.churn, f.fx, f.end_mrr,
+        f.unconverted, p_version,
+        f.expansion_of_paying, f.new_customers, f.returned_customers, f.lost_customers,
+        f.customers_at_start, f.paying_customers, f.mrr_at_start, f.mrr, f.mrr_year_before,
+        f.total_revenue, f.total_revenue_year_before,
+        f.gross_mrr_churn_rate, f.net_mrr_churn_rate, f.gross_revenue_retention, f.net_revenue_retention,
+        f.quick_ratio, f.customer_churn_rate, f.arpa_growth, f.lifetime_value,
+        f.total_revenue_year_over_year, f.mrr_year_over_year, z.time_zone
+    FROM analytics_company_periods(
+        p_granularity, p_first, p_until, p_zone, p_currency, p_zones, p_only, p_ended_by
+    ) AS z
+    CROSS JOIN LATERAL analytics_mrr_figures(z.periods) AS f
+    WHERE NOT f.is_empty
+$$;
+
+COMMENT ON FUNCTION analytics_mrr_movements_rows IS
+    'What analytics_mrr_movements must hold of the days or months from a date on up to, not including, another.';

@@ -118,7 +118,11 @@ AS $$
             SELECT DISTINCT
                 (u.period).metric || CASE (u.period).granularity WHEN 'month' THEN '_monthly' ELSE '' END AS asset,
                 (u.period).period_date::timestamp AT TIME ZONE 'UTC' AS window_start
-            FROM analytics_unseen_changes() AS u
+            FROM (
+                SELECT c.period FROM analytics_unseen_changes() AS c
+                UNION ALL
+                SELECT k.period FROM analytics_unseen_calendars(analytics_events_from()) AS k
+            ) AS u
         ) AS m
         CROSS JOIN LATERAL (
             SELECT p.asset, p.window_start, p.window_end

@@ -30,7 +30,7 @@ closed AS MATERIALIZED (
             WHERE (u.period).metric = m.metric AND (u.period).granularity = m.granularity
               AND (u.period).period_date = m.period_date AND (u.period).time_zone = m.time_zone
               AND (u.period).currency = m.currency
-        ) AS is_stale
+        ) OR analytics_moved_companies(m.changes_seen, m.period_start) IS NOT NULL AS is_stale
     FROM analytics_metric_periods AS m
     WHERE m.metric = %(metric)s AND m.granularity = %(granularity)s
       AND m.period_date >= %(before)s AND m.period_date < %(until)s

@@ -37,7 +37,11 @@ SELECT
             WHERE (u.period).metric = m.metric AND (u.period).granularity = m.granularity
               AND (u.period).period_date = m.period_date AND (u.period).time_zone = m.time_zone
               AND (u.period).currency = m.currency
-        )
+        ) AND CASE
+            WHEN NOT %(each)s THEN true
+            WHEN %(company)s::text IS NULL THEN analytics_moved_companies(m.changes_seen, m.period_start) IS NULL
+            ELSE (%(company)s = ANY (analytics_moved_companies(m.changes_seen, m.period_start))) IS NOT TRUE
+        END
         ELSE analytics_is_behind_horizon(m, %(horizon)s)
     END
 FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS w (period_start, period_end)

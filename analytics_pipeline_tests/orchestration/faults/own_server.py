@@ -161,7 +161,7 @@ class Standby(OwnServer):
     def __init__(self, primary: OwnServer, **settings: str) -> None:
         """Copy the primary's data while it runs, and start."""
         self._primary = primary
-        super().__init__(**settings)
+        super().__init__(None, **settings)
 
     def _make_data(self) -> None:
         with psycopg.connect(self._primary.url, autocommit=True) as connection:

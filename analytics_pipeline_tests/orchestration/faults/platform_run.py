@@ -15,6 +15,7 @@ import psycopg
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from dagster import DagsterInstance, DagsterRunStatus, Definitions, Failure, RunsFilter
 
+from analytics_pipeline.database import connect
 from analytics_pipeline.errors import DatabaseUnreachableError
 from analytics_pipeline.health.checks import all_checks, run_check
 from analytics_pipeline.messages.recipients import add_recipient
@@ -137,7 +138,7 @@ class Platform:
             for request in requests:
                 ticks.launch(request)
                 done += 1
-        with suppress(*_DOWN), self.database.connect(autocommit=True) as connection:
+        with suppress(*_DOWN), connect(autocommit=True) as connection:
             pass_time(connection, 16)
         return done
 

@@ -71,6 +71,9 @@ ALTER TABLE analytics_metric_changes
     -- Only calendars in UTC, or only those that are not; null: all.
     ADD COLUMN IF NOT EXISTS zones text CHECK (zones IN ('UTC', 'local'));
 
+CREATE INDEX IF NOT EXISTS analytics_metric_changes_calendar_idx
+    ON analytics_metric_changes (change_id) WHERE is_calendar;
+
 -- Hours whose events have changed since a continuous aggregate of days or months was refreshed over them: by them the local
 -- days are known that have changed, which the refresh of a whole UTC day does not say.
 CREATE TABLE IF NOT EXISTS analytics_changed_hours (
@@ -244,7 +247,14 @@ BEGIN
     SELECT DISTINCT c.company_id, '-infinity'::timestamptz, analytics_events_from(), true, 'calendar of the company'
     FROM (VALUES (OLD.company_id), (NEW.company_id)) AS c (company_id)
     WHERE c.company_id IS NOT NULL
-      AND (OLD.company_id, OLD.time_zone, OLD.currency) IS DISTINCT FROM (NEW.company_id, NEW.time_zone, NEW.currency);
+      -- Without a row a company has the platform's calendar, as with one that leaves it open.
+      AND (
+          CASE WHEN OLD.company_id = c.company_id THEN OLD.time_zone END,
+          CASE WHEN OLD.company_id = c.company_id THEN OLD.currency END
+      ) IS DISTINCT FROM (
+          CASE WHEN NEW.company_id = c.company_id THEN NEW.time_zone END,
+          CASE WHEN NEW.company_id = c.company_id THEN NEW.currency END
+      );
     IF coalesce(OLD.is_test, false) <> coalesce(NEW.is_test, false) THEN
         INSERT INTO analytics_metric_changes (company_id, changed_from, first_start, is_platform, cause)
         VALUES (NULL, '-infinity', analytics_events_from(), true, 'test companies');
