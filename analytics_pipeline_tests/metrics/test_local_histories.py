@@ -279,9 +279,10 @@ def tell(connection: Connection, random: Random, zones: Sequence[str]) -> None:
     """Make a company of each zone, and hold its figures: before anything is closed, closed, and after late events."""
     rates = quotes(random)
     for (base, quote), by_day in rates.items():
-        connection.cursor().executemany(
-            "INSERT INTO analytics_fx_rates (rate_date, base, quote, rate, source) VALUES (%s, %s, %s, %s, 'x')",
-            [(day, base, quote, Decimal(price.numerator) / price.denominator) for day, price in by_day.items()],
+        connection.execute(
+            "INSERT INTO analytics_fx_rates (rate_date, base, quote, rate, source) "
+            "SELECT day, %s, %s, price, 'x' FROM unnest(%s::date[], %s::numeric[]) AS r (day, price)",
+            [base, quote, [*by_day], [Decimal(price.numerator) / price.denominator for price in by_day.values()]],
         )
     told = [a_history(random, number, zone) for number, zone in enumerate(zones, start=1)]
     connection.execute(

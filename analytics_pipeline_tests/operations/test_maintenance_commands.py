@@ -136,7 +136,7 @@ def test_explain_counts_the_chunks_that_a_named_query_scans_of_those_there_are(c
     assert "analytics_events: 1 of 6 chunks are scanned." in result.output
     assert "actual time" in result.output
     # A function's chunks are in no plan: they are counted where it has run.
-    figures = ["company=", "currency=EUR", "granularity=month", *window]
+    figures = ["company=", "currency=EUR", "zone=UTC", "granularity=month", *window]
     assert "--analyze counts what functions read" in _call("explain", "period_figures", *figures).output
     # Nothing is refreshed: users are looked for in all events.
     assert "analytics_events: 6 of 6 chunks" in _call("explain", "period_figures", *figures, "--analyze").output

@@ -49,7 +49,7 @@ def test_closing_writes_the_figures_that_the_answers_give(
                 "WHERE company_id = %s AND granularity = 'month'",
                 [company],
             )
-            assert stored == (answer["totalRevenue"], answer["mrr"], answer["arr"], answer["payingCustomers"], 2)
+            assert stored == (answer["totalRevenue"], answer["mrr"], answer["arr"], answer["payingCustomers"], 3)
             users = users_answer(connection, company, JANUARY)
             query = "SELECT total_users, active_users FROM analytics_user_metrics WHERE company_id = %s "
             counted = fetch_row(connection, query + "AND granularity = 'month'", [company])

@@ -34,7 +34,7 @@ from analytics_pipeline.windows import Granularity, Window
 T = TypeVar("T")
 
 MONTH = date(2026, 1, 1)
-VERSION = 2
+VERSION = 3
 TRAILING = trailing_months(MONTH)
 DATA_THROUGH = datetime(2026, 2, 1, 6, 30, tzinfo=UTC)
 
