@@ -75,6 +75,8 @@ UNION ALL SELECT 'sequence', concat_ws(' ', sequencename, last_value) FROM pg_se
 WHERE schemaname !~ '^_timescaledb'
 UNION ALL SELECT 'statistics', concat_ws(' ', tablename, attname, n_distinct) FROM pg_stats
 WHERE schemaname NOT IN ('pg_catalog', 'information_schema')
+-- A server's own autovacuum may have looked at it: there are more migrations than it leaves alone.
+  AND tablename <> 'analytics_schema_migrations'
 UNION ALL SELECT 'setting', concat_ws(' ', setrole::regrole, setconfig) FROM pg_db_role_setting
 WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
 UNION ALL SELECT 'extension', concat_ws(' ', extname, extversion) FROM pg_extension
@@ -153,8 +155,7 @@ def test_a_database_is_as_one_that_was_migrated_for_the_test_alone(
 ) -> None:
     def timeless(lines: set[str]) -> set[str]:
         """Leave out when it was made, and the numbers that TimescaleDB gives each database."""
-        told = {x for x in lines if not re.match(r"statistics \S+ applied_at ", x)}
-        return {re.sub(r"\d{4}-\d\d-\d\d [\d:.+]+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "#", x) for x in told}
+        return {re.sub(r"\d{4}-\d\d-\d\d [\d:.+]+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "#", x) for x in lines}
 
     migrate()
     with connect(autocommit=True) as connection:

@@ -280,7 +280,7 @@ def test_a_month_is_signed_off_where_the_token_may_and_what_is_restated_is_shown
         connection.execute(
             "WITH signed AS (INSERT INTO analytics_signoffs (company_id, period, period_start, period_end, signed_by, "
             "figures_at, definitions_version, currency, document_id, document_sha256) "
-            "SELECT company_id, period, %s, %s, 'Ann Smith', now(), 2, 'EUR', document_id, sha256 "
+            "SELECT company_id, period, %s, %s, 'Ann Smith', now(), 3, 'EUR', document_id, sha256 "
             "FROM analytics_report_documents WHERE company_id = %s RETURNING signoff_id) "
             "INSERT INTO analytics_signed_figures (signoff_id, metric, figure, unit, place, value) "
             "SELECT signoff_id, 'revenue_metrics', 'total_revenue', 'money', 0, 990 FROM signed",

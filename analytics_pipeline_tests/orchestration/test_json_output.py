@@ -113,7 +113,7 @@ CALLS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("backup",): ("place", "--events"),
     ("restore",): ("--check",),
     # Whoever was in it was in what was called before.
-    ("erase",): ("--company", "acme", "--user", "user-1", "--yes"),
+    ("erase",): ("--company", "acme", "--user", "u1", "--yes"),
 }
 # How long something took, and how old it is; all other numbers that are no counts are exact, and strings.
 _may_be_float = re.compile(r"seconds|minutes|hours|scheduleInterval|^(lag|age)$", re.IGNORECASE)
