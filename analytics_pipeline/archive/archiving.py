@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from analytics_pipeline.ages import NEVER
-from analytics_pipeline.archive.delta_table import Archive, ArchiveError, open_archive
+from analytics_pipeline.archive.delta_table import Archive, ArchiveError, FileError, open_archive
 from analytics_pipeline.archive.event_batches import event_columns, read_events
 from analytics_pipeline.archive.fingerprints import (
     Fingerprint,
@@ -130,6 +130,8 @@ def archive_and_drop(connection: WatchedConnection, settings: Settings, say: Say
                 _archive_chunk(connection, archive, chunk, run, say)
             except RangeError as error:
                 run.problems.append(str(error))
+            except FileError as error:
+                run.problems.append(f"{chunk.window} can't be compared with the archive. {error}")
     run.seconds = time.monotonic() - started
     return run
 

@@ -39,6 +39,10 @@ class ArchiveError(AnalyticsError):
     """The archive can't be read or written now, or is not what it has to be; nothing was dropped because of it."""
 
 
+class FileError(ArchiveError):
+    """One file of the archive is missing or can't be read: the others can be gone on with."""
+
+
 class Archive:
     """The table as of one version, which ``reload`` makes the newest; None of it is read before it is asked for.
 
@@ -126,7 +130,8 @@ class Archive:
     def batches(self, window: Window | None = None, columns: Iterable[str] | None = None) -> "Iterator[pa.RecordBatch]":
         """Yield the rows of a half-open window, or all of them, in no order; without the partition's column.
 
-        Columns that are asked for and missing come as nulls: they are younger than the table.
+        Columns that are asked for and missing come as nulls: they are younger than the table. Raises ``FileError`` at
+        the first file that can't be read.
         """
         import pyarrow as pa
         import pyarrow.dataset as ds  # type: ignore[import-untyped]
@@ -141,11 +146,17 @@ class Archive:
                 months = ds.field(MONTH)
                 condition &= (months >= _month_text(window.start)) & (months <= _month_text(window.end))
             dataset = self.delta.to_pyarrow_dataset()
-            for batch in dataset.to_batches(
-                columns=present, filter=condition, batch_size=_BATCH_ROWS, batch_readahead=2, fragment_readahead=1
-            ):
-                if batch.num_rows:
-                    yield _with_columns(batch, wanted)
+            for file in dataset.get_fragments(filter=condition):
+                with self._naming(file.path):
+                    for batch in file.to_batches(
+                        schema=dataset.schema,
+                        columns=present,
+                        filter=condition,
+                        batch_size=_BATCH_ROWS,
+                        batch_readahead=2,
+                    ):
+                        if batch.num_rows:
+                            yield _with_columns(batch, wanted)
 
     def replace(self, window: Window, batches: "Iterable[pa.RecordBatch]", note: Mapping[str, Any]) -> None:
         """Put rows in the place of all that lie in a half-open window, in one commit that carries the note.
@@ -210,6 +221,23 @@ class Archive:
             self.reload()
 
     @contextmanager
+    def _naming(self, file: str) -> Iterator[None]:
+        """Turn what reading one file raises into one line that names it and its month."""
+        import pyarrow as pa
+
+        try:
+            yield
+        except (OSError, pa.ArrowException) as error:
+            # Of damaged data some errors are the system's, as those of a store that is out of reach.
+            is_surely_damaged = isinstance(error, FileNotFoundError | pa.ArrowException)
+            found = "is missing" if isinstance(error, FileNotFoundError) else f"can't be read: {_reason(error)}"
+            remedy = "Bring that file back from a copy of the archive"
+            otherwise = "" if is_surely_damaged else "; if it is whole there, check the permissions and the store"
+            raise FileError(
+                f"The file {file} of the archive at {self.location} {found}. {remedy}{otherwise}."
+            ) from error
+
+    @contextmanager
     def _saying(self, what: str) -> Iterator[None]:
         """Turn what the library raises into one line."""
         import pyarrow as pa
@@ -222,10 +250,9 @@ class Archive:
                 f"There is no archive at {self.location}: check ANALYTICS_ARCHIVE, or bring its files back."
             ) from error
         except (DeltaError, OSError, pa.ArrowException) as error:
-            reason = without_credentials(re.sub(r"\x1b\[[0-9;]*m", "", first_line(error)))
             raise ArchiveError(
-                f"Can't {what} the archive at {self.location}: {reason}. Check ANALYTICS_ARCHIVE and the permissions "
-                "there."
+                f"Can't {what} the archive at {self.location}: {_reason(error)}. Check ANALYTICS_ARCHIVE and the "
+                "permissions there."
             ) from error
 
 
@@ -256,6 +283,10 @@ def arrow_type(column: str) -> "pa.DataType":
 
 # The instants of an event; whatever columns come later are texts.
 INSTANTS: Final = (TIMESTAMP, "ingested_at")
+
+
+def _reason(error: Exception) -> str:
+    return without_credentials(re.sub(r"\x1b\[[0-9;]*m", "", first_line(error))).rstrip(".")
 
 
 def _month_text(instant: Any) -> str:

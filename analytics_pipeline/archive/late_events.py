@@ -8,7 +8,7 @@ from uuid import UUID
 
 from analytics_pipeline.archive.delta_table import TIMESTAMP
 from analytics_pipeline.archive.fingerprints import cells
-from analytics_pipeline.events.contradictions import CONTRADICTED, Origin, Refusal, event_json, keep_conflicts
+from analytics_pipeline.events.contradictions import ARCHIVE, CONTRADICTED, Origin, Refusal, event_json, keep_conflicts
 from analytics_pipeline.events.exact_json import parse_json
 from analytics_pipeline.events.model import AnalyticsEvent
 from analytics_pipeline.intake.rejection import RejectedEvent
@@ -18,7 +18,6 @@ from analytics_pipeline.timescale.connection import Connection
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
 
-_SOURCE = "archive"
 _KEY = ("event_id", TIMESTAMP)
 _ARRIVAL = "ingested_at"
 
@@ -84,9 +83,9 @@ def keep_contradictions(connection: Connection, contradictions: Sequence[Contrad
             refused.append(Refusal(late, archived, RejectedEvent(CONTRADICTED, reason)))
         else:
             reason = f"event_id {late.event_id} can't be used at {late.timestamp.isoformat()}: choose another one."
-            rejects.append(Reject(_SOURCE, 0, "event_id can't be used", reason, late.company_id, event_json(late)))
+            rejects.append(Reject(ARCHIVE, 0, "event_id can't be used", reason, late.company_id, event_json(late)))
     with connection.transaction(), connection.cursor() as cursor:
-        keep_conflicts(cursor, refused, Origin(_SOURCE))
+        keep_conflicts(cursor, refused, Origin(ARCHIVE))
     store_rejects(connection, rejects)
 
 

@@ -7,12 +7,12 @@ the day before, and days and months of other time zones begin and end at other h
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from psycopg import sql
 
 from analytics_pipeline.archive.archiving import LOCK, ChangedMeanwhileError, RangeError, has_values, secure
-from analytics_pipeline.archive.delta_table import TIMESTAMP, Archive, ArchiveError, open_archive
+from analytics_pipeline.archive.delta_table import TIMESTAMP, Archive, ArchiveError, FileError, open_archive
 from analytics_pipeline.archive.event_batches import event_columns, insert_events
 from analytics_pipeline.archive.fingerprints import Fingerprint, batch_checksum, stored_fingerprint
 from analytics_pipeline.archive.proved_ranges import ArchivedRange, read_range, read_ranges, require_recorded
@@ -37,6 +37,7 @@ class Restored:
     """What was brought back: the months that are held and can be closed, and the events and ranges that were.
 
     ``left_columns`` are columns of the archive, with values there, that this database lacks: they stay in the archive.
+    ``later`` are the months after them that begin behind the retention horizon, too (None: none do).
     """
 
     months: Window
@@ -44,6 +45,7 @@ class Restored:
     events: int
     ranges: int
     left_columns: tuple[str, ...]
+    later: Window | None
     seconds: float
 
 
@@ -59,7 +61,7 @@ def restore_months(connection: Connection, settings: Settings, span: Window, say
     record = archive_record(connection)
     if record is None:
         raise AnalyticsError("This database has no archive: nothing can be brought back (docs/archive.md).")
-    _require_restorable(connection, record, months)
+    horizon = _require_restorable(connection, record, months)
     archive = open_archive(settings)
     events = Window(months.start - _DAYS_BEFORE, months.end + _DAYS_AFTER)
     count, ranges, left = 0, 0, set[str]()
@@ -69,7 +71,10 @@ def restore_months(connection: Connection, settings: Settings, span: Window, say
         for found in read_ranges(connection, events):
             if found.is_whole:
                 continue
-            rows, extra = _bring_back(connection, archive, found)
+            try:
+                rows, extra = _bring_back(connection, archive, found)
+            except FileError as error:
+                raise ArchiveError(f"{found.window} can't be brought back. {error}") from error
             say(f"brought back {found.window}, {rows:,} events")
             count, ranges, left = count + rows, ranges + 1, left | extra
         with connection.transaction():
@@ -80,7 +85,16 @@ def restore_months(connection: Connection, settings: Settings, span: Window, say
             )
             details = {"start": months.start, "end": months.end, "rows": count}
             audit.record(connection, "archive.restore", EVENTS, details)
-    return Restored(months, months != span, count, ranges, tuple(sorted(left)), time.monotonic() - started)
+    expired = Granularity.MONTH.ceil(horizon)
+    return Restored(
+        months=months,
+        is_widened=months != span,
+        events=count,
+        ranges=ranges,
+        left_columns=tuple(sorted(left)),
+        later=Window(months.end, expired) if months.end < expired else None,
+        seconds=time.monotonic() - started,
+    )
 
 
 def release_months(connection: Connection, span: Window | None) -> list[Hold]:
@@ -102,7 +116,8 @@ def release_months(connection: Connection, span: Window | None) -> list[Hold]:
     return released
 
 
-def _require_restorable(connection: Connection, record: ArchiveRecord, months: Window) -> None:
+def _require_restorable(connection: Connection, record: ArchiveRecord, months: Window) -> datetime:
+    """Return the retention horizon; raise ``RefusedError`` unless the months can be brought back whole."""
     horizon = retention_horizon(connection)
     if horizon is None or months.start >= horizon:
         raise RefusedError(
@@ -116,6 +131,7 @@ def _require_restorable(connection: Connection, record: ArchiveRecord, months: W
             f"Events before {gone:%Y-%m-%d} were gone before this database had an archive, so {months.start:%Y-%m} "
             f"can't be brought back whole: start at {first:%Y-%m-%d} or later."
         )
+    return horizon
 
 
 def _hold(connection: Connection, months: Window, events: Window) -> None:

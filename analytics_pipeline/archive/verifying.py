@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from analytics_pipeline.archive.archiving import due_chunks
-from analytics_pipeline.archive.delta_table import ArchiveError, open_archive
+from analytics_pipeline.archive.delta_table import ArchiveError, FileError, open_archive
 from analytics_pipeline.archive.fingerprints import archived_fingerprint
 from analytics_pipeline.archive.proved_ranges import ALL_TIME, read_ranges, require_recorded
 from analytics_pipeline.errors import AnalyticsError
@@ -21,12 +21,17 @@ Say = Callable[[str], None]
 
 @dataclass(slots=True)
 class Verification:
-    """What was read: ranges, events, and in what the archive differs from what was proved, a sentence each."""
+    """What was read: ranges, events, and in what the archive differs from what was proved, a sentence each.
+
+    ``unreadable`` counts the ranges of which a file can't be read; they are among the differences. What lies in no
+    range was not looked for then.
+    """
 
     ranges: int = 0
     events: int = 0
     differences: list[str] = field(default_factory=list)
     unfinished: int = 0
+    unreadable: int = 0
     seconds: float = 0.0
 
 
@@ -95,8 +100,8 @@ def archive_status(connection: Connection, settings: Settings) -> ArchiveStatus:
 def verify_archive(connection: Connection, settings: Settings, span: Window | None, say: Say) -> Verification:
     """Read the ranges that overlap a half-open span (None: all) and compare them with what was proved of them.
 
-    Without a span, what lies in no range is found as well. Raises ``AnalyticsError`` without an archive, and
-    ``ArchiveError`` when it can't be read.
+    Without a span, what lies in no range is found as well. A range that can't be read differs. Raises
+    ``AnalyticsError`` without an archive, and ``ArchiveError`` when the table itself can't be read.
     """
     started = time.monotonic()
     record = archive_record(connection)
@@ -105,27 +110,37 @@ def verify_archive(connection: Connection, settings: Settings, span: Window | No
     archive = open_archive(settings)
     require_recorded(archive, record)
     result = Verification()
+
+    def differs(text: str) -> None:
+        result.differences.append(text)
+        say(text)
+
     read = 0
     for found in read_ranges(connection, span or ALL_TIME):
-        if found.proved is None:
-            result.unfinished += 1
-            read += archived_fingerprint(archive, found.window, archive.columns).rows
+        columns = archive.columns if found.proved is None else found.proved.columns
+        try:
+            held = archived_fingerprint(archive, found.window, columns)
+        except FileError as error:
+            result.unreadable += 1
+            differs(f"{found.window} can't be read whole. {error}")
             continue
-        held = archived_fingerprint(archive, found.window, found.proved.columns)
         read += held.rows
-        if held == found.proved:
+        if found.proved is None or (held != found.proved and held == found.writing):
+            result.unfinished += 1
+        elif held == found.proved:
             result.ranges += 1
             result.events += held.rows
-        elif held == found.writing:
-            result.unfinished += 1
+        elif held.rows != found.proved.rows:
+            differs(f"{found.window} holds {held.rows:,} events, {found.proved.rows:,} were proved")
         else:
-            result.differences.append(
-                f"{found.window} holds {held.rows:,} events, {found.proved.rows:,} were proved"
-                if held.rows != found.proved.rows
-                else f"{found.window} holds other values than were proved"
-            )
-            say(result.differences[-1])
-    if span is None and (beside := sum(batch.num_rows for batch in archive.batches(columns=["event_id"])) - read):
-        result.differences.append(f"{beside:,} events lie in no range that this database has archived")
+            differs(f"{found.window} holds other values than were proved")
+    if span is None and not result.unreadable:
+        try:
+            beside = sum(batch.num_rows for batch in archive.batches(columns=["event_id"])) - read
+        except FileError as error:
+            differs(f"A file in no range that this database has archived can't be read. {error}")
+        else:
+            if beside:
+                differs(f"{beside:,} events lie in no range that this database has archived")
     result.seconds = time.monotonic() - started
     return result

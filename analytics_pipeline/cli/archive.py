@@ -72,6 +72,7 @@ def run_command(*, as_json: bool) -> None:
 def verify_command(*, span: Window | None, as_json: bool) -> None:
     """Read the archive again and compare it with what was proved of it; exit status 1 for a difference.
 
+    A range of which a file is missing or can't be read differs, too; the others are read nevertheless.
     Of a span, whole ranges that it touches are read; a range is a chunk's, as a rule a week.
     """
     with connect(autocommit=True) as connection:
@@ -84,6 +85,8 @@ def verify_command(*, span: Window | None, as_json: bool) -> None:
         echo(f"{found.ranges} ranges hold what was proved, {found.events:,} events; {found.seconds:.1f} s.")
         if found.unfinished:
             echo(f"{found.unfinished} ranges were being written and are not proved yet: analytics-pipeline archive run")
+        if found.unreadable:
+            echo(f"{found.unreadable} ranges can't be read whole; events in no range were not looked for.")
     if found.differences:
         raise SystemExit(1)
 
@@ -95,6 +98,7 @@ def restore_command(*, span: Window, as_json: bool) -> None:
     """Bring the months of a span back into the database, so that they can be closed again.
 
     Whole months, whatever the span is, and some days about them. They are held from retention until "archive release".
+    Months after them that stand on them and have expired, too, have to come back as well if they are to follow.
     """
     with connect(autocommit=True) as connection, describing(lambda: "what came back stays; the same command goes on."):
         restored = restore_months(connection, get_settings(), span, _say)
@@ -197,6 +201,13 @@ def _print_restored(restored: Restored, span: Window) -> None:
     if restored.left_columns:
         echo(f"Left in the archive, for this database lacks the columns: {', '.join(restored.left_columns)}.")
     echo(f"To close it again: {close_command(restored.months)}")
+    if later := restored.later:
+        bounds = f"--start {later.start:%Y-%m-%d} --end {later.end:%Y-%m-%d}"
+        echo(
+            "Months after it stand on it. If its figures change, bring those of them back, too, that are to follow: "
+            f"they have expired up to {later.end:%Y-%m-%d} and can't be closed as they are."
+        )
+        echo(f"To bring back all of them: analytics-pipeline archive restore {bounds}")
     echo("Then: analytics-pipeline archive release")
 
 
@@ -241,6 +252,7 @@ def _restored_json(restored: Restored) -> dict[str, Any]:
         "events": restored.events,
         "ranges": restored.ranges,
         "leftColumns": list(restored.left_columns),
+        "later": None if restored.later is None else _window_json(restored.later),
         "seconds": round(restored.seconds, 1),
     }
 

@@ -12,6 +12,9 @@ from analytics_pipeline.windows import Window
 
 # What both engines hold.
 MAX_DIGITS = 38
+# Of a number as it is archived.
+_AFTER_POINT = "CASE WHEN instr(value, '.') > 0 THEN length(value) - instr(value, '.') ELSE 0 END"
+_SUM = "sum(value)"
 _COLUMNS = ("company_id", "user_id", "event_type", "category", "currency")
 
 
@@ -55,7 +58,7 @@ def digits_query(dialect: Dialect, source: str, window: Window) -> str:
     """Return the query for the most digits after the point, and before it, of the numbers in a half-open window."""
     whole = "CASE WHEN instr(value, '.') > 0 THEN substr(value, 1, instr(value, '.') - 1) ELSE value END"
     return (
-        "SELECT max(CASE WHEN instr(value, '.') > 0 THEN length(value) - instr(value, '.') ELSE 0 END), "  # noqa: S608
+        f"SELECT max({_AFTER_POINT}), "  # noqa: S608
         f"max(length(replace({whole}, '-', ''))) FROM {source} WHERE {dialect.within(window)}"
     )
 
@@ -75,10 +78,24 @@ def decimal_type(after_point: int | None, before_point: int | None) -> str:
     return f"DECIMAL({MAX_DIGITS}, {after})"
 
 
-def aggregate_query(aggregate: ContinuousAggregate, dialect: Dialect, source: str, window: Window, decimal: str) -> str:
+def summed_columns(aggregate: ContinuousAggregate) -> list[str]:
+    """Return the columns of an aggregate that are sums of numbers."""
+    return [name for name, text in aggregate.measures.items() if _SUM in text]
+
+
+def aggregate_query(
+    aggregate: ContinuousAggregate,
+    dialect: Dialect,
+    source: str,
+    window: Window,
+    decimal: str,
+    *,
+    with_digits: bool = False,
+) -> str:
     """Return the query for the rows of an aggregate in a window, its columns in their order; times are UTC.
 
-    ``source`` is what events are read from, ``decimal`` the type that holds each of their numbers. Raises
+    ``source`` is what events are read from, ``decimal`` the type that holds each of their numbers. ``with_digits``: a
+    column follows for each of ``summed_columns``, with how many digits after the point PostgreSQL gives the sum. Raises
     ``AnalyticsError`` for a window that is not made of whole buckets.
     """
     if not window.is_aligned(aggregate.granularity):
@@ -87,6 +104,7 @@ def aggregate_query(aggregate: ContinuousAggregate, dialect: Dialect, source: st
     columns = [
         f"{dialect.utc.format(dialect.name('timestamp'))} AS {dialect.name('timestamp')}",
         *map(dialect.name, _COLUMNS),
+        f"{_AFTER_POINT} AS after_point",
         f"CAST(value AS {decimal}) AS value",
     ]
     selected = [
@@ -94,6 +112,9 @@ def aggregate_query(aggregate: ContinuousAggregate, dialect: Dialect, source: st
         *map(dialect.name, aggregate.dimensions),
         *(f"{dialect.expression(text)} AS {dialect.name(name)}" for name, text in aggregate.measures.items()),
     ]
+    if with_digits:
+        sums = (aggregate.measures[name] for name in summed_columns(aggregate))
+        selected += [dialect.expression(text.replace(_SUM, "max(after_point)")) for text in sums]
     keys = ", ".join(str(number + 1) for number in range(1 + len(aggregate.dimensions)))
     return (
         f"SELECT {', '.join(selected)} FROM (SELECT {', '.join(columns)} FROM {source} "  # noqa: S608

@@ -22,6 +22,8 @@ from analytics_pipeline.intake.rejects import storable
 from analytics_pipeline.sql_files import load_query
 
 CONTRADICTED = "contradicts a stored event"
+# The source of a record that contradicts an event of the archive.
+ARCHIVE = "archive"
 
 _STRETCH = timedelta(days=28)
 

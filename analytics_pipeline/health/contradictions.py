@@ -4,15 +4,17 @@ Which of the two is right is for a person to say. So both are warnings, and both
 """
 
 import shlex
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.erp.record_source import CHANGED
-from analytics_pipeline.health.check_result import CheckResult, Severity, Violation
+from analytics_pipeline.events.contradictions import ARCHIVE
+from analytics_pipeline.health.check_result import CheckResult, Severity, Violation, close_command
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.hypertable import hypertable_status
+from analytics_pipeline.windows import Window
 
 CONTRADICTIONS = "events_contradicted"
 TWO_INSTANTS = "one_id_at_two_instants"
@@ -45,17 +47,30 @@ def events_contradicted(connection: Connection, settings: Settings) -> CheckResu
                 severity=Severity.WARNING,
             )
         )
-    if in_files := [row for row in rows if row[4] is None]:
-        _, name, timestamp, *_ = in_files[0]
-        of_event = f"event_id = '{name}' AND \"timestamp\" = '{timestamp:%Y-%m-%d %H:%M:%S.%f}+00'"
-        keep = "UPDATE analytics_event_conflicts SET outcome = 'kept', decided_at = now() WHERE outcome = 'open'"
+    of_records = [row for row in rows if row[4] is None]
+    if in_database := [row for row in of_records if row[3] != ARCHIVE]:
+        _, name, timestamp, *_ = in_database[0]
         problems.append(
             Violation(
                 "table analytics_event_conflicts holds stored and sent values side by side; if the record is right, "
                 "have it replace the event, and if the event is right, say so",
                 "analytics-pipeline ingest --on-conflict replace FILE",
                 Severity.WARNING,
-                f"{keep} AND {of_event};",
+                _keep_statement(name, timestamp),
+            )
+        )
+    if in_archive := [row for row in of_records if row[3] == ARCHIVE]:
+        _, name, timestamp, *_ = in_archive[0]
+        month = Window.of_month(timestamp.date())
+        problems.append(
+            Violation(
+                f"event {name} is in the archive, and the record that contradicts it came after its month had been "
+                "dropped: if the event is right, say so; if the record is right, bring the month back, then "
+                f"'analytics-pipeline ingest --on-conflict replace FILE', then '{close_command(month)}', then "
+                "'analytics-pipeline archive release'",
+                f"analytics-pipeline archive restore --month {timestamp:%Y-%m}",
+                Severity.WARNING,
+                _keep_statement(name, timestamp),
             )
         )
     if of_erp := [row for row in rows if row[4] is not None]:
@@ -118,6 +133,12 @@ def one_id_at_two_instants(connection: Connection, settings: Settings) -> CheckR
         },
         limits={"such ids allowed": 0, "days looked at, by arrival": LOOK_BACK.days},
     )
+
+
+def _keep_statement(event_id: str, timestamp: datetime) -> str:
+    of_event = f"event_id = '{event_id}' AND \"timestamp\" = '{timestamp:%Y-%m-%d %H:%M:%S.%f}+00'"
+    keep = "UPDATE analytics_event_conflicts SET outcome = 'kept', decided_at = now() WHERE outcome = 'open'"
+    return f"{keep} AND {of_event};"
 
 
 def _literal(text: str) -> str:

@@ -1,5 +1,6 @@
 """The metric tables: what is stored against what the definitions give, rates that lack, what is outdated."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from psycopg import sql
@@ -7,14 +8,16 @@ from psycopg import sql
 from analytics_pipeline.companies.calendar import platform_calendar
 from analytics_pipeline.currencies import round_money
 from analytics_pipeline.health.check_result import CheckResult, Severity, Violation, close_command
+from analytics_pipeline.metrics.partitions import closed_ranges
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
-from analytics_pipeline.metrics.tables import KeptPeriods, MetricTable, kept_periods, stale_periods
+from analytics_pipeline.metrics.tables import KeptPeriods, MetricTable, StalePeriod, kept_periods, stale_periods
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.clock import database_now
 from analytics_pipeline.timescale.connection import Connection, fetch_row, one_state
+from analytics_pipeline.timescale.expiry import has_archive, restored_windows
 from analytics_pipeline.timescale.invalidation import stale_ranges
-from analytics_pipeline.timescale.refresh import expired_events, retention_horizon
+from analytics_pipeline.timescale.refresh import behind_horizon, expired_events, retention_horizon
 from analytics_pipeline.windows import Granularity, Window, common_windows, midnight
 
 # What is proved of days at most: each takes about as long as it took to compute.
@@ -171,17 +174,7 @@ def figures_current(
         if p.metric == table.metric and p.granularity is granularity
     ]
     kept = kept_periods(connection, table, granularity, platform.currency, platform.time_zone)
-    problems = []
-    if stale:
-        first, last = stale[0].window, stale[-1].window
-        problems.append(
-            Violation(
-                f"{len(stale)} closed {granularity}s from {first.start:%Y-%m-%d} to {last.start:%Y-%m-%d} are to be "
-                f"computed again, because of: {stale[0].causes}; the sensor late_events asks for them",
-                f"analytics-pipeline close --start {first.start:%Y-%m-%d} --end {last.end:%Y-%m-%d}",
-                Severity.WARNING,
-            )
-        )
+    problems = _stale_violations(connection, settings, subject, granularity, stale) if stale else []
     return CheckResult.judge(
         "figures_current",
         subject,
@@ -197,6 +190,54 @@ def figures_current(
             "such periods allowed": 0,
         },
     )
+
+
+def _stale_violations(
+    connection: Connection, settings: Settings, subject: str, granularity: Granularity, stale: Sequence[StalePeriod]
+) -> list[Violation]:
+    """Say of stale periods who computes them again: behind the retention horizon ``close`` can't."""
+    expired = behind_horizon(granularity, retention_horizon(connection), restored_windows(connection))
+    asked = closed_ranges(connection).get(subject, []) if expired else []
+    groups: dict[str, list[StalePeriod]] = {"here": [], "asked": [], "left": []}
+    for period in stale:
+        if not common_windows([period.window], expired):
+            groups["here"].append(period)
+        elif period.window.start >= midnight(settings.start) and common_windows([period.window], asked):
+            groups["asked"].append(period)
+        else:
+            groups["left"].append(period)
+    problems = []
+    for group, periods in groups.items():
+        if not periods:
+            continue
+        span = Window(periods[0].window.start, periods[-1].window.end)
+        which = (
+            f"{len(periods)} closed {granularity}s from {span.start:%Y-%m-%d} to {periods[-1].window.start:%Y-%m-%d}"
+        )
+        causes = f"because of: {periods[0].causes}"
+        if group == "here":
+            text = f"{which} are to be computed again, {causes}; the sensor late_events asks for them"
+            remedy = f"analytics-pipeline close --start {span.start:%Y-%m-%d} --end {span.end:%Y-%m-%d}"
+        else:
+            text = f"{which}, behind the retention horizon, "
+            text += (
+                f"are to be computed again from what outlives their events, {causes}; the sensor late_events asks for "
+                "them"
+                if group == "asked"
+                else f"stay as they are, though something has changed under them, {causes}; the sensor late_events "
+                "asks for none that begins before ANALYTICS_START or that nobody has closed"
+            )
+            remedy = ""
+            if has_archive(connection):
+                months = span.widen(Granularity.MONTH)
+                text += (
+                    f". With their events they can be closed again: bring these back, then '{close_command(months)}', "
+                    "then 'analytics-pipeline archive release'"
+                )
+                bounds = f"--start {months.start:%Y-%m-%d} --end {months.end:%Y-%m-%d}"
+                remedy = f"analytics-pipeline archive restore {bounds}"
+        problems.append(Violation(text, remedy, Severity.WARNING))
+    return problems
 
 
 def _kept_in_words(kept: KeptPeriods, granularity: Granularity) -> str:

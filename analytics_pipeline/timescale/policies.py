@@ -28,6 +28,8 @@ from analytics_pipeline.timescale.server import CONCURRENT_REFRESH_FIXED, Server
 
 COMPRESSION = "policy_compression"
 RETENTION = "policy_retention"
+# Monthly refreshes look back three months, a month's bucket may straddle that, and a chunk of a week goes as a whole.
+_LEAST_RETENTION = "4 months 7 days"
 REFRESH = "policy_refresh_continuous_aggregate"
 # Brings back what was changed or removed by hand.
 APPLY = "analytics-pipeline db policies --apply"
@@ -415,17 +417,14 @@ def _require_sound(connection: Connection, server: ServerInfo, values: PolicyVal
         )
     if values.retention == NEVER:
         return
-    longest = "3 months"
     row = connection.execute(
-        # A bucket of a month may straddle the cut, and a chunk goes as a whole.
-        "SELECT now() - %s::interval < now() - %s::interval - interval '1 month 7 days'",
-        [values.retention, longest],
+        "SELECT now() - %s::interval < now() - %s::interval", [values.retention, _LEAST_RETENTION]
     ).fetchone()
     if row != (True,):
         raise ArgumentError(
-            f"A retention of {values.retention} is too short: monthly refreshes look back {longest}, and one that "
-            "reaches into dropped events erases history. Use at least '5 months', or never (ANALYTICS_RETENTION of a "
-            "new database, --retention of 'db policies')."
+            f"A retention of {values.retention} is too short: it must be longer than {_LEAST_RETENTION}, because a "
+            "refresh that reaches into dropped events erases history. Use '5 months' or so, or never "
+            "(ANALYTICS_RETENTION of a new database, --retention of 'db policies')."
         )
     if values.compress_after == NEVER:
         return

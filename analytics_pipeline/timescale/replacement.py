@@ -63,13 +63,16 @@ def create_beside(connection: Connection, targets: Sequence[Replacement]) -> Non
 def carry_over(connection: Connection, target: Replacement, cut: datetime) -> int:
     """Make the new aggregate hold, before an instant, the rows of the old one; return how many those are.
 
-    A bucket whose rows are the same already stays as it is, with the columns that are new; in the others these are
-    null. One transaction, or a part of one. Raises ``RefusedError`` when the new definition can't hold them.
+    The columns that are new are null there, whatever can still be computed: it may be a part. One transaction, or a
+    part of one. Raises ``RefusedError`` when the new definition can't hold them.
     """
+    existing = _columns_of_old(connection, target)
+    columns = target.aggregate.columns
     parts = {
         "old": stored_table(connection, target.aggregate.name).identifier,
         "new": stored_table(connection, target.beside.name).identifier,
-        "shared": _shared_columns(connection, target),
+        "columns": sql.SQL(", ").join(map(sql.Identifier, columns)),
+        "carried": sql.SQL(", ").join(sql.Identifier(n) if n in existing else sql.NULL for n in columns),
         "key": sql.SQL(", ").join(map(sql.Identifier, ("bucket", *target.aggregate.dimensions))),
     }
     parameters = {"cut": cut}
@@ -104,10 +107,11 @@ def show_carried_rows(connection: Connection, target: Replacement) -> None:
 
 def differing_buckets(connection: Connection, target: Replacement, window: Window) -> list[Window]:
     """Return the buckets of an aligned window in which the old and the new aggregate differ in what both have."""
+    existing = _columns_of_old(connection, target)
     query = sql.SQL(load_query("rebuilt_differences")).format(
         old=stored_table(connection, target.aggregate.name).identifier,
         new=stored_table(connection, target.beside.name).identifier,
-        columns=_shared_columns(connection, target),
+        columns=sql.SQL(", ").join(sql.Identifier(n) for n in target.aggregate.columns if n in existing),
     )
     next_bucket = target.aggregate.granularity.next
     rows = connection.execute(query, {"start": window.start, "end": window.end})
@@ -161,8 +165,5 @@ def _create(connection: Connection, target: Replacement) -> None:
         connection.execute(sql.SQL("ALTER MATERIALIZED VIEW {} SET ({})").format(view, settings))
 
 
-def _shared_columns(connection: Connection, target: Replacement) -> sql.Composed:
-    """Return the columns that the old aggregate has of those of the new one."""
-    rows = connection.execute(load_query("aggregate_columns"), {"name": target.aggregate.name})
-    existing = {name for (name,) in rows}
-    return sql.SQL(", ").join(sql.Identifier(name) for name in target.aggregate.columns if name in existing)
+def _columns_of_old(connection: Connection, target: Replacement) -> set[str]:
+    return {name for (name,) in connection.execute(load_query("aggregate_columns"), {"name": target.aggregate.name})}

@@ -3,11 +3,13 @@
 import json
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from analytics_pipeline.archive.archiving import ArchiveRun, archive_and_drop
@@ -82,10 +84,12 @@ def expired(database: Database, environment: pytest.MonkeyPatch, tmp_path: Path)
             ("2023-01-12T00:00", "2023-01-15T10:20", "2023-01-31T23:59:59.999999", "2023-02-01")
         ):
             add_exact_event(connection, when, number)
-        # As old chunks are; the other stays as it is.
-        connection.execute(
-            "SELECT compress_chunk(c) FROM show_chunks('analytics_events', older_than => %s) AS c", [JANUARY_CHUNK.end]
-        )
+        # As old chunks are; the other stays as it is. The compression policy may be at the same chunk.
+        with suppress(psycopg.errors.DuplicateObject):
+            connection.execute(
+                "SELECT compress_chunk(c) FROM show_chunks('analytics_events', older_than => %s) AS c",
+                [JANUARY_CHUNK.end],
+            )
         (recent,) = connection.execute("SELECT now() - interval '40 days'").fetchone() or (None,)
         assert recent is not None
         add_exact_event(connection, recent.isoformat(), 9)

@@ -1,14 +1,19 @@
 """A range comes back from the archive, is closed again, and goes again when it is released."""
 
+import shlex
 from datetime import timedelta
 
 import pytest
+from click.testing import CliRunner
 
 from analytics_pipeline.archive.archiving import rewrite
 from analytics_pipeline.archive.proved_ranges import read_ranges
 from analytics_pipeline.archive.restoring import release_months, restore_months
 from analytics_pipeline.archive.verifying import archive_status, verify_archive
+from analytics_pipeline.cli import main
 from analytics_pipeline.errors import AnalyticsError, RefusedError
+from analytics_pipeline.health.check_result import CheckResult
+from analytics_pipeline.health.metrics import figures_current
 from analytics_pipeline.metrics.tables import METRIC_TABLES, close_metric
 from analytics_pipeline.orchestration.close import ranges_to_close
 from analytics_pipeline.settings import get_settings
@@ -189,6 +194,65 @@ def test_a_range_rewritten_on_purpose_is_proved_as_it_is_then(expired: Archived)
     assert all(r.late_rows == 0 for r in read_ranges(expired.connection))
     restore_months(expired.connection, expired.settings, JANUARY, print)
     assert {row[4] for row in expired.stored(JANUARY_CHUNK)} == {"erased"}
+
+
+def test_months_after_a_corrected_one_are_said_to_need_their_events_back(expired: Archived) -> None:
+    connection, server = expired.connection, server_info(expired.connection)
+    february = Window(JANUARY.end, at("2023-03-01"))
+    both = Window(JANUARY.start, february.end)
+    change_policies(connection, server, {"retention": "never"})
+    for when in ("2023-01-12T10:00", "2023-02-12T10:00"):
+        _add_user_event(connection, when, "u1", "user.login")
+    _close_months(connection, both)
+    change_policies(connection, server, {"retention": "2 years"})
+    expired.run()
+    restored = restore_months(connection, expired.settings, JANUARY, print)
+    assert restored.later is not None
+    assert restored.later.start == february.start
+    _add_user_event(connection, "2023-01-13T10:00", "late", "user.login")
+    _close_months(connection, JANUARY)
+    release_months(connection, None)
+    expired.run()
+
+    users = next(table for table in METRIC_TABLES if table.metric == "user_metrics")
+
+    def current() -> CheckResult:
+        return figures_current(connection, get_settings(), "user_metrics_monthly", users, Granularity.MONTH)
+
+    # Nobody asks for it, and closing it as it is is refused.
+    with pytest.raises(AnalyticsError):
+        ranges_to_close(connection, expired.settings, february)
+    left = current()
+    assert (
+        "1 closed months from 2023-02-01 to 2023-02-01, behind the retention horizon, stay as they are" in left.summary
+    )
+    assert left.remedies == ("analytics-pipeline archive restore --start 2023-02-01 --end 2023-03-01",)
+    assert "then 'analytics-pipeline close --start 2023-02-01T00:00 --end 2023-03-01T00:00'" in left.summary
+    # The sensor does from ANALYTICS_START on, of what was closed.
+    expired.environment.setenv("ANALYTICS_START", "2023-01-01")
+    get_settings.cache_clear()
+    assert "stay as they are" in current().summary
+    connection.execute(
+        "INSERT INTO analytics_partitions (asset, window_start, window_end, closed_at) "
+        "VALUES ('user_metrics_monthly', %s, %s, now())",
+        [february.start, february.end],
+    )
+    asked = current()
+    assert "from what outlives their events" in asked.summary
+    assert "the sensor late_events asks for them" in asked.summary
+    assert asked.remedies == left.remedies
+    result = CliRunner().invoke(main, shlex.split(asked.remedies[0])[1:])
+    assert result.exit_code == 0, result.output
+    assert "To bring back all of them: analytics-pipeline archive restore --start 2023-03-01 --end 20" in result.output
+    assert current().remedies == ("analytics-pipeline close --start 2023-02-01 --end 2023-03-01",)
+    _close_months(connection, february)
+    assert current().passed
+
+
+def _close_months(connection: Connection, months: Window) -> None:
+    close_inputs(connection, months)
+    for table in METRIC_TABLES:
+        close_metric(connection, table, Granularity.MONTH, months, "EUR")
 
 
 def _close(connection: Connection) -> None:

@@ -276,6 +276,16 @@ def test_a_retention_within_reach_of_a_refresh_window_is_refused(
     assert _retention(connection) == "never"
 
 
+def test_the_shortest_retention_is_the_one_that_is_named(
+    connection: Connection, environment: pytest.MonkeyPatch
+) -> None:
+    # Four months and seven days have 127 days at least and 130 at most.
+    with pytest.raises(AnalyticsError, match="126 days is too short: it must be longer than 4 months 7 days"):
+        _existing_database(connection, environment, retention="126 days")
+    _existing_database(connection, environment, retention="131 days")
+    assert _retention(connection) == "131 days"
+
+
 @pytest.mark.parametrize("attempt", [_new_database, _existing_database])
 @pytest.mark.parametrize("compress_after", ["2 years", "6 months"])
 def test_compressing_what_has_been_dropped_before_is_refused(

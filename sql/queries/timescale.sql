@@ -205,22 +205,22 @@ SELECT count(*), count(DISTINCT ({key})) FROM {new} WHERE bucket < %(cut)s
 
 
 -- name: carry_rows
--- Before an instant, the rows of the old table that the new one lacks.
-INSERT INTO {new} ({shared})
-SELECT {shared} FROM {old} WHERE bucket < %(cut)s
+-- Before an instant, the rows of the old table that the new one lacks; with null in what the old one has not.
+INSERT INTO {new} ({columns})
+SELECT {carried} FROM {old} WHERE bucket < %(cut)s
 EXCEPT ALL
-SELECT {shared} FROM {new} WHERE bucket < %(cut)s
+SELECT {columns} FROM {new} WHERE bucket < %(cut)s
 
 
 -- name: drop_uncarried_buckets
--- Before an instant, the buckets of the new table with a row that the old one has not.
+-- Before an instant, the buckets of the new table with a row that the old one has not, or with a value in a new column.
 DELETE FROM {new}
 WHERE bucket IN (
     SELECT surplus.bucket
     FROM (
-        SELECT {shared} FROM {new} WHERE bucket < %(cut)s
+        SELECT {columns} FROM {new} WHERE bucket < %(cut)s
         EXCEPT ALL
-        SELECT {shared} FROM {old} WHERE bucket < %(cut)s
+        SELECT {carried} FROM {old} WHERE bucket < %(cut)s
     ) AS surplus
 )
 
