@@ -1,5 +1,7 @@
 """``analytics-pipeline erase``: forgets a person, or a company."""
 
+from functools import partial
+
 import click
 
 from analytics_pipeline.cli.program import examples
@@ -26,13 +28,14 @@ def erase(company: str, user: str | None, *, texts: bool, yes: bool, as_json: bo
     A person's ids and metadata are replaced by a random pseudonym, and every figure stays as it is. Of a company every
     row goes, and figures over all companies are computed again where events are there. Shows first what is touched,
     and asks. In the end every table and file is searched: where something is left, it is named, and the exit status is
-    1. Interrupted, the same command goes on.
+    1. Places that may hold the id as a part of a longer word (sub-user-17) are left alone and named. Interrupted, the
+    same command goes on.
     """
     settings = get_settings()
     with connect(settings, autocommit=True) as connection:
         erasing.require_owner(connection)
         subject = erasing.subject_of(
-            connection, company, user, in_texts=texts, is_known=lambda: is_known_company(connection, company)
+            connection, company, user, in_texts=texts, is_known=partial(is_known_company, connection)
         )
         places = all_places(connection, settings)
         counts = erasing.count(places, subject)
@@ -46,6 +49,7 @@ def erase(company: str, user: str | None, *, texts: bool, yes: bool, as_json: bo
             "pseudonym": done.pseudonym,
             "touched": done.touched,
             "left": done.left,
+            "suspected": done.suspected,
             "notReached": erasing.NOT_REACHED,
         }
         echo_json(fields)
@@ -54,6 +58,10 @@ def erase(company: str, user: str | None, *, texts: bool, yes: bool, as_json: bo
         echo("Not reached are:")
         for line in erasing.NOT_REACHED:
             echo(f"  {line}")
+    if done.suspected:
+        echo("These may hold the id as a part of a longer word, and were left alone: look whose it is there.", err=True)
+        for line in done.suspected:
+            echo(f"  {line}", err=True)
     if done.left:
         raise AnalyticsError(f"Not everything could be erased. Left is {'; '.join(done.left)}. Repeat the command.")
 

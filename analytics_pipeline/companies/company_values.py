@@ -10,9 +10,11 @@ from analytics_pipeline.companies.time_zones import UTC, known_time_zones
 from analytics_pipeline.currencies import ASSET_FORM, is_asset, is_currency
 from analytics_pipeline.errors import UnknownNameError
 from analytics_pipeline.events.aliases import load_aliases
+from analytics_pipeline.events.erased import load_erased
 from analytics_pipeline.events.ids import to_id
 from analytics_pipeline.fx.show import stored_rates
 from analytics_pipeline.intake.rejection import RejectedEvent, shown
+from analytics_pipeline.intake.rejects import ERASED_COMPANY
 from analytics_pipeline.locales import require_locale
 from analytics_pipeline.timescale.connection import Connection
 
@@ -41,6 +43,7 @@ class CompanyParser:
         """Use the connection, which stays the caller's to close."""
         self._connection = connection
         self._aliases = load_aliases(connection)
+        self._erased = load_erased(connection)
 
     def parse(self, raw: Mapping[str, object]) -> CompanyValues:
         """Return what a row says; an empty text is None. Raises ``RejectedEvent`` naming field, value and remedy.
@@ -48,6 +51,8 @@ class CompanyParser:
         ``raw`` has ``company_id`` and any of ``FIELDS``, texts or None; ``is_test`` may be a bool.
         """
         company_id = to_id(self._aliases.company(raw.get(COMPANY) or None), COMPANY)
+        if self._erased.is_erased(company_id):
+            raise RejectedEvent(ERASED_COMPANY, "its company was erased: nothing of it is kept. Choose another id.")
         judges: dict[str, Callable[[object], str | bool]] = {
             "name": _name,
             "time_zone": self._time_zone,

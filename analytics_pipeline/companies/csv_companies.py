@@ -12,7 +12,7 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.intake.bounded_lines import bounded_lines
 from analytics_pipeline.intake.csv_cells import Line, cells_of, check_count, is_blank, line_text
 from analytics_pipeline.intake.rejection import RejectedEvent, shown
-from analytics_pipeline.intake.rejects import REJECTS_KEPT, Reject, RejectLimit, storable, store_rejects
+from analytics_pipeline.intake.rejects import ERASED_COMPANY, REJECTS_KEPT, Reject, RejectLimit, storable, store_rejects
 from analytics_pipeline.timescale.connection import Connection
 
 _COLUMNS = (COMPANY, *FIELDS)
@@ -66,7 +66,8 @@ def import_companies(connection: Connection, path: Path, *, rejects_kept: int = 
             except RejectedEvent as rejection:
                 imported.rejected += 1
                 imported.reasons[rejection.kind] += 1
-                kept = storable(line_text(line))[:_KEPT_CHARACTERS]
+                is_erased = rejection.kind == ERASED_COMPANY
+                kept = "(a line of an erased company)" if is_erased else storable(line_text(line))[:_KEPT_CHARACTERS]
                 reject = Reject(name, number, rejection.kind, rejection.reason, None, kept)
                 if imported.limit.keeps(reject):
                     imported.rejects.append(reject)

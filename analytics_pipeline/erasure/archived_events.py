@@ -60,6 +60,18 @@ class ArchivedEvents:
         if older := _older_files(archive):
             yield f"{_NAME}: {len(older):,} files of older versions"
 
+    def suspect(self, subject: Subject) -> Iterator[str]:
+        """Look through the metadata of the company's events."""
+        archive = self._archive()
+        if archive is None or subject.is_company:
+            return
+        rows = (row for batch in _rows(archive, None) for row in batch.to_pylist())
+        number = sum(
+            row["company_id"] == subject.company_id and subject.suspects(row["metadata"] or "") for row in rows
+        )
+        if number:
+            yield f"{_NAME}: {number:,}"
+
     def _archive(self) -> Archive | None:
         record = archive_record(self._connection)
         if record is None or record.table_id is None:
@@ -96,13 +108,20 @@ def _rows(archive: Archive, window: Window | None) -> "Iterator[pa.RecordBatch]"
 
 
 def _older_files(archive: Archive) -> list[str]:
-    """Return the files of rows that the newest version doesn't have: the library also names those that are gone."""
+    """Return the files of rows that the newest version doesn't have: the library also names those that are gone.
+
+    The log, whose checkpoints are Parquet files, is none of them: it holds names of files and instants alone.
+    """
     newest = {uri.rpartition("/")[2] for uri in archive.delta.file_uris()}
     try:
         names = open_store(archive.uri).names_below()
     except STORE_ERRORS as error:
         raise ArchiveError(f"Can't list the archive at {archive.location}: {reason_of(error)}.") from error
-    return [name for name in names if name.endswith(".parquet") and name.rpartition("/")[2] not in newest]
+    return [
+        name
+        for name in names
+        if name.endswith(".parquet") and "_delta_log" not in name.split("/") and name.rpartition("/")[2] not in newest
+    ]
 
 
 def _touched(subject: Subject, batch: "pa.RecordBatch") -> Mapping[int, tuple[str | None, dict[str, Any]]]:

@@ -46,6 +46,16 @@ class DagsterRows:
                 for column, number in left.items():
                     yield f"Dagster's {table}.{column}: {number:,} rows"
 
+    def suspect(self, subject: Subject) -> Iterator[str]:
+        """Look through all of them."""
+        for storage in self._storages() if subject.in_texts else ():
+            for table, columns in _tables(storage).items():
+                found: Counter[str] = Counter()
+                for _, row in _naming(storage, table, columns, subject):
+                    found.update(column for column, text in row.items() if subject.suspects(text))
+                for column, number in found.items():
+                    yield f"Dagster's {table}.{column}: {number:,} rows"
+
     def _storages(self) -> Iterator[Connection]:
         url = dagster_storage_url(self._settings)
         if url is None:
@@ -65,14 +75,20 @@ def _tables(storage: Connection) -> Mapping[str, list[str]]:
 def _changes(
     storage: Connection, table: str, columns: list[str], subject: Subject
 ) -> Iterator[tuple[str, dict[str, str]]]:
+    for place, before in _naming(storage, table, columns, subject):
+        now = {name: subject.text(value) for name, value in before.items()}
+        changed = {name: value for name, value in now.items() if value != before[name]}
+        if changed:
+            yield place, changed
+
+
+def _naming(
+    storage: Connection, table: str, columns: list[str], subject: Subject
+) -> Iterator[tuple[str, dict[str, str]]]:
     names = [sql.Identifier(column) for column in columns]
     query = sql.SQL("SELECT ctid::text, {} FROM {} WHERE lower(concat_ws(' ', {})) LIKE ANY (%s)").format(
         sql.SQL(", ").join(names), sql.Identifier(table), sql.SQL(", ").join(names)
     )
     with storage.transaction(), storage.cursor(name="naming") as cursor:
         for place, *values in cursor.execute(query, [subject.patterns]):
-            before = {name: value for name, value in zip(columns, values, strict=True) if value is not None}
-            now = {name: subject.text(value) for name, value in before.items()}
-            changed = {name: value for name, value in now.items() if value != before[name]}
-            if changed:
-                yield place, changed
+            yield place, {name: value for name, value in zip(columns, values, strict=True) if value is not None}

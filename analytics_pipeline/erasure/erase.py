@@ -1,5 +1,6 @@
 """Erasing: what it would touch, doing it place by place, and the proof that nothing is left."""
 
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from psycopg.types.json import Jsonb
 from analytics_pipeline.erasure.place import Place
 from analytics_pipeline.erasure.subject import Subject, is_told, new_pseudonym
 from analytics_pipeline.errors import RefusedError, UnknownNameError
-from analytics_pipeline.events.erased import ErasedIds, load_erased
+from analytics_pipeline.events.erased import ErasedIds, lengths_of, load_erased
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale import audit
 from analytics_pipeline.timescale.connection import Connection, advisory_lock, fetch_row
@@ -28,12 +29,16 @@ _LOCK_CLASS = 7_261_947
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an erasure has done: its number, what took the id's place, how much was touched and what is left."""
+    """What an erasure has done: its number, what took the id's place, how much was touched and what is left.
+
+    ``suspected`` are places that may hold an id as a part of a longer word: they are left for somebody to look at.
+    """
 
     erasure_id: int
     pseudonym: str
     touched: Mapping[str, int]
     left: Sequence[str]
+    suspected: Sequence[str]
 
 
 def require_owner(connection: Connection) -> None:
@@ -44,24 +49,28 @@ def require_owner(connection: Connection) -> None:
 
 
 def subject_of(
-    connection: Connection, company_id: str, user_id: str | None, *, in_texts: bool, is_known: Callable[[], bool]
+    connection: Connection, company_id: str, user_id: str | None, *, in_texts: bool, is_known: Callable[[str], bool]
 ) -> Subject:
     """Return who is meant, with the former ids; nothing is changed.
 
     An erasure that was begun goes on with its pseudonym, and one that is finished does when it is repeated. Raises
     ``UnknownNameError`` for a company or user that nothing here names and that was never erased; ``is_known`` says
-    whether the company is.
+    whether a company is.
     """
+    company_id = unicodedata.normalize("NFC", company_id)
+    user_id = None if user_id is None else unicodedata.normalize("NFC", user_id)
     erased = load_erased(connection)
     begun = _begun(connection, erased, company_id, user_id)
     if user_id is None:
-        if not begun and not is_known():
+        if not begun and not is_known(company_id):
             raise UnknownNameError(f"No such company is known: {company_id!r}. Spell it as in the events.")
         stored_as = {company_id: _pseudonym(begun, erased, company_id, None) or new_pseudonym(company_id, "company")}
         return Subject(company_id, None, stored_as, _told(stored_as, in_texts=in_texts), erased)
     names = connection.execute(load_query("erasure_names"), {"company": company_id, "user": user_id}).fetchall()
     present = names[0][0] if names else user_id
-    ids = list(dict.fromkeys([present, user_id, *(former for _, former in names)]))
+    known = [present, user_id, *(former for _, former in names)]
+    # Within texts, and before ids had a normal form, they are as they came.
+    ids = list(dict.fromkeys([*known, *(unicodedata.normalize("NFD", id_) for id_ in known)]))
     if (
         not begun
         and not fetch_row(connection, load_query("erasure_is_known"), {"company": company_id, "users": ids})[0]
@@ -70,7 +79,9 @@ def subject_of(
             f"No such user of {company_id!r} is known: {user_id!r}. Spell it as in the events, capitals included."
         )
     stored_as = {id_: _pseudonym(begun, erased, company_id, id_) or new_pseudonym(id_, "user") for id_ in ids}
-    return Subject(company_id, user_id, stored_as, _told(stored_as, in_texts=in_texts), erased)
+    told = _told(stored_as, in_texts=in_texts)
+    erased = erased.with_users(company_id, stored_as, next(iter(stored_as.values())), told)
+    return Subject(company_id, user_id, stored_as, told, erased)
 
 
 def count(places: Sequence[Place], subject: Subject) -> dict[str, int]:
@@ -101,7 +112,8 @@ def erase(connection: Connection, places: Sequence[Place], subject: Subject, tou
                 connection.execute(load_query("erasure_finish"), parameters)
                 kind = "company" if subject.is_company else "user"
                 audit.record(connection, ACT, subject.pseudonym, {"kind": kind, "places": touched})
-    return Outcome(erasure_id, subject.pseudonym, touched, left)
+    suspected = [line for place in places for line in place.suspect(subject)]
+    return Outcome(erasure_id, subject.pseudonym, touched, left, suspected)
 
 
 def search(places: Sequence[Place], subject: Subject) -> list[str]:
@@ -115,18 +127,24 @@ def _begin(connection: Connection, subject: Subject) -> tuple[Subject, int]:
         connection.execute(load_query("erasure_key"))
         erased = ErasedIds(bytes(fetch_row(connection, "SELECT key FROM analytics_erasure_key")[0]))
         digests = {id_: _digest(erased, subject, id_) for id_ in subject.ids}
-        rows = [(digests[id_], pseudonym) for id_, pseudonym in subject.stored_as.items()]
+        rows = [(digests[id_], pseudonym, id_ in subject.told) for id_, pseudonym in subject.stored_as.items()]
+        if not subject.is_company:
+            addresses = {erased.digest_of_address(subject.company_id, id_) for id_ in subject.told if "@" in id_}
+            rows += [(digest, subject.pseudonym, True) for digest in addresses]
         number: int = fetch_row(
             connection,
             load_query("erasure_begin"),
             {
                 "kind": "company" if subject.is_company else "person",
                 "pseudonym": subject.pseudonym,
-                "digests": [digest for digest, _ in rows],
-                "stored_as": [pseudonym for _, pseudonym in rows],
-                "in_texts": [id_ in subject.told for id_ in subject.ids],
+                "digests": [digest for digest, _, _ in rows],
+                "stored_as": [pseudonym for _, pseudonym, _ in rows],
+                "in_texts": [in_texts for _, _, in_texts in rows],
             },
         )[0]
+        if not subject.is_company:
+            lengths = [erased.digest_of_length(length) for length in lengths_of(subject.told)]
+            connection.execute(load_query("erasure_lengths"), {"erasure_id": number, "digests": lengths})
     known = load_erased(connection)
     if any(known.ids[digest].recorded_as != subject.pseudonym for digest in digests.values()):
         raise RefusedError("Somebody else has begun to erase the same just now: repeat the command.")

@@ -52,6 +52,14 @@ class StoredEvents:
         if left:
             yield f"{_EVENTS}: {left:,} events"
 
+    def suspect(self, subject: Subject) -> Iterator[str]:
+        """Look through the same columns."""
+        if subject.is_company:
+            return
+        rows = self._connection.execute(load_query("erasure_event_texts"), _parameters(subject))
+        if number := sum(subject.suspects(text) for _, text in rows):
+            yield f"{_EVENTS}: {number:,} events"
+
     def _conceal(self, subject: Subject, day: datetime) -> None:
         rows = self._connection.execute(load_query("erasure_events_of_day"), {**_parameters(subject), "day": day})
         events = [AnalyticsEvent._make([*row[:-1], parse_json(row[-1])]) for row in rows.fetchall()]
@@ -105,6 +113,10 @@ class AggregateRows:
         for name, number in self.count(subject).items():
             if number:
                 yield f"{name}: {number:,} rows"
+
+    def suspect(self, _: Subject) -> Iterator[str]:
+        """Name none: they hold ids by themselves alone."""
+        yield from ()
 
     def _tables(self, subject: Subject) -> list[tuple[str, sql.Identifier, sql.Identifier]]:
         """Return the aggregates that have a column of ids: name, table of the stored rows, column."""

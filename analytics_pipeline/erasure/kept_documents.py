@@ -82,6 +82,11 @@ class KeptDocuments:
         for name in self._naming(subject):
             yield f"{_NAME}: {name}"
 
+    def suspect(self, subject: Subject) -> Iterator[str]:
+        """Look through all of them."""
+        for name in self._naming(subject, suspected=True) if subject.in_texts else ():
+            yield f"{_NAME}: {name}"
+
     def _make_again(self, store: Store, name: str, found: _Registered) -> None:
         """Store the new document beside the old one, have the register know it, and put it in the old one's place.
 
@@ -123,7 +128,8 @@ class KeptDocuments:
             rows = cursor.execute(load_query("erasure_document"), values).fetchall()
         return next((row for row in rows if name in (row.name, revision_name(row.name, row.sha256))), None)
 
-    def _naming(self, subject: Subject) -> Iterator[str]:
+    def _naming(self, subject: Subject, *, suspected: bool = False) -> Iterator[str]:
+        """Yield the documents that name it, or those that may, within a longer word."""
         if not subject.in_texts and not subject.is_company:
             # Among words and numbers it can't be told.
             return
@@ -132,13 +138,16 @@ class KeptDocuments:
         try:
             for name in store.names_below():
                 whose = _company_of(name)
-                if subject.is_company and whose == company:
+                if subject.is_company and whose == company and not suspected:
                     yield name
                 # A user of another company is another person.
                 if whose is not None and (subject.is_company or whose != company):
                     continue
                 content = store.read(name)
-                if content is not None and any_names(subject, texts_of(name, content)):
+                if content is None:
+                    continue
+                texts = texts_of(name, content)
+                if any(map(subject.suspects, texts)) if suspected else any_names(subject, texts):
                     yield name
         except STORE_ERRORS as error:
             raise AnalyticsError(

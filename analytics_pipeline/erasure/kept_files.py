@@ -43,16 +43,25 @@ class KeptFiles:
         for file, _ in self._changed(subject):
             yield f"{self.name}: {subject.file_name(file)}"
 
+    def suspect(self, subject: Subject) -> Iterator[str]:
+        """Look through all of them, and their names."""
+        for file, content in self._files() if subject.in_texts else ():
+            if any(map(subject.suspects, (file, *texts_of(file, content)))):
+                yield f"{self.name}: {subject.file_name(file)}"
+
     def _changed(self, subject: Subject) -> Iterator[tuple[str, bytes | None]]:
+        for file, content in self._files():
+            now = self.change(subject, file, content)
+            if now != content or subject.file_name(file) != file:
+                yield file, now
+
+    def _files(self) -> Iterator[tuple[str, bytes]]:
         store = self._store()
         try:
             for file in store.names_below():
                 content = store.read(file)
-                if content is None:
-                    continue
-                now = self.change(subject, file, content)
-                if now != content or subject.file_name(file) != file:
-                    yield file, now
+                if content is not None:
+                    yield file, content
         except STORE_ERRORS as error:
             raise AnalyticsError(
                 f"Can't read {store.location}: {reason_of(error)}. Erase where {self.name} can be read."

@@ -20,3 +20,7 @@ class Place(Protocol):
     def search(self, subject: Subject) -> Iterator[str]:
         """Yield where something is left, for people."""
         ...
+
+    def suspect(self, subject: Subject, /) -> Iterator[str]:
+        """Yield where an id may be left as a part of a longer word, for people: whose it is there nobody knows."""
+        ...

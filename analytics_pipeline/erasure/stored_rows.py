@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 
 from analytics_pipeline.erasure.subject import Subject, without_record
-from analytics_pipeline.events.erased import replace_word
+from analytics_pipeline.events.erased import SUBSCRIPTION, replace_word
 from analytics_pipeline.events.exact_json import parse_json, to_json
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.audit import AUDIT
@@ -134,6 +134,17 @@ class StoredRows:
             for column, number in left.items():
                 yield f"{table.name}.{column}: {number:,} rows"
 
+    def suspect(self, subject: Subject) -> Iterator[str]:
+        """Look through the same columns."""
+        for table in self.tables() if subject.in_texts else ():
+            for column in table.columns:
+                query = sql.SQL("SELECT {} FROM {} AS t WHERE lower({}) LIKE ANY (%s) AND {}").format(
+                    _as_text(column), sql.Identifier(table.name), _as_text(column), _scope(table, subject)
+                )
+                rows = self._connection.execute(query, [subject.patterns])
+                if number := sum(1 for (text,) in rows if subject.suspects(text)):
+                    yield f"{table.name}.{column.name}: {number:,} rows"
+
     def tables(self) -> list[TextTable]:
         """Return the tables, with the columns that are not the program's own words."""
         columns: dict[str, list[TextColumn]] = {}
@@ -150,10 +161,7 @@ class StoredRows:
         if not table.columns:
             return
         names = [column.name for column in table.columns]
-        scope: sql.Composable = sql.SQL("true")
-        if table.has_company and not subject.is_company:
-            # A user of another company is another person.
-            scope = sql.SQL("(t.company_id = {} OR t.company_id IS NULL)").format(sql.Literal(subject.company_id))
+        scope = _scope(table, subject)
         # Of bytes it isn't known what they stand for.
         is_text = all(column.kind != "bytes" for column in table.columns)
         query = sql.SQL(
@@ -224,6 +232,19 @@ class StoredRows:
         self._connection.execute(sql.SQL(statement).format(sql.Identifier(table.name)), values)
 
 
+def _scope(table: TextTable, subject: Subject) -> sql.Composable:
+    if not table.has_company or subject.is_company:
+        return sql.SQL("true")
+    # A user of another company is another person.
+    return sql.SQL("(t.company_id = {} OR t.company_id IS NULL)").format(sql.Literal(subject.company_id))
+
+
+def _as_text(column: TextColumn) -> sql.Composable:
+    name = sql.Identifier("t", column.name)
+    # Bytes are escaped but for what is ASCII.
+    return sql.SQL("encode({}, 'escape')" if column.kind == "bytes" else "{}::text").format(name)
+
+
 def _readable(column: TextColumn) -> sql.Composable:
     name = sql.Identifier("t", column.name)
     return sql.SQL("{}::text").format(name) if column.kind == "json" else name
@@ -253,6 +274,8 @@ def _without(table: str, column: TextColumn, row: Mapping[str, Any], subject: Su
 
 def _without_words(table: str, column: str, row: Mapping[str, Any], subject: Subject, *, alone: bool) -> str:
     value: str = row[column]
+    if column == SUBSCRIPTION:
+        return subject.subscription(value)
     if column in _IDS:
         return subject.stored_as.get(value, value)
     if table == _CURSORS and column == "position_key":

@@ -10,7 +10,15 @@ from functools import cached_property
 from typing import Any, Final
 from urllib.parse import quote
 
-from analytics_pipeline.events.erased import ErasedIds, concealed_record, pseudonym_alone, replace_word, without_person
+from analytics_pipeline.events.erased import (
+    SUBSCRIPTION,
+    ErasedIds,
+    concealed_record,
+    is_part,
+    pseudonym_alone,
+    replace_word,
+    without_person,
+)
 from analytics_pipeline.events.exact_json import parse_json, to_json
 from analytics_pipeline.events.sources import split_name
 from analytics_pipeline.intake.rejection import RejectedEvent
@@ -129,14 +137,27 @@ class Subject:
         """Return whether an id stands in a text of a file."""
         return self.text(text) != text
 
+    def suspects(self, text: str) -> bool:
+        """Return whether an id that is told may stand in a text as a part of a longer word, which is left alone."""
+        folded = text.lower()
+        forms = [form for form, id_ in self._forms.items() if id_ in self.told and form.lower() in folded]
+        if not forms:
+            return False
+        text = self.text(text)
+        return any(is_part(text, form) for form in forms)
+
+    def subscription(self, text: str) -> str:
+        """Return the name of a subscription with the pseudonym in it, as a part of a longer word, too."""
+        if text in self.stored_as:
+            return self.stored_as[text]
+        return text if self.is_company else self.erased.subscription(self.company_id, text)
+
     def concealed(self, user_id: str | None, metadata: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
         """Return user and metadata of an event of the company as they are kept, and as it would be recorded again."""
         if user_id is not None and user_id in self.stored_as:
             pseudonym = self.stored_as[user_id]
             user_id, metadata = pseudonym, without_person(metadata, user_id, pseudonym)
-        user_id, metadata = self.erased.concealed(self.company_id, user_id, metadata)
-        # Ids of several words are found here alone.
-        return user_id, self.json(metadata) if self.in_texts else metadata
+        return self.erased.concealed(self.company_id, user_id, metadata)
 
     def file_name(self, name: str) -> str:
         """Return a name of a file, in whatever folder, with the pseudonym where an id stands before its endings."""
@@ -168,6 +189,8 @@ class Subject:
     def _json_text(self, text: str, key: str) -> str:
         if text in self.stored_as:
             return self.stored_as[text] if text in self.told or key in self._id_keys else text
+        if key.removeprefix("metadata.") == SUBSCRIPTION:
+            text = self.subscription(text)
         if self.is_company:
             text = self._figure.sub(lambda found: f"{found[1]}{self.pseudonym}", text)
         return self.text(text)

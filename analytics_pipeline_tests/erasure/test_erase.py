@@ -37,6 +37,7 @@ from analytics_pipeline_tests.erasure.crowded import (
     plant,
     record,
 )
+from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.metrics.closing import close_inputs
 from analytics_pipeline_tests.reports.ledger import JANUARY
 
@@ -181,6 +182,48 @@ def test_records_that_still_name_the_person_are_recorded_under_the_pseudonym(
     assert set(erased("--user", ANN)["touched"]) == set()
 
 
+def test_the_same_file_is_recognised_again_whatever_the_ids_of_the_erased_stand_in(
+    connection: Connection, tmp_path: Path
+) -> None:
+    odd, plain = 'O\'Brien "the 1st"', "zoe\u0308-17"
+    monthly: dict[str, object] = {"status": "active", "interval": "month", "interval_count": 1, "quantity": 1}
+    monthly["subscription_id"] = f"sub-{plain}-card"
+    lines = [
+        record(1, odd),
+        {**record(2, plain, **monthly), "event_type": "subscription.started", "category": "subscription"},
+        record(3, "bob", **{plain: "as key", "by": f"for {odd}, and {plain}.pdf", "url": "?u=zo%C3%AB-17"}),
+        {**record(4, "bob", **monthly), "event_type": "subscription.changed", "category": "subscription"},
+    ]
+    wrong = {**record(5, "bob", by=f"for {odd}", **{plain: [1]}), "value": "much"}
+    lines = [{**line, "event_id": f"again-{number}"} for number, line in enumerate(lines)]
+    file, rejects = tmp_path / "again.jsonl", tmp_path / "rejects.jsonl"
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in [*lines, wrong]))
+    assert ingest([Source.of(file)], connection, rejects_path=rejects).new == 4
+    before = figures(connection)
+    for id_ in (odd, plain):
+        done = erased("--user", id_)
+        assert (done["left"], done["suspected"]) == ([], [])
+    assert figures(connection) == before
+    rejects.unlink()
+    again = ingest([Source.of(file)], connection, rejects_path=rejects)
+    assert (again.already_there, again.rejected, again.conflicts) == (4, 1, 0)
+    # Somebody else's change of such an event is a contradiction, which is kept without the ids.
+    file.write_text(json.dumps({**lines[2], "value": "7"}))
+    contradicted = ingest([Source.of(file)], connection, rejects_path=rejects)
+    assert (contradicted.conflicts, contradicted.rejected) == (1, 1)
+    for name in ("the 1st", "zo\u00eb", "zo\u0308", "zo%C3%AB"):
+        assert (naming(connection, name, "acme"), name in rejects.read_text()) == ([], False)
+
+
+def test_a_longer_word_that_may_hold_an_id_is_named_and_left(connection: Connection) -> None:
+    connection.execute("UPDATE analytics_notifications SET subject = 'of pay-eve-99_b', error = 'of eve-991'")
+    add_event(connection, "2026-01-20T09:00", user_id="eve-99")
+    done = erased("--user", "eve-99")
+    assert (done["left"], done["suspected"]) == ([], ["analytics_notifications.subject: 1 rows"])
+    said = erase("--user", "eve-99", "--yes").output
+    assert "These may hold the id as a part of a longer word" in said
+
+
 def test_an_id_that_is_an_ordinary_word_is_replaced_where_an_id_stands_alone(connection: Connection) -> None:
     connection.execute("UPDATE analytics_notifications SET subject = 'dan', source = 'dan'")
     connection.execute("UPDATE analytics_companies SET name = 'dan' WHERE company_id = 'acme'")
@@ -264,6 +307,13 @@ def test_of_a_company_nothing_is_left_and_figures_over_all_are_computed_again(
     cause = "SELECT company_id FROM analytics_metric_changes WHERE cause = 'a company that was erased'"
     assert connection.execute(cause).fetchall() == [(None,)]
     assert not [name for name in open_store(get_settings().artifacts_root).names_below() if "globex" in name]
+    refused = CliRunner().invoke(main, ["companies", "set", "globex", "--name", "Globex", "--allow-unknown"])
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert "its company was erased" in refused.stderr
+    companies, kept = tmp_path / "companies.csv", tmp_path / "kept.jsonl"
+    companies.write_text("company_id,name\nglobex,Globex\n")
+    imported = CliRunner().invoke(main, ["companies", "import", str(companies), "--rejects", str(kept)])
+    assert (imported.exit_code, "globex" in kept.read_text().lower()) == (3, False)
     file = tmp_path / "again.jsonl"
     of_globex = {**record(1, "fay"), "company_id": "globex"}
     file.write_text(f"{json.dumps(of_globex)}\n{json.dumps({**of_globex, 'value': 'much'})}\n")

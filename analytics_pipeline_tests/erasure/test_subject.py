@@ -12,7 +12,7 @@ import pytest
 
 from analytics_pipeline.erasure.file_texts import texts_of, without
 from analytics_pipeline.erasure.subject import Subject, any_names, is_told
-from analytics_pipeline.events.erased import ErasedId, ErasedIds
+from analytics_pipeline.events.erased import ErasedIds
 from analytics_pipeline.events.line_workers import Chunk, parse_chunk
 from analytics_pipeline.events.model import Parsing
 
@@ -29,7 +29,10 @@ COMPANY = Subject("acme", None, {"acme": "erased-company-1"}, frozenset())
         (f"Mail to {ANN}.", f"Mail to {NOW}."),
         (f"<Ann@Example.com>, {ANN}", f"<{NOW}>, {NOW}"),
         (f"joann@example.com {ANN}.au x.{ANN} {ANN}-2", f"joann@example.com {ANN}.au x.{ANN} {ANN}-2"),
+        (f"{ANN}.pdf {ANN}.Next of {ANN}.AU", f"{NOW}.pdf {NOW}.Next of {ANN}.AU"),
         ("ann%40example.com", NOW),
+        ("by%20ann%40example.com", f"by%20{NOW}"),
+        (rf"said\n{ANN}", rf"said\n{NOW}"),
         (json.dumps({"user_id": ANN}), json.dumps({"user_id": NOW})),
     ],
 )
@@ -58,12 +61,37 @@ def test_a_plain_id_is_found_where_an_id_stands_and_nowhere_else() -> None:
     assert [any_names(COMPANY, [page]) for page in ("acme 1,000.00 5.0%", "the acme of it")] == [True, False]
 
 
+def test_a_company_is_found_before_endings_of_files_and_a_part_of_a_longer_word_is_suspected() -> None:
+    company = Subject("acme-2", None, {"acme-2": "erased-company-1"}, frozenset({"acme-2"}))
+    text = "companies/acme-2.pdf acme-2.json acme-2.Next acme-2.tar"
+    assert company.text(text) == text.replace("acme-2", "erased-company-1", 3)
+    assert company.suspects(text)
+    person = Subject("acme", "user-1", {"user-1": "erased-user-ab"}, frozenset({"user-1"}))
+    suspected = [
+        text for text in ("user-1", "of user-1.", "user-17", "superuser-1", "sub-user-1", "USER-1_card", "1")
+        if person.suspects(text)
+    ]  # fmt: skip
+    assert suspected == ["sub-user-1", "USER-1_card"]
+    assert not PLAIN.suspects("sub-17")
+
+
 def test_records_are_told_by_digests_as_they_are_by_the_ids() -> None:
-    erased = ErasedIds(b"k" * 32)
-    known = ErasedIds(erased.key, {erased.digest("acme", ANN): ErasedId(NOW, in_texts=True)})
-    for text in (ANN, f"Mail to {ANN}.", f"joann@example.com {ANN}-2"):
-        assert known.text("acme", text) == PERSON.text(text)
-    assert known.text("globex", ANN) == ANN
+    several = 'O\'Brien "the 1st"'
+    known = ErasedIds(b"k" * 32).with_users("acme", [ANN, several, "17"], NOW, {ANN, several})
+    person = Subject("acme", ANN, dict.fromkeys((ANN, several), NOW), frozenset({ANN, several}))
+    for form in ("{}", "Mail to {}.", "{}.au {}.AU x.{} {}-2", "of {}.pdf, {}.jsonl.gz {}.Next", "x{} \\n{} <{}>,{}"):
+        for id_ in (ANN, several, "Ann@Example.com", "ann%40example.com"):
+            text = form.replace("{}", id_)
+            assert known.text("acme", text) == person.text(text), text
+            assert (known.text("acme", text) == text) == ("{}-2" in form), text
+    assert (known.text("globex", ANN), known.text("acme", "of 17")) == (ANN, "of 17")
+    # As a key, and as a part of a subscription's name.
+    value = {ANN: [several, {several: 1}], "subscription_id": f"sub-{ANN}-card", "plan": f"sub-{ANN}-card"}
+    assert known.value("acme", value) == {
+        NOW: [NOW, {NOW: 1}], "subscription_id": f"sub-{NOW}-card", "plan": f"sub-{ANN}-card"
+    }  # fmt: skip
+    content = {"company_id": "acme", "user_id": "bob", "metadata": {"by": f"for {several}"}}
+    assert known.record("acme", content, json.dumps(content)) == "(a record of an erased person)"
     # As the processes that parse lines get it.
     line = json.dumps({"event_id": "1", "timestamp": "2026-01-01T00:00Z", "company_id": "acme", "user_id": ANN})
     line = line.replace("}", ', "event_type": "feature.tried", "category": "user_activity"}\n')

@@ -20,6 +20,7 @@ def test_tags_run_configuration_and_events_bear_the_pseudonym_and_runs_stay_read
         instance, "reports", run_config=config, tags={"analytics/asked_by": ANN, "other": "user-1"}
     )
     instance.report_engine_event(f"made for {ANN}", run)
+    instance.report_engine_event("Stored acme-2.pdf, acme-2.json of acme-2.Next is nothing for acme-2_b", run)
     place, person = DagsterRows(get_settings()), Subject("acme", ANN, {ANN: ERASED}, frozenset({ANN}))
     assert place.count(person)["Dagster's run_tags"] == 1
     assert {line.partition(":")[0] for line in place.search(person)} == {
@@ -35,3 +36,8 @@ def test_tags_run_configuration_and_events_bear_the_pseudonym_and_runs_stay_read
     place.erase(company)
     (found,) = instance.get_runs()
     assert '"company_id": "erased-company-1"' in json.dumps(found.run_config)
+    told = Subject("acme-2", None, {"acme-2": "erased-company-2"}, frozenset({"acme-2"}))
+    place.erase(told)
+    assert (list(place.search(told)), list(place.suspect(told))) == ([], ["Dagster's event_logs.event: 1 rows"])
+    stored = "Stored erased-company-2.pdf, erased-company-2.json of erased-company-2.Next is nothing for acme-2_b"
+    assert stored in {entry.message for entry in instance.all_logs(run.run_id)}

@@ -196,6 +196,14 @@ ON CONFLICT DO NOTHING
 DELETE FROM analytics_document_keys WHERE name = %(name)s
 
 
+-- name: erasure_lengths
+-- That some id of several words has so many characters: of no person, so it stays when a person's digest is deleted.
+INSERT INTO analytics_erased_ids (digest, erasure_id, stored_as, recorded_as, in_texts)
+SELECT l.digest, %(erasure_id)s, '', '', false
+FROM unnest(%(digests)s::bytea[]) AS l (digest)
+ON CONFLICT DO NOTHING
+
+
 -- name: erasure_may_be_done
 -- Whether this role may change every table: it is the owner's, or a member of it.
 SELECT pg_has_role(current_user, c.relowner, 'MEMBER'), pg_get_userbyid(c.relowner)::text
