@@ -50,7 +50,9 @@ class CompanyParser:
 
         ``raw`` has ``company_id`` and any of ``FIELDS``, texts or None; ``is_test`` may be a bool.
         """
-        company_id = to_id(self._aliases.company(raw.get(COMPANY) or None), COMPANY)
+        if not (named := raw.get(COMPANY)):
+            raise RejectedEvent(f"{COMPANY} is missing", f"{COMPANY} is missing: every company has one.")
+        company_id = to_id(self._aliases.company(named), COMPANY)
         if self._erased.is_erased(company_id):
             raise RejectedEvent(ERASED_COMPANY, "its company was erased: nothing of it is kept. Choose another id.")
         judges: dict[str, Callable[[object], str | bool]] = {

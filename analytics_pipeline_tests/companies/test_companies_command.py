@@ -56,7 +56,7 @@ def test_a_file_is_imported_in_one_spelling_and_its_bad_lines_are_kept_with_thei
     reasons = {reject["line"]: reject["reason"] for reject in map(json.loads, kept.read_text().splitlines())}
     assert list(reasons) == [5, 6, 7, 8]
     assert reasons[5] == "time_zone 'Europe/Berln' is not known: give a name such as Europe/Berlin."
-    for line, said in ((6, "stands in line 2"), (7, "NOCOIN"), (8, "company_id is missing")):
+    for line, said in ((6, "stands in line 2"), (7, "NOCOIN"), (8, "company_id is missing: every company has one")):
         assert said in reasons[line]
     with database.connect(autocommit=True) as connection:
         assert connection.execute("SELECT count(*) FROM analytics_ingest_rejects").fetchone() == (4,)

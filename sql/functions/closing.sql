@@ -453,6 +453,10 @@ BEGIN
     FOR open_window IN
         SELECT unnest(
             analytics_open_windows('analytics_users', p_end) + analytics_open_windows('analytics_subscriptions', p_end)
+            + analytics_unstored(
+                'day', ARRAY['analytics_revenue_hourly', 'analytics_revenue_daily', 'analytics_billing_daily'],
+                tstzmultirange(tstzrange(first_day, p_end))
+            )
         )
     LOOP
         companies := companies || ARRAY(

@@ -1,6 +1,29 @@
 -- Crypto volumes: quantities in the asset's ticker, and what they were worth.
 -- Periods are half-open; a null company means all companies but those marked as test.
 
+CREATE OR REPLACE FUNCTION analytics_crypto_events(p_company text, p_ranges tstzmultirange)
+RETURNS TABLE (company_id text, currency text, event_type text, day date, value numeric)
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+AS $$
+DECLARE
+    part tstzrange;
+BEGIN
+    FOREACH part IN ARRAY ARRAY(SELECT r FROM unnest(p_ranges) AS r)
+    LOOP
+        RETURN QUERY
+        SELECT e.company_id, e.currency, e.event_type, analytics_date(e."timestamp"), e.value
+        FROM analytics_events AS e
+        WHERE e."timestamp" >= lower(part) AND e."timestamp" < upper(part)
+          AND e.category = 'crypto'
+          AND (p_company IS NULL OR e.company_id = p_company)
+          AND e.currency IS NOT NULL;
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION analytics_crypto_events IS
+    'The transactions of some ranges of time, each with its day (UTC); a null company means all.';
+
 CREATE OR REPLACE FUNCTION analytics_crypto_volumes(
     p_company text, p_start timestamptz, p_end timestamptz, p_currency text, p_zone text DEFAULT 'UTC',
     p_each boolean DEFAULT false
@@ -10,9 +33,20 @@ RETURNS TABLE (
 )
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-    -- Whole days from the days, what sticks out on either side from the events; the dates of another zone than UTC from
-    -- the events. Each part begins with whether there is one, so that no chunk is opened for a part that is empty.
-    WITH volume AS MATERIALIZED (
+    -- Whole days from the days, what sticks out on either side and days that are not stored from the events; the dates of
+    -- another zone than UTC from the events. Each part begins with whether there is one, so that no chunk is opened for a
+    -- part that is empty.
+    WITH unstored AS MATERIALIZED (
+        SELECT analytics_unstored(
+            'day', ARRAY['analytics_crypto_daily'],
+            tstzmultirange(tstzrange(
+                analytics_ceil('day', p_start),
+                greatest(analytics_floor('day', p_end), analytics_ceil('day', p_start))
+            ))
+        ) AS days
+        WHERE coalesce(p_zone, 'UTC') = 'UTC'
+    ),
+    volume AS MATERIALIZED (
         SELECT
             -- What was recorded before coins had codes of their own is one, and no currency.
             d.company_id, analytics_crypto_code(d.currency) AS ticker, d.event_type, analytics_date(d.bucket) AS day,
@@ -20,8 +54,13 @@ AS $$
         FROM analytics_crypto_daily AS d
         WHERE coalesce(p_zone, 'UTC') = 'UTC' AND analytics_ceil('day', p_start) < analytics_floor('day', p_end)
           AND d.bucket >= analytics_ceil('day', p_start) AND d.bucket < analytics_floor('day', p_end)
+          AND NOT (SELECT u.days FROM unstored AS u) @> d.bucket
           AND (p_company IS NULL OR d.company_id = p_company)
           AND d.currency IS NOT NULL
+        UNION ALL
+        SELECT e.company_id, analytics_crypto_code(e.currency), e.event_type, e.day, e.value, 1
+        FROM unstored AS u
+        CROSS JOIN LATERAL analytics_crypto_events(p_company, u.days) AS e
         UNION ALL
         SELECT e.company_id, e.currency, e.event_type, analytics_date(e."timestamp"), e.value, 1
         FROM analytics_events AS e

@@ -376,19 +376,55 @@ $$;
 COMMENT ON FUNCTION analytics_growth IS
     'Growth in per cent; null unless the previous figure is above zero and both are wholly known.';
 
+CREATE OR REPLACE FUNCTION analytics_event_counts(p_company text, p_ranges tstzmultirange)
+RETURNS TABLE (company_id text, event_type text, category text, events bigint)
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+AS $$
+DECLARE
+    part tstzrange;
+BEGIN
+    FOREACH part IN ARRAY ARRAY(SELECT r FROM unnest(p_ranges) AS r)
+    LOOP
+        RETURN QUERY
+        SELECT e.company_id, e.event_type, e.category, count(*)
+        FROM analytics_events AS e
+        WHERE e."timestamp" >= lower(part) AND e."timestamp" < upper(part)
+          AND (p_company IS NULL OR e.company_id = p_company)
+        GROUP BY e.company_id, e.event_type, e.category;
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION analytics_event_counts IS
+    'How many events of each type there are in some ranges of time, counted over the events; a null company means all.';
+
 CREATE OR REPLACE FUNCTION analytics_top_events(
     p_company text, p_start timestamptz, p_end timestamptz, p_most integer
 )
 RETURNS TABLE (event_type text, category text, events bigint)
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
+    WITH unstored AS MATERIALIZED (
+        SELECT analytics_unstored(
+            'hour', ARRAY['analytics_event_volume_hourly'],
+            tstzmultirange(tstzrange(
+                analytics_ceil('hour', p_start),
+                greatest(analytics_floor('hour', p_end), analytics_ceil('hour', p_start))
+            ))
+        ) AS hours
+    )
     SELECT v.event_type, v.category, sum(v.events)::bigint
     FROM (
         SELECT h.company_id, h.event_type, h.category, h.event_count AS events
         FROM analytics_event_volume_hourly AS h
         WHERE analytics_ceil('hour', p_start) < analytics_floor('hour', p_end)
           AND h.bucket >= analytics_ceil('hour', p_start) AND h.bucket < analytics_floor('hour', p_end)
+          AND NOT (SELECT u.hours FROM unstored AS u) @> h.bucket
           AND (p_company IS NULL OR h.company_id = p_company)
+        UNION ALL
+        SELECT e.company_id, e.event_type, e.category, e.events
+        FROM unstored AS u
+        CROSS JOIN LATERAL analytics_event_counts(p_company, u.hours) AS e
         UNION ALL
         SELECT e.company_id, e.event_type, e.category, 1
         FROM analytics_events AS e

@@ -4,7 +4,8 @@
 
 -- Bounds are sorted, and number the stretches between them: stretch n begins with bound n. Time is cut at more instants
 -- than these where amounts of each date are wanted. Days that are not cut are read from the days, hours of the other days
--- from the hours, the rest from the events: each is read once, and no chunk is opened for what is not asked for.
+-- from the hours, the rest from the events, and so is what is not stored: each is read once, and no chunk is opened for what
+-- is not asked for.
 CREATE OR REPLACE FUNCTION analytics_revenue_pieces(
     p_bounds timestamptz[], p_cuts timestamptz[], p_wanted tstzmultirange, p_companies text[], p_except text,
     p_with_invoices boolean
@@ -18,8 +19,16 @@ SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
 DECLARE
-    days tstzmultirange := p_wanted - analytics_split('day', p_cuts);
-    hours tstzmultirange := p_wanted - days - analytics_split('hour', p_cuts);
+    uncut_days tstzmultirange := p_wanted - analytics_split('day', p_cuts);
+    unstored_days tstzmultirange := analytics_unstored(
+        'day',
+        ARRAY['analytics_revenue_hourly', 'analytics_revenue_daily']
+            || CASE WHEN p_with_invoices THEN ARRAY['analytics_billing_daily'] END,
+        uncut_days
+    );
+    days tstzmultirange := uncut_days - unstored_days;
+    uncut_hours tstzmultirange := p_wanted - uncut_days - analytics_split('hour', p_cuts);
+    hours tstzmultirange := uncut_hours - analytics_unstored('hour', ARRAY['analytics_revenue_hourly'], uncut_hours);
     moments tstzmultirange := p_wanted - days - hours;
     -- What is invoiced has no hours.
     from_events tstzmultirange := CASE WHEN p_with_invoices THEN hours + moments ELSE moments END;

@@ -86,6 +86,74 @@ $$;
 COMMENT ON FUNCTION analytics_changed_ranges IS
     'What of an aggregate has changed within a half-open window since it was stored, by the log of its own source.';
 
+-- Below its watermark a real-time aggregate answers with what is stored alone, also for a stretch that nobody has ever
+-- refreshed: before what was closed first, or between what was closed. Who asks for figures reads the events there. What
+-- was closed and has changed since is stored: it is stale, and answers as it was until it is closed again. Behind the
+-- retention horizon there are no events to read.
+CREATE OR REPLACE FUNCTION analytics_unstored(p_unit text, p_aggregates text[], p_ranges tstzmultirange)
+RETURNS tstzmultirange
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+AS $$
+DECLARE
+    first_instant bigint := _timescaledb_functions.to_unix_microseconds(lower(p_ranges));
+    last_instant bigint := _timescaledb_functions.to_unix_microseconds(upper(p_ranges)) - 1;
+    unstored tstzmultirange;
+    horizon timestamptz;
+BEGIN
+    IF isempty(p_ranges) THEN
+        RETURN '{}';
+    END IF;
+    unstored := (
+        SELECT coalesce(
+            range_agg(
+                p_ranges * tstzmultirange(i.invalid) - (
+                    SELECT coalesce(range_agg(tstzrange(p.window_start, p.window_end)), '{}')
+                    FROM analytics_partitions AS p
+                    WHERE p.asset = a.user_view_name::text AND p.closed_at IS NOT NULL
+                      AND p.window_start < upper(i.invalid) AND p.window_end > lower(i.invalid)
+                      -- No partition is longer than a month.
+                      AND p.window_start > lower(i.invalid) - interval '32 days'
+                )
+            ),
+            '{}'
+        )
+        FROM _timescaledb_catalog.continuous_agg AS a
+        JOIN _timescaledb_catalog.continuous_aggs_watermark AS w ON w.mat_hypertable_id = a.mat_hypertable_id
+        CROSS JOIN LATERAL (
+            SELECT g.lowest_modified_value, g.greatest_modified_value
+            FROM _timescaledb_catalog.continuous_aggs_materialization_invalidation_log AS g
+            WHERE g.materialization_id = a.mat_hypertable_id
+            UNION ALL
+            SELECT r.lowest_modified_value, r.greatest_modified_value - 1
+            FROM _timescaledb_catalog.continuous_aggs_materialization_ranges AS r
+            WHERE r.materialization_id = a.mat_hypertable_id
+        ) AS l (low, high)
+        CROSS JOIN LATERAL (
+            SELECT tstzrange(
+                _timescaledb_functions.to_timestamp(greatest(l.low, first_instant)),
+                _timescaledb_functions.to_timestamp(least(l.high, last_instant, w.watermark - 1))
+                    + interval '1 microsecond'
+            )
+            WHERE greatest(l.low, first_instant) <= least(l.high, last_instant, w.watermark - 1)
+        ) AS i (invalid)
+        WHERE a.user_view_name = ANY (p_aggregates)
+    );
+    IF isempty(unstored) THEN
+        RETURN '{}';
+    END IF;
+    horizon := analytics_events_from();
+    RETURN (
+        SELECT coalesce(
+            range_agg(tstzrange(analytics_floor(p_unit, lower(u)), analytics_ceil(p_unit, upper(u)))), '{}'
+        )
+        FROM unnest(unstored) AS u
+    ) * p_ranges - tstzmultirange(tstzrange(NULL, analytics_ceil(p_unit, coalesce(horizon, '-infinity'))));
+END
+$$;
+
+COMMENT ON FUNCTION analytics_unstored IS
+    'The hours, days or months (UTC) within some ranges that one of some aggregates has never stored and does not read from the events either.';
+
 -- The closed partitions that a change has made stale are few among many: they are looked up from what has changed.
 CREATE OR REPLACE FUNCTION analytics_stale_partitions(p_start timestamptz, p_end timestamptz)
 RETURNS TABLE (asset text, window_start timestamptz, window_end timestamptz)

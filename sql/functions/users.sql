@@ -74,8 +74,8 @@ COMMENT ON FUNCTION analytics_returns IS
 
 -- Slots are the stretches between one bound and the next. A user who was deleted more than once has as many rows.
 -- A month of UTC that a local month cuts lies in two slots, one that has its start and one that reaches its end: who was
--- active in them follows from the first and the last instant. Where these are unknown the events say it, and while they
--- are there, also what little of another month a local month reaches into.
+-- active in them follows from the first and the last instant. Where these are unknown, or not stored, the events say it,
+-- and while they are there, also what little of another month a local month reaches into.
 CREATE OR REPLACE FUNCTION analytics_active_slots(
     p_companies text[], p_bounds timestamptz[], p_months tstzmultirange, p_others tstzmultirange,
     p_unsettled tstzmultirange, p_horizon timestamptz
@@ -91,9 +91,18 @@ DECLARE
     none varbit := repeat('0', cardinality(p_bounds) - 1)::varbit;
     first_bound timestamptz := p_bounds[1];
     last_bound timestamptz := p_bounds[cardinality(p_bounds)];
+    unstored tstzmultirange := analytics_unstored(
+        'month', ARRAY['analytics_user_activity_monthly'],
+        (
+            SELECT coalesce(
+                range_agg(tstzrange(analytics_floor('month', lower(m)), analytics_ceil('month', upper(m)))), '{}'
+            )
+            FROM unnest(p_months) AS m
+        )
+    );
     cut_months tstzmultirange := p_months * analytics_split('month', p_bounds);
-    whole_months tstzmultirange := p_months - cut_months;
-    from_events tstzmultirange := cut_months * p_unsettled + (
+    whole_months tstzmultirange := p_months - cut_months - unstored;
+    from_events tstzmultirange := p_months * unstored + cut_months * p_unsettled + (
         SELECT coalesce(range_agg(e.edge), '{}')
         FROM unnest(cut_months) AS m
         CROSS JOIN LATERAL (
@@ -169,7 +178,7 @@ $$;
 
 COMMENT ON FUNCTION analytics_active_slots IS
     'Users with an event of their own (revenue, user_activity, crypto), a bit for each slot in which they have one, and '
-    'what is stored of them: whole months are read from the user grain, other stretches from the events.';
+    'what is stored of them: whole months that are stored are read from the user grain, other stretches from the events.';
 
 CREATE OR REPLACE FUNCTION analytics_user_bases(p_periods analytics_figure_period[], p_with_activity boolean)
 RETURNS TABLE (
