@@ -14,6 +14,8 @@ from analytics_pipeline.timescale.policies import RETENTION, policy_differences,
 from analytics_pipeline_tests.archive.conftest import JANUARY_CHUNK, STRADDLING_CHUNK, Archived, add_exact_event
 from analytics_pipeline_tests.conftest import SERVER_URL, Database
 
+pytestmark = pytest.mark.slow
+
 
 class _Killed(BaseException):
     """A process that ends here."""

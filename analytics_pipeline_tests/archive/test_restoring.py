@@ -28,6 +28,8 @@ from analytics_pipeline_tests.archive.conftest import JANUARY_CHUNK, STRADDLING_
 from analytics_pipeline_tests.events_factory import at
 from analytics_pipeline_tests.metrics.closing import close_inputs
 
+pytestmark = pytest.mark.slow
+
 JANUARY = Window(at("2023-01-01"), at("2023-02-01"))
 YEAR = Window(at("2023-01-01"), at("2024-01-01"))
 

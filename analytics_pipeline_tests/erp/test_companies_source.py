@@ -15,6 +15,8 @@ from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.erp.example import ExampleErp
 from analytics_pipeline_tests.erp.reading import query, read, rejected, source
 
+pytestmark = pytest.mark.slow
+
 
 def _companies() -> list[tuple[object, ...]]:
     return query("SELECT company_id, name, time_zone, currency, is_test FROM analytics_companies ORDER BY 1")

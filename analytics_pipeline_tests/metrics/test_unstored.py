@@ -18,6 +18,8 @@ from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.events_factory import add_event, at
 from analytics_pipeline_tests.metrics.closing import close_inputs, days
 
+pytestmark = pytest.mark.slow
+
 JANUARY, FEBRUARY = days("2025-01-01", "2025-01-31"), days("2025-02-01", "2025-02-28")
 # Of each company's own month: revenue, invoiced, active users, new users.
 Figures = tuple[Decimal | None, Decimal | None, int | None, int | None]

@@ -24,6 +24,8 @@ from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.messages.documents import last_month
 from analytics_pipeline_tests.metrics.closing import close_inputs
 
+pytestmark = pytest.mark.slow
+
 MONTH = date.fromisoformat(f"{last_month()}-01")
 UTC_MONTH = Window.of_month(MONTH)
 MONTH_BEFORE = Window.of_month(MONTH - timedelta(days=1))
