@@ -1,7 +1,7 @@
 -- Crypto volumes: quantities in the asset's ticker, and what they were worth.
 -- Periods are half-open; a null company means all companies but those marked as test.
 
-CREATE OR REPLACE FUNCTION analytics_crypto_events(p_company text, p_ranges tstzmultirange)
+CREATE OR REPLACE FUNCTION analytics_crypto_events(p_company text, p_ranges tstzmultirange, p_zone text)
 RETURNS TABLE (company_id text, currency text, event_type text, day date, value numeric)
 LANGUAGE plpgsql STABLE PARALLEL SAFE
 AS $$
@@ -11,7 +11,7 @@ BEGIN
     FOREACH part IN ARRAY ARRAY(SELECT r FROM unnest(p_ranges) AS r)
     LOOP
         RETURN QUERY
-        SELECT e.company_id, e.currency, e.event_type, analytics_date(e."timestamp"), e.value
+        SELECT e.company_id, e.currency, e.event_type, analytics_date_in(e."timestamp", p_zone), e.value
         FROM analytics_events AS e
         WHERE e."timestamp" >= lower(part) AND e."timestamp" < upper(part)
           AND e.category = 'crypto'
@@ -22,7 +22,7 @@ END
 $$;
 
 COMMENT ON FUNCTION analytics_crypto_events IS
-    'The transactions of some ranges of time, each with its day (UTC); a null company means all.';
+    'The transactions of some ranges of time, each with its date in a time zone (null: UTC); a null company means all.';
 
 CREATE OR REPLACE FUNCTION analytics_crypto_volumes(
     p_company text, p_start timestamptz, p_end timestamptz, p_currency text, p_zone text DEFAULT 'UTC',
@@ -33,62 +33,37 @@ RETURNS TABLE (
 )
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-    -- Whole days from the days, what sticks out on either side and days that are not stored from the events; the dates of
-    -- another zone than UTC from the events. Each part begins with whether there is one, so that no chunk is opened for a
-    -- part that is empty.
-    WITH unstored AS MATERIALIZED (
-        SELECT analytics_unstored(
-            'day', ARRAY['analytics_crypto_daily'],
-            tstzmultirange(tstzrange(
-                analytics_ceil('day', p_start),
-                greatest(analytics_floor('day', p_end), analytics_ceil('day', p_start))
-            ))
-        ) AS days
-        WHERE coalesce(p_zone, 'UTC') = 'UTC'
+    -- Whole days that are stored from the days, everything else from the events: so are the dates of another zone than
+    -- UTC.
+    WITH asked AS MATERIALIZED (
+        SELECT w.span, w.days - analytics_unstored('day', ARRAY['analytics_crypto_daily'], w.days) AS stored_days
+        FROM (
+            SELECT
+                s.span,
+                CASE WHEN coalesce(p_zone, 'UTC') = 'UTC'
+                     THEN s.span - analytics_split('day', ARRAY[p_start, p_end]) ELSE '{}' END AS days
+            FROM (SELECT tstzmultirange(tstzrange(p_start, p_end))) AS s (span)
+        ) AS w
     ),
     volume AS MATERIALIZED (
         SELECT
             -- What was recorded before coins had codes of their own is one, and no currency.
-            d.company_id, analytics_crypto_code(d.currency) AS ticker, d.event_type, analytics_date(d.bucket) AS day,
-            d.total_value, d.event_count
-        FROM analytics_crypto_daily AS d
-        WHERE coalesce(p_zone, 'UTC') = 'UTC' AND analytics_ceil('day', p_start) < analytics_floor('day', p_end)
-          AND d.bucket >= analytics_ceil('day', p_start) AND d.bucket < analytics_floor('day', p_end)
-          AND NOT (SELECT u.days FROM unstored AS u) @> d.bucket
-          AND (p_company IS NULL OR d.company_id = p_company)
-          AND d.currency IS NOT NULL
-        UNION ALL
-        SELECT e.company_id, analytics_crypto_code(e.currency), e.event_type, e.day, e.value, 1
-        FROM unstored AS u
-        CROSS JOIN LATERAL analytics_crypto_events(p_company, u.days) AS e
-        UNION ALL
-        SELECT e.company_id, e.currency, e.event_type, analytics_date(e."timestamp"), e.value, 1
-        FROM analytics_events AS e
-        WHERE coalesce(p_zone, 'UTC') = 'UTC' AND p_start < least(analytics_ceil('day', p_start), p_end)
-          AND e."timestamp" >= p_start AND e."timestamp" < least(analytics_ceil('day', p_start), p_end)
-          AND e.category = 'crypto'
-          AND (p_company IS NULL OR e.company_id = p_company)
-          AND e.currency IS NOT NULL
-        UNION ALL
-        SELECT e.company_id, e.currency, e.event_type, analytics_date(e."timestamp"), e.value, 1
-        FROM analytics_events AS e
-        WHERE coalesce(p_zone, 'UTC') = 'UTC'
-          AND greatest(analytics_floor('day', p_end), analytics_ceil('day', p_start)) < p_end
-          AND e."timestamp" >= greatest(analytics_floor('day', p_end), analytics_ceil('day', p_start))
-          AND e."timestamp" < p_end
-          AND e.category = 'crypto'
-          AND (p_company IS NULL OR e.company_id = p_company)
-          AND e.currency IS NOT NULL
-        UNION ALL
-        SELECT
-            e.company_id, analytics_crypto_code(e.currency), e.event_type, analytics_local_date(e."timestamp", p_zone),
-            e.value, 1
-        FROM analytics_events AS e
-        WHERE p_zone <> 'UTC'
-          AND e."timestamp" >= p_start AND e."timestamp" < p_end
-          AND e.category = 'crypto'
-          AND (p_company IS NULL OR e.company_id = p_company)
-          AND e.currency IS NOT NULL
+            v.company_id, analytics_crypto_code(v.currency) AS ticker, v.event_type, v.day, v.total_value, v.event_count
+        FROM (
+            SELECT
+                d.company_id, d.currency, d.event_type, analytics_date(d.bucket) AS day, d.total_value, d.event_count
+            FROM analytics_crypto_daily AS d
+            -- No chunk is opened where no day is read whole.
+            WHERE coalesce(p_zone, 'UTC') = 'UTC' AND analytics_ceil('day', p_start) < analytics_floor('day', p_end)
+              AND d.bucket >= analytics_ceil('day', p_start) AND d.bucket < analytics_floor('day', p_end)
+              AND (SELECT a.stored_days FROM asked AS a) @> d.bucket
+              AND (p_company IS NULL OR d.company_id = p_company)
+              AND d.currency IS NOT NULL
+            UNION ALL
+            SELECT e.company_id, e.currency, e.event_type, e.day, e.value, 1
+            FROM asked AS a
+            CROSS JOIN LATERAL analytics_crypto_events(p_company, a.span - a.stored_days, p_zone) AS e
+        ) AS v
     ),
     rate AS MATERIALIZED (
         SELECT k.ticker, k.day, fx.numerator, fx.denominator

@@ -404,40 +404,29 @@ CREATE OR REPLACE FUNCTION analytics_top_events(
 RETURNS TABLE (event_type text, category text, events bigint)
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-    WITH unstored AS MATERIALIZED (
-        SELECT analytics_unstored(
-            'hour', ARRAY['analytics_event_volume_hourly'],
-            tstzmultirange(tstzrange(
-                analytics_ceil('hour', p_start),
-                greatest(analytics_floor('hour', p_end), analytics_ceil('hour', p_start))
-            ))
-        ) AS hours
+    -- Whole hours that are stored from the hours, everything else from the events.
+    WITH asked AS MATERIALIZED (
+        SELECT
+            w.span,
+            w.hours - analytics_unstored('hour', ARRAY['analytics_event_volume_hourly'], w.hours) AS stored_hours
+        FROM (
+            SELECT s.span, s.span - analytics_split('hour', ARRAY[p_start, p_end]) AS hours
+            FROM (SELECT tstzmultirange(tstzrange(p_start, p_end))) AS s (span)
+        ) AS w
     )
     SELECT v.event_type, v.category, sum(v.events)::bigint
     FROM (
         SELECT h.company_id, h.event_type, h.category, h.event_count AS events
         FROM analytics_event_volume_hourly AS h
+        -- No chunk is opened where no hour is whole.
         WHERE analytics_ceil('hour', p_start) < analytics_floor('hour', p_end)
           AND h.bucket >= analytics_ceil('hour', p_start) AND h.bucket < analytics_floor('hour', p_end)
-          AND NOT (SELECT u.hours FROM unstored AS u) @> h.bucket
+          AND (SELECT a.stored_hours FROM asked AS a) @> h.bucket
           AND (p_company IS NULL OR h.company_id = p_company)
         UNION ALL
         SELECT e.company_id, e.event_type, e.category, e.events
-        FROM unstored AS u
-        CROSS JOIN LATERAL analytics_event_counts(p_company, u.hours) AS e
-        UNION ALL
-        SELECT e.company_id, e.event_type, e.category, 1
-        FROM analytics_events AS e
-        WHERE p_start < least(analytics_ceil('hour', p_start), p_end)
-          AND e."timestamp" >= p_start AND e."timestamp" < least(analytics_ceil('hour', p_start), p_end)
-          AND (p_company IS NULL OR e.company_id = p_company)
-        UNION ALL
-        SELECT e.company_id, e.event_type, e.category, 1
-        FROM analytics_events AS e
-        WHERE greatest(analytics_floor('hour', p_end), analytics_ceil('hour', p_start)) < p_end
-          AND e."timestamp" >= greatest(analytics_floor('hour', p_end), analytics_ceil('hour', p_start))
-          AND e."timestamp" < p_end
-          AND (p_company IS NULL OR e.company_id = p_company)
+        FROM asked AS a
+        CROSS JOIN LATERAL analytics_event_counts(p_company, a.span - a.stored_hours) AS e
     ) AS v
     WHERE p_company IS NOT NULL OR v.company_id <> ALL ((SELECT analytics_test_companies())::text[])
     GROUP BY v.event_type, v.category

@@ -108,18 +108,6 @@ $$;
 COMMENT ON FUNCTION analytics_whole_months IS
     'The whole months of a time zone in a half-open period.';
 
-CREATE OR REPLACE FUNCTION analytics_local_starts(p_first date, p_last date, p_zone text)
-RETURNS timestamptz[]
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$
-    SELECT ARRAY(
-        SELECT analytics_local_start(p_first + n, p_zone) FROM generate_series(0, p_last - p_first) AS n ORDER BY n
-    )
-$$;
-
-COMMENT ON FUNCTION analytics_local_starts IS
-    'The first instants of the dates of a time zone from p_first to p_last: width_bucket finds the date of an instant in them.';
-
 CREATE OR REPLACE FUNCTION analytics_local_cuts(p_ranges tstzmultirange, p_zone text)
 RETURNS timestamptz[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
