@@ -51,9 +51,8 @@ BEGIN
         WHERE p.pronamespace = current_schema()::regnamespace
           AND p.proname = ANY (ARRAY[
               'analytics_revenue_figures', 'analytics_mrr_figures', 'analytics_user_answers', 'analytics_user_figures',
-              'analytics_crypto_assets', 'analytics_top_events', 'analytics_company_is_known', 'analytics_company_of',
-              'analytics_company_rows',
-              'analytics_documents_of',
+              'analytics_crypto_assets', 'analytics_top_events', 'analytics_company_is_known',
+              'analytics_company_rows', 'analytics_documents_of',
               'analytics_request_report', 'analytics_report_request_of', 'analytics_open_document',
               'analytics_signoffs_of', 'analytics_sign_month', 'analytics_withdraw_signoffs',
               -- Of all companies.

@@ -1,7 +1,7 @@
 """What a request asks for: parameters of the address, and the company, period and currency that they come to."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from fastapi import Request, Response
@@ -15,11 +15,10 @@ from analytics_pipeline.api.conditional import CACHING, etag_of, matches
 from analytics_pipeline.api.numbers import Numbers, to_json
 from analytics_pipeline.api.problems import ApiError, no_such_company
 from analytics_pipeline.api.versions import read_version
-from analytics_pipeline.companies.calendar import Calendar, calendar_of
+from analytics_pipeline.companies.calendar import calendar_asked
 from analytics_pipeline.companies.known import is_known_company
-from analytics_pipeline.companies.time_zones import UTC, require_time_zone
+from analytics_pipeline.companies.time_zones import UTC
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
-from analytics_pipeline.fx.show import require_known_currency
 from analytics_pipeline.metrics.answers import Answer
 from analytics_pipeline.metrics.periods import CalendarDate, window_asked
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
@@ -152,21 +151,6 @@ def company_for(connection: Connection, caller: Caller, company: str | None) -> 
 def not_there(what: str) -> ApiError:
     """Return the error for what isn't there, or isn't the caller's: the two look the same."""
     return ApiError(404, f"No such {what}.")
-
-
-def calendar_asked(
-    connection: Connection, settings: Settings, company: str | None, time_zone: str | None, currency: str | None
-) -> Calendar:
-    """Return the calendar of a company, None: the platform's, in the time zone and the currency that are asked for.
-
-    Raises ``UnknownNameError`` for a time zone or a currency that nobody knows.
-    """
-    calendar = calendar_of(connection, settings, company)
-    return replace(
-        calendar,
-        time_zone=require_time_zone(connection, time_zone) if time_zone else calendar.time_zone,
-        currency=require_known_currency(connection, currency or calendar.currency),
-    )
 
 
 def asked_window(connection: Connection, parameters: PeriodParameters, time_zone: str, now: datetime) -> Window:

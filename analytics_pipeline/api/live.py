@@ -22,7 +22,7 @@ from psycopg import AsyncConnection, sql
 from psycopg_pool import PoolTimeout
 from pydantic import Field, ValidationError
 
-from analytics_pipeline.api.asking import Parameters, calendar_asked, company_for, repeated_name
+from analytics_pipeline.api.asking import Parameters, company_for, repeated_name
 from analytics_pipeline.api.auth import Caller, NotAuthenticatedError
 from analytics_pipeline.api.limits import RateLimit
 from analytics_pipeline.api.numbers import Numbers, to_json
@@ -31,7 +31,7 @@ from analytics_pipeline.api.problems import ApiError
 from analytics_pipeline.api.scopes import Scope
 from analytics_pipeline.api.token_cache import Tokens
 from analytics_pipeline.api.versions import read_version
-from analytics_pipeline.companies.calendar import Calendar
+from analytics_pipeline.companies.calendar import Calendar, calendar_asked
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.events.announcements import CHANNEL
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS

@@ -1,13 +1,11 @@
 """The ``companies`` commands: what companies are called, and in which zone, currency and locale their figures are."""
 
-import os
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 from rich.table import Table
 
-from analytics_pipeline.cli.ingest import SOME_REJECTED
+from analytics_pipeline.cli.ingest import SOME_REJECTED, new_rejects_path
 from analytics_pipeline.cli.options import allow_unknown_option, require_company
 from analytics_pipeline.cli.terminal import data_console, echo, echo_json
 from analytics_pipeline.companies.calendar import platform_calendar
@@ -131,7 +129,7 @@ def import_(context: click.Context, file: Path, rejects: Path | None, *, as_json
     Exit status: 0 everything is in, 3 some lines were rejected, 1 the file or the database couldn't be used.
     """
     settings = get_settings()
-    path = rejects or settings.home / "rejects" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}-companies.jsonl"
+    path = rejects or new_rejects_path("companies")
     with connect(settings, autocommit=True) as connection:
         imported = import_companies(connection, file, rejects_kept=settings.rejects_kept)
     with RejectsFile(path) as kept:

@@ -1,16 +1,15 @@
 """The commands of the group ``fx``: arguments, printing, exit status."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 
 import click
 from rich.table import Table
 
 from analytics_pipeline.cli.dates import DAY
-from analytics_pipeline.cli.ingest import SOME_REJECTED
+from analytics_pipeline.cli.ingest import SOME_REJECTED, new_rejects_path
 from analytics_pipeline.cli.terminal import data_console, echo, echo_json
 from analytics_pipeline.currencies import is_asset, require_currency
 from analytics_pipeline.database import connect
@@ -55,7 +54,7 @@ def load(context: click.Context, files: tuple[str, ...], rejects: Path | None, *
     if ecb and files:
         raise click.UsageError("Name files or --ecb, not both: load them one after the other.")
     sources = [ECB] if ecb else files or [get_settings().fx_source]
-    rejects_path = rejects or _new_rejects_path()
+    rejects_path = rejects or new_rejects_path("fx")
     with connect(autocommit=True) as connection:
         today = check_clock(connection).date()
     kept = get_settings().rejects_kept
@@ -110,10 +109,6 @@ def _rejects_kept(readings: list[Reading], path: Path) -> Iterator[None]:
                 file.add(reject)
             file.add_counts(reading.limit)
         yield
-
-
-def _new_rejects_path() -> Path:
-    return get_settings().home / "rejects" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}-fx.jsonl"
 
 
 def _figures(loaded: LoadedRates, rejects_path: Path) -> dict[str, object]:

@@ -217,9 +217,10 @@ def _database() -> Iterator[Connection]:
             raise AnalyticsError(f"{first_line(error)}: run 'analytics-pipeline db migrate' first.") from error
 
 
-def new_rejects_path() -> Path:
-    """Return the path of a new file of rejected records, under ANALYTICS_HOME."""
-    return get_settings().home / "rejects" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}.jsonl"
+def new_rejects_path(kind: str = "") -> Path:
+    """Return the path of a new file of rejected records, under ANALYTICS_HOME; ``kind`` ends its name."""
+    name = "-".join(filter(None, (f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}", str(os.getpid()), kind)))
+    return get_settings().home / "rejects" / f"{name}.jsonl"
 
 
 @contextmanager

@@ -13,10 +13,8 @@ from analytics_pipeline.cli.dates import days_options
 from analytics_pipeline.cli.options import allow_unknown_option, require_company
 from analytics_pipeline.cli.program import examples
 from analytics_pipeline.cli.terminal import data_console, echo_json
-from analytics_pipeline.companies.calendar import calendar_of
-from analytics_pipeline.companies.time_zones import require_time_zone
+from analytics_pipeline.companies.calendar import calendar_asked
 from analytics_pipeline.database import connect_reader
-from analytics_pipeline.fx.show import require_known_currency
 from analytics_pipeline.metrics.answers import (
     Answer,
     crypto_answer,
@@ -154,11 +152,10 @@ def _answer(
     settings = get_settings()
     with connect_reader(settings) as connection:
         require_company(connection, company)
-        calendar = calendar_of(connection, settings, company)
-        zone = require_time_zone(connection, time_zone) if time_zone else calendar.time_zone
-        reporting = require_known_currency(connection, currency or calendar.currency)
+        calendar = calendar_asked(connection, settings, company, time_zone, currency)
         first, last = days or (None, None)
-        answer = ask(connection, window_asked(connection, first, last, zone, database_now(connection)), reporting)
+        window = window_asked(connection, first, last, calendar.time_zone, database_now(connection))
+        answer = ask(connection, window, calendar.currency)
     if as_json:
         echo_json(answer)
     else:

@@ -7,8 +7,9 @@ alone (``analytics_local_start``): its data of time zones and Python's differ.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from analytics_pipeline.companies.time_zones import UTC, known_time_zones
+from analytics_pipeline.companies.time_zones import UTC, known_time_zones, require_time_zone
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.fx.show import require_known_currency
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
@@ -45,11 +46,24 @@ def calendar_of(connection: Connection, settings: Settings, company_id: str | No
 
     Raises ``AnalyticsError`` if the database doesn't know ANALYTICS_TIME_ZONE.
     """
-    platform = platform_calendar(connection, settings)
     if company_id is None:
-        return platform
-    row = connection.execute(load_query("company_of"), {"company_id": company_id}).fetchone()
-    return _filled_in(platform, company_id, *(row or (None, None, None, None, False)))
+        return platform_calendar(connection, settings)
+    return calendar_in(calendars_of(connection, settings, [company_id]), company_id)
+
+
+def calendar_asked(
+    connection: Connection, settings: Settings, company_id: str | None, time_zone: str | None, currency: str | None
+) -> Calendar:
+    """Return the calendar of a company, None: the platform's, in the time zone and the currency that are asked for.
+
+    Raises ``UnknownNameError`` for a time zone or a currency that nobody knows.
+    """
+    calendar = calendar_of(connection, settings, company_id)
+    return replace(
+        calendar,
+        time_zone=require_time_zone(connection, time_zone) if time_zone else calendar.time_zone,
+        currency=require_known_currency(connection, currency or calendar.currency),
+    )
 
 
 def all_calendars(connection: Connection, settings: Settings) -> Calendars:
@@ -69,7 +83,7 @@ def calendars_of(connection: Connection, settings: Settings, companies: Sequence
 
 
 def calendar_in(calendars: Calendars, company_id: str | None) -> Calendar:
-    """Return the calendar of a company out of ``all_calendars``."""
+    """Return the calendar of a company out of ``calendars_of``."""
     found = calendars.get(company_id)
     return found or replace(calendars[None], company_id=company_id, name=company_id or ALL_COMPANIES)
 

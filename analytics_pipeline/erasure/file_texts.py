@@ -13,7 +13,7 @@ from typing import Any
 import zstandard
 
 from analytics_pipeline.erasure.subject import Subject, object_of, without_record
-from analytics_pipeline.events.erased import KEPT_METADATA
+from analytics_pipeline.events.erased import KEPT_FIELDS, KEPT_METADATA
 from analytics_pipeline.events.exact_json import to_json
 from analytics_pipeline.events.sources import Format, format_of
 from analytics_pipeline.events.unpacking import packing_of
@@ -21,9 +21,6 @@ from analytics_pipeline.events.unpacking import packing_of
 _PDF, _ZIP, _PARQUET = b"%PDF", b"PK\x03\x04", b"PAR1"
 _SEPARATORS = ",;\t|"
 _lines = re.compile(r"[^\n]*\n|[^\n]+")
-_EVENT_COLUMNS = frozenset(
-    {"event_id", "timestamp", "company_id", "user_id", "event_type", "category", "value", "currency"}
-)
 
 
 def texts_of(name: str, content: bytes) -> Iterator[str]:
@@ -121,7 +118,7 @@ def _without_row(subject: Subject, columns: Sequence[str], row: list[str]) -> li
 
 
 def _is_kept(column: str) -> bool:
-    return column in _EVENT_COLUMNS or column == "metadata" or column.removeprefix("metadata.") in KEPT_METADATA
+    return column in KEPT_FIELDS or column == "metadata" or column.removeprefix("metadata.") in KEPT_METADATA
 
 
 def _without_rows(subject: Subject, content: bytes) -> bytes:

@@ -9,13 +9,13 @@ from typing import Any
 from psycopg.rows import class_row
 
 from analytics_pipeline.erasure.file_texts import texts_of
+from analytics_pipeline.erasure.kept_files import opened_store
 from analytics_pipeline.erasure.subject import Subject, any_names
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.reports.formats import Formats
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.sql_files import load_query
-from analytics_pipeline.store import STORE_ERRORS, Store, open_store, reason_of, revision_name, safe_part
-from analytics_pipeline.text import without_credentials
+from analytics_pipeline.store import STORE_ERRORS, Store, reason_of, revision_name, safe_part
 from analytics_pipeline.timescale.connection import Connection
 
 _NAME = "documents"
@@ -63,7 +63,7 @@ class KeptDocuments:
 
         After the tables, so that the register holds no id any more.
         """
-        store = self._store()
+        store = opened_store(self._root)
         for name in list(self._naming(subject)):
             content = store.read(name)
             if content is None:
@@ -133,7 +133,7 @@ class KeptDocuments:
         if not subject.in_texts and not subject.is_company:
             # Among words and numbers it can't be told.
             return
-        store = self._store()
+        store = opened_store(self._root)
         company = safe_part(subject.company_id)
         try:
             for name in store.names_below():
@@ -153,12 +153,6 @@ class KeptDocuments:
             raise AnalyticsError(
                 f"Can't read {store.location}: {reason_of(error)}. Check ANALYTICS_ARTIFACTS and the permissions there."
             ) from error
-
-    def _store(self) -> Store:
-        try:
-            return open_store(self._root)
-        except STORE_ERRORS as error:
-            raise AnalyticsError(f"Can't open {without_credentials(self._root)}: {reason_of(error)}.") from error
 
 
 def _company_of(name: str) -> str | None:

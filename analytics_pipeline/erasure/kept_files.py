@@ -30,7 +30,7 @@ class KeptFiles:
 
     def erase(self, subject: Subject) -> None:
         """Write them anew, or remove them; a file whose name has the id in it gets another one."""
-        store = self._store()
+        store = opened_store(self.root)
         for file, content in list(self._changed(subject)):
             target = subject.file_name(file)
             if content is not None:
@@ -56,7 +56,7 @@ class KeptFiles:
                 yield file, now
 
     def _files(self) -> Iterator[tuple[str, bytes]]:
-        store = self._store()
+        store = opened_store(self.root)
         try:
             for file in store.names_below():
                 content = store.read(file)
@@ -67,11 +67,13 @@ class KeptFiles:
                 f"Can't read {store.location}: {reason_of(error)}. Erase where {self.name} can be read."
             ) from error
 
-    def _store(self) -> Store:
-        try:
-            return open_store(self.root)
-        except STORE_ERRORS as error:
-            raise AnalyticsError(f"Can't open {without_credentials(self.root)}: {reason_of(error)}.") from error
+
+def opened_store(root: str) -> Store:
+    """Return the store at a folder or URI. Raises ``AnalyticsError`` for one that can't be opened."""
+    try:
+        return open_store(root)
+    except STORE_ERRORS as error:
+        raise AnalyticsError(f"Can't open {without_credentials(root)}: {reason_of(error)}.") from error
 
 
 def kept_files(connection: Connection, settings: Settings) -> list[KeptFiles]:

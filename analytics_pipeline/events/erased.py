@@ -28,8 +28,8 @@ KEPT_METADATA: Final = (
     "fiat_value", "fiat_currency", "asset",
 )  # fmt: skip
 
-# Of a rejected record.
-_KEPT_FIELDS: Final = ("event_id", "timestamp", "company_id", "user_id", "event_type", "category", "value", "currency")
+# Of an erased person's rejected record.
+KEPT_FIELDS: Final = ("event_id", "timestamp", "company_id", "user_id", "event_type", "category", "value", "currency")
 
 # Where an id may begin within a text: not within a word, but behind what is escaped in JSON or in an address.
 _BEFORE = r"(?:(?<![\w@+-])(?<!\w\.)|(?<=\\[bfnrt])|(?<=%[0-9A-Fa-f]{2}))"
@@ -277,7 +277,7 @@ def _digest(key: bytes, names: tuple[str, ...]) -> bytes:
 
 def concealed_record(content: Mapping[str, Any], pseudonym: str) -> str:
     """Return a rejected record of a person as JSON: the event's own fields, with the pseudonym, without metadata."""
-    fields = {name: content[name] for name in _KEPT_FIELDS if name in content}
+    fields = {name: content[name] for name in KEPT_FIELDS if name in content}
     return json.dumps({**fields, "user_id": pseudonym}, ensure_ascii=False, default=str)
 
 

@@ -243,11 +243,10 @@ def close_metric(
 
     ``window`` names dates, as partitions do (UTC); of each company it is those dates in its own time zone, as far as
     they have ended (``ended_by``, None: by now), in its currency, of companies without one in the platform's, which are
-    given. A month of days, or a
-    year of months, is one transaction: a killed run leaves each of them as it was or as it should be. What was closed
-    and can't be computed any more, because its events have expired, keeps its figures. Raises ``AnalyticsError`` for a
-    window that is not made of whole days or months, ``HorizonError`` for one whose raw events have expired if it needs
-    them.
+    given. A month of days, or a year of months, is one transaction: a killed run leaves each of them as it was or as it
+    should be. What was closed and can't be computed any more, because its events have expired, keeps its figures.
+    Raises ``AnalyticsError`` for a window that is not made of whole days or months, ``HorizonError`` for one whose raw
+    events have expired if it needs them.
     """
     require_aligned(table.table, granularity, window)
     started = time.monotonic()

@@ -1,17 +1,5 @@
 -- What is known of companies beside their events (analytics_companies).
 
-CREATE OR REPLACE FUNCTION analytics_company_of(p_company text)
-RETURNS TABLE (name text, time_zone text, currency text, locale text, is_test boolean)
-LANGUAGE sql STABLE
-AS $$
-    SELECT c.name, c.time_zone, c.currency, c.locale, c.is_test
-    FROM analytics_companies AS c
-    WHERE c.company_id = p_company
-$$;
-
-COMMENT ON FUNCTION analytics_company_of IS
-    'The row of a company, null where the platform''s settings count; no row for a company that has none.';
-
 CREATE OR REPLACE FUNCTION analytics_company_rows(p_companies text[])
 RETURNS TABLE (company_id text, name text, time_zone text, currency text, locale text, is_test boolean)
 LANGUAGE sql STABLE

@@ -11,10 +11,6 @@ SELECT company_id, name, time_zone, currency, locale, is_test
 FROM analytics_company_rows(%(companies)s::text[])
 
 
--- name: company_of
-SELECT name, time_zone, currency, locale, is_test FROM analytics_company_of(%(company_id)s)
-
-
 -- name: company_rows
 -- What is known of every company that has a row, by id.
 SELECT company_id, name, time_zone, currency, locale, is_test, by_hand, changed_at
