@@ -1,4 +1,7 @@
-"""Monthly reports of companies beside the same content drawn with bare reportlab, and of many companies beside few.
+"""Monthly reports of companies beside the same pages drawn with bare reportlab, and of many companies beside few.
+
+A bare document is the report taken apart into plain calls: it draws the same strings, lines, bars and colours at the
+same places, with bookmarks and embedded fonts, and does nothing else. Every place and string is known beforehand.
 
 Run it on a server: ANALYTICS_DATABASE_URL=postgresql://... python benchmarks/reports.py [--companies N ...] [--again]
 A database is made there for each number of companies, filled, closed, and dropped again; what was measured before is
@@ -12,18 +15,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
-from decimal import Decimal
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
 
+from _bare_pdf import taken_apart
 from _database import database, server_url
 from _history import fill
 from _results import Results, seconds
-from reportlab.lib.pagesizes import A4
-from reportlab.pdfgen.canvas import Canvas
 
 from analytics_pipeline.database import connect
 from analytics_pipeline.events.ingest import ingest
@@ -33,15 +33,11 @@ from analytics_pipeline.fx.rate_store import store_rates
 from analytics_pipeline.metrics.subscriptions import update_subscriptions
 from analytics_pipeline.metrics.tables import METRIC_TABLES, close_metric
 from analytics_pipeline.metrics.users import update_users
-from analytics_pipeline.reports.catalogue import parts_of, sections_of
-from analytics_pipeline.reports.fonts import document_fonts
+from analytics_pipeline.reports.catalogue import parts_of
 from analytics_pipeline.reports.load import load_company_reports
 from analytics_pipeline.reports.monthly import monthly_order, publish_company_months
-from analytics_pipeline.reports.months import MONTHS
-from analytics_pipeline.reports.order import AcceptedOrder
 from analytics_pipeline.reports.render import render_report
 from analytics_pipeline.reports.report import Report
-from analytics_pipeline.reports.tabular import Kind, Table
 from analytics_pipeline.sample.generator import write_rates, write_sample
 from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.timescale.aggregates import AGGREGATES
@@ -55,9 +51,7 @@ MONTH = date(2026, 1, 1)
 SAMPLED = 1_080
 SCALE = 0.01
 DRAWN = 100
-CHARTS = {"summary": 1, "revenue": 1, "mrr": 2, "users": 4}
-LINE = 14.5
-MARGIN = 50.0
+WARM = 10
 
 
 def main() -> None:
@@ -127,24 +121,21 @@ def drawing(connection: Connection, rounds: int) -> Iterator[tuple[float, float]
     """Draw reports in both ways, others in each round, and yield the seconds."""
     order = monthly_order(connection, get_settings(), None, MONTH)
     reports = load_company_reports(connection, order.window, order.currency, parts_of(order.sections))
-    document_fonts()
-    # As the processes do that draw them.
-    gc.freeze()
 
     def ours(report: Report) -> bytes:
         return render_report(report, order).content
 
-    def bare(report: Report) -> bytes:
-        return draw_bare(report, order)
-
-    for make in (ours, bare):
-        make(reports[-1])
+    for report in reports[-WARM:]:
+        taken_apart(ours(report)).draw()
     for number in range(rounds):
         some = reports[number * DRAWN : (number + 1) * DRAWN]
-        yield (
-            seconds(lambda some=some: list(map(ours, some)), process_time),
-            seconds(lambda some=some: list(map(bare, some)), process_time),
-        )
+        made: list[bytes] = []
+        # As the processes do that draw them.
+        gc.freeze()
+        taken = seconds(lambda some=some, made=made: made.extend(map(ours, some)), process_time)
+        bare = list(map(taken_apart, made))
+        gc.freeze()
+        yield taken, seconds(lambda bare=bare: [document.draw() for document in bare], process_time)
 
 
 def whole_run(connection: Connection, settings: Settings) -> tuple[float, float]:
@@ -157,66 +148,6 @@ def whole_run(connection: Connection, settings: Settings) -> tuple[float, float]
     made = sum(1 for _ in publish_company_months(connection, settings, MONTH))
     assert made == count
     return 100 * (perf_counter() - started) / count, 100 * loaded / count
-
-
-def draw_bare(report: Report, order: AcceptedOrder) -> bytes:
-    """Draw the tables of the report's sections and its charts straight on a canvas: no layout, no locale, no care."""
-    target = BytesIO()
-    canvas = Canvas(target, pagesize=A4, invariant=1)
-    page = _Page(canvas)
-    page.words(report.company, 24)
-    for section in sections_of(order.sections):
-        page.words(section.name, 14)
-        for table in section.tables(report):
-            page.table(table.for_people())
-        for _ in range(CHARTS.get(section.name, 0)):
-            page.bars([float(month.total_revenue) for month in report[MONTHS]])
-    canvas.showPage()
-    canvas.save()
-    return target.getvalue()
-
-
-class _Page:
-    """Draws from the top down and begins a new page where the old one is full."""
-
-    def __init__(self, canvas: Canvas) -> None:
-        self._canvas = canvas
-        self._fonts = document_fonts()
-        self._y = A4[1] - MARGIN
-
-    def words(self, words: str, size: float) -> None:
-        self._down(size * 2)
-        self._canvas.setFont(self._fonts.bold, size)
-        self._canvas.drawString(MARGIN, self._y, words)
-
-    def table(self, table: Table) -> None:
-        step = (A4[0] - 2 * MARGIN) / len(table.columns)
-        for row in ([column.title for column in table.columns], *table.rows):
-            self._down(LINE)
-            self._canvas.setFont(self._fonts.regular, 8.5)
-            for index, (cell, column) in enumerate(zip(row, table.columns, strict=True)):
-                shown = f"{cell:,}" if isinstance(cell, Decimal | int) else str(cell)
-                if column.kind is Kind.TEXT:
-                    self._canvas.drawString(MARGIN + index * step, self._y + 4, shown)
-                else:
-                    self._canvas.drawRightString(MARGIN + (index + 1) * step, self._y + 4, shown)
-            self._canvas.line(MARGIN, self._y, A4[0] - MARGIN, self._y)
-
-    def bars(self, values: list[float]) -> None:
-        self._down(130)
-        highest = max(*values, 1.0)
-        for index, value in enumerate(values):
-            self._canvas.rect(MARGIN + index * 36, self._y, 26, 100 * value / highest, stroke=0, fill=1)
-            self._canvas.drawCentredString(MARGIN + index * 36 + 13, self._y - 10, f"{index}")
-        for tick in range(5):
-            self._canvas.line(MARGIN, self._y + tick * 25, A4[0] - MARGIN, self._y + tick * 25)
-            self._canvas.drawRightString(MARGIN - 5, self._y + tick * 25, f"{highest * tick / 4:,.0f}")
-
-    def _down(self, height: float) -> None:
-        self._y -= height
-        if self._y < MARGIN:
-            self._canvas.showPage()
-            self._y = A4[1] - MARGIN - height
 
 
 if __name__ == "__main__":
