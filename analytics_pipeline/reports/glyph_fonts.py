@@ -21,14 +21,14 @@ _LAYOUT = (b"GSUB", b"GPOS", b"GDEF")
 _of_document: "WeakKeyDictionary[PDFDocument, dict[ShapedFont, GlyphFont]]" = WeakKeyDictionary()
 
 
-def show_runs(target: Any, document: PDFDocument, runs: Sequence[Run], size: float) -> None:
-    """Write glyphs where ``target``, a text object of reportlab, stands."""
+def runs_shown(document: PDFDocument, runs: Iterable[Run], size: float) -> str:
+    """Return the operators that show glyphs from the point reached."""
     operators: list[str] = []
     for run in runs:
         font = _font_in(document, run.font)
         operators.append(f"{font.internal_name} {_number(size)} Tf")
         operators += _shown(font, run, size)
-    target._code.append(" ".join(operators))
+    return " ".join(operators)
 
 
 def _shown(font: "GlyphFont", run: Run, size: float) -> Iterator[str]:

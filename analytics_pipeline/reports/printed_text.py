@@ -12,18 +12,17 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any, Literal, NewType, cast
+from typing import Any, Literal, NewType
 
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.utils import simpleSplit
-from reportlab.pdfbase.pdfdoc import PDFDocument
 from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Flowable, Paragraph
 
 from analytics_pipeline.reports.fonts import font_files
-from analytics_pipeline.reports.glyph_fonts import show_runs
 from analytics_pipeline.reports.shaping import JOINERS, shaped, shaped_width
+from analytics_pipeline.reports.text_operators import texts_shown
 
 Printable = NewType("Printable", str)
 """Text of which every character has a glyph in the fonts of documents, without control characters."""
@@ -154,19 +153,16 @@ def draw(
 
 def draw_all(canvas: Canvas, texts: Iterable[tuple[float, float, Printable, Align]], font: str, size: float) -> None:
     """Draw lines of text as ``draw`` does, in one go: what they share is written once."""
-    target: Any = canvas.beginText()
-    document: PDFDocument = cast("Any", canvas)._doc
-    target.setFont(font, size)
-    for x, y, text, align in texts:
-        part = _ALIGNED[align]
-        target.setTextOrigin(x - part * width(text, font, size) if part else x, y)
-        if is_simple(text):
-            target.textOut(text)
-        else:
-            show_runs(target, document, shaped(text, font), size)
-            # What follows has the font it had.
-            target.setFont(font, size)
-    canvas.drawText(target)
+    target: Any = canvas
+    placed = [
+        (
+            x - part * width(text, font, size) if (part := _ALIGNED[align]) else x,
+            y,
+            text if is_simple(text) else shaped(text, font),
+        )
+        for x, y, text, align in texts
+    ]
+    target._code.append(texts_shown(target._doc, placed, font, size))
 
 
 @lru_cache(maxsize=20_000)

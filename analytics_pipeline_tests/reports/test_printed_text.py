@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reportlab.lib.styles import ParagraphStyle
+from reportlab.pdfgen.canvas import Canvas
 
 import analytics_pipeline.reports
 from analytics_pipeline.reports.fonts import Fonts, document_fonts
@@ -14,7 +15,9 @@ from analytics_pipeline.reports.layout import Sheet
 from analytics_pipeline.reports.printed_text import (
     ELLIPSIS,
     REPLACEMENT,
+    Printable,
     TextSanitizer,
+    draw_all,
     fit,
     fitted_paragraph,
     paragraph,
@@ -127,6 +130,34 @@ def test_any_text_is_printable(raw: str) -> None:
     paragraph(shown, ParagraphStyle("any", fontName=fonts.regular)).wrap(100, 100)
 
 
+def test_texts_are_written_as_reportlab_writes_them(fonts: Fonts) -> None:
+    # More characters than one subset of a font has room for, some of them before they are known and after.
+    many = [chr(code) for code in sorted(fonts.coverage) if code > 0xA0][:400]
+    texts = [
+        "1,234.50",
+        "",
+        "a (b) \\c",
+        "\u2212" + "12\u00a0%",
+        "".join(many[:250]),
+        "".join(many),
+        "\u2212" + "3 \u00b7 x",
+        many[-1],
+    ]
+    ours, theirs = Canvas("", invariant=1), Canvas("", invariant=1)
+    for font, size in ((fonts.regular, 8.5), (fonts.bold, 19.0), (fonts.regular, 8.5)):
+        draw_all(
+            ours, [(10.123456, 20.0 + index, Printable(text), "left") for index, text in enumerate(texts)], font, size
+        )
+        written = theirs.beginText()
+        written.setFont(font, size)
+        for index, text in enumerate(texts):
+            written.setTextOrigin(10.123456, 20.0 + index)
+            written.textOut(text)
+        theirs.drawText(written)
+
+    assert ours.getpdfdata() == theirs.getpdfdata()
+
+
 def test_no_other_module_puts_text_on_a_page() -> None:
     ways = (
         "Paragraph(",
@@ -135,6 +166,7 @@ def test_no_other_module_puts_text_on_a_page() -> None:
         ".drawCentredString",
         ".beginText",
         "drawInlineImage",
+        "import texts_shown",
     )
     found = [f"{path.name}: {way}" for path in _modules() for way in ways if way in path.read_text(encoding="utf-8")]
 
