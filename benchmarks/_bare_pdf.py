@@ -7,18 +7,22 @@ reportlab's canvas alone costs.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from io import BytesIO
 from typing import Any
 
 from pypdf import PageObject, PdfReader
 from pypdf.generic import ContentStream
+from reportlab.pdfbase.pdfmetrics import registerFont
+from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.pdfgen.pathobject import PDFPathObject
 
-from analytics_pipeline.reports.fonts import BOLD, REGULAR
+from analytics_pipeline.reports.fonts import BOLD, REGULAR, font_files
 
 # A method of the canvas and what it is given.
 Call = tuple[str, tuple[Any, ...]]
+_NAMES = {REGULAR: "Bare", BOLD: "Bare-Bold"}
 _MAPPED = re.compile(rb"<([0-9A-F]+)> <([0-9A-F]+)>")
 
 
@@ -33,8 +37,9 @@ class BareDocument:
 
     def draw(self) -> bytes:
         """Return it as a PDF, drawn by nothing but the calls."""
+        _register_fonts()
         target = BytesIO()
-        canvas = Canvas(target, pagesize=self.size, invariant=1, initialFontName=REGULAR)
+        canvas = Canvas(target, pagesize=self.size, invariant=1, initialFontName=_NAMES[REGULAR])
         canvas.setTitle(self.title)
         for number, calls in enumerate(self.pages):
             for name, arguments in calls:
@@ -46,6 +51,13 @@ class BareDocument:
             canvas.showPage()
         canvas.save()
         return target.getvalue()
+
+
+@cache
+def _register_fonts() -> None:
+    """Hand the files of the document fonts to reportlab, which embeds them in its own way."""
+    for name, content in font_files().weights.items():
+        registerFont(TTFont(_NAMES[name], BytesIO(content)))
 
 
 def taken_apart(pdf: bytes) -> BareDocument:
@@ -113,7 +125,7 @@ class _Page:
     def __init__(self, page: PageObject) -> None:
         self._page: Any = page
         self._fonts = {
-            name: (BOLD if "Bold" in font["/BaseFont"] else REGULAR, _texts(font["/ToUnicode"].get_data()))
+            name: (_NAMES[BOLD if "Bold" in font["/BaseFont"] else REGULAR], _texts(font["/ToUnicode"].get_data()))
             for name, font in self._page["/Resources"]["/Font"].items()
             if "/ToUnicode" in font
         }

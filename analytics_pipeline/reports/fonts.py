@@ -14,7 +14,8 @@ from importlib.resources import files
 from io import BytesIO
 
 from reportlab.pdfbase import pdfmetrics
-from reportlab.pdfbase.ttfonts import TTFont
+
+from analytics_pipeline.reports.embedded_fonts import EmbeddedFont
 
 REGULAR = "NotoSans"
 BOLD = "NotoSans-Bold"
@@ -80,7 +81,7 @@ def _register(cut: FontFiles) -> Fonts:
     """Hand the weights to reportlab; the caller holds the lock."""
     global _fonts  # noqa: PLW0603 - reportlab's own registry is one per process, too
     for name, data in cut.weights.items():
-        pdfmetrics.registerFont(TTFont(name, BytesIO(data)))
+        pdfmetrics.registerFont(EmbeddedFont(name, BytesIO(data)))
     _fonts = Fonts(regular=REGULAR, bold=BOLD, coverage=cut.coverage)
     return _fonts
 
