@@ -28,7 +28,7 @@ class Content:
 
     def cell(self, value: Value, kind: Kind = Kind.NUMBER) -> Printable:
         """Return a value printable."""
-        return self.show(self.sheet.formats.cell(value, kind))
+        return self.sheet.proof.printable(self.sheet.formats.cell(value, kind))
 
     @property
     def data_through(self) -> str:
@@ -91,10 +91,7 @@ class Content:
         return [*self.subheading(table.title, placed.least_height), placed]
 
     def _cells(self, row: Sequence[Value], kinds: Sequence[Kind]) -> list[Printable]:
-        return [
-            self.show("" if value == "" else self.sheet.formats.cell(value, kind))
-            for value, kind in zip(row, kinds, strict=True)
-        ]
+        return [self.cell(value, kind) for value, kind in zip(row, kinds, strict=True)]
 
 
 def decimal(value: Value) -> Decimal:

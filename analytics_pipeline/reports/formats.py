@@ -45,8 +45,8 @@ class Formats:
         self._whole_pattern = self._locale.decimal_formats[None].pattern.partition(".")[0]
         self._point = get_decimal_symbol(self._locale)
         self._signs = str.maketrans({",": get_group_symbol(self._locale), ".": self._point})
-        # What stands before and after a number, by pattern: the sign of per cent.
-        self._frames: dict[str, tuple[str, str]] = {}
+        # What stands before and after a number of a pattern: the sign of per cent.
+        self._frames: dict[str, tuple[str, str] | None] = {}
         pattern = self._locale.percent_formats[None].pattern.partition(";")[0]
         self._percent_pattern = pattern
 
@@ -60,14 +60,14 @@ class Formats:
     def cell(self, value: Value, kind: Kind) -> str:
         """Return a cell of a table: a number with the digits it carries, the sign for "undefined" without a value."""
         match value:
-            case None:
-                return UNDEFINED
+            case Decimal() | int():
+                return self._figure(value, kind)
             case str():
                 return self.say(value)
             case date():
                 return self._time(value, kind)
             case _:
-                return self._figure(Decimal(value), kind)
+                return UNDEFINED
 
     def number(self, value: Decimal, digits: int) -> str:
         """Return a grouped number with exactly ``digits`` decimal places."""
@@ -106,12 +106,19 @@ class Formats:
             return self.instant(value)
         return self.month(value) if kind is Kind.MONTH else self.day(value)
 
-    def _figure(self, value: Decimal, kind: Kind) -> str:
+    def _figure(self, value: Decimal | int, kind: Kind) -> str:
         if kind is Kind.CHANGE:
-            return self.change(value)
+            return self.change(Decimal(value))
         if kind is Kind.PERCENT:
-            return self.percent(value)
-        return self.number(value, max(-int(value.as_tuple().exponent), 0))
+            return self.percent(Decimal(value))
+        frame = self._frame(self._whole_pattern, 0)
+        if frame is None:
+            exact = Decimal(value)
+            return self.number(exact, max(-int(exact.as_tuple().exponent), 0))
+        # Nothing is to be rounded: it carries the digits that are shown.
+        written = f"{value:,f}" if isinstance(value, Decimal) else f"{value:,}"
+        sign = MINUS if value < 0 else ""
+        return sign + frame[0] + written.removeprefix("-").translate(self._signs) + frame[1]
 
     def _signed(self, value: Decimal, digits: int, pattern: str, *, scale: int = 0) -> str:
         """Round, format the magnitude by the pattern and put the sign in front."""
@@ -121,15 +128,21 @@ class Formats:
 
     def _magnitude(self, value: Decimal, digits: int, pattern: str, scale: int) -> str:
         """Format as Babel does; groups of three, the usual ones, are made here and get their signs from Babel once."""
-        if _parsed(pattern).grouping != (3, 3):
+        frame = self._frame(pattern, digits)
+        if frame is None:
             with localcontext(EXACT):
                 return str(_parsed(pattern).apply(value.scaleb(-scale), self._locale))
+        return frame[0] + f"{value:,.{digits}f}".translate(self._signs) + frame[1]
+
+    def _frame(self, pattern: str, digits: int) -> tuple[str, str] | None:
+        """Return what stands before and after a number of a pattern, None where digits are not grouped in threes."""
         if pattern not in self._frames:
-            zero = f"0{self._point}{'0' * digits}" if digits else "0"
-            before, _, after = _parsed(pattern).apply(Decimal(0), self._locale).partition(zero)
-            self._frames[pattern] = (before, after)
-        before, after = self._frames[pattern]
-        return before + f"{value:,.{digits}f}".translate(self._signs) + after
+            self._frames[pattern] = None
+            if _parsed(pattern).grouping == (3, 3):
+                zero = f"0{self._point}{'0' * digits}" if digits else "0"
+                before, _, after = _parsed(pattern).apply(Decimal(0), self._locale).partition(zero)
+                self._frames[pattern] = (before, after)
+        return self._frames[pattern]
 
 
 class UnwrittenLocaleError(ArgumentError):
@@ -149,6 +162,12 @@ class InWords(str):
         made = super().__new__(cls, write(Formats()))
         made.write = write
         return made
+
+
+@lru_cache(maxsize=16)
+def formats_of(locale: str) -> Formats:
+    """Return the formats of a locale, made once; raises as they do."""
+    return Formats(locale)
 
 
 def written_locale(name: str) -> str:

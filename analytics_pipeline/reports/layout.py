@@ -17,7 +17,7 @@ from reportlab.platypus import BaseDocTemplate, Flowable, Frame, PageTemplate, P
 from analytics_pipeline.languages.wording import message
 from analytics_pipeline.reports.choices import PageSize
 from analytics_pipeline.reports.fonts import Fonts, document_fonts
-from analytics_pipeline.reports.formats import Formats
+from analytics_pipeline.reports.formats import Formats, formats_of
 from analytics_pipeline.reports.printed_text import (
     Printable,
     ShapedParagraph,
@@ -105,7 +105,7 @@ def open_sheet(page_size: PageSize, locale: str) -> Sheet:
     return Sheet(
         fonts=fonts,
         styles=_styles(fonts),
-        formats=Formats(locale),
+        formats=formats_of(locale),
         proof=TextSanitizer(fonts.coverage, script_coverage),
         width=_PAPER[page_size][0] - 2 * _SIDE,
     )

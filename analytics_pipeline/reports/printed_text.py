@@ -53,6 +53,7 @@ class TextSanitizer:
         """Accept the code points the document font can draw, and those that the fonts of other scripts can."""
         self._coverage = coverage
         self._scripts = scripts
+        self._settled = _settled(coverage)
         self._altered: set[str] = set()
 
     def printable(self, raw: str, *, limit: int = 200) -> Printable:
@@ -64,6 +65,8 @@ class TextSanitizer:
         """
         if raw.isascii() and raw.isprintable() and len(raw) <= limit:
             # Most texts are figures and plain names: nothing of them can be missing.
+            return Printable(raw.strip(" "))
+        if len(raw) <= limit and self._settled.issuperset(raw):
             return Printable(raw.strip(" "))
         line, changed = _plain(raw, limit, self._joins)
         missing = {character for character in line if ord(character) not in self._coverage} - JOINERS
@@ -80,6 +83,18 @@ class TextSanitizer:
     def altered(self) -> tuple[str, ...]:
         """The characters dropped or replaced so far, as ``U+05D0``, in code point order."""
         return tuple(f"U+{ord(character):04X}" for character in sorted(self._altered))
+
+
+@lru_cache(maxsize=8)
+def _settled(coverage: frozenset[int]) -> frozenset[str]:
+    """Return the characters of a font that stay what they are beside any other: none is dropped, marked or composed."""
+    return frozenset(
+        character
+        for character in map(chr, coverage)
+        if unicodedata.category(character)[0] not in "MC"
+        and unicodedata.is_normalized("NFC", character)
+        and (character == " " or not _BREAKS.match(character))
+    )
 
 
 def paragraph(text: Printable, style: ParagraphStyle) -> "Paragraph | ShapedParagraph":
