@@ -126,7 +126,7 @@ BEGIN
         SELECT p.oid::regprocedure
         FROM pg_proc AS p
         WHERE p.pronamespace = current_schema()::regnamespace AND pg_has_role(p.proowner, 'USAGE')
-          AND (p.proname LIKE 'analytics\_operations\_%' OR p.proname = 'analytics_crypto_shown')
+          AND (p.proname LIKE 'analytics\_operations\_%' OR p.prosecdef AND p.proname LIKE 'analytics\_%\_shown')
     LOOP
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO analytics_operator', item);
     END LOOP;

@@ -69,7 +69,7 @@ def test_a_dashboard_has_the_form_that_grafana_reads(name: str) -> None:
     used = set(re.findall(r"\$\{(\w+)", json.dumps(dashboard["panels"])))
     assert used == variables
     if name != "operations":
-        assert {"company", "period"} <= variables
+        assert {"company", "period", "zone"} <= variables
 
 
 def _overlap(one: dict[str, int], other: dict[str, int]) -> bool:
@@ -179,7 +179,11 @@ def test_the_variables_offer_what_there_is_and_all_companies(operator: Connectio
             continue
         # The last column is the value; before it may stand what people read for it.
         offered = [row[-1] for row in operator.execute(variable["query"]).fetchall()]
-        assert offered == {"currency": ["EUR"], "zone": ["UTC"]}.get(variable["name"], sorted(offered))
+        if variable["name"] == "zone":
+            assert offered[:2] == ["own", "UTC"]
+            assert "Asia/Tokyo" in offered
+            continue
+        assert offered == {"currency": ["EUR"]}.get(variable["name"], sorted(offered))
         assert (variable.get("allValue") == "NULL") == variable["includeAll"] == (variable["name"] == "company")
         if variable["name"] == "company":
             assert "O'Neill" in offered
@@ -190,11 +194,11 @@ def test_the_variables_offer_what_there_is_and_all_companies(operator: Connectio
 def test_every_panel_s_query_runs_as_the_operator(
     operator: Connection, name: str, panel: dict[str, Any], company: Any
 ) -> None:
-    for period in ("month", "day"):
+    for period, zone in (("month", "own"), ("day", "own"), ("day", "Asia/Tokyo")):
         query = panel["targets"][0]["rawSql"]
         if period == "day" and "${period" not in query:
             continue
-        chosen = {"company": company, "currency": "EUR", "period": period, "zone": "UTC"}
+        chosen = {"company": company, "currency": "EUR", "period": period, "zone": zone}
         cursor = operator.execute(_interpolated(query, chosen))
         rows = cursor.fetchall()
         columns = [column.name for column in cursor.description or ()]
@@ -213,7 +217,7 @@ def test_the_panels_show_what_the_figures_are(operator: Connection) -> None:
         (query,) = (
             panel["targets"][0]["rawSql"] for panel in DASHBOARDS[dashboard]["panels"] if panel["title"] == title
         )
-        variables = {"company": company, "currency": "EUR", "period": "month"}
+        variables = {"company": company, "currency": "EUR", "period": "month", "zone": "own"}
         return operator.execute(_interpolated(query, variables)).fetchall()[0][1]
 
     query = (
@@ -239,6 +243,38 @@ def test_the_panels_show_what_the_figures_are(operator: Connection) -> None:
         "analytics_crypto_shown(%s, 'day', '2025-01-01', '2025-02-01', 'EUR', 'Asia/Tokyo') AS c"
     )
     assert operator.execute(in_tokyo, ["O'Neill"]).fetchall() == [(datetime(2025, 1, 5, 15, tzinfo=UTC), 10)]
+
+
+def test_the_panels_show_the_days_and_months_of_another_time_zone(operator: Connection) -> None:
+    """Of an island where 10:00 in UTC is midnight: what was paid on the 5th at ten is of its 6th."""
+    span = ("2024-12-31T00:00:00Z", "2025-02-01T00:00:00Z")
+
+    def shown(dashboard: str, title: str, company: Any, period: str, zone: str) -> list[tuple[Any, ...]]:
+        (query,) = (
+            panel["targets"][0]["rawSql"] for panel in DASHBOARDS[dashboard]["panels"] if panel["title"] == title
+        )
+        variables = {"company": company, "currency": "EUR", "period": period, "zone": zone}
+        return operator.execute(_interpolated(query, variables, span)).fetchall()
+
+    island = "Pacific/Kiritimati"
+    for company, paid in (("O'Neill", 20), (ALL, 40)):
+        days = shown("revenue", "Revenue, invoices and refunds (${currency})", company, "day", island)
+        assert [row[:2] for row in days if row[1]] == [(datetime(2025, 1, 5, 10, tzinfo=UTC), paid)]
+        months = shown("revenue", "Revenue, invoices and refunds (${currency})", company, "month", island)
+        # February has begun there, and is not closed.
+        assert [row[:2] for row in months] == [(datetime(2024, 12, 31, 10, tzinfo=UTC), paid)]
+    new = [row[:2] for row in shown("users", "New and churned users", "O'Neill", "day", island) if row[1]]
+    # The subscription's change, earlier on the 5th in UTC, is the user's first event.
+    assert new == [(datetime(2025, 1, 4, 10, tzinfo=UTC), 1)]
+    (moved,) = (row for row in shown("revenue", "MRR movements (${currency})", "O'Neill", "day", island) if row[1])
+    (stored,) = (row for row in shown("revenue", "MRR movements (${currency})", "O'Neill", "day", "own") if row[1])
+    assert moved[1:] == stored[1:]
+    for dashboard, title in (("revenue", "Companies (${currency})"), ("users", "Companies")):
+        side_by_side = shown(dashboard, title, ALL, "month", island)
+        assert [row[1:] for row in sorted(side_by_side)] == [
+            (datetime(2024, 12, 31, 10, tzinfo=UTC), *row[2:])
+            for row in sorted(shown(dashboard, title, ALL, "month", "own"))
+        ]
 
 
 @pytest.mark.skipif(SERVER_URL is None, reason="the embedded server has no log-ins of its own")

@@ -1,80 +1,3 @@
--- What dashboards of operators ask: figures of one company, or of all together, in one call.
-
-CREATE OR REPLACE FUNCTION analytics_revenue_shown(
-    p_company text, p_granularity text, p_start timestamptz, p_end timestamptz
-)
-RETURNS SETOF analytics_revenue_metrics
-LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
-    SELECT c.*
-    FROM analytics_closed_revenue(p_granularity, p_start, p_end, ARRAY[p_company], p_company IS NULL) AS c
-    ORDER BY c.period_start
-$$;
-
-COMMENT ON FUNCTION analytics_revenue_shown IS
-    'Closed days or months that begin in a half-open window, of a company or (null) of all together, as they are stored.';
-
-CREATE OR REPLACE FUNCTION analytics_movements_shown(
-    p_company text, p_granularity text, p_start timestamptz, p_end timestamptz
-)
-RETURNS SETOF analytics_mrr_movements
-LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
-    SELECT c.*
-    FROM analytics_closed_movements(p_granularity, p_start, p_end, ARRAY[p_company], p_company IS NULL) AS c
-    ORDER BY c.period_start
-$$;
-
-COMMENT ON FUNCTION analytics_movements_shown IS
-    'Closed days or months that begin in a half-open window, of a company or (null) of all together, as they are stored.';
-
-CREATE OR REPLACE FUNCTION analytics_users_shown(
-    p_company text, p_granularity text, p_start timestamptz, p_end timestamptz
-)
-RETURNS TABLE (
-    company_id text, period_start timestamptz, period_end timestamptz,
-    total_users bigint, active_users bigint, new_users bigint, churned_users bigint, users_at_start bigint,
-    churn_rate numeric, active_user_rate numeric, churn_rate_of_start numeric
-)
-LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
-    SELECT
-        c.company_id, c.period_start, c.period_end, c.total_users, c.active_users, c.new_users, c.churned_users,
-        c.users_at_start, c.churn_rate, c.active_user_rate, c.churn_rate_of_start
-    FROM analytics_closed_users(p_granularity, p_start, p_end, ARRAY[p_company], p_company IS NULL) AS c
-    ORDER BY c.period_start
-$$;
-
-COMMENT ON FUNCTION analytics_users_shown IS
-    'Closed days or months that begin in a half-open window, of a company or (null) of all together, as they are stored.';
-
--- Crypto figures are stored nowhere: an operator, who may read neither events nor aggregates, gets them through this.
-CREATE OR REPLACE FUNCTION analytics_crypto_shown(
-    p_company text, p_granularity text, p_start timestamptz, p_end timestamptz, p_currency text,
-    p_zone text DEFAULT 'UTC'
-)
-RETURNS TABLE (
-    period_start timestamptz, ticker text, received numeric, sent numeric, swapped numeric,
-    received_value numeric, sent_value numeric, swapped_value numeric, transactions bigint
-)
-LANGUAGE sql STABLE
-AS $$
-    SELECT
-        p.period_start, a.ticker, a.received, a.sent, a.swapped, a.received_value, a.sent_value, a.swapped_value,
-        a.transactions
-    FROM analytics_periods(
-        p_granularity, analytics_local_ceil(p_granularity, p_start, p_zone),
-        analytics_local_floor(p_granularity, p_end, p_zone), p_zone
-    ) AS p
-    CROSS JOIN LATERAL analytics_crypto_assets(p_company, p.period_start, p.period_end, p_currency, p_zone) AS a
-    -- Days of other zones are made of events: of those that have expired there is nothing to show.
-    WHERE p_zone = 'UTC' OR p.period_start >= coalesce(analytics_events_from(), '-infinity')
-    ORDER BY p.period_start, a.ticker
-$$;
-
-COMMENT ON FUNCTION analytics_crypto_shown IS
-    'What analytics_crypto_assets answers of each whole day or month of a time zone in a half-open window, of a company or (null) of all.';
-
 -- How the database stands: what the views of sql/operations.sql show. Functions, because a view on what TimescaleDB brings
 -- along would stand in the way of its updates, and one on an aggregate in the way of making that anew. They are the
 -- owner's, and hold no company's rows.
@@ -354,7 +277,7 @@ BEGIN
         SELECT p.oid
         FROM pg_proc AS p
         WHERE p.pronamespace = current_schema()::regnamespace
-          AND (p.proname LIKE 'analytics\_operations\_%' OR p.proname = 'analytics_crypto_shown')
+          AND p.proname LIKE 'analytics\_operations\_%'
     LOOP
         EXECUTE format(
             'ALTER FUNCTION %s SECURITY DEFINER SET search_path = pg_catalog, %I, %s, pg_temp',
