@@ -1,6 +1,6 @@
 """Events in the archive: rewritten and proved anew, and the files of older versions removed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from analytics_pipeline.archive.archiving import LOCK, rewrite
@@ -134,15 +134,10 @@ def _touched(subject: Subject, batch: "pa.RecordBatch") -> Mapping[int, tuple[st
         text = metadata[position] or "{}"
         if subject.is_company:
             found[position] = None, {}
-        elif users[position] in subject.stored_as or _may_name(subject.forms, text):
+        elif users[position] in subject.stored_as or subject.may_be_in(text):
             value = parse_json(text)
             before = users[position], value if isinstance(value, dict) else {}
             now = subject.concealed(*before)
             if now != before:
                 found[position] = now
     return found
-
-
-def _may_name(forms: Sequence[str], text: str) -> bool:
-    folded = text.lower()
-    return any(form.lower() in folded for form in forms)

@@ -60,7 +60,7 @@ def without(subject: Subject, name: str, content: bytes) -> bytes:
     if content.startswith(_PARQUET):
         return _without_rows(subject, content)
     text, encoding = _decoded(content)
-    if not any(form.lower() in text.lower() for form in subject.forms):
+    if not subject.may_be_in(text):
         return content
     if format_of(name) is Format.CSV:
         changed_text = _without_cells(subject, text)

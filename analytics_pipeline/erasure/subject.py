@@ -87,6 +87,11 @@ class Subject:
         """How the ids may be written within texts of other formats."""
         return list(self._forms)
 
+    def may_be_in(self, text: str) -> bool:
+        """Whether one of these forms stands in a text, in upper or lower case: what doesn't need not be read."""
+        folded = text.lower()
+        return any(form.lower() in folded for form in self.forms)
+
     @cached_property
     def _forms(self) -> Mapping[str, str]:
         """Each form with the id that it is of."""
