@@ -17,7 +17,8 @@ from analytics_pipeline.timescale.connection import Connection, advisory_lock
 from analytics_pipeline.timescale.declaration import is_as_declared
 from analytics_pipeline.timescale.exchange import drop_exchanged, exchange, exchanged, hold_writers, require_movable
 from analytics_pipeline.timescale.invalidation import stale_ranges
-from analytics_pipeline.timescale.refresh import call_refresh, note_change, refresh_lock, retention_horizon
+from analytics_pipeline.timescale.refresh import call_refresh, refresh_lock, retention_horizon
+from analytics_pipeline.timescale.refreshed_companies import note_refresh
 from analytics_pipeline.timescale.replacement import (
     Replacement,
     carry_over,
@@ -133,7 +134,7 @@ class _Filling:
 def _note_changes(connection: Connection, targets: Sequence[Replacement], done: Sequence[RebuiltAggregate]) -> None:
     for target, rebuilt in zip(targets, done, strict=True):
         for window in rebuilt.changed:
-            note_change(connection, target.aggregate, window)
+            note_refresh(connection, target.aggregate, window)
 
 
 def _exchange(connection: WatchedConnection, fillings: Sequence[_Filling], done: Sequence[RebuiltAggregate]) -> None:

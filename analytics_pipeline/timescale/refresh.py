@@ -10,17 +10,16 @@ from typing import NamedTuple
 
 import psycopg
 from psycopg import sql
-from psycopg.types.multirange import Multirange
-from psycopg.types.range import Range
 
 from analytics_pipeline.errors import AnalyticsError, RefusedError
 from analytics_pipeline.sql_files import load_query
-from analytics_pipeline.timescale.aggregates import AGGREGATES, LOGS_DAYS, ContinuousAggregate
+from analytics_pipeline.timescale.aggregates import AGGREGATES, ContinuousAggregate
 from analytics_pipeline.timescale.catalog import require_known_catalog
 from analytics_pipeline.timescale.clock import check_clock, database_now, require_ended
 from analytics_pipeline.timescale.connection import Connection, advisory_lock, fetch_row
 from analytics_pipeline.timescale.expiry import restored_windows, within
 from analytics_pipeline.timescale.invalidation import StaleRange, stale_ranges
+from analytics_pipeline.timescale.refreshed_companies import begin_refresh
 from analytics_pipeline.windows import Granularity, Window, common_windows, without_windows
 
 _log = logging.getLogger(__name__)
@@ -101,20 +100,16 @@ def refresh(connection: Connection, aggregate: ContinuousAggregate, window: Wind
     started = time.monotonic()
     with refresh_lock(connection, aggregate):
         require_within_horizon(connection, aggregate.name, aggregate.granularity, window)
-        query = "SELECT analytics_changed_ranges(%s, %s, %s)"
-        (changed,) = fetch_row(connection, query, [window.start, window.end, aggregate.name])
         stale = tuple(stale_ranges(connection, window, aggregate.name))
-        if stale:
-            note_change(connection, aggregate, window, changed, is_done=False)
+        table = materialized_tables(connection)[aggregate.name].identifier
+        changes = begin_refresh(connection, aggregate, table, window, stale)
         # A refresh is one transaction: months keep each of them short at a year's range, and
         # measured as fast as one call for the whole range.
         results = [
             call_refresh(connection, aggregate.name, part.start, part.end) for part in window.split(Granularity.MONTH)
         ]
-        if stale or not all(results):
-            # Again, for what was computed meanwhile, and for events that have changed since the log was read; the first
-            # note is for a process killed before this one.
-            note_change(connection, aggregate, window, changed)
+        if changes.is_stale or not all(results):
+            changes.settle()
     buckets = tuple(count_buckets(connection, aggregate, window))
     return RefreshResult(aggregate.name, window, buckets, time.monotonic() - started, all(results), stale)
 
@@ -127,26 +122,6 @@ def refresh_lock(connection: Connection, aggregate: ContinuousAggregate) -> Iter
     """
     with advisory_lock(connection, _LOCK_CLASS, aggregate.name):
         yield
-
-
-def note_change(
-    connection: Connection,
-    aggregate: ContinuousAggregate,
-    window: Window,
-    changed: Multirange[datetime] | None = None,
-    *,
-    is_done: bool = True,
-) -> None:
-    """Note what has to be computed again because of a refresh of a window, before it or once it ``is_done``.
-
-    Those are the figures built on the aggregate and, since the refresh clears the log they go by, the days of users
-    and subscriptions. Local days are known by what has ``changed`` of the window since it was stored; None: all of it.
-    """
-    if aggregate.name == LOGS_DAYS:
-        connection.execute("SELECT analytics_note_changed_events(%s, %s)", [window.start, window.end])
-    ranges = Multirange([Range(window.start, window.end)]) if changed is None else changed
-    parameters = [window.start, window.end, str(aggregate.granularity), aggregate.name, ranges, is_done]
-    connection.execute("SELECT analytics_note_refresh(%s, %s, %s, %s, %s::tstzmultirange, %s)", parameters)
 
 
 def call_refresh(

@@ -12,7 +12,8 @@ from analytics_pipeline.metrics.local_dates import close_local_period, open_loca
 from analytics_pipeline.metrics.tables import METRIC_TABLES, close_metric, stale_periods
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection, fetch_row
-from analytics_pipeline.timescale.refresh import refresh
+from analytics_pipeline.timescale.refresh import call_refresh, refresh
+from analytics_pipeline.timescale.refreshed_companies import RefreshedRows
 from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.metrics.closing import close_inputs, days
@@ -116,6 +117,12 @@ def stale(connection: Connection) -> set[tuple[str, str, str]]:
         "WHERE metric = 'revenue_metrics'"
     )
     return set(rows.fetchall())
+
+
+def both(dates: set[tuple[str, str]]) -> set[tuple[str, str, str]]:
+    """Return days of time zones and the months that hold them, as ``stale`` does."""
+    days_stale = {("day", day, zone) for day, zone in dates}
+    return days_stale | {("month", f"{day[:2]}-01", zone) for day, zone in dates}
 
 
 def computed(connection: Connection) -> set[tuple[str | None, datetime]]:
@@ -281,11 +288,7 @@ def test_a_late_event_makes_exactly_the_local_days_and_months_stale_in_which_it_
         for aggregate in AGGREGATES:
             if aggregate.granularity is granularity:
                 refresh(history, aggregate, late.widen(granularity))
-    january = {(zone, "01-31") for zone in ("UTC", "America/New_York", "Pacific/Honolulu")}
-    february = {(zone, "02-01") for zone in ("Pacific/Auckland", "Asia/Kathmandu")}
-    expected = {("day", day, zone) for zone, day in january | february}
-    expected |= {("month", f"{day[:2]}-01", zone) for zone, day in january | february}
-    assert stale(history) == expected
+    assert stale(history) == both({("01-31", "UTC"), ("02-01", "Pacific/Auckland")})
     assert is_closed_for(history, "akl", "day", "2025-01-31")
     assert is_closed_for(history, "akl", "month", "2025-01-31")
     assert not is_closed_for(history, "akl", "day", "2025-02-01")
@@ -299,3 +302,127 @@ def test_a_late_event_makes_exactly_the_local_days_and_months_stale_in_which_it_
     payments = dict.fromkeys(ZONES, PAYMENTS) | {"akl": [*PAYMENTS, ("2025-01-31T23:10", "1000")]}
     assert stored(history) == counted(payments, ZONES)
     assert differing(history) == 0
+
+
+def refresh_all(connection: Connection) -> None:
+    """Refresh the aggregates in the order of the jobs."""
+    for granularity in Granularity:
+        for aggregate in sorted(AGGREGATES, key=lambda each: each.name):
+            if aggregate.granularity is granularity:
+                refresh(connection, aggregate, MONTHS)
+    assert fetch_row(connection, "SELECT count(*) FROM analytics_changed_hours") == (0,)
+
+
+def see_all(connection: Connection) -> None:
+    """Take all that was noted for seen, as if it had been computed."""
+    connection.execute(
+        "UPDATE analytics_metric_periods SET changes_seen = (SELECT max(change_id) FROM analytics_metric_changes)"
+    )
+
+
+OF_EVENT = 'WHERE company_id = %s AND "timestamp" = %s'
+# The dates that hold minutes after 18:15 (UTC), and those that hold a part of the hour.
+EVERYBODYS = both(
+    {
+        ("01-31", "UTC"),
+        ("01-31", "America/New_York"),
+        ("01-31", "Pacific/Honolulu"),
+        ("02-01", "Asia/Kathmandu"),
+        ("02-01", "Pacific/Auckland"),
+    }
+)
+OF_THE_HOUR = EVERYBODYS | both({("01-31", "Asia/Kathmandu")})
+
+
+def test_what_changes_in_several_companies_is_stale_for_each_in_its_own_dates_alone(closed: Connection) -> None:
+    history = closed
+    # Minutes after midnight in Kathmandu, which is within an hour (UTC).
+    add_event(history, "2025-01-31T18:20", company_id="ktm", value="2000")
+    add_event(history, "2025-01-31T18:25", "user.login", company_id="ktm", category="user_activity", value=None)
+    # Another amount, and another person.
+    history.execute(f"UPDATE analytics_events SET value = 99 {OF_EVENT}", ["nyc", "2025-01-31T05:00Z"])
+    history.execute(f"UPDATE analytics_events SET user_id = 'u2' {OF_EVENT}", ["nyc", "2025-02-01T10:00Z"])
+    # Gone.
+    history.execute(f"DELETE FROM analytics_events {OF_EVENT}", ["hnl", "2025-02-01T09:59Z"])
+    refresh_all(history)
+    expected = both(
+        {
+            ("02-01", "Asia/Kathmandu"),
+            ("01-31", "America/New_York"),
+            ("02-01", "America/New_York"),
+            ("01-31", "Pacific/Honolulu"),
+            ("01-31", "UTC"),
+            ("02-01", "UTC"),
+        }
+    )
+    assert stale(history) == expected
+    # Who has the calendar of the platform is computed again with it, and is closed all the while.
+    assert not is_closed_for(history, None, "day", "2025-01-31")
+    assert is_closed_for(history, "utc", "day", "2025-01-31")
+    assert is_closed_for(history, "akl", "month", "2025-01-01")
+    close_inputs(history, MONTHS)
+    settle(history)
+    assert stale(history) == set()
+    assert differing(history) == 0
+
+
+def test_an_event_that_becomes_another_companys_or_another_dates_is_stale_for_both(closed: Connection) -> None:
+    history = closed
+    history.execute(f"UPDATE analytics_events SET company_id = 'utc' {OF_EVENT}", ["akl", "2025-01-31T10:59Z"])
+    # Within an hour, over midnight in Kathmandu.
+    later = "UPDATE analytics_events SET \"timestamp\" = '2025-01-31T18:16Z'"
+    history.execute(f"{later} {OF_EVENT}", ["ktm", "2025-01-31T18:14Z"])
+    refresh_all(history)
+    of_kathmandu = {("01-31", "Asia/Kathmandu"), ("02-01", "Asia/Kathmandu")}
+    assert stale(history) == both({("01-31", "Pacific/Auckland"), ("01-31", "UTC"), *of_kathmandu})
+    assert not is_closed_for(history, "utc", "day", "2025-01-31")
+    see_all(history)
+
+
+def test_where_no_row_says_of_whom_an_event_is_everybodys_dates_are_stale(closed: Connection) -> None:
+    """A deletion and a new event, which add up to what there was."""
+    history = closed
+    history.execute(f"DELETE FROM analytics_events {OF_EVENT}", ["ktm", "2025-01-31T18:15Z"])
+    add_event(history, "2025-01-31T18:40", company_id="ktm", value="64", user_id="u64")
+    refresh_all(history)
+    assert stale(history) == EVERYBODYS
+    see_all(history)
+
+
+def test_what_a_killed_refresh_leaves_is_everybodys_and_is_not_lost(
+    closed: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = closed
+    add_event(history, "2025-01-31T18:20", company_id="nyc", value="11", user_id="u4")
+
+    def kill(_self: RefreshedRows) -> None:
+        raise InterruptedError
+
+    hours = [aggregate for aggregate in AGGREGATES if aggregate.granularity is Granularity.HOUR]
+    with monkeypatch.context() as patched:
+        patched.setattr(RefreshedRows, "settle", kill)
+        for aggregate in hours:
+            with pytest.raises(InterruptedError):
+                refresh(history, aggregate, MONTHS)
+    # The hours are as they should be: nothing but what was left says that days are not.
+    local = OF_THE_HOUR - both({("01-31", "UTC")})
+    assert stale(history) == local
+    # A further change of the same hour takes nothing of that away, nor from the days that are refreshed only now.
+    add_event(history, "2025-01-31T18:30", company_id="nyc", value="13", user_id="u4")
+    for aggregate in hours:
+        refresh(history, aggregate, MONTHS)
+    assert stale(history) == local
+    see_all(history)
+    refresh_all(history)
+    assert stale(history) == OF_THE_HOUR
+    see_all(history)
+
+
+def test_what_somebody_else_has_refreshed_is_everybodys_by_whole_days(closed: Connection) -> None:
+    history = closed
+    add_event(history, "2025-01-31T12:30", company_id="nyc", value="17", user_id="u4")
+    for aggregate in AGGREGATES:
+        if aggregate.granularity is Granularity.HOUR:
+            call_refresh(history, aggregate.name, MONTHS.start, MONTHS.end)
+    refresh_all(history)
+    assert stale(history) >= both({("01-31", zone) for zone in ZONES.values()})

@@ -551,6 +551,25 @@ SELECT
     ARRAY(SELECT DISTINCT d.bucket FROM difference AS d WHERE d.is_stale ORDER BY d.bucket)
 
 
+-- name: refreshed_ranges
+-- What of a window has changed since an aggregate stored it, and what it has never stored: of the stale rest.
+SELECT c.changed, analytics_buckets(%(granularity)s, %(stale)s::tstzmultirange) - analytics_buckets(%(granularity)s, c.changed)
+FROM (SELECT analytics_changed_ranges(%(start)s, %(end)s, %(aggregate)s)) AS c (changed)
+
+
+-- name: refreshed_rows
+-- A number for all that an aggregate holds of a bucket, by company where it has changed. What was never stored is left
+-- out: no closed figure stands on it.
+SELECT
+    CASE WHEN s.bucket <@ analytics_buckets(%(granularity)s, %(changed)s::tstzmultirange) THEN s.company_id END,
+    s.bucket,
+    bit_xor(hash_record_extended(s, 0))
+FROM {relation} AS s
+WHERE s.bucket >= %(start)s AND s.bucket < %(end)s AND NOT s.bucket <@ %(unstored)s::tstzmultirange
+GROUP BY 1, 2
+LIMIT %(most)s
+
+
 -- name: remember_horizon
 -- Keep the latest instant before which raw events have been seen to be gone.
 INSERT INTO analytics_retention_horizon AS known (events_from) VALUES (%(events_from)s)

@@ -1,0 +1,205 @@
+-- What a refresh of a continuous aggregate changes for closed days and months: of which companies, and when. TimescaleDB's
+-- invalidation log, which the refresh empties, names no company.
+
+CREATE OR REPLACE FUNCTION analytics_buckets(p_unit text, p_ranges tstzmultirange)
+RETURNS tstzmultirange
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT coalesce(
+        range_agg(tstzrange(analytics_floor(p_unit, lower(r)), analytics_ceil(p_unit, upper(r)))), '{}'
+    )
+    FROM unnest(p_ranges) AS r
+$$;
+
+COMMENT ON FUNCTION analytics_buckets IS
+    'The whole hours, days or months (UTC) that some ranges touch.';
+
+-- Without a company: what is known before the refresh, and all that a process leaves that is killed in it. A refresh holds
+-- its aggregate's lock, so what one has left stays from here on.
+CREATE OR REPLACE FUNCTION analytics_note_refresh(
+    p_start timestamptz, p_end timestamptz, p_granularity text, p_relation text, p_changed tstzmultirange,
+    p_is_replaced boolean
+)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    has_local boolean;
+    refreshing text := CASE WHEN p_is_replaced THEN p_relation END;
+    cause text := 'events in ' || p_relation;
+BEGIN
+    PERFORM analytics_lock_changes(false);
+    UPDATE analytics_metric_changes AS c SET refreshing = NULL WHERE c.refreshing = p_relation;
+    UPDATE analytics_changed_hours AS h SET refreshing = NULL WHERE h.refreshing = p_relation;
+    has_local := EXISTS (SELECT FROM analytics_metric_periods AS m WHERE m.time_zone <> 'UTC');
+    IF p_granularity = 'hour' THEN
+        -- Figures of days read the hours at their edges, and days and months are refreshed later.
+        INSERT INTO analytics_changed_hours (relation, hours, refreshing)
+        SELECT a.view_name::text, p_changed, refreshing
+        FROM timescaledb_information.continuous_aggregates AS a
+        WHERE a.view_name LIKE 'analytics\_%' AND a.view_name NOT LIKE '%\_hourly' AND NOT isempty(p_changed);
+    ELSE
+        -- What days changed concerns the months they are in as well.
+        INSERT INTO analytics_metric_changes (
+            company_id, changed_from, changed_until, granularity, zones, cause, refreshing
+        )
+        VALUES (
+            NULL, p_start, p_end - interval '1 microsecond', nullif(p_granularity, 'day'),
+            CASE WHEN has_local THEN 'UTC' END, cause, refreshing
+        );
+    END IF;
+    IF has_local THEN
+        INSERT INTO analytics_metric_changes (
+            company_id, changed_from, changed_until, granularity, zones, cause, refreshing
+        )
+        SELECT
+            NULL, lower(r), upper(r) - interval '1 microsecond',
+            CASE WHEN p_granularity = 'month' THEN 'month' END, 'local', cause, refreshing
+        FROM unnest(p_changed) AS r;
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION analytics_note_refresh IS
+    'Notes that a continuous aggregate is refreshed over a half-open window, and what of that had been stored before and has changed: until analytics_settle_refresh knows of whom (p_is_replaced), or to stay.';
+
+-- An event may be in no row that differs: it is of another category, or was changed and leaves the sums as they were, which
+-- is noted by itself (analytics_note_changed_rows). Where nothing says what the log speaks of, it is everybody's.
+CREATE OR REPLACE FUNCTION analytics_settle_refresh(
+    p_start timestamptz, p_end timestamptz, p_granularity text, p_relation text, p_counts_all boolean,
+    p_changed tstzmultirange, p_unstored tstzmultirange, p_companies text[], p_buckets timestamptz[]
+)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    -- More than these are not looked through for each closed day and month: they are everybody's together.
+    max_changes CONSTANT integer := 1000;
+    refreshed tstzmultirange := tstzmultirange(tstzrange(p_start, p_end));
+    refreshed_days tstzmultirange := analytics_buckets('day', refreshed);
+    has_local boolean;
+    refreshes_itself boolean;
+    cause text := 'events in ' || p_relation;
+BEGIN
+    PERFORM analytics_lock_changes(false);
+    DELETE FROM analytics_metric_changes AS c WHERE c.refreshing = p_relation;
+    DELETE FROM analytics_changed_hours AS h WHERE h.refreshing = p_relation;
+    WITH common AS (
+        DELETE FROM analytics_changed_hours AS h WHERE h.relation IS NULL RETURNING h.company_id, h.hours
+    )
+    INSERT INTO analytics_changed_hours (relation, company_id, hours)
+    SELECT a.view_name::text, c.company_id, c.hours
+    FROM (SELECT h.company_id, range_agg(h.hours) AS hours FROM common AS h GROUP BY h.company_id) AS c
+    CROSS JOIN timescaledb_information.continuous_aggregates AS a
+    WHERE a.view_name LIKE 'analytics\_%';
+    has_local := EXISTS (SELECT FROM analytics_metric_periods AS m WHERE m.time_zone <> 'UTC');
+    -- Hours that TimescaleDB has refreshed are not known.
+    refreshes_itself := p_granularity <> 'hour' AND EXISTS (
+        SELECT
+        FROM timescaledb_information.jobs AS j
+        JOIN _timescaledb_catalog.continuous_agg AS a
+            ON a.mat_hypertable_id = (j.config ->> 'mat_hypertable_id')::integer
+        WHERE j.proc_name = 'policy_refresh_continuous_aggregate' AND j.scheduled
+          AND a.user_view_name LIKE 'analytics\_%\_hourly'
+    );
+
+    CREATE TEMP TABLE found ON COMMIT DROP AS
+    WITH known AS (
+        SELECT h.company_id, range_agg(h.hours) * refreshed AS instants
+        FROM analytics_changed_hours AS h
+        WHERE h.relation = p_relation AND h.hours && refreshed
+        GROUP BY h.company_id
+    ),
+    differing AS (
+        SELECT
+            d.company_id, tstzrange(d.bucket, analytics_ceil(p_granularity, d.bucket + interval '1 microsecond')) AS bucket
+        FROM unnest(p_companies, p_buckets) AS d (company_id, bucket)
+    )
+    SELECT k.company_id, k.instants, true AS is_known, nullif(p_granularity, 'day') AS granularity
+    FROM known AS k
+    UNION ALL
+    SELECT
+        d.company_id, CASE WHEN d.bucket && p_changed THEN p_changed * tstzmultirange(d.bucket)
+                           ELSE tstzmultirange(d.bucket) END,
+        false, NULL
+    FROM differing AS d
+    WHERE refreshes_itself OR NOT EXISTS (
+        SELECT FROM known AS k
+        WHERE (k.company_id = d.company_id OR k.company_id IS NULL) AND k.instants && d.bucket
+    );
+    INSERT INTO found
+    SELECT NULL, tstzmultirange(r), false, nullif(p_granularity, 'day')
+    FROM unnest(p_changed) AS r
+    WHERE p_buckets IS NULL OR (
+        (p_granularity <> 'hour' OR p_counts_all)
+        AND NOT EXISTS (
+            SELECT FROM found AS f WHERE f.instants && analytics_buckets(p_granularity, tstzmultirange(r))
+        )
+    );
+    IF (SELECT sum((SELECT count(*) FROM unnest(f.instants))) FROM found AS f) > max_changes THEN
+        CREATE TEMP TABLE merged ON COMMIT DROP AS
+        SELECT NULL::text, range_agg(f.instants), f.is_known, f.granularity
+        FROM found AS f
+        GROUP BY f.is_known, f.granularity;
+        DELETE FROM found;
+        INSERT INTO found SELECT * FROM merged;
+        DROP TABLE merged;
+    END IF;
+
+    INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, granularity, zones, cause)
+    SELECT
+        f.company_id, lower(r), upper(r) - interval '1 microsecond',
+        CASE WHEN p_granularity <> 'hour' THEN f.granularity END, CASE WHEN p_granularity = 'hour' THEN 'local' END, cause
+    FROM found AS f
+    CROSS JOIN LATERAL unnest(f.instants) AS r
+    WHERE has_local OR p_granularity <> 'hour';
+    DELETE FROM analytics_changed_hours AS h WHERE h.relation = p_relation AND h.hours <@ refreshed;
+    UPDATE analytics_changed_hours AS h
+    SET hours = h.hours - refreshed
+    WHERE h.relation = p_relation AND h.hours && refreshed;
+    -- By days: an aggregate that is built on another one is stale from the start of the bucket in which that has changed.
+    CREATE TEMP TABLE stale ON COMMIT DROP AS
+    SELECT
+        t.aggregate,
+        analytics_buckets('day', range_agg(tstzrange(t.first_instant, t.last_instant + interval '1 microsecond'))) AS days
+    FROM analytics_stale_ranges(lower(refreshed_days), upper(refreshed_days), NULL) AS t
+    GROUP BY t.aggregate;
+    IF p_granularity = 'hour' THEN
+        -- For what is refreshed after it. What is known already was noted for all of them.
+        INSERT INTO analytics_changed_hours (relation, company_id, hours)
+        SELECT s.aggregate, f.company_id, range_agg(f.instants * s.days)
+        FROM found AS f
+        JOIN stale AS s ON s.aggregate <> p_relation AND s.days && f.instants
+        WHERE NOT f.is_known
+        GROUP BY s.aggregate, f.company_id;
+    ELSE
+        INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, granularity, zones, cause)
+        SELECT
+            NULL, lower(r), upper(r) - interval '1 microsecond', nullif(p_granularity, 'day'),
+            CASE WHEN has_local THEN 'UTC' END, cause
+        FROM unnest(p_unstored) AS r;
+    END IF;
+    -- What is not stale is not refreshed: the aggregate it is built on has not changed, or somebody else has refreshed it.
+    WITH seen AS (
+        SELECT h.ctid AS place, h.company_id, h.hours * refreshed_days - coalesce(s.days, '{}') AS instants
+        FROM analytics_changed_hours AS h
+        LEFT JOIN stale AS s ON s.aggregate = h.relation
+        WHERE h.refreshing IS NULL AND h.hours && refreshed_days
+    ),
+    taken AS (
+        UPDATE analytics_changed_hours AS h
+        SET hours = h.hours - s.instants
+        FROM seen AS s
+        WHERE h.ctid = s.place AND NOT isempty(s.instants)
+    )
+    INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, cause)
+    SELECT DISTINCT s.company_id, lower(r), upper(r) - interval '1 microsecond', cause
+    FROM seen AS s
+    CROSS JOIN LATERAL unnest(s.instants) AS r;
+    DELETE FROM analytics_changed_hours AS h WHERE isempty(h.hours);
+    DROP TABLE found, stale;
+END
+$$;
+
+COMMENT ON FUNCTION analytics_settle_refresh IS
+    'Notes of which companies a refresh over a half-open window has changed rows, and when: by what had changed or was never stored before it, and by the buckets whose rows differ (of no company: anybody''s; null: they were not compared).';
