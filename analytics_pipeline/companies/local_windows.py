@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from analytics_pipeline.companies.time_zones import UTC
 from analytics_pipeline.sql_files import load_query
@@ -45,6 +46,8 @@ def local_months(connection: Connection, months: Sequence[date], time_zone: str)
 
 
 def local_date(connection: Connection, instant: datetime, time_zone: str) -> date:
-    """Return the date of an instant in a time zone."""
+    """Return the date of an instant (with any offset) in a time zone (IANA)."""
+    if time_zone == UTC:
+        return instant.astimezone(ZoneInfo(UTC)).date()
     day: date = fetch_row(connection, "SELECT analytics_local_date(%s, %s)", [instant, time_zone])[0]
     return day

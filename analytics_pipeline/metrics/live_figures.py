@@ -1,7 +1,6 @@
 """What is shown live of a company: the current month's figures, and what today has brought so far."""
 
 from analytics_pipeline.companies.local_windows import local_date, local_months, local_window
-from analytics_pipeline.companies.time_zones import UTC
 from analytics_pipeline.currencies import round_money
 from analytics_pipeline.metrics.answers import Answer, one_view, revenue_answer, users_answer
 from analytics_pipeline.metrics.revenue import revenue_metrics
@@ -58,8 +57,7 @@ def events_today(connection: Connection, company_id: str | None, time_zone: str)
 
 
 def _today(connection: Connection, time_zone: str) -> Window:
-    now = database_now(connection)
-    today = now.date() if time_zone == UTC else local_date(connection, now, time_zone)
+    today = local_date(connection, database_now(connection), time_zone)
     return local_window(connection, today, today, time_zone)
 
 

@@ -64,7 +64,7 @@ def window_asked(connection: Connection, start: date | None, end: date | None, t
     """
     today = date.min
     if start is None and end is None:
-        today = now.date() if time_zone == UTC else local_date(connection, now, time_zone)
+        today = local_date(connection, now, time_zone)
     window = window_of_dates(start, end, today)
     if time_zone == UTC:
         return window

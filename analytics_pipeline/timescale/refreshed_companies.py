@@ -28,9 +28,10 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class RefreshedRows:
-    """A refresh of a window of an aggregate that is under way, and what its table held before (None: too much).
+    """A refresh of a window of an aggregate that is under way, and what its table held before.
 
-    ``changed`` is what of the window had changed since it was stored, ``unstored`` what was never stored.
+    ``changed`` is what of the window had changed since it was stored, ``unstored`` what was never stored. ``before`` is
+    None where nothing had changed, or too much to be compared.
     """
 
     connection: Connection
@@ -49,10 +50,13 @@ class RefreshedRows:
     def settle(self) -> None:
         """Note, once the window is refreshed, what has to be computed again because of it, and of which companies."""
         _note_changed_days(self.connection, self.aggregate, self.window)
-        changed, differing = self.changed, self._differing()
-        if not self.is_stale:
-            # Somebody has recorded events since the log was read.
-            changed, differing = _whole(self.window), None
+        changed, unstored, differing = self.changed, self.unstored, self._differing()
+        if not changed:
+            # Whoever records events meanwhile is in no comparison.
+            if unstored:
+                unstored, differing = _whole(self.window), []
+            else:
+                changed = _whole(self.window)
         self.connection.execute(
             "SELECT analytics_settle_refresh("
             "%s, %s, %s, %s, %s, %s::tstzmultirange, %s::tstzmultirange, %s::text[], %s::timestamptz[])",
@@ -60,7 +64,7 @@ class RefreshedRows:
                 *_refresh_of(self.aggregate, self.window),
                 self.aggregate.condition == "true",
                 changed,
-                self.unstored,
+                unstored,
                 None if differing is None else [company for company, _ in differing],
                 None if differing is None else [bucket for _, bucket in differing],
             ],
@@ -72,8 +76,7 @@ class RefreshedRows:
         after = _stored_rows(self.connection, self.aggregate, self.table, self.window, self.changed, self.unstored)
         if after is None:
             return None
-        before = self.before
-        return [key for key in {**before, **after} if before.get(key) != after.get(key)]
+        return [key for key in {**self.before, **after} if self.before.get(key) != after.get(key)]
 
 
 def begin_refresh(
@@ -96,11 +99,9 @@ def begin_refresh(
         "aggregate": aggregate.name,
     }
     changed, unstored = fetch_row(connection, load_query("refreshed_ranges"), parameters)
-    before: _Rows | None = {}
     if changed or unstored:
         note_refresh(connection, aggregate, window, changed, is_replaced=True)
-    if changed:
-        before = _stored_rows(connection, aggregate, table, window, changed, unstored)
+    before = _stored_rows(connection, aggregate, table, window, changed, unstored) if changed else None
     return RefreshedRows(connection, aggregate, table, window, changed, unstored, before)
 
 

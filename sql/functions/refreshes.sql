@@ -73,7 +73,6 @@ RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
-    -- More than these are not looked through for each closed day and month: they are everybody's together.
     max_changes CONSTANT integer := 1000;
     refreshed tstzmultirange := tstzmultirange(tstzrange(p_start, p_end));
     refreshed_days tstzmultirange := analytics_buckets('day', refreshed);
@@ -136,6 +135,11 @@ BEGIN
             SELECT FROM found AS f WHERE f.instants && analytics_buckets(p_granularity, tstzmultirange(r))
         )
     );
+    -- Of thousands of hours the days are noted, and of thousands of companies that it is anybody's: what is noted is
+    -- looked through for each closed day and month.
+    IF (SELECT sum((SELECT count(*) FROM unnest(f.instants))) FROM found AS f) > max_changes THEN
+        UPDATE found AS f SET instants = analytics_buckets('day', f.instants);
+    END IF;
     IF (SELECT sum((SELECT count(*) FROM unnest(f.instants))) FROM found AS f) > max_changes THEN
         CREATE TEMP TABLE merged ON COMMIT DROP AS
         SELECT NULL::text, range_agg(f.instants), f.is_known, f.granularity

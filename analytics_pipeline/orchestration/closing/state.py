@@ -35,6 +35,7 @@ class PartitionState:
         self.instance = instance
         self.connection = connection
         self.settings = settings
+        self._local_dates: dict[datetime, LocalDates] = {}
         # Runs first: what they close meanwhile is then closed, or under way, and never open.
         runs = covering_runs(instance, settings, UNFINISHED)
         self._unfinished = [run for run in runs if run.is_unfinished]
@@ -56,8 +57,10 @@ class PartitionState:
 
     def local_dates_at(self, instant: datetime) -> LocalDates:
         """Return the dates of the companies and the platform at an instant."""
-        platform = platform_calendar(self.connection, self.settings)
-        return read_local_dates(self.connection, platform.time_zone, instant)
+        if instant not in self._local_dates:
+            platform = platform_calendar(self.connection, self.settings)
+            self._local_dates[instant] = read_local_dates(self.connection, platform.time_zone, instant)
+        return self._local_dates[instant]
 
     def closed(self, asset: str, span: Window) -> list[Window]:
         """Return the stretches of a span that are closed, in order."""
