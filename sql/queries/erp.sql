@@ -207,9 +207,15 @@ WHERE s.event_id = c.event_id
 
 
 -- name: source_delete_event
--- Company and time let the server pass over all other chunks and compressed segments.
-DELETE FROM analytics_events
-WHERE company_id = %(company_id)s AND "timestamp" = %(timestamp)s AND event_id = %(event_id)s
+-- Company and time let the server pass over all other chunks and compressed segments. With the event that takes its
+-- place, numbers and sums may be as they were: so it is noted of whom the hour has changed.
+WITH deleted AS (
+    DELETE FROM analytics_events
+    WHERE company_id = %(company_id)s AND "timestamp" = %(timestamp)s AND event_id = %(event_id)s
+    RETURNING company_id, analytics_floor('hour', "timestamp") AS hour
+)
+INSERT INTO analytics_changed_hours (company_id, hours)
+SELECT d.company_id, tstzmultirange(tstzrange(d.hour, d.hour + interval '1 hour')) FROM deleted AS d
 
 
 -- name: source_due_rejects

@@ -1,6 +1,6 @@
 """A date is closed for the companies for which it has ended, and its partition once it has ended for all."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from dagster import DagsterInstance, RunRequest, SkipReason, build_sensor_context
@@ -9,14 +9,16 @@ from analytics_pipeline.definitions import build_definitions
 from analytics_pipeline.errors import RefusedError
 from analytics_pipeline.metrics.local_dates import require_ended_everywhere
 from analytics_pipeline.metrics.partitions import begin_attempt, record_closed
+from analytics_pipeline.metrics.tables import METRIC_TABLES
 from analytics_pipeline.orchestration.close import ranges_to_close
-from analytics_pipeline.orchestration.closing.jobs import assets_of
+from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, assets_of
 from analytics_pipeline.orchestration.closing.local_closing import LOCAL_JOB
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Granularity, Window, midnight
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
+from analytics_pipeline_tests.metrics.closing import close, close_inputs
 
 pytestmark = pytest.mark.slow
 
@@ -62,6 +64,44 @@ def test_the_first_is_closed_while_the_last_goes_on(
             if job == "daily_aggregates"
         ]
         assert all(window.end <= partition.start for window in days)
+
+
+def test_a_late_event_has_the_partitions_closed_again_in_whose_dates_of_its_company_it_lies(
+    database: Database, instance: DagsterInstance
+) -> None:
+    january = Window.of_month(date(2025, 1, 1))
+    definitions = build_definitions(get_settings())
+    sensor = definitions.resolve_sensor_def("late_events")
+
+    def asked() -> set[tuple[str, str, str]]:
+        context = build_sensor_context(instance=instance, resources=definitions.resources)
+        requests = sensor(context).run_requests
+        return {
+            (key.to_user_string(), *(request.tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end")))
+            for request in requests
+            for key in request.asset_selection
+        }
+
+    with database.connect(autocommit=True) as connection:
+        connection.cursor().executemany(
+            "INSERT INTO analytics_companies (company_id, time_zone) VALUES (%s, %s)",
+            [("akl", "Pacific/Auckland"), ("nyc", "America/New_York")],
+        )
+        for company in ("akl", "nyc"):
+            add_event(connection, "2025-01-10T10:00", company_id=company)
+        close(connection, january)
+        for job, granularity in CLOSING_JOBS.items():
+            for asset in assets_of(job):
+                begin_attempt(connection, asset, granularity, january, "run")
+                record_closed(connection, asset, january, "run")
+        assert asked() == set()
+        # The tenth for New York and for the platform, and the eleventh for Auckland.
+        add_event(connection, "2025-01-10T12:00", company_id="nyc")
+        close_inputs(connection, january)
+        assert asked() == {(table.metric, "2025-01-10", "2025-01-10") for table in METRIC_TABLES}
+        add_event(connection, "2025-01-10T12:00", company_id="akl")
+        close_inputs(connection, january)
+        assert asked() == {(table.metric, "2025-01-10", "2025-01-11") for table in METRIC_TABLES}
 
 
 def _close_hours(connection: Connection, window: Window) -> None:
