@@ -13,7 +13,7 @@ from psycopg.types.multirange import Multirange
 from psycopg.types.range import Range
 
 from analytics_pipeline.sql_files import load_query
-from analytics_pipeline.timescale.aggregates import LOGS_DAYS, ContinuousAggregate
+from analytics_pipeline.timescale.aggregates import AGGREGATES, LOGS_DAYS, ContinuousAggregate
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.invalidation import StaleRange
 from analytics_pipeline.windows import Window
@@ -93,6 +93,7 @@ def begin_refresh(
     """
     parameters = {
         "granularity": str(aggregate.granularity),
+        "source": next((str(source.granularity) for source in AGGREGATES if source.name == aggregate.source), None),
         "stale": Multirange([Range(each.first, each.last + _MICROSECOND) for each in stale]),
         "start": window.start,
         "end": window.end,

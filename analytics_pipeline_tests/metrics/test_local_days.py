@@ -425,4 +425,9 @@ def test_what_somebody_else_has_refreshed_is_everybodys_by_whole_days(closed: Co
         if aggregate.granularity is Granularity.HOUR:
             call_refresh(history, aggregate.name, MONTHS.start, MONTHS.end)
     refresh_all(history)
-    assert stale(history) >= both({("01-31", zone) for zone in ZONES.values()})
+    behind = {(day, zone) for zone in ("America/New_York", "Pacific/Honolulu") for day in ("01-30", "01-31")}
+    ahead = {(day, zone) for zone in ("Asia/Kathmandu", "Pacific/Auckland") for day in ("01-31", "02-01")}
+    expected = both({("01-31", "UTC"), *behind, *ahead})
+    assert stale(history) >= expected
+    # Of the company a month names all days, since its users have changed.
+    assert {zone for _, _, zone in stale(history) - expected} == {"America/New_York", "UTC"}

@@ -102,7 +102,7 @@ BEGIN
           AND a.user_view_name LIKE 'analytics\_%\_hourly'
     );
 
-    CREATE TEMP TABLE found ON COMMIT DROP AS
+    CREATE TEMP TABLE noted ON COMMIT DROP AS
     WITH known AS (
         SELECT h.company_id, range_agg(h.hours) * refreshed AS instants
         FROM analytics_changed_hours AS h
@@ -126,36 +126,36 @@ BEGIN
         SELECT FROM known AS k
         WHERE (k.company_id = d.company_id OR k.company_id IS NULL) AND k.instants && d.bucket
     );
-    INSERT INTO found
+    INSERT INTO noted
     SELECT NULL, tstzmultirange(r), false, nullif(p_granularity, 'day')
     FROM unnest(p_changed) AS r
     WHERE p_buckets IS NULL OR (
         (p_granularity <> 'hour' OR p_counts_all)
         AND NOT EXISTS (
-            SELECT FROM found AS f WHERE f.instants && analytics_buckets(p_granularity, tstzmultirange(r))
+            SELECT FROM noted AS n WHERE n.instants && analytics_buckets(p_granularity, tstzmultirange(r))
         )
     );
     -- Of thousands of hours the days are noted, and of thousands of companies that it is anybody's: what is noted is
     -- looked through for each closed day and month.
-    IF (SELECT sum((SELECT count(*) FROM unnest(f.instants))) FROM found AS f) > max_changes THEN
-        UPDATE found AS f SET instants = analytics_buckets('day', f.instants);
+    IF (SELECT sum((SELECT count(*) FROM unnest(n.instants))) FROM noted AS n) > max_changes THEN
+        UPDATE noted AS n SET instants = analytics_buckets('day', n.instants);
     END IF;
-    IF (SELECT sum((SELECT count(*) FROM unnest(f.instants))) FROM found AS f) > max_changes THEN
+    IF (SELECT sum((SELECT count(*) FROM unnest(n.instants))) FROM noted AS n) > max_changes THEN
         CREATE TEMP TABLE merged ON COMMIT DROP AS
-        SELECT NULL::text, range_agg(f.instants), f.is_known, f.granularity
-        FROM found AS f
-        GROUP BY f.is_known, f.granularity;
-        DELETE FROM found;
-        INSERT INTO found SELECT * FROM merged;
+        SELECT NULL::text, range_agg(n.instants), n.is_known, n.granularity
+        FROM noted AS n
+        GROUP BY n.is_known, n.granularity;
+        DELETE FROM noted;
+        INSERT INTO noted SELECT * FROM merged;
         DROP TABLE merged;
     END IF;
 
     INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, granularity, zones, cause)
     SELECT
-        f.company_id, lower(r), upper(r) - interval '1 microsecond',
-        CASE WHEN p_granularity <> 'hour' THEN f.granularity END, CASE WHEN p_granularity = 'hour' THEN 'local' END, cause
-    FROM found AS f
-    CROSS JOIN LATERAL unnest(f.instants) AS r
+        n.company_id, lower(r), upper(r) - interval '1 microsecond',
+        CASE WHEN p_granularity <> 'hour' THEN n.granularity END, CASE WHEN p_granularity = 'hour' THEN 'local' END, cause
+    FROM noted AS n
+    CROSS JOIN LATERAL unnest(n.instants) AS r
     WHERE has_local OR p_granularity <> 'hour';
     DELETE FROM analytics_changed_hours AS h WHERE h.relation = p_relation AND h.hours <@ refreshed;
     UPDATE analytics_changed_hours AS h
@@ -171,11 +171,11 @@ BEGIN
     IF p_granularity = 'hour' THEN
         -- For what is refreshed after it. What is known already was noted for all of them.
         INSERT INTO analytics_changed_hours (relation, company_id, hours)
-        SELECT s.aggregate, f.company_id, range_agg(f.instants * s.days)
-        FROM found AS f
-        JOIN stale AS s ON s.aggregate <> p_relation AND s.days && f.instants
-        WHERE NOT f.is_known
-        GROUP BY s.aggregate, f.company_id;
+        SELECT s.aggregate, n.company_id, range_agg(n.instants * s.days)
+        FROM noted AS n
+        JOIN stale AS s ON s.aggregate <> p_relation AND s.days && n.instants
+        WHERE NOT n.is_known
+        GROUP BY s.aggregate, n.company_id;
     ELSE
         INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, granularity, zones, cause)
         SELECT
@@ -201,7 +201,7 @@ BEGIN
     FROM seen AS s
     CROSS JOIN LATERAL unnest(s.instants) AS r;
     DELETE FROM analytics_changed_hours AS h WHERE isempty(h.hours);
-    DROP TABLE found, stale;
+    DROP TABLE noted, stale;
 END
 $$;
 

@@ -552,9 +552,13 @@ SELECT
 
 
 -- name: refreshed_ranges
--- What of a window has changed since an aggregate stored it, and what it has never stored: of the stale rest.
-SELECT c.changed, analytics_buckets(%(granularity)s, %(stale)s::tstzmultirange) - analytics_buckets(%(granularity)s, c.changed)
-FROM (SELECT analytics_changed_ranges(%(start)s, %(end)s, %(aggregate)s)) AS c (changed)
+-- What of a window has changed since an aggregate stored it, and what it has never stored: of the stale rest. Of a source
+-- that is an aggregate the log knows where its buckets start.
+SELECT r.changed, analytics_buckets(%(granularity)s, %(stale)s::tstzmultirange) - analytics_buckets(%(granularity)s, r.changed)
+FROM (SELECT analytics_changed_ranges(%(start)s, %(end)s, %(aggregate)s)) AS c (logged)
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN %(source)s::text IS NULL THEN c.logged ELSE analytics_buckets(%(source)s, c.logged) END
+) AS r (changed)
 
 
 -- name: refreshed_rows
