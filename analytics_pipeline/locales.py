@@ -4,7 +4,11 @@ A locale is a language with a script or a territory where they matter: ``de``, `
 Babel knows the notation of every one; documents have words in a few languages, and English ones in all others.
 """
 
+from typing import Final
+
 from analytics_pipeline.errors import UnknownNameError
+
+DEFAULT_LOCALE: Final = "en_GB"
 
 
 def require_locale(name: str) -> str:

@@ -22,7 +22,7 @@ from analytics_pipeline.ages import require_age
 from analytics_pipeline.currencies import ASSET_FORM, is_asset
 from analytics_pipeline.database_urls import require_database_url
 from analytics_pipeline.errors import AnalyticsError, UnknownNameError
-from analytics_pipeline.locales import require_locale
+from analytics_pipeline.locales import DEFAULT_LOCALE, require_locale
 from analytics_pipeline.mail_addresses import Mailbox, require_address
 
 HOME = "ANALYTICS_HOME"
@@ -110,7 +110,7 @@ class Settings(BaseSettings):
         description="Time zone (IANA) of days and months over all companies, and of companies that name no other.",
     )
     locale: str = Field(
-        default="en_GB",
+        default=DEFAULT_LOCALE,
         description="Notation and language of documents over all companies, and of companies that name no other.",
     )
     fx_source: str = Field(
@@ -303,7 +303,7 @@ class Settings(BaseSettings):
     @classmethod
     def _locale(cls, value: str) -> str:
         try:
-            return value if value == cls.model_fields["locale"].default else require_locale(value)
+            return value if value == DEFAULT_LOCALE else require_locale(value)
         except UnknownNameError as error:
             raise ValueError(str(error).removesuffix(".")) from None
 

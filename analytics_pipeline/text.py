@@ -33,6 +33,11 @@ def visible_line(text: str) -> str:
     return " ".join("".join(character if character.isprintable() else " " for character in text).split())
 
 
+def capitalised(text: str) -> str:
+    """Return the text with a capital letter at its beginning."""
+    return text[:1].upper() + text[1:]
+
+
 def error_summary(error: str | None) -> str:
     """Return the first line of an error that says something, without credentials, cut when long."""
     lines = (line.strip() for line in (error or "").splitlines())

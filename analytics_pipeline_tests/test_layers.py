@@ -12,10 +12,10 @@ import analytics_pipeline
 ROOT = Path(analytics_pipeline.__file__).parent
 # From the lowest to the highest; the parts of one layer know nothing of each other.
 LAYERS = (
-    "text processes asset_names languages",
+    "text processes asset_names",
     "errors sql_files signals",
     "ages currencies database_urls folders locales mail_addresses windows",
-    "settings timescale",
+    "settings timescale languages",
     "store embedded intake",
     "database",
     "events fx",
@@ -24,7 +24,8 @@ LAYERS = (
     "frames sample",
     "messages",
     "health",
-    "alerts reports",
+    "alerts",
+    "reports",
     "engines",
     "archive",
     "operations",

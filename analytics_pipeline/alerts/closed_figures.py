@@ -11,6 +11,7 @@ from psycopg import sql
 from analytics_pipeline.alerts.rule_metrics import Metric
 from analytics_pipeline.alerts.rules import EACH_COMPANY
 from analytics_pipeline.currencies import CERTAIN_PLACES, PRECISION, rounded
+from analytics_pipeline.languages.wording import message
 from analytics_pipeline.metrics.rates import Unit
 from analytics_pipeline.metrics.tables import MRR_MOVEMENTS, REVENUE_METRICS, USER_METRICS, MetricTable
 from analytics_pipeline.sql_files import load_query
@@ -23,7 +24,14 @@ _QUERIES = {
     MRR_MOVEMENTS.metric: "alert_mrr_movements",
     USER_METRICS.metric: "alert_user_metrics",
 }
-_NO_BASE = "it has no base to be a part of"
+_NO_BASE = message("it has no base to be a part of")
+_NO_FIGURES = message("there have been no figures up to then")
+_NOT_KNOWN = message("it is not known of this period")
+_INCOMPLETE = message("amounts without a rate of exchange are missing from it")
+_NOT_CLOSED = {
+    Granularity.DAY: message("the day is not closed"),
+    Granularity.MONTH: message("the month is not closed"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,7 @@ class Figures:
         Without a row money and counts are zero (DEFINITIONS), once a company has had figures at all.
         """
         if period not in self.closed:
-            return Figure(None, missing=f"the {self.granularity} is not closed")
+            return Figure(None, missing=_NOT_CLOSED[self.granularity])
         row = self.rows.get((company, period))
         # A company's own, as its row has it.
         own = None if row is None else row.get("currency")
@@ -73,15 +81,15 @@ class Figures:
         if row is None:
             return self._without_row(metric, company, period, currency)
         if any(part in row["incomplete"] for part in metric.parts):
-            return Figure(None, currency, "amounts without a rate of exchange are missing from it")
+            return Figure(None, currency, _INCOMPLETE)
         value = row[metric.name]
         if value is None:
-            return Figure(None, currency, "it is not known of this period" if metric.unit is Unit.COUNT else _NO_BASE)
+            return Figure(None, currency, _NOT_KNOWN if metric.unit is Unit.COUNT else _NO_BASE)
         return Figure(certain(Decimal(value)), currency)
 
     def _without_row(self, metric: Metric, company: str | None, period: datetime, currency: str | None) -> Figure:
         if not self._is_known(company, period):
-            return Figure(None, currency, "there have been no figures up to then")
+            return Figure(None, currency, _NO_FIGURES)
         if metric.ratio:
             return Figure(None, currency, _NO_BASE)
         return Figure(Decimal(0), currency)

@@ -9,8 +9,9 @@ from analytics_pipeline.alerts.closed_figures import Figure, Figures, certain, p
 from analytics_pipeline.alerts.rule_metrics import Metric
 from analytics_pipeline.alerts.rules import EACH_COMPANY, Measure, Rule
 from analytics_pipeline.currencies import PRECISION, round_money, round_rate, round_ratio, rounded
+from analytics_pipeline.languages.wording import message
 from analytics_pipeline.metrics.rates import Unit
-from analytics_pipeline.windows import Window
+from analytics_pipeline.windows import Granularity, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,8 @@ def _measure(rule: Rule, figures: Figures, company: str | None, start: datetime)
     if figure.value is None:
         return Measured(figure, None, figure.missing)
     if threshold.measure is not Measure.GROWTH and figure.currency not in {None, threshold.unit}:
-        return Measured(figure, None, f"it is in {figure.currency}, the rule in {threshold.unit}")
+        differs = message("it is in {currency}, the rule in {unit}", currency=figure.currency, unit=threshold.unit)
+        return Measured(figure, None, differs)
     if threshold.measure is Measure.VALUE:
         return Measured(figure, figure.value)
     before = figures.of(rule.metric, company, periods_before(rule.granularity, start, 1))
@@ -134,15 +136,28 @@ def _measure(rule: Rule, figures: Figures, company: str | None, start: datetime)
 
 
 def _measure_change(rule: Rule, figure: Figure, value: Decimal, before: Figure) -> Measured:
-    name = f"the {rule.granularity} before"
+    is_day = rule.granularity is Granularity.DAY
     if before.value is None:
-        return Measured(figure, None, f"{name}: {before.missing}")
+        why = before.missing
+        missing = message("the day before: {why}", why=why) if is_day else message("the month before: {why}", why=why)
+        return Measured(figure, None, missing)
     if before.currency != figure.currency:
-        return Measured(figure, None, f"{name} is in {before.currency}")
+        unit = before.currency
+        differs = (
+            message("the day before is in {currency}", currency=unit)
+            if is_day
+            else message("the month before is in {currency}", currency=unit)
+        )
+        return Measured(figure, None, differs)
     with localcontext(prec=PRECISION):
         gained = value - before.value
         if rule.threshold.measure is Measure.DIFFERENCE:
             return Measured(figure, gained)
         if before.value <= 0:
-            return Measured(figure, None, f"there is no rate of change from {name}, which is not above zero")
+            no_base = (
+                message("there is no rate of change from the day before, which is not above zero")
+                if is_day
+                else message("there is no rate of change from the month before, which is not above zero")
+            )
+            return Measured(figure, None, no_base)
         return Measured(figure, certain(gained / before.value * 100))

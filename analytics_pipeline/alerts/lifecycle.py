@@ -12,6 +12,7 @@ from analytics_pipeline.alerts.evaluation import RuleEvaluation
 from analytics_pipeline.alerts.notices import Condition, Notice, Resolution, compose
 from analytics_pipeline.alerts.rules import EACH_COMPANY, Measure, NoData, Rule
 from analytics_pipeline.companies.calendar import Calendars, calendar_in
+from analytics_pipeline.locales import DEFAULT_LOCALE
 from analytics_pipeline.messages.enqueue import Message, enqueue_incidents
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.clock import database_now
@@ -161,25 +162,45 @@ def _notify(
     for of_kind in kinds.values():
         together = [of_kind] if len(of_kind) > MAX_MESSAGES else [[notice] for notice in of_kind]
         for group in together:
-            count += _enqueue(connection, active, group, now, ui_url)
+            count += _enqueue(connection, active, group, now, calendars, ui_url)
     if notices:
         connection.execute(load_query("alert_notified"), {"alerts": [notice.alert_id for notice in notices]})
     return count
 
 
-def _enqueue(connection: Connection, active: ActiveRule, notices: list[Notice], now: datetime, ui_url: str) -> int:
-    together = _message(active, notices, now, ui_url)
-    single = [together] if len(notices) == 1 else [_message(active, [notice], now, ui_url) for notice in notices]
+def _enqueue(
+    connection: Connection,
+    active: ActiveRule,
+    notices: list[Notice],
+    now: datetime,
+    calendars: Calendars,
+    ui_url: str,
+) -> int:
+    def message(about: Sequence[Notice]) -> Message:
+        return _message(active, about, now, locale=_locale(active.rule, about, calendars), ui_url=ui_url)
+
+    together = message(notices)
+    single = [together] if len(notices) == 1 else [message([notice]) for notice in notices]
     return enqueue_incidents(connection, active.rule.recipients, together, single)
 
 
-def _message(active: ActiveRule, notices: Sequence[Notice], now: datetime, ui_url: str) -> Message:
+def _locale(rule: Rule, notices: Sequence[Notice], calendars: Calendars) -> str:
+    """Return the locale of a message: the rule's, else that of its companies, the platform's where theirs differ."""
+    if rule.locale is not None:
+        return rule.locale
+    if not calendars:
+        return DEFAULT_LOCALE
+    locales = {calendar_in(calendars, notice.company).locale for notice in notices}
+    return locales.pop() if len(locales) == 1 else calendars[None].locale
+
+
+def _message(active: ActiveRule, notices: Sequence[Notice], now: datetime, *, locale: str, ui_url: str) -> Message:
     rule, first = active.rule, notices[0]
     return Message(
         kind="alert",
         # An alert begins once and ends once.
         key=f"alert:{first.alert_id}:{'end' if first.resolution else 'start'}",
-        content=compose(rule, active.revision, notices, now, ui_url=ui_url),
+        content=compose(rule, active.revision, notices, now, ui_url=ui_url, locale=locale),
         company_id=first.company if len(notices) == 1 else None,
         # Whoever opens and closes something by these must not get the end, or the next beginning, first.
         about=[rule.id if notice.company is None else f"{rule.id}:{notice.company}" for notice in notices],

@@ -9,21 +9,30 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
+from analytics_pipeline.alerts.alert_words import condition_in_words, figure_in_words, in_notation
 from analytics_pipeline.alerts.rules import Rule
 from analytics_pipeline.health.check_result import Severity
+from analytics_pipeline.languages.wording import message, plural
+from analytics_pipeline.locales import DEFAULT_LOCALE
 from analytics_pipeline.messages.message import Content, Event, one_line, storable
 from analytics_pipeline.messages.templates import render
 from analytics_pipeline.windows import Granularity
 
-ALL_COMPANIES = "all companies"
+if TYPE_CHECKING:
+    from analytics_pipeline.messages.message_notation import MessageNotation
+
+ALL_COMPANIES = message("all companies")
 
 _COMPANY_CHARACTERS = 100
 # A mail lists so many companies; the JSON has all of them.
 _MAX_ROWS = 200
-_FOOTER = (
+_FOOTER = message(
     "You get one message when an alert begins and one when it is over; 'analytics-pipeline alerts list' shows all."
 )
+_SEVERITIES = {Severity.WARNING: message("warning"), Severity.ERROR: message("error")}
+_GRANULARITIES = {Granularity.DAY: message("Day"), Granularity.MONTH: message("Month")}
 
 
 class Condition(StrEnum):
@@ -43,28 +52,32 @@ class Resolution(StrEnum):
 
 
 _LABELS = {
-    Resolution.RECOVERED: "resolved",
-    Resolution.CORRECTED: "corrected",
-    Resolution.RULE_CHANGED: "closed",
-    Resolution.RULE_REMOVED: "closed",
+    Resolution.RECOVERED: message("resolved"),
+    Resolution.CORRECTED: message("corrected"),
+    Resolution.RULE_CHANGED: message("closed"),
+    Resolution.RULE_REMOVED: message("closed"),
 }
 _BEGUN = {
-    Condition.FIRING: "Firing: the figure has crossed the threshold of the rule.",
-    Condition.NO_DATA: "No data: there is nothing to compare with the threshold.",
+    Condition.FIRING: message("Firing: the figure has crossed the threshold of the rule."),
+    Condition.NO_DATA: message("No data: there is nothing to compare with the threshold."),
 }
 _OVER = {
-    Resolution.RECOVERED: "Over: a period has been closed that is as it should be.",
-    Resolution.CORRECTED: "Corrected: the figures of this very period have changed since, and are as they should be.",
-    Resolution.RULE_CHANGED: "Closed: the rule was changed, and the figure does not cross its threshold as it is now.",
-    Resolution.RULE_REMOVED: (
+    Resolution.RECOVERED: message("Over: a period has been closed that is as it should be."),
+    Resolution.CORRECTED: message(
+        "Corrected: the figures of this very period have changed since, and are as they should be."
+    ),
+    Resolution.RULE_CHANGED: message(
+        "Closed: the rule was changed, and the figure does not cross its threshold as it is now."
+    ),
+    Resolution.RULE_REMOVED: message(
         "Closed: the rule was removed or no longer covers this, or notifies others; what it still finds begins anew."
     ),
 }
-_FIGURES_AGAIN = "Over: there are figures again."
+_FIGURES_AGAIN = message("Over: there are figures again.")
 _SILENCE_OVER = {
     Resolution.RECOVERED: _FIGURES_AGAIN,
     Resolution.CORRECTED: _FIGURES_AGAIN,
-    Resolution.RULE_CHANGED: "Closed: the rule was changed, and no longer notifies of missing figures.",
+    Resolution.RULE_CHANGED: message("Closed: the rule was changed, and no longer notifies of missing figures."),
 }
 
 
@@ -91,59 +104,162 @@ class Notice:
     time_zone: str = "UTC"
 
 
-def compose(rule: Rule, revision: int, notices: Sequence[Notice], now: datetime, *, ui_url: str = "") -> Content:
+def compose(
+    rule: Rule,
+    revision: int,
+    notices: Sequence[Notice],
+    now: datetime,
+    *,
+    ui_url: str = "",
+    locale: str = DEFAULT_LOCALE,
+) -> Content:
     """Return one message about alerts of one rule that share condition, resolution and period; at least one.
 
-    It links to the closed figures in the Dagster UI, if ``ui_url`` says where that is. Only one about a single alert
-    begins or ends something by itself.
+    It links to the closed figures in the Dagster UI, if ``ui_url`` says where that is, and is in the words and the
+    notation of ``locale``. Only one about a single alert begins or ends something by itself.
     """
+    # It loads Babel: not while definitions load.
+    from analytics_pipeline.messages.message_notation import MessageNotation
+
+    words = _Words(rule, MessageNotation(locale))
     first = notices[0]
     is_single = len(notices) == 1
-    period = period_text(rule.granularity, first.period)
-    rows = [] if is_single else [(_company(n), n.shown, period_text(rule.granularity, n.since)) for n in notices]
-    subject = _subject(rule, notices, period)
+    rows = [] if is_single else [(words.company(n), words.found(n), words.period(n.since)) for n in notices]
+    subject = words.subject(notices)
     link = f"{ui_url}/assets/{rule.metric.table.asset(rule.granularity)}?view=checks" if ui_url else ""
-    heading = rule.description or f"{rule.metric.name} {rule.condition}"
+    heading = rule.description or f"{words.figure} {words.condition}"
+    summary = words.say(_summary(first))
+    facts = words.facts(notices)
+    listed = [words.row(*row) for row in rows[:_MAX_ROWS]]
     said = {
+        "_": lambda text: words.say(message(text)),
+        "language": words.notation.language.code,
+        "title": heading,
         "heading": heading,
-        "summary": _summary(first),
-        "facts": _facts(rule, notices, period),
+        "summary": summary,
+        "facts": facts,
         "rows": rows[:_MAX_ROWS],
-        "more": max(len(rows) - _MAX_ROWS, 0),
+        "listed": listed,
+        "more": words.more(len(rows) - _MAX_ROWS),
         "link": link,
-        "footer": _FOOTER,
+        "footer": words.say(_FOOTER),
     }
     return Content(
         subject=subject,
         text=render("notice.txt", said),
-        html=render("notice.html", {**said, "title": heading, "link_text": "The figures in Dagster"}),
-        summary=_summary(first),
-        facts=_facts(rule, notices, period),
+        html=render("notice.html", said),
+        summary=summary,
+        facts=facts,
         link=link,
-        event=_event(rule, first, now) if is_single else None,
+        opens=words.say(message("Open")),
+        language=words.notation.language,
+        event=_event(words, first, now) if is_single else None,
         payload=_payload(rule, revision, notices, subject, now),
     )
 
 
-def _event(rule: Rule, notice: Notice, now: datetime) -> Event:
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What a message about alerts of a rule says, in the words and the notation of its locale."""
+
+    rule: Rule
+    notation: "MessageNotation"
+
+    def say(self, text: str) -> str:
+        """Return a message in the language."""
+        return self.notation.say(text)
+
+    @property
+    def figure(self) -> str:
+        """What the figure is called: in English by the name that the rule has for it."""
+        metric = self.rule.metric
+        return metric.name if self.notation.is_plain else self.say(metric.title)
+
+    @property
+    def condition(self) -> str:
+        """What the rule watches for."""
+        return in_notation(condition_in_words(self.rule.condition), self.notation)
+
+    def found(self, notice: Notice) -> str:
+        """Return the figure, or how far it has come to which one."""
+        return in_notation(figure_in_words(notice.shown), self.notation)
+
+    def period(self, start: datetime) -> str:
+        """Return the name of the day or month that starts then (midnight UTC of its date)."""
+        if self.notation.is_plain:
+            return period_text(self.rule.granularity, start)
+        day = start.date()
+        return self.notation.day(day) if self.rule.granularity is Granularity.DAY else self.notation.month(day)
+
+    def company(self, notice: Notice) -> str:
+        """Return what the company is called, or the words for all of them."""
+        if notice.company is None:
+            return self.say(ALL_COMPANIES)
+        return one_line(notice.name or notice.company, _COMPANY_CHARACTERS)
+
+    def subject(self, notices: Sequence[Notice]) -> str:
+        """Return severity or end, rule, company, figure, condition and period in one line."""
+        first = notices[0]
+        if len(notices) == 1:
+            who, what = self.company(first), self.found(first)
+        else:
+            number = self.notation.count(len(notices))
+            who = plural("{number} company", "{number} companies", len(notices), number=number)
+            what = message("no data") if _is_silent(first) else ""
+        is_no_longer_silent = first.resolution is not None and first.condition is Condition.NO_DATA
+        subject = message(
+            "[{label}] {rule}: {company} {figure} {found} ({condition}) {period}",
+            label=_SEVERITIES[self.rule.severity] if first.resolution is None else _LABELS[first.resolution],
+            rule=self.rule.id,
+            company=who,
+            figure=self.figure,
+            found=what,
+            condition=message("no data before") if is_no_longer_silent else self.condition,
+            period=self.period(first.period),
+        )
+        return one_line(self.say(subject))
+
+    def facts(self, notices: Sequence[Notice]) -> list[tuple[str, str]]:
+        """Return what there is to know, in the order in which people ask."""
+        rule, first = self.rule, notices[0]
+        severity, period = self.say(_SEVERITIES[rule.severity]), self.period(first.period)
+        metric = rule.metric
+        figure = metric.name if self.notation.is_plain else f"{self.figure} ({metric.name})"
+        facts = [
+            (message("Rule"), f"{rule.id}, {severity}"),
+            (message("Figure"), f"{figure}: {self.say(metric.description)}"),
+            (message("Condition"), self.condition),
+            (_GRANULARITIES[rule.granularity], f"{period} ({self.say(_zone(notices))})"),
+        ]
+        if len(notices) > 1:
+            facts.append((message("Companies"), self.notation.count(len(notices))))
+        else:
+            facts += [(message("Company"), self.company(first)), (message("Value"), self.found(first))]
+            if first.reason:
+                facts.append((message("Why"), one_line(self.say(first.reason))))
+            facts.append((message("Since"), self.period(first.since)))
+        return [(self.say(name), value) for name, value in facts]
+
+    def row(self, company: str, found: str, since: str) -> str:
+        """Return one company of several in a line."""
+        return self.say(message("{company}: {found}, since {period}", company=company, found=found, period=since))
+
+    def more(self, number: int) -> str:
+        """Return how many companies are not listed, empty if all are."""
+        if number <= 0:
+            return ""
+        return self.say(message("and {number} more", number=self.notation.count(number)))
+
+
+def _event(words: _Words, notice: Notice, now: datetime) -> Event:
+    of = message("{figure} of {company}", figure=words.figure, company=words.company(notice))
     return Event(
         key=f"alert:{notice.alert_id}",
-        source=f"{rule.metric.name} of {_company(notice)}",
-        severity="error" if rule.severity is Severity.ERROR else "warning",
+        source=words.say(of),
+        severity="error" if words.rule.severity is Severity.ERROR else "warning",
         at=now,
         is_over=notice.resolution is not None,
     )
-
-
-def _subject(rule: Rule, notices: Sequence[Notice], period: str) -> str:
-    first = notices[0]
-    label = str(rule.severity) if first.resolution is None else _LABELS[first.resolution]
-    if len(notices) == 1:
-        who, what = _company(first), first.shown
-    else:
-        who, what = f"{len(notices)} companies", "no data" if _is_silent(first) else ""
-    against = "no data before" if first.resolution and first.condition is Condition.NO_DATA else rule.condition
-    return one_line(f"[{label}] {rule.id}: {who} {rule.metric.name} {what} ({against}) {period}")
 
 
 def _summary(notice: Notice) -> str:
@@ -157,25 +273,9 @@ def _is_silent(notice: Notice) -> bool:
     return notice.condition is Condition.NO_DATA and notice.resolution is None
 
 
-def _company(notice: Notice) -> str:
-    return ALL_COMPANIES if notice.company is None else one_line(notice.name or notice.company, _COMPANY_CHARACTERS)
-
-
 def _zone(notices: Sequence[Notice]) -> str:
     zones = {notice.time_zone for notice in notices}
-    return zones.pop() if len(zones) == 1 else "where each company is"
-
-
-def _facts(rule: Rule, notices: Sequence[Notice], period: str) -> list[tuple[str, str]]:
-    first = notices[0]
-    facts = [("Rule", f"{rule.id}, {rule.severity}"), ("Figure", f"{rule.metric.name}: {rule.metric.description}")]
-    facts += [("Condition", rule.condition), (str(rule.granularity).capitalize(), f"{period} ({_zone(notices)})")]
-    if len(notices) > 1:
-        return [*facts, ("Companies", str(len(notices)))]
-    facts += [("Company", _company(first)), ("Value", first.shown)]
-    if first.reason:
-        facts.append(("Why", one_line(first.reason)))
-    return [*facts, ("Since", period_text(rule.granularity, first.since))]
+    return zones.pop() if len(zones) == 1 else message("where each company is")
 
 
 def _payload(rule: Rule, revision: int, notices: Sequence[Notice], subject: str, now: datetime) -> str:

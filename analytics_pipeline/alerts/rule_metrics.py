@@ -6,9 +6,16 @@ What they mean: ``docs/DEFINITIONS.md``.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from analytics_pipeline.languages.wording import message
 from analytics_pipeline.metrics.rates import RATES, Unit
 from analytics_pipeline.metrics.revenue import OF_TOTAL_REVENUE
+from analytics_pipeline.metrics.signoffs import KEPT_FIGURES
 from analytics_pipeline.metrics.tables import MRR_MOVEMENTS, REVENUE_METRICS, USER_METRICS, MetricTable
+
+_TITLES = {
+    **{(figure.metric, figure.column): figure.label for figure in KEPT_FIGURES},
+    (REVENUE_METRICS.metric, "previous_revenue"): message("Total revenue of the period before"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +36,11 @@ class Metric:
     def description(self) -> str:
         """What it is, in a sentence."""
         return self.table.columns[self.name].description
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return _TITLES[self.table.metric, self.name]
 
 
 def _of(

@@ -259,6 +259,17 @@ def _tell_within(given: object) -> timedelta | None:
     return timedelta(days=int(match[1]))
 
 
+def _locale(given: object) -> str:
+    # It loads Babel: only a rule that names a locale pays for it.
+    from analytics_pipeline.languages.notation import require_written_locale
+
+    text = _text(given)
+    try:
+        return require_written_locale(text[:_MAX_SHOWN_CHARACTERS])
+    except AnalyticsError as error:
+        raise _WrongError(str(error).removesuffix(".")) from error
+
+
 _Threshold = Annotated[InstanceOf[Threshold] | None, BeforeValidator(_threshold)]
 _Recipient = Annotated[InstanceOf[Address], BeforeValidator(_address)]
 _Choice = BeforeValidator(_choice)
@@ -270,7 +281,7 @@ class Rule(BaseModel):
     ``company`` None is all companies together, ``EACH_COMPANY`` every company on its own. The rule fires when
     ``periods.needed`` of the last ``periods.of`` periods stand to the threshold as ``comparison`` says: that is
     ``value`` or ``change``, whichever is given. A period that ended longer ago than ``tell_within`` (None: never) is
-    recorded, and none of the ``recipients`` is notified.
+    recorded, and none of the ``recipients`` is notified. ``locale`` is that of the messages, None: that of the company.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -290,6 +301,7 @@ class Rule(BaseModel):
     )
     no_data: Annotated[NoData, _Choice] = NoData.OK
     tell_within: Annotated[timedelta | None, BeforeValidator(_tell_within)] = _NOTIFY_WITHIN
+    locale: Annotated[str | None, BeforeValidator(_locale)] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -328,6 +340,8 @@ class Rule(BaseModel):
             "recipients": [str(address) for address in self.recipients],
             "no_data": str(self.no_data),
             "tell_within": ALWAYS if self.tell_within is None else f"{self.tell_within.days} days",
+            # As rules of before have it, which stay the same.
+            **({} if self.locale is None else {"locale": self.locale}),
         }
 
     @property

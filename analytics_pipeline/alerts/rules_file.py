@@ -21,7 +21,7 @@ from analytics_pipeline.timescale.connection import Connection
 VERSION = 1
 _KEYS = ("version", "defaults", "rules")
 # What many rules may share; the rest says what a rule is.
-_DEFAULTS = ("granularity", "severity", "periods", "recipients", "webhook", "no_data", "tell_within")
+_DEFAULTS = ("granularity", "severity", "periods", "recipients", "webhook", "no_data", "tell_within", "locale")
 _NO_RULE = "rules: every rule begins with a line [[rules]]"
 
 

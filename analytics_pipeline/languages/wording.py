@@ -4,7 +4,9 @@ A message is a ``str``, and as such its English: whoever knows of no languages p
 put into it stays apart, so that another language can place it elsewhere.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Final
 
 MARKS: Final[Mapping[str, tuple[int, ...] | None]] = {"message": None, "plural": (1, 2)}
@@ -53,6 +55,34 @@ def plural(one: str, other: str, number: int, /, **values: object) -> Message:
     ``{number}`` in them is the number unless it is among the values, formatted. Both texts are literals.
     """
     return Message(one, {"number": number, **values}, other, number)
+
+
+def recognised(text: str, forms: tuple[Message, ...]) -> str:
+    """Return a text that was kept in English as the message it is: the first of these whose form it has.
+
+    In English it is the very same. A text of another form stays as it is.
+    """
+    for form, matches in _patterns(forms):
+        if found := matches(text):
+            return Message(form.text, found.groupdict())
+    return text
+
+
+@cache
+def _patterns(forms: tuple[Message, ...]) -> list[tuple[Message, Callable[[str], re.Match[str] | None]]]:
+    return [(form, re.compile(_pattern(form.text)).fullmatch) for form in forms]
+
+
+def _pattern(text: str) -> str:
+    """Return the pattern of texts of a form: a name in it stands for anything, and for the same wherever it recurs."""
+    seen: set[str] = set()
+
+    def group(name: re.Match[str]) -> str:
+        is_known = name[1] in seen
+        seen.add(name[1])
+        return f"(?P={name[1]})" if is_known else f"(?P<{name[1]}>.+)"
+
+    return re.sub(r"\\{(\w+)\\}", group, re.escape(text))
 
 
 def filled(text: str, values: Mapping[str, object]) -> str:

@@ -4,11 +4,24 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
+from analytics_pipeline.languages.wording import Message, message, plural
+from analytics_pipeline.locales import DEFAULT_LOCALE
+from analytics_pipeline.messages.incident_words import (
+    error_in_words,
+    partitions_in_words,
+    remedy_in_words,
+    subject_in_words,
+)
 from analytics_pipeline.messages.message import Content, Event, Severity, one_line, storable
 from analytics_pipeline.messages.templates import render
+from analytics_pipeline.text import capitalised
 
-_FOOTER = (
+if TYPE_CHECKING:
+    from analytics_pipeline.messages.message_notation import MessageNotation
+
+_FOOTER = message(
     "You get one message when something fails and one when it works again. 'analytics-pipeline outbox list' shows the "
     "messages; every failure is in the table analytics_notifications."
 )
@@ -33,57 +46,95 @@ class Incident:
     severity: Severity = "error"
 
     @property
-    def title(self) -> str:
+    def title(self) -> Message:
         """The incident in half a line."""
-        return f"{'recovered' if self.recovered_at else 'failed'}: {self.subject}"
-
-    @property
-    def heading(self) -> str:
-        """The title as the beginning of a sentence."""
-        return self.title[0].upper() + self.title[1:]
+        subject = subject_in_words(self.subject)
+        if self.recovered_at:
+            return message("recovered: {subject}", subject=subject)
+        return message("failed: {subject}", subject=subject)
 
     @property
     def version(self) -> str:
         """What distinguishes its messages: the one of its end, or of how often it has occurred."""
         return f"{self.key} {'recovered' if self.recovered_at else self.count}"
 
-    @property
-    def facts(self) -> list[tuple[str, str]]:
-        """What there is to know, in the order in which people ask."""
-        times = "" if self.count == 1 else f", {self.count} times, last {_moment(self.last_at)}"
-        found = [("Partitions", self.partitions), ("Failed since", f"{_moment(self.first_at)}{times}")]
+    def facts(self, notation: "MessageNotation") -> list[tuple[str, str]]:
+        """Return what there is to know, in the order in which people ask, in the words of a language."""
+        error, link = error_in_words(self.error), self.link or ""
+        found = [(message("Partitions"), partitions_in_words(self.partitions or ""))]
+        found.append((message("Failed since"), self._since(notation)))
         if self.recovered_at:
-            found += [("Works since", _moment(self.recovered_at)), ("How", self.recovery)]
-            found += [("It had failed with", self.error), ("See", self.link)]
+            found.append((message("Works since"), notation.moment(self.recovered_at)))
+            found.append((message("How"), remedy_in_words(self.recovery or "")))
+            found += [(message("It had failed with"), error), (message("See"), link)]
         else:
-            found += [("First line of the error", self.error), ("See", self.link), ("What to do", self.remedy)]
-        return [(name, one_line(value, _LINE_CHARACTERS)) for name, value in found if value]
+            found += [(message("First line of the error"), error), (message("See"), link)]
+            found.append((message("What to do"), remedy_in_words(self.remedy)))
+        say = notation.say
+        return [(say(name), one_line(say(value), _LINE_CHARACTERS)) for name, value in found if value]
+
+    def _since(self, notation: "MessageNotation") -> str:
+        first = notation.moment(self.first_at)
+        if self.count == 1:
+            return first
+        number, last = notation.count(self.count), notation.moment(self.last_at)
+        return message("{first}, {number} times, last {last}", first=first, number=number, last=last)
 
 
-def compose(incidents: Sequence[Incident]) -> Content:
+def compose(incidents: Sequence[Incident], locale: str = DEFAULT_LOCALE) -> Content:
     """Return one message about the incidents, at least one; several that are due together are one message.
 
-    Only one about a single incident begins or ends something by itself.
+    It is in the words and the notation of a locale. Only one about a single incident begins or ends something by
+    itself.
     """
     if not incidents:
         raise ValueError("a message is about at least one incident")
+    # It loads Babel: only who has something to say pays for it.
+    from analytics_pipeline.messages.message_notation import MessageNotation
+
+    notation = MessageNotation(locale)
+    say = notation.say
     first = incidents[0]
     is_single = len(incidents) == 1
-    recovered = sum(1 for incident in incidents if incident.recovered_at)
-    counts = [_count(len(incidents) - recovered, "failure", "failures"), _count(recovered, "recovery", "recoveries")]
-    summary = first.title if is_single else f"{' and '.join(filter(None, counts))}, first of {first.subject}"
+    sections = [
+        {"heading": capitalised(say(incident.title)), "facts": incident.facts(notation)} for incident in incidents
+    ]
+    summary = say(first.title if is_single else _summary(incidents, notation))
     subject = f"[analytics] {summary}"
-    said = {"title": one_line(subject), "sections": incidents, "footer": _FOOTER}
+    said = {
+        "title": one_line(subject),
+        "language": notation.language.code,
+        "sections": sections,
+        "footer": say(_FOOTER),
+    }
     return Content(
         subject=subject,
         text=render("failures.txt", said),
         html=render("failures.html", said),
-        summary=f"{summary[0].upper()}{summary[1:]}.",
-        facts=first.facts if is_single else [(incident.heading, incident.error) for incident in incidents],
+        summary=f"{capitalised(summary)}.",
+        facts=(
+            first.facts(notation)
+            if is_single
+            else [(capitalised(say(incident.title)), say(error_in_words(incident.error))) for incident in incidents]
+        ),
         link=(first.link or "") if is_single else "",
+        opens=say(message("Open")),
+        language=notation.language,
         event=_event(first) if is_single else None,
         payload=_payload(incidents, subject),
     )
+
+
+def _summary(incidents: Sequence[Incident], notation: "MessageNotation") -> Message:
+    """Return how many failures and recoveries there are, and the first of them."""
+    recovered = sum(1 for incident in incidents if incident.recovered_at)
+    failed = len(incidents) - recovered
+    failures = plural("{number} failure", "{number} failures", failed, number=notation.count(failed))
+    recoveries = plural("{number} recovery", "{number} recoveries", recovered, number=notation.count(recovered))
+    counted = message("{failures} and {recoveries}", failures=failures, recoveries=recoveries)
+    if not failed or not recovered:
+        counted = failures if failed else recoveries
+    return message("{counted}, first of {subject}", counted=counted, subject=subject_in_words(incidents[0].subject))
 
 
 def _event(incident: Incident) -> Event:
@@ -121,11 +172,3 @@ def _payload(incidents: Sequence[Incident], subject: str) -> str:
         },
     }
     return storable(json.dumps(payload))
-
-
-def _moment(instant: datetime) -> str:
-    return f"{instant:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}" if number else ""

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from analytics_pipeline.locales import DEFAULT_LOCALE
 from analytics_pipeline.messages.addresses import Address
 from analytics_pipeline.messages.enqueue import Message, enqueue_incidents
 from analytics_pipeline.messages.incident_text import Incident, compose
@@ -83,35 +84,36 @@ def open_failures(connection: Connection, source: str) -> list[OpenFailure]:
     return [OpenFailure(*row) for row in rows]
 
 
-def enqueue_due(connection: Connection, addresses: Sequence[Address]) -> int:
+def enqueue_due(connection: Connection, addresses: Sequence[Address], locale: str = DEFAULT_LOCALE) -> int:
     """Put the messages that are due into the outbox and return how many incidents they are about.
 
+    They are in the words and the notation of ``locale``: incidents concern the platform, so it is the platform's.
     What is due together is one message, of at most fifty incidents, and of as many messages as it takes. That they are
     put in and that they are due no more is one transaction, so whoever dies between the two loses and repeats nothing.
     Autocommit connection.
     """
     count = 0
-    while incidents := _enqueue_some(connection, addresses):
+    while incidents := _enqueue_some(connection, addresses, locale):
         count += incidents
     return count
 
 
-def _enqueue_some(connection: Connection, addresses: Sequence[Address]) -> int:
+def _enqueue_some(connection: Connection, addresses: Sequence[Address], locale: str) -> int:
     with connection.transaction():
         rows = connection.execute(load_query("incident_claim"), {"most": MAX_PER_MESSAGE}).fetchall()
         due = sorted((Incident(*row) for row in rows), key=lambda incident: (incident.first_at, incident.key))
         if due:
-            together = _message(due)
-            enqueue_incidents(connection, addresses, together, [_message([incident]) for incident in due])
+            together = _message(due, locale)
+            enqueue_incidents(connection, addresses, together, [_message([incident], locale) for incident in due])
     return len(due)
 
 
-def _message(incidents: Sequence[Incident]) -> Message:
+def _message(incidents: Sequence[Incident], locale: str) -> Message:
     identity = "\n".join(incident.version for incident in incidents)
     return Message(
         kind="failure",
         key=f"failure:{hashlib.sha256(identity.encode('utf-8', 'backslashreplace')).hexdigest()[:32]}",
-        content=compose(incidents),
+        content=compose(incidents, locale),
         # Nobody gets a recovery before the failure.
         about=[f"failure:{incident.subject}" for incident in incidents],
     )

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from analytics_pipeline.languages.catalogues import ENGLISH, Language
+
 SUBJECT_CHARACTERS = 180
 _ELLIPSIS = "\u2026"
 
@@ -32,8 +34,9 @@ class Content:
     """What a message has to say, whatever carries it.
 
     ``subject`` is one line, ``text`` and ``html`` all of it. Channels without room for all of it show ``summary``, a
-    sentence, ``facts``, names and values, and ``link``, whose button says ``opens``. ``event`` is what began or ended,
-    None: nothing did. ``payload`` is the JSON for programs, empty: one that holds subject and text.
+    sentence, ``facts``, names and values, and ``link``, whose button says ``opens``. ``language`` is that of all of it,
+    for what a channel adds. ``event`` is what began or ended, None: nothing did. ``payload`` is the JSON for programs,
+    empty: one that holds subject and text.
     """
 
     subject: str
@@ -43,6 +46,7 @@ class Content:
     facts: Sequence[tuple[str, str]] = ()
     link: str = ""
     opens: str = "Open"
+    language: Language = ENGLISH
     event: Event | None = None
     payload: str = ""
 

@@ -53,7 +53,7 @@ class SubscriptionRates:
         Decimal | None,
         Rate(
             message("Gross MRR churn"),
-            "Churn and contraction per MRR at the start, per cent.",
+            message("Churn and contraction per MRR at the start, per cent."),
             Unit.PERCENT,
             6.5,
             _MOVED_MRR,
@@ -63,7 +63,7 @@ class SubscriptionRates:
         Decimal | None,
         Rate(
             message("Net MRR churn"),
-            "Churn and contraction less expansion and reactivation per MRR at the start, per cent.",
+            message("Churn and contraction less expansion and reactivation per MRR at the start, per cent."),
             Unit.PERCENT,
             4.3,
             _MOVED_MRR,
@@ -73,7 +73,7 @@ class SubscriptionRates:
         Decimal | None,
         Rate(
             message("Gross revenue retention"),
-            "What of the MRR at the start is left, per cent.",
+            message("What of the MRR at the start is left, per cent."),
             Unit.PERCENT,
             93.5,
             _MOVED_MRR,
@@ -83,7 +83,7 @@ class SubscriptionRates:
         Decimal | None,
         Rate(
             message("Net revenue retention"),
-            "The same with the expansion of customers that paid at the start, per cent.",
+            message("The same with the expansion of customers that paid at the start, per cent."),
             Unit.PERCENT,
             95.7,
             _MOVED_MRR,
@@ -93,28 +93,33 @@ class SubscriptionRates:
         Decimal | None,
         Rate(
             message("Quick ratio"),
-            "New, reactivation and expansion per churn and contraction.",
+            message("New, reactivation and expansion per churn and contraction."),
             Unit.RATIO,
             2.33,
             _MOVED_MRR,
         ),
     ] = None
     new_customers: Annotated[
-        int, Rate(message("New customers"), "Customers that paid for the first time.", Unit.COUNT, 3)
+        int, Rate(message("New customers"), message("Customers that paid for the first time."), Unit.COUNT, 3)
     ] = 0
     returned_customers: Annotated[
-        int, Rate(message("Returned customers"), "Customers that came back after an end.", Unit.COUNT, 0)
+        int, Rate(message("Returned customers"), message("Customers that came back after an end."), Unit.COUNT, 0)
     ] = 0
-    lost_customers: Annotated[int, Rate(message("Lost customers"), "Customers that ended.", Unit.COUNT, 1)] = 0
+    lost_customers: Annotated[int, Rate(message("Lost customers"), message("Customers that ended."), Unit.COUNT, 1)] = 0
     customer_churn_rate: Annotated[
         Decimal | None,
-        Rate(message("Customer churn"), "Lost customers per customers at the start, per cent.", Unit.PERCENT, 4.3),
+        Rate(
+            message("Customer churn"),
+            message("Lost customers per customers at the start, per cent."),
+            Unit.PERCENT,
+            4.3,
+        ),
     ] = None
     arpa_growth: Annotated[
         Decimal | None,
         Rate(
             message("Growth of ARPA"),
-            "Growth of the MRR per paying customer since the start, per cent.",
+            message("Growth of the MRR per paying customer since the start, per cent."),
             Unit.PERCENT,
             0.0,
             _MRR,
@@ -124,7 +129,7 @@ class SubscriptionRates:
         Decimal | None,
         Rate(
             message("Lifetime value of a customer"),
-            "MRR per paying customer per customer churn, of months only.",
+            message("MRR per paying customer per customer churn, of months only."),
             Unit.MONEY,
             None,
             _MRR,
@@ -134,14 +139,20 @@ class SubscriptionRates:
         Decimal | None,
         Rate(
             message("Total revenue, year over year"),
-            "Growth of total revenue since the year before, per cent.",
+            message("Growth of total revenue since the year before, per cent."),
             Unit.PERCENT,
             15.5,
         ),
     ] = None
     mrr_year_over_year: Annotated[
         Decimal | None,
-        Rate(message("MRR, year over year"), "Growth of MRR since the year before, per cent.", Unit.PERCENT, 8.7, _MRR),
+        Rate(
+            message("MRR, year over year"),
+            message("Growth of MRR since the year before, per cent."),
+            Unit.PERCENT,
+            8.7,
+            _MRR,
+        ),
     ] = None
 
 

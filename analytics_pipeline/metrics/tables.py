@@ -7,6 +7,7 @@ from datetime import date, datetime
 
 from psycopg import sql
 
+from analytics_pipeline.languages.wording import message
 from analytics_pipeline.metrics.rates import RATES, Unit
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.sql_files import load_query
@@ -90,19 +91,19 @@ REVENUE_METRICS = MetricTable(
         **_COMPANY,
         **_PERIOD,
         **_CURRENCY,
-        "total_revenue": _amount("Payments received minus refunds."),
-        "previous_revenue": _amount("The same of the period before."),
-        "revenue_growth": Column("numeric", "Growth in per cent; null without a base."),
-        "invoiced": _amount("Invoices minus credit notes, ex tax."),
-        "refunds": _amount("Refunds, positive."),
-        "mrr": _amount("Monthly recurring revenue at the period's end."),
-        "arr": _amount("12 x mrr."),
-        "paying_customers": Column("bigint", "Customers with an MRR above zero at the period's end."),
-        "arpa": _amount("mrr per paying customer; null while an amount lacks a rate."),
+        "total_revenue": _amount(message("Payments received minus refunds.")),
+        "previous_revenue": _amount(message("The same of the period before.")),
+        "revenue_growth": Column("numeric", message("Growth in per cent; null without a base.")),
+        "invoiced": _amount(message("Invoices minus credit notes, ex tax.")),
+        "refunds": _amount(message("Refunds, positive.")),
+        "mrr": _amount(message("Monthly recurring revenue at the period's end.")),
+        "arr": _amount(message("12 x mrr.")),
+        "paying_customers": Column("bigint", message("Customers with an MRR above zero at the period's end.")),
+        "arpa": _amount(message("mrr per paying customer; null while an amount lacks a rate.")),
         "total_users": Column(
             "bigint", "Users seen before the period's end and not deleted before its start, or back since."
         ),
-        "average_revenue_per_user": _amount("total_revenue per user; null while an amount lacks a rate."),
+        "average_revenue_per_user": _amount(message("total_revenue per user; null while an amount lacks a rate.")),
         **_UNCONVERTED,
         **_ORIGIN,
         **_CALENDAR,
@@ -117,14 +118,14 @@ MRR_MOVEMENTS = MetricTable(
         **_COMPANY,
         **_PERIOD,
         **_CURRENCY,
-        "start_mrr": _amount("MRR just before the period."),
-        "new": _amount("Of customers that paid for the first time."),
-        "reactivation": _amount("Of customers that came back after an end."),
-        "expansion": _amount("More from customers that paid before, or resumed."),
-        "contraction": _amount("Less from customers that still pay, or paused; positive."),
-        "churn": _amount("Of customers that ended; positive."),
-        "fx": _amount("What rates of exchange did."),
-        "end_mrr": _amount("MRR at the period's end."),
+        "start_mrr": _amount(message("MRR just before the period.")),
+        "new": _amount(message("Of customers that paid for the first time.")),
+        "reactivation": _amount(message("Of customers that came back after an end.")),
+        "expansion": _amount(message("More from customers that paid before, or resumed.")),
+        "contraction": _amount(message("Less from customers that still pay, or paused; positive.")),
+        "churn": _amount(message("Of customers that ended; positive.")),
+        "fx": _amount(message("What rates of exchange did.")),
+        "end_mrr": _amount(message("MRR at the period's end.")),
         **_UNCONVERTED,
         **_ORIGIN,
         "expansion_of_paying": _amount("Of expansion, that of customers whose MRR at the start is above zero."),
@@ -156,19 +157,25 @@ USER_METRICS = MetricTable(
         **_COMPANY,
         **_PERIOD,
         "total_users": Column(
-            "bigint", "Users seen before the period's end and not deleted before its start, or back since."
+            "bigint", message("Users seen before the period's end and not deleted before its start, or back since.")
         ),
-        "active_users": Column("bigint", "Distinct users with an event of their own in the period."),
-        "new_users": Column("bigint", "Users first seen in the period."),
-        "churned_users": Column("bigint", "Active in the period before and not in this one, or deleted in it."),
-        "users_at_start": Column("bigint", "Users just before the period; null: computed by definitions version 1."),
-        "active_before": Column("bigint", "Users active in the period before."),
+        "active_users": Column("bigint", message("Distinct users with an event of their own in the period.")),
+        "new_users": Column("bigint", message("Users first seen in the period.")),
+        "churned_users": Column(
+            "bigint", message("Active in the period before and not in this one, or deleted in it.")
+        ),
+        "users_at_start": Column(
+            "bigint", message("Users just before the period; null: computed by definitions version 1.")
+        ),
+        "active_before": Column("bigint", message("Users active in the period before.")),
         "churned_of_start": Column(
             "bigint", "Of active_before those that churned; null: closed before it was stored, or not known."
         ),
-        "churn_rate": Column("numeric", "Churned per total users, per cent."),
-        "active_user_rate": Column("numeric", "Active per total users, per cent."),
-        "churn_rate_of_start": Column("numeric", "Churned among those active in the period before, per cent of them."),
+        "churn_rate": Column("numeric", message("Churned per total users, per cent.")),
+        "active_user_rate": Column("numeric", message("Active per total users, per cent.")),
+        "churn_rate_of_start": Column(
+            "numeric", message("Churned among those active in the period before, per cent of them.")
+        ),
         "active_fingerprint": Column("bigint", "Tells one set of active users from another of the same size."),
         **_ORIGIN,
         **_CALENDAR,

@@ -34,6 +34,21 @@ from analytics_pipeline.messages import incidents
 from analytics_pipeline.messages.addresses import Address, operator_targets
 from analytics_pipeline.messages.delivery import send_by_settings, send_without_outbox
 from analytics_pipeline.messages.incident_text import Incident, compose
+from analytics_pipeline.messages.incident_words import (
+    DATABASE,
+    DATABASE_REMEDY,
+    FILE_REMEDY,
+    JOB_REMOVED,
+    MATERIALISATION,
+    NO_REASON_OF_POLICY,
+    NO_REASON_OF_RUN,
+    PARTITIONS_REMEDY,
+    RUN_REMEDY,
+    name_run,
+    paused_after,
+    policy_remedy,
+    span,
+)
 from analytics_pipeline.messages.sending import SendReport
 from analytics_pipeline.messages.timeouts import Timeouts
 from analytics_pipeline.orchestration.closing.covering_runs import covered_by
@@ -165,7 +180,7 @@ def _notify(connection: Connection, settings: Settings, operators: Sequence[Addr
 
     They are sent here and not by the job ``report_mail`` alone, because runs that can't be started are a failure, too.
     """
-    incidents_due = incidents.enqueue_due(connection, operators)
+    incidents_due = incidents.enqueue_due(connection, operators, settings.locale)
     report = send_by_settings(connection, settings, within=_SEND_WITHIN, kinds=["failure"], timeouts=_TIMEOUTS)
     if not incidents_due and report == SendReport(waiting=report.waiting):
         return "Nothing has failed or recovered that operators don't know of."
@@ -184,28 +199,19 @@ def _read_policies(connection: Connection) -> None:
     known = {health.name for health in jobs}
     for failure in incidents.open_failures(connection, _POLICIES):
         if failure.subject not in known:
-            removed = "the job was removed"
-            incidents.record_recovery(connection, _POLICIES, failure.subject, database_now(connection), removed)
+            now = database_now(connection)
+            incidents.record_recovery(connection, _POLICIES, failure.subject, now, JOB_REMOVED)
 
 
 def _policy_failure(health: JobHealth, started_at: datetime) -> incidents.Failure:
-    remedy = (
-        f"look at its rows (job_id {health.job_id}) in timescaledb_information.job_errors, on the embedded server in "
-        f"analytics_job_runs; fix the cause, then try it with CALL run_job({health.job_id});"
-    )
-    error = health.error or "no reason was recorded: see the server's log"
-    if health.is_paused:
-        remedy += (
-            f" TimescaleDB has paused the job: SELECT alter_job({health.job_id}, scheduled => true, max_retries => -1);"
-        )
-        error = f"paused after {health.failures} failures in a row: {error}"
+    error = health.error or NO_REASON_OF_POLICY
     return incidents.Failure(
         source=_POLICIES,
         subject=health.name,
         at=started_at,
         since=health.failing_since,
-        error=error,
-        remedy=remedy,
+        error=paused_after(health.failures, error) if health.is_paused else error,
+        remedy=policy_remedy(health.job_id, is_paused=health.is_paused),
     )
 
 
@@ -276,14 +282,15 @@ class _History:
 
 def _run_failure(settings: Settings, run: DagsterRun, at: datetime, events: list[DagsterEvent]) -> incidents.Failure:
     assets, window = covered_by(run, settings) or (None, None)
-    first, last = partition_keys(run.tags) or (None, None)
+    keys = partition_keys(run.tags)
+    partitions = None if keys is None else keys[0] if keys[0] == keys[1] else span(*keys)
     return incidents.Failure(
         source=_RUNS,
-        subject=_subject(run, first, last),
+        subject=name_run(*_job_and_subject(run), partitions or ""),
         at=at,
-        error=describe_failure(events) or "the run ended without saying why",
-        remedy=_remedy(run, is_partitioned=first is not None),
-        partitions=None if first is None else first if first == last else f"{first} to {last}",
+        error=describe_failure(events) or NO_REASON_OF_RUN,
+        remedy=_remedy(run, is_partitioned=partitions is not None),
+        partitions=partitions,
         link=describe_run(settings, run.run_id),
         details={
             "job": run.job_name,
@@ -295,33 +302,19 @@ def _run_failure(settings: Settings, run: DagsterRun, at: datetime, events: list
     )
 
 
-def _subject(run: DagsterRun, first: str | None, last: str | None) -> str:
+def _job_and_subject(run: DagsterRun) -> tuple[str, str]:
+    """Return the name of a run's job, and the assets or the file that it is about, empty: it says neither."""
     names = sorted(key.to_user_string() for key in run.asset_selection or ())
-    what = run.job_name
-    if run.job_name.startswith(_ASSET_JOB_PREFIX):
-        what = "materialisation"
-    if names:
-        rest = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
-        what += f" of {', '.join(names[:_MAX_NAMES])}{rest}"
-    if FILE_TAG in run.tags:
-        what += f" of {run.tags[FILE_TAG]}"
-    if first is not None:
-        what += f" for {first}" if first == last else f" for {first} to {last}"
-    return what
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    assets = f"{', '.join(names[:_MAX_NAMES])}{more}"
+    job = MATERIALISATION if run.job_name.startswith(_ASSET_JOB_PREFIX) else run.job_name
+    return job, " of ".join(filter(None, (assets, run.tags.get(FILE_TAG))))
 
 
 def _remedy(run: DagsterRun, *, is_partitioned: bool) -> str:
     if FILE_TAG in run.tags:
-        return (
-            "if the file is in failed/, fix it (the reason and its rejects lie beside it) and drop it into the inbox "
-            "again; if it is still in the inbox, fix the cause: it is tried again by itself."
-        )
-    if is_partitioned:
-        return (
-            "fix the cause; then re-execute the run in the Dagster UI, or close its partitions by the command close. "
-            "The sensor partition_gaps asks for them a few times by itself."
-        )
-    return "fix the cause, then re-execute the run in the Dagster UI."
+        return FILE_REMEDY
+    return PARTITIONS_REMEDY if is_partitioned else RUN_REMEDY
 
 
 def _record_recoveries(connection: Connection, history: _History, successes: Mapping[str, datetime]) -> None:
@@ -407,17 +400,18 @@ class _Outage:
         since = self.since or now
         incident = Incident(
             key=f"database:{since.isoformat()}",
-            subject="the analytics database",
+            subject=DATABASE,
             first_at=since,
             last_at=now,
             count=1,
             recovered_at=recovered_at,
             partitions=None,
             error=self.error,
-            remedy="start the server, or correct ANALYTICS_DATABASE_URL; of runs that fail meanwhile you hear then.",
+            remedy=DATABASE_REMEDY,
             link=None,
             recovery=None,
             severity="critical",
         )
+        content = compose([incident], settings.locale)
         identity = f"database-{since.timestamp():.0f}-{'end' if recovered_at else 'start'}"
-        return list(map(str, send_without_outbox(settings, addresses, compose([incident]), identity, _TIMEOUTS)))
+        return list(map(str, send_without_outbox(settings, addresses, content, identity, _TIMEOUTS)))

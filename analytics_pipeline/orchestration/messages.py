@@ -37,6 +37,7 @@ from analytics_pipeline.orchestration.runs.executor import owning_executor
 from analytics_pipeline.orchestration.sensors import LatestRun
 from analytics_pipeline.reports.mail import count_missing, documents_due, enqueue_wanted, wanted_documents
 from analytics_pipeline.settings import Settings
+from analytics_pipeline.text import capitalised
 from analytics_pipeline.timescale.connection import Connection
 
 MAIL_JOB = "report_mail"
@@ -191,6 +192,6 @@ def _build_sensor() -> SensorDefinition:
         notes = describe_held(verdicts, _MAX_SHOWN_IN_TICK)
         notes += [f"{number} messages wait: {setting} is not set" for setting, number in waiting.items()]
         state = "; ".join(notes) or "nothing is due"
-        return SensorResult(skip_reason=SkipReason(f"{state[0].upper()}{state[1:]}."))
+        return SensorResult(skip_reason=SkipReason(f"{capitalised(state)}."))
 
     return _report_mail

@@ -16,7 +16,6 @@ CSV: Final = "csv"
 JSON: Final = "json"
 FORMATS: Final[tuple[Format, ...]] = (PDF, XLSX, CSV, JSON)
 DEFAULT_PAGE_SIZE: Final[PageSize] = "A4"
-DEFAULT_LOCALE: Final = "en_GB"
 
 
 def page_size_of(name: str) -> PageSize:

@@ -12,9 +12,9 @@ from psycopg.types.json import Jsonb
 
 from analytics_pipeline.asset_names import MONTHLY_REPORT
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.locales import DEFAULT_LOCALE
 from analytics_pipeline.messages.mailed import ChangedFigure, changed_figures_of
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
-from analytics_pipeline.reports.choices import DEFAULT_LOCALE
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Window

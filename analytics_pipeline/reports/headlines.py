@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from analytics_pipeline.currencies import percent, round_money
-from analytics_pipeline.reports.choices import DEFAULT_LOCALE
+from analytics_pipeline.locales import DEFAULT_LOCALE
 from analytics_pipeline.reports.documents import Figure
 from analytics_pipeline.reports.formats import Formats
 from analytics_pipeline.reports.report import Report

@@ -17,13 +17,13 @@ from analytics_pipeline.asset_names import MONTHLY_REPORT
 from analytics_pipeline.companies.calendar import Calendar, calendar_of, platform_calendar
 from analytics_pipeline.companies.time_zones import UTC
 from analytics_pipeline.languages.wording import message, plural
+from analytics_pipeline.locales import DEFAULT_LOCALE
 from analytics_pipeline.messages.channels import CHANNELS
 from analytics_pipeline.messages.mailed import ChangedFigure, Relation, changed_figures_of, count_changed
 from analytics_pipeline.messages.message import Content, one_line, storable
 from analytics_pipeline.messages.recipients import LINK, PDF, XLSX
 from analytics_pipeline.messages.templates import render
 from analytics_pipeline.reports.changes import describe_changes
-from analytics_pipeline.reports.choices import DEFAULT_LOCALE
 from analytics_pipeline.reports.documents import (
     Document,
     DocumentFile,
@@ -140,6 +140,7 @@ def compose(mail: ReportMail) -> Content:
         facts=[(label, f"{value} ({change})" if change else value) for label, value, change in figures],
         link=link or "",
         opens=say(message("Open")),
+        language=formats.language,
         payload=_payload(mail, subject, link),
     )
 

@@ -14,7 +14,6 @@ from analytics_pipeline.errors import ArgumentError
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
 from analytics_pipeline.fx.show import require_known_currency
 from analytics_pipeline.intake.rejection import shown
-from analytics_pipeline.locales import require_locale
 from analytics_pipeline.messages.recipients import PDF, XLSX
 from analytics_pipeline.metrics.periods import CalendarDate, window_asked, window_of_dates
 from analytics_pipeline.reports.catalogue import SECTION_NAMES, choose_sections
@@ -86,15 +85,13 @@ def _checked_locale(name: str | None) -> str | None:
     if name is None:
         return None
     # It loads Babel: not while definitions load.
-    from analytics_pipeline.reports.formats import Formats
+    from analytics_pipeline.languages.notation import require_written_locale
 
-    spelled = require_locale(name)
-    Formats(spelled)
-    return spelled
+    return require_written_locale(name)
 
 
 def _written_locale(name: str) -> str:
-    from analytics_pipeline.reports.formats import written_locale
+    from analytics_pipeline.languages.notation import written_locale
 
     return written_locale(name)
 

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from reportlab.platypus import Flowable, Spacer
 
-from analytics_pipeline.reports.choices import DEFAULT_LOCALE, DEFAULT_PAGE_SIZE, page_size_of
+from analytics_pipeline.locales import DEFAULT_LOCALE
+from analytics_pipeline.reports.choices import DEFAULT_PAGE_SIZE, page_size_of
 from analytics_pipeline.reports.document import Pdf
 from analytics_pipeline.reports.layout import CAUTION_TINT, TitlePage, open_sheet, render
 from analytics_pipeline.reports.pdf_tables import FiguresTable, Head, placed

@@ -3,10 +3,7 @@
 They are known by their form, so that a document says them in its language; any other text stays as it is.
 """
 
-import re
-from functools import cache
-
-from analytics_pipeline.languages.wording import Message, message
+from analytics_pipeline.languages.wording import message, recognised
 
 # Later ones are more general.
 _FORMS = (
@@ -67,12 +64,4 @@ _FORMS = (
 
 def in_words(text: str) -> str:
     """Return a text of the database as the message it is, in English the very same; as it is if it is none."""
-    for known, matches in _patterns():
-        if found := matches.fullmatch(text):
-            return Message(known.text, found.groupdict())
-    return text
-
-
-@cache
-def _patterns() -> list[tuple[Message, re.Pattern[str]]]:
-    return [(known, re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+)", re.escape(known.text)))) for known in _FORMS]
+    return recognised(text, _FORMS)

@@ -9,8 +9,8 @@ from typing import Any
 from analytics_pipeline.currencies import PRECISION
 from analytics_pipeline.folders import temporary_folder, writing_to_temporary
 from analytics_pipeline.languages.wording import message
+from analytics_pipeline.locales import DEFAULT_LOCALE
 from analytics_pipeline.reports.catalogue import sections_of
-from analytics_pipeline.reports.choices import DEFAULT_LOCALE
 from analytics_pipeline.reports.formats import Formats
 from analytics_pipeline.reports.printed_text import plain
 from analytics_pipeline.reports.report import Report

@@ -19,12 +19,12 @@ from pypdf.generic import Destination
 
 from analytics_pipeline.currencies import round_money
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.languages.notation import UNDEFINED
 from analytics_pipeline.metrics.revenue import Unconverted
 from analytics_pipeline.reports import script_fonts
 from analytics_pipeline.reports.catalogue import SECTION_NAMES
 from analytics_pipeline.reports.choices import PageSize
 from analytics_pipeline.reports.document import Pdf
-from analytics_pipeline.reports.formats import UNDEFINED
 from analytics_pipeline.reports.months import MONTHS
 from analytics_pipeline.reports.order import ReportOrder
 from analytics_pipeline.reports.printed_text import REPLACEMENT

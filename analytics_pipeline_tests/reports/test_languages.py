@@ -12,13 +12,13 @@ import pypdfium2  # type: ignore[import-untyped]
 import pytest
 from openpyxl import load_workbook
 
+from analytics_pipeline.alerts.alert_words import condition_in_words, figure_in_words, in_notation
 from analytics_pipeline.companies.calendar import Calendar
 from analytics_pipeline.languages.catalogues import language_of
 from analytics_pipeline.messages.decisions import list_messages
 from analytics_pipeline.messages.mailed import ChangedFigure, Relation
 from analytics_pipeline.messages.recipients import add_recipient
 from analytics_pipeline.metrics.revenue import Unconverted
-from analytics_pipeline.reports.alert_words import condition_in_words, figure_in_words, write_figures
 from analytics_pipeline.reports.catalogue import SECTION_NAMES, sections_of
 from analytics_pipeline.reports.documents import Figure, current_document, hold
 from analytics_pipeline.reports.formats import Formats
@@ -122,8 +122,7 @@ def test_an_order_is_in_the_language_of_the_company_unless_it_asks_for_another()
 
 def test_what_alerts_found_and_watched_for_is_in_words_and_notation() -> None:
     def german(words: str) -> str:
-        formats = Formats("de_DE")
-        return write_figures(formats.say(words), formats)
+        return in_notation(words, Formats("de_DE"))
 
     assert german(condition_in_words("change below -20 % in 2 of 3 months")) == (
         f"Ver\u00e4nderung unter {MINUS}20\u00a0% in 2 von 3 Monaten"
@@ -132,8 +131,7 @@ def test_what_alerts_found_and_watched_for_is_in_words_and_notation() -> None:
     assert german(figure_in_words("-20.0 % to 1,800.00 EUR")) == f"{MINUS}20,0\u00a0% auf 1.800,00 EUR"
     assert german(figure_in_words("+1.5 points to 4.2 %")) == "+1,5 Punkte auf 4,2\u00a0%"
     for words in ("change below -20 % in 2 of 3 months", "at least 1,000 1INCH", "something else of 5"):
-        english = Formats()
-        written = write_figures(english.say(condition_in_words(words)), english)
+        written = in_notation(condition_in_words(words), Formats())
         assert written.replace(MINUS, "-") == words.replace(" %", "%")
 
 

@@ -74,7 +74,7 @@ class PagerDutyChannel(Channel):
                 "custom_details": {"summary": content.summary, **dict(content.facts)},
             }
             if content.web_link:
-                event_body["links"] = [{"href": content.link, "text": "Open"}]
+                event_body["links"] = [{"href": content.link, "text": content.opens}]
         return Body(storable(json.dumps(event_body)))
 
     def send(self, message: ClaimedMessage, before_last: Callable[[], None]) -> None:

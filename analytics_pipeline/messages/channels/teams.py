@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
+from analytics_pipeline.languages.wording import message
 from analytics_pipeline.messages.channel import Refused
 from analytics_pipeline.messages.http import NamedSecrets
 from analytics_pipeline.messages.message import Body, ClaimedMessage, Content, shortened, storable
@@ -45,7 +46,8 @@ class TeamsChannel(NamedWebhooks):
         body = [_run(content.subject, size="Medium", weight="Bolder"), _run(shortened(said, _TEXT_CHARACTERS))]
         body += [_run(f"{name}: {shortened(value, _VALUE_CHARACTERS)}") for name, value in content.facts[:_MAX_FACTS]]
         if len(content.facts) > _MAX_FACTS:
-            body.append(_run(f"and {len(content.facts) - _MAX_FACTS} more"))
+            more = message("and {number} more", number=len(content.facts) - _MAX_FACTS)
+            body.append(_run(content.language.say(more)))
         card: dict[str, object] = {
             "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
             "type": "AdaptiveCard",
@@ -55,8 +57,8 @@ class TeamsChannel(NamedWebhooks):
         }
         if content.web_link:
             card["actions"] = [{"type": "Action.OpenUrl", "title": content.opens, "url": content.link}]
-        message = {"type": "message", "attachments": [{"contentType": _CARD_TYPE, "content": card}]}
-        return Body(storable(json.dumps(message, ensure_ascii=False)))
+        posted = {"type": "message", "attachments": [{"contentType": _CARD_TYPE, "content": card}]}
+        return Body(storable(json.dumps(posted, ensure_ascii=False)))
 
     def send(self, message: ClaimedMessage, before_last: Callable[[], None]) -> None:
         """Post one message, if it is a card; see ``Channel``."""

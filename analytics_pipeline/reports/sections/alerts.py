@@ -8,8 +8,8 @@ from functools import partial
 
 from reportlab.platypus import Flowable, Spacer
 
+from analytics_pipeline.alerts.alert_words import condition_in_words, figure_in_words, in_notation
 from analytics_pipeline.languages.wording import message
-from analytics_pipeline.reports.alert_words import condition_in_words, figure_in_words, write_figures
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.formats import Formats, InWords
 from analytics_pipeline.reports.pdf_tables import Glossary
@@ -19,6 +19,7 @@ from analytics_pipeline.reports.report_parts import Key, ReportLoader, ReportPar
 from analytics_pipeline.reports.sections.section import Section
 from analytics_pipeline.reports.tabular import Column, Kind, Table, name, text
 from analytics_pipeline.sql_files import load_query
+from analytics_pipeline.text import capitalised
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Granularity, Window
 
@@ -116,8 +117,8 @@ def tables(report: Report) -> list[Table]:
                     *((alert.company, alert.whose) if with_company else ()),
                     alert.rule,
                     _SEVERITIES[alert.severity],
-                    InWords(partial(_as_printed, figure_in_words(alert.value))),
-                    InWords(partial(_as_printed, condition_in_words(alert.threshold))),
+                    InWords(partial(in_notation, figure_in_words(alert.value))),
+                    InWords(partial(in_notation, condition_in_words(alert.threshold))),
                     alert.first_period.date(),
                     alert.last_period.date(),
                     _STATES[alert.resolution],
@@ -153,9 +154,9 @@ def _sentences(content: Content, alert: FiredAlert) -> Printable:
     sentences = message(
         "{where}: {found}. Watched for: {condition}. {severity}, {state}.",
         where=", ".join(part for part in (company, _period(formats, alert)) if part),
-        found=_as_printed(figure_in_words(alert.value), formats),
-        condition=_as_printed(condition_in_words(alert.threshold), formats),
-        severity=severity[0].upper() + severity[1:],
+        found=in_notation(figure_in_words(alert.value), formats),
+        condition=in_notation(condition_in_words(alert.threshold), formats),
+        severity=capitalised(severity),
         state=_STATES[alert.resolution],
     )
     return content.sheet.proof.printable(formats.say(sentences), limit=_SENTENCES_CHARACTERS)
@@ -166,11 +167,6 @@ def _period(formats: Formats, alert: FiredAlert) -> str:
     in_words = formats.month if alert.granularity is Granularity.MONTH else formats.day
     first, last = in_words(alert.first_period.date()), in_words(alert.last_period.date())
     return first if first == last else formats.say(message("{first} to {last}", first=first, last=last))
-
-
-def _as_printed(words: str, formats: Formats) -> str:
-    """Return the words of a message with figures, and the signs before and after them, as everywhere in a document."""
-    return write_figures(formats.say(words), formats)
 
 
 SECTION = Section("alerts", tables, pages, parts=[ALERTS], has_figures=False)

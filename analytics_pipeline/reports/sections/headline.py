@@ -5,10 +5,10 @@ from decimal import Decimal
 from reportlab.platypus import Flowable, Spacer
 
 from analytics_pipeline.currencies import round_rate
+from analytics_pipeline.languages.notation import UNDEFINED
 from analytics_pipeline.languages.wording import message
 from analytics_pipeline.reports.cards import Card, Cards
 from analytics_pipeline.reports.content import Content
-from analytics_pipeline.reports.formats import UNDEFINED
 from analytics_pipeline.reports.report import Report
 from analytics_pipeline.reports.sections import figures
 from analytics_pipeline.reports.sections.section import Figure, Section, figures_table

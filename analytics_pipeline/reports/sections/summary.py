@@ -21,6 +21,7 @@ from analytics_pipeline.reports.sections import figures
 from analytics_pipeline.reports.sections.section import Section
 from analytics_pipeline.reports.sections.trends import trend_chart
 from analytics_pipeline.reports.tabular import Kind, Table, Value, name, text
+from analytics_pipeline.text import capitalised
 
 _CHART_HEIGHT = 170.0
 # A chart with less is not read; it then takes the next page with the sentences.
@@ -61,7 +62,7 @@ def _sentence(report: Report, clause: Clause, formats: Formats) -> str:
     said = formats.say(clause(report, formats))
     if report.provisional:
         return formats.say(message("So far, {clause}.", clause=said))
-    return f"{said[0].upper()}{said[1:]}."
+    return f"{capitalised(said)}."
 
 
 def _revenue(report: Report, formats: Formats) -> Message:

@@ -1,14 +1,18 @@
-"""What an alert found and watched for, in the words and the notation of a document.
+"""What an alert found and watched for, in the words and the notation of a locale.
 
-The database keeps both as the messages had them, in English: ``-20.0 % to 800.00 EUR``, ``change below -20 % in 2 of 3
-months``. A text of another form stays as it is.
+Rules and the database have both in English: ``-20.0 % to 800.00 EUR``, ``change below -20 % in 2 of 3 months``. A text
+of another form stays as it is.
 """
 
 import re
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from analytics_pipeline.languages.wording import message
-from analytics_pipeline.reports.formats import MINUS, Formats
+
+if TYPE_CHECKING:
+    # It loads Babel.
+    from analytics_pipeline.languages.notation import Notation
 
 _is_condition = re.compile(
     r"(?P<change>change )?(?P<comparison>above|below|at least|at most) (?P<threshold>\S+(?: \S+)?)"
@@ -52,9 +56,9 @@ def condition_in_words(condition: str) -> str:
     )
 
 
-def write_figures(words: str, formats: Formats) -> str:
-    """Return words with the figures in them, which are in English notation, as the locale writes them."""
-    return _number.sub(lambda found: _written(found, formats), words)
+def in_notation(words: str, notation: "Notation") -> str:
+    """Return words in the language of a notation, and the figures in them, which are in English, as that has them."""
+    return _number.sub(lambda found: _written(found, notation), notation.say(words))
 
 
 def _points(difference: str) -> str:
@@ -62,9 +66,9 @@ def _points(difference: str) -> str:
     return message("{number} points", number=matched["number"]) if matched else difference
 
 
-def _written(found: re.Match[str], formats: Formats) -> str:
+def _written(found: re.Match[str], notation: "Notation") -> str:
     sign, digits, percent = found.groups()
     value = Decimal(digits.replace(",", ""))
     decimals = max(-int(value.as_tuple().exponent), 0)
-    written = formats.percent(value, decimals) if percent else formats.number(value, decimals)
-    return {"-": MINUS, "+": "+"}.get(sign, "") + written
+    written = notation.percent(value, decimals) if percent else notation.number(value, decimals)
+    return {"-": notation.minus, "+": "+"}.get(sign, "") + written

@@ -1,0 +1,39 @@
+"""How messages write figures, dates and words: as documents do, and in English as programs read them, too.
+
+English messages have dates of ISO 8601, as in the JSON of webhooks and in the names of partitions, and signs of ASCII.
+"""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from analytics_pipeline.currencies import RATE_DIGITS
+from analytics_pipeline.languages.catalogues import SOURCE
+from analytics_pipeline.languages.notation import Notation, written_locale
+
+
+class MessageNotation(Notation):
+    """The notation and the words of messages to readers of a locale.
+
+    ``is_plain``: the locale is an English one. A locale that writes in characters which documents don't, such as
+    ``ja_JP``, reads what the default one does.
+    """
+
+    def __init__(self, locale: str) -> None:
+        """Take a locale; raises ``AnalyticsError`` for an unknown one."""
+        super().__init__(written_locale(locale))
+        self.is_plain = self._locale.language == SOURCE
+        if self.is_plain:
+            self.minus = "-"
+
+    def percent(self, rate: Decimal, digits: int = RATE_DIGITS) -> str:
+        """Return a rate in per cent with one decimal, or as many as are asked for."""
+        return f"{self.number(rate, digits)} %" if self.is_plain else super().percent(rate, digits)
+
+    def count(self, number: int) -> str:
+        """Return a whole number."""
+        return str(number) if self.is_plain else self.number(Decimal(number), 0)
+
+    def moment(self, instant: datetime) -> str:
+        """Return an aware instant in UTC, to the second, with its zone."""
+        utc = instant.astimezone(UTC)
+        return f"{utc:%Y-%m-%d} {utc:%H:%M:%S} UTC" if self.is_plain else f"{self.day(utc.date())}, {utc:%H:%M:%S} UTC"
