@@ -127,7 +127,9 @@ def compose(
     rows = [] if is_single else [(words.company(n), words.found(n), words.period(n.since)) for n in notices]
     subject = words.subject(notices)
     link = f"{ui_url}/assets/{rule.metric.table.asset(rule.granularity)}?view=checks" if ui_url else ""
-    heading = rule.description or f"{words.figure} {words.condition}"
+    heading = rule.description or words.say(
+        message("{figure} {condition}", figure=words.figure, condition=words.condition)
+    )
     summary = words.say(_summary(first))
     facts = words.facts(notices)
     listed = [words.row(*row) for row in rows[:_MAX_ROWS]]
@@ -207,15 +209,18 @@ class _Words:
             who = plural("{number} company", "{number} companies", len(notices), number=number)
             what = message("no data") if _is_silent(first) else ""
         is_no_longer_silent = first.resolution is not None and first.condition is Condition.NO_DATA
-        subject = message(
-            "[{label}] {rule}: {company} {figure} {found} ({condition}) {period}",
-            label=_SEVERITIES[self.rule.severity] if first.resolution is None else _LABELS[first.resolution],
-            rule=self.rule.id,
-            company=who,
-            figure=self.figure,
-            found=what,
-            condition=message("no data before") if is_no_longer_silent else self.condition,
-            period=self.period(first.period),
+        values = {
+            "label": _SEVERITIES[self.rule.severity] if first.resolution is None else _LABELS[first.resolution],
+            "rule": self.rule.id,
+            "company": who,
+            "figure": self.figure,
+            "condition": message("no data before") if is_no_longer_silent else self.condition,
+            "period": self.period(first.period),
+        }
+        subject = (
+            message("[{label}] {rule}: {company} {figure} {found} ({condition}) {period}", found=what, **values)
+            if what
+            else message("[{label}] {rule}: {company} {figure} ({condition}) {period}", **values)
         )
         return one_line(self.say(subject))
 

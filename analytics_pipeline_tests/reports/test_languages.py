@@ -129,7 +129,7 @@ def test_what_alerts_found_and_watched_for_is_in_words_and_notation() -> None:
     )
     assert german(condition_in_words("at most 10,000.50 EUR")) == "h\u00f6chstens 10.000,50 EUR"
     assert german(figure_in_words("-20.0 % to 1,800.00 EUR")) == f"{MINUS}20,0\u00a0% auf 1.800,00 EUR"
-    assert german(figure_in_words("+1.5 points to 4.2 %")) == "+1,5 Punkte auf 4,2\u00a0%"
+    assert german(figure_in_words("+1.5 points to 4.2 %")) == "+1,5 Prozentpunkte auf 4,2\u00a0%"
     for words in ("change below -20 % in 2 of 3 months", "at least 1,000 1INCH", "something else of 5"):
         written = in_notation(condition_in_words(words), Formats())
         assert written.replace(MINUS, "-") == words.replace(" %", "%")
