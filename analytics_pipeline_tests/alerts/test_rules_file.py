@@ -97,6 +97,8 @@ def _refusal(tmp_path: Path, text: str) -> RulesFileError:
             r"webhook: ANALYTICS_WEBHOOKS has no 'opps' .*ops",
         ),
         ('severity = "error"', 'severity = "error"\ntell_within = "a week"', r"tell_within: .*'45 days'.*'always'"),
+        ('severity = "error"', 'severity = "error"\nlocale = "klingon"', r"locale: .* 'klingon' is not known"),
+        ('severity = "error"', 'severity = "error"\nlocale = "ja_JP"', r"locale: .* 'ja_JP' writes in .*en_GB"),
         ('["ops@example.com"]', '["ops"]', r"recipients: 'ops' is not a mail address like name@example\.com"),
         ('["ops@example.com"]', '["slak:ops"]', r"recipients: 'slak' is no channel .*slack"),
         ('["ops@example.com"]', '["slack:ops"]', r"recipients: ANALYTICS_SLACK has no 'ops'"),
