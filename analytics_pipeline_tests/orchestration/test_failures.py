@@ -115,10 +115,14 @@ def test_a_failed_range_is_notified_once_and_recovers_when_its_partitions_are_cl
 
 
 def test_a_run_that_dagster_retries_is_not_notified_and_a_crash_is(
-    mails: Catcher, runs: Ticks, database: Database, instance: DagsterInstance
+    mails: Catcher,
+    runs: Ticks,
+    database: Database,
+    instance: DagsterInstance,
+    environment: pytest.MonkeyPatch,
 ) -> None:
-    def crash(tags: dict[str, str]) -> None:
-        run = create_run_for_test(instance, "hypertable_setup", status=DagsterRunStatus.STARTED, tags=tags)
+    def crash(tags: dict[str, str], job: str = "hypertable_setup") -> None:
+        run = create_run_for_test(instance, job, status=DagsterRunStatus.STARTED, tags=tags)
         instance.report_run_failed(run, "the run's process is gone")
 
     crash({"dagster/max_retries": "2"})
@@ -128,6 +132,12 @@ def test_a_run_that_dagster_retries_is_not_notified_and_a_crash_is(
     runs.tick()
     assert _subjects(mails) == ["failed: hypertable_setup"]
     assert "First line of the error: the run's process is gone" in _text(mails)
+    environment.setenv("ANALYTICS_LOCALE", "de_DE")
+    get_settings.cache_clear()
+    crash({"dagster/max_retries": "0"}, "report_mail")
+    runs.tick()
+    assert _subjects(mails)[1:] == ["fehlgeschlagen: report_mail"]
+    assert "Was zu tun ist: beheben Sie die Ursache" in _text(mails)
 
 
 def test_a_bad_file_is_notified_and_the_fixed_one_recovers_it(
@@ -263,6 +273,12 @@ def test_operators_are_notified_of_an_unreachable_database_without_it(
     policies.tick()
     policies.tick()
     assert _subjects(mails)[2:] == ["recovered: the analytics database"] * 2
+    environment.setenv("ANALYTICS_DATABASE_URL", "postgresql://nobody:secret@127.0.0.1:1/none")
+    environment.setenv("ANALYTICS_LOCALE", "es_ES")
+    get_settings.cache_clear()
+    policies.tick()
+    policies.tick()
+    assert _subjects(mails)[4:] == ["ha fallado: la base de datos de anal\u00edtica"] * 2
 
 
 def test_failures_long_before_the_first_tick_are_not_notified(
