@@ -5,6 +5,7 @@ They are known by their form, so that a document says them in its language; any 
 
 from analytics_pipeline.languages.wording import message, recognised
 
+_OF_METADATA = "metadata: "
 # Later ones are more general.
 _FORMS = (
     # Causes of analytics_metric_changes.
@@ -45,12 +46,41 @@ _FORMS = (
     message("timestamp ambiguous in its zone"),
     message("value without currency"),
     message("currency is a currency's code"),
+    message("value of the wrong sign"),
+    message("event type in the wrong category"),
+    message("record that can't be parsed"),
+    message("contradicts a stored event"),
+    message("recorded with other content"),
+    message("of an erased company"),
+    message("line too long"),
+    message("name too long"),
+    message("blank name"),
+    message("NUL byte"),
+    message("NUL character"),
+    message("envelope"),
+    message("two lines of one company"),
+    message("two rates for one day"),
+    message("metadata number out of bounds"),
+    message("metadata.{field} contradicts the event type", field="{field}"),
+    message("metadata.{field} is not the event_id", field="{field}"),
+    message("bad {field}", field="{field}"),
     message("unknown {field}", field="{field}"),
     message("{field} is missing", field="{field}"),
     message("{field} is blank", field="{field}"),
     message("{field} is too long", field="{field}"),
     message("{field} is not a text", field="{field}"),
     message("{field} is not a number", field="{field}"),
+    message("{field} is not a count", field="{field}"),
+    message("{field} is not in normal form", field="{field}"),
+    message("{field} is too large", field="{field}"),
+    message("{field} is too deep", field="{field}"),
+    message("{field} is out of bounds", field="{field}"),
+    message("{field} has a decimal comma", field="{field}"),
+    message("{field} has too many decimals", field="{field}"),
+    message("{field} has blanks around it", field="{field}"),
+    message("{field} holds a character that is not seen", field="{field}"),
+    message("{field} would lose digits", field="{field}"),
+    message("{field} in the future", field="{field}"),
     message("{field} is not a date", field="{field}"),
     message("{field} is not a time", field="{field}"),
     message("{field} is not a UUID", field="{field}"),
@@ -64,4 +94,7 @@ _FORMS = (
 
 def in_words(text: str) -> str:
     """Return a text of the database as the message it is, in English the very same; as it is if it is none."""
+    if text.startswith(_OF_METADATA):
+        # What is wrong inside of metadata.
+        return message("metadata: {kind}", kind=in_words(text.removeprefix(_OF_METADATA)))
     return recognised(text, _FORMS)

@@ -66,7 +66,7 @@ def test_an_alert_says_in_german_what_when_of_whom_and_since_when() -> None:
         "Ausgel\u00f6st: Die Kennzahl hat den Schwellenwert der Regel verletzt.",
         "",
         "Regel:       low-revenue, Fehler",
-        "Kennzahl:    Gesamtumsatz (total_revenue): Erhaltene Zahlungen abz\u00fcglich Erstattungen.",
+        "Kennzahl:    Gesamtumsatz (total_revenue): Eingegangene Zahlungen abz\u00fcglich Erstattungen.",
         f"Bedingung:   Ver\u00e4nderung unter {MINUS}20 % in 2 von 3 Monaten",
         "Monat:       Februar 2026 (Europe/Berlin)",
         "Unternehmen: Acme GmbH",

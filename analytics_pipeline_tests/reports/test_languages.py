@@ -1,5 +1,6 @@
 """A document, a workbook and a mail are in the words and the notation of one locale; files for programs are in none."""
 
+import ast
 import json
 import re
 from collections.abc import Iterator
@@ -7,14 +8,21 @@ from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from io import BytesIO
+from pathlib import Path
 
 import pypdfium2  # type: ignore[import-untyped]
 import pytest
 from openpyxl import load_workbook
 
+import analytics_pipeline
 from analytics_pipeline.alerts.alert_words import condition_in_words, figure_in_words, in_notation
 from analytics_pipeline.companies.calendar import Calendar
+from analytics_pipeline.erp.record_source import CHANGED
+from analytics_pipeline.events.contradictions import CONTRADICTED
+from analytics_pipeline.events.ingest import UNFORESEEN
+from analytics_pipeline.intake.rejects import ERASED_COMPANY
 from analytics_pipeline.languages.catalogues import language_of
+from analytics_pipeline.languages.wording import Message
 from analytics_pipeline.messages.decisions import list_messages
 from analytics_pipeline.messages.mailed import ChangedFigure, Relation
 from analytics_pipeline.messages.recipients import add_recipient
@@ -150,6 +158,29 @@ def test_what_alerts_found_and_watched_for_is_in_words_and_notation() -> None:
 def test_words_that_the_database_keeps_are_said_in_the_language(kept: str, said: str) -> None:
     assert in_words(kept) == kept
     assert language_of("de").say(in_words(kept)) == said
+
+
+def _kinds_of_rejections() -> Iterator[str]:
+    """Yield every kind that code gives a rejection, with ``x`` in place of what it fills in."""
+    yield from (CHANGED, CONTRADICTED, ERASED_COMPANY, UNFORESEEN)
+    for file in sorted(Path(analytics_pipeline.__file__).parent.rglob("*.py")):
+        source = file.read_text(encoding="utf-8")
+        for call in ast.walk(ast.parse(source)) if "RejectedEvent(" in source else ():
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "RejectedEvent":
+                kind = call.args[0]
+                for text in (kind.body, kind.orelse) if isinstance(kind, ast.IfExp) else (kind,):
+                    if isinstance(text, ast.Constant):
+                        yield str(text.value)
+                    elif isinstance(text, ast.JoinedStr):
+                        yield "".join(part.value if isinstance(part, ast.Constant) else "x" for part in text.values)
+
+
+def test_every_kind_of_rejection_is_said_in_the_language() -> None:
+    kinds = set(_kinds_of_rejections())
+    assert len(kinds) > 50
+    assert [kind for kind in sorted(kinds) if not isinstance(in_words(kind), Message)] == []
+    assert all(in_words(kind) == kind for kind in kinds)
+    assert language_of("de").say(in_words("metadata: not a finite number")) == "metadata: keine endliche Zahl"
 
 
 def test_a_mail_is_in_the_words_and_the_notation_of_its_document() -> None:
