@@ -51,9 +51,34 @@ def languages() -> tuple[str, ...]:
     return (SOURCE, *sorted(file.stem for file in FOLDER.glob("*.po")))
 
 
+def language_of(locale: str) -> Language:
+    """Return the language of a locale such as ``de_CH``; one without a catalogue of its own says everything in English."""
+    return _language(locale.partition("_")[0])
+
+
+def preferred_language(accepted: str) -> Language | None:
+    """Return the language that a browser's header ``Accept-Language`` likes best of those there are, None for none."""
+    known = languages()
+    wanted = [(_quality(range_), range_.partition(";")[0].strip().lower()) for range_ in accepted.split(",")]
+    # As listed where it likes several the same.
+    for quality, tag in sorted(wanted, key=lambda one: -one[0]):
+        code = tag.partition("-")[0]
+        if quality and code in known:
+            return _language(code)
+    return None
+
+
+def _quality(range_: str) -> float:
+    """Return how much a part of the header is wanted, from 0 to 1; nothing at all where that can't be read."""
+    _, has_quality, text = range_.partition(";q=")
+    try:
+        return float(text) if has_quality else 1.0
+    except ValueError:
+        return 0.0
+
+
 @cache
-def language_of(code: str) -> Language:
-    """Return the language with a code such as ``de``; without a catalogue of its own everything is said in English."""
+def _language(code: str) -> Language:
     if code not in languages() or code == SOURCE:
         return ENGLISH
     catalogue = read_catalogue(code)

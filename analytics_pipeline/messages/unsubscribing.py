@@ -3,6 +3,7 @@
 The key of a recipient (``analytics_report_recipients.unsubscribe_key``) is part of the address, and can do that alone.
 """
 
+from analytics_pipeline.languages.wording import Message, message
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 
@@ -16,6 +17,11 @@ def unsubscribe_address(settings: Settings, key: str) -> str | None:
     None while ANALYTICS_SERVE_URL is not ``https://``: mail programs post to no other, nor to this machine.
     """
     return f"{settings.serve_url}/unsubscribe/{key}" if settings.serve_url.startswith("https://") else None
+
+
+def unsubscribe_subject(address: str) -> Message:
+    """Return the subject of the mail by which a recipient asks somebody to end the reports."""
+    return message("Unsubscribe {address} from reports", address=address)
 
 
 def unsubscribe(connection: Connection, key: str) -> bool:

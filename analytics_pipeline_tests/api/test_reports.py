@@ -161,6 +161,10 @@ def test_one_click_ends_the_reports_to_one_recipient(served: Served) -> None:
 
         # Whatever looks at links in mails ends nothing.
         assert "<form" in served.client.get(f"/unsubscribe/{key}").text
+        asked = {"Accept-Language": "fr, de-AT;q=0.9, en;q=0.5"}
+        german = served.client.get(f"/unsubscribe/{key}", headers=asked).text
+        assert '<html lang="de">' in german
+        assert "<button>Abmelden</button>" in german
         assert active() == ["anna@example.com", "bert@example.com"]
         for _ in range(2):
             ended = served.client.post(f"/unsubscribe/{key}", data={"List-Unsubscribe": "One-Click"})

@@ -7,7 +7,15 @@ from collections.abc import Mapping
 import pytest
 from babel.messages.catalog import Message as Entry
 
-from analytics_pipeline.languages.catalogues import ENGLISH, FOLDER, Language, language_of, languages, read_catalogue
+from analytics_pipeline.languages.catalogues import (
+    ENGLISH,
+    FOLDER,
+    Language,
+    language_of,
+    languages,
+    preferred_language,
+    read_catalogue,
+)
 from analytics_pipeline.languages.collecting import collect
 from analytics_pipeline.languages.wording import message, plural
 
@@ -77,6 +85,27 @@ def test_what_a_catalogue_lacks_is_said_in_english() -> None:
     assert sparse.say(message("Refunds in {currency}", currency="EUR")) == "Refunds in EUR"
     assert sparse.say(plural("{number} customer left", "{number} customers left", 3)) == "3 customers left"
     assert language_of("fr") is ENGLISH
+
+
+@pytest.mark.parametrize(
+    ("accepted", "code"),
+    [
+        ("de", "de"),
+        ("DE-AT, en;q=0.8", "de"),
+        ("fr, en;q=0.5, es;q=0.7", "es"),
+        ("de;q=0, en;q=0.1", "en"),
+        ("de;q=none, es", "es"),
+    ],
+)
+def test_the_language_that_a_browser_likes_best_is_chosen(accepted: str, code: str) -> None:
+    chosen = preferred_language(accepted)
+    assert chosen is not None
+    assert chosen.code == code
+
+
+@pytest.mark.parametrize("accepted", ["", "fr, ja;q=0.5", "*", ";q=;,,", "de;q=0"])
+def test_without_a_language_that_a_browser_likes_none_is_chosen(accepted: str) -> None:
+    assert preferred_language(accepted) is None
 
 
 def test_a_message_stays_one_in_another_process() -> None:

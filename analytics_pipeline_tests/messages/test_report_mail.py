@@ -9,6 +9,7 @@ from email.policy import SMTP
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import psycopg
 import pytest
@@ -741,6 +742,7 @@ def test_one_click_in_a_mail_ends_the_reports_to_its_recipient(
         ANALYTICS_SMTP_URL=f"smtp://127.0.0.1:{catcher.port}",
         ANALYTICS_MAIL_FROM="Reports <reports@example.com>",
         ANALYTICS_SERVE_URL="https://figures.example.com",
+        ANALYTICS_LOCALE="es_ES",
     )
     add_recipient(connection, "acme", REPORT, "cfo@acme.com")
     publish(connection, "acme")
@@ -748,6 +750,8 @@ def test_one_click_in_a_mail_ends_the_reports_to_its_recipient(
     (mail,) = catcher.mails
     address, by_mail = mail["List-Unsubscribe"].split(", ")
     assert by_mail.startswith("<mailto:reports@example.com?")
+    # Whoever reads it is the platform's.
+    assert unquote(by_mail).endswith("subject=Dar de baja a cfo@acme.com de los informes>")
     assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     assert address.startswith("<https://figures.example.com/unsubscribe/")
     assert [one.address for one in list_recipients(connection, everywhere=True)] == ["cfo@acme.com"]

@@ -7,13 +7,14 @@ from typing import Self
 from urllib.parse import quote
 
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.languages.catalogues import ENGLISH, Language, language_of
 from analytics_pipeline.mail_addresses import Mailbox, require_address
 from analytics_pipeline.messages.channel import Channel, NotDelivered, Refused
 from analytics_pipeline.messages.message import Attachment, Body, ClaimedMessage, Content
 from analytics_pipeline.messages.mime import Mail, MailFile
 from analytics_pipeline.messages.smtp import MailTransport, mail_transport
 from analytics_pipeline.messages.timeouts import Timeouts
-from analytics_pipeline.messages.unsubscribing import ONE_CLICK, unsubscribe_address
+from analytics_pipeline.messages.unsubscribing import ONE_CLICK, unsubscribe_address, unsubscribe_subject
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.store import ArtifactGoneError, read_artifact
 
@@ -42,18 +43,21 @@ class MailChannel(Channel):
         reply_to: Mailbox | None = None,
         answers_to: str | None = None,
         one_click: Callable[[str], str | None] = lambda _: None,
+        language: Language = ENGLISH,
         timeouts: Timeouts = TIMEOUTS,
     ) -> None:
         """Take the way out, whom mails are from and answers go to, and the store of documents; nothing is opened.
 
         ``answers_to`` is the address of somebody who can end a subscription to reports, None: nobody is known.
-        ``one_click`` gives the web address that ends the one of a key, None: there is none.
+        ``one_click`` gives the web address that ends the one of a key, None: there is none. ``language`` is that of
+        those who read the answers.
         """
         self._transport = transport
         self._sender = sender
         self._reply_to = reply_to
         self._answers_to = answers_to
         self._one_click = one_click
+        self._language = language
         self._artifacts_root = artifacts_root
         self._timeouts = timeouts
 
@@ -69,6 +73,7 @@ class MailChannel(Channel):
             reply_to=settings.mail_reply,
             answers_to=settings.answers_to,
             one_click=partial(unsubscribe_address, settings),
+            language=language_of(settings.locale),
             artifacts_root=settings.artifacts_root,
             timeouts=timeouts or TIMEOUTS,
         )
@@ -109,7 +114,7 @@ class MailChannel(Channel):
         click = self._one_click(message.unsubscribe_key) if message.unsubscribe_key else None
         ways = [f"<{click}>"] if click else []
         if self._answers_to is not None:
-            subject = quote(f"Unsubscribe {message.target} from reports", safe="")
+            subject = quote(self._language.say(unsubscribe_subject(message.target)), safe="")
             ways.append(f"<mailto:{quote(self._answers_to, safe='@')}?subject={subject}>")
         headers = {"List-Unsubscribe": ", ".join(ways)} if ways else {}
         return headers | ONE_CLICK if click else headers
