@@ -1,7 +1,8 @@
 """Locales: the notation of numbers and dates, and the language of words, that somebody reads.
 
 A locale is a language with a script or a territory where they matter: ``de``, ``de_CH``, ``en_GB``, ``zh_Hant_TW``.
-Babel knows the notation of every one; documents have words in a few languages, and English ones in all others.
+Babel knows the notation of every one; documents and messages have words in a few languages, and English ones in all
+others.
 """
 
 from typing import Final

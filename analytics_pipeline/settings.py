@@ -111,7 +111,10 @@ class Settings(BaseSettings):
     )
     locale: str = Field(
         default=DEFAULT_LOCALE,
-        description="Notation and language of documents over all companies, and of companies that name no other.",
+        description=(
+            "Notation and language of documents and alerts over all companies, and of companies that name no other; of "
+            "messages about failures."
+        ),
     )
     fx_source: str = Field(
         default="ecb",

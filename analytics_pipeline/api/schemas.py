@@ -208,7 +208,7 @@ class Company(Described):
     company_name: str = Field(description="What it is called; its id where it has no name.")
     time_zone: str = Field(description="Whose days and months its own figures are of (IANA).")
     reporting_currency: str = Field(description="What its own figures are in; those here are in the answer's currency.")
-    locale: str = Field(description="Notation and language of its documents.")
+    locale: str = Field(description="Notation and language of its documents and alerts.")
     mrr: Number
     arr: Number
     total_revenue: Number

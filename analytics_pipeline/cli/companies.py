@@ -68,7 +68,7 @@ def list_(*, as_json: bool) -> None:
 @click.option("--name", help=f"What people read for its id{_OR_EMPTY}")
 @click.option("--time-zone", help=f"Where its days and months begin, Europe/Berlin{_OR_EMPTY}")
 @click.option("--currency", help=f"Its reporting currency, a code of ISO 4217 or a ticker with rates{_OR_EMPTY}")
-@click.option("--locale", help=f"Notation and words of its documents, de_CH{_OR_EMPTY}")
+@click.option("--locale", help=f"Notation and words of its documents and alerts, de_CH{_OR_EMPTY}")
 @click.option("--test/--no-test", "is_test", default=None, help="Whether figures over all companies leave it out.")
 @allow_unknown_option
 def set_(

@@ -52,7 +52,7 @@ def languages() -> tuple[str, ...]:
 
 
 def language_of(locale: str) -> Language:
-    """Return the language of a locale such as ``de_CH``; one without a catalogue of its own says everything in English."""
+    """Return the language of a locale such as ``de_CH``; without a catalogue of its own it is English."""
     return _language(locale.partition("_")[0])
 
 

@@ -172,7 +172,9 @@ def _kinds_of_rejections() -> Iterator[str]:
                     if isinstance(text, ast.Constant):
                         yield str(text.value)
                     elif isinstance(text, ast.JoinedStr):
-                        yield "".join(part.value if isinstance(part, ast.Constant) else "x" for part in text.values)
+                        yield "".join(
+                            str(part.value) if isinstance(part, ast.Constant) else "x" for part in text.values
+                        )
 
 
 def test_every_kind_of_rejection_is_said_in_the_language() -> None:
