@@ -5,14 +5,17 @@ of another form stays as it is.
 """
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from analytics_pipeline.languages.wording import message
+from analytics_pipeline.languages.wording import Message, message
 
 if TYPE_CHECKING:
     # It loads Babel.
     from analytics_pipeline.languages.notation import Notation
+
+SEVERITIES: Mapping[str, Message] = {"warning": message("warning"), "error": message("error")}
 
 _is_condition = re.compile(
     r"(?P<change>change )?(?P<comparison>above|below|at least|at most) (?P<threshold>\S+(?: \S+)?)"

@@ -11,7 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from analytics_pipeline.alerts.alert_words import condition_in_words, figure_in_words, in_notation
+from analytics_pipeline.alerts.alert_words import SEVERITIES, condition_in_words, figure_in_words, in_notation
 from analytics_pipeline.alerts.rules import Rule
 from analytics_pipeline.health.check_result import Severity
 from analytics_pipeline.languages.wording import message, plural
@@ -31,7 +31,6 @@ _MAX_ROWS = 200
 _FOOTER = message(
     "You get one message when an alert begins and one when it is over; 'analytics-pipeline alerts list' shows all."
 )
-_SEVERITIES = {Severity.WARNING: message("warning"), Severity.ERROR: message("error")}
 _GRANULARITIES = {Granularity.DAY: message("Day"), Granularity.MONTH: message("Month")}
 
 
@@ -210,7 +209,7 @@ class _Words:
             what = message("no data") if _is_silent(first) else ""
         is_no_longer_silent = first.resolution is not None and first.condition is Condition.NO_DATA
         values = {
-            "label": _SEVERITIES[self.rule.severity] if first.resolution is None else _LABELS[first.resolution],
+            "label": SEVERITIES[self.rule.severity] if first.resolution is None else _LABELS[first.resolution],
             "rule": self.rule.id,
             "company": who,
             "figure": self.figure,
@@ -227,7 +226,7 @@ class _Words:
     def facts(self, notices: Sequence[Notice]) -> list[tuple[str, str]]:
         """Return what there is to know, in the order in which people ask."""
         rule, first = self.rule, notices[0]
-        severity, period = self.say(_SEVERITIES[rule.severity]), self.period(first.period)
+        severity, period = self.say(SEVERITIES[rule.severity]), self.period(first.period)
         metric = rule.metric
         figure = metric.name if self.notation.is_plain else f"{self.figure} ({metric.name})"
         facts = [

@@ -83,7 +83,10 @@ def partitions_in_words(partitions: str) -> str:
 
 def error_in_words(error: str) -> str:
     """Return an error as the message it is, if it is one of ours."""
-    return recognised(error, _ERRORS)
+    known = recognised(error, _ERRORS)
+    if isinstance(known, Message) and "error" in known.values:
+        return paused_after(known.values["number"], error_in_words(str(known.values["error"])))
+    return known
 
 
 def remedy_in_words(remedy: str) -> str:

@@ -27,7 +27,7 @@ REMEDIES = (
     words.policy_remedy(7, is_paused=False),
     words.policy_remedy(7, is_paused=True),
 )
-ERRORS = (words.NO_REASON_OF_RUN, words.NO_REASON_OF_POLICY, words.paused_after(5, "disk full to the brim"))
+ERRORS = (words.NO_REASON_OF_RUN, words.NO_REASON_OF_POLICY, words.paused_after(5, words.NO_REASON_OF_POLICY))
 SUBJECTS = (
     words.DATABASE,
     words.name_run("report_mail"),
@@ -94,6 +94,7 @@ def test_nothing_of_an_incident_that_is_ours_is_in_english(locale: str) -> None:
     incidents = [
         *(_incident(remedy=remedy) for remedy in REMEDIES),
         *(_incident(error=error) for error in ERRORS),
+        _incident(error=words.paused_after(5, "disk full to the brim")),
         *(_incident(subject=subject) for subject in SUBJECTS),
         _incident(recovered_at=EVENING, recovery=words.JOB_REMOVED),
     ]

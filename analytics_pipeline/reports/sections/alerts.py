@@ -8,7 +8,7 @@ from functools import partial
 
 from reportlab.platypus import Flowable, Spacer
 
-from analytics_pipeline.alerts.alert_words import condition_in_words, figure_in_words, in_notation
+from analytics_pipeline.alerts.alert_words import SEVERITIES, condition_in_words, figure_in_words, in_notation
 from analytics_pipeline.languages.wording import message
 from analytics_pipeline.reports.content import Content
 from analytics_pipeline.reports.formats import Formats, InWords
@@ -23,7 +23,6 @@ from analytics_pipeline.text import capitalised
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.windows import Granularity, Window
 
-_SEVERITIES = {"warning": message("warning"), "error": message("error")}
 _STATES = {
     "recovered": message("recovered"),
     "corrected": message("corrected"),
@@ -116,7 +115,7 @@ def tables(report: Report) -> list[Table]:
                 (
                     *((alert.company, alert.whose) if with_company else ()),
                     alert.rule,
-                    _SEVERITIES[alert.severity],
+                    SEVERITIES[alert.severity],
                     InWords(partial(in_notation, figure_in_words(alert.value))),
                     InWords(partial(in_notation, condition_in_words(alert.threshold))),
                     alert.first_period.date(),
@@ -150,7 +149,7 @@ def _sentences(content: Content, alert: FiredAlert) -> Printable:
     company = (
         "" if content.report.company_id is not None else plain(formats.say(alert.whose), limit=_COMPANY_CHARACTERS)
     )
-    severity = formats.say(_SEVERITIES[alert.severity])
+    severity = formats.say(SEVERITIES[alert.severity])
     sentences = message(
         "{where}: {found}. Watched for: {condition}. {severity}, {state}.",
         where=", ".join(part for part in (company, _period(formats, alert)) if part),
