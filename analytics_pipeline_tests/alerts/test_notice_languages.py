@@ -221,5 +221,8 @@ def test_one_message_about_companies_of_one_locale_is_in_it_and_of_several_in_th
     (german,) = _subjects(connection, germans, rule(value="9999 EUR"), companies=tuple(many))
     assert german.startswith("[Fehler] low-revenue: 12 Unternehmen, Gesamtumsatz (unter 9.999 EUR)")
     connection.execute("TRUNCATE analytics_alerts, analytics_alert_rules, analytics_outbox")
-    (spanish,) = _subjects(connection, calendars, rule(value="9999 EUR"), companies=("acme", *many))
+    watched = rule(value="9999 EUR", recipients=["ops@example.com", "pagerduty:ops"])
+    spanish, *each = _subjects(connection, calendars, watched, companies=("acme", *many))
     assert spanish.startswith("[error] low-revenue: 13 empresas, Ingresos totales (por debajo de 9.999 EUR)")
+    # Where each has an event of its own, that is its company's.
+    assert [subject.partition(":")[0] for subject in each] == ["[Fehler] low-revenue", *["[error] low-revenue"] * 12]

@@ -43,6 +43,7 @@ def test_documents_have_words_in_english_spanish_and_german() -> None:
 def test_messages_are_collected_from_code_and_templates(collected: Mapping[str | tuple[str, ...], Entry]) -> None:
     files = {file for entry in collected.values() for file, _ in entry.locations}
     assert {"reports/sections/title.py", "reports/templates/report.html", "metrics/rates.py"} <= files
+    assert {"alerts/notices.py", "messages/templates/notice.html", "messages/incident_words.py"} <= files
 
 
 @pytest.mark.parametrize("code", OTHERS)
