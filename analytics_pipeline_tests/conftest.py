@@ -3,15 +3,19 @@
 Every test that asks for a database gets one that holds nothing of any other test.
 """
 
+import gc
 import os
+import shutil
 import signal
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from hypothesis import is_hypothesis_test
@@ -19,9 +23,11 @@ from hypothesis import is_hypothesis_test
 from analytics_pipeline.database import connect
 from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.timescale.waiting import WatchedConnection
-from analytics_pipeline_tests.databases import MIGRATED_WITH, EmbeddedDatabases, Kind, ServerDatabases
+from analytics_pipeline_tests.databases import MIGRATED_WITH, EmbeddedDatabases, Kind, Originals, ServerDatabases
 
 SERVER_URL = os.environ.get("ANALYTICS_DATABASE_URL")
+# The variable that names the folder of what the databases of all processes of a run are copies of.
+ORIGINALS = "EMBEDDED_ORIGINALS"
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,36 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if not hasattr(config, "workerinput"):
+        # The workers of this run inherit it.
+        os.environ[ORIGINALS] = tempfile.mkdtemp(prefix="analytics-tests-")
+        config.add_cleanup(_remove_originals)
+        if SERVER_URL is None and config.getoption("numprocesses", None):
+            # While the workers collect: each of them waits for it then.
+            making = Thread(target=_make_originals)
+            making.start()
+            config.add_cleanup(making.join)
+
+
+def _make_originals() -> None:
+    # Who needs them makes them, where this failed, and says why it can't.
+    with suppress(Exception):
+        _originals().make()
+
+
+def _remove_originals() -> None:
+    shutil.rmtree(os.environ.pop(ORIGINALS), ignore_errors=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect garbage neither meanwhile nor what comes of it ever after: it is there as long as the run lasts."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -90,7 +126,11 @@ def migrated_database(embedded_home: Path, folder: Path) -> Iterator[Database]:
 
 @cache
 def _databases(embedded_home: Path) -> EmbeddedDatabases | ServerDatabases:
-    return EmbeddedDatabases(embedded_home) if SERVER_URL is None else ServerDatabases(SERVER_URL)
+    return EmbeddedDatabases(embedded_home, _originals()) if SERVER_URL is None else ServerDatabases(SERVER_URL)
+
+
+def _originals() -> Originals:
+    return Originals(Path(os.environ[ORIGINALS]))
 
 
 @pytest.fixture

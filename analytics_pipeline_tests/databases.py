@@ -4,6 +4,7 @@ On a server every database is a new one: empty, or a copy of one that was migrat
 database only, which is brought back to what it was before the test, as far as the test has changed it.
 """
 
+import pickle
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from pydantic import SecretStr
 
 from analytics_pipeline.database import migrate
 from analytics_pipeline.embedded import EmbeddedTimescale
+from analytics_pipeline.embedded.files import lock
 from analytics_pipeline.settings import Settings
 from analytics_pipeline_tests.pristine import Pristine
 
@@ -125,9 +127,10 @@ class EmbeddedDatabases:
     """The databases of embedded servers, again and again: a server for each kind, or a test of the other kind would
     cost a start of the engine."""
 
-    def __init__(self, home: Path) -> None:
-        self._servers = {Kind.MIGRATED: _EmbeddedServer(home, Kind.MIGRATED)}
-        self._servers[Kind.EMPTY] = _EmbeddedServer(home / "empty", Kind.EMPTY)
+    def __init__(self, home: Path, originals: "Originals") -> None:
+        """Make databases in servers under ``home``, of which others may be copies, too: of the ``originals``."""
+        self._servers = {Kind.MIGRATED: _EmbeddedServer(home, Kind.MIGRATED, originals)}
+        self._servers[Kind.EMPTY] = _EmbeddedServer(home / "empty", Kind.EMPTY, originals)
 
     @contextmanager
     def make(self, kind: Kind) -> Iterator[str]:
@@ -141,10 +144,10 @@ class EmbeddedDatabases:
 class _EmbeddedServer:
     """A server whose one database is brought back to what it was when it was new."""
 
-    def __init__(self, home: Path, kind: Kind) -> None:
+    def __init__(self, home: Path, kind: Kind, originals: "Originals") -> None:
         self._server = EmbeddedTimescale(home, durable=False)
-        self._copy = home / "copy"
         self._kind = kind
+        self._originals = originals
         self._pristine: Pristine | None = None
 
     def renewed(self) -> str:
@@ -160,7 +163,7 @@ class _EmbeddedServer:
         if self._pristine is not None:
             with suppress(psycopg.Error):
                 self._server.start()
-                with self._connect() as connection:
+                with _connect(self._server) as connection:
                     return self._pristine.restore(connection)
         return False
 
@@ -168,30 +171,61 @@ class _EmbeddedServer:
         """Start the server on a copy of the data directory as it was when its database was new."""
         self._server.stop()
         shutil.rmtree(self._server.data_dir, ignore_errors=True)
-        if self._pristine is not None:
-            shutil.copytree(self._copy, self._server.data_dir)
+        self._pristine = self._originals.copy(self._kind, self._server.data_dir)
+        self._server.start()
+
+
+class Originals:
+    """The data directories of new databases, each made once for all processes of a run, by who needs it first."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._server = EmbeddedTimescale(folder / "server", durable=False)
+
+    def copy(self, kind: Kind, target: Path) -> Pristine:
+        """Copy a data directory to where none is, and return what its database is like."""
+        self.make()
+        shutil.copytree(self._data(kind), target, copy_function=shutil.copy)
+        recorded: Pristine = pickle.loads(self._record(kind).read_bytes())
+        return recorded
+
+    def make(self) -> None:
+        """Make those that are not there yet; waits for another process that is about it."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with lock(self._folder / "lock", seconds=600, waiting_for="new databases"):
+            for kind in (Kind.EMPTY, Kind.MIGRATED):
+                if not self._record(kind).exists():
+                    self._make(kind)
+
+    def _make(self, kind: Kind) -> None:
+        """Make a data directory of the one for the kind before; its record comes last."""
+        try:
             self._server.start()
-        else:
-            self._server.start()
-            self._pristine = self._fill()
+            with _connect(self._server) as connection:
+                if kind is Kind.MIGRATED:
+                    # What the extension brings along belongs to what is there before.
+                    connection.execute("CREATE EXTENSION timescaledb")
+                before = connection.execute("SELECT pg_current_xact_id()::xid::text").fetchone()
+            if kind is Kind.MIGRATED:
+                migrate(_settings(self._server.url))
+            assert before is not None
+            with _connect(self._server) as connection:
+                pristine = Pristine(connection, since=before[0])
+        finally:
             self._server.stop()
-            shutil.copytree(self._server.data_dir, self._copy)
-            self._server.start()
+        shutil.rmtree(self._data(kind), ignore_errors=True)
+        shutil.copytree(self._server.data_dir, self._data(kind))
+        self._record(kind).write_bytes(pickle.dumps(pristine))
 
-    def _fill(self) -> Pristine:
-        with self._connect() as connection:
-            if self._kind is Kind.MIGRATED:
-                # What the extension brings along belongs to what is there before.
-                connection.execute("CREATE EXTENSION timescaledb")
-            before = connection.execute("SELECT pg_current_xact_id()::xid::text").fetchone()
-        if self._kind is Kind.MIGRATED:
-            migrate(_settings(self._server.url))
-        assert before is not None
-        with self._connect() as connection:
-            return Pristine(connection, since=before[0])
+    def _data(self, kind: Kind) -> Path:
+        return self._folder / kind.name.lower()
 
-    def _connect(self) -> "psycopg.Connection[tuple[Any, ...]]":
-        return psycopg.connect(self._server.url, autocommit=True, prepare_threshold=None)
+    def _record(self, kind: Kind) -> Path:
+        return self._folder / f"{kind.name.lower()}.pickle"
+
+
+def _connect(server: EmbeddedTimescale) -> "psycopg.Connection[tuple[Any, ...]]":
+    return psycopg.connect(server.url, autocommit=True, prepare_threshold=None)
 
 
 def _settings(url: str) -> Settings:

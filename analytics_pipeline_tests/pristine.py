@@ -124,7 +124,7 @@ class Pristine:
             return False
         for table in changed:
             self._restore_rows(connection, table)
-        if changed and self._changed(connection):
+        if changed and self._differing(connection, sorted(changed)):
             return False
         recorded = {name: (last, start) for name, last, start in self._sequences}
         for name, last, _ in connection.execute(_SEQUENCES).fetchall():
@@ -163,8 +163,11 @@ class Pristine:
 
     def _changed(self, connection: Connection) -> set[str]:
         touched = self._touched(connection)
-        found = self._read_fingerprints(connection, touched) if touched else {}
-        return {table for table in touched if found[table] != self._fingerprints[table]}
+        return self._differing(connection, touched) if touched else set()
+
+    def _differing(self, connection: Connection, tables: list[str]) -> set[str]:
+        found = self._read_fingerprints(connection, tables)
+        return {table for table in tables if found[table] != self._fingerprints[table]}
 
     def _touched(self, connection: Connection) -> list[str]:
         """Return the tables that have lost rows or gained some since they were recorded."""
