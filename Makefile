@@ -9,7 +9,8 @@ READY := $(VENV)/.ready
 # Containers often forbid bytecode: every process of the tests and of the demo would compile every module again.
 export PYTHONDONTWRITEBYTECODE =
 
-# A worker per core, each with databases of its own; the tests of a module stay together and share theirs.
+# A worker per core, each with databases of its own; the tests of a module stay together and share theirs
+# (_ByModule of analytics_pipeline_tests/conftest.py).
 WORKERS ?= auto
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
@@ -28,7 +29,7 @@ test: $(READY)   ## Run the tests on the embedded database, or on the server of 
 	@$(PYTEST) $(ARGS)
 
 test-fast: $(READY)  ## Run a selection that touches everything: a first verdict
-	@$(PYTEST) -m "not (slow or faults or fuzz or daemon or endurance)" $(ARGS)
+	@$(PYTEST) -p no:schemathesis -m "not (slow or faults or fuzz or daemon or endurance)" $(ARGS)
 
 test-faults: $(READY)  ## Run the tests that kill processes or wait for time to pass, those that take minutes too
 	@$(PYTEST) -m "faults or endurance" $(ARGS)

@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 from hypothesis import is_hypothesis_test
+from xdist.scheduler import LoadScopeScheduling
 
 from analytics_pipeline.database import connect
 from analytics_pipeline.settings import Settings, get_settings
@@ -28,6 +30,9 @@ from analytics_pipeline_tests.databases import MIGRATED_WITH, EmbeddedDatabases,
 SERVER_URL = os.environ.get("ANALYTICS_DATABASE_URL")
 # The variable that names the folder of what the databases of all processes of a run are copies of.
 ORIGINALS = "EMBEDDED_ORIGINALS"
+
+# Packages with fixtures that live as long as the package, and take seconds to be made.
+TOGETHER = frozenset({"alerts", "api", "dashboard", "embedded", "sample"})
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,20 @@ def pytest_configure(config: pytest.Config) -> None:
             making = Thread(target=_make_originals)
             making.start()
             config.add_cleanup(making.join)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    return _ByModule(config, log) if config.getoption("dist") == "loadscope" else None
+
+
+class _ByModule(LoadScopeScheduling):
+    """Gives a worker a module, or a package: the tests that share a fixture find it made."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        package = module.split("/")[1]
+        return package if package in TOGETHER else module
 
 
 def _make_originals() -> None:
