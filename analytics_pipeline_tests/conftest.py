@@ -7,7 +7,6 @@ import gc
 import os
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import Generator, Iterator
@@ -26,6 +25,7 @@ from analytics_pipeline.database import connect
 from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.timescale.waiting import WatchedConnection
 from analytics_pipeline_tests.databases import MIGRATED_WITH, EmbeddedDatabases, Kind, Originals, ServerDatabases
+from analytics_pipeline_tests.ports import free_port
 
 SERVER_URL = os.environ.get("ANALYTICS_DATABASE_URL")
 # The variable that names the folder of what the databases of all processes of a run are copies of.
@@ -154,9 +154,8 @@ def _originals() -> Originals:
 
 @pytest.fixture
 def port() -> int:
-    """A port of this machine that nobody listened on a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
+    """A port of this machine of which, and of the three after it, nobody listened a moment ago."""
+    return free_port()
 
 
 @pytest.fixture

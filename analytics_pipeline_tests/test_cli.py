@@ -45,6 +45,7 @@ def test_metrics_as_json_are_exact_strings(database: Database) -> None:
     assert answer["dataThrough"] == "2025-01-06T12:00:00Z"
 
 
+@pytest.mark.slow
 def test_metrics_as_a_table_can_be_read(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
         add_event(connection, "2025-01-05T12:00", value="1234.5")

@@ -119,6 +119,7 @@ def test_a_secret_may_come_from_a_file(clean: pytest.MonkeyPatch, tmp_path: Path
 HOSTILE = ["x", "-1", "0", "nan", "inf", "1e400", "9" * 40, "2025-13-01", "~nobody-here/x", "a b", "\x1b[31m\nx", "://"]
 
 
+@pytest.mark.slow
 def test_a_value_that_a_setting_can_t_have_is_one_line_that_names_the_setting(clean: pytest.MonkeyPatch) -> None:
     clean.delenv("ANALYTICS_DATABASE_URL")
     for name, field in Settings.model_fields.items():

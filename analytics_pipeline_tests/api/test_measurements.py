@@ -42,6 +42,7 @@ def measured(served: Served) -> dict[str, dict[tuple[str, ...], float]]:
     return found
 
 
+@pytest.mark.slow
 def test_what_is_exported_is_what_stats_shows(
     served: Served, measured: dict[str, dict[tuple[str, ...], float]]
 ) -> None:

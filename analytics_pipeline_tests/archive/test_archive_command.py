@@ -6,6 +6,7 @@ import shlex
 from decimal import Decimal, localcontext
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 from dagster import DagsterInstance
 
@@ -57,6 +58,7 @@ def test_what_can_t_be_is_said_in_one_line(expired: Archived) -> None:
         assert said in result.stderr
 
 
+@pytest.mark.slow
 def test_files_that_are_missing_or_damaged_are_named_with_their_ranges_and_the_others_are_read(
     expired: Archived,
 ) -> None:
@@ -102,6 +104,7 @@ def test_files_that_are_missing_or_damaged_are_named_with_their_ranges_and_the_o
     assert late_id in {row[0] for row in expired.stored(JANUARY_CHUNK)}
 
 
+@pytest.mark.slow
 def test_a_record_that_contradicts_an_archived_event_replaces_it_by_the_commands_of_the_check(
     expired: Archived, tmp_path: Path
 ) -> None:
@@ -150,6 +153,7 @@ def test_the_command_says_that_it_drops_nothing_without_the_setting(expired: Arc
     assert "ANALYTICS_ARCHIVE names no place here, so nothing is dropped: set it" in problem.summary
 
 
+@pytest.mark.slow
 def test_policies_stay_as_an_archive_wants_them_whoever_changes_or_migrates(expired: Archived) -> None:
     begun = "from now on before they are dropped"
     assert [sum(begun in note for note in migrate(expired.settings).notes) for _ in range(2)] == [1, 0]
@@ -169,6 +173,7 @@ def test_policies_stay_as_an_archive_wants_them_whoever_changes_or_migrates(expi
     assert "not by the retention policy" in CliRunner().invoke(main, ["db", "policies"]).output
 
 
+@pytest.mark.slow
 def test_dagster_archives_and_drops_and_says_why_it_does_not(expired: Archived) -> None:
     found = _materialize(expired)
     assert (found["events written"], found["chunks dropped"], found["events in the archive"]) == (4, 2, 4)

@@ -1,7 +1,6 @@
 """The commands that start and stop the embedded databases."""
 
 import re
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,10 +33,7 @@ def run(*arguments: str) -> str:
     return result.output
 
 
-def test_start_with_tcp_prints_the_address_and_where_the_password_is(home: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+def test_start_with_tcp_prints_the_address_and_where_the_password_is(home: Path, port: int) -> None:
     try:
         said = run("start", "--tcp", str(port))
         address = re.search(r"postgresql://\S+", said.split("Over TCP: ")[1])

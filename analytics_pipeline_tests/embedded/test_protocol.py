@@ -28,6 +28,7 @@ from analytics_pipeline_tests.embedded.wire import (
     spoil,
     startup,
 )
+from analytics_pipeline_tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -82,10 +83,9 @@ AFTER_LOGIN = {
 @pytest.fixture(scope="module")
 def open_to_all(make_home: MakeHome) -> Iterator[EmbeddedTimescale]:
     """A server that listens on TCP too, where it does not wait long for a log-in."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    embedded = EmbeddedTimescale(make_home(), tcp_port=port, login_timeout=1, idle_in_transaction=30, job_interval=3600)
+    embedded = EmbeddedTimescale(
+        make_home(), tcp_port=free_port(), login_timeout=1, idle_in_transaction=30, job_interval=3600
+    )
     embedded.start(tcp=True)
     yield embedded
     embedded.stop()

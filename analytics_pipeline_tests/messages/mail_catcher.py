@@ -1,7 +1,6 @@
 """A real SMTP server that keeps what it takes, and misbehaves as it is told."""
 
 import asyncio
-import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -11,6 +10,8 @@ from email.message import EmailMessage
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from analytics_pipeline_tests.ports import free_port
 
 
 class Catcher:
@@ -68,8 +69,7 @@ def mail_server(
     A ``catcher`` of one's own may know further ways to log in.
     """
     catcher = catcher or Catcher()
-    with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as free:
-        catcher.port = free.getsockname()[1]
+    catcher.port = free_port(host)
     controller = Controller(
         catcher,
         hostname=host,

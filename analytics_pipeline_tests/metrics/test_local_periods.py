@@ -115,6 +115,7 @@ def test_the_current_month_and_today_are_those_of_the_company(
     assert (ahead["revenue"]["timeZone"], ahead["users"]["timeZone"]) == ("Pacific/Kiritimati", "Pacific/Kiritimati")
 
 
+@pytest.mark.slow
 def test_the_hours_days_and_months_of_a_series_say_their_instants(shared: Connection) -> None:
     autumn = window(shared, "2024-11-03", "2024-11-03", "America/New_York")
     hours = series_answer(shared, None, autumn, "EUR", Granularity.HOUR)["series"]
@@ -153,6 +154,7 @@ def test_a_local_month_is_compared_with_the_month_and_the_year_before(connection
     assert revenue_answer(connection, "acme", days("2025-03-01", "2025-03-31"), "EUR")["lifetimeValue"] is None
 
 
+@pytest.mark.slow
 def test_test_companies_are_in_no_figure_over_all_and_answer_by_name(connection: Connection) -> None:
     connection.execute("INSERT INTO analytics_companies (company_id, is_test) VALUES ('trial', true)")
     connection.execute("INSERT INTO analytics_fx_rates VALUES ('2025-01-10', 'BTC', 'EUR', 2, 'x')")

@@ -263,6 +263,7 @@ def test_what_is_known_only_from_behind_the_horizon_stays(expired: Connection) -
     assert _facts(expired) == kept
 
 
+@pytest.mark.slow
 def test_in_sql_what_would_need_expired_events_is_null_and_what_is_kept_is_counted(expired: Connection) -> None:
     def metrics(window: Window) -> tuple[object, ...]:
         return fetch_row(

@@ -235,6 +235,7 @@ def test_the_document_lists_exactly_the_checks_there_are(tmp_path: Path) -> None
     assert listed == {key.name for key in keys} | of_doctor
 
 
+@pytest.mark.slow
 def test_every_check_plots_what_it_measured_and_shows_what_it_compared_it_with_as_text(
     database: Database, definitions: Definitions
 ) -> None:

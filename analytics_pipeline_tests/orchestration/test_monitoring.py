@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from dagster import AssetKey, DagsterInstance, Definitions, MetadataValue
 
 from analytics_pipeline.operations.stats import read_stats
@@ -22,6 +23,7 @@ def _materialize(
     return {each.asset_key.to_user_string(): dict(each.metadata) for each in materializations}
 
 
+@pytest.mark.slow
 def test_what_is_plotted_are_the_figures_of_the_database(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:

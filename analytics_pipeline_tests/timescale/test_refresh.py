@@ -83,6 +83,7 @@ def test_an_empty_stretch_longer_than_a_chunk_is_closed_with_the_rest(database: 
         assert refresh(connection, HOURLY, january).unchanged
 
 
+@pytest.mark.slow
 def test_the_statement_that_forces_a_refresh_removes_rows_where_no_event_is(database: Database) -> None:
     """The remedy of ``reconciles_with_events``, in a stretch of which a part has no chunk."""
     with database.connect(autocommit=True) as connection:
@@ -251,6 +252,7 @@ def test_reconciliation_names_the_company_and_bucket_that_differ(database: Datab
         }
 
 
+@pytest.mark.slow
 def test_reconciliation_notices_rows_stored_twice(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
         add_event(connection, "2025-03-05T10:00")

@@ -49,19 +49,16 @@ def own_storage(dagster_home: Path, tmp_path: Path, environment: pytest.MonkeyPa
 
 @pytest.mark.parametrize(
     "command",
-    [
-        ["close", "--start", "2025-01-05", "--end", "2025-01-06"],
-        ["up", "--port", "38741", "--api-port", "38742"],
-    ],
-    ids=lambda command: command[0],
+    ["close --start 2025-01-05 --end 2025-01-06", "up --port {} --api-port {}"],
+    ids=lambda command: command.split()[0],
 )
 @pytest.mark.usefixtures("short_pauses")
 def test_a_storage_that_is_down_is_one_line_and_status_1(
-    dagster_home: Path, environment: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], command: list[str]
+    dagster_home: Path, environment: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], port: int, command: str
 ) -> None:
     environment.setenv("DAGSTER_POSTGRES_URL", NOWHERE)
     get_settings.cache_clear()
-    result = CliRunner().invoke(main, command)
+    result = CliRunner().invoke(main, command.format(port, port + 1).split())
     assert result.exit_code == 1
     (line,) = [line for line in result.output.splitlines() if not line.startswith("Starting the databases")]
     assert line.startswith("Error: Dagster's storage 127.0.0.1:1/none can't be used: connection to server")

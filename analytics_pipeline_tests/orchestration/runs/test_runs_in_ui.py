@@ -1,7 +1,6 @@
 """What a command executes is the code location's: the UI lists it, and messages name it whole."""
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from analytics_pipeline.timescale.refresh import materialized_tables
 from analytics_pipeline.windows import Window
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event, at
+from analytics_pipeline_tests.ports import free_port
 
 HOUR = Window(at("2025-01-05T10:00"), at("2025-01-05T11:00"))
 JOB = {
@@ -82,9 +82,7 @@ def test_a_failed_close_names_its_run_whole_or_by_its_address(
 @contextmanager
 def _webserver(dagster_home: Path) -> Iterator[Callable[[str, dict[str, Any]], dict[str, Any]]]:
     """Run Dagster's webserver on the instance; the block gets what asks its GraphQL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = ["-m", "dagster_webserver", "-w", str(project_file("workspace.yaml")), "-h", "127.0.0.1", "-p", str(port)]
     log = (dagster_home / "webserver.log").open("wb")
     with log, subprocess.Popen([sys.executable, *command], cwd=dagster_home, stdout=log, stderr=log) as server:
