@@ -88,9 +88,13 @@ kept AS MATERIALIZED (
       AND NOT analytics_is_brought_back(s.period_start - interval '24 hours', s.period_end)
       AND (s.time_zone <> k.time_zone OR to_jsonb(s) ->> 'currency' <> k.currency)
 ),
+-- Once: joined to the periods as it is, the function would be asked for each of them.
+due AS MATERIALIZED (
+    SELECT r.* FROM {rows}(%(granularity)s, %(first)s, %(until)s, %(zone)s, %(currency)s, %(version)s) AS r
+),
 wanted AS MATERIALIZED (
     SELECT f.company_id, p.period_date, p.time_zone, p.currency, to_jsonb(f) AS figures
-    FROM {rows}(%(granularity)s, %(first)s, %(until)s, %(zone)s, %(currency)s, %(version)s) AS f
+    FROM due AS f
     LEFT JOIN calendar AS k ON k.company_id = f.company_id
     JOIN period AS p
         ON p.time_zone = f.time_zone AND p.currency = coalesce(k.currency, %(currency)s)
