@@ -412,16 +412,25 @@ BEGIN
         WHERE r.place IS NOT NULL
         GROUP BY r.place
     ),
+    span AS MATERIALIZED (
+        SELECT
+            d.*, analytics_whole_months(d.period_before, d.period_start, d.time_zone) AS months_before,
+            analytics_whole_months(d.period_start, d.period_end, d.time_zone) AS months
+        FROM (
+            SELECT DISTINCT b.time_zone, b.period_before, b.period_start, b.period_end FROM asked AS b
+            WHERE p_with_activity
+        ) AS d
+    ),
     -- Months are read by themselves, and so is each period with whole months and more; all others share their bounds.
+    -- Companies are asked for alike: a line is a period of all of them.
     line AS MATERIALIZED (
         SELECT
-            a.*, s.months_before, s.months,
+            s.*,
             dense_rank() OVER (
-                ORDER BY s.kind, CASE WHEN s.kind <> 2 THEN a.time_zone END,
-                CASE WHEN s.kind = 3 THEN a.period_start END, CASE WHEN s.kind = 3 THEN a.period_end END
+                ORDER BY s.kind, CASE WHEN s.kind <> 2 THEN s.time_zone END,
+                CASE WHEN s.kind = 3 THEN s.period_start END, CASE WHEN s.kind = 3 THEN s.period_end END
             ) AS timeline
-        FROM asked AS a
-        JOIN (
+        FROM (
             SELECT
                 m.*,
                 CASE
@@ -429,14 +438,8 @@ BEGIN
                     WHEN isempty(m.months_before) AND isempty(m.months) THEN 2
                     ELSE 3
                 END AS kind
-            FROM (
-                SELECT
-                    d.*, analytics_whole_months(d.period_before, d.period_start, d.time_zone) AS months_before,
-                    analytics_whole_months(d.period_start, d.period_end, d.time_zone) AS months
-                FROM (SELECT DISTINCT b.time_zone, b.period_before, b.period_start, b.period_end FROM asked AS b) AS d
-            ) AS m
-        ) AS s ON s.time_zone = a.time_zone AND s.period_start = a.period_start AND s.period_end = a.period_end
-        WHERE p_with_activity
+            FROM span AS m
+        ) AS s
     ),
     stretch AS (
         SELECT DISTINCT l.timeline, s.stretch_start, s.stretch_end, s.months
@@ -535,12 +538,20 @@ BEGIN
     ),
     slotted AS MATERIALIZED (
         SELECT
-            l.*,
+            a.place, a.is_all, a.company, l.timeline,
             width_bucket(l.period_before, t.bounds) - 1 AS first_before,
             width_bucket(l.period_start, t.bounds) - 1 AS first_slot,
             width_bucket(l.period_end, t.bounds) - 1 AS end_slot
         FROM line AS l
         JOIN timeline AS t ON t.timeline = l.timeline
+        JOIN asked AS a
+            ON a.time_zone = l.time_zone AND a.period_start = l.period_start AND a.period_end = l.period_end
+    ),
+    -- By themselves, so that pairs are looked up by the slot, too.
+    visited AS MATERIALIZED (
+        SELECT s.*, n AS slot, n >= s.first_slot AS is_now
+        FROM slotted AS s
+        CROSS JOIN LATERAL generate_series(s.first_before, s.end_slot - 1) AS n
     ),
     active AS MATERIALIZED (
         SELECT
@@ -549,11 +560,7 @@ BEGIN
             bit_xor(p.fingerprint) FILTER (WHERE p.is_next AND v.is_now AND p.other < v.first_slot) AS fingerprint,
             sum(p.users) FILTER (WHERE p.is_next AND NOT v.is_now AND p.other < v.first_before) AS active_before,
             sum(p.users) FILTER (WHERE NOT p.is_next AND NOT v.is_now AND p.other >= v.end_slot) AS lapsed
-        FROM (
-            SELECT s.*, n AS slot, n >= s.first_slot AS is_now
-            FROM slotted AS s
-            CROSS JOIN LATERAL generate_series(s.first_before, s.end_slot - 1) AS n
-        ) AS v
+        FROM visited AS v
         JOIN (
             SELECT k.timeline, k.is_all, k.company, k.next_slot AS slot, k.last_slot AS other, true AS is_next, k.users,
                    k.fingerprint
