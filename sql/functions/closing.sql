@@ -352,7 +352,8 @@ BEGIN
     JOIN differing AS d
         ON d.company_id = w.company_id AND d.subscription_id = w.subscription_id AND d.valid_from = w.valid_from;
     PERFORM set_config('analytics.keeps_mrr_snapshots', '', true);
-    -- Snapshots after the first change are taken again. A balance is of just before its instant.
+    -- Snapshots after the first change are taken again. A balance is of just before its instant. A long window has one for
+    -- each month that begins in it: days are closed by the month.
     WITH stale AS (
         DELETE FROM analytics_mrr_snapshots AS s
         WHERE s.taken_at > (SELECT min(d.changed_from) FROM differing AS d)
@@ -362,7 +363,16 @@ BEGIN
     FROM (
         SELECT s.taken_at FROM stale AS s
         UNION
-        SELECT p_end WHERE NOT EXISTS (SELECT FROM analytics_mrr_snapshots AS k WHERE k.taken_at = p_end)
+        SELECT n.taken_at
+        FROM (
+            SELECT p_end
+            UNION
+            SELECT m AT TIME ZONE 'UTC'
+            FROM generate_series(
+                analytics_ceil('month', p_start) AT TIME ZONE 'UTC', p_end AT TIME ZONE 'UTC', interval '1 month'
+            ) AS m
+        ) AS n (taken_at)
+        WHERE NOT EXISTS (SELECT FROM analytics_mrr_snapshots AS k WHERE k.taken_at = n.taken_at)
     ) AS t;
     INSERT INTO analytics_mrr_snapshots (taken_at, company_id, currency, mrr, customers)
     SELECT retaken[b.instant], b.company_id, b.currency, b.mrr, b.customers
