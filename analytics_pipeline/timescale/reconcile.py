@@ -20,7 +20,7 @@ from analytics_pipeline.timescale.aggregates import ContinuousAggregate
 from analytics_pipeline.timescale.connection import Connection, fetch_row, one_state
 from analytics_pipeline.timescale.invalidation import StaleRange, stale_ranges
 from analytics_pipeline.timescale.refresh import materialized_tables, refresh
-from analytics_pipeline.windows import Window, join_windows
+from analytics_pipeline.windows import Granularity, Window, join_windows
 
 _MAX_DIFFERENCES = 100
 # How often what changes during the proof is closed again: beside a writer that never pauses it would never end.
@@ -107,8 +107,8 @@ def reconcile(
     """Compare the stored rows of a window, without the real-time part, with the raw events.
 
     Every dimension and every measure counts, at full precision, but measures that the aggregate lacks until it is
-    rebuilt. Buckets within the stale ranges, read at the same state (``one_state``), may differ. Raises
-    ``AnalyticsError`` when the aggregate does not exist.
+    rebuilt. Buckets within the stale ranges may differ. Where a writer may be at work, it is called within the
+    ``one_state`` in which the ranges were read. Raises ``AnalyticsError`` when the aggregate does not exist.
     """
     table = materialized_tables(connection).get(aggregate.name)
     if table is None:
@@ -129,20 +129,27 @@ def reconcile(
         condition=sql.SQL(aggregate.condition),
         stored=table.identifier,
     )
-    parameters = {
-        "start": window.start,
-        "end": window.end,
-        "stale_first": [each.first for each in stale],
-        "stale_last": [each.last for each in stale],
-        "most": _MAX_DIFFERENCES,
-    }
-    expected_rows, stored_rows, difference_count, listed, changed = fetch_row(connection, query, parameters)
-    differences = tuple(
-        Difference(side=entry.pop("side"), row=entry) for entry in json.loads(listed, parse_float=Decimal)
-    )
-    return Reconciliation(
-        aggregate.name, window, expected_rows, stored_rows, difference_count, differences, tuple(changed)
-    )
+    ranges = {"stale_first": [each.first for each in stale], "stale_last": [each.last for each in stale]}
+    found = Reconciliation(aggregate.name, window, 0, 0, 0, ())
+    with connection.transaction():
+        connection.execute(load_query("reconcile_settings"))
+        # The rows of a month fit into memory, those of a year don't: that took twice as long.
+        for part in window.split(Granularity.MONTH):
+            most = _MAX_DIFFERENCES - len(found.differences)
+            parameters = {**ranges, "start": part.start, "end": part.end, "most": most}
+            expected_rows, stored_rows, difference_count, listed, changed = fetch_row(connection, query, parameters)
+            differences = (
+                Difference(side=entry.pop("side"), row=entry) for entry in json.loads(listed, parse_float=Decimal)
+            )
+            found = replace(
+                found,
+                expected_rows=found.expected_rows + expected_rows,
+                stored_rows=found.stored_rows + stored_rows,
+                difference_count=found.difference_count + difference_count,
+                differences=(*found.differences, *differences),
+                changed=(*found.changed, *changed),
+            )
+    return found
 
 
 def _is_stale(bucket: datetime, aggregate: ContinuousAggregate, stale: Sequence[StaleRange]) -> bool:

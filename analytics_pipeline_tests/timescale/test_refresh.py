@@ -262,6 +262,31 @@ def test_reconciliation_notices_rows_stored_twice(database: Database) -> None:
         assert reconcile(connection, HOURLY, MARCH).difference_count == 1
 
 
+def test_reconciliation_finds_what_is_missing_or_too_many_in_every_month_of_a_window(database: Database) -> None:
+    with database.connect(autocommit=True) as connection:
+        days = ["2025-01-31T10:00", "2025-02-01T00:00", "2025-02-28T23:00", "2025-03-01T00:00"]
+        for day in days:
+            add_event(connection, day)
+        window = Window(at("2025-01-31T00:00"), at("2025-03-02T00:00"))
+        refresh(connection, HOURLY, window)
+        table = materialized_tables(connection)[HOURLY.name].identifier.as_string(connection)
+        for copies in range(2):
+            connection.execute(f"INSERT INTO {table} SELECT * FROM {table} WHERE bucket = %s LIMIT 1", [days[copies]])
+        connection.execute(f"INSERT INTO {table} SELECT * FROM {table} WHERE bucket = %s LIMIT 1", [days[1]])
+        connection.execute(f"UPDATE {table} SET refund_value = 0 WHERE bucket = %s", [days[2]])
+        connection.execute(f"DELETE FROM {table} WHERE bucket = %s", [days[3]])
+        result = reconcile(connection, HOURLY, window)
+        assert (result.expected_rows, result.stored_rows, result.difference_count) == (4, 6, 6)
+        assert [(d.side, d.row["bucket"][:16]) for d in result.differences] == [
+            ("stored", days[0]),
+            ("stored", days[1]),
+            ("stored", days[1]),
+            ("expected", days[2]),
+            ("stored", days[2]),
+            ("expected", days[3]),
+        ]
+
+
 def _add_a_bit_of_everything(connection: Connection) -> None:
     add_event(connection, "2025-03-05T10:10")
     add_event(connection, "2025-03-05T10:20", "payment.refunded", value="-3.33", user_id="u2")

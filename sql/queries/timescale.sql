@@ -510,36 +510,46 @@ ORDER BY 1
 
 -- name: reconcile
 -- The rows an aggregate stores for a window beside those its declaration gives over the raw events.
--- EXCEPT ALL compares every column, takes nulls as equal, and notices duplicates. Buckets that overlap the stale ranges
--- are known to differ: they are counted apart.
+-- Grouping by every column takes nulls as equal and counts duplicates, and rows that both sides have as often are in no
+-- group that is kept; the one group without columns counts the rows. Buckets that overlap the stale ranges are known to
+-- differ: they are counted apart.
 -- Identifiers and the declared expressions come in by name, window and ranges as parameters.
-WITH expected AS MATERIALIZED (
-    SELECT time_bucket({width}::interval, "timestamp") AS bucket, {dimensions}, {expressions}
-    FROM {events}
-    WHERE "timestamp" >= %(start)s AND "timestamp" < %(end)s AND ({condition})
-    GROUP BY bucket, {dimensions}
-),
-stored AS MATERIALIZED (
-    SELECT bucket, {dimensions}, {measures}
-    FROM {stored}
-    WHERE bucket >= %(start)s AND bucket < %(end)s
+WITH compared AS MATERIALIZED (
+    SELECT
+        bucket, {dimensions}, {measures}, grouping(bucket) = 1 AS is_total,
+        count(*) FILTER (WHERE NOT is_stored) AS expected_rows, count(*) FILTER (WHERE is_stored) AS stored_rows
+    FROM (
+        SELECT e.*, false AS is_stored
+        FROM (
+            SELECT time_bucket({width}::interval, "timestamp") AS bucket, {dimensions}, {expressions}
+            FROM {events}
+            WHERE "timestamp" >= %(start)s AND "timestamp" < %(end)s AND ({condition})
+            GROUP BY bucket, {dimensions}
+        ) AS e
+        UNION ALL
+        SELECT bucket, {dimensions}, {measures}, true
+        FROM {stored}
+        WHERE bucket >= %(start)s AND bucket < %(end)s
+    ) AS side
+    GROUP BY GROUPING SETS ((), (bucket, {dimensions}, {measures}))
+    HAVING grouping(bucket) = 1 OR count(*) FILTER (WHERE is_stored) <> count(*) FILTER (WHERE NOT is_stored)
 ),
 stale AS MATERIALIZED (
     SELECT coalesce(range_agg(tstzrange(first_instant, last_instant, '[]')), '{{}}') AS ranges
     FROM unnest(%(stale_first)s::timestamptz[], %(stale_last)s::timestamptz[]) AS s (first_instant, last_instant)
 ),
 difference AS MATERIALIZED (
-    SELECT b.*, s.ranges && tstzrange(b.bucket, b.bucket + {width}::interval) AS is_stale
-    FROM (
-        SELECT 'expected' AS side, e.* FROM (SELECT * FROM expected EXCEPT ALL SELECT * FROM stored) AS e
-        UNION ALL
-        SELECT 'stored', s.* FROM (SELECT * FROM stored EXCEPT ALL SELECT * FROM expected) AS s
-    ) AS b
+    SELECT
+        CASE WHEN c.expected_rows > c.stored_rows THEN 'expected' ELSE 'stored' END AS side, bucket, {dimensions},
+        {measures}, s.ranges && tstzrange(c.bucket, c.bucket + {width}::interval) AS is_stale
+    FROM compared AS c
     CROSS JOIN stale AS s
+    CROSS JOIN generate_series(1, abs(c.expected_rows - c.stored_rows))
+    WHERE NOT c.is_total
 )
 SELECT
-    (SELECT count(*) FROM expected),
-    (SELECT count(*) FROM stored),
+    t.expected_rows,
+    t.stored_rows,
     (SELECT count(*) FROM difference AS d WHERE NOT d.is_stale),
     coalesce(
         (SELECT jsonb_agg(to_jsonb(d) - 'is_stale' ORDER BY bucket, company_id, side)
@@ -549,6 +559,16 @@ SELECT
         '[]'
     )::text,
     ARRAY(SELECT DISTINCT d.bucket FROM difference AS d WHERE d.is_stale ORDER BY d.bucket)
+FROM compared AS t
+WHERE t.is_total
+
+
+-- name: reconcile_settings
+-- For the comparisons of this transaction: memory for a month of rows, and events aggregated at once rather than by
+-- chunk and then again, because most groups of hours lie in one chunk.
+SELECT set_config(s.name, w.value, true)
+FROM (VALUES ('work_mem', '64MB'), ('timescaledb.enable_chunkwise_aggregation', 'off')) AS w (name, value)
+JOIN pg_settings AS s ON s.name = w.name
 
 
 -- name: refreshed_ranges
