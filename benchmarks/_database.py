@@ -1,9 +1,11 @@
-"""A database of its own for a benchmark."""
+"""A database of its own for a benchmark, and the clock of its server."""
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -11,6 +13,7 @@ import psycopg
 from analytics_pipeline.database import migrate
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.settings import get_settings
+from analytics_pipeline.timescale.connection import Connection
 
 
 def server_url() -> str:
@@ -35,3 +38,12 @@ def database(server: str) -> Iterator[None]:
     finally:
         with psycopg.connect(server, autocommit=True) as admin:
             admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def server_clock(connection: Connection) -> Callable[[], float]:
+    """Return the clock of the processor time of a connection's server process; on another machine that of the wall."""
+    times = Path(f"/proc/{connection.info.backend_pid}/schedstat")
+    command = times.with_name("comm")
+    if not command.exists() or "postgres" not in command.read_text():
+        return perf_counter
+    return lambda: int(times.read_text().split()[0]) / 1e9

@@ -55,6 +55,10 @@ class Results:
         """Return a figure that was kept."""
         return float(self._lines[line]["value"])
 
+    def ours(self, line: str) -> float:
+        """Return how many seconds ours took of a line that was measured."""
+        return float(self._lines[line]["ours_s"])
+
     def show(self, line: str) -> None:
         """Print a line, its ratio first."""
         found = self._lines[line]

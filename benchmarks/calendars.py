@@ -6,13 +6,10 @@ A database is made there and dropped again; what was measured before is kept in 
 """
 
 import argparse
-from collections.abc import Callable
 from datetime import date
 from functools import partial
-from pathlib import Path
-from time import perf_counter
 
-from _database import database, server_url
+from _database import database, server_clock, server_url
 from _history import close_inputs, fill
 from _results import Results
 
@@ -75,15 +72,6 @@ def measure(server: str, events: int, companies: int, results: Results, rounds: 
                 rounds=rounds,
                 clock=server_clock(connection),
             )
-
-
-def server_clock(connection: Connection) -> Callable[[], float]:
-    """Return the clock of the processor time of a connection's server process; on another machine that of the wall."""
-    times = Path(f"/proc/{connection.info.backend_pid}/schedstat")
-    command = times.with_name("comm")
-    if not command.exists() or "postgres" not in command.read_text():
-        return perf_counter
-    return lambda: int(times.read_text().split()[0]) / 1e9
 
 
 def answer(connection: Connection, window: Window, currency: str) -> None:

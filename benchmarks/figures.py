@@ -1,25 +1,31 @@
 """Answers beside plain SQL for the same figures over the same relations, with the year closed and with nothing closed.
 
+Both in processor time of the server's process, where that can be read, and without parallel workers. Before a whole
+answer is measured, each figure of it is compared with what plain SQL says (revenue_answer.sql). While nothing is closed
+plain SQL knows no subscriptions, and gives six figures alone.
 Run it on a server: ANALYTICS_DATABASE_URL=postgresql://... python benchmarks/figures.py [--events N] [--again]
 A database is made there for each size and dropped again; what was measured before is kept in benchmarks/results.
 """
 
 import argparse
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
+from decimal import Decimal
 from functools import partial
+from pathlib import Path
 
-from _database import database, server_url
+from _database import database, server_clock, server_url
 from _history import close, fill
 from _results import Results
+from psycopg.rows import dict_row
 
 from analytics_pipeline.database import connect
 from analytics_pipeline.metrics.answers import revenue_answer
 from analytics_pipeline.metrics.periods import previous_window
-from analytics_pipeline.metrics.revenue import revenue_metrics
-from analytics_pipeline.timescale.connection import Connection
-from analytics_pipeline.windows import Window
+from analytics_pipeline.metrics.revenue import mrr_figures, revenue_metrics
+from analytics_pipeline.timescale.connection import Connection, fetch_row
+from analytics_pipeline.windows import Granularity, Window
 
 PERIODS = {
     "a month": Window.of_dates(date(2025, 10, 1), date(2025, 10, 31)),
@@ -28,6 +34,9 @@ PERIODS = {
 MANY_EVENTS = 1_000_000
 DAYS = Window.of_dates(date(2025, 9, 1), date(2025, 10, 31))
 
+_WHOLE_ANSWER = (Path(__file__).parent / "revenue_answer.sql").read_text()
+# Quotients are rounded at other places than the program's.
+_SAME = Decimal("1e-9")
 _REVENUE = """
 SELECT
     (SELECT sum(r.total_value) FROM analytics_revenue_daily AS r WHERE r.bucket >= %(start)s AND r.bucket < %(end)s),
@@ -81,6 +90,10 @@ class Line:
     ours: Callable[[Connection], object]
     limit: Callable[[Connection], object]
 
+    def __str__(self) -> str:
+        """Return what is measured, and in which state."""
+        return f"{self.name}, {'closed' if self.is_closed else 'nothing closed'}"
+
 
 def main() -> None:
     """Measure every line that has not been measured, and print all."""
@@ -94,27 +107,41 @@ def main() -> None:
     print("   ratio         ours      plain SQL")
     for events in arguments.events:
         measure(server, events, results, arguments.rounds if events <= MANY_EVENTS else 1)
+    for fewer, more in zip(arguments.events, arguments.events[1:], strict=False):
+        for line in lines():
+            results.keep(
+                f"{line}, {more:,} events beside {fewer:,}",
+                results.ours(f"{line}, {more:,} events"),
+                results.ours(f"{line}, {fewer:,} events"),
+            )
+            results.show(f"{line}, {more:,} events beside {fewer:,}")
 
 
 def measure(server: str, events: int, results: Results, rounds: int) -> None:
     """Measure one size, first with nothing closed."""
-    names = {
-        line: f"{line.name}, {'closed' if line.is_closed else 'nothing closed'}, {events:,} events" for line in lines()
-    }
+    names = {line: f"{line}, {events:,} events" for line in lines()}
     if all(results.has(name) for name in names.values()):
         for name in names.values():
             results.show(name)
         return
     with database(server), connect(autocommit=True) as connection:
         fill(connection, events, subscriptions=events // 50)
+        connection.execute("VACUUM ANALYZE")
+        connection.execute("SET max_parallel_workers_per_gather = 0")
         for is_closed in (False, True):
             if is_closed:
                 close(connection)
                 connection.execute("VACUUM ANALYZE")
+                for window in PERIODS.values():
+                    compare_answers(connection, window)
             for line, name in names.items():
                 if line.is_closed is is_closed:
                     results.compare(
-                        name, partial(line.ours, connection), partial(line.limit, connection), rounds=rounds
+                        name,
+                        partial(line.ours, connection),
+                        partial(line.limit, connection),
+                        rounds=rounds,
+                        clock=server_clock(connection),
                     )
 
 
@@ -129,11 +156,18 @@ def lines() -> Iterator[Line]:
                 lambda c, w=window: plain_revenue(c, w),
             )
             yield Line(
-                f"whole revenue answer over all companies, {period}",
+                f"whole revenue answer over all companies, {period}, beside six figures",
                 is_closed,
                 lambda c, w=window: revenue_answer(c, None, w, "EUR"),
                 lambda c, w=window: plain_revenue(c, w),
             )
+            if is_closed:
+                yield Line(
+                    f"whole revenue answer over all companies, {period}",
+                    is_closed,
+                    lambda c, w=window: revenue_answer(c, None, w, "EUR"),
+                    lambda c, w=window: plain_answer(c, w),
+                )
     yield Line(
         "user metrics of 61 days of each company",
         is_closed=True,
@@ -146,6 +180,36 @@ def plain_revenue(connection: Connection, window: Window) -> None:
     """Ask for the six figures of the revenue answer without any function of ours."""
     before = previous_window(connection, window)
     connection.execute(_REVENUE, {"start": window.start, "end": window.end, "before": before.start}).fetchall()
+
+
+def plain_answer(connection: Connection, window: Window) -> dict[str, Decimal | int | None]:
+    """Ask for all figures of the revenue answer without any function of ours."""
+    before = previous_window(connection, window)
+    is_month = window.is_aligned(Granularity.MONTH) and window.count(Granularity.MONTH) == 1
+    year_before = "SELECT period_start, period_end FROM analytics_year_before(%s, %s)"
+    year_start, year_end = fetch_row(connection, year_before, [window.start, window.end])
+    parameters = {
+        "start": window.start,
+        "end": window.end,
+        "before": before.start,
+        "year_start": year_start,
+        "year_end": year_end,
+        "currency": "EUR",
+        "is_month": is_month,
+    }
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(_WHOLE_ANSWER, parameters).fetchall()[0]
+
+
+def compare_answers(connection: Connection, window: Window) -> None:
+    """Raise ``AssertionError`` where a figure of plain SQL is another than the answer's."""
+    plain = plain_answer(connection, window)
+    (mrr,) = mrr_figures(connection, [(None, window)], "EUR")
+    for part in (revenue_metrics(connection, None, window, "EUR"), mrr.movements, mrr.rates):
+        for field in fields(part):
+            ours, theirs = getattr(part, field.name), plain[field.name]
+            assert (ours is None) == (theirs is None), (window, field.name, ours, theirs)
+            assert ours is None or abs(Decimal(ours) - Decimal(theirs)) < _SAME, (window, field.name, ours, theirs)
 
 
 def plain_users(connection: Connection) -> None:
