@@ -5,10 +5,11 @@
 -- Bounds are sorted, and number the stretches between them: stretch n begins with bound n. Time is cut at more instants
 -- than these where amounts of each date are wanted. Days that are not cut are read from the days, hours of the other days
 -- from the hours, the rest from the events, and so is what is not stored: each is read once, and no chunk is opened for what
--- is not asked for.
+-- is not asked for. Amounts of one currency may be wanted of each stretch as a whole: what comes out is added up again and
+-- again, so it had better be few rows.
 CREATE OR REPLACE FUNCTION analytics_revenue_pieces(
     p_bounds timestamptz[], p_cuts timestamptz[], p_wanted tstzmultirange, p_companies text[], p_except text,
-    p_with_invoices boolean
+    p_summed text, p_with_invoices boolean
 )
 RETURNS TABLE (
     company_id text, currency text, instant timestamptz, is_day boolean, stretch integer,
@@ -32,63 +33,100 @@ DECLARE
     moments tstzmultirange := p_wanted - days - hours;
     -- What is invoiced has no hours.
     from_events tstzmultirange := CASE WHEN p_with_invoices THEN hours + moments ELSE moments END;
+    -- In order: they number what lies between them.
+    cuts timestamptz[] := ARRAY(SELECT DISTINCT c FROM unnest(p_cuts) AS c ORDER BY c);
     span tstzrange;
 BEGIN
+    -- A span without gaps is told the planner as such: it then knows how many rows there are.
     FOREACH span IN ARRAY analytics_spans(days) LOOP
         RETURN QUERY
         SELECT
-            d.company_id, d.currency, d.bucket, true, width_bucket(d.bucket, p_bounds),
-            d.total_value, d.refund_value, d.event_count, NULL::numeric
-        FROM analytics_revenue_daily AS d
-        WHERE d.bucket >= lower(span) AND d.bucket < upper(span) AND days @> tstzrange(d.bucket, d.bucket, '[]')
-          AND (p_companies IS NULL OR d.company_id = ANY (p_companies))
-          AND (p_except IS NULL OR d.currency <> p_except);
+            d.company_id, d.currency, min(d.bucket), true, d.stretch,
+            sum(d.total_value), sum(d.refund_value), sum(d.event_count)::bigint, NULL::numeric
+        FROM (
+            SELECT
+                r.*, width_bucket(r.bucket, p_bounds) AS stretch,
+                CASE WHEN p_summed IS NULL OR r.currency <> p_summed THEN r.bucket END AS apart
+            FROM analytics_revenue_daily AS r
+            WHERE r.bucket >= lower(span) AND r.bucket < upper(span)
+              AND (days @> span OR days @> tstzrange(r.bucket, r.bucket, '[]'))
+              AND (p_companies IS NULL OR r.company_id = ANY (p_companies))
+              AND (p_except IS NULL OR r.currency <> p_except)
+        ) AS d
+        GROUP BY d.company_id, d.currency, d.stretch, d.apart;
         CONTINUE WHEN NOT p_with_invoices;
         RETURN QUERY
         SELECT
-            d.company_id, d.currency, d.bucket, true, width_bucket(d.bucket, p_bounds),
-            NULL::numeric, NULL::numeric, 0::bigint, d.total_value
-        FROM analytics_billing_daily AS d
-        WHERE d.bucket >= lower(span) AND d.bucket < upper(span) AND days @> tstzrange(d.bucket, d.bucket, '[]')
-          AND (p_companies IS NULL OR d.company_id = ANY (p_companies))
-          AND (p_except IS NULL OR d.currency <> p_except);
+            d.company_id, d.currency, min(d.bucket), true, d.stretch,
+            NULL::numeric, NULL::numeric, 0::bigint, sum(d.total_value)
+        FROM (
+            SELECT
+                b.*, width_bucket(b.bucket, p_bounds) AS stretch,
+                CASE WHEN p_summed IS NULL OR b.currency <> p_summed THEN b.bucket END AS apart
+            FROM analytics_billing_daily AS b
+            WHERE b.bucket >= lower(span) AND b.bucket < upper(span)
+              AND (days @> span OR days @> tstzrange(b.bucket, b.bucket, '[]'))
+              AND (p_companies IS NULL OR b.company_id = ANY (p_companies))
+              AND (p_except IS NULL OR b.currency <> p_except)
+        ) AS d
+        GROUP BY d.company_id, d.currency, d.stretch, d.apart;
     END LOOP;
     FOREACH span IN ARRAY analytics_spans(hours) LOOP
         RETURN QUERY
         SELECT
-            h.company_id, h.currency, h.bucket, false, width_bucket(h.bucket, p_bounds),
-            h.total_value, h.refund_value, h.event_count, NULL::numeric
-        FROM analytics_revenue_hourly AS h
-        WHERE h.bucket >= lower(span) AND h.bucket < upper(span) AND hours @> tstzrange(h.bucket, h.bucket, '[]')
-          AND (p_companies IS NULL OR h.company_id = ANY (p_companies))
-          AND (p_except IS NULL OR h.currency <> p_except);
+            h.company_id, h.currency, min(h.bucket), false, h.stretch,
+            sum(h.total_value), sum(h.refund_value), sum(h.event_count)::bigint, NULL::numeric
+        FROM (
+            SELECT
+                r.*, width_bucket(r.bucket, p_bounds) AS stretch,
+                CASE WHEN p_summed IS NULL OR r.currency <> p_summed THEN r.bucket END AS apart
+            FROM analytics_revenue_hourly AS r
+            WHERE r.bucket >= lower(span) AND r.bucket < upper(span)
+              AND (hours @> span OR hours @> tstzrange(r.bucket, r.bucket, '[]'))
+              AND (p_companies IS NULL OR r.company_id = ANY (p_companies))
+              AND (p_except IS NULL OR r.currency <> p_except)
+        ) AS h
+        GROUP BY h.company_id, h.currency, h.stretch, h.apart;
     END LOOP;
-    -- Of events even a short gap is many.
+    -- Of events even a short gap is many. Those of an hour (UTC) that no instant cuts go together.
     FOREACH span IN ARRAY analytics_spans(from_events, interval '48 hours') LOOP
         RETURN QUERY
         SELECT
-            e.company_id, e.currency, e."timestamp", false, width_bucket(e."timestamp", p_bounds),
-            CASE WHEN e.category = 'revenue' THEN e.value END,
-            CASE WHEN e.category = 'revenue' AND e.event_type = 'payment.refunded' THEN e.value END,
-            CASE WHEN e.category = 'revenue' THEN 1 ELSE 0 END::bigint,
-            CASE WHEN e.category = 'billing' THEN e.value END
-        FROM analytics_events AS e
-        WHERE e."timestamp" >= lower(span) AND e."timestamp" < upper(span)
-          AND (
-              (
-                  p_with_invoices AND e.category = 'billing'
-                  AND from_events @> tstzrange(e."timestamp", e."timestamp", '[]')
+            f.company_id, f.currency, min(f."timestamp"), false, f.stretch,
+            sum(f.value) FILTER (WHERE f.is_revenue),
+            sum(f.value) FILTER (WHERE f.is_revenue AND f.event_type = 'payment.refunded'),
+            count(*) FILTER (WHERE f.is_revenue),
+            sum(f.value) FILTER (WHERE NOT f.is_revenue)
+        FROM (
+            SELECT
+                e.company_id, e.currency, e."timestamp", e.event_type, e.value, e.category = 'revenue' AS is_revenue,
+                width_bucket(e."timestamp", p_bounds) AS stretch,
+                CASE WHEN p_summed IS NULL OR e.currency <> p_summed THEN analytics_floor('hour', e."timestamp") END
+                    AS apart,
+                CASE WHEN p_summed IS NULL OR e.currency <> p_summed THEN width_bucket(e."timestamp", cuts) END
+                    AS cut
+            FROM analytics_events AS e
+            WHERE e."timestamp" >= lower(span) AND e."timestamp" < upper(span)
+              AND (
+                  (
+                      p_with_invoices AND e.category = 'billing'
+                      AND (from_events @> span OR from_events @> tstzrange(e."timestamp", e."timestamp", '[]'))
+                  )
+                  OR (
+                      e.category = 'revenue'
+                      AND (moments @> span OR moments @> tstzrange(e."timestamp", e."timestamp", '[]'))
+                  )
               )
-              OR (e.category = 'revenue' AND moments @> tstzrange(e."timestamp", e."timestamp", '[]'))
-          )
-          AND (p_companies IS NULL OR e.company_id = ANY (p_companies))
-          AND (p_except IS NULL OR e.currency <> p_except);
+              AND (p_companies IS NULL OR e.company_id = ANY (p_companies))
+              AND (p_except IS NULL OR e.currency <> p_except)
+        ) AS f
+        GROUP BY f.company_id, f.currency, f.stretch, f.apart, f.cut;
     END LOOP;
 END
 $$;
 
 COMMENT ON FUNCTION analytics_revenue_pieces IS
-    'Revenue, its refunds (negative or null), transactions and what was invoiced: whole days (UTC), or what lies at or after an instant and before the next cut, to be summed; without the amounts of one currency, if one is named.';
+    'Revenue, its refunds (negative or null), transactions and what was invoiced: whole days (UTC), or what lies at or after an instant and before the next cut, to be summed; without the amounts of one currency, and with those of another summed over each stretch, if they are named.';
 
 -- Amounts in the currency they are reported in need no rate, and so no date: the days of UTC that no bound cuts are read
 -- whole. Of other amounts each day with one is cut where a date of the zone begins. Without a currency all are others.
@@ -109,7 +147,7 @@ AS $$
         SELECT p.*
         FROM edge AS e
         CROSS JOIN LATERAL analytics_revenue_pieces(
-            p_bounds, e.cuts, p_wanted, p_companies, NULL, p_with_invoices
+            p_bounds, e.cuts, p_wanted, p_companies, NULL, p_currency, p_with_invoices
         ) AS p
     ),
     other_day AS MATERIALIZED (
@@ -130,7 +168,7 @@ AS $$
             SELECT p.*
             FROM other_day AS d
             CROSS JOIN LATERAL analytics_revenue_pieces(
-                p_bounds, d.cuts, d.days, p_companies, p_currency, p_with_invoices
+                p_bounds, d.cuts, d.days, p_companies, p_currency, NULL, p_with_invoices
             ) AS p
         ) AS s
     ),
@@ -160,7 +198,7 @@ AS $$
     SELECT d.currency, sum(d.revenue), -coalesce(sum(d.refunds), 0), sum(d.transactions)::bigint
     FROM analytics_revenue_pieces(
         ARRAY[p_start, p_end], ARRAY[p_start, p_end], tstzmultirange(tstzrange(p_start, p_end)),
-        CASE WHEN p_company IS NOT NULL THEN ARRAY[p_company] END, NULL, false
+        CASE WHEN p_company IS NOT NULL THEN ARRAY[p_company] END, NULL, NULL, false
     ) AS d
     WHERE d.currency IS NOT NULL AND d.transactions > 0
       AND (p_company IS NOT NULL OR d.company_id <> ALL ((SELECT analytics_test_companies())::text[]))
@@ -172,7 +210,7 @@ COMMENT ON FUNCTION analytics_revenue_by_currency IS
     'Revenue, refunds (positive) and number of transactions of any period, per original currency.';
 
 -- An amount whose day has no rate is in original, and in none of the converted columns; nothing is nothing at
--- any rate. Of a time zone other than UTC the date of amounts that need no rate is null, unless dates are asked for.
+-- any rate. The date of amounts in the currency that all periods are reported in is null, unless dates are asked for.
 CREATE OR REPLACE FUNCTION analytics_converted_revenue(
     p_periods analytics_figure_period[], p_by_date boolean DEFAULT false, p_with_invoices boolean DEFAULT true
 )
@@ -201,6 +239,11 @@ DECLARE
     wanted tstzmultirange;
     companies text[];
     test_companies text[];
+    -- Amounts in the currency that all periods are reported in need no rate, and so no date.
+    dateless text := (
+        SELECT CASE WHEN NOT p_by_date AND min(w.currency) = max(w.currency) THEN min(w.currency) END
+        FROM unnest(p_periods) AS w
+    );
 BEGIN
     -- What has to be cut where depends on the zone, and on the currency.
     IF calendars > 1 THEN
@@ -241,15 +284,13 @@ BEGIN
     ),
     piece AS MATERIALIZED (
         SELECT
-            p.company_id, p.currency, analytics_date(p.instant) AS day, p.stretch,
-            p.revenue, p.refunds, p.transactions, p.invoiced
-        FROM analytics_revenue_pieces(bounds, bounds, wanted, companies, NULL, p_with_invoices) AS p
+            p.company_id, p.currency, CASE WHEN p.currency IS DISTINCT FROM dateless THEN analytics_date(p.instant) END AS day,
+            p.stretch, p.revenue, p.refunds, p.transactions, p.invoiced
+        FROM analytics_revenue_pieces(bounds, bounds, wanted, companies, NULL, dateless, p_with_invoices) AS p
         WHERE zone = 'UTC' AND p.currency IS NOT NULL
         UNION ALL
         SELECT p.*
-        FROM analytics_local_revenue_pieces(
-            bounds, wanted, companies, CASE WHEN NOT p_by_date THEN p_periods[1].currency END, zone, p_with_invoices
-        ) AS p
+        FROM analytics_local_revenue_pieces(bounds, wanted, companies, dateless, zone, p_with_invoices) AS p
         WHERE zone <> 'UTC' AND p.currency IS NOT NULL
     ),
     part AS (
