@@ -24,6 +24,7 @@ DECLARE
     first_bound timestamptz := bounds[1];
     last_bound timestamptz := bounds[cardinality(bounds)];
     test_companies text[] := analytics_test_companies();
+    targets text[] := ARRAY(SELECT DISTINCT w.currency FROM unnest(p_periods) AS w);
 BEGIN
     RETURN QUERY
     WITH asked AS MATERIALIZED (
@@ -36,33 +37,44 @@ BEGIN
     ),
     change AS MATERIALIZED (
         SELECT
-            c.company_id, c.user_id, c.lone_subscription, c.currency,
-            width_bucket(c.changed_at, bounds) AS stretch, c.changed_at, sum(c.amount) AS amount
-        FROM (
-            SELECT
-                f.company_id, f.user_id, CASE WHEN f.user_id IS NULL THEN f.subscription_id END AS lone_subscription,
-                f.currency, f.valid_from AS changed_at, f.monthly_amount AS amount
-            FROM analytics_subscription_rows(companies, p_pending) AS f
-            WHERE f.monthly_amount > 0 AND f.valid_from >= first_bound AND f.valid_from < last_bound
-            UNION ALL
-            SELECT
-                f.company_id, f.user_id, CASE WHEN f.user_id IS NULL THEN f.subscription_id END,
-                f.currency, f.valid_to, -f.monthly_amount
-            FROM analytics_subscription_rows(companies, p_pending) AS f
-            WHERE f.monthly_amount > 0 AND f.valid_to >= first_bound AND f.valid_to < last_bound
-        ) AS c
-        GROUP BY c.company_id, c.user_id, c.lone_subscription, c.currency, c.changed_at
+            f.company_id, f.user_id, CASE WHEN f.user_id IS NULL THEN f.subscription_id END AS lone_subscription,
+            f.currency, f.valid_from AS changed_at, width_bucket(f.valid_from, bounds) AS stretch,
+            f.monthly_amount AS amount
+        FROM analytics_subscription_rows(companies, p_pending) AS f
+        WHERE f.monthly_amount > 0 AND f.valid_from >= first_bound AND f.valid_from < last_bound
+        UNION ALL
+        SELECT
+            f.company_id, f.user_id, CASE WHEN f.user_id IS NULL THEN f.subscription_id END,
+            f.currency, f.valid_to, width_bucket(f.valid_to, bounds), -f.monthly_amount
+        FROM analytics_subscription_rows(companies, p_pending) AS f
+        WHERE f.monthly_amount > 0 AND f.valid_to >= first_bound AND f.valid_to < last_bound
+    ),
+    -- In the currency that is reported in only the net counts, and no day.
+    summed AS MATERIALIZED (
+        SELECT c.company_id, c.user_id, c.lone_subscription, c.currency, c.stretch, sum(c.amount) AS amount
+        FROM change AS c
+        WHERE c.currency = ANY (targets)
+        GROUP BY c.company_id, c.user_id, c.lone_subscription, c.currency, c.stretch
+        HAVING sum(c.amount) <> 0
+    ),
+    dated AS MATERIALIZED (
+        SELECT
+            c.company_id, c.user_id, c.lone_subscription, c.currency, c.stretch, c.changed_at, sum(c.amount) AS amount
+        FROM change AS c
+        WHERE cardinality(targets) > 1 OR c.currency <> targets[1]
+        GROUP BY c.company_id, c.user_id, c.lone_subscription, c.currency, c.stretch, c.changed_at
         HAVING sum(c.amount) <> 0
     ),
     moving AS MATERIALIZED (
         SELECT a.place, a.currency AS target, analytics_date_in(c.changed_at, a.time_zone) AS day, c.*
-        FROM change AS c
+        FROM dated AS c
         JOIN asked AS a ON a.company_id = c.company_id AND a.stretch = c.stretch
+        WHERE a.currency <> c.currency
         UNION ALL
         SELECT a.place, a.currency, analytics_date_in(c.changed_at, a.time_zone), c.*
-        FROM change AS c
+        FROM dated AS c
         JOIN asked AS a ON a.stretch = c.stretch
-        WHERE a.company_id IS NULL AND c.company_id <> ALL (test_companies)
+        WHERE a.company_id IS NULL AND c.company_id <> ALL (test_companies) AND a.currency <> c.currency
     ),
     rate AS MATERIALIZED (
         SELECT k.currency, k.target, k.day, fx.numerator, fx.denominator
@@ -77,27 +89,47 @@ BEGIN
             ) AS net
         FROM moving AS m
         LEFT JOIN rate AS r ON r.currency = m.currency AND r.target = m.target AND r.day = m.day
+    ),
+    net AS (
+        SELECT
+            n.place, n.company_id, n.user_id, n.lone_subscription, n.currency,
+            sum(n.amount) AS net, sum(n.amount) AS converted, NULL::date AS first_day, NULL::date AS last_day
+        FROM (
+            SELECT a.place, c.*
+            FROM summed AS c
+            JOIN asked AS a ON a.company_id = c.company_id AND a.stretch = c.stretch AND a.currency = c.currency
+            UNION ALL
+            SELECT a.place, c.*
+            FROM summed AS c
+            JOIN asked AS a ON a.stretch = c.stretch AND a.currency = c.currency
+            WHERE a.company_id IS NULL AND c.company_id <> ALL (test_companies)
+        ) AS n
+        GROUP BY n.place, n.company_id, n.user_id, n.lone_subscription, n.currency
+        HAVING sum(n.amount) <> 0
+        UNION ALL
+        SELECT
+            d.place, d.company_id, d.user_id, d.lone_subscription, d.currency, d.net,
+            CASE
+                WHEN bool_or(d.converted IS NULL) THEN NULL
+                WHEN sum(d.amount) = d.net THEN sum(d.converted)
+                ELSE analytics_fraction(sum(d.converted), d.net, sum(d.amount))
+            END,
+            -- Days without a rate, if that is what it lacks.
+            coalesce(min(d.day) FILTER (WHERE d.converted IS NULL), min(d.day)),
+            coalesce(max(d.day) FILTER (WHERE d.converted IS NULL), max(d.day))
+        FROM directed AS d
+        WHERE sign(d.amount) = sign(d.net)
+        GROUP BY d.place, d.company_id, d.user_id, d.lone_subscription, d.currency, d.target, d.net
     )
     SELECT
-        d.place, d.company_id, analytics_customer(d.user_id, d.lone_subscription), d.user_id, d.lone_subscription,
-        d.currency, d.net,
-        CASE
-            WHEN d.currency = d.target THEN d.net
-            WHEN bool_or(d.converted IS NULL) THEN NULL
-            WHEN sum(d.amount) = d.net THEN sum(d.converted)
-            ELSE analytics_fraction(sum(d.converted), d.net, sum(d.amount))
-        END,
-        -- Days without a rate, if that is what it lacks.
-        coalesce(min(d.day) FILTER (WHERE d.converted IS NULL), min(d.day)),
-        coalesce(max(d.day) FILTER (WHERE d.converted IS NULL), max(d.day))
-    FROM directed AS d
-    WHERE sign(d.amount) = sign(d.net)
-    GROUP BY d.place, d.company_id, d.user_id, d.lone_subscription, d.currency, d.target, d.net;
+        n.place, n.company_id, analytics_customer(n.user_id, n.lone_subscription), n.user_id, n.lone_subscription,
+        n.currency, n.net, n.converted, n.first_day, n.last_day
+    FROM net AS n;
 END
 $$;
 
 COMMENT ON FUNCTION analytics_mrr_moves IS
-    'What each customer pays more or less at the end of each period than at its start, per currency: net, and converted (null: a rate is missing).';
+    'What each customer pays more or less at the end of each period than at its start, per currency: net, and converted (null: a rate is missing); with the days of what is converted.';
 
 -- Few customers are looked up, many are read with all others.
 CREATE OR REPLACE FUNCTION analytics_customer_lives(
@@ -146,6 +178,72 @@ $$;
 COMMENT ON FUNCTION analytics_customer_lives IS
     'The subscriptions of some customers over time; each is a user, or a subscription that never named one.';
 
+-- Each mover is a customer and a period, numbered by its position: whole lives of many customers are not carried along.
+CREATE OR REPLACE FUNCTION analytics_mover_standings(
+    p_companies text[], p_users text[], p_lone_subscriptions text[], p_starts timestamptz[], p_ends timestamptz[],
+    p_pending analytics_subscriptions[]
+)
+RETURNS TABLE (
+    mover bigint, paid_at_start boolean, paid_at_end boolean, paid_before boolean,
+    paused_at_start boolean, paused_at_end boolean
+)
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10000
+SET plan_cache_mode = force_custom_plan
+SET enable_nestloop = on
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH life AS (
+        SELECT k.mover, k.period_start, k.period_end, s.*
+        FROM unnest(p_companies, p_users, p_starts, p_ends) WITH ORDINALITY
+            AS k (company_id, user_id, period_start, period_end, mover)
+        JOIN analytics_subscriptions AS s ON s.company_id = k.company_id AND s.user_id = k.user_id
+        UNION ALL
+        SELECT k.mover, k.period_start, k.period_end, s.*
+        FROM unnest(p_companies, p_lone_subscriptions, p_starts, p_ends) WITH ORDINALITY
+            AS k (company_id, subscription_id, period_start, period_end, mover)
+        JOIN analytics_subscriptions AS s
+            ON s.company_id = k.company_id AND s.subscription_id = k.subscription_id AND s.user_id IS NULL
+    ),
+    row_of_life AS (
+        SELECT f.mover, f.period_start, f.period_end, f.valid_from, f.valid_to, f.monthly_amount, f.was_paid, f.status
+        FROM life AS f
+        WHERE NOT EXISTS (
+            SELECT FROM unnest(p_pending) AS p
+            WHERE p.company_id = f.company_id AND p.subscription_id = f.subscription_id
+        )
+        UNION ALL
+        SELECT
+            k.mover, k.period_start, k.period_end, s.valid_from, s.valid_to, s.monthly_amount, s.was_paid, s.status
+        FROM unnest(p_pending) AS s
+        JOIN unnest(p_companies, p_users, p_lone_subscriptions, p_starts, p_ends) WITH ORDINALITY
+            AS k (company_id, user_id, lone_subscription, period_start, period_end, mover)
+            ON k.company_id = s.company_id
+           AND analytics_customer(k.user_id, k.lone_subscription) = analytics_customer(s.user_id, s.subscription_id)
+    )
+    SELECT
+        f.mover,
+        bool_or(f.at_start AND f.monthly_amount > 0), bool_or(f.at_end AND f.monthly_amount > 0),
+        bool_or(f.was_before AND f.was_paid),
+        bool_or(f.at_start AND f.was_paid AND f.status = 'paused'),
+        bool_or(f.at_end AND f.was_paid AND f.status = 'paused')
+    FROM (
+        SELECT
+            r.mover, r.monthly_amount, r.was_paid, r.status,
+            r.valid_from < r.period_start AS was_before,
+            r.valid_from < r.period_start AND (r.valid_to IS NULL OR r.valid_to >= r.period_start) AS at_start,
+            r.valid_to IS NULL OR r.valid_to >= r.period_end AS at_end
+        FROM row_of_life AS r
+        WHERE r.valid_from < r.period_end
+    ) AS f
+    GROUP BY f.mover;
+END
+$$;
+
+COMMENT ON FUNCTION analytics_mover_standings IS
+    'Whether some customers, each with a period, pay or are paused at its start and its end, and have paid before it.';
+
 CREATE OR REPLACE FUNCTION analytics_mrr_parts(
     p_periods analytics_figure_period[], p_pending analytics_subscriptions[]
 )
@@ -182,38 +280,23 @@ BEGIN
         FROM analytics_mrr_at_end(p_periods || befores, p_pending) AS b
     ),
     net AS MATERIALIZED (
-        SELECT n.* FROM analytics_mrr_moves(p_periods, p_pending) AS n
-    ),
-    mover AS (
         SELECT
-            array_agg(k.company_id) AS companies, array_agg(k.user_id) AS users,
-            array_agg(k.lone_subscription) AS lone_subscriptions
-        FROM (SELECT DISTINCT n.company_id, n.user_id, n.lone_subscription FROM net AS n) AS k
-    ),
-    life AS MATERIALIZED (
-        SELECT f.*
-        FROM mover AS k
-        CROSS JOIN LATERAL analytics_customer_lives(k.companies, k.users, k.lone_subscriptions, p_pending) AS f
+            n.*, dense_rank() OVER (ORDER BY n.place, n.company_id, n.user_id, n.lone_subscription) AS mover
+        FROM analytics_mrr_moves(p_periods, p_pending) AS n
     ),
     standing AS MATERIALIZED (
-        SELECT
-            f.place, f.company_id, f.customer,
-            bool_or(f.at_start AND f.monthly_amount > 0) AS paid_at_start,
-            bool_or(f.at_end AND f.monthly_amount > 0) AS paid_at_end,
-            bool_or(f.was_before AND f.was_paid) AS paid_before,
-            bool_or(f.at_start AND f.was_paid AND f.status = 'paused') AS paused_at_start,
-            bool_or(f.at_end AND f.was_paid AND f.status = 'paused') AS paused_at_end
+        SELECT s.*
         FROM (
             SELECT
-                n.place, l.company_id, l.customer, l.monthly_amount, l.was_paid, l.status,
-                l.valid_from < p.period_start AS was_before,
-                l.valid_from < p.period_start AND (l.valid_to IS NULL OR l.valid_to >= p.period_start) AS at_start,
-                l.valid_to IS NULL OR l.valid_to >= p.period_end AS at_end
-            FROM (SELECT DISTINCT m.place, m.company_id, m.customer FROM net AS m) AS n
-            JOIN period AS p ON p.place = n.place
-            JOIN life AS l ON l.company_id = n.company_id AND l.customer = n.customer AND l.valid_from < p.period_end
-        ) AS f
-        GROUP BY f.place, f.company_id, f.customer
+                array_agg(k.company_id ORDER BY k.mover) AS companies, array_agg(k.user_id ORDER BY k.mover) AS users,
+                array_agg(k.lone_subscription ORDER BY k.mover) AS lone_subscriptions,
+                array_agg(p.period_start ORDER BY k.mover) AS starts, array_agg(p.period_end ORDER BY k.mover) AS ends
+            FROM (SELECT DISTINCT ON (n.mover) n.* FROM net AS n ORDER BY n.mover) AS k
+            JOIN period AS p ON p.place = k.place
+        ) AS m
+        CROSS JOIN LATERAL analytics_mover_standings(
+            m.companies, m.users, m.lone_subscriptions, m.starts, m.ends, p_pending
+        ) AS s
     ),
     without_rate AS MATERIALIZED (
         SELECT
@@ -222,6 +305,18 @@ BEGIN
         FROM held AS h
         WHERE h.currency IS NOT NULL AND h.numerator IS NULL
         GROUP BY h.place, h.company_id, h.currency
+    ),
+    life_without_rate AS MATERIALIZED (
+        SELECT f.*
+        FROM (
+            SELECT
+                array_agg(k.company_id) AS companies, array_agg(k.user_id) AS users,
+                array_agg(k.lone_subscription) AS lone_subscriptions
+            FROM (
+                SELECT DISTINCT n.company_id, n.user_id, n.lone_subscription FROM net AS n WHERE n.converted IS NULL
+            ) AS k
+        ) AS m
+        CROSS JOIN LATERAL analytics_customer_lives(m.companies, m.users, m.lone_subscriptions, p_pending) AS f
     ),
     left_out AS MATERIALIZED (
         SELECT b.place, b.company_id, b.customer, b.currency, b.at_start, b.at_end
@@ -257,7 +352,7 @@ BEGIN
             ), 0)
         FROM net AS n
         JOIN period AS p ON p.place = n.place
-        JOIN life AS f
+        JOIN life_without_rate AS f
             ON f.company_id = n.company_id AND f.customer = n.customer AND f.currency = n.currency
            AND f.monthly_amount > 0 AND f.valid_from < p.period_end
         WHERE n.converted IS NULL
@@ -273,9 +368,7 @@ BEGIN
     moved AS (
         SELECT
             n.*, l.place IS NOT NULL AS is_left_out,
-            sum(n.converted) FILTER (WHERE l.place IS NULL) OVER (
-                PARTITION BY n.place, n.company_id, n.customer
-            ) AS kept
+            sum(n.converted) FILTER (WHERE l.place IS NULL) OVER (PARTITION BY n.mover) AS kept
         FROM net AS n
         LEFT JOIN left_out AS l
             ON l.place = n.place AND l.company_id = n.company_id AND l.customer = n.customer
@@ -307,7 +400,7 @@ BEGIN
         END,
         m.net, m.converted, m.is_left_out, m.first_day, m.last_day, s.paid_at_start, 0::bigint
     FROM moved AS m
-    JOIN standing AS s ON s.place = m.place AND s.company_id = m.company_id AND s.customer = m.customer;
+    JOIN standing AS s ON s.mover = m.mover;
 END
 $$;
 

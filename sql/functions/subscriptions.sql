@@ -357,9 +357,10 @@ COMMENT ON FUNCTION analytics_customer IS
     'Who pays for a subscription, within its company.';
 
 -- Who had a change in a half-open period, with all that they pay or have paid; without a start everybody who pays or has
--- paid.
+-- paid, as far as that reaches to the first of the instants that are asked for.
 CREATE OR REPLACE FUNCTION analytics_paid_amounts(
-    p_start timestamptz, p_end timestamptz, p_companies text[], p_pending analytics_subscriptions[]
+    p_start timestamptz, p_first timestamptz, p_end timestamptz, p_companies text[],
+    p_pending analytics_subscriptions[]
 )
 RETURNS TABLE (
     company_id text, customer text, currency text, monthly_amount numeric, valid_from timestamptz, valid_to timestamptz
@@ -379,7 +380,7 @@ BEGIN
             s.company_id, analytics_customer(s.user_id, s.subscription_id),
             s.currency, s.monthly_amount, s.valid_from, s.valid_to
         FROM analytics_subscription_rows(p_companies, p_pending) AS s
-        WHERE s.monthly_amount > 0 AND s.valid_from < p_end;
+        WHERE s.monthly_amount > 0 AND s.valid_from < p_end AND (s.valid_to IS NULL OR s.valid_to >= p_first);
         RETURN;
     END IF;
     SELECT array_agg(c.company_id), array_agg(c.user_id), array_agg(c.lone_subscription)
@@ -406,8 +407,9 @@ COMMENT ON FUNCTION analytics_paid_amounts IS
     'What customers pay a month, from when to when: those with a change in a half-open period, or (no start) all of them.';
 
 -- The state just before each instant: a change at the instant itself belongs to what follows. Instants are sorted and
--- named by their number. What a customer pays is counted from the first instant at which it is paid to the last. What was
--- so at the newest snapshot before them counts from there, and then only what has changed since.
+-- named by their number. Those that have a snapshot are read from it. What a customer pays is counted from the first of the
+-- other instants at which it is paid to the last. What was so at the newest snapshot before them counts from there, and then
+-- only what has changed since.
 CREATE OR REPLACE FUNCTION analytics_mrr_balances(
     p_instants timestamptz[], p_companies text[], p_pending analytics_subscriptions[]
 )
@@ -417,15 +419,37 @@ SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
 DECLARE
-    last_instant timestamptz := p_instants[cardinality(p_instants)];
     -- A subscription that is pending may have been another customer's even then.
+    has_snapshots boolean := cardinality(p_pending) = 0;
+    -- The numbers of the instants without one.
+    places integer[] := ARRAY(
+        SELECT i.place::integer
+        FROM unnest(p_instants) WITH ORDINALITY AS i (instant, place)
+        WHERE NOT has_snapshots
+           OR NOT EXISTS (SELECT FROM analytics_mrr_snapshots AS s WHERE s.taken_at = i.instant)
+        ORDER BY i.place
+    );
+    first_instant timestamptz := p_instants[places[1]];
+    last_instant timestamptz := p_instants[places[cardinality(places)]];
     taken timestamptz := CASE
-        WHEN cardinality(p_pending) = 0
-        THEN (SELECT max(s.taken_at) FROM analytics_mrr_snapshots AS s WHERE s.taken_at <= p_instants[1])
+        WHEN has_snapshots
+        THEN (SELECT max(s.taken_at) FROM analytics_mrr_snapshots AS s WHERE s.taken_at <= first_instant)
     END;
-    instants timestamptz[] := CASE WHEN taken < p_instants[1] THEN taken || p_instants ELSE p_instants END;
-    shift integer := cardinality(instants) - cardinality(p_instants);
+    instants timestamptz[];
+    shift integer := CASE WHEN taken IS NULL THEN 0 ELSE 1 END;
 BEGIN
+    IF cardinality(places) < cardinality(p_instants) THEN
+        RETURN QUERY
+        SELECT s.company_id, s.currency, i.place::integer, s.mrr, s.customers
+        FROM unnest(p_instants) WITH ORDINALITY AS i (instant, place)
+        JOIN analytics_mrr_snapshots AS s ON s.taken_at = i.instant
+        WHERE (p_companies IS NULL OR s.company_id = ANY (p_companies)) AND (s.mrr > 0 OR s.customers > 0);
+    END IF;
+    IF cardinality(places) = 0 THEN
+        RETURN;
+    END IF;
+    instants := ARRAY(SELECT taken WHERE taken IS NOT NULL)
+        || ARRAY(SELECT p_instants[n] FROM unnest(places) WITH ORDINALITY AS k (n, place) ORDER BY k.place);
     RETURN QUERY
     WITH paid AS MATERIALIZED (
         SELECT s.company_id, s.customer, s.currency, s.monthly_amount, s.first_instant, s.last_instant
@@ -437,7 +461,7 @@ BEGIN
                     WHEN f.valid_to IS NULL THEN cardinality(instants)
                     ELSE width_bucket(f.valid_to, instants)
                 END AS last_instant
-            FROM analytics_paid_amounts(taken, last_instant, p_companies, p_pending) AS f
+            FROM analytics_paid_amounts(taken, first_instant, last_instant, p_companies, p_pending) AS f
         ) AS s
         WHERE s.first_instant <= s.last_instant
     ),
@@ -449,19 +473,26 @@ BEGIN
             GROUP BY p.company_id, p.customer
         ) AS c
     ),
+    -- From which instant on up to which: as a rule many are alike.
+    stretch AS (
+        SELECT
+            p.company_id, p.currency, p.first_instant, p.last_instant + 1 AS end_instant, sum(p.monthly_amount) AS amount,
+            0 AS heads
+        FROM paid AS p
+        GROUP BY p.company_id, p.currency, p.first_instant, p.last_instant
+        UNION ALL
+        SELECT p.company_id, NULL, lower(p.instants), upper(p.instants), 0, count(*)
+        FROM paying AS p
+        GROUP BY p.company_id, p.instants
+    ),
     step AS (
         SELECT v.company_id, v.currency, v.instant, sum(v.amount) AS amount, sum(v.heads) AS heads
         FROM (
-            SELECT p.company_id, p.currency, v.instant, v.amount, 0 AS heads
-            FROM paid AS p
+            SELECT t.company_id, t.currency, v.instant, v.amount, v.heads
+            FROM stretch AS t
             CROSS JOIN LATERAL (
-                VALUES (p.first_instant, p.monthly_amount), (p.last_instant + 1, -p.monthly_amount)
-            ) AS v (instant, amount)
-            WHERE taken IS NULL OR v.instant > 1
-            UNION ALL
-            SELECT p.company_id, NULL, v.instant, 0, v.heads
-            FROM paying AS p
-            CROSS JOIN LATERAL (VALUES (lower(p.instants), 1), (upper(p.instants), -1)) AS v (instant, heads)
+                VALUES (t.first_instant, t.amount, t.heads), (t.end_instant, -t.amount, -t.heads)
+            ) AS v (instant, amount, heads)
             WHERE taken IS NULL OR v.instant > 1
             UNION ALL
             SELECT s.company_id, s.currency, 1, s.mrr, s.customers
@@ -478,10 +509,9 @@ BEGIN
         FROM step AS s
         WINDOW history AS (PARTITION BY s.company_id, s.currency ORDER BY s.instant)
     )
-    SELECT
-        r.company_id, r.currency, generate_series(greatest(r.instant - shift, 1), r.until - 1 - shift),
-        r.mrr, r.heads::bigint
+    SELECT r.company_id, r.currency, places[n], r.mrr, r.heads::bigint
     FROM running AS r
+    CROSS JOIN LATERAL generate_series(greatest(r.instant - shift, 1), r.until - 1 - shift) AS n
     WHERE r.mrr > 0 OR r.heads > 0;
 END
 $$;
