@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from dagster import DagsterInstance, RunRequest, SkipReason, build_sensor_context
+from dagster import DagsterInstance, RunRequest, SensorResult, SkipReason, build_sensor_context
 
 from analytics_pipeline.definitions import build_definitions
 from analytics_pipeline.errors import RefusedError
@@ -75,11 +75,13 @@ def test_a_late_event_has_the_partitions_closed_again_in_whose_dates_of_its_comp
 
     def asked() -> set[tuple[str, str, str]]:
         context = build_sensor_context(instance=instance, resources=definitions.resources)
-        requests = sensor(context).run_requests
+        result = sensor(context)
+        assert isinstance(result, SensorResult)
+        first, last = (f"dagster/asset_partition_range_{end}" for end in ("start", "end"))
         return {
-            (key.to_user_string(), *(request.tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end")))
-            for request in requests
-            for key in request.asset_selection
+            (key.to_user_string(), request.tags[first], request.tags[last])
+            for request in result.run_requests or ()
+            for key in request.asset_selection or ()
         }
 
     with database.connect(autocommit=True) as connection:
