@@ -12,11 +12,12 @@ from psycopg import sql
 from psycopg.types.multirange import Multirange
 from psycopg.types.range import Range
 
+from analytics_pipeline.asset_names import EVENTS
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.aggregates import AGGREGATES, LOGS_DAYS, ContinuousAggregate
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.invalidation import StaleRange
-from analytics_pipeline.windows import Window
+from analytics_pipeline.windows import Granularity, Window
 
 Ranges = Multirange[datetime]
 _Rows = dict[tuple[str | None, datetime], int]
@@ -50,25 +51,32 @@ class RefreshedRows:
     def settle(self) -> None:
         """Note, once the window is refreshed, what has to be computed again because of it, and of which companies."""
         _note_changed_days(self.connection, self.aggregate, self.window)
-        changed, unstored, differing = self.changed, self.unstored, self._differing()
-        if not changed:
-            # Whoever records events meanwhile is in no comparison.
-            if unstored:
-                unstored, differing = _whole(self.window), []
-            else:
-                changed = _whole(self.window)
+        unstored, differing = self.unstored, self._differing()
+        if not self.changed:
+            # Where nothing was stale, whoever has recorded events meanwhile is known by the other aggregates of events.
+            differing = []
+            unstored = _whole(self.window) if unstored else unstored
         self.connection.execute(
             "SELECT analytics_settle_refresh("
             "%s, %s, %s, %s, %s, %s::tstzmultirange, %s::tstzmultirange, %s::text[], %s::timestamptz[])",
             [
                 *_refresh_of(self.aggregate, self.window),
-                self.aggregate.condition == "true",
-                changed,
+                self._reads_all_events,
+                self.changed,
                 unstored,
                 None if differing is None else [company for company, _ in differing],
                 None if differing is None else [bucket for _, bucket in differing],
             ],
         )
+
+    @property
+    def _reads_all_events(self) -> bool:
+        """Whether its log speaks of every change of an event, and nobody else has to say of whom that is.
+
+        Of hours there is one that counts all events: another one may be refreshed before it.
+        """
+        is_of_hours = self.aggregate.granularity is Granularity.HOUR
+        return self.aggregate.source == EVENTS and (self.aggregate.condition == "true" or not is_of_hours)
 
     def _differing(self) -> list[tuple[str | None, datetime]] | None:
         if self.before is None:

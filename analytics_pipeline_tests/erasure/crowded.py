@@ -53,6 +53,8 @@ _ROWS = (
     "VALUES ('a', 'c', now() - interval '1 day', now(), true, 'warning', 's')",
     "INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, cause) "
     "VALUES ('acme', '2000-01-01', '2000-01-02', 'c')",
+    "INSERT INTO analytics_changed_hours (relation, company_id, hours, refreshing) "
+    "VALUES ('r', 'acme', '{[2000-01-01,2000-01-02)}', 'r')",
     "INSERT INTO analytics_companies (company_id, name) VALUES ('acme', 'Acme'), ('globex', 'Globex')",
     "INSERT INTO analytics_id_aliases (company_id, former_user_id, present) VALUES ('acme', 'Ann', 'ann@example.com')",
     "INSERT INTO analytics_partition_adoptions (asset, partitions) VALUES ('a', 1)",

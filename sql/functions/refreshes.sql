@@ -66,7 +66,7 @@ COMMENT ON FUNCTION analytics_note_refresh IS
 -- An event may be in no row that differs: it is of another category, or was changed and leaves the sums as they were, which
 -- is noted by itself (analytics_note_changed_rows). Where nothing says what the log speaks of, it is everybody's.
 CREATE OR REPLACE FUNCTION analytics_settle_refresh(
-    p_start timestamptz, p_end timestamptz, p_granularity text, p_relation text, p_counts_all boolean,
+    p_start timestamptz, p_end timestamptz, p_granularity text, p_relation text, p_reads_all boolean,
     p_changed tstzmultirange, p_unstored tstzmultirange, p_companies text[], p_buckets timestamptz[]
 )
 RETURNS void
@@ -130,7 +130,11 @@ BEGIN
     SELECT NULL, tstzmultirange(r), false, nullif(p_granularity, 'day')
     FROM unnest(p_changed) AS r
     WHERE p_buckets IS NULL OR (
-        (p_granularity <> 'hour' OR p_counts_all)
+        p_reads_all
+        -- TimescaleDB 2.23 takes the first instant of the month after for changed, too.
+        AND (p_granularity <> 'month' OR tstzmultirange(r) <> tstzmultirange(
+            tstzrange(analytics_floor('month', lower(r)), analytics_floor('month', lower(r)) + interval '1 microsecond')
+        ))
         AND NOT EXISTS (
             SELECT FROM noted AS n WHERE n.instants && analytics_buckets(p_granularity, tstzmultirange(r))
         )
