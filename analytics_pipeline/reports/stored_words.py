@@ -19,6 +19,7 @@ _FORMS = (
     message("calendar of the company"),
     message("test companies"),
     message("rates of subscriptions"),
+    message("{column} is stored", column="{column}"),
     message("events in {relation}", relation="{relation}"),
     message("{metric} of the period before", metric="{metric}"),
     message("{metric} of the year before", metric="{metric}"),

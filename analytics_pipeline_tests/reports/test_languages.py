@@ -147,6 +147,7 @@ def test_what_alerts_found_and_watched_for_is_in_words_and_notation() -> None:
     ("kept", "said"),
     [
         ("subscriptions", "Abonnements"),
+        ("churned_of_start is stored", "churned_of_start wird nun gespeichert"),
         ("value is not a number", "value ist keine Zahl"),
         ("timestamp before 1970", "timestamp vor 1970"),
         ("events in analytics_revenue_daily", "Ereignisse in analytics_revenue_daily"),
