@@ -34,6 +34,7 @@ from analytics_pipeline_tests.events_factory import add_event, at
 pytestmark = pytest.mark.slow
 
 JANUARY = Window.of_month(date(2025, 1, 1))
+DAY = Window.of_dates(date(2025, 1, 5), date(2025, 1, 5))
 _MAX_TICKS = 12
 _ONE_VERSION = DefinitionsVersions()
 
@@ -236,7 +237,7 @@ def test_a_range_that_keeps_failing_is_left_to_a_person_after_three_attempts(
 ) -> None:
     with database.connect(autocommit=True) as connection:
         add_event(connection, "2025-01-05T12:00")
-        close_span(definitions, get_settings(), instance, JANUARY)
+        close_span(definitions, get_settings(), instance, DAY)
         add_event(connection, "2025-01-05T12:30")
     daemon = Daemon(definitions, instance, "late_events")
     for _ in range(3):
@@ -253,7 +254,7 @@ def test_late_events_behind_the_retention_horizon_are_reported_and_not_chased(
     with database.connect(autocommit=True) as connection:
         add_event(connection, "2025-01-05T12:00")
         add_event(connection, "2025-01-25T12:00")
-        close_span(definitions, get_settings(), instance, JANUARY)
+        close_span(definitions, get_settings(), instance, DAY)
         before = connection.execute("SELECT * FROM analytics_revenue_hourly ORDER BY 1").fetchall()
         connection.execute("SELECT drop_chunks('analytics_events', '2025-01-16'::timestamptz)")
         daemon = Daemon(definitions, instance, "late_events")

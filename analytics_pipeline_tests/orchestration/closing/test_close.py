@@ -15,7 +15,6 @@ from pypdf import PdfReader
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.orchestration.close import ClosedRange, close_span
-from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS
 from analytics_pipeline.orchestration.instance import project_file
 from analytics_pipeline.orchestration.partition_definitions import range_runs
 from analytics_pipeline.settings import get_settings
@@ -28,6 +27,7 @@ from analytics_pipeline_tests.events_factory import add_event, at
 from analytics_pipeline_tests.timescale.test_catalog import without_a_column
 
 JANUARY = Window.of_month(date(2025, 1, 1))
+DAY = Window.of_dates(date(2025, 1, 5), date(2025, 1, 5))
 RANGE = {
     "dagster/asset_partition_range_start": "2025-01-05-00:00",
     "dagster/asset_partition_range_end": "2025-01-05-23:00",
@@ -166,17 +166,16 @@ def test_rows_that_differ_from_the_events_stop_the_run_and_name_the_company(
 ) -> None:
     with database.connect(autocommit=True) as connection:
         add_event(connection, "2025-01-05T10:10", company_id="beta")
-        _close(definitions, instance, JANUARY)
+        closed = _close(definitions, instance, DAY)
         table = materialized_tables(connection)["analytics_revenue_hourly"].identifier.as_string(connection)
         connection.execute(f"UPDATE {table} SET total_value = total_value * 2")
         with pytest.raises(AnalyticsError, match=r"window_reconciles of analytics_revenue_hourly: 2 rows .*beta"):
-            _close(definitions, instance, JANUARY)
+            _close(definitions, instance, DAY)
         failed = connection.execute(
             "SELECT subject, check_name, window_start FROM analytics_check_results WHERE NOT passed"
         ).fetchall()
-    assert failed == [("analytics_revenue_hourly", "reconciles_with_events", JANUARY.start)]
-    daily = instance.get_runs_count()
-    assert daily == len(CLOSING_JOBS) + 1, "the days must not be closed after their hours have failed"
+    assert failed == [("analytics_revenue_hourly", "reconciles_with_events", DAY.start)]
+    assert instance.get_runs_count() == len(closed) + 1, "the days must not be closed after their hours have failed"
 
 
 @pytest.mark.slow
@@ -184,15 +183,16 @@ def test_a_window_before_the_horizon_is_refused_at_once_and_says_why(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:
     with database.connect(autocommit=True) as connection:
-        add_event(connection, "2025-01-05T10:10")
-        add_event(connection, "2025-01-25T10:10")
-        _close(definitions, instance, JANUARY)
+        add_event(connection, "2025-01-15T10:10")
+        add_event(connection, "2025-01-17T10:10")
+        days = Window.of_dates(date(2025, 1, 15), date(2025, 1, 17))
+        closed = _close(definitions, instance, days)
         before = connection.execute("SELECT * FROM analytics_revenue_hourly ORDER BY bucket").fetchall()
         connection.execute("SELECT drop_chunks('analytics_events', '2025-01-16'::timestamptz)")
         with pytest.raises(AnalyticsError, match=r"the retention horizon.* would erase the history"):
-            _close(definitions, instance, JANUARY)
+            _close(definitions, instance, days)
         assert connection.execute("SELECT * FROM analytics_revenue_hourly ORDER BY bucket").fetchall() == before
-        assert instance.get_runs_count() == len(CLOSING_JOBS), "it is refused before there is a run"
+        assert instance.get_runs_count() == len(closed), "it is refused before there is a run"
 
 
 @pytest.mark.slow
