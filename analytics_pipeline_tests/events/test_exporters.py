@@ -442,11 +442,12 @@ def test_a_reader_that_fails_is_one_named_failure_of_the_file(tmp_path: Path, mo
 
 
 def test_what_the_database_refuses_keeps_no_other_event_out(connection: Connection, tmp_path: Path) -> None:
-    connection.execute("ALTER TABLE analytics_events ADD CHECK (user_id <> 'u-700')")
+    connection.execute("ALTER TABLE analytics_events ADD CONSTRAINT not_700 CHECK (user_id <> 'u-700')")
     path = tmp_path / "a.jsonl"
     path.write_text(json_lines(payment(user_id=f"u-{n}") for n in range(1_000)))
     summary, _ = load(connection, path)
     assert (summary.new, dict(summary.reasons)) == (999, {"refused by the database": 1})
+    connection.execute("ALTER TABLE analytics_events DROP CONSTRAINT not_700")
 
 
 @pytest.mark.parametrize("reader", ["jsonl", "csv", "parquet"])

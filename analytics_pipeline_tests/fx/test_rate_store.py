@@ -89,6 +89,7 @@ def test_a_load_that_fails_stores_nothing(database: Database) -> None:
             store_rates(connection, [_reading("2025-01-30,EUR,USD,1"), _reading("2025-01-30,EUR,CHF,1", "no")])
         for table in ("analytics_fx_rates", "analytics_metric_changes", "analytics_ingest_rejects"):
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+        connection.execute("ALTER TABLE analytics_fx_rates DROP CONSTRAINT no_francs, DROP CONSTRAINT no_yen")
 
 
 def test_the_days_whose_figures_may_have_moved_are_noted_as_spans(database: Database) -> None:
