@@ -129,6 +129,7 @@ def _flags(command: click.Command) -> list[str]:
     return [p.opts[0] for p in command.params if isinstance(p, click.Option) and p.is_flag]
 
 
+@pytest.mark.slow
 def test_a_text_that_names_nothing_is_answered_in_a_line(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,6 +38,7 @@ def default_retention(database: Database, environment: pytest.MonkeyPatch) -> No
     migrate()
 
 
+@pytest.mark.slow
 def test_a_retention_that_nobody_chose_gives_way_in_the_database_itself(default_retention: None) -> None:
     recent = Window(datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0), datetime.now(UTC))
     assert _keep(recent) == ""

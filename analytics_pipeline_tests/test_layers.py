@@ -1,7 +1,7 @@
 """Imports go to lower layers only, and the frameworks stay in the topmost ones."""
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import dagster
@@ -100,10 +100,13 @@ def _part(name: str) -> str:
     return PART_OF.get(name, name)
 
 
-def _imports(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield line and full name of what a file imports, in functions and for types alone, too."""
+@cache
+def _imports(path: Path) -> list[tuple[int, list[str]]]:
+    """Return line and full name of what a file imports, in functions and for types alone, too."""
+    found: list[tuple[int, list[str]]] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name.split(".")) for alias in node.names)
+            found += [(node.lineno, alias.name.split(".")) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield from ((node.lineno, f"{node.module}.{alias.name}".split(".")) for alias in node.names)
+            found += [(node.lineno, f"{node.module}.{alias.name}".split(".")) for alias in node.names]
+    return found

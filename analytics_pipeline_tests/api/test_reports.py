@@ -14,6 +14,8 @@ from analytics_pipeline.reports.requests import meet
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline_tests.api.conftest import ANYBODY, HEADLINE, OTHER, Served
 
+pytestmark = pytest.mark.slow
+
 Documents = dict[str | None, dict[str, Any]]
 
 
@@ -91,7 +93,6 @@ def test_where_somebody_serves_the_store_documents_open_there(served: Served, do
     assert address == f"https://files.example.com/{file['name']}"
 
 
-@pytest.mark.slow
 def test_a_report_that_was_asked_for_is_made_and_opened(served: Served) -> None:
     wanted = {"startDate": "2026-03-01", "endDate": "2026-03-15", "format": "csv", "sections": ["revenue"]}
     response = served.client.post("/analytics/reports", json=wanted, headers=served.headers())

@@ -45,6 +45,7 @@ def answer(served: Served, headers: dict[str, str], more: str = "") -> dict[str,
     return dict(response.json())
 
 
+@pytest.mark.slow
 def test_a_token_signs_its_own_company_alone_and_only_with_the_scope(served: Served, closed: Connection) -> None:
     without = {"Authorization": f"Bearer {new_token(served.database, HEADLINE.company, Scope.FIGURES)[1]}"}
     assert post(served, without, signedBy="Ann").status_code == 403

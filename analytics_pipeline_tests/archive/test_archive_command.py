@@ -29,6 +29,7 @@ def _call(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["archive", *arguments])
 
 
+@pytest.mark.slow
 def test_months_come_back_and_go_by_commands(expired: Archived) -> None:
     assert _call("status").output.startswith("This database has no archive: will begin at ")
     run = _call("run")

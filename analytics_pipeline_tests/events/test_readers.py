@@ -119,6 +119,7 @@ def test_a_bad_csv_row_is_rejected_with_its_text_and_the_next_one_read(read: Rea
     assert all(event_of(record) for record in records[1::2])
 
 
+@pytest.mark.slow
 def test_a_lost_quote_loses_no_text_and_does_not_swallow_the_whole_file(read: Read) -> None:
     good = CSV_ROW.format(id=ID)
     content = CSV_HEADER + good.replace('""n"": 1.10}"', '""n"": 1.10}') + good * 3_000

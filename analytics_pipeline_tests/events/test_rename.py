@@ -203,6 +203,7 @@ def test_a_row_of_the_erp_is_known_by_the_name_it_was_recorded_under(connection:
         assert "value '29.33'" in difference
 
 
+@pytest.mark.slow
 def test_two_users_that_become_one_are_back_when_either_of_them_was(connection: Connection) -> None:
     of_former = [("01", "user.login"), ("05", "user.deleted"), ("10", "user.login"), ("11", "user.deleted")]
     of_present = [("02", "user.login"), ("05", "user.deleted"), ("08", "user.login"), ("12", "user.login")]

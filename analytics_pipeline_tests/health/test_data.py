@@ -68,6 +68,7 @@ def test_backfilling_old_data_does_not_turn_a_dead_pipeline_green(ask: Ask, conn
     assert not ask("up_to_date", HOURLY).passed
 
 
+@pytest.mark.slow
 def test_events_of_the_open_hour_and_of_other_kinds_are_no_lag(ask: Ask, connection: Connection) -> None:
     add_event(connection, _ago(minutes=1))
     add_event(connection, _ago(hours=30), "user.login", category="user_activity", value=None, currency=None)
@@ -75,12 +76,14 @@ def test_events_of_the_open_hour_and_of_other_kinds_are_no_lag(ask: Ask, connect
     assert not ask("up_to_date", "analytics_event_volume_hourly").passed
 
 
+@pytest.mark.slow
 def test_closed_hours_without_events_are_no_lag_though_the_watermark_stays(ask: Ask, connection: Connection) -> None:
     add_event(connection, _ago(hours=30))
     _close(connection, HOURLY, at(_ago(hours=30)), datetime.now(UTC) - timedelta(hours=2))
     assert ask("up_to_date", HOURLY).passed
 
 
+@pytest.mark.slow
 def test_silence_is_a_warning(ask: Ask, connection: Connection) -> None:
     add_event(connection, _ago(days=60))
     finding = ask("events_arrive")
@@ -166,6 +169,7 @@ def test_several_currencies_of_a_company_are_reported_and_no_fault(ask: Ask, con
     assert finding.metadata["companies with several revenue currencies"] == ["acme"]
 
 
+@pytest.mark.slow
 def test_tampered_rows_are_reported_by_company_bucket_and_both_values_and_the_remedy_fixes_them(
     ask: Ask, connection: Connection
 ) -> None:
@@ -233,6 +237,7 @@ def test_what_has_expired_is_not_held_against_the_aggregate(
     migrate()
 
 
+@pytest.mark.slow
 def test_ids_in_another_form_are_named_until_they_are_renamed(ask: Ask, connection: Connection) -> None:
     assert ask("ids_stored_otherwise").passed
     connection.execute(

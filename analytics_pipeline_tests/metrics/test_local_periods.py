@@ -75,6 +75,7 @@ def test_a_month_is_that_of_the_company_in_its_currency_at_the_rates_of_its_date
     assert (of_all["totalRevenue"], of_all["currency"], of_all["timeZone"]) == ("30.00", "EUR", "UTC")
 
 
+@pytest.mark.slow
 def test_another_time_zone_and_currency_can_be_asked_for(berlin: Connection) -> None:
     chosen = ["--company", "acme", "--month", "2025-01", "--currency", "EUR", "--time-zone"]
     zones = ("utc", "Europe/Berlin", "asia/tokyo")
@@ -103,6 +104,7 @@ def test_what_is_no_zone_and_what_is_no_day_of_one_is_one_clear_line(
     assert len(result.output.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_the_current_month_and_today_are_those_of_the_company(
     berlin: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

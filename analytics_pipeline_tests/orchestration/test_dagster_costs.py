@@ -96,6 +96,7 @@ def test_neither_runs_nor_sensors_list_the_partitions_of_the_whole_history(
     assert listed == []
 
 
+@pytest.mark.slow
 def test_a_process_that_executes_runs_keeps_its_connections_and_opens_one_anew_that_was_ended(
     instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,7 @@ def test_what_is_plotted_are_the_figures_of_the_database(
     }
 
 
+@pytest.mark.slow
 def test_growth_of_dagster_s_storage_is_told_from_what_it_was_within_a_week(
     database: Database, instance: DagsterInstance, definitions: Definitions
 ) -> None:

@@ -128,6 +128,7 @@ def test_a_change_in_a_compressed_chunk_makes_its_partitions_stale(database: Dat
         assert {a.name: reconcile(connection, a, MARCH).agrees for a in AGGREGATES} == dict.fromkeys(BY_NAME, True)
 
 
+@pytest.mark.slow
 def test_a_refresh_with_nothing_to_do_says_so(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
         add_event(connection, "2025-03-05T10:00")

@@ -215,6 +215,7 @@ def test_dead_runs_leave_the_places_of_the_run_queue(instance: DagsterInstance, 
     assert next_runs() == [queued.run_id]
 
 
+@pytest.mark.slow
 def test_what_is_closed_stays_closed_when_a_process_dies_before_its_run_began(
     database: Database, instance: DagsterInstance, ended: Owner
 ) -> None:
