@@ -365,12 +365,15 @@ DECLARE
     -- Null: all.
     only_zones text[];
     only_companies text[];
-    -- What the figures of the period that follows stand on: its growth, and who has churned.
-    carried text[] := CASE p_metric
-        WHEN 'revenue_metrics' THEN ARRAY['total_revenue', 'unconverted']
+    -- What figures of other periods stand on: of a year later, and of the period that follows its growth, and who has
+    -- churned.
+    compared text[] := CASE p_metric
+        WHEN 'revenue_metrics' THEN ARRAY['total_revenue', 'mrr', 'unconverted']
         WHEN 'user_metrics' THEN ARRAY['active_fingerprint']
         ELSE '{}'
     END;
+    carried text[] := array_remove(compared, 'mrr');
+    figures text[];
 BEGIN
     PERFORM analytics_lock_changes(true);
     -- Two that compute the same rows take turns; readers don't wait.
@@ -427,21 +430,16 @@ BEGIN
         only_companies := NULL;
     END IF;
 
-    EXECUTE format(
-        'CREATE TEMP TABLE fresh ON COMMIT DROP AS SELECT * FROM %I($1, $2, $3, $4, $5, $6, $7, $8, $9)',
-        relation || '_rows'
-    ) USING p_granularity, p_first, p_until, p_zone, p_currency, p_version, only_zones, only_companies, p_ended_by;
     -- What is stored of the same companies and dates. Rows of another calendar whose events have expired stay.
     EXECUTE format(
         $stored$
             CREATE TEMP TABLE stored ON COMMIT DROP AS
             SELECT
-                s.company_id, s.period_date, s.period_start, s.period_end,
-                to_jsonb(s) - 'computed_at' - 'period_date' AS figures,
+                s.*,
                 coalesce(d.is_kept, false) OR (
                     s.period_start < $5
                     AND NOT analytics_is_brought_back(s.period_start - interval '24 hours', s.period_end)
-                    AND (s.time_zone <> k.time_zone OR to_jsonb(s) ->> 'currency' <> k.currency)
+                    AND (s.time_zone <> k.time_zone OR %s)
                 ) IS TRUE AS is_kept
             FROM (SELECT * FROM %I AS t WHERE t.granularity = $1 AND t.period_date >= $2 AND t.period_date < $3) AS s
             LEFT JOIN calendar AS c ON c.company_id = s.company_id
@@ -452,33 +450,58 @@ BEGIN
                 ON d.time_zone = k.time_zone AND d.currency = k.currency AND d.period_date = s.period_date
             WHERE ($7 IS NULL OR k.time_zone = ANY ($7))
               AND ($8 IS NULL OR array_position($8, s.company_id) IS NOT NULL)
-        $stored$, relation
+        $stored$,
+        CASE WHEN p_metric = 'user_metrics' THEN 'false' ELSE 's.currency <> k.currency' END, relation
     ) USING p_granularity, p_first, p_until, p_zone, horizon, p_currency, only_zones, only_companies;
-    CREATE TEMP TABLE wanted ON COMMIT DROP AS
-    SELECT f.company_id, d.period_date, d.period_start, d.period_end, to_jsonb(f) AS figures
-    FROM fresh AS f
-    LEFT JOIN calendar AS c ON c.company_id = f.company_id
-    JOIN due AS d
-        ON d.time_zone = f.time_zone AND d.currency = coalesce(c.currency, p_currency)
-       AND d.period_start = f.period_start
-    WHERE NOT d.is_kept
-      AND NOT EXISTS (
-          SELECT FROM stored AS s
-          WHERE s.is_kept AND s.period_date = d.period_date
-            AND (s.company_id = f.company_id OR s.company_id IS NULL AND f.company_id IS NULL)
-      );
-    CREATE TEMP TABLE differing ON COMMIT DROP AS
-    SELECT
-        coalesce(w.company_id, s.company_id) AS company_id,
-        coalesce(w.period_date, s.period_date) AS period_date,
-        coalesce(w.period_start, s.period_start) AS period_start,
-        coalesce(w.period_end, s.period_end) AS period_end,
-        coalesce(w.figures, s.figures) ->> 'time_zone' AS time_zone,
-        w.figures AS wanted, s.figures AS stored
-    FROM wanted AS w
-    FULL JOIN (SELECT * FROM stored AS t WHERE NOT t.is_kept) AS s
-        ON coalesce(s.company_id, '') = coalesce(w.company_id, '') AND s.period_date = w.period_date
-    WHERE w.figures IS DISTINCT FROM s.figures;
+    EXECUTE format(
+        $wanted$
+            CREATE TEMP TABLE wanted ON COMMIT DROP AS
+            WITH fresh AS MATERIALIZED (
+                SELECT r.* FROM %I($1, $2, $3, $4, $5, $6, $7, $8, $9) AS r
+            )
+            SELECT f.*, d.period_date
+            FROM fresh AS f
+            LEFT JOIN calendar AS c ON c.company_id = f.company_id
+            JOIN due AS d
+                ON d.time_zone = f.time_zone AND d.currency = coalesce(c.currency, $5)
+               AND d.period_start = f.period_start
+            WHERE NOT d.is_kept
+              AND NOT EXISTS (
+                  SELECT FROM stored AS s
+                  WHERE s.is_kept AND s.period_date = d.period_date
+                    AND (s.company_id = f.company_id OR s.company_id IS NULL AND f.company_id IS NULL)
+              )
+        $wanted$, relation || '_rows'
+    ) USING p_granularity, p_first, p_until, p_zone, p_currency, p_version, only_zones, only_companies, p_ended_by;
+    figures := ARRAY(
+        SELECT a.attname::text
+        FROM pg_attribute AS a
+        WHERE a.attrelid = 'wanted'::regclass AND a.attnum > 0 AND a.attname <> 'period_date'
+        ORDER BY a.attnum
+    );
+    EXECUTE (
+        SELECT format(
+            $differing$
+                CREATE TEMP TABLE differing ON COMMIT DROP AS
+                SELECT
+                    coalesce(w.company_id, s.company_id) AS company_id,
+                    coalesce(w.period_date, s.period_date) AS period_date,
+                    coalesce(w.period_start, s.period_start) AS period_start,
+                    coalesce(w.period_end, s.period_end) AS period_end,
+                    coalesce(w.time_zone, s.time_zone) AS time_zone,
+                    CASE WHEN w.period_date IS NOT NULL THEN jsonb_build_object(%s) END AS wanted,
+                    CASE WHEN s.period_date IS NOT NULL THEN jsonb_build_object(%s) END AS stored
+                FROM wanted AS w
+                FULL JOIN (SELECT * FROM stored AS t WHERE NOT t.is_kept) AS s
+                    ON coalesce(s.company_id, '') = coalesce(w.company_id, '') AND s.period_date = w.period_date
+                WHERE (%s) IS DISTINCT FROM (%s)
+            $differing$,
+            string_agg(format('%L, w.%I', k, k), ', ') FILTER (WHERE k = ANY (compared)),
+            string_agg(format('%L, s.%I', k, k), ', ') FILTER (WHERE k = ANY (compared)),
+            string_agg(format('w.%I', k), ', '), string_agg(format('s.%I', k), ', ')
+        )
+        FROM unnest(figures) AS k
+    );
     SELECT count(*) FILTER (WHERE d.company_id IS NOT NULL) INTO rows_changed FROM differing AS d;
 
     INSERT INTO analytics_metric_changes (
@@ -533,19 +556,12 @@ BEGIN
         $gone$, relation
     ) USING p_granularity;
     -- By name: a column that a table has got later stands behind the others.
-    EXECUTE format(
-        $written$
-            INSERT INTO %I (%s)
-            SELECT f.*
-            FROM fresh AS f
-            WHERE EXISTS (
-                SELECT FROM wanted AS w
-                WHERE coalesce(w.company_id, '') = coalesce(f.company_id, '') AND w.period_start = f.period_start
-            )
-        $written$, relation,
-        (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
-           FROM pg_attribute AS a
-          WHERE a.attrelid = 'fresh'::regclass AND a.attnum > 0)
+    EXECUTE (
+        SELECT format(
+            'INSERT INTO %I (%s) SELECT %s FROM wanted AS w', relation,
+            string_agg(quote_ident(k), ', '), string_agg(format('w.%I', k), ', ')
+        )
+        FROM unnest(figures) AS k
     );
     SELECT count(*) FILTER (WHERE w.company_id IS NOT NULL) INTO rows_written FROM wanted AS w;
 
@@ -618,7 +634,7 @@ BEGIN
             WHERE (u.change).change_id = c.change_id AND NOT analytics_is_kept(u.period, horizon)
         )
     END;
-    DROP TABLE due, calendar, fresh, stored, wanted, differing;
+    DROP TABLE due, calendar, stored, wanted, differing;
     RETURN NEXT;
 END
 $$;
