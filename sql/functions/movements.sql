@@ -405,4 +405,4 @@ END
 $$;
 
 COMMENT ON FUNCTION analytics_mrr_parts IS
-    'MRR at the start and the end of each period per company and currency, and what moved it per customer and currency, signed; left out is what is not in the bridge, for want of a rate for it or for another part of it. A row without currency counts the customers that pay at the start or the end.';
+    'MRR at the start and the end of each period per company (null: all of them, in the currency reported in) and currency, and what moved it per customer and currency, signed; left out is what is not in the bridge, for want of a rate for it or for another part of it. A row without currency counts the customers that pay at the start or the end.';

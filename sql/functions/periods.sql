@@ -350,8 +350,10 @@ CREATE OR REPLACE FUNCTION analytics_period_companies(p_periods analytics_figure
 RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$
-    SELECT CASE WHEN bool_and(w.company_id IS NOT NULL) THEN array_agg(DISTINCT w.company_id) END
-    FROM unnest(p_periods) AS w
+    SELECT CASE
+        WHEN NOT EXISTS (SELECT FROM unnest(p_periods) AS w WHERE w.company_id IS NULL)
+        THEN nullif(ARRAY(SELECT DISTINCT w.company_id FROM unnest(p_periods) AS w), '{}')
+    END
 $$;
 
 COMMENT ON FUNCTION analytics_period_companies IS

@@ -519,6 +519,7 @@ $$;
 COMMENT ON FUNCTION analytics_mrr_balances IS
     'Monthly recurring revenue just before each of some instants, per company and currency, and in a row without currency how many customers pay.';
 
+-- What is asked of all companies and needs no rate is added up at once: its company is null.
 CREATE OR REPLACE FUNCTION analytics_mrr_at_end(
     p_periods analytics_figure_period[], p_pending analytics_subscriptions[]
 )
@@ -555,7 +556,17 @@ BEGIN
         SELECT a.place, b.company_id, b.currency, a.currency, a.day, b.mrr, b.customers
         FROM balance AS b
         JOIN asked AS a ON a.instant = b.instant
-        WHERE a.company_id IS NULL AND b.company_id <> ALL (test_companies)
+        WHERE a.company_id IS NULL AND b.company_id <> ALL (test_companies) AND b.currency <> a.currency
+        UNION ALL
+        SELECT a.place, NULL, t.currency, a.currency, a.day, t.mrr, t.customers
+        FROM (
+            SELECT b.currency, b.instant, sum(b.mrr) AS mrr, sum(b.customers)::bigint AS customers
+            FROM balance AS b
+            WHERE b.company_id <> ALL (test_companies)
+            GROUP BY b.currency, b.instant
+        ) AS t
+        JOIN asked AS a ON a.instant = t.instant
+        WHERE a.company_id IS NULL AND (t.currency = a.currency OR t.currency IS NULL)
     ),
     rate AS MATERIALIZED (
         SELECT k.currency, k.target, k.day, fx.numerator, fx.denominator
@@ -571,4 +582,4 @@ END
 $$;
 
 COMMENT ON FUNCTION analytics_mrr_at_end IS
-    'MRR just before the end of each period, per company and original currency, at the rate of its day (null: none), and in a row without currency how many customers pay.';
+    'MRR just before the end of each period, per company (null: all of them) and original currency, at the rate of its day (null: none), and in a row without currency how many customers pay.';
