@@ -142,6 +142,8 @@ RETURNS TABLE (
 LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10000
 SET plan_cache_mode = force_custom_plan
 SET enable_nestloop = on
+-- A page more or less is no reason to read all customers there are.
+SET random_page_cost = 1.1
 AS $$
 #variable_conflict use_column
 BEGIN
