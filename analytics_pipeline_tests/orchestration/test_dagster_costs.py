@@ -2,20 +2,34 @@
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import psycopg
 import pytest
 import sqlalchemy.event
 import sqlalchemy.pool
-from dagster import AssetCheckKey, AssetKey, DagsterInstance, Definitions, TimeWindow
+from dagster import (
+    AssetCheckKey,
+    AssetKey,
+    AssetMaterialization,
+    DagsterEvent,
+    DagsterEventType,
+    DagsterInstance,
+    Definitions,
+    EventLogEntry,
+    MetadataValue,
+    TimeWindow,
+)
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.definitions.partitions.definition import TimeWindowPartitionsDefinition
+from dagster._core.events import StepMaterializationData
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster_postgres import PostgresEventLogStorage
 
 from analytics_pipeline.definitions import build_definitions
 from analytics_pipeline.orchestration.close import close_span
 from analytics_pipeline.orchestration.closing.jobs import assets_of
-from analytics_pipeline.orchestration.dagster_costs import LeanInstance, keep_connections
+from analytics_pipeline.orchestration.dagster_costs import LeanInstance, lighten_storage
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.windows import Window
 from analytics_pipeline_tests.conftest import Database
@@ -103,12 +117,12 @@ def test_a_process_that_executes_runs_keeps_its_connections_and_opens_one_anew_t
     monkeypatch.setattr(sqlalchemy.pool, "NullPool", sqlalchemy.pool.impl.NullPool)
     opened: list[object] = []
     with DagsterInstance.get() as own:
-        keep_connections(own)
+        lighten_storage(own)
         storage = own.event_log_storage
         assert isinstance(storage, PostgresEventLogStorage)
         engine = storage._engine
         sqlalchemy.event.listen(engine, "connect", lambda connection, _: opened.append(connection))
-        keep_connections(own)
+        lighten_storage(own)
         for _ in range(10):
             storage.get_asset_records([AssetKey(HOURS[0])])
         assert len(opened) == 1
@@ -120,3 +134,58 @@ def test_a_process_that_executes_runs_keeps_its_connections_and_opens_one_anew_t
         storage.get_asset_records([AssetKey(HOURS[0])])
         assert len(opened) == 2
         engine.dispose()
+
+
+def test_a_batch_of_materialisations_is_stored_as_dagster_stores_each_of_them(instance: DagsterInstance) -> None:
+    key = AssetKey(HOURS[0])
+    step = DagsterEvent(
+        event_type_value=DagsterEventType.ASSET_MATERIALIZATION.value,
+        job_name="hourly_aggregates",
+        logging_tags={"step_key": HOURS[0]},
+        event_specific_data=StepMaterializationData(AssetMaterialization(key)),
+        message="Materialized",
+        step_key=HOURS[0],
+    )
+    described: list[dict[str, Any]] = [
+        {"window": "all", "rows": 1, "fresh": MetadataValue.bool(True), "share": 1.0},
+        {"window": "all", "rows": MetadataValue.bool(True), "fresh": 1, "share": 1},
+        {"share": 0.1, "window": "all", "ranges": ["a", {"b": None}]},
+        {},
+    ]
+    made = [
+        AssetMaterialization(key, metadata=metadata, partition=f"2025-01-01-{hour:02}:00", tags=tags)
+        for hour, metadata in enumerate(described)
+        for tags in ({DATA_VERSION_TAG: f"v{hour}"}, None)
+    ]
+    made += [AssetMaterialization(key, description="Another", partition="2025-01-02-00:00"), AssetMaterialization(key)]
+    events = [
+        EventLogEntry(  # type: ignore[no-untyped-call]
+            error_info=None,
+            level="debug",
+            user_message="Materialized",
+            run_id="batch",
+            timestamp=1_750_000_000.5 + number,
+            step_key=HOURS[0],
+            job_name="hourly_aggregates",
+            dagster_event=step._replace(event_specific_data=StepMaterializationData(materialization)),
+        )
+        for number, materialization in enumerate(made)
+    ]
+    events.append(events[0]._replace(level=20, user_message="More"))
+    with DagsterInstance.get() as own:
+        plain = own.event_log_storage
+        assert isinstance(plain, PostgresEventLogStorage)
+        expected = [tuple(plain._event_to_row(event).values()) for event in events]
+        lighten_storage(own)
+        own.event_log_storage.store_event_batch(events)
+    with psycopg.connect(os.environ["DAGSTER_POSTGRES_URL"]) as storage:
+        stored = storage.execute(
+            'SELECT run_id, event, dagster_event_type, "timestamp", step_key, asset_key, partition FROM event_logs '
+            "WHERE run_id = 'batch' ORDER BY id"
+        ).fetchall()
+        tags = storage.execute(
+            "SELECT l.partition, t.value FROM asset_event_tags AS t JOIN event_logs AS l ON l.id = t.event_id "
+            "WHERE l.run_id = 'batch' ORDER BY l.id"
+        ).fetchall()
+    assert stored == expected
+    assert tags[:4] == [(f"2025-01-01-{hour:02}:00", f"v{hour}") for hour in range(4)]

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from analytics_pipeline.database_urls import describe_url
 from analytics_pipeline.embedded import EmbeddedPostgres
 from analytics_pipeline.errors import AnalyticsError
-from analytics_pipeline.orchestration.dagster_costs import keep_connections
+from analytics_pipeline.orchestration.dagster_costs import lighten_storage
 from analytics_pipeline.settings import Settings
 
 _PAUSES_SECONDS = (1.0, 3.0)
@@ -40,7 +40,7 @@ class _StorageLostError(BaseException):
 def open_instance(settings: Settings) -> Iterator[DagsterInstance]:
     """Open the instance of ``DAGSTER_HOME`` for the block; raises ``StorageError`` when its storage fails."""
     with _in_one_line(settings), DagsterInstance.get() as instance:
-        keep_connections(instance)
+        lighten_storage(instance)
         yield instance
 
 

@@ -11,7 +11,7 @@ from dagster import DagsterEvent, InitExecutorContext, executor
 from dagster._core.definitions.executor_definition import IN_PROC_CONFIG, _core_in_process_executor_creation
 from dagster._core.executor.in_process import InProcessExecutor
 
-from analytics_pipeline.orchestration.dagster_costs import keep_connections
+from analytics_pipeline.orchestration.dagster_costs import lighten_storage
 from analytics_pipeline.orchestration.runs.run_owner import own_run
 from analytics_pipeline.orchestration.runs.sign_of_life import sign_of_life
 
@@ -27,7 +27,7 @@ class _OwningExecutor(InProcessExecutor):
         self, plan_context: "PlanOrchestrationContext", execution_plan: "ExecutionPlan"
     ) -> Iterator[DagsterEvent]:
         instance, run = plan_context.instance, plan_context.dagster_run
-        keep_connections(instance)
+        lighten_storage(instance)
         with sign_of_life(instance, run.run_id) as sign:
             own_run(instance, run)
             steps = cast("Generator[DagsterEvent]", super().execute(plan_context, execution_plan))
