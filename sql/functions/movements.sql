@@ -25,6 +25,9 @@ DECLARE
     last_bound timestamptz := bounds[cardinality(bounds)];
     test_companies text[] := analytics_test_companies();
     targets text[] := ARRAY(SELECT DISTINCT w.currency FROM unnest(p_periods) AS w);
+    -- What is not asked for is not joined either.
+    asks_one boolean := EXISTS (SELECT FROM unnest(p_periods) AS w WHERE w.company_id IS NOT NULL);
+    asks_all boolean := EXISTS (SELECT FROM unnest(p_periods) AS w WHERE w.company_id IS NULL);
 BEGIN
     RETURN QUERY
     WITH asked AS MATERIALIZED (
@@ -35,7 +38,8 @@ BEGIN
             ) AS stretch
         FROM unnest(p_periods) WITH ORDINALITY AS w (company_id, period_start, period_end, currency, time_zone, place)
     ),
-    change AS MATERIALIZED (
+    -- Read twice rather than kept: as a rule all is in one currency.
+    change AS NOT MATERIALIZED (
         SELECT
             f.company_id, f.user_id, CASE WHEN f.user_id IS NULL THEN f.subscription_id END AS lone_subscription,
             f.currency, f.valid_from AS changed_at, width_bucket(f.valid_from, bounds) AS stretch,
@@ -69,12 +73,12 @@ BEGIN
         SELECT a.place, a.currency AS target, analytics_date_in(c.changed_at, a.time_zone) AS day, c.*
         FROM dated AS c
         JOIN asked AS a ON a.company_id = c.company_id AND a.stretch = c.stretch
-        WHERE a.currency <> c.currency
+        WHERE asks_one AND a.currency <> c.currency
         UNION ALL
         SELECT a.place, a.currency, analytics_date_in(c.changed_at, a.time_zone), c.*
         FROM dated AS c
         JOIN asked AS a ON a.stretch = c.stretch
-        WHERE a.company_id IS NULL AND c.company_id <> ALL (test_companies) AND a.currency <> c.currency
+        WHERE asks_all AND a.company_id IS NULL AND c.company_id <> ALL (test_companies) AND a.currency <> c.currency
     ),
     rate AS MATERIALIZED (
         SELECT k.currency, k.target, k.day, fx.numerator, fx.denominator
@@ -98,11 +102,12 @@ BEGIN
             SELECT a.place, c.*
             FROM summed AS c
             JOIN asked AS a ON a.company_id = c.company_id AND a.stretch = c.stretch AND a.currency = c.currency
+            WHERE asks_one
             UNION ALL
             SELECT a.place, c.*
             FROM summed AS c
             JOIN asked AS a ON a.stretch = c.stretch AND a.currency = c.currency
-            WHERE a.company_id IS NULL AND c.company_id <> ALL (test_companies)
+            WHERE asks_all AND a.company_id IS NULL AND c.company_id <> ALL (test_companies)
         ) AS n
         GROUP BY n.place, n.company_id, n.user_id, n.lone_subscription, n.currency
         HAVING sum(n.amount) <> 0
@@ -148,7 +153,10 @@ AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    WITH life AS (
+    WITH pending AS MATERIALIZED (
+        SELECT p.* FROM unnest(p_pending) AS p
+    ),
+    life AS (
         SELECT s.*
         FROM unnest(p_companies, p_users) AS k (company_id, user_id)
         JOIN analytics_subscriptions AS s ON s.company_id = k.company_id AND s.user_id = k.user_id
@@ -163,14 +171,14 @@ BEGIN
         f.valid_from, f.valid_to, f.status, f.was_paid
     FROM life AS f
     WHERE NOT EXISTS (
-        SELECT FROM unnest(p_pending) AS p
+        SELECT FROM pending AS p
         WHERE p.company_id = f.company_id AND p.subscription_id = f.subscription_id
     )
     UNION ALL
     SELECT
         s.company_id, analytics_customer(s.user_id, s.subscription_id), s.currency, s.monthly_amount,
         s.valid_from, s.valid_to, s.status, s.was_paid
-    FROM unnest(p_pending) AS s
+    FROM pending AS s
     JOIN unnest(p_companies, p_users, p_lone_subscriptions) AS k (company_id, user_id, lone_subscription)
         ON k.company_id = s.company_id
        AND analytics_customer(k.user_id, k.lone_subscription) = analytics_customer(s.user_id, s.subscription_id);
@@ -196,7 +204,10 @@ AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    WITH life AS (
+    WITH pending AS MATERIALIZED (
+        SELECT p.* FROM unnest(p_pending) AS p
+    ),
+    life AS (
         SELECT k.mover, k.period_start, k.period_end, s.*
         FROM unnest(p_companies, p_users, p_starts, p_ends) WITH ORDINALITY
             AS k (company_id, user_id, period_start, period_end, mover)
@@ -212,13 +223,13 @@ BEGIN
         SELECT f.mover, f.period_start, f.period_end, f.valid_from, f.valid_to, f.monthly_amount, f.was_paid, f.status
         FROM life AS f
         WHERE NOT EXISTS (
-            SELECT FROM unnest(p_pending) AS p
+            SELECT FROM pending AS p
             WHERE p.company_id = f.company_id AND p.subscription_id = f.subscription_id
         )
         UNION ALL
         SELECT
             k.mover, k.period_start, k.period_end, s.valid_from, s.valid_to, s.monthly_amount, s.was_paid, s.status
-        FROM unnest(p_pending) AS s
+        FROM pending AS s
         JOIN unnest(p_companies, p_users, p_lone_subscriptions, p_starts, p_ends) WITH ORDINALITY
             AS k (company_id, user_id, lone_subscription, period_start, period_end, mover)
             ON k.company_id = s.company_id
@@ -295,6 +306,7 @@ BEGIN
                 array_agg(p.period_start ORDER BY k.mover) AS starts, array_agg(p.period_end ORDER BY k.mover) AS ends
             FROM (SELECT DISTINCT ON (n.mover) n.* FROM net AS n ORDER BY n.mover) AS k
             JOIN period AS p ON p.place = k.place
+            HAVING count(*) > 0
         ) AS m
         CROSS JOIN LATERAL analytics_mover_standings(
             m.companies, m.users, m.lone_subscriptions, m.starts, m.ends, p_pending
@@ -317,6 +329,7 @@ BEGIN
             FROM (
                 SELECT DISTINCT n.company_id, n.user_id, n.lone_subscription FROM net AS n WHERE n.converted IS NULL
             ) AS k
+            HAVING count(*) > 0
         ) AS m
         CROSS JOIN LATERAL analytics_customer_lives(m.companies, m.users, m.lone_subscriptions, p_pending) AS f
     ),

@@ -331,15 +331,18 @@ CREATE OR REPLACE FUNCTION analytics_subscription_rows(p_companies text[], p_pen
 RETURNS SETOF analytics_subscriptions
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
+    -- Named once: where nothing is closed it is long, and a plan has a copy for each time.
+    WITH pending AS MATERIALIZED (
+        SELECT p.* FROM unnest(p_pending) AS p
+    )
     SELECT s.*
     FROM analytics_subscriptions AS s
     WHERE (p_companies IS NULL OR s.company_id = ANY (p_companies))
       AND NOT EXISTS (
-          SELECT FROM unnest(p_pending) AS p
-          WHERE p.company_id = s.company_id AND p.subscription_id = s.subscription_id
+          SELECT FROM pending AS p WHERE p.company_id = s.company_id AND p.subscription_id = s.subscription_id
       )
     UNION ALL
-    SELECT p.* FROM unnest(p_pending) AS p
+    SELECT p.* FROM pending AS p
 $$;
 
 COMMENT ON FUNCTION analytics_subscription_rows IS
