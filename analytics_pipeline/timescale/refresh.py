@@ -255,7 +255,7 @@ def _end_of_lost_events(connection: Connection) -> datetime | None:
     holes = [(low, high) for low, high in zip(ends, starts, strict=True) if low < high]
     tables = materialized_tables(connection)
     remembered = sql.SQL(" OR ").join(
-        # A bucket that only reaches into a hole may have its events beside it. In this form it is looked up in an index.
+        # One that reaches into a hole may have its events beside it. In this form it is looked up in an index.
         sql.SQL("EXISTS (SELECT FROM {} WHERE bucket >= low AND bucket <= high - {}::interval)").format(
             tables[a.name].identifier, sql.Literal("1 hour" if a.granularity is Granularity.HOUR else "24 hours")
         )
