@@ -18,6 +18,7 @@ from analytics_pipeline.languages.wording import message
 from analytics_pipeline.reports.choices import PageSize
 from analytics_pipeline.reports.fonts import Fonts, document_fonts
 from analytics_pipeline.reports.formats import Formats, formats_of
+from analytics_pipeline.reports.opaque_canvas import OpaqueCanvas
 from analytics_pipeline.reports.printed_text import (
     Printable,
     ShapedParagraph,
@@ -202,7 +203,7 @@ def _counting_canvas(sheet: Sheet) -> type[Canvas]:
     replaying kept pages sends every bookmark to the first.
     """
 
-    class CountingCanvas(Canvas):
+    class CountingCanvas(OpaqueCanvas):
         def save(self) -> None:
             total = self.getPageNumber() - 1
             for page in range(1, total + 1):
