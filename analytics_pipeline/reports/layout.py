@@ -79,7 +79,7 @@ class Sheet:
     proof: TextSanitizer
     width: float
 
-    def say(self, raw: str, style: ParagraphStyle) -> Paragraph | ShapedParagraph:
+    def say(self, raw: str, style: ParagraphStyle) -> ShapedParagraph:
         """Return a paragraph that shows any text literally, a message in the document's language."""
         return paragraph(self.proof.printable(self.formats.say(raw), limit=1_000), style)
 

@@ -19,10 +19,11 @@ from reportlab.lib.utils import simpleSplit
 from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Flowable, Paragraph
+from reportlab.platypus.paragraph import split, strip
 
 from analytics_pipeline.reports.fonts import font_files
 from analytics_pipeline.reports.shaping import JOINERS, shaped, shaped_width
-from analytics_pipeline.reports.text_operators import texts_shown
+from analytics_pipeline.reports.text_operators import lines_shown, texts_shown
 
 Printable = NewType("Printable", str)
 """Text of which every character has a glyph in the fonts of documents, without control characters."""
@@ -35,6 +36,8 @@ _ALIGNED: dict[Align, float] = {"left": 0.0, "centre": 0.5, "right": 1.0}
 REPLACEMENT = "\ufffd"
 ELLIPSIS = "\u2026"
 
+# What reportlab leaves to rounding when it fills a line.
+_FUZZ = 1e-8
 _BREAKS = re.compile("[ \t\n\r\f\v\x85\u2028\u2029]+")
 
 
@@ -97,11 +100,9 @@ def _settled(coverage: frozenset[int]) -> frozenset[str]:
     )
 
 
-def paragraph(text: Printable, style: ParagraphStyle) -> "Paragraph | ShapedParagraph":
+def paragraph(text: Printable, style: ParagraphStyle) -> "ShapedParagraph":
     """Return a paragraph that shows the text literally: it doesn't go through reportlab's reader of markup."""
-    if not is_simple(text):
-        return ShapedParagraph(text, style)
-    return Paragraph("", style, frags=[_fragment(style).clone(text=text)])
+    return PlainParagraph(text, style) if is_simple(text) else ShapedParagraph(text, style)
 
 
 class ShapedParagraph(Flowable):
@@ -141,15 +142,93 @@ class ShapedParagraph(Flowable):
         return self._text
 
 
+class PlainParagraph(ShapedParagraph):
+    """A paragraph, flush left, of a text that the document font alone shows, as reportlab sets it.
+
+    One with a word that has to be broken, or that goes on on the next page, is left to reportlab.
+    """
+
+    _broken: Paragraph | None = None
+    _filled: Sequence[tuple[str, float]] = ()
+
+    def wrap(self, aW: float, aH: float) -> tuple[float, float]:  # noqa: N803 - reportlab's signature
+        """Take the width given, and the lines that the text needs in it."""
+        style = self.style
+        filled = _filled(self._text, style.fontName, style.fontSize, aW, style.spaceShrinkage)
+        if filled is None:
+            self._broken = self._set_by_reportlab()
+            self.width, self.height = self._broken.wrap(aW, aH)
+        else:
+            self._broken, self._filled = None, filled
+            self.width, self.height = aW, len(filled) * style.leading
+        return self.width, self.height
+
+    def split(self, aW: float, aH: float) -> list[Flowable]:  # noqa: N803
+        """Share the lines between two pages."""
+        whole = self._set_by_reportlab()
+        whole.wrap(aW, aH)
+        parts: list[Flowable] = whole.split(aW, aH)
+        return parts
+
+    def draw(self) -> None:
+        """Draw the lines."""
+        canvas, style = self.canv, self.style
+        if self._broken is not None:
+            self._broken.canv = canvas
+            self._broken.draw()
+        elif self._filled:
+            y = self.height - style.fontSize
+            canvas.saveState()
+            canvas.setFillColor(style.textColor)
+            shown = lines_shown(canvas._doc, self._filled, y, style.fontName, style.fontSize, style.leading)
+            canvas._code.append(shown)
+            canvas.restoreState()
+
+    def _set_by_reportlab(self) -> Paragraph:
+        return Paragraph("", self.style, frags=[_fragment(self.style).clone(text=self._text)])
+
+
+@lru_cache(maxsize=2_000)
+def _filled(
+    text: Printable, font: str, size: float, space: float, shrinkage: float
+) -> tuple[tuple[str, float], ...] | None:
+    """Return lines filled as reportlab fills them, each with what its blanks are wider than usual, below 0 if less.
+
+    None where a word is too long for its line, and may be broken.
+    """
+    blank = width(Printable(" "), font, size)
+    lines: list[tuple[list[str], float]] = []
+    line: list[str] = []
+    reached = -blank
+    for word in split(strip(text)):
+        wide = width(Printable(word), font, size)
+        longer = reached + blank + wide
+        if longer > space + shrinkage * blank * len(line):
+            if wide > space or "-" in word:
+                return None
+            lines.append((line, space - reached))
+            line, reached = [word], wide
+        else:
+            line.append(word)
+            reached = longer
+    if line:
+        lines.append((line, space - reached))
+    return tuple(_spaced(words, left) for words, left in lines)
+
+
+def _spaced(words: Sequence[str], left: float) -> tuple[str, float]:
+    line = " ".join(words)
+    blanks = len(words) + line.count("\u00a0") - 1
+    return line, left / blanks if left <= -_FUZZ and blanks > 0 else 0.0
+
+
 @lru_cache(maxsize=100)
 def _fragment(style: ParagraphStyle) -> Any:
     """Return what reportlab makes of a text without markup in a style."""
     return Paragraph("x", style).frags[0]
 
 
-def fitted_paragraph(
-    text: Printable, style: ParagraphStyle, space: float, *, lines: int
-) -> Paragraph | ShapedParagraph:
+def fitted_paragraph(text: Printable, style: ParagraphStyle, space: float, *, lines: int) -> ShapedParagraph:
     """Return a paragraph of at most ``lines`` lines of ``space`` points, shortened with an ellipsis."""
 
     def fits(candidate: str) -> bool:

@@ -29,26 +29,56 @@ def texts_shown(
     ``font`` is a TrueType font that reportlab knows and embeds of it what is shown; it has a glyph for every character
     of a plain text.
     """
-    chosen: Any = getFont(font)
-    given = chosen._assignState(document).assignments
+    writer = _Writer(document, font, size, size * 1.2)
     parts = [_BEGIN]
-    selected = -1
     for x, y, text in texts:
         parts.append(f"1 0 0 1 {_number(x)} {_number(y)} Tm")
-        if not isinstance(text, str):
+        if isinstance(text, str):
+            parts.append(writer.shown(text))
+        else:
             parts.append(runs_shown(document, text, size))
             # What follows has the font it had.
-            selected = -1
-            continue
-        pieces = []
-        for subset, codes in _in_subsets(chosen, document, text, given):
-            if subset != selected:
-                pieces.append(_selected(chosen.getSubsetInternalName(subset, document), size))
-                selected = subset
-            pieces.append(f"({escapePDF(codes)}) Tj")
-        parts.append(" ".join(pieces))
+            writer.selected = -1
     parts.append("ET")
     return " ".join(parts)
+
+
+def lines_shown(
+    document: PDFDocument, lines: Iterable[tuple[str, float]], y: float, font: str, size: float, leading: float
+) -> str:
+    """Return the operators that show lines below each other from the left edge, the first on the baseline at ``y``.
+
+    Each comes with what its blanks are wider than usual. ``font`` as for ``texts_shown``.
+    """
+    writer = _Writer(document, font, size, leading)
+    parts = [f"BT 1 0 0 1 0 {_number(y)} Tm"]
+    for line, wider in lines:
+        shown = f"{writer.shown(line)} T*"
+        parts += [f"{fp_str(wider)} Tw", shown, "0 Tw"] if wider else [shown]
+    parts.append("ET")
+    return " ".join(parts)
+
+
+class _Writer:
+    """Writes plain texts in a font, which it selects where another subset was, ``selected`` below 0: none."""
+
+    def __init__(self, document: PDFDocument, font: str, size: float, leading: float) -> None:
+        self._document = document
+        self._font: Any = getFont(font)
+        self._given = self._font._assignState(document).assignments
+        self._size = size
+        self._leading = leading
+        self.selected = -1
+
+    def shown(self, text: str) -> str:
+        pieces = []
+        for subset, codes in _in_subsets(self._font, self._document, text, self._given):
+            if subset != self.selected:
+                name = self._font.getSubsetInternalName(subset, self._document)
+                pieces.append(_selected(name, self._size, self._leading))
+                self.selected = subset
+            pieces.append(f"({escapePDF(codes)}) Tj")
+        return " ".join(pieces)
 
 
 def _in_subsets(
@@ -67,5 +97,5 @@ def _in_subsets(
 
 
 @lru_cache(maxsize=1_000)
-def _selected(name: str, size: float) -> str:
-    return f"{name} {fp_str(size)} Tf {fp_str(size * 1.2)} TL"
+def _selected(name: str, size: float, leading: float) -> str:
+    return f"{name} {fp_str(size)} Tf {fp_str(leading)} TL"
