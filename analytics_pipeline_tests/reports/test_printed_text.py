@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.pdfgen.canvas import Canvas
+from reportlab.platypus import Paragraph
 
 import analytics_pipeline.reports
 from analytics_pipeline.reports.fonts import Fonts, document_fonts
@@ -156,6 +157,30 @@ def test_texts_are_written_as_reportlab_writes_them(fonts: Fonts) -> None:
         theirs.drawText(written)
 
     assert ours.getpdfdata() == theirs.getpdfdata()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Revenue rose by 97.9% to 2,169.66 EUR, from 1,096.07 EUR in the month before. " * 3,
+        "A year-on-year-comparison-of-everything with hyphens, " * 4,
+        "Donaudampfschifffahrtsgesellschaftskapitänsmütze after a few words, too long for some lines",
+        "Beträge\u00a0in\u00a0EUR \u2013 größer als \u2212" + "5 " * 40,
+        "",
+    ],
+)
+def test_paragraphs_are_set_as_reportlab_sets_them(sheet: Sheet, text: str) -> None:
+    style = sheet.styles.sentence
+    # Among so many widths are some at which a line is tighter than usual.
+    for space in range(90, 400, 7):
+        ours, theirs = paragraph(Printable(text), style), Paragraph("x", style)
+        theirs = Paragraph("", style, frags=[theirs.frags[0].clone(text=text)])
+        drawn, expected = Canvas("", invariant=1), Canvas("", invariant=1)
+        assert ours.wrap(space, 1_000) == theirs.wrap(space, 1_000)
+        for shown, canvas in ((ours, drawn), (theirs, expected)):
+            shown.drawOn(canvas, 0, 0)
+
+        assert drawn._code == expected._code
 
 
 def test_no_other_module_puts_text_on_a_page() -> None:
