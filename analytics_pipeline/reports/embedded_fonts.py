@@ -39,7 +39,8 @@ class EmbeddedFont(TTFont):
         """Embed what a document shows; its streams are compressed."""
         # reportlab's classes have no types for what a font needs.
         objects: Any = doc
-        state = self._assignState(doc)
+        own: Any = self
+        state = own._assignState(doc)
         for number, codes in enumerate(state.subsets):
             subset = self._subset(number, tuple(codes))
             font: Any = PDFTrueTypeFont()

@@ -19,7 +19,7 @@ from reportlab.lib.utils import simpleSplit
 from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Flowable, Paragraph
-from reportlab.platypus.paragraph import split, strip
+from reportlab.platypus.paragraph import split, strip  # type: ignore[attr-defined]
 
 from analytics_pipeline.reports.fonts import font_files
 from analytics_pipeline.reports.shaping import JOINERS, shaped, shaped_width
@@ -172,7 +172,8 @@ class PlainParagraph(ShapedParagraph):
 
     def draw(self) -> None:
         """Draw the lines."""
-        canvas, style = self.canv, self.style
+        canvas: Any = self.canv
+        style = self.style
         if self._broken is not None:
             self._broken.canv = canvas
             self._broken.draw()

@@ -6,7 +6,7 @@ next one, at a place of its own, never asks, and numbers every character anew.
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from reportlab.lib.rl_accel import escapePDF, fp_str
 from reportlab.pdfbase.pdfdoc import PDFDocument
@@ -64,7 +64,7 @@ class _Writer:
 
     def __init__(self, document: PDFDocument, font: str, size: float, leading: float) -> None:
         self._document = document
-        self._font: Any = getFont(font)
+        self._font = cast("Any", getFont(font))
         self._given = self._font._assignState(document).assignments
         self._size = size
         self._leading = leading

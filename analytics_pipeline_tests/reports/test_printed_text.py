@@ -143,6 +143,7 @@ def test_texts_are_written_as_reportlab_writes_them(fonts: Fonts) -> None:
         "".join(many),
         "\u2212" + "3 \u00b7 x",
         many[-1],
+        "café",
     ]
     ours, theirs = Canvas("", invariant=1), Canvas("", invariant=1)
     for font, size in ((fonts.regular, 8.5), (fonts.bold, 19.0), (fonts.regular, 8.5)):
