@@ -107,7 +107,9 @@ def begin_refresh(
         "end": window.end,
         "aggregate": aggregate.name,
     }
-    changed, unstored = fetch_row(connection, load_query("refreshed_ranges"), parameters)
+    changed, unstored, has_notes = fetch_row(connection, load_query("refreshed_ranges"), parameters)
+    if has_notes:
+        connection.execute("SELECT analytics_keep_notes(%s)", [aggregate.name])
     if changed or unstored:
         note_refresh(connection, aggregate, window, changed, is_replaced=True)
     before = _stored_rows(connection, aggregate, table, window, changed, unstored) if changed else None

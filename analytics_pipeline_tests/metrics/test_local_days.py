@@ -407,6 +407,11 @@ def test_what_a_killed_refresh_leaves_is_everybodys_and_is_not_lost(
     # The hours are as they should be: nothing but what was left says that days are not.
     local = OF_THE_HOUR - both({("01-31", "UTC")})
     assert stale(history) == local
+    # Also where figures were computed before the hours were refreshed: that is seen when they are closed again.
+    see_all(history)
+    for aggregate in hours:
+        refresh(history, aggregate, MONTHS)
+    assert stale(history) == local
     # A further change of the same hour takes nothing of that away, nor from the days that are refreshed only now.
     add_event(history, "2025-01-31T18:30", company_id="nyc", value="13", user_id="u4")
     for aggregate in hours:

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from analytics_pipeline import frames
 from analytics_pipeline.cli import main
 from analytics_pipeline.cli import metrics as metrics_command
-from analytics_pipeline.companies.local_windows import local_window
+from analytics_pipeline.companies.local_windows import local_date, local_window
 from analytics_pipeline.events.bulk_load import EventLoader
 from analytics_pipeline.metrics.answers import (
     crypto_answer,
@@ -77,6 +77,8 @@ def test_a_month_is_that_of_the_company_in_its_currency_at_the_rates_of_its_date
 
 @pytest.mark.slow
 def test_another_time_zone_and_currency_can_be_asked_for(berlin: Connection) -> None:
+    instant = datetime.fromisoformat("2025-02-01T00:30+01:00")
+    assert [local_date(berlin, instant, zone).day for zone in ("UTC", "Europe/Berlin")] == [31, 1]
     chosen = ["--company", "acme", "--month", "2025-01", "--currency", "EUR", "--time-zone"]
     zones = ("utc", "Europe/Berlin", "asia/tokyo")
     found = [answer("revenue", *chosen, zone) for zone in zones]

@@ -620,7 +620,7 @@ BEGIN
 
     -- What every partition it is about has seen is settled.
     DELETE FROM analytics_metric_changes AS c
-    WHERE CASE
+    WHERE c.refreshing IS NULL AND CASE
         WHEN c.is_calendar THEN c.change_id <= coalesce(
             (
                 SELECT min(m.changes_seen) FROM analytics_metric_periods AS m

@@ -14,8 +14,27 @@ $$;
 COMMENT ON FUNCTION analytics_buckets IS
     'The whole hours, days or months (UTC) that some ranges touch.';
 
--- Without a company: what is known before the refresh, and all that a process leaves that is killed in it. A refresh holds
--- its aggregate's lock, so what one has left stays from here on.
+-- A refresh holds its aggregate's lock, so what is noted for one is of a process that was killed. Under a new number, because
+-- figures may have been computed between the note and what was refreshed.
+CREATE OR REPLACE FUNCTION analytics_keep_notes(p_relation text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    PERFORM analytics_lock_changes(false);
+    WITH kept AS (
+        DELETE FROM analytics_metric_changes AS c WHERE c.refreshing = p_relation RETURNING c.*
+    )
+    INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, granularity, zones, cause)
+    SELECT k.company_id, k.changed_from, k.changed_until, k.granularity, k.zones, k.cause FROM kept AS k;
+    UPDATE analytics_changed_hours AS h SET refreshing = NULL WHERE h.refreshing = p_relation;
+END
+$$;
+
+COMMENT ON FUNCTION analytics_keep_notes IS
+    'Lets what was noted for refreshes of a continuous aggregate that never ended stay, as a change that nobody has seen.';
+
+-- Without a company: what is known before the refresh, and all that a process leaves that is killed in it.
 CREATE OR REPLACE FUNCTION analytics_note_refresh(
     p_start timestamptz, p_end timestamptz, p_granularity text, p_relation text, p_changed tstzmultirange,
     p_is_replaced boolean
@@ -29,8 +48,6 @@ DECLARE
     cause text := 'events in ' || p_relation;
 BEGIN
     PERFORM analytics_lock_changes(false);
-    UPDATE analytics_metric_changes AS c SET refreshing = NULL WHERE c.refreshing = p_relation;
-    UPDATE analytics_changed_hours AS h SET refreshing = NULL WHERE h.refreshing = p_relation;
     has_local := EXISTS (SELECT FROM analytics_metric_periods AS m WHERE m.time_zone <> 'UTC');
     IF p_granularity = 'hour' THEN
         -- Figures of days read the hours at their edges, and days and months are refreshed later.

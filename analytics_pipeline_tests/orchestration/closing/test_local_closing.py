@@ -13,6 +13,7 @@ from analytics_pipeline.metrics.tables import METRIC_TABLES
 from analytics_pipeline.orchestration.close import ranges_to_close
 from analytics_pipeline.orchestration.closing.jobs import CLOSING_JOBS, assets_of
 from analytics_pipeline.orchestration.closing.local_closing import LOCAL_JOB
+from analytics_pipeline.orchestration.closing.state import PartitionState
 from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Granularity, Window, midnight
@@ -53,6 +54,8 @@ def test_the_first_is_closed_while_the_last_goes_on(
         closed = "SELECT analytics_closed_for(%s, 'day', %s)"
         assert fetch_row(connection, closed, ["kiri", ended]) == (True,)
         assert fetch_row(connection, closed, ["pago", ended]) == (False,)
+        state = PartitionState(instance, connection, settings, now)
+        assert state.local_dates_at(now) is state.local_dates, "asked for each asset, and read once in a tick"
         assert isinstance(tick(), SkipReason), "it is closed"
         # The partition of that date is nobody's yet.
         partition = Window(midnight(ended), Granularity.DAY.next(midnight(ended)))
