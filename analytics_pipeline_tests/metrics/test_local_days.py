@@ -289,6 +289,8 @@ def test_a_late_event_makes_exactly_the_local_days_and_months_stale_in_which_it_
             if aggregate.granularity is granularity:
                 refresh(history, aggregate, late.widen(granularity))
     assert stale(history) == both({("01-31", "UTC"), ("02-01", "Pacific/Auckland")})
+    noted = "SELECT company_id, granularity FROM analytics_metric_changes ORDER BY 2"
+    assert history.execute(noted).fetchall() == [("akl", "month"), ("akl", None)], "once, by whichever aggregate"
     assert is_closed_for(history, "akl", "day", "2025-01-31")
     assert is_closed_for(history, "akl", "month", "2025-01-31")
     assert not is_closed_for(history, "akl", "day", "2025-02-01")

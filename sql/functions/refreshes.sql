@@ -135,14 +135,18 @@ BEGIN
     FROM known AS k
     UNION ALL
     SELECT
-        d.company_id, CASE WHEN d.bucket && p_changed THEN p_changed * tstzmultirange(d.bucket)
-                           ELSE tstzmultirange(d.bucket) END,
+        d.company_id,
+        range_agg(
+            CASE WHEN d.bucket && p_changed THEN p_changed * tstzmultirange(d.bucket)
+                 ELSE tstzmultirange(d.bucket) END
+        ),
         false, NULL
     FROM differing AS d
     WHERE refreshes_itself OR NOT EXISTS (
         SELECT FROM known AS k
         WHERE (k.company_id = d.company_id OR k.company_id IS NULL) AND k.instants && d.bucket
-    );
+    )
+    GROUP BY d.company_id;
     INSERT INTO noted
     SELECT NULL, tstzmultirange(r), false, nullif(p_granularity, 'day')
     FROM unnest(p_changed) AS r
@@ -222,6 +226,13 @@ BEGIN
     FROM seen AS s
     CROSS JOIN LATERAL unnest(s.instants) AS r;
     DELETE FROM analytics_changed_hours AS h WHERE isempty(h.hours);
+    -- Each aggregate notes the same company and instants: what a later note says as well is not looked through again.
+    DELETE FROM analytics_metric_changes AS c
+    USING analytics_metric_changes AS l
+    WHERE l.change_id > c.change_id AND l.company_id = c.company_id
+      AND l.changed_from = c.changed_from AND l.changed_until = c.changed_until
+      AND (l.granularity IS NULL OR l.granularity = c.granularity) AND (l.zones IS NULL OR l.zones = c.zones)
+      AND l.cause LIKE 'events in %' AND c.cause LIKE 'events in %';
     DROP TABLE noted, stale;
 END
 $$;
