@@ -118,9 +118,9 @@ def compose(
     notation of ``locale``. Only one about a single alert begins or ends something by itself.
     """
     # It loads Babel: not while definitions load.
-    from analytics_pipeline.messages.message_notation import MessageNotation
+    from analytics_pipeline.messages.message_notation import notation_of
 
-    words = _Words(rule, MessageNotation(locale))
+    words = _Words(rule, notation_of(locale))
     first = notices[0]
     is_single = len(notices) == 1
     rows = [] if is_single else [(words.company(n), words.found(n), words.period(n.since)) for n in notices]

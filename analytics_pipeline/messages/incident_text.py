@@ -90,9 +90,9 @@ def compose(incidents: Sequence[Incident], locale: str = DEFAULT_LOCALE) -> Cont
     if not incidents:
         raise ValueError("a message is about at least one incident")
     # It loads Babel: only who has something to say pays for it.
-    from analytics_pipeline.messages.message_notation import MessageNotation
+    from analytics_pipeline.messages.message_notation import notation_of
 
-    notation = MessageNotation(locale)
+    notation = notation_of(locale)
     say = notation.say
     first = incidents[0]
     is_single = len(incidents) == 1

@@ -5,22 +5,21 @@ English messages have dates of ISO 8601, as in the JSON of webhooks and in the n
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 
 from analytics_pipeline.currencies import RATE_DIGITS
+from analytics_pipeline.errors import UnknownNameError
 from analytics_pipeline.languages.catalogues import SOURCE
 from analytics_pipeline.languages.notation import Notation, written_locale
+from analytics_pipeline.locales import DEFAULT_LOCALE
 
 
 class MessageNotation(Notation):
-    """The notation and the words of messages to readers of a locale.
-
-    ``is_plain``: the locale is an English one. A locale that writes in characters which documents don't, such as
-    ``ja_JP``, reads what the default one does.
-    """
+    """The notation and the words of messages in a locale. ``is_plain``: the locale is an English one."""
 
     def __init__(self, locale: str) -> None:
-        """Take a locale; raises ``AnalyticsError`` for an unknown one."""
-        super().__init__(written_locale(locale))
+        """Take a locale as ``Notation`` does."""
+        super().__init__(locale)
         self.is_plain = self._locale.language == SOURCE
         if self.is_plain:
             self.minus = "-"
@@ -37,3 +36,16 @@ class MessageNotation(Notation):
         """Return an aware instant in UTC, to the second, with its zone."""
         utc = instant.astimezone(UTC)
         return f"{utc:%Y-%m-%d} {utc:%H:%M:%S} UTC" if self.is_plain else f"{self.day(utc.date())}, {utc:%H:%M:%S} UTC"
+
+
+@lru_cache(maxsize=16)
+def notation_of(locale: str) -> MessageNotation:
+    """Return how messages to readers of a locale are written.
+
+    Those of one that writes in characters which documents don't, such as ``ja_JP``, read what those of the default one
+    do, and so do those of one that nobody knows, as a row written by hand may have it: no message waits for that.
+    """
+    try:
+        return MessageNotation(written_locale(locale))
+    except UnknownNameError:
+        return MessageNotation(DEFAULT_LOCALE)
