@@ -14,7 +14,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
 from analytics_pipeline.errors import AnalyticsError, ArgumentError, RefusedError
-from analytics_pipeline.languages.wording import message, plural
+from analytics_pipeline.languages.wording import message, plural, recognised
 from analytics_pipeline.metrics.rates import RATES, Unit, answer_key
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.metrics.tables import MRR_MOVEMENTS, REVENUE_METRICS, USER_METRICS
@@ -26,7 +26,12 @@ MAX_NAME_CHARACTERS = 200
 MAX_REASON_CHARACTERS = 1_000
 _MAX_OBSTACLES = 5
 _MAX_PAIRS = 3
-_is_change = re.compile("(?P<before>.*) before, (?P<now>.*) now").fullmatch
+# As the database says it.
+_CHANGED = (message("{before} before, {now} now", before="{before}", now="{now}"),)
+_EARLIER = (
+    message("{number} of them of earlier months", number="{number}"),
+    message("of earlier months"),
+)
 _is_month = re.compile(r"(19[7-9]\d|20\d\d|21\d\d)-(0[1-9]|1[0-2])", re.ASCII).fullmatch
 
 
@@ -122,6 +127,11 @@ class Restatement:
     difference: Decimal | None
 
 
+def utc_minute(instant: datetime) -> str:
+    """Return an aware instant in UTC, to the minute: ``2026-01-31 23:59 UTC``."""
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
 @dataclass(frozen=True, slots=True)
 class Cause:
     """What has changed under a signed month: a kind, how many, the first and the last arrival (UTC), and details."""
@@ -136,10 +146,13 @@ class Cause:
         """Say it in a few words."""
         return str(self.words())
 
-    def words(self, counted: Callable[[int], str] = "{:,}".format) -> str:
-        """Return it in a few words, which can be said in other languages; ``counted`` writes numbers."""
+    def words(
+        self, counted: Callable[[int], str] = "{:,}".format, dated: Callable[[datetime], str] = utc_minute
+    ) -> str:
+        """Return it in a few words, which can be said in other languages; ``counted`` and ``dated`` write figures."""
         detail, number = self.detail or "", self.number or 0
-        first, last, many = _instant(self.first), _instant(self.last), counted(number)
+        first, last = (message("an unknown day") if at is None else dated(at) for at in (self.first, self.last))
+        many = counted(number)
         said: str
         match self.kind:
             case "definitions":
@@ -154,7 +167,8 @@ class Cause:
                     number=many,
                     instant=first,
                 )
-                said = message("{events}, {detail}", events=late, detail=detail) if detail else late
+                earlier = recognised(detail, _EARLIER)
+                said = message("{events}, {detail}", events=late, detail=earlier) if detail else late
             case "replaced events":
                 said = plural(
                     "{number} event replaced, the first on {instant}",
@@ -397,9 +411,4 @@ def _pairs(listed: str) -> str:
 
 def _changed(detail: str) -> str:
     """Return the words of what was and is: ``EUR before, USD now``."""
-    found = _is_change(detail)
-    return message("{before} before, {now} now", **found.groupdict()) if found else detail
-
-
-def _instant(moment: datetime | None) -> str:
-    return message("an unknown day") if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return recognised(detail, _CHANGED)

@@ -273,8 +273,7 @@ def _said(report: Report, locale: str) -> list[str]:
 
 
 def _shown(report: Report, order: AcceptedOrder) -> Mapping[str, Any]:
-    language = Formats(order.locale).language
-    return shown_figures(report, sections_of(_sections(report)), language).as_json()
+    return shown_figures(report, sections_of(_sections(report)), Formats(order.locale)).as_json()
 
 
 def _sections(report: Report) -> tuple[str, ...]:

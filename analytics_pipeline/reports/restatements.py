@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from analytics_pipeline.languages.catalogues import ENGLISH
 from analytics_pipeline.languages.wording import message, plural
 from analytics_pipeline.messages.mailed import ChangedFigure, count_changed
 from analytics_pipeline.messages.message import one_line
 from analytics_pipeline.metrics.rates import Unit
-from analytics_pipeline.metrics.signoffs import Restatement, SignOff, read_signoffs
+from analytics_pipeline.metrics.signoffs import Restatement, SignOff, read_signoffs, utc_minute
 from analytics_pipeline.reports.changes import describe_changes
 from analytics_pipeline.reports.formats import Formats
 from analytics_pipeline.reports.report import Report
@@ -81,8 +82,10 @@ def _signature(signoff: SignOff, formats: Formats) -> dict[str, str]:
 
 
 def _causes(signoff: SignOff, formats: Formats) -> str:
+    # English words have ISO dates.
+    dated = utc_minute if formats.language is ENGLISH else formats.instant
     return "; ".join(
-        formats.say(cause.words(lambda number: formats.cell(number, Kind.NUMBER))) for cause in signoff.causes
+        formats.say(cause.words(lambda number: formats.cell(number, Kind.NUMBER), dated)) for cause in signoff.causes
     )
 
 

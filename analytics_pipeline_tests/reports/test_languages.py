@@ -35,6 +35,7 @@ from analytics_pipeline.reports.monthly import publish_company_months
 from analytics_pipeline.reports.order import ReportOrder
 from analytics_pipeline.reports.render import render_report
 from analytics_pipeline.reports.report import Report
+from analytics_pipeline.reports.shown_figures import shown_figures
 from analytics_pipeline.reports.stored_words import in_words
 from analytics_pipeline.reports.workbook import render_workbook
 from analytics_pipeline.settings import get_settings
@@ -159,6 +160,18 @@ def test_what_alerts_found_and_watched_for_is_in_words_and_notation() -> None:
 def test_words_that_the_database_keeps_are_said_in_the_language(kept: str, said: str) -> None:
     assert in_words(kept) == kept
     assert language_of("de").say(in_words(kept)) == said
+
+
+def test_figures_that_differ_are_named_with_days_and_months_in_the_notation() -> None:
+    report, sections = samples.golden(), sections_of(SECTION_NAMES)
+    german, english = (
+        {figure.name: figure.label for figure in shown_figures(report, sections, formats).figures}
+        for formats in (Formats("de_DE"), None)
+    )
+    assert german.keys() == english.keys()
+    assert german["revenueByMonth/totalRevenue/2025-12"] == "Umsatz nach Monat, EUR, Dezember 2025: Gesamtumsatz"
+    assert english["revenueByMonth/totalRevenue/2025-12"] == "Revenue by month, EUR, 2025-12: Total revenue"
+    assert not [label for label in german.values() if re.search(r"\d{4}-\d\d", label)]
 
 
 def _kinds_of_rejections() -> Iterator[str]:

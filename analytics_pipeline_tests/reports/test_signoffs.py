@@ -217,6 +217,10 @@ def test_a_late_payment_is_a_restatement_with_its_cause(connection: Connection) 
     many = [replace(acme, month=Window.of_month(date(2025, month, 1))) for month in range(1, 6)]
     *_, rest = said = list(describe_signoffs(replace(report, signoffs=many), Formats()))
     assert (len(said), rest) == (4, "Restated since they were signed off, too: April 2025, May 2025.")
+    (german,) = describe_signoffs(replace(report, signoffs=[acme]), Formats("de_DE"))
+    arrived = Formats("de_DE").instant(acme.causes[0].first or acme.signed_at)
+    late = f"2 versp\u00e4tete Ereignisse, das erste am {arrived}, davon 1 aus fr\u00fcheren Monaten"
+    assert german.endswith(f"Ursache: {late}.")
 
     # What takes it back leaves no restatement.
     connection.execute(LATE)
