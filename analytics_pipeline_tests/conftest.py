@@ -71,7 +71,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
     return _ByModule(config, log) if config.getoption("dist") == "loadscope" else None
 
 
-class _ByModule(LoadScopeScheduling):
+class _ByModule(LoadScopeScheduling):  # type: ignore[misc]
     """Gives a worker a module, or a package: the tests that share a fixture find it made."""
 
     def _split_scope(self, nodeid: str) -> str:
