@@ -83,7 +83,8 @@ class _ByModule(LoadScopeScheduling):  # type: ignore[misc]
 def _make_originals() -> None:
     # Who needs them makes them, where this failed, and says why it can't.
     with suppress(Exception):
-        _originals().make()
+        for kind in Kind:
+            _originals().make(kind)
 
 
 def _remove_originals() -> None:

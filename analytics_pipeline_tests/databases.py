@@ -184,21 +184,24 @@ class Originals:
 
     def copy(self, kind: Kind, target: Path) -> Pristine:
         """Copy a data directory to where none is, and return what its database is like."""
-        self.make()
+        self.make(kind)
         shutil.copytree(self._data(kind), target, copy_function=shutil.copy)
         recorded: Pristine = pickle.loads(self._record(kind).read_bytes())  # noqa: S301 written by a process of this run
         return recorded
 
-    def make(self) -> None:
-        """Make those that are not there yet; waits for another process that is about it."""
+    def make(self, kind: Kind) -> None:
+        """Make a data directory unless it is there; waits for another process that is about it."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with lock(self._folder / "lock", seconds=600, waiting_for="new databases"):
-            for kind in (Kind.EMPTY, Kind.MIGRATED):
-                if not self._record(kind).exists():
-                    self._make(kind)
+            if not self._record(kind).exists():
+                self._make(kind)
 
     def _make(self, kind: Kind) -> None:
-        """Make a data directory of the one for the kind before; its record comes last."""
+        data = self._server.data_dir
+        shutil.rmtree(data, ignore_errors=True)
+        if kind is Kind.MIGRATED and self._record(Kind.EMPTY).exists():
+            # Or the engine makes one, which takes seconds.
+            shutil.copytree(self._data(Kind.EMPTY), data, copy_function=shutil.copy)
         try:
             self._server.start()
             with _connect(self._server) as connection:
@@ -214,7 +217,8 @@ class Originals:
         finally:
             self._server.stop()
         shutil.rmtree(self._data(kind), ignore_errors=True)
-        shutil.copytree(self._server.data_dir, self._data(kind))
+        data.rename(self._data(kind))
+        # Last: what has one is complete.
         self._record(kind).write_bytes(pickle.dumps(pristine))
 
     def _data(self, kind: Kind) -> Path:
