@@ -294,8 +294,13 @@ BEGIN
     ),
     net AS MATERIALIZED (
         SELECT
-            n.*, dense_rank() OVER (ORDER BY n.place, n.company_id, n.user_id, n.lone_subscription) AS mover
+            n.*, p.period_start, p.period_end,
+            -- Asked for alone and with all others, a customer stands where they stand.
+            dense_rank() OVER (
+                ORDER BY p.period_start, p.period_end, n.company_id, n.user_id, n.lone_subscription
+            ) AS mover
         FROM analytics_mrr_moves(p_periods, p_pending) AS n
+        JOIN period AS p ON p.place = n.place
     ),
     standing AS MATERIALIZED (
         SELECT s.*
@@ -303,10 +308,8 @@ BEGIN
             SELECT
                 array_agg(k.company_id ORDER BY k.mover) AS companies, array_agg(k.user_id ORDER BY k.mover) AS users,
                 array_agg(k.lone_subscription ORDER BY k.mover) AS lone_subscriptions,
-                array_agg(p.period_start ORDER BY k.mover) AS starts, array_agg(p.period_end ORDER BY k.mover) AS ends
+                array_agg(k.period_start ORDER BY k.mover) AS starts, array_agg(k.period_end ORDER BY k.mover) AS ends
             FROM (SELECT DISTINCT ON (n.mover) n.* FROM net AS n ORDER BY n.mover) AS k
-            JOIN period AS p ON p.place = k.place
-            HAVING count(*) > 0
         ) AS m
         CROSS JOIN LATERAL analytics_mover_standings(
             m.companies, m.users, m.lone_subscriptions, m.starts, m.ends, p_pending
@@ -383,7 +386,7 @@ BEGIN
     moved AS (
         SELECT
             n.*, l.place IS NOT NULL AS is_left_out,
-            sum(n.converted) FILTER (WHERE l.place IS NULL) OVER (PARTITION BY n.mover) AS kept
+            sum(n.converted) FILTER (WHERE l.place IS NULL) OVER (PARTITION BY n.place, n.mover) AS kept
         FROM net AS n
         LEFT JOIN left_out AS l
             ON l.place = n.place AND l.company_id = n.company_id AND l.customer = n.customer
