@@ -81,9 +81,12 @@ BEGIN
         WHERE asks_all AND a.company_id IS NULL AND c.company_id <> ALL (test_companies) AND a.currency <> c.currency
     ),
     rate AS MATERIALIZED (
-        SELECT k.currency, k.target, k.day, fx.numerator, fx.denominator
-        FROM (SELECT DISTINCT m.currency, m.target, m.day FROM moving AS m) AS k
-        CROSS JOIN LATERAL analytics_fx_rate(k.currency, k.target, k.day) AS fx
+        SELECT fx.*
+        FROM (
+            SELECT array_agg(k.currency) AS currencies, array_agg(k.target) AS targets, array_agg(k.day) AS days
+            FROM (SELECT DISTINCT m.currency, m.target, m.day FROM moving AS m) AS k
+        ) AS n
+        CROSS JOIN LATERAL analytics_fx_rates(n.currencies, n.targets, n.days) AS fx
     ),
     directed AS (
         SELECT

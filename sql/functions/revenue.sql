@@ -316,9 +316,12 @@ BEGIN
         GROUP BY p.place, p.company_id, p.currency, p.target, p.day
     ),
     rate AS MATERIALIZED (
-        SELECT k.currency, k.target, k.day, fx.numerator, fx.denominator
-        FROM (SELECT DISTINCT a.currency, a.target, a.day FROM amount AS a WHERE a.currency <> a.target) AS k
-        CROSS JOIN LATERAL analytics_fx_rate(k.currency, k.target, k.day) AS fx
+        SELECT fx.*
+        FROM (
+            SELECT array_agg(k.currency) AS currencies, array_agg(k.target) AS targets, array_agg(k.day) AS days
+            FROM (SELECT DISTINCT a.currency, a.target, a.day FROM amount AS a WHERE a.currency <> a.target) AS k
+        ) AS n
+        CROSS JOIN LATERAL analytics_fx_rates(n.currencies, n.targets, n.days) AS fx
     )
     SELECT
         a.place, a.company_id, f.figure, a.currency, a.day, f.original,

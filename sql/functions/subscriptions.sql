@@ -572,9 +572,12 @@ BEGIN
         WHERE a.company_id IS NULL AND (t.currency = a.currency OR t.currency IS NULL)
     ),
     rate AS MATERIALIZED (
-        SELECT k.currency, k.target, k.day, fx.numerator, fx.denominator
-        FROM (SELECT DISTINCT h.currency, h.target, h.day FROM held AS h WHERE h.currency IS NOT NULL) AS k
-        CROSS JOIN LATERAL analytics_fx_rate(k.currency, k.target, k.day) AS fx
+        SELECT fx.*
+        FROM (
+            SELECT array_agg(k.currency) AS currencies, array_agg(k.target) AS targets, array_agg(k.day) AS days
+            FROM (SELECT DISTINCT h.currency, h.target, h.day FROM held AS h WHERE h.currency IS NOT NULL) AS k
+        ) AS n
+        CROSS JOIN LATERAL analytics_fx_rates(n.currencies, n.targets, n.days) AS fx
     )
     SELECT
         h.place, h.company_id, h.currency, h.day, h.mrr, r.numerator, r.denominator,
