@@ -7,6 +7,7 @@ import pytest
 
 from analytics_pipeline.fx.csv_rates import read_rates
 from analytics_pipeline.fx.rate_store import store_rates
+from analytics_pipeline.health.metrics import equals_definitions
 from analytics_pipeline.metrics import tables
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.metrics.subscriptions import update_subscriptions
@@ -21,7 +22,8 @@ from analytics_pipeline.metrics.tables import (
     stale_periods,
 )
 from analytics_pipeline.metrics.users import update_users, user_metrics
-from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.settings import get_settings
+from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Granularity
 from analytics_pipeline_tests.metrics.closed_week import (
     MONTHS,
@@ -52,6 +54,24 @@ def closed(shared_closed: Connection) -> Iterator[Connection]:
     """A database whose week and months are closed, as it was again after the test."""
     with shared_closed.transaction(force_rollback=True):
         yield shared_closed
+
+
+def test_a_proof_asks_for_the_figures_of_all_its_periods_at_once(shared_closed: Connection) -> None:
+    functions = ("analytics_revenue_figures", "analytics_mrr_figures", "analytics_user_bases")
+
+    def calls(function: str) -> int:
+        shared_closed.execute("SELECT pg_stat_force_next_flush()")
+        query = "SELECT coalesce(sum(calls), 0)::int FROM pg_stat_user_functions WHERE funcname = %s"
+        return int(fetch_row(shared_closed, query, [function])[0])
+
+    shared_closed.execute("SET track_functions = 'pl'")
+    for table, function in zip((REVENUE_METRICS, MRR_MOVEMENTS, USER_METRICS), functions, strict=True):
+        for granularity, periods in PERIODS.items():
+            before = calls(function)
+            proof = equals_definitions(shared_closed, get_settings(), table.asset(granularity), table, granularity)
+            assert (proof.passed, proof.metadata[f"{granularity}s compared"]) == (True, periods)
+            assert calls(function) - before == 1
+    shared_closed.execute("RESET track_functions")
 
 
 def test_a_late_change_concerns_the_periods_up_to_the_next_one(closed: Connection) -> None:
