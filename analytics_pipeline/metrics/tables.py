@@ -192,6 +192,10 @@ USER_METRICS = MetricTable(
 )
 METRIC_TABLES = (REVENUE_METRICS, MRR_MOVEMENTS, USER_METRICS)
 GRANULARITIES = (Granularity.DAY, Granularity.MONTH)
+# Asking for the figures of many days costs little more than for those of one, as long as they fit into memory: after a
+# month of so few rows the next ones are closed together.
+_MONTHS_AT_ONCE = 3
+_FEW_ROWS = 10_000
 # The table and the width of the partitions of every metric asset.
 METRIC_ASSETS = {
     table.asset(granularity): (table, granularity) for table in METRIC_TABLES for granularity in GRANULARITIES
@@ -250,8 +254,9 @@ def close_metric(
 
     ``window`` names dates, as partitions do (UTC); of each company it is those dates in its own time zone, as far as
     they have ended (``ended_by``, None: by now), in its currency, of companies without one in the platform's, which are
-    given. A month of days, or a year of months, is one transaction: a killed run leaves each of them as it was or as it
-    should be. What was closed and can't be computed any more, because its events have expired, keeps its figures.
+    given. A month of days (of few companies three of them), or all months of the window, are one transaction: a killed
+    run leaves each of them as it was or as it should be. What was closed and can't be computed any more, because its
+    events have expired, keeps its figures.
     Raises ``AnalyticsError`` for a window that is not made of whole days or months, ``HorizonError`` for one whose raw
     events have expired if it needs them.
     """
@@ -259,13 +264,15 @@ def close_metric(
     started = time.monotonic()
     rows = changed = 0
     parts = list(window.split(Granularity.MONTH)) if granularity is Granularity.DAY else [window]
+    together = 1
     if table.needs_raw_events and granularity is Granularity.DAY:
         require_within_horizon(connection, table.table, granularity, window)
-    for part in parts:
+    while parts:
+        first, last = parts[0], parts[:together][-1]
         with connection.transaction():
             # Workers cost more to start than any of these periods takes.
             connection.execute("SET LOCAL max_parallel_workers_per_gather = 0")
-            dates = [part.start.date(), part.end.date()]
+            dates = [first.start.date(), last.end.date()]
             written = fetch_row(
                 connection,
                 "SELECT rows_written, rows_changed "
@@ -273,6 +280,8 @@ def close_metric(
                 [table.metric, str(granularity), *dates, time_zone, currency, DEFINITIONS_VERSION, ended_by],
             )
         rows, changed = rows + written[0], changed + written[1]
+        parts = parts[together:]
+        together = _MONTHS_AT_ONCE if written[0] <= together * _FEW_ROWS else 1
     return ClosedMetric(rows, changed, time.monotonic() - started)
 
 
