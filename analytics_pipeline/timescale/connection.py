@@ -7,11 +7,13 @@ from typing import Any
 from weakref import WeakSet
 
 import psycopg
+from psycopg import sql
 from psycopg.abc import Params, QueryNoTemplate
 from psycopg.pq import TransactionStatus
 
 from analytics_pipeline.database_urls import describe_url
 from analytics_pipeline.errors import DatabaseUnreachableError, first_line
+from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.waiting import WatchedConnection
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -96,6 +98,21 @@ def advisory_lock(connection: Connection, kind: int, name: str) -> Iterator[None
     finally:
         if not connection.closed:
             connection.execute("SELECT pg_advisory_unlock(%s, hashtext(%s))", [kind, name])
+
+
+@contextmanager
+def aggregate_at_once(connection: Connection) -> Iterator[None]:
+    """Let statements of the block aggregate the events of a month in memory, and not by chunk; autocommit connection.
+
+    For what ``SET LOCAL`` can't reach: procedures that are transactions themselves.
+    """
+    changed = [name for name, _ in connection.execute(load_query("aggregate_at_once"), {"is_local": False})]
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            for name in changed:
+                connection.execute(sql.SQL("RESET {}").format(sql.SQL(name)))
 
 
 def lock_changes(connection: Connection, *, shared: bool = False) -> None:

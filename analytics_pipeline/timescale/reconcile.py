@@ -132,7 +132,7 @@ def reconcile(
     ranges = {"stale_first": [each.first for each in stale], "stale_last": [each.last for each in stale]}
     found = Reconciliation(aggregate.name, window, 0, 0, 0, ())
     with connection.transaction():
-        connection.execute(load_query("reconcile_settings"))
+        connection.execute(load_query("aggregate_at_once"), {"is_local": True})
         # The rows of a month fit into memory, those of a year don't: that took twice as long.
         for part in window.split(Granularity.MONTH):
             most = _MAX_DIFFERENCES - len(found.differences)

@@ -16,7 +16,7 @@ from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.aggregates import AGGREGATES, ContinuousAggregate
 from analytics_pipeline.timescale.catalog import require_known_catalog
 from analytics_pipeline.timescale.clock import check_clock, database_now, require_ended
-from analytics_pipeline.timescale.connection import Connection, advisory_lock, fetch_row
+from analytics_pipeline.timescale.connection import Connection, advisory_lock, aggregate_at_once, fetch_row
 from analytics_pipeline.timescale.expiry import restored_windows, within
 from analytics_pipeline.timescale.invalidation import StaleRange, stale_ranges
 from analytics_pipeline.timescale.refreshed_companies import begin_refresh
@@ -105,9 +105,11 @@ def refresh(connection: Connection, aggregate: ContinuousAggregate, window: Wind
         changes = begin_refresh(connection, aggregate, table, window, stale)
         # A refresh is one transaction: months keep each of them short at a year's range, and
         # measured as fast as one call for the whole range.
-        results = [
-            call_refresh(connection, aggregate.name, part.start, part.end) for part in window.split(Granularity.MONTH)
-        ]
+        with aggregate_at_once(connection):
+            results = [
+                call_refresh(connection, aggregate.name, part.start, part.end)
+                for part in window.split(Granularity.MONTH)
+            ]
         if changes.is_stale or not all(results):
             changes.settle()
     buckets = tuple(count_buckets(connection, aggregate, window))

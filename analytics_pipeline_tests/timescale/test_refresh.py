@@ -1,12 +1,13 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 
+import psycopg
 import pytest
 
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.health.figures import reconciles_with_events
 from analytics_pipeline.timescale.aggregates import AGGREGATES, ContinuousAggregate
-from analytics_pipeline.timescale.connection import Connection
+from analytics_pipeline.timescale.connection import Connection, aggregate_at_once
 from analytics_pipeline.timescale.invalidation import stale_ranges
 from analytics_pipeline.timescale.policies import change_policies
 from analytics_pipeline.timescale.reconcile import reconcile
@@ -261,6 +262,34 @@ def test_reconciliation_notices_rows_stored_twice(database: Database) -> None:
         table = materialized_tables(connection)[HOURLY.name].identifier.as_string(connection)
         connection.execute(f"INSERT INTO {table} SELECT * FROM {table}")
         assert reconcile(connection, HOURLY, MARCH).difference_count == 1
+
+
+def test_a_session_has_its_settings_back_after_a_refresh_also_one_that_fails(database: Database) -> None:
+    def settings(connection: Connection) -> list[tuple[object, ...]]:
+        return connection.execute(
+            "SELECT name, setting FROM pg_settings "
+            "WHERE name IN ('work_mem', 'timescaledb.enable_chunkwise_aggregation') ORDER BY name"
+        ).fetchall()
+
+    with database.connect(autocommit=True) as connection:
+        before = settings(connection)
+        changed: list[tuple[object, ...]] = []
+
+        def fail() -> None:
+            with aggregate_at_once(connection):
+                changed.extend(settings(connection))
+                connection.execute("SELECT 1 / 0")
+
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            fail()
+        assert changed == [("timescaledb.enable_chunkwise_aggregation", "off"), ("work_mem", "65536")]
+        assert settings(connection) == before != changed
+        add_event(connection, "2025-03-05T10:10")
+        refresh(connection, HOURLY, MARCH)
+        assert settings(connection) == before
+        connection.execute("SET work_mem = '100MB'")
+        with aggregate_at_once(connection):
+            assert ("work_mem", "102400") in settings(connection)
 
 
 def test_reconciliation_finds_what_is_missing_or_too_many_in_every_month_of_a_window(database: Database) -> None:

@@ -1,3 +1,12 @@
+-- name: aggregate_at_once
+-- From here on in this session, or in this transaction alone, events are aggregated at once rather than by chunk and then
+-- again, because most groups of hours lie in one chunk, with memory for those of a month. Returns what was set.
+SELECT s.name, set_config(s.name, w.value, %(is_local)s)
+FROM (VALUES ('work_mem', '64MB'), ('timescaledb.enable_chunkwise_aggregation', 'off')) AS w (name, value)
+JOIN pg_settings AS s ON s.name = w.name
+WHERE s.name <> 'work_mem' OR s.setting::bigint < 65536
+
+
 -- name: aggregate_columns
 -- The columns of a relation, in order.
 SELECT a.attname::text
@@ -561,14 +570,6 @@ SELECT
     ARRAY(SELECT DISTINCT d.bucket FROM difference AS d WHERE d.is_stale ORDER BY d.bucket)
 FROM compared AS t
 WHERE t.is_total
-
-
--- name: reconcile_settings
--- For the comparisons of this transaction: memory for a month of rows, and events aggregated at once rather than by
--- chunk and then again, because most groups of hours lie in one chunk.
-SELECT set_config(s.name, w.value, true)
-FROM (VALUES ('work_mem', '64MB'), ('timescaledb.enable_chunkwise_aggregation', 'off')) AS w (name, value)
-JOIN pg_settings AS s ON s.name = w.name
 
 
 -- name: refreshed_ranges
