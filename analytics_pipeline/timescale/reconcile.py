@@ -14,12 +14,11 @@ from typing import Any
 from psycopg import sql
 
 from analytics_pipeline.asset_names import EVENTS
-from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.aggregates import ContinuousAggregate
 from analytics_pipeline.timescale.connection import Connection, fetch_row, one_state
 from analytics_pipeline.timescale.invalidation import StaleRange, stale_ranges
-from analytics_pipeline.timescale.refresh import materialized_tables, refresh
+from analytics_pipeline.timescale.refresh import materialized_table, refresh
 from analytics_pipeline.windows import Granularity, Window, join_windows
 
 _MAX_DIFFERENCES = 100
@@ -110,11 +109,7 @@ def reconcile(
     rebuilt. Buckets within the stale ranges may differ. Where a writer may be at work, it is called within the
     ``one_state`` in which the ranges were read. Raises ``AnalyticsError`` when the aggregate does not exist.
     """
-    table = materialized_tables(connection).get(aggregate.name)
-    if table is None:
-        raise AnalyticsError(
-            f"The continuous aggregate {aggregate.name} does not exist: run 'analytics-pipeline db migrate'."
-        )
+    table = materialized_table(connection, aggregate)
     stored = {column for (column,) in connection.execute(load_query("aggregate_columns"), {"name": aggregate.name})}
     measures = {name: expression for name, expression in aggregate.measures.items() if name in stored}
     query = sql.SQL(load_query("reconcile")).format(

@@ -101,7 +101,7 @@ def refresh(connection: Connection, aggregate: ContinuousAggregate, window: Wind
     with refresh_lock(connection, aggregate):
         require_within_horizon(connection, aggregate.name, aggregate.granularity, window)
         stale = tuple(stale_ranges(connection, window, aggregate.name))
-        table = materialized_tables(connection)[aggregate.name].identifier
+        table = materialized_table(connection, aggregate).identifier
         changes = begin_refresh(connection, aggregate, table, window, stale)
         # A refresh is one transaction: months keep each of them short at a year's range, and
         # measured as fast as one call for the whole range.
@@ -226,6 +226,16 @@ def materialized_tables(connection: Connection) -> dict[str, MaterializedTable]:
     """Return where each continuous aggregate of the database stores its rows, by the aggregate's name."""
     rows = connection.execute(load_query("materialization_tables")).fetchall()
     return {name: MaterializedTable(schema, table, watermark) for name, schema, table, watermark in rows}
+
+
+def materialized_table(connection: Connection, aggregate: ContinuousAggregate) -> MaterializedTable:
+    """Return where an aggregate stores its rows; raises ``AnalyticsError`` when it does not exist."""
+    table = materialized_tables(connection).get(aggregate.name)
+    if table is None:
+        raise AnalyticsError(
+            f"The continuous aggregate {aggregate.name} does not exist: run 'analytics-pipeline db migrate'."
+        )
+    return table
 
 
 def _closed_part(connection: Connection, aggregate: ContinuousAggregate, window: Window) -> Window:
