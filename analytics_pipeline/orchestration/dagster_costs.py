@@ -57,7 +57,7 @@ class LeanInstance(DagsterInstance):
     """
 
     # The run and the asset that were materialised last, and at which millisecond.
-    _materialized: tuple[str, AssetKey | None, int] | None = None
+    _materialized: tuple[str, AssetKey, int] | None = None
 
     @classmethod
     def config_schema(cls) -> Mapping[str, Field]:
@@ -93,12 +93,14 @@ class LeanInstance(DagsterInstance):
         millisecond for one: of a range of 89 days it showed 12. They are made faster than one a millisecond, so that
         the last of a year of hours is some seconds ahead.
         """
-        if event.is_dagster_event and event.get_dagster_event().event_type is DagsterEventType.ASSET_MATERIALIZATION:
-            event = event._replace(timestamp=self._own_millisecond(event))
+        of_step = event.dagster_event
+        if of_step is not None and isinstance(of_step.event_specific_data, StepMaterializationData):
+            asset = of_step.event_specific_data.materialization.asset_key
+            event = event._replace(timestamp=self._own_millisecond(event, asset))
         super().handle_new_event(event, batch_metadata=batch_metadata)
 
-    def _own_millisecond(self, event: EventLogEntry) -> float:
-        asset, millisecond = event.get_dagster_event().asset_key, int(event.timestamp * 1000)
+    def _own_millisecond(self, event: EventLogEntry, asset: AssetKey) -> float:
+        millisecond = int(event.timestamp * 1000)
         if self._materialized is not None and self._materialized[:2] == (event.run_id, asset):
             millisecond = max(millisecond, self._materialized[2] + 1)
         self._materialized = event.run_id, asset, millisecond
@@ -130,9 +132,9 @@ def add_partition_metadata(context: AssetExecutionContext, metadata: Mapping[str
     ``StepExecutionContext.add_asset_metadata`` (dagster/_core/execution/context/system.py) lists the run's partitions
     and copies what it was given before, at each call: for a year of hours that took a fifth of the process's time.
     """
-    step = context.op_execution_context._step_execution_context
+    step, asset = context.op_execution_context._step_execution_context, context.asset_key
     handles: dict[OutputMetadataHandle | AssetMetadataHandle, Mapping[str, Any]] = {
-        AssetMetadataHandle(asset_key=context.asset_key, partition_key=key): of_one for key, of_one in metadata.items()
+        AssetMetadataHandle(asset_key=asset, partition_key=key): of_one for key, of_one in metadata.items()
     }
     step._metadata_accumulator = OutputMetadataAccumulator(per_output_metadata=handles)
 
@@ -150,10 +152,10 @@ class _SerializedMaterializations:
         self._parsed = json.loads(text)
         self._entries: dict[tuple[str, type, object], object] = {}
 
-    def text(self, event: EventLogEntry) -> str:
-        """Return the text of another one, whatever it is."""
+    def text(self, event: EventLogEntry) -> str | None:
+        """Return the text of another one, None if it differs in more."""
         if self._alike is None or self._without_its_own(event) != self._alike:
-            return serialize_value(event)
+            return None
         materialization = event.get_dagster_event().step_materialization_data.materialization
         self._parsed["timestamp"] = event.timestamp
         own = self._parsed["dagster_event"]["event_specific_data"]["materialization"]
@@ -202,25 +204,18 @@ class _LeanEventLogStorage(PostgresEventLogStorage):
         """Return the statement that stores events, the ids of which come in their order."""
         first = self._event_to_row(events[0])
         serialized = _SerializedMaterializations(events[0], first["event"])
-        rows = [first, *(self._row(event, serialized) for event in events[1:])]
+        rows = [first, *(self._row(event, first, serialized.text(event)) for event in events[1:])]
         columns = [column for column in SqlEventLogStorageTable.c if column.name in first]
         arrays = [sqlalchemy.cast([row[column.name] for row in rows], ARRAY(column.type)) for column in columns]
         names = [column.name for column in columns]
         listed = sqlalchemy.select(sqlalchemy.func.unnest(*arrays).table_valued(*names).render_derived())
         return SqlEventLogStorageTable.insert().from_select(names, listed)
 
-    def _row(self, event: EventLogEntry, serialized: _SerializedMaterializations) -> dict[str, Any]:
-        of_step = event.get_dagster_event()
-        asset = of_step.asset_key
-        return {
-            "run_id": event.run_id,
-            "event": serialized.text(event),
-            "dagster_event_type": of_step.event_type_value,
-            "timestamp": self._event_insert_timestamp(event),  # type: ignore[no-untyped-call]
-            "step_key": of_step.step_key,
-            "asset_key": asset.to_string() if asset else None,
-            "partition": of_step.partition,
-        }
+    def _row(self, event: EventLogEntry, first: dict[str, Any], text: str | None) -> dict[str, Any]:
+        if text is None:
+            return self._event_to_row(event)
+        timestamp = self._event_insert_timestamp(event)  # type: ignore[no-untyped-call]
+        return {**first, "event": text, "timestamp": timestamp, "partition": event.get_dagster_event().partition}
 
 
 def lighten_storage(instance: DagsterInstance) -> None:
