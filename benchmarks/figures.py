@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from datetime import date
 from decimal import Decimal
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 from _database import database, server_clock, server_url
@@ -99,33 +100,34 @@ def main() -> None:
     """Measure every line that has not been measured, and print all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, nargs="+", default=[1_000_000, 10_000_000])
+    parser.add_argument("--subscriptions", type=int, help="Of every size as many; else a fiftieth of the events.")
     parser.add_argument("--rounds", type=int, default=3, help="Up to a million events; one above.")
     parser.add_argument("--again", action="store_true", help="Measure again what was measured before.")
     arguments = parser.parse_args()
     server = server_url()
     results = Results("figures", again=arguments.again)
     print("   ratio         ours      plain SQL")
+    sizes = []
     for events in arguments.events:
-        measure(server, events, results, arguments.rounds if events <= MANY_EVENTS else 1)
-    for fewer, more in zip(arguments.events, arguments.events[1:], strict=False):
+        subscriptions = arguments.subscriptions or events // 50
+        sizes.append(f"{events:,} events, {subscriptions:,} subscriptions")
+        measure(server, events, subscriptions, results, arguments.rounds if events <= MANY_EVENTS else 1)
+    for fewer, more in pairwise(sizes):
         for line in lines():
-            results.keep(
-                f"{line}, {more:,} events beside {fewer:,}",
-                results.ours(f"{line}, {more:,} events"),
-                results.ours(f"{line}, {fewer:,} events"),
-            )
-            results.show(f"{line}, {more:,} events beside {fewer:,}")
+            beside = f"{line}, {more} beside {fewer}"
+            results.keep(beside, results.ours(f"{line}, {more}"), results.ours(f"{line}, {fewer}"))
+            results.show(beside)
 
 
-def measure(server: str, events: int, results: Results, rounds: int) -> None:
+def measure(server: str, events: int, subscriptions: int, results: Results, rounds: int) -> None:
     """Measure one size, first with nothing closed."""
-    names = {line: f"{line}, {events:,} events" for line in lines()}
+    names = {line: f"{line}, {events:,} events, {subscriptions:,} subscriptions" for line in lines()}
     if all(results.has(name) for name in names.values()):
         for name in names.values():
             results.show(name)
         return
     with database(server), connect(autocommit=True) as connection:
-        fill(connection, events, subscriptions=events // 50)
+        fill(connection, events, subscriptions=subscriptions)
         connection.execute("VACUUM ANALYZE")
         connection.execute("SET max_parallel_workers_per_gather = 0")
         for is_closed in (False, True):
