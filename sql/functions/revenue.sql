@@ -37,7 +37,7 @@ DECLARE
     cuts timestamptz[] := ARRAY(SELECT DISTINCT c FROM unnest(p_cuts) AS c ORDER BY c);
     span tstzrange;
 BEGIN
-    -- A span without gaps is told the planner as such: it then knows how many rows there are.
+    -- Rows of a span without gaps need no test each, and the planner knows how many they are.
     FOREACH span IN ARRAY analytics_spans(days) LOOP
         RETURN QUERY
         SELECT
