@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -46,6 +45,7 @@ class Database:
         return connect(self.settings, autocommit=autocommit)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Have the command on the PATH, so that it is printed by its name, and take interrupts as usual where a shell that
     runs the tests in the background has them ignored.
@@ -56,8 +56,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
-        # The workers of this run inherit it.
-        os.environ[ORIGINALS] = tempfile.mkdtemp(prefix="analytics-tests-")
+        # Inherited by the workers, and where pytest itself clears away what killed runs have left.
+        base: Path = config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
+        os.environ[ORIGINALS] = str(base / "originals")
         config.add_cleanup(_remove_originals)
         if SERVER_URL is None and config.getoption("numprocesses", None):
             # While the workers collect: each of them waits for it then.
