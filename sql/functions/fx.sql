@@ -125,7 +125,7 @@ COMMENT ON FUNCTION analytics_fx_rate IS
     'One unit of p_from costs numerator / denominator of p_to on the day, by the pair''s own rate or through one third currency, members of the euro by their irrevocable rates; no row without a rate.';
 
 -- In plpgsql, which keeps its plan: as a part of the queries that ask for rates it took longer to plan than they take.
-CREATE OR REPLACE FUNCTION analytics_fx_rates(p_from text[], p_to text[], p_days date[])
+CREATE OR REPLACE FUNCTION analytics_fx_rates_of_days(p_from text[], p_to text[], p_days date[])
 RETURNS TABLE (currency text, target text, day date, numerator numeric, denominator numeric)
 LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET plan_cache_mode = force_generic_plan
@@ -138,7 +138,7 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION analytics_fx_rates IS
+COMMENT ON FUNCTION analytics_fx_rates_of_days IS
     'The rates of several pairs and days, each as analytics_fx_rate gives it, the arrays side by side; no row of one without a rate.';
 
 CREATE OR REPLACE FUNCTION analytics_fx_partners(p_currency text, p_date date)

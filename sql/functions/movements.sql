@@ -86,7 +86,7 @@ BEGIN
             SELECT array_agg(k.currency) AS currencies, array_agg(k.target) AS targets, array_agg(k.day) AS days
             FROM (SELECT DISTINCT m.currency, m.target, m.day FROM moving AS m) AS k
         ) AS n
-        CROSS JOIN LATERAL analytics_fx_rates(n.currencies, n.targets, n.days) AS fx
+        CROSS JOIN LATERAL analytics_fx_rates_of_days(n.currencies, n.targets, n.days) AS fx
     ),
     directed AS (
         SELECT

@@ -321,7 +321,7 @@ BEGIN
             SELECT array_agg(k.currency) AS currencies, array_agg(k.target) AS targets, array_agg(k.day) AS days
             FROM (SELECT DISTINCT a.currency, a.target, a.day FROM amount AS a WHERE a.currency <> a.target) AS k
         ) AS n
-        CROSS JOIN LATERAL analytics_fx_rates(n.currencies, n.targets, n.days) AS fx
+        CROSS JOIN LATERAL analytics_fx_rates_of_days(n.currencies, n.targets, n.days) AS fx
     )
     SELECT
         a.place, a.company_id, f.figure, a.currency, a.day, f.original,

@@ -577,7 +577,7 @@ BEGIN
             SELECT array_agg(k.currency) AS currencies, array_agg(k.target) AS targets, array_agg(k.day) AS days
             FROM (SELECT DISTINCT h.currency, h.target, h.day FROM held AS h WHERE h.currency IS NOT NULL) AS k
         ) AS n
-        CROSS JOIN LATERAL analytics_fx_rates(n.currencies, n.targets, n.days) AS fx
+        CROSS JOIN LATERAL analytics_fx_rates_of_days(n.currencies, n.targets, n.days) AS fx
     )
     SELECT
         h.place, h.company_id, h.currency, h.day, h.mrr, r.numerator, r.denominator,
