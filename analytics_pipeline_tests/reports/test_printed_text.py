@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -145,7 +146,8 @@ def test_texts_are_written_as_reportlab_writes_them(fonts: Fonts) -> None:
         many[-1],
         "café",
     ]
-    ours, theirs = Canvas("", invariant=1), Canvas("", invariant=1)
+    ours: Any = Canvas("", invariant=1)
+    theirs: Any = Canvas("", invariant=1)
     for font, size in ((fonts.regular, 8.5), (fonts.bold, 19.0), (fonts.regular, 8.5)):
         draw_all(
             ours, [(10.123456, 20.0 + index, Printable(text), "left") for index, text in enumerate(texts)], font, size
@@ -176,7 +178,8 @@ def test_paragraphs_are_set_as_reportlab_sets_them(sheet: Sheet, text: str) -> N
     for space in range(90, 400, 7):
         ours, theirs = paragraph(Printable(text), style), Paragraph("x", style)
         theirs = Paragraph("", style, frags=[theirs.frags[0].clone(text=text)])
-        drawn, expected = Canvas("", invariant=1), Canvas("", invariant=1)
+        drawn: Any = Canvas("", invariant=1)
+        expected: Any = Canvas("", invariant=1)
         assert ours.wrap(space, 1_000) == theirs.wrap(space, 1_000)
         for shown, canvas in ((ours, drawn), (theirs, expected)):
             shown.drawOn(canvas, 0, 0)
