@@ -22,9 +22,10 @@ from analytics_pipeline.windows import Granularity, Window, midnight, without_wi
 class LocalDates:
     """The dates of all time zones in use at an instant.
 
-    ``first_open`` is the first date that has not ended in one of them, ``newest`` the last one that has begun.
+    ``first_open`` is the first date that has not ended in all of them, ``newest`` the last one that has begun.
     ``ahead`` is how long before the UTC date of the same name a date may begin, ``behind`` how long after it one may
-    end: both 0 where everybody lives in UTC.
+    end, in winter and in summer: both 0 where everybody lives in UTC, and rounded up to whole hours. Hours are closed
+    whole, from 18:00 UTC on for a date that begins at 18:15, and a date has ended with the last of its hours.
     """
 
     first_open: date

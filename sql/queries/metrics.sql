@@ -122,21 +122,27 @@ WHERE e."timestamp" < %(horizon)s
 
 
 -- name: local_dates
--- The first date that has not ended in one of the time zones in use, the last one that has begun, and how far their dates
--- reach beyond those of UTC, in winter and in summer.
+-- How far the dates of the time zones in use reach beyond those of UTC, in winter and in summer: in whole hours, since no
+-- part of an hour is closed alone. The first date that such an hour goes on of, and the last one that has begun.
 WITH zone AS (
     SELECT %(zone)s::text AS time_zone
     UNION
     SELECT c.time_zone FROM analytics_companies AS c WHERE c.time_zone IS NOT NULL
+), reach AS (
+    SELECT
+        interval '1 hour' * greatest(ceil(max(o.hours)), 0) AS ahead,
+        interval '1 hour' * greatest(ceil(-min(o.hours)), 0) AS behind
+    FROM zone AS z
+    CROSS JOIN LATERAL (
+        SELECT extract(epoch FROM (t AT TIME ZONE z.time_zone) - (t AT TIME ZONE 'UTC')) / 3600 AS hours
+        FROM (VALUES (%(instant)s::timestamptz), (%(instant)s::timestamptz - interval '182 days')) AS v (t)
+    ) AS o
 )
 SELECT
-    min(analytics_local_date(%(instant)s, z.time_zone)), max(analytics_local_date(%(instant)s, z.time_zone)),
-    greatest(max(o.beyond), interval '0'), greatest(-min(o.beyond), interval '0')
-FROM zone AS z
-CROSS JOIN LATERAL (
-    SELECT (t AT TIME ZONE z.time_zone) - (t AT TIME ZONE 'UTC') AS beyond
-    FROM (VALUES (%(instant)s::timestamptz), (%(instant)s::timestamptz - interval '182 days')) AS v (t)
-) AS o
+    analytics_date(%(instant)s::timestamptz - r.behind),
+    (SELECT max(analytics_local_date(%(instant)s, z.time_zone)) FROM zone AS z),
+    r.ahead, r.behind
+FROM reach AS r
 
 
 -- name: local_period_is_open
