@@ -75,6 +75,8 @@ class Ledger:
         values = {"event_id": event_id, "timestamp": row[0]}
         for (company_id,) in self._connection.execute(load_query("source_event_company"), values).fetchall():
             values["company_id"] = company_id
+            # Of whom, and when, is noted by the statement itself (analytics_note_deleted_rows).
+            self._connection.execute("SELECT set_config('analytics.deletion_is_noted', 'on', true)")
             self._connection.execute(load_query("source_delete_event"), values)
         return row[0]  # type: ignore[no-any-return]
 

@@ -344,8 +344,10 @@ def test_what_changes_in_several_companies_is_stale_for_each_in_its_own_dates_al
     # Another amount, and another person.
     history.execute(f"UPDATE analytics_events SET value = 99 {OF_EVENT}", ["nyc", "2025-01-31T05:00Z"])
     history.execute(f"UPDATE analytics_events SET user_id = 'u2' {OF_EVENT}", ["nyc", "2025-02-01T10:00Z"])
-    # Gone.
-    history.execute(f"DELETE FROM analytics_events {OF_EVENT}", ["hnl", "2025-02-01T09:59Z"])
+    # Gone, as the ERP source takes it back: it says of itself what it deletes.
+    with history.transaction():
+        history.execute("SELECT set_config('analytics.deletion_is_noted', 'on', true)")
+        history.execute(f"DELETE FROM analytics_events {OF_EVENT}", ["hnl", "2025-02-01T09:59Z"])
     refresh_all(history)
     expected = both(
         {
@@ -381,11 +383,22 @@ def test_an_event_that_becomes_another_companys_or_another_dates_is_stale_for_bo
     see_all(history)
 
 
+def test_a_changed_event_hides_no_other_change_of_its_hour(closed: Connection) -> None:
+    history = closed
+    history.execute(f"UPDATE analytics_events SET metadata = '{{\"a\": 1}}' {OF_EVENT}", ["ktm", "2025-01-31T18:15Z"])
+    # Minutes before midnight there.
+    add_event(history, "2025-01-31T18:05", company_id="ktm", value="64", user_id="u64")
+    refresh_all(history)
+    assert stale(history) == both({("01-31", "UTC"), ("01-31", "Asia/Kathmandu"), ("02-01", "Asia/Kathmandu")})
+    see_all(history)
+
+
 def test_where_no_row_says_of_whom_an_event_is_everybodys_dates_are_stale(closed: Connection) -> None:
-    """A deletion and a new event, which add up to what there was."""
+    """A deletion and a new event, which add up to what there was, beside another company's."""
     history = closed
     history.execute(f"DELETE FROM analytics_events {OF_EVENT}", ["ktm", "2025-01-31T18:15Z"])
     add_event(history, "2025-01-31T18:40", company_id="ktm", value="64", user_id="u64")
+    add_event(history, "2025-01-31T18:50", company_id="nyc", value="3", user_id="u64")
     refresh_all(history)
     assert stale(history) == EVERYBODYS
     see_all(history)

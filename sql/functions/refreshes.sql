@@ -27,12 +27,61 @@ BEGIN
     )
     INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, granularity, zones, cause)
     SELECT k.company_id, k.changed_from, k.changed_until, k.granularity, k.zones, k.cause FROM kept AS k;
-    UPDATE analytics_changed_hours AS h SET refreshing = NULL WHERE h.refreshing = p_relation;
+    WITH kept AS (
+        DELETE FROM analytics_changed_hours AS h WHERE h.refreshing = p_relation RETURNING h.*
+    )
+    INSERT INTO analytics_changed_hours AS h (relation, company_id, by_statement, hours)
+    SELECT k.relation, k.company_id, k.by_statement, range_agg(k.hours)
+    FROM kept AS k
+    GROUP BY k.relation, k.company_id, k.by_statement
+    ORDER BY 1, 2, 3
+    ON CONFLICT (relation, company_id, by_statement, refreshing) WHERE relation IS NOT NULL
+        DO UPDATE SET hours = h.hours + excluded.hours;
 END
 $$;
 
 COMMENT ON FUNCTION analytics_keep_notes IS
     'Lets what was noted for refreshes of a continuous aggregate that never ended stay, as a change that nobody has seen.';
+
+-- What was noted without an aggregate concerns all of them. Of deleted events it is not known when they were: in what the
+-- log holds, of which aggregate ever.
+CREATE OR REPLACE FUNCTION analytics_spread_notes()
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    WITH aggregate AS MATERIALIZED (
+        SELECT a.view_name::text AS relation
+        FROM timescaledb_information.continuous_aggregates AS a
+        WHERE a.view_name LIKE 'analytics\_%'
+    ),
+    common AS (
+        DELETE FROM analytics_changed_hours AS h WHERE h.relation IS NULL RETURNING h.company_id, h.by_statement, h.hours
+    ),
+    logged AS MATERIALIZED (
+        SELECT range_agg(analytics_changed_ranges('-infinity', 'infinity', a.relation)) AS hours
+        FROM aggregate AS a
+        WHERE EXISTS (SELECT FROM analytics_changed_hours AS h WHERE h.relation IS NULL AND upper_inf(h.hours))
+    )
+    INSERT INTO analytics_changed_hours AS h (relation, company_id, by_statement, hours)
+    SELECT a.relation, c.company_id, c.by_statement, c.hours
+    FROM (
+        SELECT
+            k.company_id, k.by_statement,
+            range_agg(CASE WHEN upper_inf(k.hours) THEN (SELECT l.hours FROM logged AS l) ELSE k.hours END) AS hours
+        FROM common AS k
+        GROUP BY k.company_id, k.by_statement
+    ) AS c
+    CROSS JOIN aggregate AS a
+    WHERE NOT isempty(c.hours)
+    ORDER BY 1, 2, 3
+    ON CONFLICT (relation, company_id, by_statement, refreshing) WHERE relation IS NOT NULL
+        DO UPDATE SET hours = h.hours + excluded.hours;
+END
+$$;
+
+COMMENT ON FUNCTION analytics_spread_notes IS
+    'Gives each continuous aggregate what was noted for all of them.';
 
 -- Without a company: what is known before the refresh, and all that a process leaves that is killed in it.
 CREATE OR REPLACE FUNCTION analytics_note_refresh(
@@ -44,17 +93,20 @@ LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
     has_local boolean;
-    refreshing text := CASE WHEN p_is_replaced THEN p_relation END;
+    replaced_by text := CASE WHEN p_is_replaced THEN p_relation END;
     cause text := 'events in ' || p_relation;
 BEGIN
     PERFORM analytics_lock_changes(false);
     has_local := EXISTS (SELECT FROM analytics_metric_periods AS m WHERE m.time_zone <> 'UTC');
     IF p_granularity = 'hour' THEN
         -- Figures of days read the hours at their edges, and days and months are refreshed later.
-        INSERT INTO analytics_changed_hours (relation, hours, refreshing)
-        SELECT a.view_name::text, p_changed, refreshing
+        INSERT INTO analytics_changed_hours AS h (relation, hours, refreshing)
+        SELECT a.view_name::text, p_changed, replaced_by
         FROM timescaledb_information.continuous_aggregates AS a
-        WHERE a.view_name LIKE 'analytics\_%' AND a.view_name NOT LIKE '%\_hourly' AND NOT isempty(p_changed);
+        WHERE a.view_name LIKE 'analytics\_%' AND a.view_name NOT LIKE '%\_hourly' AND NOT isempty(p_changed)
+        ORDER BY 1
+        ON CONFLICT (relation, company_id, by_statement, refreshing) WHERE relation IS NOT NULL
+            DO UPDATE SET hours = h.hours + excluded.hours;
     ELSE
         -- What days changed concerns the months they are in as well.
         INSERT INTO analytics_metric_changes (
@@ -62,7 +114,7 @@ BEGIN
         )
         VALUES (
             NULL, p_start, p_end - interval '1 microsecond', nullif(p_granularity, 'day'),
-            CASE WHEN has_local THEN 'UTC' END, cause, refreshing
+            CASE WHEN has_local THEN 'UTC' END, cause, replaced_by
         );
     END IF;
     IF has_local THEN
@@ -71,7 +123,7 @@ BEGIN
         )
         SELECT
             NULL, lower(r), upper(r) - interval '1 microsecond',
-            CASE WHEN p_granularity = 'month' THEN 'month' END, 'local', cause, refreshing
+            CASE WHEN p_granularity = 'month' THEN 'month' END, 'local', cause, replaced_by
         FROM unnest(p_changed) AS r;
     END IF;
 END
@@ -100,14 +152,13 @@ BEGIN
     PERFORM analytics_lock_changes(false);
     DELETE FROM analytics_metric_changes AS c WHERE c.refreshing = p_relation;
     DELETE FROM analytics_changed_hours AS h WHERE h.refreshing = p_relation;
-    WITH common AS (
-        DELETE FROM analytics_changed_hours AS h WHERE h.relation IS NULL RETURNING h.company_id, h.hours
-    )
-    INSERT INTO analytics_changed_hours (relation, company_id, hours)
-    SELECT a.view_name::text, c.company_id, c.hours
-    FROM (SELECT h.company_id, range_agg(h.hours) AS hours FROM common AS h GROUP BY h.company_id) AS c
-    CROSS JOIN timescaledb_information.continuous_aggregates AS a
-    WHERE a.view_name LIKE 'analytics\_%';
+    -- Events that were deleted meanwhile may be in the log no longer.
+    INSERT INTO analytics_changed_hours AS h (relation, by_statement, hours)
+    SELECT p_relation, true, refreshed
+    WHERE EXISTS (SELECT FROM analytics_changed_hours AS d WHERE d.relation IS NULL AND upper_inf(d.hours))
+    ON CONFLICT (relation, company_id, by_statement, refreshing) WHERE relation IS NOT NULL
+        DO UPDATE SET hours = h.hours + excluded.hours;
+    PERFORM analytics_spread_notes();
     has_local := EXISTS (SELECT FROM analytics_metric_periods AS m WHERE m.time_zone <> 'UTC');
     -- Hours that TimescaleDB has refreshed are not known.
     refreshes_itself := p_granularity <> 'hour' AND EXISTS (
@@ -121,10 +172,9 @@ BEGIN
 
     CREATE TEMP TABLE noted ON COMMIT DROP AS
     WITH known AS (
-        SELECT h.company_id, range_agg(h.hours) * refreshed AS instants
+        SELECT h.company_id, h.by_statement, h.hours * refreshed AS instants
         FROM analytics_changed_hours AS h
         WHERE h.relation = p_relation AND h.hours && refreshed
-        GROUP BY h.company_id
     ),
     differing AS (
         SELECT
@@ -145,6 +195,8 @@ BEGIN
     WHERE refreshes_itself OR NOT EXISTS (
         SELECT FROM known AS k
         WHERE (k.company_id = d.company_id OR k.company_id IS NULL) AND k.instants && d.bucket
+          -- Beside what a statement has noted there may be other changes of the hour.
+          AND NOT (k.by_statement AND p_granularity = 'hour')
     )
     GROUP BY d.company_id;
     INSERT INTO noted
@@ -195,12 +247,15 @@ BEGIN
     GROUP BY t.aggregate;
     IF p_granularity = 'hour' THEN
         -- For what is refreshed after it. What is known already was noted for all of them.
-        INSERT INTO analytics_changed_hours (relation, company_id, hours)
+        INSERT INTO analytics_changed_hours AS h (relation, company_id, hours)
         SELECT s.aggregate, n.company_id, range_agg(n.instants * s.days)
         FROM noted AS n
         JOIN stale AS s ON s.aggregate <> p_relation AND s.days && n.instants
         WHERE NOT n.is_known
-        GROUP BY s.aggregate, n.company_id;
+        GROUP BY s.aggregate, n.company_id
+        ORDER BY 1, 2
+        ON CONFLICT (relation, company_id, by_statement, refreshing) WHERE relation IS NOT NULL
+            DO UPDATE SET hours = h.hours + excluded.hours;
     ELSE
         INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, granularity, zones, cause)
         SELECT

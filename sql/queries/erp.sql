@@ -214,8 +214,8 @@ WITH deleted AS (
     WHERE company_id = %(company_id)s AND "timestamp" = %(timestamp)s AND event_id = %(event_id)s
     RETURNING company_id, analytics_floor('hour', "timestamp") AS hour
 )
-INSERT INTO analytics_changed_hours (company_id, hours)
-SELECT d.company_id, tstzmultirange(tstzrange(d.hour, d.hour + interval '1 hour')) FROM deleted AS d
+INSERT INTO analytics_changed_hours (company_id, by_statement, hours)
+SELECT d.company_id, true, tstzmultirange(tstzrange(d.hour, d.hour + interval '1 hour')) FROM deleted AS d
 
 
 -- name: source_due_rejects

@@ -574,12 +574,14 @@ WHERE t.is_total
 
 -- name: refreshed_ranges
 -- What of a window has changed since an aggregate stored it, and what it has never stored: of the stale rest. Of a source
--- that is an aggregate the log knows where its buckets start. And whether a refresh that never ended has left notes.
+-- that is an aggregate the log knows where its buckets start. And whether a refresh that never ended has left notes, and who
+-- has changed events.
 SELECT
     r.changed,
     analytics_buckets(%(granularity)s, %(stale)s::tstzmultirange) - analytics_buckets(%(granularity)s, r.changed),
     EXISTS (SELECT FROM analytics_metric_changes AS m WHERE m.refreshing = %(aggregate)s)
-        OR EXISTS (SELECT FROM analytics_changed_hours AS h WHERE h.refreshing = %(aggregate)s)
+        OR EXISTS (SELECT FROM analytics_changed_hours AS h WHERE h.refreshing = %(aggregate)s),
+    EXISTS (SELECT FROM analytics_changed_hours AS h WHERE h.relation IS NULL)
 FROM (SELECT analytics_changed_ranges(%(start)s, %(end)s, %(aggregate)s)) AS c (logged)
 CROSS JOIN LATERAL (
     SELECT CASE WHEN %(source)s::text IS NULL THEN c.logged ELSE analytics_buckets(%(source)s, c.logged) END
