@@ -107,9 +107,7 @@ def begin_refresh(
         "end": window.end,
         "aggregate": aggregate.name,
     }
-    changed, unstored, has_notes, has_common_notes = fetch_row(
-        connection, load_query("refreshed_ranges"), parameters
-    )
+    changed, unstored, has_notes, has_common_notes = fetch_row(connection, load_query("refreshed_ranges"), parameters)
     if has_notes:
         connection.execute("SELECT analytics_keep_notes(%s)", [aggregate.name])
     if has_common_notes:

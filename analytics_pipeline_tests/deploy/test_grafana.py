@@ -115,7 +115,7 @@ def database(embedded_home: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture(scope="module")
 def owner(database: Database) -> Iterator[Connection]:
-    """A closed January of two companies, of which one has a quote in its name."""
+    """A closed December and January of two companies, of which one has a quote in its name."""
     with database.connect(autocommit=True) as connection:
         load(connection, a_change("01-05"))
         (company,) = fetch_row(connection, "SELECT DISTINCT company_id FROM analytics_events")
@@ -133,7 +133,7 @@ def owner(database: Database) -> Iterator[Connection]:
             "INSERT INTO analytics_fx_rates (rate_date, base, quote, rate, source) "
             "VALUES ('2025-01-06', 'BTC', 'EUR', 90000, 'x')"
         )
-        close(connection, days("2025-01-01", "2025-01-31"))
+        close(connection, days("2024-12-01", "2025-01-31"))
         yield connection
 
 
@@ -261,8 +261,14 @@ def test_the_panels_show_the_days_and_months_of_another_time_zone(operator: Conn
         days = shown("revenue", "Revenue, invoices and refunds (${currency})", company, "day", island)
         assert [row[:2] for row in days if row[1]] == [(datetime(2025, 1, 5, 10, tzinfo=UTC), paid)]
         months = shown("revenue", "Revenue, invoices and refunds (${currency})", company, "month", island)
-        # February has begun there, and is not closed.
+        # February has begun there, and is not closed; of December nothing is.
         assert [row[:2] for row in months] == [(datetime(2024, 12, 31, 10, tzinfo=UTC), paid)]
+    dollars = operator.execute(
+        "SELECT s.total_revenue, s.mrr "
+        "FROM analytics_revenue_shown(NULL, 'month', '2024-12-31', '2025-02-01', 'USD', %s) AS s",
+        [island],
+    ).fetchall()
+    assert dollars == [(None, None)], "without a rate there is no amount, and not none"
     new = [row[:2] for row in shown("users", "New and churned users", "O'Neill", "day", island) if row[1]]
     # The subscription's change, earlier on the 5th in UTC, is the user's first event.
     assert new == [(datetime(2025, 1, 4, 10, tzinfo=UTC), 1)]

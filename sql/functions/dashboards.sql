@@ -1,6 +1,6 @@
 -- What dashboards of operators ask: figures of one company, or (null) of all together, in one call. Without a time zone
 -- as they are stored, of each company's own days or months; in another one they are computed, as far as the metric is
--- closed.
+-- closed. An amount of which a part lacks a rate is null: a chart could not say so.
 
 CREATE OR REPLACE FUNCTION analytics_shown_periods(
     p_metric text, p_companies text[], p_granularity text, p_start timestamptz, p_end timestamptz, p_currency text,
@@ -21,11 +21,15 @@ AS $$
         analytics_local_ceil(p_granularity, p_end, p_zone), p_zone
     ) AS p
     CROSS JOIN unnest(p_companies) AS c (company_id)
-    WHERE p.period_end <= (SELECT max(m.period_end) FROM analytics_metric_periods AS m WHERE m.metric = p_metric)
+    WHERE tstzrange(p.period_start, p.period_end) <@ (
+        SELECT range_agg(tstzrange(m.period_start, m.period_end))
+        FROM analytics_metric_periods AS m
+        WHERE m.metric = p_metric
+    )
 $$;
 
 COMMENT ON FUNCTION analytics_shown_periods IS
-    'The days or months of a time zone that begin in a half-open window and end before the newest closed period of a metric does, of each of these companies (null: of all together).';
+    'The days or months of a time zone that begin in a half-open window and of which all is closed of a metric, of each of these companies (null: of all together).';
 
 CREATE OR REPLACE FUNCTION analytics_revenue_shown(
     p_company text, p_granularity text, p_start timestamptz, p_end timestamptz, p_currency text DEFAULT NULL,
@@ -40,21 +44,33 @@ RETURNS TABLE (
 LANGUAGE sql STABLE
 AS $$
     SELECT
-        c.company_id, c.time_zone, c.period_start, c.period_end, c.currency,
-        c.total_revenue, c.previous_revenue, c.revenue_growth, c.invoiced, c.refunds,
-        c.mrr, c.arr, c.paying_customers, c.arpa, c.total_users, c.average_revenue_per_user
-    FROM analytics_closed_revenue(p_granularity, p_start, p_end, ARRAY[p_company], p_company IS NULL) AS c
-    WHERE p_zone IS NULL AND (p_currency IS NULL OR c.currency = p_currency)
-    UNION ALL
-    SELECT
-        f.company_id, p_zone, f.period_start, f.period_end, f.currency,
-        f.total_revenue, f.previous_revenue, f.revenue_growth, f.invoiced, f.refunds,
-        f.mrr, f.arr, f.paying_customers, f.arpa, f.total_users, f.average_revenue_per_user
-    FROM analytics_revenue_figures(analytics_shown_periods(
-        'revenue_metrics', ARRAY[p_company], p_granularity, p_start, p_end, p_currency, p_zone
-    )) AS f
-    WHERE p_zone IS NOT NULL AND NOT f.is_empty
-    ORDER BY 3
+        s.company_id, s.time_zone, s.period_start, s.period_end, s.currency,
+        CASE WHEN NOT s.unconverted @> '[{"figure": "totalRevenue"}]' THEN s.total_revenue END,
+        CASE WHEN NOT s.unconverted @> '[{"figure": "revenueGrowth"}]' THEN s.previous_revenue END,
+        s.revenue_growth,
+        CASE WHEN NOT s.unconverted @> '[{"figure": "invoiced"}]' THEN s.invoiced END,
+        CASE WHEN NOT s.unconverted @> '[{"figure": "refunds"}]' THEN s.refunds END,
+        CASE WHEN NOT s.unconverted @> '[{"figure": "mrr"}]' THEN s.mrr END,
+        CASE WHEN NOT s.unconverted @> '[{"figure": "mrr"}]' THEN s.arr END,
+        s.paying_customers, s.arpa, s.total_users, s.average_revenue_per_user
+    FROM (
+        SELECT
+            c.company_id, c.time_zone, c.period_start, c.period_end, c.currency,
+            c.total_revenue, c.previous_revenue, c.revenue_growth, c.invoiced, c.refunds,
+            c.mrr, c.arr, c.paying_customers, c.arpa, c.total_users, c.average_revenue_per_user, c.unconverted
+        FROM analytics_closed_revenue(p_granularity, p_start, p_end, ARRAY[p_company], p_company IS NULL) AS c
+        WHERE p_zone IS NULL AND (p_currency IS NULL OR c.currency = p_currency)
+        UNION ALL
+        SELECT
+            f.company_id, p_zone, f.period_start, f.period_end, f.currency,
+            f.total_revenue, f.previous_revenue, f.revenue_growth, f.invoiced, f.refunds,
+            f.mrr, f.arr, f.paying_customers, f.arpa, f.total_users, f.average_revenue_per_user, f.unconverted
+        FROM analytics_revenue_figures(analytics_shown_periods(
+            'revenue_metrics', ARRAY[p_company], p_granularity, p_start, p_end, p_currency, p_zone
+        )) AS f
+        WHERE p_zone IS NOT NULL AND NOT f.is_empty
+    ) AS s
+    ORDER BY s.period_start
 $$;
 
 COMMENT ON FUNCTION analytics_revenue_shown IS
@@ -73,23 +89,33 @@ RETURNS TABLE (
 LANGUAGE sql STABLE
 AS $$
     SELECT
-        c.company_id, c.time_zone, c.period_start, c.period_end, c.currency,
-        c.start_mrr, c.new, c.reactivation, c.expansion, c.contraction, c.churn, c.fx, c.end_mrr,
-        c.gross_mrr_churn_rate, c.net_mrr_churn_rate, c.gross_revenue_retention, c.net_revenue_retention,
-        c.quick_ratio, c.customer_churn_rate
-    FROM analytics_closed_movements(p_granularity, p_start, p_end, ARRAY[p_company], p_company IS NULL) AS c
-    WHERE p_zone IS NULL AND (p_currency IS NULL OR c.currency = p_currency)
-    UNION ALL
-    SELECT
-        f.company_id, p_zone, f.period_start, f.period_end, f.currency,
-        f.start_mrr, f.new, f.reactivation, f.expansion, f.contraction, f.churn, f.fx, f.end_mrr,
-        f.gross_mrr_churn_rate, f.net_mrr_churn_rate, f.gross_revenue_retention, f.net_revenue_retention,
-        f.quick_ratio, f.customer_churn_rate
-    FROM analytics_mrr_figures(analytics_shown_periods(
-        'mrr_movements', ARRAY[p_company], p_granularity, p_start, p_end, p_currency, p_zone
-    )) AS f
-    WHERE p_zone IS NOT NULL AND NOT f.is_empty
-    ORDER BY 3
+        s.company_id, s.time_zone, s.period_start, s.period_end, s.currency,
+        CASE WHEN s.is_whole THEN s.start_mrr END, CASE WHEN s.is_whole THEN s.new END,
+        CASE WHEN s.is_whole THEN s.reactivation END, CASE WHEN s.is_whole THEN s.expansion END,
+        CASE WHEN s.is_whole THEN s.contraction END, CASE WHEN s.is_whole THEN s.churn END,
+        CASE WHEN s.is_whole THEN s.fx END, CASE WHEN s.is_whole THEN s.end_mrr END,
+        s.gross_mrr_churn_rate, s.net_mrr_churn_rate, s.gross_revenue_retention, s.net_revenue_retention,
+        s.quick_ratio, s.customer_churn_rate
+    FROM (
+        SELECT
+            c.company_id, c.time_zone, c.period_start, c.period_end, c.currency,
+            c.start_mrr, c.new, c.reactivation, c.expansion, c.contraction, c.churn, c.fx, c.end_mrr,
+            c.gross_mrr_churn_rate, c.net_mrr_churn_rate, c.gross_revenue_retention, c.net_revenue_retention,
+            c.quick_ratio, c.customer_churn_rate, c.unconverted = '[]' AS is_whole
+        FROM analytics_closed_movements(p_granularity, p_start, p_end, ARRAY[p_company], p_company IS NULL) AS c
+        WHERE p_zone IS NULL AND (p_currency IS NULL OR c.currency = p_currency)
+        UNION ALL
+        SELECT
+            f.company_id, p_zone, f.period_start, f.period_end, f.currency,
+            f.start_mrr, f.new, f.reactivation, f.expansion, f.contraction, f.churn, f.fx, f.end_mrr,
+            f.gross_mrr_churn_rate, f.net_mrr_churn_rate, f.gross_revenue_retention, f.net_revenue_retention,
+            f.quick_ratio, f.customer_churn_rate, f.unconverted = '[]'
+        FROM analytics_mrr_figures(analytics_shown_periods(
+            'mrr_movements', ARRAY[p_company], p_granularity, p_start, p_end, p_currency, p_zone
+        )) AS f
+        WHERE p_zone IS NOT NULL AND NOT f.is_empty
+    ) AS s
+    ORDER BY s.period_start
 $$;
 
 COMMENT ON FUNCTION analytics_movements_shown IS
@@ -124,7 +150,8 @@ $$;
 COMMENT ON FUNCTION analytics_users_shown IS
     'Users of closed days or months that begin in a half-open window, of a company or (null) of all together: as they are stored, or computed for a time zone.';
 
--- Companies side by side: of each its newest period in the window.
+-- Companies side by side: of each its newest period in the window. Where the date of some has ended and that of others has
+-- not, those have the one before.
 CREATE OR REPLACE FUNCTION analytics_company_revenue_shown(
     p_granularity text, p_start timestamptz, p_end timestamptz, p_currency text, p_zone text DEFAULT NULL
 )
@@ -135,32 +162,47 @@ RETURNS TABLE (
 LANGUAGE sql STABLE
 AS $$
     SELECT
-        m.company_id, m.period_start, m.total_revenue, m.revenue_growth, m.mrr, m.arr, m.paying_customers, m.arpa
-    FROM analytics_closed_revenue(p_granularity, p_start, p_end, NULL, false) AS m
-    WHERE p_zone IS NULL AND m.currency = p_currency AND m.period_date = (
-        SELECT max(n.period_date) FROM analytics_closed_revenue(p_granularity, p_start, p_end, NULL, false) AS n
-    )
-    UNION ALL
-    SELECT
-        f.company_id, f.period_start, f.total_revenue, f.revenue_growth, f.mrr, f.arr, f.paying_customers, f.arpa
+        s.company_id, s.period_start,
+        CASE WHEN NOT s.unconverted @> '[{"figure": "totalRevenue"}]' THEN s.total_revenue END,
+        s.revenue_growth,
+        CASE WHEN NOT s.unconverted @> '[{"figure": "mrr"}]' THEN s.mrr END,
+        CASE WHEN NOT s.unconverted @> '[{"figure": "mrr"}]' THEN s.arr END,
+        s.paying_customers, s.arpa
     FROM (
-        SELECT max(w.period_start) AS period_start, max(w.period_end) AS period_end
-        FROM unnest(analytics_shown_periods(
-            'revenue_metrics', ARRAY[NULL::text], p_granularity, p_start, p_end, p_currency, p_zone
-        )) AS w
-    ) AS newest
-    CROSS JOIN LATERAL analytics_revenue_figures(ARRAY(
-        SELECT ROW(c.company_id, newest.period_start, newest.period_end, p_currency, p_zone)::analytics_figure_period
-        FROM unnest(analytics_companies_of(
-            analytics_previous_start(newest.period_start, newest.period_end, p_zone), newest.period_end
-        )) AS c (company_id)
-    )) AS f
-    WHERE p_zone IS NOT NULL AND newest.period_start IS NOT NULL AND NOT f.is_empty
-    ORDER BY 5 DESC, 1
+        (
+            SELECT DISTINCT ON (m.company_id)
+                m.company_id, m.period_start, m.total_revenue, m.revenue_growth, m.mrr, m.arr, m.paying_customers,
+                m.arpa, m.unconverted
+            FROM analytics_closed_revenue(p_granularity, p_start, p_end, NULL, false) AS m
+            WHERE p_zone IS NULL AND m.currency = p_currency AND m.period_date >= (
+                SELECT max(n.period_date) - ('1 ' || p_granularity)::interval
+                FROM analytics_closed_revenue(p_granularity, p_start, p_end, NULL, false) AS n
+            )
+            ORDER BY m.company_id, m.period_date DESC
+        )
+        UNION ALL
+        SELECT
+            f.company_id, f.period_start, f.total_revenue, f.revenue_growth, f.mrr, f.arr, f.paying_customers, f.arpa,
+            f.unconverted
+        FROM (
+            SELECT max(w.period_start) AS period_start, max(w.period_end) AS period_end
+            FROM unnest(analytics_shown_periods(
+                'revenue_metrics', ARRAY[NULL::text], p_granularity, p_start, p_end, p_currency, p_zone
+            )) AS w
+        ) AS newest
+        CROSS JOIN LATERAL analytics_revenue_figures(ARRAY(
+            SELECT ROW(c.company_id, newest.period_start, newest.period_end, p_currency, p_zone)::analytics_figure_period
+            FROM unnest(analytics_companies_of(
+                analytics_previous_start(newest.period_start, newest.period_end, p_zone), newest.period_end
+            )) AS c (company_id)
+        )) AS f
+        WHERE p_zone IS NOT NULL AND newest.period_start IS NOT NULL AND NOT f.is_empty
+    ) AS s
+    ORDER BY 5 DESC NULLS LAST, 1
 $$;
 
 COMMENT ON FUNCTION analytics_company_revenue_shown IS
-    'Revenue of every company in the newest closed day or month that begins in a half-open window: as it is stored, or computed in a currency for a time zone.';
+    'Revenue of every company in its newest closed day or month that begins in a half-open window: as it is stored, or computed in a currency for a time zone.';
 
 CREATE OR REPLACE FUNCTION analytics_company_users_shown(
     p_granularity text, p_start timestamptz, p_end timestamptz, p_zone text DEFAULT NULL
@@ -171,12 +213,16 @@ RETURNS TABLE (
 )
 LANGUAGE sql STABLE
 AS $$
-    SELECT
-        m.company_id, m.period_start, m.total_users, m.active_users, m.new_users, m.churned_users, m.churn_rate,
-        m.active_user_rate
-    FROM analytics_closed_users(p_granularity, p_start, p_end, NULL, false) AS m
-    WHERE p_zone IS NULL AND m.period_date = (
-        SELECT max(n.period_date) FROM analytics_closed_users(p_granularity, p_start, p_end, NULL, false) AS n
+    (
+        SELECT DISTINCT ON (m.company_id)
+            m.company_id, m.period_start, m.total_users, m.active_users, m.new_users, m.churned_users, m.churn_rate,
+            m.active_user_rate
+        FROM analytics_closed_users(p_granularity, p_start, p_end, NULL, false) AS m
+        WHERE p_zone IS NULL AND m.period_date >= (
+            SELECT max(n.period_date) - ('1 ' || p_granularity)::interval
+            FROM analytics_closed_users(p_granularity, p_start, p_end, NULL, false) AS n
+        )
+        ORDER BY m.company_id, m.period_date DESC
     )
     UNION ALL
     SELECT
@@ -197,7 +243,7 @@ AS $$
 $$;
 
 COMMENT ON FUNCTION analytics_company_users_shown IS
-    'Users of every company in the newest closed day or month that begins in a half-open window: as they are stored, or computed for a time zone.';
+    'Users of every company in its newest closed day or month that begins in a half-open window: as they are stored, or computed for a time zone.';
 
 -- Crypto figures are stored nowhere, so these are computed in any case.
 CREATE OR REPLACE FUNCTION analytics_crypto_shown(
@@ -224,11 +270,14 @@ AS $$
                 LIMIT 1
             ),
             'UTC'
-        ) AS time_zone
+        ) AS time_zone,
+        -- There is nothing before the first transaction, however far back somebody asks.
+        (SELECT analytics_floor('month', min(d.bucket)) - interval '1 month' FROM analytics_crypto_daily AS d)
+            AS first_day
     ) AS z
     CROSS JOIN LATERAL analytics_periods(
-        p_granularity, analytics_local_ceil(p_granularity, p_start, z.time_zone),
-        analytics_local_floor(p_granularity, p_end, z.time_zone), z.time_zone
+        p_granularity, analytics_local_ceil(p_granularity, greatest(p_start, z.first_day), z.time_zone),
+        analytics_local_floor(p_granularity, least(p_end, now()), z.time_zone), z.time_zone
     ) AS p
     CROSS JOIN LATERAL analytics_crypto_assets(p_company, p.period_start, p.period_end, p_currency, z.time_zone) AS a
     -- Days of other zones are made of events: of those that have expired there is nothing to show.
