@@ -1,5 +1,6 @@
 """What is asked for when a report is: whose, of which period, which sections, in which form."""
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -7,10 +8,10 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from analytics_pipeline.companies.calendar import Calendar, calendar_of
+from analytics_pipeline.companies.calendar import Calendar, calendar_of, titled
 from analytics_pipeline.companies.local_windows import local_date
 from analytics_pipeline.currencies import require_currency
-from analytics_pipeline.errors import ArgumentError
+from analytics_pipeline.errors import ArgumentError, UnknownNameError
 from analytics_pipeline.events.ids import MAX_ID_CHARACTERS
 from analytics_pipeline.fx.show import require_known_currency
 from analytics_pipeline.intake.rejection import shown
@@ -90,10 +91,19 @@ def _checked_locale(name: str | None) -> str | None:
     return require_written_locale(name)
 
 
-def _written_locale(name: str) -> str:
+def _written_locale(calendar: Calendar) -> str:
     from analytics_pipeline.languages.notation import written_locale
 
-    return written_locale(name)
+    try:
+        return written_locale(calendar.locale)
+    except UnknownNameError as error:
+        if calendar.company_id is None:
+            raise
+        # Nothing but SQL stores such a one.
+        raise UnknownNameError(
+            f"The locale {calendar.locale!r} of the company {titled(calendar)} is not known; give it one such as en_GB "
+            f"or de_CH: analytics-pipeline companies set {shlex.quote(calendar.company_id)} --locale LOCALE"
+        ) from error
 
 
 class ReportOrder(BaseModel):
@@ -161,7 +171,8 @@ class ReportOrder(BaseModel):
 
         Without a section it is for all of them, without days for the last finished month, without a currency or locale
         as ``calendar`` has it, which is the company's. ``window`` gives the instants of dates, both inclusive: whole
-        days of UTC unless it is given. Raises ``AnalyticsError`` for a period that has not begun.
+        days of UTC unless it is given. Raises ``AnalyticsError`` for a period that has not begun, and for a locale of
+        the company that nobody knows.
         """
         today = today or machine_now().date()
         last_month = today.replace(day=1) - timedelta(days=1)
@@ -176,7 +187,7 @@ class ReportOrder(BaseModel):
             sections=choose_sections(self.sections, of_company=self.company_id is not None),
             format=self.format,
             currency=self.currency or calendar.currency,
-            locale=self.locale or _written_locale(calendar.locale),
+            locale=self.locale or _written_locale(calendar),
             page_size=page_size_of(self.page_size),
         )
 

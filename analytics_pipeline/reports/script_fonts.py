@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 _REMEDY: Final = (
     "install analytics_pipeline[scripts], or name a folder of TrueType fonts that hold them in ANALYTICS_FONTS"
 )
+_REMEDY_OF_FOLDER: Final = (
+    "no font of analytics_pipeline[scripts], which is installed, holds them: name a folder of TrueType fonts that do "
+    "in ANALYTICS_FONTS"
+)
 _PACKAGES: Final = (
     # Before Noto Sans Arabic, which draws the dots of letters apart: readers of PDFs then copy reversed words.
     "fontpkg_ibm_plex_sans_arabic",
@@ -30,8 +34,9 @@ _PACKAGES: Final = (
     "justmytype_intl_cjk",
     "justmytype_intl_sea",
     "justmytype_intl_south_asia",
-    "justmytype_intl_africa",
 )
+# Searched where it is installed; no extra has it.
+_MORE_PACKAGES: Final = ("justmytype_intl_africa",)
 _SHAPING: Final = ("uharfbuzz", "bidi")
 _SUFFIXES: Final = {".ttf", ".ttc", ".otf"}
 _REGULAR: Final = 400
@@ -75,7 +80,13 @@ def describe_altered(characters: Sequence[str]) -> str:
     """Return characters that a document couldn't show (``U+05D0``), with what helps if a font does; empty: none."""
     listed = ", ".join(characters)
     needs_font = any(unicodedata.category(chr(int(one.removeprefix("U+"), 16)))[0] != "C" for one in characters)
-    return f"{listed}: {_REMEDY}" if needs_font else listed
+    if not needs_font:
+        return listed
+    return f"{listed}: {_REMEDY_OF_FOLDER if _has_extra() else _REMEDY}"
+
+
+def _has_extra() -> bool:
+    return all(map(find_spec, (*_SHAPING, *_PACKAGES)))
 
 
 @cache
@@ -92,7 +103,7 @@ def _script_fonts(folder: Path | None) -> tuple[ScriptFont, ...]:
 
 def _files(folder: Path | None) -> Iterator[Path]:
     folders = [folder] if folder is not None else []
-    folders += [Path(str(files(package))) for package in _PACKAGES if find_spec(package)]
+    folders += [Path(str(files(package))) for package in (*_PACKAGES, *_MORE_PACKAGES) if find_spec(package)]
     for one in folders:
         yield from sorted(file for file in one.rglob("*") if file.suffix.lower() in _SUFFIXES)
 

@@ -10,6 +10,7 @@ from pydantic.alias_generators import to_camel
 
 from analytics_pipeline.api.routes.reports import WantedReport
 from analytics_pipeline.cli import main
+from analytics_pipeline.companies.calendar import Calendar
 from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.orchestration.reports.custom_reports import CustomReport
 from analytics_pipeline.reports.catalogue import SECTION_NAMES, choose_sections
@@ -191,3 +192,11 @@ def test_names_of_monthly_documents() -> None:
     assert "monthly_report/2026-01/all-companies.pdf" in names
     assert "monthly_report/2026-01/companies/acme.pdf" in names
     assert all(".." not in name and len(name) < 150 for name in names)
+
+
+@pytest.mark.parametrize("stored", ["de-DE", "qq"])
+def test_a_locale_that_only_sql_can_store_counts_for_nobody_who_names_another(stored: str) -> None:
+    calendar = Calendar("acme", "Acme GmbH", "UTC", "EUR", stored)
+    with pytest.raises(AnalyticsError, match=rf"'{stored}' of the company Acme GmbH \(acme\) .* set acme --locale"):
+        ReportOrder.of({"company_id": "acme"}).accept(calendar)
+    assert ReportOrder.of({"company_id": "acme", "locale": "de_DE"}).accept(calendar).locale == "de_DE"

@@ -1,6 +1,7 @@
 """The command writes what was asked for, with the figures of the metrics commands."""
 
 import json
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from analytics_pipeline.cli import main
+from analytics_pipeline.reports.script_fonts import describe_altered
+from analytics_pipeline.timescale.connection import Connection
 
 JANUARY = ("--start", "2026-01-01", "--end", "2026-01-31")
 
@@ -97,6 +100,27 @@ def test_bad_input_is_one_line(arguments: tuple[str, ...], told: str) -> None:
     assert len(result.output.splitlines()) == 1
 
 
+def test_a_locale_that_sql_stored_is_named_with_its_company_and_the_remedy(
+    connection: Connection,
+) -> None:
+    connection.execute(
+        "INSERT INTO analytics_companies (company_id, name, locale) VALUES ('qq & co', 'Quick', 'de-DE')"
+    )
+    try:
+        asked = ("report", *JANUARY, "--company", "qq & co", "--allow-unknown", "--sections", "headline", "--json")
+        refused = call(*asked)
+        assert refused.exit_code == 2
+        assert refused.output == (
+            "Error: The locale 'de-DE' of the company Quick (qq & co) is not known; give it one such as en_GB or "
+            "de_CH: analytics-pipeline companies set 'qq & co' --locale LOCALE\n"
+        )
+        command = shlex.split(refused.output.partition(": analytics-pipeline ")[2].replace("LOCALE", "de_DE"))
+        assert call(*command, "--allow-unknown").exit_code == 0
+        assert call(*asked).exit_code == 0
+    finally:
+        connection.execute("DELETE FROM analytics_companies WHERE company_id = 'qq & co'")
+
+
 def test_characters_that_cannot_be_shown_are_reported(tmp_path: Path) -> None:
     # No font is known for hieroglyphs.
     result = call(
@@ -105,7 +129,4 @@ def test_characters_that_cannot_be_shown_are_reported(tmp_path: Path) -> None:
         *("--sections", "headline", "--output", str(tmp_path / "r.pdf")),
     )
 
-    assert (
-        "Characters the font lacks, shown as a mark: U+13000, U+13001: install analytics_pipeline[scripts], or name"
-        in result.stdout
-    )
+    assert f"Characters the font lacks, shown as a mark: {describe_altered(['U+13000', 'U+13001'])}" in result.stdout

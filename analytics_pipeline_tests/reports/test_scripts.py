@@ -132,6 +132,7 @@ def test_what_the_document_font_holds_is_drawn_as_ever() -> None:
 
 def test_without_fonts_a_name_is_marked_and_the_remedy_named(fonts: Fonts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(script_fonts, "_script_fonts", lambda _folder: ())
+    monkeypatch.setattr(script_fonts, "find_spec", lambda _package: None)
     proof = TextSanitizer(fonts.coverage, script_coverage)
     assert proof.printable(f"A{HEBREW}") == "A" + "\ufffd" * len(HEBREW)
     said = describe_altered(proof.altered)
@@ -139,6 +140,14 @@ def test_without_fonts_a_name_is_marked_and_the_remedy_named(fonts: Fonts, monke
     assert "ANALYTICS_FONTS" in said
     # No font shows a character that is invisible.
     assert describe_altered(["U+202E"]) == "U+202E"
+
+
+@with_fonts
+def test_with_the_fonts_installed_nobody_is_asked_to_install_them() -> None:
+    said = describe_altered(["U+1F600"])
+    assert said.startswith("U+1F600: no font of analytics_pipeline[scripts], which is installed, holds them")
+    assert "install analytics_pipeline" not in said
+    assert "ANALYTICS_FONTS" in said
 
 
 @with_fonts
