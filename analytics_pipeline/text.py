@@ -5,12 +5,16 @@ a mark that turns the direction of writing would show another text than there is
 """
 
 import re
+import unicodedata
 
 # C0 and C1 controls with DEL, the line and paragraph separators, marks that turn the direction of writing, and halves
 # of surrogate pairs, which no stream can encode.
 _CONTROLS = "\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff"
 _ERROR_CHARACTERS = 500
+_RIGHT_TO_LEFT = {"R", "AL"}
+_ISOLATE, _END_OF_ISOLATE = "\u2068", "\u2069"
 _BREAKS = {"\t": "\\t", "\n": "\\n"}
+_isolates = re.compile("(\u2068[^\u2066-\u2069]*\u2069)")
 _controls = re.compile(f"[{_CONTROLS}]")
 _controls_and_breaks = re.compile(f"[{_CONTROLS}\\t\\n]")
 
@@ -26,6 +30,24 @@ def printable(text: str) -> str:
 def printable_line(text: str) -> str:
     """Return the text as ``printable`` does, tabs and line feeds escaped too: a value that can't forge a line."""
     return _controls_and_breaks.sub(_escaped, text)
+
+
+def isolated(name: str) -> str:
+    """Return a name with right-to-left letters between marks that keep what follows in its place; any other as it is.
+
+    A number after such a name would be shown before it.
+    """
+    if any(unicodedata.bidirectional(character) in _RIGHT_TO_LEFT for character in name):
+        return f"{_ISOLATE}{name}{_END_OF_ISOLATE}"
+    return name
+
+
+def printable_message(text: str) -> str:
+    """Return the text as ``printable_line`` does, but for the pairs of marks that ``isolated`` puts around names."""
+    parts = _isolates.split(text)
+    parts[::2] = map(printable_line, parts[::2])
+    parts[1::2] = (f"{_ISOLATE}{printable_line(part[1:-1])}{_END_OF_ISOLATE}" for part in parts[1::2])
+    return "".join(parts)
 
 
 def visible_line(text: str) -> str:

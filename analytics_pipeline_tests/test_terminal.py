@@ -13,7 +13,7 @@ from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.messages.channels.log import LogChannel
 from analytics_pipeline.messages.message import Content
 from analytics_pipeline.supervisor.output import Output
-from analytics_pipeline.text import printable, printable_line
+from analytics_pipeline.text import isolated, printable, printable_line
 from analytics_pipeline_tests.conftest import Database
 from analytics_pipeline_tests.events_factory import add_event
 from analytics_pipeline_tests.messages.sample_messages import claimed, no_mark
@@ -86,6 +86,18 @@ def test_data_are_shown_without_them(database: Database, tmp_path: Path) -> None
     file = tmp_path / "evil\x1b[31m\nname.jsonl"
     file.write_text(json.dumps({STEERING: 1}) + "\n")
     assert not _steers(_call("ingest", str(file)).output)
+
+
+def test_a_log_keeps_marks_around_a_right_to_left_name_and_no_others(caplog: pytest.LogCaptureFixture) -> None:
+    name = "\u05d7\u05d1\u05e8\u05d4"
+    assert isolated("Acme") == "Acme"
+    content = Content(subject="s", text=f"{isolated(name)}: 12\n\u2068{STEERING}\u2069 \u2067{name}\u2069 \u2068{name}")
+    with caplog.at_level(logging.WARNING):
+        LogChannel().send(claimed(content, "log:warning"), no_mark)
+    said = caplog.records[0].getMessage()
+    assert said.startswith(f"s: \u2068{name}\u2069: 12 \u2068a\\u001b")
+    assert said.endswith(f"\u2069 \\u2067{name}\\u2069 \\u2068{name}")
+    assert not _steers(said)
 
 
 def test_a_log_holds_none(caplog: pytest.LogCaptureFixture, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from analytics_pipeline.currencies import currency_digits, is_currency
 from analytics_pipeline.languages.wording import Message, message
+from analytics_pipeline.metrics.rates import points
 
 if TYPE_CHECKING:
     # It loads Babel.
@@ -22,8 +24,8 @@ _is_condition = re.compile(
     r"(?: in (?P<needed>\d+) of (?P<of>\d+) (?P<granularity>day|month)s)?"
 ).fullmatch
 _is_difference = re.compile(r"(?P<difference>\S+(?: \S+)?) to (?P<figure>.+)").fullmatch
-_is_points = re.compile(r"(?P<number>\S+) points").fullmatch
-_number = re.compile(r"(?<![\w.,])([+-]?)(\d[\d,]*(?:\.\d+)?)( %)?(?![\w.,]*\d)")
+_is_points = re.compile(r"(?P<number>[+-]?\d[\d,]*(?:\.\d+)?) points").fullmatch
+_number = re.compile(r"(?<![\w.,])([+-]?)(\d[\d,]*(?:\.\d+)?)( %| [A-Z]{3}\b)?(?![\w.,]*\d)")
 
 
 def figure_in_words(found: str) -> str:
@@ -60,18 +62,26 @@ def condition_in_words(condition: str) -> str:
 
 
 def in_notation(words: str, notation: "Notation") -> str:
-    """Return words in the language of a notation, and the figures in them, which are in English, as that has them."""
+    """Return words in the language of a notation, and the figures in them, which are in English, as that has them.
+
+    In English they stay as they are kept; in others an amount with decimals has those of its currency.
+    """
     return _number.sub(lambda found: _written(found, notation), notation.say(words))
 
 
 def _points(difference: str) -> str:
     matched = _is_points(difference)
-    return message("{number} points", number=matched["number"]) if matched else difference
+    return points(Decimal(matched["number"].replace(",", "")), matched["number"]) if matched else difference
 
 
 def _written(found: re.Match[str], notation: "Notation") -> str:
-    sign, digits, percent = found.groups()
+    sign, digits, unit = found.groups("")
     value = Decimal(digits.replace(",", ""))
     decimals = max(-int(value.as_tuple().exponent), 0)
-    written = notation.percent(value, decimals) if percent else notation.number(value, decimals)
-    return {"-": notation.minus, "+": "+"}.get(sign, "") + written
+    written_sign = {"-": notation.minus, "+": "+"}.get(sign, "")
+    if unit == " %":
+        return written_sign + notation.percent(value, decimals)
+    if decimals and not notation.is_english and is_currency(unit.strip()):
+        # A rule may say 10000.5 EUR.
+        decimals = max(decimals, currency_digits(unit.strip()))
+    return written_sign + notation.number(value, decimals) + unit

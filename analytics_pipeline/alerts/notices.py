@@ -18,6 +18,7 @@ from analytics_pipeline.languages.wording import message, plural
 from analytics_pipeline.locales import DEFAULT_LOCALE
 from analytics_pipeline.messages.message import Content, Event, one_line, storable
 from analytics_pipeline.messages.templates import render
+from analytics_pipeline.text import isolated
 from analytics_pipeline.windows import Granularity
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def compose(
         link=link,
         opens=words.say(message("Open")),
         language=words.notation.language,
-        event=_event(words, first, now) if is_single else None,
+        event=_event(rule, first, now) if is_single else None,
         payload=_payload(rule, revision, notices, subject, now),
     )
 
@@ -174,7 +175,7 @@ class _Words:
     def figure(self) -> str:
         """What the figure is called: in English by the name that the rule has for it."""
         metric = self.rule.metric
-        return metric.name if self.notation.is_plain else self.say(metric.title)
+        return metric.name if self.notation.is_english else self.say(metric.title)
 
     @property
     def condition(self) -> str:
@@ -187,16 +188,14 @@ class _Words:
 
     def period(self, start: datetime) -> str:
         """Return the name of the day or month that starts then (midnight UTC of its date)."""
-        if self.notation.is_plain:
+        if self.notation.is_english:
             return period_text(self.rule.granularity, start)
         day = start.date()
         return self.notation.day(day) if self.rule.granularity is Granularity.DAY else self.notation.month(day)
 
     def company(self, notice: Notice) -> str:
         """Return what the company is called, or the words for all of them."""
-        if notice.company is None:
-            return self.say(ALL_COMPANIES)
-        return one_line(notice.name or notice.company, _COMPANY_CHARACTERS)
+        return self.say(_company(notice))
 
     def subject(self, notices: Sequence[Notice]) -> str:
         """Return severity or end, rule, company, figure, condition and period in one line."""
@@ -228,7 +227,7 @@ class _Words:
         rule, first = self.rule, notices[0]
         severity, period = self.say(SEVERITIES[rule.severity]), self.period(first.period)
         metric = rule.metric
-        figure = metric.name if self.notation.is_plain else f"{self.figure} ({metric.name})"
+        figure = metric.name if self.notation.is_english else f"{self.figure} ({metric.name})"
         facts = [
             (message("Rule"), f"{rule.id}, {severity}"),
             (message("Figure"), f"{figure}: {self.say(metric.description)}"),
@@ -246,7 +245,8 @@ class _Words:
 
     def row(self, company: str, found: str, since: str) -> str:
         """Return one company of several in a line."""
-        return self.say(message("{company}: {found}, since {period}", company=company, found=found, period=since))
+        said = message("{company}: {found}, since {period}", company=isolated(company), found=found, period=since)
+        return self.say(said)
 
     def more(self, number: int) -> str:
         """Return how many companies are not listed, empty if all are."""
@@ -255,12 +255,16 @@ class _Words:
         return self.say(message("and {number} more", number=self.notation.count(number)))
 
 
-def _event(words: _Words, notice: Notice, now: datetime) -> Event:
-    of = message("{figure} of {company}", figure=words.figure, company=words.company(notice))
+def _company(notice: Notice) -> str:
+    return ALL_COMPANIES if notice.company is None else one_line(notice.name or notice.company, _COMPANY_CHARACTERS)
+
+
+def _event(rule: Rule, notice: Notice, now: datetime) -> Event:
     return Event(
         key=f"alert:{notice.alert_id}",
-        source=words.say(of),
-        severity="error" if words.rule.severity is Severity.ERROR else "warning",
+        # In English: PagerDuty groups and routes by it.
+        source=f"{rule.metric.name} of {_company(notice)}",
+        severity="error" if rule.severity is Severity.ERROR else "warning",
         at=now,
         is_over=notice.resolution is not None,
     )

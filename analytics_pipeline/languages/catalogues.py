@@ -5,6 +5,7 @@ They are read as they were written, by Babel: there is nothing to compile, neith
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from gettext import c2py
 from pathlib import Path
@@ -14,8 +15,10 @@ from analytics_pipeline.languages.wording import Message, filled
 
 if TYPE_CHECKING:
     from babel.messages import Catalog
+    from babel.plural import PluralRule
 
 FOLDER: Final = Path(__file__).parent
+_MAX_ALIKE: Final = 100
 SOURCE: Final = "en"
 """The language that messages are written in; it needs no catalogue."""
 
@@ -25,12 +28,12 @@ class Language:
     """A language that messages are said in.
 
     ``code`` is that of its catalogue (``de``), ``texts`` are by their English: one, or several of which ``form``
-    chooses by a number.
+    chooses by a number, a ``Decimal`` with the decimals that are shown.
     """
 
     code: str
     texts: Mapping[str, Sequence[str]]
-    form: Callable[[int], int]
+    form: Callable[[int | Decimal], int]
 
     def say(self, text: str) -> str:
         """Return a message in this language, in English where the catalogue lacks it; any other text as it is."""
@@ -81,8 +84,21 @@ def _quality(range_: str) -> float:
 def _language(code: str) -> Language:
     if code not in languages() or code == SOURCE:
         return ENGLISH
+    from babel import Locale
+
     catalogue = read_catalogue(code)
-    return Language(code, dict(_translated(catalogue)), c2py(catalogue.plural_expr))
+    form, rule = c2py(catalogue.plural_expr), Locale(code).plural_form
+
+    def form_of(number: int | Decimal) -> int:
+        return form(_alike(number, rule) if isinstance(number, Decimal) else number)
+
+    return Language(code, dict(_translated(catalogue)), form_of)
+
+
+def _alike(number: Decimal, rule: "PluralRule") -> int:
+    """Return the smallest whole number of which a language speaks as of a decimal one, 0 where there is none."""
+    said = rule(number)
+    return next((whole for whole in range(_MAX_ALIKE) if rule(whole) == said), 0)
 
 
 def read_catalogue(code: str) -> "Catalog":

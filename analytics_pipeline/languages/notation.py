@@ -12,14 +12,16 @@ from babel.numbers import NumberPattern, get_decimal_symbol, get_group_symbol, p
 
 from analytics_pipeline.currencies import EXACT, RATE_DIGITS, round_rate, rounded
 from analytics_pipeline.errors import ArgumentError, UnknownNameError
-from analytics_pipeline.languages.catalogues import language_of
+from analytics_pipeline.languages.catalogues import SOURCE, language_of
 from analytics_pipeline.locales import DEFAULT_LOCALE, require_locale
 
 UNDEFINED = "\u2013"
 """Stands for a figure that has no value, such as a change against nothing."""
 
 MINUS = "\u2212"
-_MONTH, _SHORT_MONTH, _DAY = "LLLL y", "LLL", "medium"
+_SHORT_MONTH, _DAY = "LLL", "medium"
+# Month and year as a language writes them. Of many CLDR does not know how: that is a pattern of no language.
+_MONTH, _UNKNOWN_MONTH, _USUAL_MONTH = "yMMMM", "y MMMM", "LLLL y"
 # Latin, Greek and Cyrillic with what stands between them: of the letters that the fonts of documents hold.
 _is_shown = re.compile("[\u0020-\u052f\u1d00-\u206f]*").fullmatch
 _loading = Lock()
@@ -28,7 +30,8 @@ _loading = Lock()
 class Notation:
     """Figures and dates in the notation of one locale, words in its language, or in English.
 
-    ``language`` is the language of the words, ``minus`` what stands before a negative figure.
+    ``language`` is the language of the words, ``minus`` what stands before a negative figure. ``is_english``: the
+    locale is an English one, and not one that gets English words for want of its own.
     """
 
     minus: str = MINUS
@@ -41,6 +44,8 @@ class Notation:
         """
         self._locale = _loaded(locale)
         self.language = language_of(self._locale.language)
+        self.is_english = self._locale.language == SOURCE
+        self._month = _month_pattern(self._locale)
         # The locale's own grouping: 12,34,567 in India, 1,234,567 elsewhere.
         self._whole_pattern = self._locale.decimal_formats[None].pattern.partition(".")[0]
         self._point = get_decimal_symbol(self._locale)
@@ -70,8 +75,8 @@ class Notation:
         return sign + self.percent(percent)
 
     def month(self, day: date) -> str:
-        """Return month and year in full: ``January 2025``."""
-        return _date(day, _MONTH, self._locale)
+        """Return month and year in full: ``January 2025``, ``enero de 2025``."""
+        return _date(day, self._month, self._locale)
 
     def short_month(self, day: date) -> str:
         """Return the abbreviated month: ``Jan``."""
@@ -148,7 +153,7 @@ def _loaded(name: str) -> Locale:
                 f"The locale {name!r} is not known; give one such as {DEFAULT_LOCALE} or de_CH."
             ) from error
         months = [datetime(2000, month, 1, tzinfo=UTC) for month in range(1, 13)]
-        patterns = (_MONTH, _SHORT_MONTH, _DAY)
+        patterns = (_month_pattern(locale), _SHORT_MONTH, _DAY)
         written = [format_datetime(month, pattern, locale=locale) for month in months for pattern in patterns]
         written += [get_decimal_symbol(locale), get_group_symbol(locale)]
     if not _is_shown("".join(written)):
@@ -157,6 +162,11 @@ def _loaded(name: str) -> Locale:
             f"Greek or Cyrillic, such as {DEFAULT_LOCALE}."
         )
     return locale
+
+
+def _month_pattern(locale: Locale) -> str:
+    pattern = str(locale.datetime_skeletons[_MONTH].pattern)
+    return _USUAL_MONTH if pattern == _UNKNOWN_MONTH else pattern
 
 
 @lru_cache(maxsize=1_000)

@@ -6,6 +6,7 @@ put into it stays apart, so that another language can place it elsewhere.
 
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from functools import cache
 from typing import Final
 
@@ -17,15 +18,18 @@ class Message(str):
     """A text in English with what it is made of.
 
     ``text`` is its form with ``{names}``, as the catalogues have it; ``values`` are put there, messages among them in
-    the same language. Of a text with two forms ``other`` is the one for several, and ``number`` chooses.
+    the same language. Of a text with two forms ``other`` is the one for several, and ``number`` chooses: a whole one,
+    or a ``Decimal`` with the decimals that are shown.
     """
 
     text: str
     values: Mapping[str, object]
     other: str | None
-    number: int
+    number: int | Decimal
 
-    def __new__(cls, text: str, values: Mapping[str, object], other: str | None = None, number: int = 1) -> "Message":
+    def __new__(
+        cls, text: str, values: Mapping[str, object], other: str | None = None, number: int | Decimal = 1
+    ) -> "Message":
         """Make the English text; raises ``KeyError`` if a value is missing."""
         made = super().__new__(cls, filled(text if other is None or number == 1 else other, values))
         made.text, made.values, made.other, made.number = text, values, other, number
@@ -36,7 +40,7 @@ class Message(str):
         """The form that counts in English, still with its ``{names}``."""
         return self.text if self.other is None or self.number == 1 else self.other
 
-    def __reduce__(self) -> tuple[type["Message"], tuple[str, Mapping[str, object], str | None, int]]:
+    def __reduce__(self) -> tuple[type["Message"], tuple[str, Mapping[str, object], str | None, int | Decimal]]:
         """Stay what it is in another process."""
         return (Message, (self.text, self.values, self.other, self.number))
 
@@ -49,10 +53,11 @@ def message(text: str, /, **values: object) -> Message:
     return Message(text, values)
 
 
-def plural(one: str, other: str, number: int, /, **values: object) -> Message:
+def plural(one: str, other: str, number: int | Decimal, /, **values: object) -> Message:
     """Return one of two texts, ``one`` for the number 1, that can be said in other languages.
 
-    ``{number}`` in them is the number unless it is among the values, formatted. Both texts are literals.
+    ``{number}`` in them is the number unless it is among the values, formatted. A ``Decimal`` has the decimals that are
+    shown: languages differ in what they say of 1.0. Both texts are literals.
     """
     return Message(one, {"number": number, **values}, other, number)
 

@@ -9,33 +9,33 @@ from functools import lru_cache
 
 from analytics_pipeline.currencies import RATE_DIGITS
 from analytics_pipeline.errors import UnknownNameError
-from analytics_pipeline.languages.catalogues import SOURCE
 from analytics_pipeline.languages.notation import Notation, written_locale
 from analytics_pipeline.locales import DEFAULT_LOCALE
 
 
 class MessageNotation(Notation):
-    """The notation and the words of messages in a locale. ``is_plain``: the locale is an English one."""
+    """The notation and the words of messages in a locale."""
 
     def __init__(self, locale: str) -> None:
         """Take a locale as ``Notation`` does."""
         super().__init__(locale)
-        self.is_plain = self._locale.language == SOURCE
-        if self.is_plain:
+        if self.is_english:
             self.minus = "-"
 
     def percent(self, rate: Decimal, digits: int = RATE_DIGITS) -> str:
         """Return a rate in per cent with one decimal, or as many as are asked for."""
-        return f"{self.number(rate, digits)} %" if self.is_plain else super().percent(rate, digits)
+        return f"{self.number(rate, digits)} %" if self.is_english else super().percent(rate, digits)
 
     def count(self, number: int) -> str:
         """Return a whole number."""
-        return str(number) if self.is_plain else self.number(Decimal(number), 0)
+        return str(number) if self.is_english else self.number(Decimal(number), 0)
 
     def moment(self, instant: datetime) -> str:
         """Return an aware instant in UTC, to the second, with its zone."""
         utc = instant.astimezone(UTC)
-        return f"{utc:%Y-%m-%d} {utc:%H:%M:%S} UTC" if self.is_plain else f"{self.day(utc.date())}, {utc:%H:%M:%S} UTC"
+        return (
+            f"{utc:%Y-%m-%d} {utc:%H:%M:%S} UTC" if self.is_english else f"{self.day(utc.date())}, {utc:%H:%M:%S} UTC"
+        )
 
 
 @lru_cache(maxsize=16)

@@ -10,7 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, get_type_hints
 
-from analytics_pipeline.languages.wording import message
+from analytics_pipeline.languages.wording import Message, message, plural
 
 
 class Unit(StrEnum):
@@ -20,6 +20,11 @@ class Unit(StrEnum):
     COUNT = "count"
     PERCENT = "percent"
     RATIO = "ratio"
+
+
+def points(number: Decimal, written: str) -> Message:
+    """Return in words how far two rates in per cent are apart; ``number`` has the decimals that ``written`` shows."""
+    return plural("{number} points", "{number} points", number, number=written)
 
 
 @dataclass(frozen=True, slots=True)

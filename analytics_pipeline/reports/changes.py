@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from analytics_pipeline.languages.wording import message
 from analytics_pipeline.messages.mailed import ChangedFigure
+from analytics_pipeline.metrics.rates import points
 from analytics_pipeline.reports.formats import Formats
 from analytics_pipeline.reports.tabular import Kind
 
@@ -40,7 +41,7 @@ def _described(change: ChangedFigure, formats: Formats) -> str:
     number = Decimal(change.difference)
     difference = f"{'+' if number > 0 else ''}{formats.cell(number, Kind.NUMBER)}"
     if kind is not Kind.NUMBER:
-        difference = formats.say(message("{number} points", number=difference))
+        difference = formats.say(points(number, difference))
     return formats.say(
         message(
             "{figure} {now}, before {before} ({difference})",

@@ -10,6 +10,7 @@ from itertools import product
 import pytest
 
 from analytics_pipeline.alerts.alert_check import update_alerts
+from analytics_pipeline.alerts.alert_words import condition_in_words, in_notation
 from analytics_pipeline.alerts.notices import Condition, Notice, Resolution, compose
 from analytics_pipeline.alerts.rule_metrics import METRICS
 from analytics_pipeline.alerts.rules import Rule
@@ -20,6 +21,7 @@ from analytics_pipeline.languages.wording import message
 from analytics_pipeline.messages.channels.slack import SlackChannel
 from analytics_pipeline.messages.channels.teams import TeamsChannel
 from analytics_pipeline.messages.message import Content
+from analytics_pipeline.messages.message_notation import notation_of
 from analytics_pipeline.metrics.rates import Unit
 from analytics_pipeline.metrics.tables import REVENUE_METRICS
 from analytics_pipeline.settings import get_settings
@@ -82,7 +84,11 @@ def test_an_alert_says_in_german_what_when_of_whom_and_since_when() -> None:
     assert ">Die Zahlen in Dagster</a>" in content.html
     assert content.opens == "\u00d6ffnen"
     assert content.event is not None
-    assert content.event.source == "Gesamtumsatz, Acme GmbH"
+    # By it PagerDuty groups and routes: it is the same in every language.
+    assert content.event.source == "total_revenue of Acme GmbH"
+    everybody = _compose("de_DE", replace(NOTICE, company=None, name=None))
+    assert everybody.event is not None
+    assert everybody.event.source == "total_revenue of all companies"
 
 
 def test_an_alert_says_in_spanish_that_there_are_no_data_and_why() -> None:
@@ -105,6 +111,52 @@ def test_of_several_companies_each_is_listed_in_the_notation() -> None:
     assert f"Firma 199: {MINUS}25,0 % auf 12.375,00 EUR, seit Januar 2026" in _plain(content.text)
     assert "und 1.003 weitere" in content.html
     assert "<bdi>Seit</bdi>" in content.html
+
+
+def test_a_number_is_none_of_the_right_to_left_name_before_it() -> None:
+    names = {"acme": "Acme GmbH", "hebrew": "\u05d7\u05d1\u05e8\u05d4", "arabic": "\u0634\u0631\u0643\u0629 7"}
+    notices = [replace(NOTICE, company=company, name=name, shown="12.00 EUR") for company, name in names.items()]
+    for locale, said in (("de_DE", "12,00 EUR, seit Januar 2026"), ("en_GB", "12.00 EUR, since 2026-01")):
+        text = _compose(locale, *notices).text
+        assert f"\nAcme GmbH: {said}\n" in text
+        assert f"\n\u2068{names['hebrew']}\u2069: {said}\n\u2068{names['arabic']}\u2069: {said}\n" in text
+
+
+def test_units_follow_the_number_with_the_decimals_that_are_shown() -> None:
+    def said(locale: str, amount: str) -> str:
+        watched = rule(metric="churn_rate", change=f"{amount} points", comparison="above")
+        return dict(_compose(locale, of=watched).facts)[{"de": "Bedingung", "es": "Condici\u00f3n"}[locale[:2]]]
+
+    assert [said("de_DE", amount) for amount in ("1", "1.0", "2", "-1")] == [
+        "Ver\u00e4nderung \u00fcber 1 Prozentpunkt",
+        "Ver\u00e4nderung \u00fcber 1,0 Prozentpunkte",
+        "Ver\u00e4nderung \u00fcber 2 Prozentpunkte",
+        f"Ver\u00e4nderung \u00fcber {MINUS}1 Prozentpunkt",
+    ]
+    assert [said("es_ES", amount).removeprefix("variaci\u00f3n ") for amount in ("1", "1.0", "1.5")] == [
+        "por encima de 1 punto porcentual",
+        "por encima de 1,0 punto porcentual",
+        "por encima de 1,5 puntos porcentuales",
+    ]
+    english = _compose("en_GB", of=rule(metric="churn_rate", change="1 points", comparison="above"))
+    assert dict(english.facts)["Condition"] == "change above 1 points"
+
+
+@pytest.mark.parametrize(
+    ("amount", "locale", "written"),
+    [
+        ("10,000.5 EUR", "de_DE", "10.000,50 EUR"),
+        ("10,000.5 EUR", "fr_FR", "10\u202f000,50 EUR"),
+        ("10,000.5 EUR", "en_GB", "10,000.5 EUR"),
+        ("10,000 EUR", "de_DE", "10.000 EUR"),
+        # No digit of a rule is lost, and a crypto asset has no usual ones.
+        ("10.125 EUR", "de_DE", "10,125 EUR"),
+        ("0.5 BTC", "de_DE", "0,5 BTC"),
+    ],
+)
+def test_an_amount_of_a_condition_has_the_decimals_of_its_currency(amount: str, locale: str, written: str) -> None:
+    said = in_notation(condition_in_words(f"below {amount}"), notation_of(locale))
+    assert said.partition(" ")[2] == written
 
 
 def _kinds() -> Iterator[tuple[Rule, list[Notice]]]:
@@ -190,13 +242,14 @@ def test_an_alert_follows_its_company_and_one_over_all_companies_the_platform(
     assert subjects == [
         f"[Fehler] each: acme, Gesamtumsatz: {found}, Januar 2026",
         f"[Fehler] each: globex, Gesamtumsatz: {found}, J\u00e4nner 2026",
-        "[error] each: initech, Ingresos totales: 1.234,50 EUR (por debajo de 9.999 EUR), enero 2026",
-        "[error] each: unknown, Ingresos totales: 1.234,50 EUR (por debajo de 9.999 EUR), enero 2026",
-        "[error] together: todas las empresas, Ingresos totales: 4.938,00 EUR (por debajo de 9.999 EUR), enero 2026",
+        "[error] each: initech, Ingresos totales: 1.234,50 EUR (por debajo de 9.999 EUR), enero de 2026",
+        "[error] each: unknown, Ingresos totales: 1.234,50 EUR (por debajo de 9.999 EUR), enero de 2026",
+        "[error] together: todas las empresas, Ingresos totales: 4.938,00 EUR (por debajo de 9.999 EUR), enero de 2026",
     ]
     load_rules(connection, [], calendars=calendars)
     assert connection.execute("SELECT subject FROM analytics_outbox ORDER BY outbox_id DESC LIMIT 1").fetchone() == (
-        "[cerrada] together: todas las empresas, Ingresos totales: 4.938,00 EUR (por debajo de 9.999 EUR), enero 2026",
+        "[cerrada] together: todas las empresas, Ingresos totales: 4.938,00 EUR (por debajo de 9.999 EUR), "
+        "enero de 2026",
     )
 
 

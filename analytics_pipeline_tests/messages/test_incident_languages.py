@@ -80,8 +80,12 @@ def test_what_is_due_together_is_counted_in_the_language() -> None:
     over = _incident(recovered_at=EVENING, recovery=words.JOB_REMOVED)
     content = compose([_incident(), _incident(subject="report_mail"), over], "es_ES")
     assert content.subject == (
-        "[analytics] 2 fallos y 1 recuperación; el primero: materialización de mrr_movements para 2026-01 a 2026-03"
+        "[analytics] 2 fallos y 1 recuperación; en primer lugar: materialización de mrr_movements para 2026-01 a "
+        "2026-03"
     )
+    # A failure and a recovery are of two genders in Spanish: the words fit either.
+    recovered = compose([replace(over, subject="report_mail"), over], "es_ES")
+    assert recovered.subject == "[analytics] 2 recuperaciones; en primer lugar: report_mail"
     assert [heading for heading, _ in content.facts][1:] == [
         "Ha fallado: report_mail",
         "Vuelve a funcionar: materialización de mrr_movements para 2026-01 a 2026-03",

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.languages.catalogues import language_of
 from analytics_pipeline.messages.channel import NotDelivered, Refused
 from analytics_pipeline.messages.channels.pagerduty import PagerDutyChannel
 from analytics_pipeline.messages.message import Content, Event
@@ -69,6 +70,13 @@ def test_an_incident_is_triggered_and_resolved_by_the_same_key(receiver: Receive
         },
     }
     assert resolve == {"routing_key": KEY, "event_action": "resolve", "dedup_key": "run:daily:1"}
+
+
+def test_details_are_in_the_language_and_what_pagerduty_groups_by_is_not(receiver: Receiver) -> None:
+    _send(receiver, replace(CONTENT, facts=[("Warum", "boom")], language=language_of("de")))
+    (trigger,) = receiver.posted
+    assert trigger["payload"]["custom_details"] == {"Zusammenfassung": "Failed.", "Warum": "boom"}
+    assert (trigger["payload"]["source"], trigger["payload"]["severity"]) == ("daily_aggregates", "error")
 
 
 def test_the_key_is_in_no_row_and_no_message(receiver: Receiver) -> None:

@@ -161,6 +161,23 @@ def test_a_locale_writes_the_same_whichever_were_used_before() -> None:
     assert january("it_IT") == "gennaio 2026"
 
 
+def test_month_and_year_are_joined_as_the_language_does() -> None:
+    written = {
+        "es_ES": "febrero de 2026",
+        "es_MX": "febrero de 2026",
+        "pt_BR": "fevereiro de 2026",
+        "ca_ES": "febrer del 2026",
+        "hu_HU": "2026. febru\u00e1r",
+        "de_DE": "Februar 2026",
+        "de_AT": "Februar 2026",
+        "en_US": "February 2026",
+        "it_IT": "febbraio 2026",
+        # Nobody has said how these do.
+        "gv": "Toshiaght-arree 2026",
+    }
+    assert {locale: Formats(locale).month(date(2026, 2, 1)) for locale in written} == written
+
+
 @pytest.mark.parametrize(
     ("part", "whole", "percent"),
     [("1", "3", "33.3"), ("-1", "3", "-33.3"), ("5", "4", "125.0"), ("1", "0", None), ("1", "-3", None)],

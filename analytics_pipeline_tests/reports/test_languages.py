@@ -28,6 +28,7 @@ from analytics_pipeline.messages.mailed import ChangedFigure, Relation
 from analytics_pipeline.messages.recipients import add_recipient
 from analytics_pipeline.metrics.revenue import Unconverted
 from analytics_pipeline.reports.catalogue import SECTION_NAMES, sections_of
+from analytics_pipeline.reports.changes import describe_changes
 from analytics_pipeline.reports.documents import Figure, current_document, hold
 from analytics_pipeline.reports.formats import Formats
 from analytics_pipeline.reports.mail import EarlierDocument, ReportMail, Whom, compose, enqueue_report
@@ -127,6 +128,17 @@ def test_an_order_is_in_the_language_of_the_company_unless_it_asks_for_another()
     assert (locale("es_ES"), locale("es_ES", "de-ch"), locale("de")) == ("es_ES", "de_CH", "de")
     # Documents are not written in these scripts: words and notation are those of the default.
     assert (locale("ja_JP"), locale("ar_SA")) == ("en_GB", "en_GB")
+
+
+def test_units_of_figures_that_differ_follow_their_number() -> None:
+    def said(locale: str, before: str, after: str, difference: str) -> str:
+        change = ChangedFigure("churn", "Gross MRR churn", "percent", before, after, difference)
+        return describe_changes([change], Formats(locale))[0].partition("(")[2]
+
+    assert said("de_DE", "3", "4", "1") == "+1 Prozentpunkt)"
+    assert said("de_DE", "3.0", "4.0", "1.0") == "+1,0 Prozentpunkte)"
+    assert said("es_ES", "3.0", "4.0", "1.0") == "+1,0 punto porcentual)"
+    assert said("en_GB", "3", "4", "1") == "+1 points)"
 
 
 def test_what_alerts_found_and_watched_for_is_in_words_and_notation() -> None:

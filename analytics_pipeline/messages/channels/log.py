@@ -8,7 +8,7 @@ from analytics_pipeline.messages.channel import Channel
 from analytics_pipeline.messages.message import Body, ClaimedMessage, Content
 from analytics_pipeline.messages.timeouts import Timeouts
 from analytics_pipeline.settings import Settings
-from analytics_pipeline.text import printable_line
+from analytics_pipeline.text import printable_message
 
 _log = logging.getLogger("analytics_pipeline.messages")
 
@@ -41,5 +41,5 @@ class LogChannel(Channel):
     def send(self, message: ClaimedMessage, before_last: Callable[[], None]) -> None:
         """Write one line; it goes wherever the process's log goes, standard error by default."""
         before_last()
-        line = printable_line(f"{message.subject}: {' '.join(message.text.split())}")
+        line = printable_message(f"{message.subject}: {' '.join(message.text.split())}")
         _log.log(_LEVELS.get(message.target, logging.WARNING), "%s", line)

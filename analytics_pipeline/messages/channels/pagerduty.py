@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Self
 
 from analytics_pipeline.errors import AnalyticsError
+from analytics_pipeline.languages.wording import message
 from analytics_pipeline.messages.channel import Channel, NotDelivered, Refused
 from analytics_pipeline.messages.http import TIMEOUTS, NamedSecrets, Poster, require_name, unsafe_url
 from analytics_pipeline.messages.message import Body, ClaimedMessage, Content, shortened, storable
@@ -18,6 +19,7 @@ from analytics_pipeline.settings import Settings
 _KEYS = NamedSecrets("ANALYTICS_PAGERDUTY", "'ops=KEY', the integration key of a service, several separated by blanks")
 _ACTIONS: Final = ("trigger", "resolve")
 _SEVERITIES: Final = ("critical", "error", "warning", "info")
+_SUMMARY: Final = message("summary")
 # What PagerDuty takes at most.
 _SUMMARY_CHARACTERS = 1024
 _KEY_CHARACTERS = 255
@@ -71,7 +73,7 @@ class PagerDutyChannel(Channel):
                 "source": event.source,
                 "severity": event.severity,
                 "timestamp": event.at.isoformat(),
-                "custom_details": {"summary": content.summary, **dict(content.facts)},
+                "custom_details": {content.language.say(_SUMMARY): content.summary, **dict(content.facts)},
             }
             if content.web_link:
                 event_body["links"] = [{"href": content.link, "text": content.opens}]
