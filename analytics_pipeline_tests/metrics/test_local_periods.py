@@ -23,6 +23,7 @@ from analytics_pipeline.metrics.answers import (
 )
 from analytics_pipeline.metrics.live_figures import live_answer
 from analytics_pipeline.metrics.revenue import mrr_figures, revenue_figures
+from analytics_pipeline.metrics.users import user_figures
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import HorizonError
 from analytics_pipeline.windows import Granularity, LocalWindow, Window
@@ -258,3 +259,35 @@ def test_what_local_months_need_of_expired_events_is_unknown_and_said(connection
     with pytest.raises(HorizonError, match="whole months of UTC"):
         users_answer(connection, "acme", window(connection, "2025-02-03", "2025-02-05", zones[0]))
     assert users_answer(connection, "acme", kathmandu)["activeBefore"] >= 1
+
+
+@pytest.mark.slow
+def test_users_of_a_local_month_inside_one_of_utc_are_counted_over_its_events(connection: Connection) -> None:
+    """Samoa skipped 30 December 2011: its December is 1 December, 10:00 UTC, to 31 December, 10:00 UTC."""
+    before, first, last, after = "2011-12-01T09:59", "2011-12-01T10:00", "2011-12-31T09:59", "2011-12-31T10:00"
+    active = {"u1": (before, after), "u2": (before, first, after), "u3": (before, last), "u4": (first, last)}
+    for user, instants in active.items():
+        for instant in instants:
+            add_event(connection, instant, user_id=user)
+    dates = [("11-01", "11-30"), ("12-01", "12-31"), ("12-01", "12-20"), ("11-15", "12-31")]
+    windows = [window(connection, f"2011-{start}", f"2011-{end}", "Pacific/Apia") for start, end in dates]
+    windows.append(window(connection, "2012-01-01", "2012-01-31", "Pacific/Apia"))
+    windows.append(window(connection, "2011-12-01", "2012-01-31", "Pacific/Apia"))
+
+    def found() -> list[tuple[int | None, ...]]:
+        figures = user_figures(connection, [("acme", asked) for asked in windows])
+        return [(each.metrics.active_users, each.metrics.active_before, each.metrics.churned_users) for each in figures]
+
+    due = [(3, 0, 0), (3, 3, 1), (2, 3, 2), (4, 0, 0), (2, 3, 2), (4, 3, 0)]
+    assert found() == due
+    close_inputs(connection, days("2011-11-01", "2012-02-29"))
+    assert found() == due
+
+    connection.execute("SELECT drop_chunks('analytics_events', '2012-03-01'::timestamptz)")
+    add_event(connection, "2012-03-20T12:00")
+    # Whoever was active on both sides of December may have been active in it: it is unknown, and nothing else is.
+    assert found() == [
+        (3, 0, 0), (None, 3, None), (None, None, None), (None, None, None), (2, None, None), (4, 3, 0)
+    ]  # fmt: skip
+    with pytest.raises(HorizonError, match="not of Pacific/Apia"):
+        users_answer(connection, "acme", windows[1])

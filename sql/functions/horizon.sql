@@ -61,7 +61,7 @@ COMMENT ON FUNCTION analytics_users_are_kept(timestamptz, timestamptz, timestamp
     'Whether users first seen in a half-open period are known: what has expired of it was closed before, or brought back.';
 
 -- Months of another zone than UTC are counted over months of UTC, by the instants of each user's first and last event
--- in them: where these are unknown (unsettled), the events are needed.
+-- in them: where these are unknown (unsettled), the events are needed; and for a local month inside one of UTC.
 CREATE OR REPLACE FUNCTION analytics_activity_is_kept(
     p_start timestamptz, p_end timestamptz, p_horizon timestamptz, p_closed tstzmultirange, p_zone text,
     p_unsettled tstzmultirange
@@ -76,6 +76,7 @@ AS $$
                 WHEN p_start < least(analytics_local_ceil('month', p_start, p_zone), p_end) THEN p_start
                 WHEN analytics_local_floor('month', p_end, p_zone) < p_end
                 THEN analytics_local_floor('month', p_end, p_zone)
+                WHEN analytics_is_inside_month(p_start, p_end) THEN p_start
             END,
             true
         )

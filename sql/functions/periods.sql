@@ -371,6 +371,17 @@ $$;
 COMMENT ON FUNCTION analytics_split IS
     'The hours or days (UTC) within which one of some instants lies.';
 
+CREATE OR REPLACE FUNCTION analytics_is_inside_month(p_start timestamptz, p_end timestamptz)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT analytics_floor('month', p_start) < p_start
+       AND analytics_floor('month', p_end) = analytics_floor('month', p_start)
+$$;
+
+COMMENT ON FUNCTION analytics_is_inside_month IS
+    'Whether a half-open period begins after a month of UTC does and ends before that same month does.';
+
 -- Each is planned for by itself, so that the chunks outside of it aren't opened; short gaps are not worth that.
 CREATE OR REPLACE FUNCTION analytics_spans(p_ranges tstzmultirange, p_gap interval DEFAULT '720 hours')
 RETURNS tstzrange[]

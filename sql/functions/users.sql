@@ -75,7 +75,9 @@ COMMENT ON FUNCTION analytics_returns IS
 -- Slots are the stretches between one bound and the next. A user who was deleted more than once has as many rows.
 -- A month of UTC that a local month cuts lies in two slots, one that has its start and one that reaches its end: who was
 -- active in them follows from the first and the last instant. Where these are unknown, or not stored, the events say it,
--- and while they are there, also what little of another month a local month reaches into.
+-- and while they are there, also what little of another month a local month reaches into. Of a local month that lies
+-- inside one of UTC, because its zone skipped a day, they say it, too: who was active before and after it may have been
+-- in it or not.
 CREATE OR REPLACE FUNCTION analytics_active_slots(
     p_companies text[], p_bounds timestamptz[], p_months tstzmultirange, p_others tstzmultirange,
     p_unsettled tstzmultirange, p_horizon timestamptz
@@ -114,7 +116,12 @@ DECLARE
           AND lower(e.edge) >= coalesce(p_horizon, '-infinity')
     );
     from_instants tstzmultirange := cut_months - from_events;
-    others tstzmultirange := p_others + from_events;
+    inside_months tstzmultirange := cut_months * (
+        SELECT coalesce(range_agg(tstzrange(s.bound, s.next_bound)), '{}')
+        FROM (SELECT b AS bound, lead(b) OVER (ORDER BY b) AS next_bound FROM unnest(p_bounds) AS b) AS s
+        WHERE NOT isempty(cut_months) AND analytics_is_inside_month(s.bound, s.next_bound)
+    );
+    others tstzmultirange := p_others + from_events + inside_months;
 BEGIN
     FOREACH part IN ARRAY ARRAY(SELECT w FROM unnest(whole_months) AS w)
     LOOP
