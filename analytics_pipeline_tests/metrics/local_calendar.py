@@ -8,6 +8,7 @@ from analytics_pipeline.windows import Granularity, LocalWindow, Window
 
 _STEP = timedelta(minutes=15)
 A_DAY = timedelta(days=1)
+A_MICROSECOND = timedelta(microseconds=1)
 
 
 class LocalCalendar:
@@ -51,7 +52,7 @@ class LocalCalendar:
             for _ in range(_months(window)):
                 first = (first - A_DAY).replace(day=1)
             return self.window(first, last)
-        first = window.first_day - (window.last_day - window.first_day + A_DAY)
+        first = window.first_day - (self.date_of(window.end - A_MICROSECOND) - window.first_day + A_DAY)
         if self.start(first) == window.start:
             first -= A_DAY
         return self.window(first, last)

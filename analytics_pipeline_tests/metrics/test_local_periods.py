@@ -22,6 +22,7 @@ from analytics_pipeline.metrics.answers import (
     users_answer,
 )
 from analytics_pipeline.metrics.live_figures import live_answer
+from analytics_pipeline.metrics.periods import previous_window
 from analytics_pipeline.metrics.revenue import mrr_figures, revenue_figures
 from analytics_pipeline.metrics.users import user_figures
 from analytics_pipeline.timescale.connection import Connection
@@ -139,6 +140,23 @@ def test_the_hours_days_and_months_of_a_series_say_their_instants(shared: Connec
     skipped = series_answer(shared, None, apia, "EUR", Granularity.DAY)["series"]
     assert [day["start"] for day in skipped] == ["2011-12-29", "2011-12-31"]
     assert skipped[0]["endsAt"] == skipped[1]["startsAt"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "compared"),
+    [
+        (("2011-12-29", "2011-12-29"), ("2011-12-28", "2011-12-28")),
+        (("2011-12-20", "2011-12-30"), ("2011-12-10", "2011-12-19")),
+        (("2011-12-31", "2011-12-31"), ("2011-12-29", "2011-12-29")),
+        (("2011-12-01", "2011-12-31"), ("2011-11-01", "2011-11-30")),
+    ],
+)
+def test_days_are_compared_with_as_many_without_one_that_the_zone_skipped(
+    shared: Connection, asked: tuple[str, str], compared: tuple[str, str]
+) -> None:
+    before = previous_window(shared, window(shared, *asked, "Pacific/Apia"))
+    wanted = window(shared, *compared, "Pacific/Apia")
+    assert (before.start, before.end) == (wanted.start, wanted.end)
 
 
 @pytest.mark.slow

@@ -214,7 +214,8 @@ BEGIN
     date_before := CASE
         WHEN extract(day FROM first_date) = 1 AND extract(day FROM end_date) = 1
         THEN (first_date - age(end_date, first_date))::date
-        ELSE first_date - (end_date - first_date)
+        -- Up to the period's last instant: a date that the zone skipped before its end is none of it.
+        ELSE first_date - (analytics_local_date(p_end - interval '1 microsecond', p_zone) + 1 - first_date)
     END;
     -- A date that the zone skipped is none to compare with.
     IF analytics_local_start(date_before, p_zone) = p_start THEN
