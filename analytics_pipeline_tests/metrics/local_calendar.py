@@ -8,7 +8,6 @@ from analytics_pipeline.windows import Granularity, LocalWindow, Window
 
 _STEP = timedelta(minutes=15)
 A_DAY = timedelta(days=1)
-A_MICROSECOND = timedelta(microseconds=1)
 
 
 class LocalCalendar:
@@ -52,9 +51,10 @@ class LocalCalendar:
             for _ in range(_months(window)):
                 first = (first - A_DAY).replace(day=1)
             return self.window(first, last)
-        first = window.first_day - (self.date_of(window.end - A_MICROSECOND) - window.first_day + A_DAY)
-        if self.start(first) == window.start:
-            first -= A_DAY
+        # Of dates that begin at one instant only the last has been.
+        days = list({start: day for day, start in self._starts.items()}.items())
+        count = sum(window.start <= start < window.end for start, _ in days)
+        first = [day for start, day in days if start < window.start][-count]
         return self.window(first, last)
 
 

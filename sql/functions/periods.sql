@@ -206,22 +206,24 @@ AS $$
 DECLARE
     first_date date := analytics_local_date(p_start, p_zone);
     end_date date := analytics_local_date(p_end, p_zone);
+    days integer;
     date_before date;
 BEGIN
     IF analytics_local_start(first_date, p_zone) <> p_start OR analytics_local_start(end_date, p_zone) <> p_end THEN
         RETURN p_start - (p_end - p_start);
     END IF;
-    date_before := CASE
-        WHEN extract(day FROM first_date) = 1 AND extract(day FROM end_date) = 1
-        THEN (first_date - age(end_date, first_date))::date
-        -- Up to the period's last instant: a date that the zone skipped before its end is none of it.
-        ELSE first_date - (analytics_local_date(p_end - interval '1 microsecond', p_zone) + 1 - first_date)
-    END;
-    -- A date that the zone skipped is none to compare with.
-    IF analytics_local_start(date_before, p_zone) = p_start THEN
-        date_before := date_before - 1;
+    IF extract(day FROM first_date) = 1 AND extract(day FROM end_date) = 1 THEN
+        RETURN analytics_local_start((first_date - age(end_date, first_date))::date, p_zone);
     END IF;
-    RETURN analytics_local_start(date_before, p_zone);
+    -- A date that the zone skipped is none, neither of the period nor to compare with: it adds no hours.
+    days := least(end_date - first_date, round(extract(epoch FROM p_end - p_start) / 86400));
+    date_before := first_date - days;
+    RETURN analytics_local_start(
+        date_before - greatest(
+            days - round(extract(epoch FROM p_start - analytics_local_start(date_before, p_zone)) / 86400)::integer, 0
+        ),
+        p_zone
+    );
 END
 $$;
 
