@@ -116,13 +116,16 @@ DECLARE
           AND lower(e.edge) >= coalesce(p_horizon, '-infinity')
     );
     from_instants tstzmultirange := cut_months - from_events;
-    inside_months tstzmultirange := cut_months * (
-        SELECT coalesce(range_agg(tstzrange(s.bound, s.next_bound)), '{}')
-        FROM (SELECT b AS bound, lead(b) OVER (ORDER BY b) AS next_bound FROM unnest(p_bounds) AS b) AS s
-        WHERE NOT isempty(cut_months) AND analytics_is_inside_month(s.bound, s.next_bound)
-    );
-    others tstzmultirange := p_others + from_events + inside_months;
+    others tstzmultirange := p_others + from_events;
 BEGIN
+    -- A loop, because a query would be planned anew for each call.
+    IF NOT isempty(cut_months) THEN
+        FOR n IN 2..cardinality(p_bounds) LOOP
+            IF analytics_is_inside_month(p_bounds[n - 1], p_bounds[n]) THEN
+                others := others + cut_months * tstzmultirange(tstzrange(p_bounds[n - 1], p_bounds[n]));
+            END IF;
+        END LOOP;
+    END IF;
     FOREACH part IN ARRAY ARRAY(SELECT w FROM unnest(whole_months) AS w)
     LOOP
         RETURN QUERY
