@@ -50,8 +50,8 @@ class Notation:
         self._whole_pattern = self._locale.decimal_formats[None].pattern.partition(".")[0]
         self._point = get_decimal_symbol(self._locale)
         self._signs = str.maketrans({",": get_group_symbol(self._locale), ".": self._point})
-        # What stands before and after a number, by pattern: the sign of per cent.
-        self._frames: dict[str, tuple[str, str]] = {}
+        # What stands before and after a number of a pattern: the sign of per cent.
+        self._frames: dict[str, tuple[str, str] | None] = {}
         pattern = self._locale.percent_formats[None].pattern.partition(";")[0]
         self._percent_pattern = pattern
 
@@ -62,6 +62,16 @@ class Notation:
     def number(self, value: Decimal, digits: int) -> str:
         """Return a grouped number with exactly ``digits`` decimal places."""
         return self._signed(value, digits, _pattern(self._whole_pattern, digits))
+
+    def exact(self, value: Decimal | int) -> str:
+        """Return a grouped number with the decimal places it carries: nothing is to be rounded."""
+        frame = self._frame(self._whole_pattern, 0)
+        if frame is None:
+            carrying = Decimal(value)
+            return self.number(carrying, max(-int(carrying.as_tuple().exponent), 0))
+        written = f"{value:,f}" if isinstance(value, Decimal) else f"{value:,}"
+        sign = self.minus if value < 0 else ""
+        return sign + frame[0] + written.removeprefix("-").translate(self._signs) + frame[1]
 
     def percent(self, rate: Decimal, digits: int = RATE_DIGITS) -> str:
         """Return a rate in per cent with one decimal, or as many as are asked for."""
@@ -99,15 +109,21 @@ class Notation:
 
     def _magnitude(self, value: Decimal, digits: int, pattern: str, scale: int) -> str:
         """Format as Babel does; groups of three, the usual ones, are made here and get their signs from Babel once."""
-        if _parsed(pattern).grouping != (3, 3):
+        frame = self._frame(pattern, digits)
+        if frame is None:
             with localcontext(EXACT):
                 return str(_parsed(pattern).apply(value.scaleb(-scale), self._locale))
+        return frame[0] + f"{value:,.{digits}f}".translate(self._signs) + frame[1]
+
+    def _frame(self, pattern: str, digits: int) -> tuple[str, str] | None:
+        """Return what stands before and after a number of a pattern, None where digits are not grouped in threes."""
         if pattern not in self._frames:
-            zero = f"0{self._point}{'0' * digits}" if digits else "0"
-            before, _, after = _parsed(pattern).apply(Decimal(0), self._locale).partition(zero)
-            self._frames[pattern] = (before, after)
-        before, after = self._frames[pattern]
-        return before + f"{value:,.{digits}f}".translate(self._signs) + after
+            self._frames[pattern] = None
+            if _parsed(pattern).grouping == (3, 3):
+                zero = f"0{self._point}{'0' * digits}" if digits else "0"
+                before, _, after = _parsed(pattern).apply(Decimal(0), self._locale).partition(zero)
+                self._frames[pattern] = (before, after)
+        return self._frames[pattern]
 
 
 class UnwrittenLocaleError(ArgumentError):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 
 from analytics_pipeline.languages.notation import UNDEFINED, Notation
 from analytics_pipeline.reports.tabular import Kind, Value
@@ -40,14 +41,13 @@ class Formats(Notation):
             return self.change(Decimal(value))
         if kind is Kind.PERCENT:
             return self.percent(Decimal(value))
-        frame = self._frame(self._whole_pattern, 0)
-        if frame is None:
-            exact = Decimal(value)
-            return self.number(exact, max(-int(exact.as_tuple().exponent), 0))
-        # Nothing is to be rounded: it carries the digits that are shown.
-        written = f"{value:,f}" if isinstance(value, Decimal) else f"{value:,}"
-        sign = MINUS if value < 0 else ""
-        return sign + frame[0] + written.removeprefix("-").translate(self._signs) + frame[1]
+        return self.exact(value)
+
+
+@lru_cache(maxsize=16)
+def formats_of(locale: str) -> Formats:
+    """Return the formats of a locale, made once; raises as they do."""
+    return Formats(locale)
 
 
 class InWords(str):

@@ -131,6 +131,33 @@ def test_a_window_that_is_closed_at_once_leaves_balances_of_each_month_in_it(rat
 
 
 @pytest.mark.slow
+def test_amounts_that_need_no_rate_are_one_row_and_the_others_one_a_day(filled: Connection) -> None:
+    """Summed, they are what they are by the day, at any second where the period begins and ends, closed or not."""
+    period = "ARRAY[ROW(NULL, '2025-01-05 03:30Z', '2025-02-20 17:45:10Z', 'EUR', NULL)]::analytics_figure_period[]"
+    sums = "count(*), bool_or(day IS NOT NULL), sum(original), sum(converted), sum(refunds), sum(transactions)::int"
+
+    def amounts(by_date: str) -> dict[tuple[str, str, str], tuple[Any, ...]]:
+        found = filled.execute(
+            f"SELECT company_id, figure, currency, {sums} "
+            f"FROM analytics_converted_revenue({period}, {by_date}) GROUP BY 1, 2, 3"
+        )
+        return {row[:3]: row[3:] for row in found}
+
+    def check() -> None:
+        summed, dated = amounts("false"), amounts("true")
+        assert {key: row[2:] for key, row in summed.items()} == {key: row[2:] for key, row in dated.items()}
+        for (company, figure, currency), (rows, has_days, *_) in summed.items():
+            of_days = dated[company, figure, currency][0]
+            assert (rows, has_days) == ((1, False) if currency == "EUR" else (of_days, True))
+        assert any(row[0] > 1 for key, row in dated.items() if key[2] == "EUR")
+
+    check()
+    for month in MONTHS.split(Granularity.MONTH):
+        close_inputs(filled, month)
+    check()
+
+
+@pytest.mark.slow
 def test_a_balance_counts_from_the_snapshot_before_it_until_that_is_stale(rates: Connection) -> None:
     january, february = MONTHS.split(Granularity.MONTH)
     load(rates, a_change("01-05", price="50"), a_change("02-10", price="70", name="s2", user="u2"))

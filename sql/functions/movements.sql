@@ -313,6 +313,7 @@ BEGIN
                 array_agg(k.lone_subscription ORDER BY k.mover) AS lone_subscriptions,
                 array_agg(k.period_start ORDER BY k.mover) AS starts, array_agg(k.period_end ORDER BY k.mover) AS ends
             FROM (SELECT DISTINCT ON (n.mover) n.* FROM net AS n ORDER BY n.mover) AS k
+            HAVING count(*) > 0
         ) AS m
         CROSS JOIN LATERAL analytics_mover_standings(
             m.companies, m.users, m.lone_subscriptions, m.starts, m.ends, p_pending
