@@ -1,7 +1,7 @@
 """Brings the one database of an embedded server back to what it was, faster than migrating it again.
 
-Tables that were empty are emptied and lose their statistics, other tables of ours and TimescaleDB's notes on aggregates
-and jobs get their rows back, sequences their values, relations and columns the rights on them.
+Tables that were empty are emptied, other tables of ours and TimescaleDB's notes on aggregates and jobs get their rows
+back, sequences their values, relations and columns the rights on them.
 Everything else is compared, the whole catalog with it: a database of which a test has changed any of that can't be
 restored. Nothing that a migration may bring along is listed here by name.
 
@@ -21,8 +21,6 @@ _VOLATILE = {
     "pg_catalog.pg_class": "relfilenode,relpages,reltuples,relallvisible,relfrozenxid,relminmxid,relhassubclass",
     "pg_catalog.pg_database": "datfrozenxid,datminmxid",
 }
-# Those of a table that had none are deleted; others can't be written.
-_STATISTICS = "pg_catalog.pg_statistic"
 # The rights on what a table of the catalog lists.
 _RIGHTS = {"pg_catalog.pg_class": ("relacl", ["oid"]), "pg_catalog.pg_attribute": ("attacl", ["attrelid", "attnum"])}
 _RESTORE_RIGHTS = """
@@ -122,7 +120,7 @@ class Pristine:
             connection.execute(f"TRUNCATE {', '.join(ours)} CASCADE")
             connection.execute("RESET session_replication_role")
         changed = self._changed(connection)
-        if changed - self._rows.keys() - self._rights.keys() - {_STATISTICS}:
+        if changed - self._rows.keys() - self._rights.keys():
             return False
         for table in changed:
             self._restore_rows(connection, table)
@@ -136,9 +134,7 @@ class Pristine:
         return True
 
     def _restore_rows(self, connection: Connection, table: str) -> None:
-        if table == _STATISTICS:
-            connection.execute(f"DELETE FROM {_STATISTICS} WHERE {self._is_new}")
-        elif table in _RIGHTS:
+        if table in _RIGHTS:
             rights, key = _RIGHTS[table]
             same = " AND ".join(f"t.{column} = w.{column}" for column in key)
             connection.execute(
