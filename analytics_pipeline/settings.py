@@ -93,6 +93,12 @@ class Settings(BaseSettings):
         le=1_000_000,
         description="Seconds that a statement waits for other sessions before it stops with an error that names them.",
     )
+    closing_sessions: int = Field(
+        default=2,
+        ge=1,
+        le=100,
+        description="Sessions of the database in which a run closes partitions; the embedded database has one.",
+    )
     file_access: Literal["owner", "group", "everyone"] = Field(
         default="owner",
         description="Who of this machine may read the documents, rejects and their folders that the program makes.",

@@ -77,11 +77,10 @@ class Window:
 
     def split(self, granularity: Granularity) -> "Iterator[Window]":
         """Yield the window cut at every bucket start of the granularity, in order."""
-        start = self.start
+        start, end = self.start, granularity.next(granularity.floor(self.start))
         while start < self.end:
-            end = min(granularity.next(granularity.floor(start)), self.end)
-            yield Window(start, end)
-            start = end
+            yield Window(start, min(end, self.end))
+            start, end = end, granularity.next(end)
 
     def count(self, granularity: Granularity) -> int:
         """Return how many buckets of the granularity an aligned window holds."""

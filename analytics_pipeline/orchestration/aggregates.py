@@ -5,6 +5,7 @@ from dagster import AssetExecutionContext, AssetsDefinition, Definitions, Materi
 from analytics_pipeline.orchestration.closing.attempts import attempt
 from analytics_pipeline.orchestration.metadata import ROWS, MetadataMap, describe_partitions, refresh_metadata
 from analytics_pipeline.orchestration.resources import Timescale
+from analytics_pipeline.orchestration.runs.tags import REFRESH
 from analytics_pipeline.orchestration.shared import AGGREGATES as GROUP
 from analytics_pipeline.orchestration.shared import pipeline_asset
 from analytics_pipeline.settings import Settings
@@ -29,6 +30,7 @@ def _build_asset(aggregate: ContinuousAggregate, settings: Settings) -> AssetsDe
         granularity=aggregate.granularity,
         table=aggregate.name,
         columns={name: COLUMNS[name] for name in aggregate.columns},
+        statements=REFRESH,
     )
     def _aggregate(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
         closing = attempt(context, timescale, aggregate.name, needs_events=True, proved_by_check=True)

@@ -29,6 +29,7 @@ from analytics_pipeline.orchestration.closing.attempts import attempt
 from analytics_pipeline.orchestration.closing.jobs import metric_sources
 from analytics_pipeline.orchestration.metadata import ROWS, MetadataMap, describe_partitions, plotted
 from analytics_pipeline.orchestration.resources import Timescale
+from analytics_pipeline.orchestration.runs.tags import FIGURES, OTHERS
 from analytics_pipeline.orchestration.shared import METRICS, pipeline_asset, pipeline_check
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.aggregates import LOGS_DAYS, Column
@@ -109,6 +110,7 @@ def _build_metric(table: MetricTable, granularity: Granularity, settings: Settin
         columns=table.columns,
         # A change of the definitions shows in the UI: partitions of the version before are then outdated.
         code_version=str(DEFINITIONS_VERSION),
+        statements=FIGURES,
     )
     def _metric(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
         closing = attempt(
@@ -147,6 +149,7 @@ def _build_history(history: _History, settings: Settings) -> AssetsDefinition:
         granularity=Granularity.DAY,
         table=history.table,
         columns=history.columns,
+        statements=OTHERS,
     )
     def _history_asset(context: AssetExecutionContext, timescale: Timescale) -> MaterializeResult:  # type: ignore[type-arg]
         closing = attempt(context, timescale, history.asset, needs_events=history.needs_events, proved_by_check=True)
@@ -167,6 +170,7 @@ def _build_alerts(table: MetricTable, granularity: Granularity, settings: Settin
         f"No rule of the file of rules fires in the latest closed {granularity}, which begins and ends alerts and "
         "notifies people.",
         settings,
+        statements=OTHERS,
     )
     def _alerts(timescale: Timescale) -> AssetCheckResult:
         with timescale.session() as connection:

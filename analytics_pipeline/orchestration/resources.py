@@ -1,7 +1,7 @@
 """What assets and checks are given to work with."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeAlias
 
 import psycopg
@@ -10,6 +10,7 @@ from dagster._utils.interrupts import raise_interrupts_as
 
 from analytics_pipeline.database import connect
 from analytics_pipeline.errors import AnalyticsError, DatabaseUnreachableError, first_line
+from analytics_pipeline.orchestration.runs.cancellation import is_interrupted
 from analytics_pipeline.settings import Settings, get_settings
 from analytics_pipeline.timescale.waiting import WatchedConnection
 
@@ -28,6 +29,17 @@ class TimescaleResource:
     def settings(self) -> Settings:
         """The settings to work by."""
         return self._settings or get_settings()
+
+    def sessions_of_run(self) -> int:
+        """Return in how many sessions a run may close partitions: one on the embedded database, which has one.
+
+        Where the database can't be reached its steps say so, one after the other.
+        """
+        if self.settings.closing_sessions == 1:
+            return 1
+        with suppress(DatabaseUnreachableError), connect(self.settings) as connection:
+            return 1 if connection.is_embedded else self.settings.closing_sessions
+        return 1
 
     @contextmanager
     def session(self) -> Iterator[WatchedConnection]:
@@ -54,7 +66,9 @@ class TimescaleResource:
                 ) as connection,
             ):
                 yield connection
-        except (DatabaseUnreachableError, psycopg.OperationalError):
+        except (DatabaseUnreachableError, psycopg.OperationalError) as error:
+            if is_interrupted():
+                raise KeyboardInterrupt from error
             raise
         except AnalyticsError as error:
             raise Failure(description=str(error), allow_retries=False) from error

@@ -23,6 +23,7 @@ from dagster import (
 from analytics_pipeline.orchestration.keys import asset_key
 from analytics_pipeline.orchestration.metadata import table_schema
 from analytics_pipeline.orchestration.partition_definitions import backfill_policy_for, partitions_for
+from analytics_pipeline.orchestration.runs import tags
 from analytics_pipeline.orchestration.runs.cancellation import StepRetry
 from analytics_pipeline.orchestration.runs.executor import owning_executor
 from analytics_pipeline.settings import Settings
@@ -63,10 +64,12 @@ def pipeline_asset(
     columns: Mapping[str, Column] | None = None,
     code_version: str | None = None,
     pool: str | None = POOL,
+    statements: str | None = None,
 ) -> Callable[[Callable[..., Any]], AssetsDefinition]:
     """Return the decorator of an asset of this code location.
 
     ``granularity`` is the width of its partitions, None if it has none; ``table`` and ``columns`` are shown in the UI.
+    ``statements``: what making it does, if that is nothing but statements of one session (``tags.STATEMENTS``).
     """
     metadata: dict[str, Any] = {}
     if table is not None and columns is not None:
@@ -84,6 +87,7 @@ def pipeline_asset(
         pool=pool,
         code_version=code_version,
         metadata=metadata,
+        op_tags=None if statements is None else {tags.STATEMENTS: statements},
     )
 
 
@@ -110,9 +114,18 @@ def pipeline_assets(
 
 
 def pipeline_check(
-    subject: str, name: str, description: str, settings: Settings, *, blocking: bool = False
+    subject: str,
+    name: str,
+    description: str,
+    settings: Settings,
+    *,
+    blocking: bool = False,
+    statements: str | None = None,
 ) -> Callable[[Callable[..., Any]], AssetChecksDefinition]:
-    """Return the decorator of a check of the asset ``subject``; what is built on it waits for a blocking one."""
+    """Return the decorator of a check of the asset ``subject``; what is built on it waits for a blocking one.
+
+    ``statements``: as of an asset.
+    """
     return asset_check(
         asset=asset_key(subject, settings),
         name=name,
@@ -120,6 +133,7 @@ def pipeline_check(
         blocking=blocking,
         pool=POOL,
         retry_policy=RETRY,
+        op_tags=None if statements is None else {tags.STATEMENTS: statements},
     )
 
 

@@ -1,7 +1,10 @@
 -- Taking the events of closed windows into the tables that outlive them, and noting what that changes.
 
--- Whoever changes what figures stand on holds the lock alone, whoever computes figures shares it, both to
--- the end of their transaction: so the figures of a partition have seen every change up to a number, or not.
+-- There are two locks, both held to the end of a transaction, and taken in this order by whoever wants both.
+-- That of events: shared by what takes events into a table, alone for whoever notes that events have changed, or changes
+-- such tables otherwise. That of changes: alone for whoever notes a change of what figures stand on, from before it has a
+-- number, and shared by whoever computes figures: so the figures of a partition have seen every change up to a number,
+-- or not.
 CREATE OR REPLACE FUNCTION analytics_lock_changes(p_shared boolean)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
@@ -10,13 +13,39 @@ BEGIN
     IF p_shared THEN
         PERFORM pg_advisory_xact_lock_shared(7261940002);
     ELSE
+        PERFORM pg_advisory_xact_lock(7261940003);
         PERFORM pg_advisory_xact_lock(7261940002);
     END IF;
 END
 $$;
 
 COMMENT ON FUNCTION analytics_lock_changes IS
-    'Takes the lock of analytics_metric_changes to the end of the transaction: shared to compute, else to change.';
+    'Takes the lock of analytics_metric_changes to the end of the transaction: shared to compute, else to change what figures stand on, for which it takes that of events, too.';
+
+-- For whoever reads long before there is anything to note: what computes figures meanwhile, or takes events into another
+-- table, need not wait for it.
+CREATE OR REPLACE FUNCTION analytics_lock_noting()
+RETURNS void
+LANGUAGE sql VOLATILE
+AS $$
+    SELECT pg_advisory_xact_lock(7261940002)
+$$;
+
+COMMENT ON FUNCTION analytics_lock_noting IS
+    'Takes the lock of analytics_metric_changes alone to the end of the transaction, to note a change there.';
+
+CREATE OR REPLACE FUNCTION analytics_lock_events(p_relation text)
+RETURNS void
+LANGUAGE sql VOLATILE
+AS $$
+    SELECT
+        pg_advisory_xact_lock_shared(7261940003),
+        -- Two that take events into one table take turns.
+        pg_advisory_xact_lock(7261940, hashtext(p_relation))
+$$;
+
+COMMENT ON FUNCTION analytics_lock_events IS
+    'Takes the lock of events to the end of the transaction, to take events into a table.';
 
 CREATE OR REPLACE FUNCTION analytics_note_closed(p_relation text, p_start timestamptz, p_end timestamptz)
 RETURNS void
@@ -63,7 +92,7 @@ DECLARE
     later tstzmultirange;
     changed bigint;
 BEGIN
-    PERFORM analytics_lock_changes(false);
+    PERFORM analytics_lock_events('analytics_users');
     events_from := greatest(p_start, analytics_events_from());
     later := tstzmultirange(tstzrange(p_end, NULL)) * coalesce(
         (SELECT c.windows FROM analytics_closed_windows AS c WHERE c.relation = 'analytics_users'), '{}'
@@ -193,6 +222,7 @@ BEGIN
     DELETE FROM settled_deletions AS d
     WHERE d.was_stored AND d.is_known AND d.returned_at IS NOT DISTINCT FROM d.known_return;
 
+    PERFORM analytics_lock_noting();
     -- Known from earlier or later on than before concerns the periods between, for the first time or no more all
     -- later ones; a deletion or a return those in which the user is deleted now and was not before, or was and is not.
     INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, metrics, cause)
@@ -284,7 +314,7 @@ DECLARE
     changed bigint;
     retaken timestamptz[];
 BEGIN
-    PERFORM analytics_lock_changes(false);
+    PERFORM analytics_lock_events('analytics_subscriptions');
     CREATE TEMP TABLE wanted ON COMMIT DROP AS
     SELECT *
     FROM analytics_relinked_subscriptions(NULL, tstzmultirange(tstzrange(p_start, p_end)));
@@ -323,14 +353,6 @@ BEGIN
         ON s.company_id = w.company_id AND s.subscription_id = w.subscription_id AND s.valid_from = w.valid_from
     WHERE w IS DISTINCT FROM s;
 
-    INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, metrics, cause)
-    SELECT
-        d.company_id, min(d.changed_from), nullif(max(d.changed_until), 'infinity'),
-        ARRAY['revenue_metrics', 'mrr_movements'], 'subscriptions'
-    FROM differing AS d
-    WHERE d.changed_from IS NOT NULL
-    GROUP BY d.company_id;
-
     -- Whoever has paid before comes back instead of being new, by another subscription too.
     CREATE TEMP TABLE payers ON COMMIT DROP AS
     SELECT p.company_id, p.user_id, analytics_first_paid(p.company_id, p.user_id) AS first_paid
@@ -341,6 +363,15 @@ BEGIN
         WHERE u.user_id IS NOT NULL
         GROUP BY d.company_id, u.user_id
     ) AS p;
+
+    PERFORM analytics_lock_noting();
+    INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, metrics, cause)
+    SELECT
+        d.company_id, min(d.changed_from), nullif(max(d.changed_until), 'infinity'),
+        ARRAY['revenue_metrics', 'mrr_movements'], 'subscriptions'
+    FROM differing AS d
+    WHERE d.changed_from IS NOT NULL
+    GROUP BY d.company_id;
 
     PERFORM set_config('analytics.keeps_mrr_snapshots', 'on', true);
     DELETE FROM analytics_subscriptions AS s

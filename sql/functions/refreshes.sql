@@ -21,7 +21,7 @@ RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN
-    PERFORM analytics_lock_changes(false);
+    PERFORM analytics_lock_noting();
     WITH kept AS (
         DELETE FROM analytics_metric_changes AS c WHERE c.refreshing = p_relation RETURNING c.*
     )
@@ -96,7 +96,7 @@ DECLARE
     replaced_by text := CASE WHEN p_is_replaced THEN p_relation END;
     cause text := 'events in ' || p_relation;
 BEGIN
-    PERFORM analytics_lock_changes(false);
+    PERFORM analytics_lock_noting();
     has_local := EXISTS (SELECT FROM analytics_metric_periods AS m WHERE m.time_zone <> 'UTC');
     IF p_granularity = 'hour' THEN
         -- Figures of days read the hours at their edges, and days and months are refreshed later.
@@ -149,7 +149,7 @@ DECLARE
     refreshes_itself boolean;
     cause text := 'events in ' || p_relation;
 BEGIN
-    PERFORM analytics_lock_changes(false);
+    PERFORM analytics_lock_noting();
     DELETE FROM analytics_metric_changes AS c WHERE c.refreshing = p_relation;
     DELETE FROM analytics_changed_hours AS h WHERE h.refreshing = p_relation;
     -- Events that were deleted meanwhile may be in the log no longer.

@@ -6,15 +6,15 @@ from contextlib import contextmanager, suppress
 import psycopg
 from dagster import AssetExecutionContext, DagsterRun, Failure
 
-from analytics_pipeline import signals
 from analytics_pipeline.companies.calendar import platform_calendar
 from analytics_pipeline.errors import RefusedError
 from analytics_pipeline.health.check_result import CheckResult
 from analytics_pipeline.metrics.local_dates import require_ended_everywhere
-from analytics_pipeline.metrics.partitions import DeadRun, begin_attempt, record_closed, record_deaths, record_failure
+from analytics_pipeline.metrics.partitions import begin_attempt, record_closed, record_failure
 from analytics_pipeline.orchestration.closing.jobs import granularity_of
 from analytics_pipeline.orchestration.partition_definitions import window_of
 from analytics_pipeline.orchestration.resources import Timescale
+from analytics_pipeline.orchestration.runs.cancellation import is_interrupted
 from analytics_pipeline.orchestration.runs.descriptions import REFUSED
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import require_closable
@@ -51,12 +51,10 @@ def attempt(
         try:
             yield connection, window
         except BaseException as error:
-            # A connection that is lost can't say why: the attempt stays begun, which counts as failed.
-            with suppress(psycopg.Error):
-                if (number := signals.received()) is not None:
-                    why = f"its process was ended by {number.name}"
-                    record_deaths(connection, [DeadRun(context.run.run_id, why, is_taken_back=True)])
-                elif isinstance(error, Exception):
+            # What is interrupted has not failed. A connection that is lost can't say why: the attempt stays begun,
+            # which counts as failed.
+            if isinstance(error, Exception) and not is_interrupted():
+                with suppress(psycopg.Error):
                     record_failure(connection, asset, window, str(error), *_runs(context.run))
             raise
         if not proved_by_check:

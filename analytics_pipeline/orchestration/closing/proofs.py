@@ -18,6 +18,7 @@ from analytics_pipeline.orchestration.check_results import check_evaluation, che
 from analytics_pipeline.orchestration.closing.attempts import end_attempt
 from analytics_pipeline.orchestration.closing.jobs import WINDOW_CHECK
 from analytics_pipeline.orchestration.resources import Timescale
+from analytics_pipeline.orchestration.runs.tags import OTHERS
 from analytics_pipeline.orchestration.shared import pipeline_check
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import Connection
@@ -37,6 +38,7 @@ def _build_check(check: HealthCheck, settings: Settings) -> AssetChecksDefinitio
         "while they are closed is closed again, or left to late_events, and said.",
         settings,
         blocking=True,
+        statements=OTHERS,
     )
     def _window_check(context: AssetCheckExecutionContext, timescale: Timescale) -> AssetCheckResult:
         window = window_judged(context)

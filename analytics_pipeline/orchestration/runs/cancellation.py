@@ -32,6 +32,11 @@ from analytics_pipeline.timescale.connection import cancel_statements
 
 _T = TypeVar("_T")
 
+# Of the steps that a run executes in threads, which no signal reaches: set once the run has been interrupted.
+interruption_of_steps: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar(
+    "interruption_of_steps", default=None
+)
+
 # A statement that a server cancels ends at once; one of the embedded database is left to itself after this.
 _GRACE_SECONDS = 4.0
 _POLL_SECONDS = 0.2
@@ -44,6 +49,12 @@ _IN_PROGRESS = (
 _NOT_AT_WORK = (DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING)
 # Everything has to end soon: so long is waited for a database that is busy.
 _LOCK_SECONDS = 1.0
+
+
+def is_interrupted() -> bool:
+    """Return whether a signal ends this process, or the run of the step that this thread executes is interrupted."""
+    interruption = interruption_of_steps.get()
+    return signals.received() is not None or (interruption is not None and interruption.is_set())
 
 
 class StepRetry(RetryPolicy):
@@ -63,16 +74,16 @@ class StepRetry(RetryPolicy):
             if isinstance(reason, (KeyboardInterrupt, DagsterExecutionInterruptedError)):
                 raise reason
             reason = reason.__cause__ or reason.__context__
-        if signals.received() is not None:
+        if is_interrupted():
             raise DagsterExecutionInterruptedError
         return float(super().calculate_delay(attempt_num))
 
 
-def cancel_on_signal(instance: DagsterInstance, run_id: str, execute: Callable[[], _T]) -> _T:
+def cancel_on_signal(instance: DagsterInstance, settings: Settings, run_id: str, execute: Callable[[], _T]) -> _T:
     """Execute a run in a thread of its own; interrupted meanwhile, mark it as cancelled before raising that.
 
     ``execute`` creates and executes the run of that id; what it raises is raised. In the main thread Dagster would
-    take the signals itself, and call the run failed.
+    take the signals itself, and call the run failed. A run that is cancelled counts as no attempt at its partitions.
     """
     outcome: Future[_T] = Future()
     context = contextvars.copy_context()
@@ -91,6 +102,9 @@ def cancel_on_signal(instance: DagsterInstance, run_id: str, execute: Callable[[
             wait([outcome])
         except (KeyboardInterrupt, SystemExit):
             _cancel(instance, run_id, outcome)
+            number = signals.received()
+            if outcome.done() and number is not None:
+                _take_back(settings, DeadRun(run_id, f"its process was ended by {number.name}", is_taken_back=True))
             raise
         return outcome.result()
 
@@ -111,6 +125,12 @@ def _cancel(instance: DagsterInstance, run_id: str, outcome: "Future[_T]") -> No
         run = instance.get_run_by_id(run_id)
         if run is not None and not run.is_finished:
             instance.report_run_canceled(run, "The command that executed this run was interrupted and has ended.")
+
+
+def _take_back(settings: Settings, *runs: DeadRun) -> None:
+    """Let what runs that were ended have begun count as no attempt at its partitions: nothing has failed."""
+    with connect(settings, autocommit=True, lock_timeout=_LOCK_SECONDS) as connection:
+        record_deaths(connection, runs)
 
 
 class ServerRuns:
@@ -143,12 +163,8 @@ class ServerRuns:
         for run in self._unfinished():
             self._instance.report_run_canceled(run, "The program that executed this run was stopped.")
         if self._asked:
-            stopped = [
-                DeadRun(run.run_id, "the program that executed it was stopped", is_taken_back=True)
-                for run in self._asked
-            ]
-            with connect(self._settings, autocommit=True, lock_timeout=_LOCK_SECONDS) as connection:
-                record_deaths(connection, stopped)
+            why = "the program that executed it was stopped"
+            _take_back(self._settings, *(DeadRun(run.run_id, why, is_taken_back=True) for run in self._asked))
 
     def _unfinished(self) -> list[DagsterRun]:
         runs = self._instance.get_runs(RunsFilter(statuses=_IN_PROGRESS))

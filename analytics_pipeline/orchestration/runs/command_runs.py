@@ -56,7 +56,7 @@ def execute_run(
                     _end(instance, interrupted, "Dagster's storage failed while it was executed")
                 all_tags = {**(run_tags or {}), tags.REASON: reason}
                 execute = partial(_execute, instance, job_def, origin, run_id, all_tags)
-                result = cancel_on_signal(instance, run_id, execute)
+                result = cancel_on_signal(instance, settings, run_id, execute)
         except StorageError:
             if not left:
                 raise

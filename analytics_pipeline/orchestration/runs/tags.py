@@ -10,3 +10,9 @@ FAILURE_REASON = "dagster/failure_reason"
 # What a closing run was made for: the name of the sensor that asked for it, or of the command that executes it.
 REASON = "analytics/closed_because"
 CLOSE, DEMO = "close", "demo"
+
+# On a step that does nothing but statements, in one session, so that others of its run may be executed beside it: what
+# they do. Figures that are computed while an aggregate is refreshed would have to be computed again: they have not seen
+# what the refresh notes in the end.
+STATEMENTS = "analytics/statements"
+REFRESH, FIGURES, OTHERS = "refresh", "figures", "others"
