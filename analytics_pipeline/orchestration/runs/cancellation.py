@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
+import psycopg
 from dagster import (
     DagsterExecutionInterruptedError,
     DagsterInstance,
@@ -26,6 +27,7 @@ from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from analytics_pipeline import signals
 from analytics_pipeline.database import connect
+from analytics_pipeline.errors import AnalyticsError
 from analytics_pipeline.metrics.partitions import DeadRun, record_deaths
 from analytics_pipeline.settings import Settings
 from analytics_pipeline.timescale.connection import cancel_statements
@@ -103,8 +105,10 @@ def cancel_on_signal(instance: DagsterInstance, settings: Settings, run_id: str,
         except (KeyboardInterrupt, SystemExit):
             _cancel(instance, run_id, outcome)
             number = signals.received()
+            # Where something of it still works, that has the only session of the embedded database.
             if outcome.done() and number is not None:
-                _take_back(settings, DeadRun(run_id, f"its process was ended by {number.name}", is_taken_back=True))
+                with suppress(AnalyticsError, psycopg.Error):
+                    _take_back(settings, DeadRun(run_id, f"its process was ended by {number.name}", is_taken_back=True))
             raise
         return outcome.result()
 
