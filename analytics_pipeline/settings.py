@@ -94,7 +94,7 @@ class Settings(BaseSettings):
         description="Seconds that a statement waits for other sessions before it stops with an error that names them.",
     )
     closing_sessions: int = Field(
-        default=2,
+        default=3,
         ge=1,
         le=100,
         description="Sessions of the database in which a run closes partitions; the embedded database has one.",

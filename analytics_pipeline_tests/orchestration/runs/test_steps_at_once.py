@@ -1,4 +1,4 @@
-"""The steps of a closing run on a server: two at once, in the order that nothing has to be computed twice."""
+"""The steps of a closing run on a server: several at once, in the order that nothing has to be computed twice."""
 
 import signal
 import subprocess
@@ -187,7 +187,7 @@ def run(instance: DagsterInstance, make: Callable[[], JobDefinition]) -> tuple[b
         return result.success, told
 
 
-def test_two_steps_of_a_run_are_at_work_at_once_or_as_many_as_the_setting_says(
+def test_as_many_steps_of_a_run_are_at_work_at_once_as_the_setting_says(
     instance: DagsterInstance, steps: Steps, environment: pytest.MonkeyPatch
 ) -> None:
     for sessions in ("2", "3", "1"):
@@ -221,10 +221,12 @@ def test_the_embedded_database_is_asked_by_one_step_at_a_time(instance: DagsterI
 
 
 def test_what_most_wait_for_is_first_and_no_figures_are_computed_beside_a_refresh(
-    instance: DagsterInstance, steps: Steps
+    instance: DagsterInstance, steps: Steps, environment: pytest.MonkeyPatch
 ) -> None:
+    environment.setenv("ANALYTICS_CLOSING_SESSIONS", "2")
+    get_settings.cache_clear()
     assert run(instance, of_refreshes_and_figures)[0]
-    assert steps.began[0] == "most_wait_for"
+    assert "most_wait_for" in steps.began[:2]
     assert steps.most == 2
     refreshes, figures = {"a_refresh", "long_refresh", "most_wait_for"}, {"figures", "built_on_it"}
     assert not [together for together in steps.together if together & refreshes and together & figures]
