@@ -20,6 +20,7 @@ from analytics_pipeline.metrics.tables import (
 from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.timescale.refresh import HorizonError, refresh
+from analytics_pipeline.timescale.waiting import LockTimeoutError
 from analytics_pipeline.windows import Granularity
 from analytics_pipeline_tests.conftest import SERVER_URL, Database
 from analytics_pipeline_tests.events_factory import add_event, at
@@ -204,6 +205,27 @@ def test_two_closings_of_one_period_take_turns(closed_alone: Connection, databas
         first.commit()
         assert other.result(timeout=30).changed == 0
     assert is_settled(closed_alone)
+
+
+@needs_sessions
+def test_what_takes_events_in_leaves_others_alone_that_read_and_keeps_out_who_changes_what_it_reads(
+    database: Database,
+) -> None:
+    """Before it notes a change, last of all, neither figures nor other tables have to wait for it."""
+    day = "'2025-02-01Z', '2025-02-02Z'"
+    beside = (f"analytics_close_subscriptions({day})", "analytics_lock_changes(true)", "analytics_lock_noting()")
+    waits = (f"analytics_close_users({day})", f"analytics_note_changed_events({day})", "analytics_lock_changes(false)")
+    with database.connect() as busy, database.connect(autocommit=True) as other:
+        busy.execute("SELECT analytics_lock_events('analytics_users')")
+        other.execute("SET lock_timeout = '200ms'")
+        for call in beside:
+            other.execute(f"SELECT {call}")
+        for call in waits:
+            with pytest.raises(LockTimeoutError):
+                other.execute(f"SELECT {call}")
+        busy.rollback()
+        for call in waits:
+            other.execute(f"SELECT {call}")
 
 
 def _waits_for_a_lock(connection: Connection) -> bool:

@@ -22,8 +22,8 @@ $$;
 COMMENT ON FUNCTION analytics_lock_changes IS
     'Takes the lock of analytics_metric_changes to the end of the transaction: shared to compute, else to change what figures stand on, for which it takes that of events, too.';
 
--- For whoever reads long before there is anything to note: what computes figures meanwhile, or takes events into another
--- table, need not wait for it.
+-- For whoever works long before it notes what has changed, last of all: what computes figures meanwhile sees nothing of it
+-- yet, and need not wait.
 CREATE OR REPLACE FUNCTION analytics_lock_noting()
 RETURNS void
 LANGUAGE sql VOLATILE
@@ -222,14 +222,12 @@ BEGIN
     DELETE FROM settled_deletions AS d
     WHERE d.was_stored AND d.is_known AND d.returned_at IS NOT DISTINCT FROM d.known_return;
 
-    PERFORM analytics_lock_noting();
     -- Known from earlier or later on than before concerns the periods between, for the first time or no more all
     -- later ones; a deletion or a return those in which the user is deleted now and was not before, or was and is not.
-    INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, metrics, cause)
+    CREATE TEMP TABLE concerned ON COMMIT DROP AS
     SELECT
-        c.company_id, min(c.changed_from),
-        CASE WHEN bool_and(c.changed_until IS NOT NULL) THEN max(c.changed_until) END,
-        ARRAY['revenue_metrics', 'user_metrics'], c.cause
+        c.company_id, min(c.changed_from) AS changed_from,
+        CASE WHEN bool_and(c.changed_until IS NOT NULL) THEN max(c.changed_until) END AS changed_until, c.cause
     FROM (
         SELECT
             f.company_id, least(f.first_seen, f.known_since) AS changed_from,
@@ -297,7 +295,11 @@ BEGIN
         ANALYZE analytics_user_days;
     END IF;
     PERFORM analytics_note_closed('analytics_users', p_start, p_end);
-    DROP TABLE seen, changed_users, settled_deletions;
+    PERFORM analytics_lock_noting();
+    INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, metrics, cause)
+    SELECT c.company_id, c.changed_from, c.changed_until, ARRAY['revenue_metrics', 'user_metrics'], c.cause
+    FROM concerned AS c;
+    DROP TABLE seen, changed_users, settled_deletions, concerned;
     RETURN changed;
 END
 $$;
@@ -364,15 +366,6 @@ BEGIN
         GROUP BY d.company_id, u.user_id
     ) AS p;
 
-    PERFORM analytics_lock_noting();
-    INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, metrics, cause)
-    SELECT
-        d.company_id, min(d.changed_from), nullif(max(d.changed_until), 'infinity'),
-        ARRAY['revenue_metrics', 'mrr_movements'], 'subscriptions'
-    FROM differing AS d
-    WHERE d.changed_from IS NOT NULL
-    GROUP BY d.company_id;
-
     PERFORM set_config('analytics.keeps_mrr_snapshots', 'on', true);
     DELETE FROM analytics_subscriptions AS s
     USING differing AS d
@@ -410,7 +403,18 @@ BEGIN
     FROM analytics_mrr_balances(retaken, NULL, '{}') AS b
     WHERE retaken IS NOT NULL;
 
-    INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, metrics, cause)
+    SELECT count(*) INTO changed FROM differing;
+    IF changed >= 500 THEN
+        ANALYZE analytics_subscriptions;
+    END IF;
+    CREATE TEMP TABLE concerned ON COMMIT DROP AS
+    SELECT
+        d.company_id, min(d.changed_from) AS changed_from, nullif(max(d.changed_until), 'infinity') AS changed_until,
+        ARRAY['revenue_metrics', 'mrr_movements'] AS metrics, 'subscriptions' AS cause
+    FROM differing AS d
+    WHERE d.changed_from IS NOT NULL
+    GROUP BY d.company_id
+    UNION ALL
     SELECT
         p.company_id, min(least(p.first_paid, p.first_paid_now)),
         nullif(max(greatest(p.first_paid, p.first_paid_now)), 'infinity'), ARRAY['mrr_movements'], 'first payers'
@@ -420,12 +424,11 @@ BEGIN
     WHERE p.first_paid <> p.first_paid_now
     GROUP BY p.company_id;
 
-    SELECT count(*) INTO changed FROM differing;
-    IF changed >= 500 THEN
-        ANALYZE analytics_subscriptions;
-    END IF;
     PERFORM analytics_note_closed('analytics_subscriptions', p_start, p_end);
-    DROP TABLE wanted, differing, payers;
+    PERFORM analytics_lock_noting();
+    INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, metrics, cause)
+    SELECT c.company_id, c.changed_from, c.changed_until, c.metrics, c.cause FROM concerned AS c;
+    DROP TABLE wanted, differing, payers, concerned;
     RETURN changed;
 END
 $$;
