@@ -259,6 +259,15 @@ def test_a_document_of_an_older_version_is_not_compared_and_neither_is_what_it_d
         "WHERE f ->> 'name' !~ '^crypto/')) WHERE company_id = 'globex'"
     )
     assert publish(connection)["globex"].document.corrections == ()
+    # Nor one of the rates, which are rows of a table that it showed.
+    connection.execute(
+        "UPDATE analytics_report_documents SET shown_figures = jsonb_set(shown_figures, '{figures}', ("
+        "SELECT jsonb_agg(f) FROM jsonb_array_elements(shown_figures -> 'figures') AS f "
+        "WHERE f ->> 'name' !~ '^subscriptionRates/.*/newCustomers$')) WHERE company_id = 'globex'"
+    )
+    shown = "SELECT count(*) FROM analytics_report_documents WHERE shown_figures::text ~ 'subscriptionRates/value/newC'"
+    assert fetch_row(connection, shown) == (len(AUDIENCES) - 1,)
+    assert publish(connection)["globex"].document.corrections == ()
     assert publish(connection)["globex"].document.sha256 == made.sha256
 
 

@@ -1,6 +1,6 @@
 -- Documents beside each other: which figures differ, and what the document that counts is to the one that was mailed.
 
--- Only columns that both documents know are compared, so that a release that shows more corrects nothing; a figure by
+-- Only columns and figures that both documents know are compared, so that a release that shows more corrects nothing; a figure by
 -- another version of the definitions differs by definition, and is no change either.
 CREATE OR REPLACE FUNCTION analytics_changed_figures(p_before jsonb, p_after jsonb)
 RETURNS TABLE (name text, label text, kind text, before text, after text, difference numeric, place bigint)
@@ -17,7 +17,13 @@ AS $$
             CASE WHEN a.value ~ '^-?\d+(\.\d+)?$' AND b.value ~ '^-?\d+(\.\d+)?$'
                  THEN a.value::numeric - b.value::numeric END AS difference,
             coalesce(a.place, b.place) AS place,
-            a.name IS NULL OR b.name IS NULL OR a.version IS NOT DISTINCT FROM b.version AS is_comparable
+            CASE
+                -- A table that shows the period before as well has a row for each of its figures, whatever the data: one
+                -- that a document has not is one that its release did not show.
+                WHEN a.name IS NULL OR b.name IS NULL
+                THEN NOT p_after -> 'columns' ? concat(split_part(coalesce(a.name, b.name), '/', 1), '/previous')
+                ELSE a.version IS NOT DISTINCT FROM b.version
+            END AS is_comparable
         FROM (
             SELECT e.place, e.figure ->> 'name' AS name, e.figure ->> 'label' AS label, e.figure ->> 'kind' AS kind,
                    e.figure ->> 'value' AS value, e.figure ->> 'version' AS version

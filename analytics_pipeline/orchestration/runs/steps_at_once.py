@@ -20,16 +20,16 @@ from dagster._core.execution.compute_logs import create_compute_log_file_key
 from dagster._core.execution.plan.execute_plan import dagster_event_sequence_for_step
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 from dagster._core.executor.in_process import inprocess_execution_iterator
-from dagster._core.storage.tags import PRIORITY_TAG
 from dagster._utils.error import serializable_error_info_from_exc_info
 from dagster._utils.interrupts import raise_interrupts_as
 
 from analytics_pipeline.orchestration.runs.cancellation import interruption_of_steps
-from analytics_pipeline.orchestration.runs.tags import FIGURES, REFRESH, STATEMENTS
+from analytics_pipeline.orchestration.runs.tags import FIGURES, PRIORITY, REFRESH, STATEMENTS
 from analytics_pipeline.timescale.connection import cancel_statements
 
 if TYPE_CHECKING:
-    from dagster._core.execution.context.system import PlanExecutionContext, StepExecutionContext
+    from dagster import StepExecutionContext
+    from dagster._core.execution.context.system import PlanExecutionContext
     from dagster._core.execution.plan.active import ActiveExecution
     from dagster._core.execution.plan.plan import ExecutionPlan
     from dagster._core.execution.plan.step import ExecutionStep
@@ -120,7 +120,7 @@ def _order(execution_plan: "ExecutionPlan") -> "Callable[[ExecutionStep], float]
 
     def sort_key(step: "ExecutionStep") -> float:
         # Figures come last, and what somebody has given a priority before all that.
-        first = 2 * int(step.tags.get(PRIORITY_TAG, 0)) + (step.tags[STATEMENTS] != FIGURES)
+        first = 2 * int(step.tags.get(PRIORITY, 0)) + (step.tags[STATEMENTS] != FIGURES)
         return -first * (len(followers) + 1) - followers[step.key]
 
     return sort_key

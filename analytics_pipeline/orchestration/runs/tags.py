@@ -4,6 +4,7 @@ PARTITION = "dagster/partition"
 PARTITION_RANGE_START = "dagster/asset_partition_range_start"
 PARTITION_RANGE_END = "dagster/asset_partition_range_end"
 MAX_RETRIES = "dagster/max_retries"
+PRIORITY = "dagster/priority"
 WILL_RETRY = "dagster/will_retry"
 FAILURE_REASON = "dagster/failure_reason"
 
