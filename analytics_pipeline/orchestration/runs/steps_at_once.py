@@ -95,10 +95,7 @@ def _execute_at_once(
                 for step in active.get_steps_to_execute():
                     steps.start(job_context.for_step(step, active.get_known_state()))
                 yield from active.concurrency_event_iterator(job_context)
-                if steps:
-                    yield from _next_event(job_context, active, steps, places)
-                else:
-                    active.sleep_til_ready()
+                yield from _next_event(job_context, active, steps, places)
         except DagsterExecutionInterruptedError:
             steps.interrupt()
             raise
@@ -172,7 +169,7 @@ def _capture_output(
 def _next_event(
     job_context: "PlanExecutionContext", active: "ActiveExecution", steps: "_RunningSteps", places: "_Places"
 ) -> Iterator[DagsterEvent]:
-    """Wait for a running step, or until it is time to look for another one, and yield what has happened."""
+    """Wait for a running step, or until it is time to look for one that may begin, and yield what has happened."""
     # As an interruption of the run: the handler that Dagster has set notes it, and waits for the step to end.
     with raise_interrupts_as(DagsterExecutionInterruptedError):
         happened = steps.next(within=_LOOK_SECONDS)
@@ -202,10 +199,6 @@ class _RunningSteps:
     _keys: set[str] = field(default_factory=set)
     _happened: "SimpleQueue[DagsterEvent | _Ended]" = field(default_factory=SimpleQueue)
     _interruption: threading.Event = field(default_factory=threading.Event)
-
-    def __bool__(self) -> bool:
-        """Return whether there are any."""
-        return bool(self._keys)
 
     def start(self, step_context: "StepExecutionContext") -> None:
         """Begin a step."""
