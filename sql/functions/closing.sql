@@ -39,6 +39,10 @@ RETURNS void
 LANGUAGE sql VOLATILE
 AS $$
     SELECT
+        -- What the release before this one has begun, and a migration finds under way, holds the lock of changes alone,
+        -- from the beginning: it is waited for, and nothing else.
+        pg_advisory_lock_shared(7261940002),
+        pg_advisory_unlock_shared(7261940002),
         pg_advisory_xact_lock_shared(7261940003),
         -- Two that take events into one table take turns.
         pg_advisory_xact_lock(7261940, hashtext(p_relation))

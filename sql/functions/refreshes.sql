@@ -50,6 +50,7 @@ RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN
+    PERFORM analytics_lock_noting();
     WITH aggregate AS MATERIALIZED (
         SELECT a.view_name::text AS relation
         FROM timescaledb_information.continuous_aggregates AS a

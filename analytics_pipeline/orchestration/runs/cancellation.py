@@ -105,10 +105,12 @@ def cancel_on_signal(instance: DagsterInstance, settings: Settings, run_id: str,
         except (KeyboardInterrupt, SystemExit):
             _cancel(instance, run_id, outcome)
             number = signals.received()
-            # Where something of it still works, that has the only session of the embedded database.
-            if outcome.done() and number is not None:
-                with suppress(AnalyticsError, psycopg.Error):
-                    _take_back(settings, DeadRun(run_id, f"its process was ended by {number.name}", is_taken_back=True))
+            if number is not None:
+                run = DeadRun(run_id, f"its process was ended by {number.name}", is_taken_back=True)
+                # What can't be cancelled may have the only session of the embedded database.
+                taking_back = threading.Thread(target=_take_back, args=(settings, run), daemon=True)
+                taking_back.start()
+                taking_back.join(2 * _LOCK_SECONDS)
             raise
         return outcome.result()
 
@@ -132,8 +134,14 @@ def _cancel(instance: DagsterInstance, run_id: str, outcome: "Future[_T]") -> No
 
 
 def _take_back(settings: Settings, *runs: DeadRun) -> None:
-    """Let what runs that were ended have begun count as no attempt at its partitions: nothing has failed."""
-    with connect(settings, autocommit=True, lock_timeout=_LOCK_SECONDS) as connection:
+    """Let what runs that were ended have begun count as no attempt at its partitions: nothing has failed.
+
+    Where the database can't be reached in time, it does count.
+    """
+    with (
+        suppress(AnalyticsError, psycopg.Error),
+        connect(settings, autocommit=True, lock_timeout=_LOCK_SECONDS) as connection,
+    ):
         record_deaths(connection, runs)
 
 
