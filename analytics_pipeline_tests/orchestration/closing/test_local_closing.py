@@ -11,7 +11,7 @@ from analytics_pipeline.definitions import build_definitions
 from analytics_pipeline.errors import RefusedError
 from analytics_pipeline.metrics.local_dates import require_ended_everywhere
 from analytics_pipeline.metrics.partitions import begin_attempt, record_closed
-from analytics_pipeline.metrics.tables import METRIC_TABLES
+from analytics_pipeline.metrics.tables import METRIC_TABLES, close_metric
 from analytics_pipeline.orchestration import close as closing
 from analytics_pipeline.orchestration.close import close_span, ranges_to_close
 from analytics_pipeline.orchestration.close_preview import preview_close
@@ -51,6 +51,10 @@ def test_the_first_is_closed_while_the_last_goes_on(
     with database.connect(autocommit=True) as connection:
         add_event(connection, f"{now - timedelta(days=2):%Y-%m-%dT%H:%M}", company_id="kiri")
         _close_hours(connection, Window(start, Granularity.HOUR.floor(now)))
+        # As on any day but the very first: by the platform's calendar something is closed, at whatever hour this runs.
+        before = Granularity.DAY.floor(now - timedelta(days=3))
+        for table in METRIC_TABLES:
+            close_metric(connection, table, Granularity.DAY, Window(before, before + timedelta(days=1)), "EUR")
         assert isinstance(tick(), SkipReason), "everybody lives in UTC"
         _add_companies(connection, [FIRST, LAST])
         (ended,) = fetch_row(connection, "SELECT analytics_local_date(now(), %s) - 1", [FIRST[1]])
