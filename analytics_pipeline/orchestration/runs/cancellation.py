@@ -39,9 +39,10 @@ interruption_of_steps: contextvars.ContextVar[threading.Event | None] = contextv
     "interruption_of_steps", default=None
 )
 
-# A statement that a server cancels ends at once; one of the embedded database is left to itself after this.
-_GRACE_SECONDS = 4.0
-_POLL_SECONDS = 0.2
+# A statement that a server cancels ends at once; one of the embedded database is left to itself after the first, and
+# what has not ended is cancelled again after the second.
+GRACE_SECONDS = 4.0
+POLL_SECONDS = 0.2
 _IN_PROGRESS = (
     DagsterRunStatus.STARTING,
     DagsterRunStatus.STARTED,
@@ -117,7 +118,7 @@ def cancel_on_signal(instance: DagsterInstance, settings: Settings, run_id: str,
 
 def _cancel(instance: DagsterInstance, run_id: str, outcome: "Future[_T]") -> None:
     """End a run: cancel its statements until it has ended, and mark it as cancelled if that takes too long."""
-    ends_at = time.monotonic() + _GRACE_SECONDS
+    ends_at = time.monotonic() + GRACE_SECONDS
     while not outcome.done() and time.monotonic() < ends_at:
         # A storage that does not answer keeps nobody: the run is found dead later.
         with suppress(Exception):
@@ -126,7 +127,7 @@ def _cancel(instance: DagsterInstance, run_id: str, outcome: "Future[_T]") -> No
                 # Before anything of it ends: Dagster calls a run cancelled only if that was asked for.
                 instance.report_run_canceling(run, "The command that executes this run was interrupted.")
         cancel_statements()
-        wait([outcome], timeout=_POLL_SECONDS)
+        wait([outcome], timeout=POLL_SECONDS)
     with suppress(Exception):
         run = instance.get_run_by_id(run_id)
         if run is not None and not run.is_finished:

@@ -23,7 +23,7 @@ from dagster._core.executor.in_process import inprocess_execution_iterator
 from dagster._utils.error import serializable_error_info_from_exc_info
 from dagster._utils.interrupts import raise_interrupts_as
 
-from analytics_pipeline.orchestration.runs.cancellation import interruption_of_steps
+from analytics_pipeline.orchestration.runs.cancellation import GRACE_SECONDS, POLL_SECONDS, interruption_of_steps
 from analytics_pipeline.orchestration.runs.tags import FIGURES, PRIORITY, REFRESH, STATEMENTS
 from analytics_pipeline.timescale.connection import cancel_statements
 
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 
     from analytics_pipeline.orchestration.resources import TimescaleResource
 
-# A statement that a server cancels ends at once; what does not end is left to the end of the process after this.
-_GRACE_SECONDS = 4.0
-_CANCEL_SECONDS = 0.2
 # So often somebody looks whether a step may be repeated, or has got its place in a pool.
 _LOOK_SECONDS = 0.5
 
@@ -223,10 +220,10 @@ class _RunningSteps:
     def interrupt(self) -> None:
         """Cancel the statements of all until they have ended, or have had time enough."""
         self._interruption.set()
-        ends_at = time.monotonic() + _GRACE_SECONDS
+        ends_at = time.monotonic() + GRACE_SECONDS
         while self._keys and time.monotonic() < ends_at:
             cancel_statements()
-            self.next(within=_CANCEL_SECONDS)
+            self.next(within=POLL_SECONDS)
         self._keys.clear()
 
     def wait(self) -> None:
