@@ -71,7 +71,7 @@ def revenue(
 ) -> pd.DataFrame:
     """Return the revenue answer of any window in a reporting currency, one row; ``None`` means all companies."""
     with one_view(connection):
-        figures = revenue_metrics(connection, company_id, window, currency)
+        figures = revenue_metrics(connection, company_id, window, currency, as_stored=True)
         return _answer(scope(connection, company_id, window), currency, RevenueMetrics, [figures], floats=floats)
 
 
@@ -84,7 +84,7 @@ def movements(
     exactly, but not of floats.
     """
     with one_view(connection):
-        (figures,) = mrr_figures(connection, [(company_id, window)], currency)
+        (figures,) = mrr_figures(connection, [(company_id, window)], currency, as_stored=True)
         rows = [_Movements(figures.movements, figures.rates)]
         return _answer(scope(connection, company_id, window), currency, _Movements, rows, floats=floats)
 

@@ -50,7 +50,8 @@ BEGIN
         FROM pg_proc AS p
         WHERE p.pronamespace = current_schema()::regnamespace
           AND p.proname = ANY (ARRAY[
-              'analytics_revenue_figures', 'analytics_mrr_figures', 'analytics_user_answers', 'analytics_user_figures',
+              'analytics_revenue_figures', 'analytics_mrr_figures', 'analytics_stored_revenue', 'analytics_stored_movements',
+              'analytics_user_answers', 'analytics_user_figures',
               'analytics_crypto_assets', 'analytics_top_events', 'analytics_company_is_known',
               'analytics_company_rows', 'analytics_documents_of',
               'analytics_request_report', 'analytics_report_request_of', 'analytics_open_document',

@@ -1,7 +1,8 @@
 """The metric tables: what is stored against what the definitions give, rates that lack, what is outdated."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import date, timedelta
+from typing import NamedTuple
 
 from psycopg import sql
 
@@ -41,41 +42,19 @@ def equals_definitions(
 ) -> CheckResult:
     """Judge the stored rows of a window, or of the newest closed periods, against what the functions give now.
 
-    Days are proved for the last 35 of a window, months for the last 13; autocommit connection. Periods under which
-    something has changed since they were computed are no failure: they are computed again.
+    Days are proved for the last 35 of a window, months for the last 13, and with them the years that these are of;
+    autocommit connection. Periods under which something has changed since they were computed are no failure: they are
+    computed again.
     """
     judged = _proved_window(connection, table, granularity, window)
-    before = granularity.floor(judged.start - timedelta(days=1))
-    platform = platform_calendar(connection, settings)
-    parameters = {
-        "metric": table.metric,
-        "granularity": str(granularity),
-        "before": before.date(),
-        "first": judged.start.date(),
-        "until": judged.end.date(),
-        "zone": platform.time_zone,
-        "currency": platform.currency,
-        "version": DEFINITIONS_VERSION,
-        "horizon": retention_horizon(connection),
-        "most": _MAX_SHOWN,
-        "amounts": table.amounts,
-    }
-    query = sql.SQL(load_query("compare_metric")).format(
-        table=sql.Identifier(table.table), rows=sql.Identifier(table.rows_function)
-    )
-    with one_state(connection):
-        # The year before is what MRR and revenue of a period are compared with. Local dates reach beyond those of UTC.
-        first, end = before - _BEYOND_UTC, judged.end + _BEYOND_UTC
-        found = [
-            each
-            for window in (Window(first, end), Window(first - _LEAP_YEAR, end - _YEAR))
-            for each in stale_ranges(connection, window)
-        ]
-        stale = [each for each in found if each.aggregate in table.aggregates]
-        parameters |= {"stale_first": [each.first for each in stale], "stale_last": [each.last for each in stale]}
-        periods, rows, differing, examples, changed = fetch_row(connection, query, parameters)
+    found = _compare(connection, settings, table, str(granularity), judged)
+    compared = {str(granularity): found}
+    if table.has_years and granularity is Granularity.MONTH:
+        compared["year"] = _compare(connection, settings, table, "year", _years_of(judged))
+    differing = sum(each.differing for each in compared.values())
     problems = []
     if differing:
+        examples = [example for each in compared.values() for example in each.examples][:_MAX_SHOWN]
         problems.append(
             Violation(
                 f"{differing} rows of {judged} differ from what the definitions give: {'; '.join(examples)}",
@@ -83,10 +62,17 @@ def equals_definitions(
             )
         )
     good = "Nothing is closed yet, or all of it waits to be computed again."
-    if periods:
-        good = f"All {rows} rows of {periods} {granularity}s equal what the definitions give"
+    if found.periods:
+        widths = " and ".join(
+            f"{each.periods} {width}{'' if each.periods == 1 else 's'}"
+            for width, each in compared.items()
+            if each.periods
+        )
+        good = f"All {sum(each.rows for each in compared.values())} rows of {widths} equal what the definitions give"
         good += (
-            f", but for {len(changed)} {granularity}s from {changed[0]:%Y-%m-%d} on: {_CHANGED}." if changed else "."
+            f", but for {len(found.changed)} {granularity}s from {found.changed[0]:%Y-%m-%d} on: {_CHANGED}."
+            if found.changed
+            else "."
         )
     return CheckResult.judge(
         EQUALS_CHECK,
@@ -95,13 +81,65 @@ def equals_definitions(
         good=good,
         metadata={
             "window": str(judged),
-            f"{granularity}s compared": periods,
-            "rows compared": rows,
+            **{f"{width}s compared": each.periods for width, each in compared.items()},
+            "rows compared": sum(each.rows for each in compared.values()),
             "differences": differing,
-            f"{granularity}s changed meanwhile": len(changed),
+            f"{granularity}s changed meanwhile": len(found.changed),
         },
         limits={"differences allowed": 0},
     )
+
+
+class _Comparison(NamedTuple):
+    """Closed periods beside what the definitions give: rows that differ, but for periods that have changed since."""
+
+    periods: int
+    rows: int
+    differing: int
+    examples: Sequence[str]
+    changed: Sequence[date]
+
+
+def _compare(connection: Connection, settings: Settings, table: MetricTable, width: str, window: Window) -> _Comparison:
+    """Compare the closed days, months or years of a window with what the definitions give."""
+    platform = platform_calendar(connection, settings)
+    # The period before counts, too.
+    day_before = window.start - timedelta(days=1)
+    before = {"day": day_before, "month": day_before.replace(day=1), "year": day_before.replace(month=1, day=1)}[width]
+    query = sql.SQL(load_query("compare_metric")).format(
+        table=sql.Identifier(table.table), rows=sql.Identifier(table.rows_function)
+    )
+    with one_state(connection):
+        # The year before is what MRR and revenue of a period are compared with. Local dates reach beyond those of UTC.
+        first, end = before - _BEYOND_UTC, window.end + _BEYOND_UTC
+        stale = [
+            each
+            for part in (Window(first, end), Window(first - _LEAP_YEAR, end - _YEAR))
+            for each in stale_ranges(connection, part)
+            if each.aggregate in table.aggregates
+        ]
+        parameters = {
+            "metric": table.metric,
+            "granularity": width,
+            "before": before.date(),
+            "first": window.start.date(),
+            "until": window.end.date(),
+            "zone": platform.time_zone,
+            "currency": platform.currency,
+            "version": DEFINITIONS_VERSION,
+            "horizon": retention_horizon(connection),
+            "most": _MAX_SHOWN,
+            "amounts": table.amounts,
+            "stale_first": [each.first for each in stale],
+            "stale_last": [each.last for each in stale],
+        }
+        return _Comparison(*fetch_row(connection, query, parameters))
+
+
+def _years_of(window: Window) -> Window:
+    """Return the calendar years that some months are of."""
+    last = window.end - timedelta(days=1)
+    return Window(window.start.replace(month=1), last.replace(year=last.year + 1, month=1, day=1))
 
 
 def amounts_converted(

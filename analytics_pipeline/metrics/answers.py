@@ -44,8 +44,8 @@ def revenue_answer(connection: Connection, company_id: str | None, window: Windo
     Amounts are ``Decimal`` in the reporting currency; a ratio without a base is None.
     """
     with one_view(connection):
-        (revenue,) = revenue_figures(connection, [(company_id, window)], currency)
-        (mrr,) = mrr_figures(connection, [(company_id, window)], currency)
+        (revenue,) = revenue_figures(connection, [(company_id, window)], currency, as_stored=True)
+        (mrr,) = mrr_figures(connection, [(company_id, window)], currency, as_stored=True)
         figures = revenue.metrics
         return {
             "mrr": round_money(figures.mrr, currency),
@@ -69,7 +69,7 @@ def revenue_answer(connection: Connection, company_id: str | None, window: Windo
 def movements_answer(connection: Connection, company_id: str | None, window: Window, currency: str) -> Answer:
     """Return MRR at the start and the end of a window of whole days, and what moved it."""
     with one_view(connection):
-        (mrr,) = mrr_figures(connection, [(company_id, window)], currency)
+        (mrr,) = mrr_figures(connection, [(company_id, window)], currency, as_stored=True)
         return {
             **_movements(mrr.movements, currency),
             "currency": currency,
@@ -225,7 +225,7 @@ def companies_answer(connection: Connection, companies: Sequence[str], window: W
         users: list[UserMetrics | None] = [None] * len(companies)
         if are_users_kept(connection, window):
             users = [figures.metrics for figures in user_figures(connection, periods)]
-        revenues = [figures.metrics for figures in revenue_figures(connection, periods, currency)]
+        revenues = [figures.metrics for figures in revenue_figures(connection, periods, currency, as_stored=True)]
         found = sorted(zip(companies, revenues, users, strict=True), key=lambda row: (-row[1].total_revenue, row[0]))
         return {
             "companies": [

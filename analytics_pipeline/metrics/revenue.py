@@ -1,7 +1,7 @@
 """Revenue figures: thin typed calls of ``sql/functions/{revenue,movements,metrics}.sql``."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from decimal import Decimal
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from analytics_pipeline.errors import ArgumentError
 from analytics_pipeline.metrics.periods import CompanyWindow, period_parameters
 from analytics_pipeline.metrics.rates import SubscriptionRates
+from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.sql_files import load_query
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import HorizonError
@@ -122,32 +123,44 @@ class MrrFigures(NamedTuple):
     is_empty: bool
 
 
-def revenue_figures(connection: Connection, periods: Sequence[CompanyWindow], currency: str) -> list[RevenueFigures]:
+def revenue_figures(
+    connection: Connection, periods: Sequence[CompanyWindow], currency: str, *, as_stored: bool = False
+) -> list[RevenueFigures]:
     """Return the revenue figures of many periods at once, in their order, in a reporting currency.
 
+    ``as_stored``: closed periods are read from their rows, where these are what computing them gives.
     Raises ``HorizonError`` where an hour that a date of another zone than UTC cuts has lost its events.
     """
-    found: list[RevenueFigures] = []
-    for *figures, unconverted, is_empty in _of_periods(connection, "revenue_of_periods", periods, currency):
-        metrics = RevenueMetrics(*figures)
-        _require_revenue(metrics.total_revenue, periods[len(found)][1])
-        found.append(RevenueFigures(metrics, _listed(unconverted), is_empty))
+    stored = "stored_revenue_of_periods" if as_stored else None
+    rows = _of_periods(connection, "revenue_of_periods", stored, periods, currency)
+    found = []
+    for row, (_, window) in zip(rows, periods, strict=True):
+        _require_revenue(row["total_revenue"], window)
+        found.append(RevenueFigures(_named(RevenueMetrics, row), _listed(row["lacking"]), row["is_empty"]))
     return found
 
 
-def mrr_figures(connection: Connection, periods: Sequence[CompanyWindow], currency: str) -> list[MrrFigures]:
-    """Return what moved monthly recurring revenue in many periods at once, in their order."""
+def mrr_figures(
+    connection: Connection, periods: Sequence[CompanyWindow], currency: str, *, as_stored: bool = False
+) -> list[MrrFigures]:
+    """Return what moved monthly recurring revenue in many periods at once, in their order.
+
+    ``as_stored``: closed periods are read from their rows, where these are what computing them gives.
+    """
+    stored = "stored_movements_of_periods" if as_stored else None
     return [
         MrrFigures(
             _named(MrrMovements, row), _named(SubscriptionRates, row), _listed(row["lacking"]), is_empty=row["is_empty"]
         )
-        for row in _rows(connection, "movements_of_periods", {**period_parameters(periods), "currency": currency})
+        for row in _of_periods(connection, "movements_of_periods", stored, periods, currency)
     ]
 
 
-def revenue_metrics(connection: Connection, company_id: str | None, window: Window, currency: str) -> RevenueMetrics:
+def revenue_metrics(
+    connection: Connection, company_id: str | None, window: Window, currency: str, *, as_stored: bool = False
+) -> RevenueMetrics:
     """Return the revenue figures of any window in a reporting currency; ``None`` means all companies."""
-    (figures,) = revenue_figures(connection, [(company_id, window)], currency)
+    (figures,) = revenue_figures(connection, [(company_id, window)], currency, as_stored=as_stored)
     return figures.metrics
 
 
@@ -167,10 +180,18 @@ def all_unconverted(revenue: RevenueFigures, mrr: MrrFigures) -> list[Unconverte
 
 
 def _of_periods(
-    connection: Connection, query: str, periods: Sequence[CompanyWindow], currency: str
-) -> Iterable[tuple[Any, ...]]:
-    parameters = {**period_parameters(periods), "currency": currency}
-    return connection.execute(load_query(query), parameters)
+    connection: Connection, computed: str, stored: str | None, periods: Sequence[CompanyWindow], currency: str
+) -> list[dict[str, Any]]:
+    """Return the row of each period, in their order: those that the second query finds, the others from the first."""
+    rows = {}
+    if stored is not None:
+        parameters = {**period_parameters(periods), "currency": currency, "version": DEFINITIONS_VERSION}
+        rows = {row["place"]: row for row in _rows(connection, stored, parameters)}
+    others = [place for place in range(1, len(periods) + 1) if place not in rows]
+    if others:
+        parameters = {**period_parameters([periods[place - 1] for place in others]), "currency": currency}
+        rows |= zip(others, _rows(connection, computed, parameters), strict=True)
+    return [rows[place] for place in range(1, len(periods) + 1)]
 
 
 def _listed(unconverted: str) -> tuple[Unconverted, ...]:

@@ -18,7 +18,7 @@ from analytics_pipeline.windows import Granularity, Window, midnight, require_al
 
 _COMPANY = {"company_id": Column("text", "The tenant; null: the platform's row, over all companies.")}
 _PERIOD: Mapping[str, Column] = {
-    "granularity": Column("text", "day or month."),
+    "granularity": Column("text", "day, month or, of revenue and MRR, year."),
     "period_start": Column("timestamptz", "The instant at which the date, or the month, begins in the time zone."),
     "period_end": Column("timestamptz", "The instant at which it ends, exclusive."),
 }
@@ -40,7 +40,8 @@ class MetricTable:
 
     ``headlines`` are the columns, amounts and counts, that say most of a period, with what they are called for people.
     ``needs_raw_events``: its days are computed from events, its months from what outlives them. ``aggregates``: what it
-    is computed from, or whose invalidation log says which events it is computed from have changed.
+    is computed from, or whose invalidation log says which events it is computed from have changed. ``has_years``:
+    beside its months its calendar years are closed.
     """
 
     metric: str
@@ -50,6 +51,7 @@ class MetricTable:
     aggregates: tuple[str, ...] = ()
     converts: bool = True
     needs_raw_events: bool = False
+    has_years: bool = True
 
     @property
     def table(self) -> str:
@@ -189,12 +191,15 @@ USER_METRICS = MetricTable(
     aggregates=("analytics_user_activity_daily", "analytics_user_activity_monthly"),
     converts=False,
     needs_raw_events=True,
+    has_years=False,
 )
 METRIC_TABLES = (REVENUE_METRICS, MRR_MOVEMENTS, USER_METRICS)
 GRANULARITIES = (Granularity.DAY, Granularity.MONTH)
 # Asking for the figures of many days costs little more than for those of one, as long as they fit into memory: after a
 # month of so few rows the next ones are closed together.
 _MONTHS_AT_ONCE = 3
+# The width of years in the tables. They are no partitions, and so no granularity.
+_YEAR = "year"
 _FEW_ROWS = 10_000
 # The table and the width of the partitions of every metric asset.
 METRIC_ASSETS = {
@@ -204,11 +209,15 @@ METRIC_ASSETS = {
 
 @dataclass(frozen=True, slots=True)
 class ClosedMetric:
-    """What closing a window of a metric table wrote of companies, and how many of their rows differ from before."""
+    """What closing a window of a metric table wrote of companies, and how many of their rows differ from before.
+
+    ``years`` are the first dates of the calendar years that were closed with it.
+    """
 
     rows: int
     changed: int
     seconds: float
+    years: Sequence[date] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +266,8 @@ def close_metric(
     given. A month of days (of few companies three of them), or all months of the window, are one transaction: a killed
     run leaves each of them as it was or as it should be. What was closed and can't be computed any more, because its
     events have expired, keeps its figures.
+    After months those calendar years are closed of which every month is, as far as they have not been or have changed
+    since, each in a transaction of its own: a year's figures are read as they are stored, too.
     Raises ``AnalyticsError`` for a window that is not made of whole days or months, ``HorizonError`` for one whose raw
     events have expired if it needs them.
     """
@@ -269,20 +280,73 @@ def close_metric(
         require_within_horizon(connection, table.table, granularity, window)
     while parts:
         first, last = parts[0], parts[:together][-1]
-        with connection.transaction():
-            # Workers cost more to start than any of these periods takes.
-            connection.execute("SET LOCAL max_parallel_workers_per_gather = 0")
-            dates = [first.start.date(), last.end.date()]
-            written = fetch_row(
-                connection,
-                "SELECT rows_written, rows_changed "
-                "FROM analytics_close_metric(%s, %s, %s, %s, %s, %s, %s, coalesce(%s, now()))",
-                [table.metric, str(granularity), *dates, time_zone, currency, DEFINITIONS_VERSION, ended_by],
-            )
+        written = _close_dates(
+            connection, table, str(granularity), first.start.date(), last.end.date(), currency, time_zone, ended_by
+        )
         rows, changed = rows + written[0], changed + written[1]
         parts = parts[together:]
         together = _MONTHS_AT_ONCE if written[0] <= together * _FEW_ROWS else 1
-    return ClosedMetric(rows, changed, time.monotonic() - started)
+    years: list[date] = []
+    if table.has_years and granularity is Granularity.MONTH:
+        differing = window if changed else None
+        # What has changed in a year may concern the next one.
+        while year := _due_year(connection, table, currency, time_zone, ended_by, differing, years[-1:]):
+            next_year = year.replace(year=year.year + 1)
+            _close_dates(connection, table, _YEAR, year, next_year, currency, time_zone, ended_by)
+            years.append(year)
+    return ClosedMetric(rows, changed, time.monotonic() - started, years)
+
+
+def _close_dates(
+    connection: Connection,
+    table: MetricTable,
+    width: str,
+    first: date,
+    until: date,
+    currency: str,
+    time_zone: str,
+    ended_by: datetime | None,
+) -> tuple[int, int]:
+    """Compute days, months or years in a transaction, and return how many rows were written and changed."""
+    with connection.transaction():
+        # Workers cost more to start than any of these periods takes.
+        connection.execute("SET LOCAL max_parallel_workers_per_gather = 0")
+        rows, changed = fetch_row(
+            connection,
+            "SELECT rows_written, rows_changed "
+            "FROM analytics_close_metric(%s, %s, %s, %s, %s, %s, %s, coalesce(%s, now()))",
+            [table.metric, width, first, until, time_zone, currency, DEFINITIONS_VERSION, ended_by],
+        )
+    return rows, changed
+
+
+def _due_year(
+    connection: Connection,
+    table: MetricTable,
+    currency: str,
+    time_zone: str,
+    ended_by: datetime | None,
+    differing: Window | None,
+    closed: Sequence[date],
+) -> date | None:
+    """Return the first date of the first year, after those just closed, that is to be closed; None: no year is."""
+    (year,) = fetch_row(
+        connection,
+        "SELECT min(y) FROM analytics_due_years(%s, %s, %s, %s, %s, coalesce(%s, now()), %s, %s) AS y "
+        "WHERE y > ALL (%s::date[])",
+        [
+            table.metric,
+            time_zone,
+            currency,
+            DEFINITIONS_VERSION,
+            retention_horizon(connection),
+            ended_by,
+            differing and differing.start.date(),
+            differing and differing.end.date(),
+            list(closed),
+        ],
+    )
+    return year  # type: ignore[no-any-return]  # the driver's
 
 
 def stale_periods(

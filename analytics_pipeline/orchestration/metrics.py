@@ -132,6 +132,8 @@ def _build_metric(table: MetricTable, granularity: Granularity, settings: Settin
 
         describe_partitions(context, granularity, window, describe)
         run = f"{closed.rows:,} rows computed in {closed.seconds:.3f} s, {closed.changed:,} of them differ from before"
+        if closed.years:
+            run += f"; with them the years {', '.join(str(year.year) for year in closed.years)}"
         return MaterializeResult(metadata={"window": str(window), "run": run})
 
     return _metric

@@ -332,15 +332,9 @@ BEGIN
         coalesce(w.company_id, s.company_id) AS company_id,
         coalesce(w.subscription_id, s.subscription_id) AS subscription_id,
         coalesce(w.valid_from, s.valid_from) AS valid_from,
-        -- A row that only ends elsewhere than before is as it was up to the earlier of the two ends, and one that
-        -- only names another event, one of the same instant, changes no figure.
-        CASE
-            WHEN (w.company_id, w.user_id, w.status, w.currency, w.monthly_amount, w.was_paid)
-                IS DISTINCT FROM
-                 (s.company_id, s.user_id, s.status, s.currency, s.monthly_amount, s.was_paid)
-            THEN coalesce(w.valid_from, s.valid_from)
-            WHEN w.valid_to IS DISTINCT FROM s.valid_to THEN least(w.valid_to, s.valid_to)
-        END AS changed_from,
+        analytics_row_changed_from(
+            ROW(w.*)::analytics_subscriptions, ROW(s.*)::analytics_subscriptions
+        ) AS changed_from,
         greatest(
             CASE WHEN w.company_id IS NOT NULL THEN coalesce(w.valid_to, 'infinity') END,
             CASE WHEN s.company_id IS NOT NULL THEN coalesce(s.valid_to, 'infinity') END

@@ -24,7 +24,8 @@ AS $$
     WHERE tstzrange(p.period_start, p.period_end) <@ (
         SELECT range_agg(tstzrange(m.period_start, m.period_end))
         FROM analytics_metric_periods AS m
-        WHERE m.metric = p_metric
+        -- Of the first year what lies before the first closed month is not closed.
+        WHERE m.metric = p_metric AND m.granularity <> 'year'
     )
 $$;
 

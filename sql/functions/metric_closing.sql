@@ -1,4 +1,4 @@
--- Closing days and months of the metric tables, and which of them have not seen a change.
+-- Closing days, months and years of the metric tables, and which of them have not seen a change.
 
 CREATE OR REPLACE FUNCTION analytics_is_stale(
     p_period analytics_metric_periods, p_change analytics_metric_changes, p_zone text, p_currency text
@@ -199,6 +199,8 @@ AS $$
         WHERE analytics_is_outdated(m, p_version, p_zone, p_currency)
           AND NOT analytics_is_behind_horizon(m, p_horizon)
     ) AS s
+    -- A year is no partition: it is closed with its months (analytics_due_years).
+    WHERE (s.period).granularity <> 'year'
     GROUP BY s.period
     ORDER BY (s.period).granularity, (s.period).period_date, (s.period).metric, (s.period).time_zone
 $$;
@@ -256,6 +258,33 @@ $$;
 COMMENT ON FUNCTION analytics_keeps_calendar IS
     'Whether a company (null: any) has a row of the date of a closed partition in another time zone or currency than that.';
 
+CREATE OR REPLACE FUNCTION analytics_has_seen_changes(p_period analytics_metric_periods, p_company text)
+RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    -- Another calendar of a company changes nothing of others.
+    SELECT NOT coalesce(
+        p_company = ANY (analytics_moved_companies((p_period).changes_seen, (p_period).period_start)), false
+    )
+    AND NOT EXISTS (
+        SELECT
+        FROM analytics_metric_changes AS c
+        -- Of few companies: not of all at once.
+        LEFT JOIN LATERAL (
+            SELECT a.time_zone, a.currency FROM analytics_closed_calendars() AS a WHERE a.company_id = c.company_id
+        ) AS k ON true
+        WHERE c.change_id > (p_period).changes_seen AND NOT c.is_calendar
+          AND CASE
+              WHEN p_company IS NULL THEN NOT c.is_own
+              ELSE NOT c.is_platform AND (c.company_id IS NULL OR c.company_id = p_company)
+          END
+          AND analytics_is_stale(p_period, c, k.time_zone, k.currency)
+    )
+$$;
+
+COMMENT ON FUNCTION analytics_has_seen_changes IS
+    'Whether the row of a company (null: the platform''s) of a closed metric partition has seen every change; its calendar is to be that of the partition.';
+
 CREATE OR REPLACE FUNCTION analytics_closed_for(p_company text, p_granularity text, p_date date)
 RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -269,20 +298,7 @@ AS $$
           ELSE m.time_zone = k.time_zone AND m.currency = k.currency
       END
       AND (p_company IS NULL OR NOT analytics_keeps_calendar(p_company, m))
-      -- Another calendar of a company changes nothing of others.
-      AND NOT coalesce(p_company = ANY (analytics_moved_companies(m.changes_seen, m.period_start)), false)
-      AND NOT EXISTS (
-          SELECT
-          FROM analytics_unseen_changes() AS u
-          WHERE (u.period).metric = m.metric AND (u.period).granularity = m.granularity
-            AND (u.period).period_date = m.period_date AND (u.period).time_zone = m.time_zone
-            AND (u.period).currency = m.currency
-            AND CASE
-                WHEN p_company IS NULL THEN NOT (u.change).is_own
-                ELSE NOT (u.change).is_platform
-                     AND ((u.change).company_id IS NULL OR (u.change).company_id = p_company)
-            END
-      )
+      AND analytics_has_seen_changes(m, p_company)
 $$;
 
 COMMENT ON FUNCTION analytics_closed_for IS
@@ -345,7 +361,59 @@ AS $$
 $$;
 
 COMMENT ON FUNCTION analytics_due_periods IS
-    'The days or months of a window in each calendar that is in use: whether they are closed, have ended, keep their figures, and are to be computed.';
+    'The days, months or years of a window in each calendar that is in use: whether they are closed, have ended, keep their figures, and are to be computed.';
+
+-- A year is closed once its months are, from the first one on that ever was; and again when a month of it was closed anew
+-- with other figures, or something that concerns it has changed since.
+CREATE OR REPLACE FUNCTION analytics_due_years(
+    p_metric text, p_zone text, p_currency text, p_version integer, p_horizon timestamptz, p_ended_by timestamptz,
+    p_changed_first date, p_changed_until date
+)
+RETURNS SETOF date
+LANGUAGE sql STABLE
+AS $$
+    WITH closed AS MATERIALIZED (
+        SELECT
+            date_trunc('year', m.period_date::timestamp)::date AS first_date, count(DISTINCT m.period_date) AS months,
+            min(min(m.period_date)) OVER () AS first_month
+        FROM analytics_metric_periods AS m
+        WHERE m.metric = p_metric AND m.granularity = 'month' AND m.is_platform
+        GROUP BY 1
+    )
+    SELECT c.first_date
+    FROM closed AS c
+    WHERE c.months = 12 - CASE
+            WHEN c.first_month > c.first_date THEN extract(month FROM c.first_month)::integer - 1 ELSE 0
+        END
+      AND (
+          c.first_date < p_changed_until AND c.first_date + interval '1 year' > p_changed_first
+          OR EXISTS (
+              SELECT
+              FROM analytics_due_periods(
+                  p_metric, 'year', c.first_date, (c.first_date + interval '1 year')::date, p_zone, p_currency, p_version,
+                  p_horizon, p_ended_by
+              ) AS d
+              WHERE d.is_stale AND d.is_ended AND NOT d.is_kept
+          )
+          -- Changes of a company's own, which are no reason to compute those of others.
+          OR EXISTS (
+              SELECT
+              FROM analytics_unseen_changes() AS u
+              WHERE (u.change).is_own AND (u.period).metric = p_metric AND (u.period).granularity = 'year'
+                AND (u.period).period_date = c.first_date AND NOT analytics_is_kept(u.period, p_horizon)
+          )
+          OR EXISTS (
+              SELECT
+              FROM analytics_unseen_calendars(p_horizon) AS k
+              WHERE (k.period).metric = p_metric AND (k.period).granularity = 'year'
+                AND (k.period).period_date = c.first_date
+          )
+      )
+    ORDER BY c.first_date
+$$;
+
+COMMENT ON FUNCTION analytics_due_years IS
+    'The calendar years, by their first dates, of which all months of a metric are closed, and that are to be computed: since some dates have got other figures, or for another reason.';
 
 -- Every company is computed anew, but for two cases: calendars whose dates were closed before, and have seen every change,
 -- are left out while others are not closed; and where nothing but calendars of companies has changed, or a period that
@@ -640,4 +708,4 @@ END
 $$;
 
 COMMENT ON FUNCTION analytics_close_metric IS
-    'Computes the days or months of a metric table from a date on up to, not including, another: those of each company in its time zone and currency, and the platform''s over all, as far as they have ended by an instant.';
+    'Computes the days, months or years of a metric table from a date on up to, not including, another: those of each company in its time zone and currency, and the platform''s over all, as far as they have ended by an instant.';

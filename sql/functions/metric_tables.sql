@@ -32,7 +32,7 @@ AS $$
 $$;
 
 COMMENT ON FUNCTION analytics_calendar_periods IS
-    'The ended days or months from a date on up to, not including, another: of companies and of the platform, each in its own time zone and currency, as far as they have ended by an instant; only those in some zones, or of some companies (null: all), by time zone.';
+    'The ended days, months or years from a date on up to, not including, another: of companies and of the platform, each in its own time zone and currency, as far as they have ended by an instant; only those in some zones, or of some companies (null: all), by time zone.';
 
 -- The period before the first one counts for its growth. Local dates reach beyond the UTC ones of the same name.
 CREATE OR REPLACE FUNCTION analytics_company_periods(
@@ -60,7 +60,7 @@ AS $$
 $$;
 
 COMMENT ON FUNCTION analytics_company_periods IS
-    'The days or months of each company that may have figures in them and of the platform, by time zone, as figures are asked for.';
+    'The days, months or years of each company that may have figures in them and of the platform, by time zone, as figures are asked for.';
 
 -- The columns of these functions are those of the tables, but computed_at and the date, which the table makes itself.
 CREATE OR REPLACE FUNCTION analytics_revenue_metrics_rows(
@@ -88,7 +88,7 @@ AS $$
 $$;
 
 COMMENT ON FUNCTION analytics_revenue_metrics_rows IS
-    'What analytics_revenue_metrics must hold of the days or months from a date on up to, not including, another.';
+    'What analytics_revenue_metrics must hold of the days, months or years from a date on up to, not including, another.';
 
 -- Users have no currency: the parameter is there because the three are called alike. A company has a row from the period
 -- on in which its first user was seen.
@@ -138,7 +138,7 @@ AS $$
 $$;
 
 COMMENT ON FUNCTION analytics_closed_revenue IS
-    'The closed days or months that begin in a half-open window: of these companies (null: of every one), and the platform''s over all (company_id is null) if that is asked for.';
+    'The closed days, months or years that begin in a half-open window: of these companies (null: of every one), and the platform''s over all (company_id is null) if that is asked for.';
 
 CREATE OR REPLACE FUNCTION analytics_closed_movements(
     p_granularity text, p_start timestamptz, p_end timestamptz, p_companies text[], p_together boolean
@@ -156,7 +156,7 @@ AS $$
 $$;
 
 COMMENT ON FUNCTION analytics_closed_movements IS
-    'The closed days or months that begin in a half-open window: of these companies (null: of every one), and the platform''s over all (company_id is null) if that is asked for.';
+    'The closed days, months or years that begin in a half-open window: of these companies (null: of every one), and the platform''s over all (company_id is null) if that is asked for.';
 
 CREATE OR REPLACE FUNCTION analytics_closed_users(
     p_granularity text, p_start timestamptz, p_end timestamptz, p_companies text[], p_together boolean

@@ -473,4 +473,4 @@ AS $$
 $$;
 
 COMMENT ON FUNCTION analytics_mrr_movements_rows IS
-    'What analytics_mrr_movements must hold of the days or months from a date on up to, not including, another.';
+    'What analytics_mrr_movements must hold of the days, months or years from a date on up to, not including, another.';

@@ -139,7 +139,9 @@ AS $$
             s::date AS period_date, analytics_local_start(s::date, p_zone) AS period_start,
             analytics_local_start((s + w.width)::date, p_zone) AS period_end
         FROM (
-            SELECT CASE WHEN p_granularity = 'month' THEN interval '1 month' ELSE interval '1 day' END AS width
+            SELECT CASE p_granularity
+                WHEN 'year' THEN interval '1 year' WHEN 'month' THEN interval '1 month' ELSE interval '1 day'
+            END AS width
         ) AS w
         CROSS JOIN LATERAL generate_series(p_first::timestamp, p_until::timestamp - interval '1 day', w.width) AS s
     ) AS d
@@ -150,7 +152,7 @@ AS $$
 $$;
 
 COMMENT ON FUNCTION analytics_local_periods IS
-    'The hours, days or months of a time zone from a date on up to, not including, another, each with its date.';
+    'The hours, days, months or years of a time zone from a date on up to, not including, another, each with its date.';
 
 CREATE OR REPLACE FUNCTION analytics_periods(
     p_granularity text, p_start timestamptz, p_end timestamptz, p_zone text DEFAULT 'UTC'

@@ -257,6 +257,15 @@ BEGIN
         ORDER BY 1, 2
         ON CONFLICT (relation, company_id, by_statement, refreshing) WHERE relation IS NOT NULL
             DO UPDATE SET hours = h.hours + excluded.hours;
+        -- Local dates that were closed before their hours.
+        INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, zones, cause)
+        SELECT NULL, lower(r), upper(r) - interval '1 microsecond', 'local', cause
+        FROM unnest(p_unstored) AS r
+        WHERE EXISTS (
+            SELECT
+            FROM analytics_metric_periods AS m
+            WHERE m.period_end > lower(r) AND m.period_start < upper(r) AND m.time_zone <> 'UTC'
+        );
     ELSE
         INSERT INTO analytics_metric_changes (company_id, changed_from, changed_until, granularity, zones, cause)
         SELECT

@@ -154,6 +154,26 @@ $$;
 COMMENT ON FUNCTION analytics_unstored IS
     'The hours, days or months (UTC) within some ranges that one of some aggregates has never stored and does not read from the events either.';
 
+-- Above its watermark, which ends with its data, an aggregate answers with the events: also with those that came late into
+-- closed hours or days without any.
+CREATE OR REPLACE FUNCTION analytics_real_time_ranges(p_aggregates text[], p_start timestamptz, p_end timestamptz)
+RETURNS tstzmultirange
+LANGUAGE sql STABLE
+AS $$
+    SELECT coalesce(range_agg(tstzrange(s.first_instant, s.last_instant + interval '1 microsecond')), '{}')
+    FROM (
+        SELECT a.user_view_name::text AS name, _timescaledb_functions.to_timestamp(w.watermark) AS watermark
+        FROM _timescaledb_catalog.continuous_agg AS a
+        JOIN _timescaledb_catalog.continuous_aggs_watermark AS w ON w.mat_hypertable_id = a.mat_hypertable_id
+        WHERE a.user_view_name = ANY (p_aggregates)
+    ) AS a
+    CROSS JOIN LATERAL analytics_stale_ranges(greatest(p_start, a.watermark), p_end, a.name) AS s
+    WHERE a.watermark < p_end
+$$;
+
+COMMENT ON FUNCTION analytics_real_time_ranges IS
+    'What within a half-open window one of some aggregates has not stored as it is, and reads from the events.';
+
 -- The closed partitions that a change has made stale are few among many: they are looked up from what has changed.
 CREATE OR REPLACE FUNCTION analytics_stale_partitions(p_start timestamptz, p_end timestamptz)
 RETURNS TABLE (asset text, window_start timestamptz, window_end timestamptz)
@@ -191,6 +211,7 @@ AS $$
                 UNION ALL
                 SELECT k.period FROM analytics_unseen_calendars(analytics_events_from()) AS k
             ) AS u
+            WHERE (u.period).granularity <> 'year'
         ) AS m
         CROSS JOIN LATERAL (
             SELECT p.asset, p.window_start, p.window_end

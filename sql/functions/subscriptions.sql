@@ -327,6 +327,50 @@ $$;
 COMMENT ON FUNCTION analytics_pending_subscriptions IS
     'All rows of the subscriptions with events that analytics_subscriptions has not taken in yet, as they are with them.';
 
+-- A row that only ends elsewhere than before is as it was up to the earlier of the two ends, and one that only names another
+-- event, one of the same instant, changes no figure.
+CREATE OR REPLACE FUNCTION analytics_row_changed_from(p_now analytics_subscriptions, p_before analytics_subscriptions)
+RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT CASE
+        WHEN (
+            (p_now).company_id, (p_now).user_id, (p_now).status, (p_now).currency, (p_now).monthly_amount,
+            (p_now).was_paid
+        ) IS DISTINCT FROM (
+            (p_before).company_id, (p_before).user_id, (p_before).status, (p_before).currency,
+            (p_before).monthly_amount, (p_before).was_paid
+        )
+        THEN coalesce((p_now).valid_from, (p_before).valid_from)
+        WHEN (p_now).valid_to IS DISTINCT FROM (p_before).valid_to
+        THEN least((p_now).valid_to, (p_before).valid_to)
+    END
+$$;
+
+COMMENT ON FUNCTION analytics_row_changed_from IS
+    'From when on a row of a subscription says something else than the one it takes the place of (either may be missing); null: it says the same.';
+
+CREATE OR REPLACE FUNCTION analytics_pending_from(p_pending analytics_subscriptions[])
+RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    WITH pending AS MATERIALIZED (
+        SELECT p.* FROM unnest(p_pending) AS p
+    ),
+    stored AS MATERIALIZED (
+        SELECT s.*
+        FROM (SELECT DISTINCT p.company_id, p.subscription_id FROM pending AS p) AS k
+        JOIN analytics_subscriptions AS s ON s.company_id = k.company_id AND s.subscription_id = k.subscription_id
+    )
+    SELECT min(analytics_row_changed_from(ROW(p.*)::analytics_subscriptions, ROW(s.*)::analytics_subscriptions))
+    FROM pending AS p
+    FULL JOIN stored AS s
+        ON s.company_id = p.company_id AND s.subscription_id = p.subscription_id AND s.valid_from = p.valid_from
+$$;
+
+COMMENT ON FUNCTION analytics_pending_from IS
+    'The first instant from which pending subscriptions say something else than what is stored of them; null: they say the same.';
+
 CREATE OR REPLACE FUNCTION analytics_subscription_rows(p_companies text[], p_pending analytics_subscriptions[])
 RETURNS SETOF analytics_subscriptions
 LANGUAGE sql STABLE PARALLEL SAFE

@@ -345,10 +345,7 @@ ORDER BY f.place
 
 -- name: revenue_of_periods
 -- The revenue figures of periods, in their order.
-SELECT
-    f.total_revenue, f.mrr, f.arr, f.average_revenue_per_user, f.revenue_growth,
-    f.invoiced, f.refunds, f.paying_customers, f.arpa, f.total_users,
-    f.unconverted::text, f.is_empty
+SELECT f.unconverted::text AS lacking, f.*
 FROM analytics_revenue_figures(analytics_figure_periods(
     %(companies)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[], %(currency)s, %(zones)s::text[]
 )) AS f
@@ -370,6 +367,30 @@ SELECT
 FROM analytics_stale_metric_periods(%(version)s, %(zone)s, %(currency)s, %(horizon)s) AS p
 GROUP BY p.metric, p.granularity, p.period_date
 ORDER BY p.granularity, p.period_date, p.metric
+
+
+-- name: stored_movements_of_periods
+-- What movements_of_periods gives, of those periods of which it is stored.
+SELECT
+    s.place, (s.figures).start_mrr AS start, (s.figures).end_mrr AS "end", (s.figures).unconverted::text AS lacking,
+    (s.figures).*, false AS is_empty
+FROM analytics_stored_movements(
+    analytics_figure_periods(
+        %(companies)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[], %(currency)s, %(zones)s::text[]
+    ),
+    %(version)s
+) AS s
+
+
+-- name: stored_revenue_of_periods
+-- What revenue_of_periods gives, of those periods of which it is stored.
+SELECT s.place, (s.figures).unconverted::text AS lacking, (s.figures).*, false AS is_empty
+FROM analytics_stored_revenue(
+    analytics_figure_periods(
+        %(companies)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[], %(currency)s, %(zones)s::text[]
+    ),
+    %(version)s
+) AS s
 
 
 -- name: users_of_periods

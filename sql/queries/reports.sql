@@ -4,7 +4,8 @@
 SELECT DISTINCT (u.change).company_id, (u.change).cause
 FROM analytics_unseen_changes() AS u
 WHERE (u.period).period_start < %(end)s AND (u.period).period_end > %(start)s
-  AND NOT analytics_is_kept(u.period, %(horizon)s)
+  -- Of a year that has not seen a change the month of the period may have.
+  AND (u.period).granularity <> 'year' AND NOT analytics_is_kept(u.period, %(horizon)s)
   AND (%(company)s::text IS NULL OR (u.change).company_id IS NULL OR (u.change).company_id = %(company)s)
 ORDER BY 2
 
