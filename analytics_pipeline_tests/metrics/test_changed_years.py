@@ -7,6 +7,8 @@ from random import Random
 import pytest
 
 from analytics_pipeline.companies.local_windows import local_window
+from analytics_pipeline.fx.csv_rates import read_rates
+from analytics_pipeline.fx.rate_store import store_rates
 from analytics_pipeline.metrics.periods import CompanyWindow
 from analytics_pipeline.metrics.subscriptions import update_subscriptions
 from analytics_pipeline.metrics.tables import MRR_MOVEMENTS, REVENUE_METRICS, stale_periods
@@ -106,63 +108,115 @@ def test_what_a_late_event_changes_is_computed_until_it_is_closed_again(years: C
 
 @pytest.mark.parametrize("seed", range(HISTORIES))
 def test_whatever_happens_to_closed_years_what_is_read_is_what_computing_gives(years: Connection, seed: int) -> None:
-    """Late events, changes of subscriptions, rates and companies, and parts of closing them again, in any order."""
+    """Late, changed and deleted events, rates and companies' settings, and parts of closing again, in any order."""
     random = Random(seed)  # noqa: S311  # a test's
+    spans = [(date(2024, 1, 1), date(2024, 12, 31)), (YEAR.first_day, YEAR.last_day)]
+    spans += [(date(2025, 2, 1), date(2025, 2, 28)), (date(2025, 12, 1), date(2025, 12, 31))]
     periods: list[CompanyWindow] = [
-        (company, window)
-        for company in ("acme", "umbra", None)
-        for window in (BEFORE, YEAR, *(Window.of_month(date(2025, n, 1)) for n in (2, 12)))
+        *((company, Window.of_dates(*span)) for company in ("acme", "umbra", None) for span in spans),
+        *(("nyc", local_window(years, *span, "America/New_York")) for span in spans),
     ]
-    touched: list[datetime] = []
+    touched: set[datetime] = set()
     was_read = 0
     for _ in range(20):
-        _disturb(years, random, touched)
-        was_read += sum(read(years, periods)["movements"])
-        assert answered(years, periods) == computed(years, periods), seed
+        random.choice(
+            [_add, _add, _subscribe, _subscribe, _undo, _rate, _set_company, _take_in, _close, _close, _close]
+        )(years, random, touched)
+        for currency in ("EUR", "USD"):
+            was_read += sum(read(years, periods, currency)["movements"])
+            assert answered(years, periods, currency) == computed(years, periods, currency), seed
     assert was_read
-    for start in sorted(set(touched)):
+    for start in sorted(touched):
         day = Window(start, start + timedelta(days=1))
         refresh_day(years, day)
         update_users(years, day)
         update_subscriptions(years, day)
     settle(years)
-    assert read(years, periods) == of_all(READ, periods)
-    assert answered(years, periods) == computed(years, periods), seed
+    everybody = [(company, window) for company, window in periods if company != "nyc"]
+    assert read(years, everybody) == of_all(READ, everybody)
+    for currency in ("EUR", "USD"):
+        assert answered(years, periods, currency) == computed(years, periods, currency), seed
 
 
-def _disturb(connection: Connection, random: Random, touched: list[datetime]) -> None:
+def _some_day(random: Random, touched: set[datetime]) -> datetime:
+    """Return a day that is closed, seldom one after them: that may say whose a subscription has been."""
+    day = at("2026-01-07") if random.random() < 0.1 else SPAN.start + timedelta(days=random.randrange(730))
+    touched.add(day)
+    return day
+
+
+def _add(connection: Connection, random: Random, touched: set[datetime]) -> None:
+    event_type, category = random.choice(
+        [
+            ("payment.received", "revenue"),
+            ("invoice.created", "billing"),
+            ("user.login", "user_activity"),
+            ("user.deleted", "user_activity"),
+        ]
+    )
+    has_value = category != "user_activity"
+    add_event(
+        connection,
+        f"{_some_day(random, touched):%Y-%m-%d}T{random.choice(['00:00', '04:30', '12:00'])}",
+        event_type,
+        category=category,
+        company_id=random.choice(["acme", "umbra", "nyc"]),
+        user_id=random.choice(["u1", "u2", "u9"]),
+        value=str(random.randrange(100)) if has_value else None,
+        currency=random.choice(["EUR", "USD"]) if has_value else None,
+    )
+
+
+def _subscribe(connection: Connection, random: Random, touched: set[datetime]) -> None:
+    status = random.choice(["active", "active", "paused", "ended"])
+    add_change(
+        connection,
+        f"{_some_day(random, touched):%Y-%m-%d}T{random.choice(['00:00', '12:00'])}",
+        random.choice(["acme", "umbra", "nyc"]),
+        random.choice(["s1", "s2", "s3"]),
+        "ended" if status == "ended" else "changed",
+        status,
+        user=random.choice(["u1", "u2", "u9", None]),
+        price=str(random.randrange(100)),
+    )
+
+
+def _undo(connection: Connection, random: Random, touched: set[datetime]) -> None:
+    """Change the value of an event, or delete it."""
+    events = 'SELECT event_id, "timestamp" FROM analytics_events WHERE value IS NOT NULL ORDER BY "timestamp", event_id'
+    event_id, when = random.choice(connection.execute(events).fetchall())
+    touched.add(Granularity.DAY.floor(when))
+    if random.random() < 0.5:
+        connection.execute("UPDATE analytics_events SET value = value + 1 WHERE event_id = %s", [event_id])
+    else:
+        connection.execute("DELETE FROM analytics_events WHERE event_id = %s", [event_id])
+
+
+def _rate(connection: Connection, random: Random, _: set[datetime]) -> None:
     day = SPAN.start + timedelta(days=random.randrange(730))
-    when = f"{day:%Y-%m-%d}T{random.choice(['00:00', '12:00'])}"
-    company = random.choice(["acme", "umbra"])
-    user = random.choice(["u1", "u2", "u9", None])
-    match random.randrange(8):
-        case 0:
-            add_event(connection, when, company_id=company, user_id=user, value=str(random.randrange(100)))
-            touched.append(day)
-        case 1 | 2:
-            status = random.choice(["active", "active", "paused", "ended"])
-            add_change(
-                connection,
-                when,
-                company,
-                random.choice(["s1", "s2", "s3"]),
-                "ended" if status == "ended" else "changed",
-                status,
-                user=user,
-                price=str(random.randrange(100)),
-            )
-            touched.append(day)
-        case 3 if touched:
-            day = random.choice(touched)
-            update_subscriptions(connection, Window(day, day + timedelta(days=1)))
-        case 4 if touched:
-            day = random.choice(touched)
-            refresh_day(connection, Window(day, day + timedelta(days=1)))
-            update_users(connection, Window(day, day + timedelta(days=1)))
-        case 5:
-            # Of a day that is not closed: it may say whose a subscription has been.
-            add_change(connection, "2026-01-07T12:00", company, random.choice(["s1", "s2", "s3"]), user=user)
-            touched.append(at("2026-01-07"))
-        case _:
-            month = random.choice(list(SPAN.split(Granularity.MONTH)))
-            settle(connection, month, random.choice([[REVENUE_METRICS], [MRR_MOVEMENTS], MONEY]))
+    rate = f"rate_date,base,quote,rate\n{day:%Y-%m-%d},EUR,USD,1.{random.randrange(10, 99)}\n"
+    store_rates(connection, [read_rates(rate.encode(), "rates.csv")])
+
+
+def _set_company(connection: Connection, random: Random, _: set[datetime]) -> None:
+    connection.execute(
+        "INSERT INTO analytics_companies (company_id, is_test) VALUES ('umbra', %(is_test)s) "
+        "ON CONFLICT (company_id) DO UPDATE SET is_test = excluded.is_test",
+        {"is_test": random.random() < 0.5},
+    )
+    zone = random.choice(["America/New_York", "America/New_York", "Asia/Tokyo", "UTC"])
+    connection.execute("UPDATE analytics_companies SET time_zone = %s WHERE company_id = 'nyc'", [zone])
+
+
+def _take_in(connection: Connection, random: Random, touched: set[datetime]) -> None:
+    """Take what has changed in a day into some of the tables."""
+    if touched:
+        day = random.choice(sorted(touched))
+        window = Window(day, day + timedelta(days=1))
+        for take in random.sample([refresh_day, update_users, update_subscriptions], random.randint(1, 3)):
+            take(connection, window)
+
+
+def _close(connection: Connection, random: Random, _: set[datetime]) -> None:
+    month = random.choice(list(SPAN.split(Granularity.MONTH)))
+    settle(connection, month, random.choice([[REVENUE_METRICS], [MRR_MOVEMENTS], MONEY]))
