@@ -69,6 +69,26 @@ def test_a_year_is_closed_once_its_months_are(connection: Connection) -> None:
     assert figures.metrics.total_revenue == 10 + 10 + 7
 
 
+def test_a_year_that_is_closed_follows_whatever_months_are_closed_before_its_first_one(connection: Connection) -> None:
+    for month, value in ((3, "100"), (9, "10"), (12, "1")):
+        add_event(connection, f"2024-{month:02}-05T10:00", value=value)
+    late_months = days("2024-09-01", "2024-12-31")
+    close_inputs(connection, late_months)
+    settle(connection, late_months, MONEY)
+    assert stored_years(connection) == set(), "March has events"
+    connection.execute("DELETE FROM analytics_events WHERE \"timestamp\" < '2024-09-01Z'")
+    settle(connection, late_months, MONEY)
+    assert stored_years(connection) == {("revenue", 2024, "acme"), ("revenue", 2024, None)}
+    add_event(connection, "2024-03-05T10:00", value="100")
+    march = days("2024-03-01", "2024-03-31")
+    close_inputs(connection, march)
+    settle(connection, march, MONEY)
+    year: list[CompanyWindow] = [("acme", BEFORE), (None, BEFORE)]
+    assert read(connection, year)["revenue"] == [READ, READ]
+    assert answered(connection, year) == computed(connection, year)
+    assert answered(connection, year)[0].metrics.total_revenue == 111  # type: ignore[union-attr]
+
+
 def test_closed_months_and_years_are_read_and_are_what_computing_gives(closed: Connection) -> None:
     periods: list[CompanyWindow] = [
         (company, window)
@@ -136,6 +156,20 @@ def test_behind_the_retention_horizon_all_companies_together_are_computed(closed
     settle(closed)
     assert read(closed, periods)["revenue"] == [True, False, True, False]
     assert answered(closed, periods) == computed(closed, periods)
+
+
+def test_what_was_closed_with_events_that_no_table_has_taken_in_is_computed(closed: Connection) -> None:
+    """They may be taken away again, and nobody notes it."""
+    march: list[CompanyWindow] = [("acme", MARCH), (None, MARCH), ("acme", YEAR)]
+    as_it_was = computed(closed, march)
+    add_change(closed, "2026-01-06T12:00", "acme", "s2", user="u1")
+    settle(closed, MARCH)
+    closed.execute("DELETE FROM analytics_events WHERE timestamp >= '2026-01-01Z'")
+    assert read(closed, march) == of_all(COMPUTED, march)
+    assert answered(closed, march) == computed(closed, march) == as_it_was
+    settle(closed, MARCH)
+    assert read(closed, march) == of_all(READ, march)
+    assert answered(closed, march) == as_it_was
 
 
 def test_a_year_that_differs_from_what_the_definitions_give_is_found(two_years: Connection) -> None:

@@ -258,33 +258,6 @@ $$;
 COMMENT ON FUNCTION analytics_keeps_calendar IS
     'Whether a company (null: any) has a row of the date of a closed partition in another time zone or currency than that.';
 
-CREATE OR REPLACE FUNCTION analytics_has_seen_changes(p_period analytics_metric_periods, p_company text)
-RETURNS boolean
-LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
-    -- Another calendar of a company changes nothing of others.
-    SELECT NOT coalesce(
-        p_company = ANY (analytics_moved_companies((p_period).changes_seen, (p_period).period_start)), false
-    )
-    AND NOT EXISTS (
-        SELECT
-        FROM analytics_metric_changes AS c
-        -- Of few companies: not of all at once.
-        LEFT JOIN LATERAL (
-            SELECT a.time_zone, a.currency FROM analytics_closed_calendars() AS a WHERE a.company_id = c.company_id
-        ) AS k ON true
-        WHERE c.change_id > (p_period).changes_seen AND NOT c.is_calendar
-          AND CASE
-              WHEN p_company IS NULL THEN NOT c.is_own
-              ELSE NOT c.is_platform AND (c.company_id IS NULL OR c.company_id = p_company)
-          END
-          AND analytics_is_stale(p_period, c, k.time_zone, k.currency)
-    )
-$$;
-
-COMMENT ON FUNCTION analytics_has_seen_changes IS
-    'Whether the row of a company (null: the platform''s) of a closed metric partition has seen every change; its calendar is to be that of the partition.';
-
 CREATE OR REPLACE FUNCTION analytics_closed_for(p_company text, p_granularity text, p_date date)
 RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -298,7 +271,20 @@ AS $$
           ELSE m.time_zone = k.time_zone AND m.currency = k.currency
       END
       AND (p_company IS NULL OR NOT analytics_keeps_calendar(p_company, m))
-      AND analytics_has_seen_changes(m, p_company)
+      -- Another calendar of a company changes nothing of others.
+      AND NOT coalesce(p_company = ANY (analytics_moved_companies(m.changes_seen, m.period_start)), false)
+      AND NOT EXISTS (
+          SELECT
+          FROM analytics_unseen_changes() AS u
+          WHERE (u.period).metric = m.metric AND (u.period).granularity = m.granularity
+            AND (u.period).period_date = m.period_date AND (u.period).time_zone = m.time_zone
+            AND (u.period).currency = m.currency
+            AND CASE
+                WHEN p_company IS NULL THEN NOT (u.change).is_own
+                ELSE NOT (u.change).is_platform
+                     AND ((u.change).company_id IS NULL OR (u.change).company_id = p_company)
+            END
+      )
 $$;
 
 COMMENT ON FUNCTION analytics_closed_for IS
@@ -363,8 +349,9 @@ $$;
 COMMENT ON FUNCTION analytics_due_periods IS
     'The days, months or years of a window in each calendar that is in use: whether they are closed, have ended, keep their figures, and are to be computed.';
 
--- A year is closed once its months are, from the first one on that ever was; and again when a month of it was closed anew
--- with other figures, or something that concerns it has changed since.
+-- A year is closed once its months are, of the first year those from the first one on that was ever closed, if nothing
+-- happened before it; and again when a month of it was closed anew with other figures, or something that concerns it has
+-- changed since.
 CREATE OR REPLACE FUNCTION analytics_due_years(
     p_metric text, p_zone text, p_currency text, p_version integer, p_horizon timestamptz, p_ended_by timestamptz,
     p_changed_first date, p_changed_until date
@@ -374,17 +361,30 @@ LANGUAGE sql STABLE
 AS $$
     WITH closed AS MATERIALIZED (
         SELECT
-            date_trunc('year', m.period_date::timestamp)::date AS first_date, count(DISTINCT m.period_date) AS months,
-            min(min(m.period_date)) OVER () AS first_month
+            date_trunc('year', m.period_date::timestamp)::date AS first_date, min(m.period_date) AS first_month,
+            count(DISTINCT m.period_date) AS months,
+            lag(1) OVER (ORDER BY date_trunc('year', m.period_date::timestamp)::date) IS NULL AS is_first
         FROM analytics_metric_periods AS m
         WHERE m.metric = p_metric AND m.granularity = 'month' AND m.is_platform
         GROUP BY 1
     )
     SELECT c.first_date
     FROM closed AS c
-    WHERE c.months = 12 - CASE
-            WHEN c.first_month > c.first_date THEN extract(month FROM c.first_month)::integer - 1 ELSE 0
-        END
+    WHERE (
+          EXISTS (
+              SELECT
+              FROM analytics_metric_periods AS y
+              WHERE y.metric = p_metric AND y.granularity = 'year' AND y.period_date = c.first_date
+          )
+          OR c.months = 12
+          OR c.is_first AND c.months = 13 - extract(month FROM c.first_month)
+             AND NOT EXISTS (
+                 SELECT
+                 FROM analytics_events AS e
+                 WHERE e."timestamp" >= c.first_date::timestamp AT TIME ZONE 'UTC'
+                   AND e."timestamp" < c.first_month::timestamp AT TIME ZONE 'UTC'
+             )
+      )
       AND (
           c.first_date < p_changed_until AND c.first_date + interval '1 year' > p_changed_first
           OR EXISTS (
@@ -428,6 +428,7 @@ AS $$
 DECLARE
     relation text := 'analytics_' || p_metric;
     horizon timestamptz;
+    taken_in_until timestamptz;
     seen bigint;
     last_date date := (p_until - ('1 ' || p_granularity)::interval)::date;
     -- Null: all.
@@ -453,6 +454,10 @@ BEGIN
     FROM analytics_due_periods(
         p_metric, p_granularity, p_first, p_until, p_zone, p_currency, p_version, horizon, p_ended_by
     );
+    SELECT analytics_taken_in_until(NULL, min(d.period_start), max(d.period_end))
+    INTO taken_in_until
+    FROM due AS d
+    WHERE d.is_ended;
     CREATE TEMP TABLE calendar ON COMMIT DROP AS
     SELECT k.company_id, k.time_zone, k.currency FROM analytics_calendars(p_zone, p_currency) AS k;
 
@@ -635,10 +640,11 @@ BEGIN
 
     INSERT INTO analytics_metric_periods AS m (
         metric, granularity, period_start, period_end, time_zone, currency, is_platform, definitions_version,
-        changes_seen
+        changes_seen, is_settled
     )
     SELECT
-        p_metric, p_granularity, d.period_start, d.period_end, d.time_zone, d.currency, d.is_platform, p_version, seen
+        p_metric, p_granularity, d.period_start, d.period_end, d.time_zone, d.currency, d.is_platform, p_version, seen,
+        d.period_end <= taken_in_until
     FROM due AS d
     WHERE d.is_ended AND NOT d.is_kept
       AND (only_zones IS NULL OR d.time_zone = ANY (only_zones))
@@ -660,7 +666,10 @@ BEGIN
             ) THEN NULL
             ELSE m.restated_from
         END,
-        changes_seen = excluded.changes_seen, computed_at = excluded.computed_at;
+        changes_seen = excluded.changes_seen,
+        -- Of other companies' rows it is as it was.
+        is_settled = excluded.is_settled AND (only_companies IS NULL OR m.is_settled),
+        computed_at = excluded.computed_at;
     -- What is left out had seen every change but those that are named by companies.
     UPDATE analytics_metric_periods AS m
     SET changes_seen = seen

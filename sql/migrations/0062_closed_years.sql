@@ -17,6 +17,12 @@ BEGIN
 END
 $$;
 
+ALTER TABLE analytics_metric_periods ADD COLUMN IF NOT EXISTS is_settled boolean NOT NULL DEFAULT true;
+
+COMMENT ON COLUMN analytics_metric_periods.is_settled IS
+    'Whether the figures stand on nothing but what users, subscriptions and aggregates had taken in when they were computed: '
+    'of an event that they had not nobody notes that it was taken away again.';
+
 COMMENT ON TABLE analytics_revenue_metrics IS
     'The revenue answer of closed days, months and years per company: half-open periods, reporting currency, unrounded.';
 COMMENT ON TABLE analytics_mrr_movements IS

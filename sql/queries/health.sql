@@ -90,7 +90,9 @@ kept AS MATERIALIZED (
 ),
 -- Once: joined to the periods as it is, the function would be asked for each of them.
 due AS MATERIALIZED (
-    SELECT r.* FROM {rows}(%(granularity)s, %(first)s, %(until)s, %(zone)s, %(currency)s, %(version)s) AS r
+    SELECT r.*
+    FROM {rows}(%(granularity)s, %(first)s, %(until)s, %(zone)s, %(currency)s, %(version)s) AS r
+    WHERE EXISTS (SELECT FROM period)
 ),
 wanted AS MATERIALIZED (
     SELECT f.company_id, p.period_date, p.time_zone, p.currency, to_jsonb(f) AS figures
