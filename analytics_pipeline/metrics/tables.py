@@ -198,9 +198,9 @@ GRANULARITIES = (Granularity.DAY, Granularity.MONTH)
 # Asking for the figures of many days costs little more than for those of one, as long as they fit into memory: after a
 # month of so few rows the next ones are closed together.
 _MONTHS_AT_ONCE = 3
+_FEW_ROWS = 10_000
 # The width of years in the tables. They are no partitions, and so no granularity.
 _YEAR = "year"
-_FEW_ROWS = 10_000
 # The table and the width of the partitions of every metric asset.
 METRIC_ASSETS = {
     table.asset(granularity): (table, granularity) for table in METRIC_TABLES for granularity in GRANULARITIES
@@ -290,7 +290,9 @@ def close_metric(
     if table.has_years and granularity is Granularity.MONTH:
         differing = window if changed else None
         # What has changed in a year may concern the next one.
-        while year := _due_year(connection, table, currency, time_zone, ended_by, differing, years[-1:]):
+        while year := _due_year(
+            connection, table, currency, time_zone, ended_by, differing, years[-1] if years else date.min
+        ):
             next_year = year.replace(year=year.year + 1)
             _close_dates(connection, table, _YEAR, year, next_year, currency, time_zone, ended_by)
             years.append(year)
@@ -327,13 +329,12 @@ def _due_year(
     time_zone: str,
     ended_by: datetime | None,
     differing: Window | None,
-    closed: Sequence[date],
+    after: date,
 ) -> date | None:
-    """Return the first date of the first year, after those just closed, that is to be closed; None: no year is."""
+    """Return the first date of the first year that is to be closed and begins after a date; None: no year is."""
     (year,) = fetch_row(
         connection,
-        "SELECT min(y) FROM analytics_due_years(%s, %s, %s, %s, %s, coalesce(%s, now()), %s, %s) AS y "
-        "WHERE y > ALL (%s::date[])",
+        "SELECT min(y) FROM analytics_due_years(%s, %s, %s, %s, %s, coalesce(%s, now()), %s, %s) AS y WHERE y > %s",
         [
             table.metric,
             time_zone,
@@ -343,7 +344,7 @@ def _due_year(
             ended_by,
             differing and differing.start.date(),
             differing and differing.end.date(),
-            list(closed),
+            after,
         ],
     )
     return year  # type: ignore[no-any-return]  # the driver's

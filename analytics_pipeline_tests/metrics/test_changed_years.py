@@ -1,6 +1,5 @@
 """Closed years that have changed: what is read of them is what computing them gives, at every moment."""
 
-import os
 from datetime import date, datetime, timedelta
 from random import Random
 
@@ -17,6 +16,7 @@ from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.events_factory import add_event, at
 from analytics_pipeline_tests.metrics.closing import close_inputs, days
+from analytics_pipeline_tests.metrics.subscription_changes import EXAMPLES
 from analytics_pipeline_tests.metrics.two_years import (
     BEFORE,
     COMPUTED,
@@ -37,9 +37,6 @@ from analytics_pipeline_tests.metrics.two_years import (
 )
 
 pytestmark = pytest.mark.slow
-
-# Random histories: each takes a quarter of a minute.
-HISTORIES = int(os.environ.get("FUZZ_TIMES", "1"))
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +106,7 @@ def test_what_a_late_event_changes_is_computed_until_it_is_closed_again(years: C
     assert fetch_row(years, "SELECT count(*) FROM analytics_metric_changes WHERE granularity = 'year'") == (0,)
 
 
-@pytest.mark.parametrize("seed", range(HISTORIES))
+@pytest.mark.parametrize("seed", range(EXAMPLES))
 def test_whatever_happens_to_closed_years_what_is_read_is_what_computing_gives(years: Connection, seed: int) -> None:
     """Late, changed and deleted events, rates and companies' settings, and parts of closing again, in any order."""
     random = Random(seed)  # noqa: S311  # a test's
