@@ -1,9 +1,5 @@
 """A closed week of days with three closed months around it, and what of it is stale."""
 
-import json
-import uuid
-from decimal import Decimal
-
 from analytics_pipeline.metrics.scope import DEFINITIONS_VERSION
 from analytics_pipeline.metrics.tables import (
     METRIC_TABLES,
@@ -13,7 +9,7 @@ from analytics_pipeline.metrics.tables import (
 )
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Granularity
-from analytics_pipeline_tests.events_factory import add_event, at
+from analytics_pipeline_tests.events_factory import add_event, add_subscription_change
 from analytics_pipeline_tests.metrics.closing import close_inputs, days
 
 # What the tests close: a week of days, and three months around it.
@@ -31,12 +27,7 @@ def add_change(
     price: str = "50",
     user: str = "u1",
 ) -> None:
-    metadata = {"subscription_id": "s1", "interval": "month", "interval_count": 1, "quantity": 1, "status": status}
-    connection.execute(
-        'INSERT INTO analytics_events (event_id, "timestamp", company_id, user_id, event_type, category, value, '
-        "currency, metadata) VALUES (%s, %s, 'acme', %s, %s, 'subscription', %s, 'EUR', %s)",
-        [uuid.uuid4(), at(f"2025-{when}"), user, f"subscription.{what}", Decimal(price), json.dumps(metadata)],
-    )
+    add_subscription_change(connection, f"2025-{when}", what, status, user_id=user, price=price)
 
 
 def add_login(connection: Connection, when: str, user: str, event_type: str = "user.login") -> None:

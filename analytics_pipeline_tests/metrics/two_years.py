@@ -1,10 +1,7 @@
 """Two closed years, and whether their figures are read as they are stored, or computed."""
 
-import json
-import uuid
 from collections.abc import Sequence
 from datetime import date
-from decimal import Decimal
 
 from analytics_pipeline.metrics.periods import CompanyWindow, period_parameters
 from analytics_pipeline.metrics.revenue import MrrFigures, RevenueFigures, mrr_figures, revenue_figures
@@ -22,7 +19,7 @@ from analytics_pipeline.timescale.aggregates import AGGREGATES
 from analytics_pipeline.timescale.connection import Connection
 from analytics_pipeline.timescale.refresh import refresh
 from analytics_pipeline.windows import Granularity, Window
-from analytics_pipeline_tests.events_factory import add_event, at
+from analytics_pipeline_tests.events_factory import add_event, add_subscription_change
 from analytics_pipeline_tests.metrics.closing import close_inputs, days
 
 MONEY = (REVENUE_METRICS, MRR_MOVEMENTS)
@@ -70,17 +67,8 @@ def add_change(
     user: str | None,
     price: str = "50",
 ) -> None:
-    metadata = {
-        "subscription_id": subscription,
-        "interval": "month",
-        "interval_count": 1,
-        "quantity": 1,
-        "status": status,
-    }
-    connection.execute(
-        'INSERT INTO analytics_events (event_id, "timestamp", company_id, user_id, event_type, category, value, '
-        "currency, metadata) VALUES (%s, %s, %s, %s, %s, 'subscription', %s, 'EUR', %s)",
-        [uuid.uuid4(), at(when), company, user, f"subscription.{what}", Decimal(price), json.dumps(metadata)],
+    add_subscription_change(
+        connection, when, what, status, company_id=company, subscription_id=subscription, user_id=user, price=price
     )
 
 

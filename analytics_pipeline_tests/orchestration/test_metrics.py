@@ -1,12 +1,10 @@
 """The metric assets in Dagster: closed with their days and months, and closed again when what they stand on changes."""
 
-import json
 import os
 from collections import defaultdict
 from datetime import date
 from decimal import Decimal
 from typing import Any
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -23,7 +21,7 @@ from analytics_pipeline.settings import get_settings
 from analytics_pipeline.timescale.connection import Connection, fetch_row
 from analytics_pipeline.windows import Granularity, Window
 from analytics_pipeline_tests.conftest import Database
-from analytics_pipeline_tests.events_factory import add_event, at
+from analytics_pipeline_tests.events_factory import add_event, add_subscription_change, at
 from analytics_pipeline_tests.orchestration.closing.test_automation import Daemon
 
 pytestmark = pytest.mark.slow
@@ -322,15 +320,4 @@ def _check(definitions: Definitions, instance: DagsterInstance, asset: str, chec
 
 
 def _add_subscription(connection: Connection, timestamp: str, what: str, *, price: str, status: str = "active") -> None:
-    metadata = {
-        "subscription_id": "s1",
-        "interval": "month",
-        "interval_count": 1,
-        "quantity": 1,
-        "status": status,
-    }
-    connection.execute(
-        'INSERT INTO analytics_events (event_id, "timestamp", company_id, user_id, event_type, category, value, '
-        "currency, metadata) VALUES (%s, %s, 'acme', 'u1', %s, 'subscription', %s, 'EUR', %s)",
-        [uuid4(), at(timestamp), f"subscription.{what}", Decimal(price), json.dumps(metadata)],
-    )
+    add_subscription_change(connection, timestamp, what, status, price=price)
